@@ -1,0 +1,47 @@
+"""How every script ends: exit codes, one-line errors, and signals that let clean-up run."""
+
+import os
+import signal
+import sys
+from collections.abc import Callable
+
+from utils.errors import InputError, RunError
+
+
+class Terminated(BaseException):
+    """SIGTERM, raised where the main thread stands so that `finally` blocks and context managers run."""
+
+
+def _raise_terminated(signum, frame):
+    raise Terminated
+
+
+def run(main: Callable[[], None]) -> None:
+    """Calls `main` and exits: 0, 1 (RunError), 2 (InputError), 130 (Ctrl-C) or 143 (SIGTERM).
+
+    Any other exception is a defect of ours and keeps its traceback.
+    """
+    signal.signal(signal.SIGTERM, _raise_terminated)
+    code = 0
+    try:
+        main()
+        sys.stdout.flush()
+    except InputError as error:
+        code = _complain(error, 2)
+    except RunError as error:
+        code = _complain(error, 1)
+    except KeyboardInterrupt:
+        code = _complain("interrupted", 130)
+    except Terminated:
+        code = _complain("terminated", 143)
+    except BrokenPipeError:
+        # The reader of our output went away (`| head`): not an error, but Python would complain again while exiting.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 141
+    sys.exit(code)
+
+
+def _complain(message: object, code: int) -> int:
+    line = " ".join(str(message).split("\n"))
+    print(f"error: {line}" if code in (1, 2) else line, file=sys.stderr, flush=True)
+    return code
