@@ -1,0 +1,65 @@
+"""Loss, top-1 and top-5 as sums over videos: exact however the videos were split into batches."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+def log_softmax(logits: np.ndarray) -> np.ndarray:
+    """log(softmax) along the last axis, float64, of logits [N, K]."""
+    shifted = logits.astype(np.float64) - logits.max(axis=-1, keepdims=True)
+    return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
+
+
+def true_class_rank(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """The rank int64 [N] of the true class (1 = the highest logit); of equal logits the lower class id ranks first."""
+    true = np.take_along_axis(logits, labels[:, None], axis=1)  # [N, 1]
+    before = (logits > true) | ((logits == true) & (np.arange(logits.shape[1]) < labels[:, None]))
+    return 1 + before.sum(axis=1)
+
+
+def top_classes(logits: np.ndarray, k: int) -> np.ndarray:
+    """The class ids int64 [N, k] by falling logit; of equal logits the lower class id comes first."""
+    return np.argsort(-logits, axis=1, kind="stable")[:, :k]
+
+
+@dataclass
+class Accuracy:
+    """Sums over the videos seen so far. Those of several processes add up with `+`."""
+
+    videos: int = 0
+    loss_sum: float = 0.0
+    top1: int = 0
+    top5: int = 0
+
+    def update(self, logits: np.ndarray, labels: np.ndarray) -> None:
+        """Adds a batch: logits [N, K], labels int64 [N] in 0..K-1."""
+        log_probabilities = log_softmax(logits)
+        rank = true_class_rank(logits, labels)
+        self.videos += len(labels)
+        self.loss_sum -= float(np.take_along_axis(log_probabilities, labels[:, None], axis=1).sum())
+        self.top1 += int((rank <= 1).sum())
+        self.top5 += int((rank <= 5).sum())
+
+    def __add__(self, other: "Accuracy") -> "Accuracy":
+        return Accuracy(
+            self.videos + other.videos, self.loss_sum + other.loss_sum, self.top1 + other.top1, self.top5 + other.top5
+        )
+
+    @property
+    def means(self) -> dict[str, float]:
+        """loss (nats per video), top1_acc and top5_acc (percent); NaN before the first video."""
+        if self.videos == 0:
+            return {"loss": float("nan"), "top1_acc": float("nan"), "top5_acc": float("nan")}
+        return {
+            "loss": self.loss_sum / self.videos,
+            "top1_acc": 100 * self.top1 / self.videos,
+            "top5_acc": 100 * self.top5 / self.videos,
+        }
+
+
+def confusion_matrix(labels: np.ndarray, predicted: np.ndarray, num_classes: int) -> np.ndarray:
+    """Counts int64 [K, K]: row = true class, column = predicted class."""
+    matrix = np.zeros((num_classes, num_classes), np.int64)
+    np.add.at(matrix, (labels, predicted), 1)
+    return matrix

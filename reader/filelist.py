@@ -1,0 +1,80 @@
+"""File lists: one video per line, read and checked whole before anything starts."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from utils.errors import InputError
+
+# Longer than any path that a file system takes (Linux: 4096) with a label behind it.
+MAX_LINE = 5000
+LABEL = re.compile(r"-?[0-9]{1,18}")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A video of a list: its path as written, its class id (None: unknown, or inside the pickle), its line (from 1)."""
+
+    path: str
+    label: int | None = None
+    line: int = 0
+
+
+def read_list(path: str, *, num_classes: int, frame_format: str = "mp4", needs_label: bool = True) -> list[Entry]:
+    """The videos of a list in its order, never empty.
+
+    mp4: `path label`, split at the last blank, so paths may hold blanks; where no label is needed the path may stand
+    alone. pkl: the path alone, as the label lies in the pickle. Empty lines are passed over.
+
+    Raises:
+        InputError: the list is missing, unreadable or empty, or a line is malformed (with file:line).
+    """
+    entries = []
+    for number, text in enumerate(_lines(path), start=1):
+        where = f"{path}:{number}"
+        if len(text) > MAX_LINE or not text.isprintable() and _has_control(text):
+            raise InputError(f"{where}: not a line of a file list: {shorten(text)}")
+        if text := text.strip():
+            entry = Entry(text, None, number) if frame_format == "pkl" else _parse(text, number, where, needs_label)
+            if entry.label is not None and not 0 <= entry.label < num_classes:
+                raise InputError(f"{where}: label {entry.label} is outside 0..{num_classes - 1} (num_classes is {num_classes})")
+            entries.append(entry)
+    if not entries:
+        raise InputError(f"{path}: the file list is empty")
+    return entries
+
+
+def _lines(path: str):
+    """The lines of a text file, one at a time; paths that are not UTF-8 survive as surrogates."""
+    try:
+        with open(path, encoding="utf-8-sig", errors="surrogateescape", newline=None) as file:
+            # A bounded readline: a file without line ends is refused by its first line, not read into memory.
+            while line := file.readline(MAX_LINE + 2):
+                yield line.rstrip("\n")
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file list") from None
+    except OSError as error:
+        raise InputError(f"{path}: the file list cannot be read: {error.strerror}") from None
+
+
+def _has_control(text: str) -> bool:
+    return any(ord(c) < 32 and c != "\t" or ord(c) == 127 for c in text)
+
+
+def _parse(text: str, number: int, where: str, needs_label: bool) -> Entry:
+    # rsplit(None) also takes a tab, which hand-made lists hold.
+    head, *tail = text.rsplit(None, 1)
+    labelled = bool(tail) and LABEL.fullmatch(tail[0]) is not None
+    if needs_label:
+        if not labelled:
+            raise InputError(f"{where}: expected 'path label', got {shorten(text)}")
+        return Entry(head, int(tail[0]), number)
+    # "holiday 2019" may be a path and no label: an existing file of that very name settles it.
+    if labelled and not Path(text).is_file():
+        return Entry(head, int(tail[0]), number)
+    return Entry(text, None, number)
+
+
+def shorten(text: str, length: int = 80) -> str:
+    """The text quoted on one line, cut to about `length` characters."""
+    return repr(text if len(text) <= length else text[: length - 3] + "...")

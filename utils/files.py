@@ -1,0 +1,57 @@
+"""Files that are whole or not there, and folders that are known to be writable before work begins."""
+
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from utils.errors import InputError, RunError
+
+
+def write_atomic(path: str | os.PathLike, write: Callable[[Path], None]) -> None:
+    """Calls `write` on a temporary path beside `path`, flushes what it wrote to the disk and renames it.
+
+    Raises:
+        RunError: the disk is full, or the folder is gone; what stood at `path` is untouched.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        write(temporary)
+        with open(temporary, "rb") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        raise RunError(f"{path}: cannot be written: {error.strerror or error}") from None
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: str | os.PathLike, text: str) -> None:
+    """Writes text as UTF-8 with `write_atomic`; bytes of a path that are not UTF-8 come out as they went in."""
+    write_atomic(path, lambda p: p.write_text(text, encoding="utf-8", errors="surrogateescape", newline=""))
+
+
+def check_save_dir(path: str) -> None:
+    """Raises InputError unless files can be created in the folder, or in the nearest parent there is. Creates nothing."""
+    folder = Path(path)
+    while not folder.exists() and folder != folder.parent:
+        if folder.is_symlink():
+            raise InputError(f"--save_dir={path}: {folder} is a link to nowhere")
+        folder = folder.parent
+    if not folder.is_dir():
+        raise InputError(f"--save_dir={path}: {folder} is not a folder")
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise InputError(f"--save_dir={path}: {folder} cannot be written: {error.strerror}") from None
+
+
+def make_save_dir(path: str) -> Path:
+    """The folder, created if need be."""
+    try:
+        Path(path).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"--save_dir={path}: cannot be created: {error.strerror}") from None
+    return Path(path)
