@@ -1,0 +1,90 @@
+"""ResNet v1.5 without its classifier, under the parameter names of paddle.vision and torchvision.
+
+He et al., https://arxiv.org/abs/1512.03385; "v1.5" puts the stride of a bottleneck on its 3x3 convolution.
+"""
+
+import paddle.nn.functional as F
+from paddle import Tensor, nn
+
+from utils.errors import InputError
+
+# num_layers -> (bottleneck blocks?, blocks in each of the four stages): table 1 of the paper.
+DEPTHS: dict[int, tuple[bool, tuple[int, int, int, int]]] = {
+    18: (False, (2, 2, 2, 2)),
+    34: (False, (3, 4, 6, 3)),
+    50: (True, (3, 4, 6, 3)),
+    101: (True, (3, 4, 23, 3)),
+    152: (True, (3, 8, 36, 3)),
+}
+
+
+def _conv(in_channels: int, out_channels: int, kernel: int, stride: int, data_format: str) -> nn.Conv2D:
+    # The default initialisation is the original's: normal with variance 2 / fan_in.
+    padding = kernel // 2
+    return nn.Conv2D(in_channels, out_channels, kernel, stride, padding, bias_attr=False, data_format=data_format)
+
+
+def _norm(channels: int, data_format: str) -> nn.BatchNorm2D:
+    return nn.BatchNorm2D(channels, momentum=0.9, epsilon=1e-5, data_format=data_format)
+
+
+class Block(nn.Layer):
+    """Two 3x3 convolutions, or with `bottleneck` 1x1, 3x3, 1x1 with four times the channels; plus the input."""
+
+    def __init__(self, in_channels: int, width: int, stride: int, bottleneck: bool, data_format: str):
+        super().__init__()
+        out_channels = width * (4 if bottleneck else 1)
+        first, second = ((1, 1), (3, stride)) if bottleneck else ((3, stride), (3, 1))  # (kernel, stride)
+        self.conv1 = _conv(in_channels, width, *first, data_format)
+        self.bn1 = _norm(width, data_format)
+        self.conv2 = _conv(width, width, *second, data_format)
+        self.bn2 = _norm(width, data_format)
+        self.bottleneck = bottleneck
+        if bottleneck:
+            self.conv3 = _conv(width, out_channels, 1, 1, data_format)
+            self.bn3 = _norm(out_channels, data_format)
+        self.downsample = None
+        if stride != 1 or in_channels != out_channels:
+            self.downsample = nn.Sequential(
+                _conv(in_channels, out_channels, 1, stride, data_format), _norm(out_channels, data_format)
+            )
+
+    def forward(self, x: Tensor) -> Tensor:
+        shortcut = x if self.downsample is None else self.downsample(x)
+        x = F.relu(self.bn1(self.conv1(x)))
+        x = self.bn2(self.conv2(x))
+        if self.bottleneck:
+            x = self.bn3(self.conv3(F.relu(x)))
+        return F.relu(x + shortcut)
+
+
+class ResNet(nn.Layer):
+    """Images [N, in_channels, H, W] (or [N, H, W, in_channels]) -> features [N, num_features], averaged over the image."""
+
+    def __init__(self, num_layers: int = 50, in_channels: int = 3, data_format: str = "NCHW"):
+        """Raises InputError for a depth that is not in DEPTHS."""
+        super().__init__()
+        if num_layers not in DEPTHS:
+            known = ", ".join(str(depth) for depth in DEPTHS)
+            raise InputError(f"MODEL.num_layers is {num_layers}; a ResNet has one of {known}")
+        bottleneck, stages = DEPTHS[num_layers]
+        self.data_format = data_format
+        self.num_features = 512 * (4 if bottleneck else 1)
+        self.conv1 = _conv(in_channels, 64, 7, 2, data_format)
+        self.bn1 = _norm(64, data_format)
+        channels = 64
+        for stage, num_blocks in enumerate(stages):
+            width = 64 * 2**stage
+            blocks = []
+            for position in range(num_blocks):
+                stride = 2 if stage > 0 and position == 0 else 1
+                blocks.append(Block(channels, width, stride, bottleneck, data_format))
+                channels = width * (4 if bottleneck else 1)
+            self.add_sublayer(f"layer{stage + 1}", nn.Sequential(*blocks))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.relu(self.bn1(self.conv1(x)))
+        x = F.max_pool2d(x, kernel_size=3, stride=2, padding=1, data_format=self.data_format)
+        for stage in (self.layer1, self.layer2, self.layer3, self.layer4):
+            x = stage(x)
+        return x.mean(axis=[2, 3] if self.data_format == "NCHW" else [1, 2])  # [N, num_features]

@@ -1,0 +1,68 @@
+"""Temporal Segment Networks: one ResNet for every segment, the mean of the features, one classifier.
+
+Wang et al., https://arxiv.org/abs/1608.00859.
+"""
+
+import math
+from collections.abc import Sequence
+
+import paddle
+from paddle import Tensor, nn
+from paddle.nn.initializer import Constant, Uniform
+
+from models.registry import register_model
+from models.resnet import ResNet
+
+
+@register_model("TSN")
+class TSN(nn.Layer):
+    """Frames of N videos -> logits; the normalisation is part of the graph.
+
+    num_segments is what the weights were trained with, kept for the log: `forward` takes any T.
+    """
+
+    classifier_prefix = "fc."  # what --pretrain leaves out
+    backbone_prefix = "backbone."
+
+    def __init__(
+        self,
+        num_classes: int,
+        num_segments: int = 3,
+        num_layers: int = 50,
+        seglen: int = 1,
+        image_mean: Sequence[float] = (0.485, 0.456, 0.406),
+        image_std: Sequence[float] = (0.229, 0.224, 0.225),
+        data_format: str = "NCHW",
+    ):
+        """image_mean, image_std: of RGB in 0..1, as ImageNet's ResNets were trained. Raises InputError for num_layers."""
+        super().__init__()
+        self.num_classes = num_classes
+        self.num_segments = num_segments
+        self.num_layers = num_layers
+        self.seglen = seglen
+        self.data_format = data_format
+        self.backbone = ResNet(num_layers, 3 * seglen, data_format)
+        limit = 1 / math.sqrt(self.backbone.num_features)
+        self.fc = nn.Linear(
+            self.backbone.num_features,
+            num_classes,
+            weight_attr=paddle.ParamAttr(initializer=Uniform(-limit, limit)),
+            bias_attr=paddle.ParamAttr(initializer=Constant(0.0)),
+        )
+        # (x / 255 - mean) / std in one multiplication and one addition; no part of the weights.
+        shape = [-1, 1, 1] if data_format == "NCHW" else [-1]
+        scale = paddle.to_tensor([1 / (255 * std) for std in image_std] * seglen, dtype="float32")
+        shift = paddle.to_tensor([-m / std for m, std in zip(image_mean, image_std)] * seglen, dtype="float32")
+        self.register_buffer("scale", scale.reshape(shape), persistable=False)
+        self.register_buffer("shift", shift.reshape(shape), persistable=False)
+
+    def forward(self, frames: Tensor) -> Tensor:
+        """uint8 [N, T, H, W, 3 * seglen] in RGB, any T -> logits float32 [N, K]."""
+        num_segments = frames.shape[1]
+        x = frames.flatten(0, 1)  # [N * T, H, W, C]
+        if self.data_format == "NCHW":
+            x = x.transpose([0, 3, 1, 2])  # while it is uint8: a quarter of the bytes
+        x = x.astype("float32") * self.scale + self.shift
+        features = self.backbone(x)  # [N * T, F]
+        features = features.reshape([-1, num_segments, self.backbone.num_features]).mean(axis=1)  # [N, F]
+        return self.fc(features)
