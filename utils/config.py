@@ -1,0 +1,240 @@
+"""Configurations: one YAML file, flags and --set, checked and resolved into frozen dataclasses.
+
+`python -m utils.config` prints the reference table of the README.
+"""
+
+import difflib
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import Field, asdict, dataclass, field, fields
+
+import yaml
+
+from utils.config_keys import (
+    IGNORED_KEYS,
+    SECTIONS,
+    InferConfig,
+    Kind,
+    ModelConfig,
+    SectionConfig,
+    TestConfig,
+    Text,
+    TrainConfig,
+    Truth,
+    ValidConfig,
+)
+from utils.errors import InputError
+from utils.strict_yaml import Item, one_line, parse, read_file
+
+# Flags that are not called as their key is.
+_FLAG_NAMES = {"MODEL.name": "model_name", "INFER.topk": "infer_topk"}
+
+
+@dataclass(frozen=True)
+class Config:
+    """A resolved configuration; equal when every value is. `load_config` is the only place that makes one."""
+
+    model: ModelConfig
+    train: TrainConfig
+    valid: ValidConfig
+    test: TestConfig
+    infer: InferConfig
+    # (SECTION.key, where) of keys that have no effect, for the log.
+    ignored_keys: tuple[tuple[str, str], ...] = field(default=(), compare=False)
+    # use_gpu=True in a YAML file means "where there is one"; as a flag or --set it is a demand.
+    demands_gpu: bool = field(default=False, compare=False)
+
+    def dump(self) -> str:
+        """Returns YAML that `load_config` reads back to an equal configuration."""
+        tree = {}
+        for section in SECTIONS:
+            values = asdict(getattr(self, section.lower()))
+            tree[section] = {
+                name: _Quoted(value) if isinstance(value, str) else value for name, value in values.items() if value is not None
+            }
+        return yaml.dump(tree, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=1_000_000)
+
+
+class _Quoted(str):
+    """A text that is dumped in quotes, so that a file named 1e-4 stays a text."""
+
+
+class _Dumper(yaml.SafeDumper):
+    def ignore_aliases(self, data):
+        return True  # the same tuple in two sections is written twice
+
+
+_Dumper.add_representer(tuple, lambda dumper, value: dumper.represent_sequence("tag:yaml.org,2002:seq", value, True))
+_Dumper.add_representer(_Quoted, lambda dumper, value: dumper.represent_scalar("tag:yaml.org,2002:str", value, '"'))
+
+
+def load_config(
+    path: str | os.PathLike, flags: Mapping[str, object] | None = None, sets: Sequence[str] = ()
+) -> Config:
+    """Returns the resolved configuration; --set wins over flags, flags over the file, the file over the defaults.
+
+    flags: {"TRAIN.batch_size": 8 or "8", ...}; None: not given. sets: "SECTION.key=value", value in YAML.
+    Raises InputError, one line that names the place (`file:line`, the flag or the --set).
+    """
+    given = _from_file(path)
+    command_line = [_from_flag(name, value) for name, value in (flags or {}).items() if value is not None]
+    command_line += [_from_set(text) for text in sets]
+    for name, item in command_line:
+        given.pop(name, None)  # put at the end: the order of `given` tells who spoke last
+        given[name] = item
+
+    ignored = tuple((name, item.where) for name, item in given.items() if name.split(".")[1] in IGNORED_KEYS)
+    model = _resolve("MODEL", given, {})
+    if "MODEL.topk" not in given:
+        model["topk"] = min(model["topk"], model["num_classes"])
+    resolved = {"MODEL": model} | {section: _resolve(section, given, model) for section in SECTIONS if section != "MODEL"}
+    _check_together(resolved, given)
+    demands_gpu = any(name.endswith(".use_gpu") and item.value is True for name, item in command_line)
+    parts = {section.lower(): SECTIONS[section](**values) for section, values in resolved.items()}
+    return Config(**parts, ignored_keys=ignored, demands_gpu=demands_gpu)
+
+
+def _from_file(path: str | os.PathLike) -> dict[str, Item]:
+    """Returns {"SECTION.key": checked item} of the file, in its order."""
+    given = {}
+    for section, content in read_file(path).items():
+        _check_section(section, content.where)
+        if content.value is None:
+            continue
+        if not isinstance(content.value, dict):
+            raise InputError(f"{content.where}: section {section}: expected lines `key: value`, not {content.raw}")
+        for name, item in content.value.items():
+            kind = _kind(section, name, item.where)
+            given[f"{section}.{name}"] = _checked(kind, item, f"{section}.{name}: ")
+    return given
+
+
+def _from_flag(name: str, value: object) -> tuple[str, Item]:
+    section, key = name.split(".")
+    where = f"--{_FLAG_NAMES.get(name, key)}={one_line(str(value))}"
+    kind = _kind(section, key, where)
+    if isinstance(value, str):
+        return name, read_argument(kind, value, where)
+    return name, _checked(kind, Item(value, one_line(str(value)), where))
+
+
+def _from_set(text: str) -> tuple[str, Item]:
+    where = f"--set {one_line(text)}"
+    name, equals, value = text.partition("=")
+    section, dot, key = name.strip().partition(".")
+    if not (equals and dot):
+        raise InputError(f"{where}: expected SECTION.key=value, such as TRAIN.epoch=10")
+    _check_section(section, where)
+    kind = _kind(section, key, where)
+    return f"{section}.{key}", read_argument(kind, value, where)
+
+
+def read_argument(kind: Kind | None, text: str, where: str) -> Item:
+    """Returns the checked value of `text` from the command line: YAML, but texts need no quotes and 1/0 are truths."""
+    if isinstance(kind, Text) and text[:1] not in ("'", '"'):
+        item = Item(text, one_line(text) or "nothing", where)
+    elif isinstance(kind, Truth) and text in ("0", "1"):
+        item = Item(text == "1", text, where)
+    else:
+        item = parse(text, lambda line: where)
+    return _checked(kind, item)
+
+
+def _check_section(section: str, where: str) -> None:
+    if section in SECTIONS:
+        return
+    hint = _nearest(section.upper(), SECTIONS) or "the sections are " + ", ".join(SECTIONS)
+    raise InputError(f"{where}: unknown section {one_line(section)}; {hint}")
+
+
+def _kind(section: str, name: str, where: str) -> Kind | None:
+    """Returns what checks the key's values; None for a key without effect. Raises InputError for an unknown key."""
+    kinds = _kinds(section)
+    if name in kinds:
+        return kinds[name]
+    if name in IGNORED_KEYS:
+        return None
+    homes = [other for other in SECTIONS if name in _kinds(other)]
+    if homes:
+        hint = f"it belongs to {' or '.join(homes)}"
+    else:
+        hint = _nearest(name.lower(), kinds) or f"the keys of {section} are {', '.join(kinds)}"
+    raise InputError(f"{where}: unknown key {section}.{one_line(name)}; {hint}")
+
+
+def _kinds(section: str) -> dict[str, Kind]:
+    return {item.name: item.metadata["kind"] for item in fields(SECTIONS[section])}
+
+
+def _nearest(word: str, known: Iterable[str]) -> str:
+    found = difflib.get_close_matches(word[:80], list(known), n=1)
+    return f"did you mean {found[0]}?" if found else ""
+
+
+def _checked(kind: Kind | None, item: Item, label: str = "") -> Item:
+    """Returns the item with its value as the dataclass holds it. Raises InputError when the kind refuses it."""
+    if kind is None:
+        return item
+    try:
+        return Item(kind.read(item.value), item.raw, item.where)
+    except ValueError:
+        raise InputError(f"{item.where}: {label}expected {kind}, not {item.raw}") from None
+
+
+def _resolve(section: str, given: Mapping[str, Item], model: Mapping[str, object]) -> dict[str, object]:
+    """Returns the section's final values: given, else MODEL's where the key is inherited, else the default."""
+    values = {}
+    for item in fields(SECTIONS[section]):
+        default = model[item.name] if item.metadata["inherited"] else item.default
+        name = f"{section}.{item.name}"
+        values[item.name] = given[name].value if name in given else default
+    return values
+
+
+def _check_together(resolved: Mapping[str, Mapping[str, object]], given: Mapping[str, Item]) -> None:
+    """Raises InputError for values that are right one by one but not together, at the one given last."""
+    num_classes = resolved["MODEL"]["num_classes"]
+    for section, values in resolved.items():
+        if section != "MODEL" and values["target_size"] > values["short_size"]:
+            where = _last_given(given, f"{section}.target_size", f"{section}.short_size")
+            sizes = f"target_size {values['target_size']} is larger than short_size {values['short_size']}"
+            raise InputError(f"{where}: {section}: {sizes}")
+        if values["topk"] > num_classes:
+            where = _last_given(given, f"{section}.topk", "MODEL.topk", "MODEL.num_classes")
+            raise InputError(f"{where}: {section}: topk {values['topk']} is larger than num_classes {num_classes}")
+    for name in ("seglen", "image_mean", "image_std"):
+        # The network holds them, and train.py validates with the network it trains.
+        if resolved["TRAIN"][name] != resolved["VALID"][name]:
+            where = _last_given(given, f"TRAIN.{name}", f"VALID.{name}")
+            raise InputError(f"{where}: {name} must be the same in TRAIN and VALID")
+
+
+def _last_given(given: Mapping[str, Item], *names: str) -> str:
+    """Returns the place of the one among `names` that was given last."""
+    return [item.where for name, item in given.items() if name in names][-1]
+
+
+def reference_table() -> str:
+    """Returns the Markdown table of every key. What the four reading sections share stands in one row."""
+    sections = [name for name in SECTIONS if name != "MODEL"]
+    shared = [item.name for item in fields(SectionConfig)]
+    rows = [_row("MODEL" + (", all others" if item.name in shared else ""), item, [item.default]) for item in fields(ModelConfig)]
+    for item in fields(SectionConfig):
+        if not item.metadata["inherited"]:
+            defaults = [getattr(SECTIONS[section], item.name) for section in sections]
+            rows.append(_row(", ".join(sections), item, defaults))
+    for section in sections:
+        rows += [_row(section, item, [item.default]) for item in fields(SECTIONS[section]) if item.name not in shared]
+    return "\n".join(["| section | key | default | value | meaning |", "|---|---|---|---|---|", *rows])
+
+
+def _row(section: str, item: Field, defaults: list) -> str:
+    shown = [f"`{list(value) if isinstance(value, tuple) else value}`" for value in dict.fromkeys(defaults) if value not in (None, "")]
+    if len(shown) > 1:
+        shown = [f"`{value}`" for value in defaults]
+    kind, meaning = item.metadata["kind"], item.metadata["meaning"]
+    return f"| {section} | {item.name} | {', '.join(shown)} | {kind} | {meaning} |"
+
+
+if __name__ == "__main__":
+    print(reference_table())

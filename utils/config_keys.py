@@ -1,0 +1,214 @@
+"""The keys of a configuration: one line each with default, what values it takes, and what it means."""
+
+import math
+import os
+from dataclasses import Field, dataclass, field, fields
+
+# Keys of the original that have no effect here. The schedule counts the list itself, processes are started by the
+# launcher, and frames are never decoded by DALI.
+IGNORED_KEYS = ("total_videos", "use_dali", "num_trainers", "trainer_id")
+
+
+@dataclass(frozen=True)
+class Whole:
+    """A whole number from `low` to `high`, both included. True, 3.0 and "3" are none."""
+
+    low: int
+    high: int | None = None
+
+    def read(self, value: object) -> int:
+        if type(value) is not int or value < self.low or (self.high is not None and value > self.high):
+            raise ValueError
+        return value
+
+    def __str__(self) -> str:
+        return f"a whole number from {self.low} " + ("up" if self.high is None else f"to {self.high}")
+
+
+@dataclass(frozen=True)
+class Number:
+    """A finite number from `low` to `high`; `above`: `low` itself is out, `below`: `high` itself is out."""
+
+    low: float
+    high: float = math.inf
+    above: bool = False
+    below: bool = False
+
+    def read(self, value: object) -> float:
+        if type(value) not in (int, float) or not math.isfinite(value) or not self.low <= value <= self.high:
+            raise ValueError
+        if (self.above and value == self.low) or (self.below and value == self.high):
+            raise ValueError
+        return float(value)
+
+    def __str__(self) -> str:
+        low = f"a number above {self.low:g}" if self.above else f"a number from {self.low:g}"
+        if self.high == math.inf:
+            return low if self.above else f"{low} up"
+        return low + (f", below {self.high:g}" if self.below else f" to {self.high:g}")
+
+
+@dataclass(frozen=True)
+class Truth:
+    """True or False."""
+
+    def read(self, value: object) -> bool:
+        if type(value) is not bool:
+            raise ValueError
+        return value
+
+    def __str__(self) -> str:
+        return "True or False"
+
+
+@dataclass(frozen=True)
+class Text:
+    """A text on one line, such as a path; `empty` allows ''."""
+
+    empty: bool = False
+
+    def read(self, value: object) -> str:
+        value = "" if value is None and self.empty else value
+        if not isinstance(value, str) or not (value.strip() or self.empty) or any(c < " " or c == "\x7f" for c in value):
+            raise ValueError
+        os.fsencode(value)  # UnicodeEncodeError, a ValueError, for what no path can hold
+        return value
+
+    def __str__(self) -> str:
+        return "a text" if self.empty else "a text that is not empty"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One of a few words or numbers."""
+
+    options: tuple
+
+    def read(self, value: object) -> object:
+        if isinstance(value, bool) or value not in self.options or type(value) is not type(self.options[0]):
+            raise ValueError
+        return value
+
+    def __str__(self) -> str:
+        return "one of " + ", ".join(map(str, self.options))
+
+
+@dataclass(frozen=True)
+class Colour:
+    """Three numbers, for red, green and blue."""
+
+    each: Number
+
+    def read(self, value: object) -> tuple[float, float, float]:
+        if not isinstance(value, list | tuple) or len(value) != 3:
+            raise ValueError
+        return tuple(self.each.read(channel) for channel in value)
+
+    def __str__(self) -> str:
+        return f"a list of three numbers, each {str(self.each).removeprefix('a number ')}"
+
+
+Kind = Whole | Number | Truth | Text | Choice | Colour
+
+
+def key(default: object, kind: Kind, meaning: str) -> Field:
+    """A dataclass field for one key; `kind` checks its values, `meaning` is its line in the reference table."""
+    return field(default=default, metadata={"kind": kind, "meaning": meaning, "inherited": False})
+
+
+def from_model(name: str) -> Field:
+    """A key of MODEL that a section may override; where it does not, MODEL's value holds."""
+    model = {item.name: item for item in fields(ModelConfig)}[name]
+    return field(default=model.default, metadata={**model.metadata, "inherited": True})
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """MODEL: the network, and what every section inherits."""
+
+    name: str = key("TSN", Text(), "the model; upper and lower case are the same")
+    format: str = key("mp4", Choice(("mp4", "pkl")), "mp4: the lists name videos; pkl: pickles of JPEG frames")
+    num_classes: int = key(400, Whole(1, 1_000_000), "classes; labels run from 0 to num_classes - 1")
+    seg_num: int = key(3, Whole(1, 1000), "segments a video is cut into; each gives seglen frames")
+    seglen: int = key(1, Whole(1, 100), "consecutive frames per segment, stacked as channels")
+    image_mean: tuple = key((0.485, 0.456, 0.406), Colour(Number(-1e3, 1e3)), "subtracted from RGB in 0..1")
+    image_std: tuple = key((0.229, 0.224, 0.225), Colour(Number(0, 1e3, above=True)), "RGB is divided by it after that")
+    num_layers: int = key(50, Choice((18, 34, 50, 101, 152)), "depth of the ResNet")
+    topk: int = key(5, Whole(1), "the k of top-k, in accuracy and predictions; not given: 5, or num_classes if fewer")
+    decoder: str = key("auto", Choice(("auto", "pyav", "decord", "opencv")), "the library that decodes videos")
+    keep_aspect_ratio: bool = key(False, Truth(), "False: frames become 4:3 as in the original; True: keep their shape")
+
+
+@dataclass(frozen=True)
+class SectionConfig:
+    """What TRAIN, VALID, TEST and INFER share: how videos are read."""
+
+    filelist: str = key("", Text(), "the list of videos, one per line")
+    batch_size: int = key(1, Whole(1, 65536), "videos per step, of all devices together")
+    short_size: int = key(256, Whole(1, 4096), "frames are resized to this short side, in pixels")
+    target_size: int = key(224, Whole(1, 4096), "side of the square cropped from them, in pixels; at most short_size")
+    num_reader_threads: int = key(12, Whole(1, 256), "readers that decode at the same time; never more than is useful here")
+    buf_size: int = key(1024, Whole(1, 1_000_000), "videos read ahead, at most")
+    use_gpu: bool = key(True, Truth(), "True: the GPU where there is one, else the CPU; False: the CPU")
+    seg_num: int = from_model("seg_num")
+    seglen: int = from_model("seglen")
+    image_mean: tuple = from_model("image_mean")
+    image_std: tuple = from_model("image_std")
+    format: str = from_model("format")
+    topk: int = from_model("topk")
+    decoder: str = from_model("decoder")
+    keep_aspect_ratio: bool = from_model("keep_aspect_ratio")
+
+
+@dataclass(frozen=True)
+class TrainConfig(SectionConfig):
+    """TRAIN."""
+
+    filelist: str = key("./data/dataset/kinetics/train.list", Text(), "the list of videos, one per line")
+    batch_size: int = key(256, Whole(1, 65536), "videos per step, of all devices together")
+    epoch: int = key(45, Whole(1, 1_000_000), "times the list is seen")
+    learning_rate: float = key(0.01, Number(0, above=True), "at the start; not scaled with the number of devices")
+    learning_rate_decay: float = key(0.1, Number(0, 1, above=True), "factor at 1/3 and at 2/3 of the epochs")
+    l2_weight_decay: float = key(1e-4, Number(0), "L2 penalty, on every parameter")
+    momentum: float = key(0.9, Number(0, 1, below=True), "of the Momentum optimizer")
+    num_gpus: int | None = key(None, Whole(1), "the visible devices count; a warning where this says otherwise")
+    seed: int = key(1000, Whole(0, 2**31 - 1), "with --fix_random_seed=True; else a seed is drawn and logged")
+    max_unreadable: float = key(0.01, Number(0, 1), "share of unreadable videos that stops training (at least one video)")
+    accumulate_steps: int = key(1, Whole(1, 65536), "batches whose gradients are averaged into one step")
+    checkpoint_minutes: float = key(0.0, Number(0), "also save within an epoch, after so many minutes; 0: do not")
+    keep_checkpoints: int = key(0, Whole(0), "newest checkpoints kept on disk; 0: all")
+
+
+@dataclass(frozen=True)
+class ValidConfig(SectionConfig):
+    """VALID: validation between the epochs of train.py."""
+
+    filelist: str = key("./data/dataset/kinetics/val.list", Text(), "the list of videos, one per line")
+    batch_size: int = key(256, Whole(1, 65536), "videos per step, of all devices together")
+
+
+_PRECISION = Choice(("auto", "float32", "bfloat16"))
+
+
+@dataclass(frozen=True)
+class TestConfig(SectionConfig):
+    """TEST: eval.py."""
+
+    __test__ = False  # the name is not for pytest to collect
+
+    filelist: str = key("./data/dataset/kinetics/test.list", Text(), "the list of videos, one per line")
+    batch_size: int = key(16, Whole(1, 65536), "videos per step, of all devices together")
+    precision: str = key("float32", _PRECISION, "arithmetic on the CPU; auto: bfloat16 where the processor has it")
+
+
+@dataclass(frozen=True)
+class InferConfig(SectionConfig):
+    """INFER: predict.py."""
+
+    filelist: str = key("./data/dataset/kinetics/infer.list", Text(), "the list of videos, one per line")
+    precision: str = key("auto", _PRECISION, "arithmetic on the CPU; auto: bfloat16 where the processor has it")
+    video_path: str = key("", Text(empty=True), "one video to predict instead of the list; '': the list")
+    kinetics_labels: str = key("./data/dataset/kinetics_labels.json", Text(), "JSON list with the name of each class")
+
+
+SECTIONS = {"MODEL": ModelConfig, "TRAIN": TrainConfig, "VALID": ValidConfig, "TEST": TestConfig, "INFER": InferConfig}

@@ -1,0 +1,190 @@
+"""The command lines of train.py, eval.py, predict.py and export.py.
+
+`python -m utils.flags` prints the reference table of the README. Nothing here imports paddle: `--help` is instant.
+"""
+
+import argparse
+import difflib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from utils.config import read_argument
+from utils.config_keys import Kind, Text, Truth, Whole
+from utils.errors import InputError
+from utils.strict_yaml import one_line
+
+# The section of the configuration whose keys a script's flags set.
+SECTION_OF = {"train": "TRAIN", "eval": "TEST", "predict": "INFER", "export": "INFER"}
+
+_ABOUT = {
+    "train": "Train a network on the list of TRAIN, validating on the list of VALID.",
+    "eval": "Measure loss, top-1 and top-k accuracy on the list of TEST.",
+    "predict": "Name the classes of one video, or of each video on the list of INFER.",
+    "export": "Write the network as a folder for inference: uint8 frames in, probabilities out.",
+}
+_EXAMPLE = {
+    "train": "python train.py --config=configs/tsn.yaml --batch_size=32 --set TRAIN.seed=7",
+    "eval": "python eval.py --config=configs/tsn.yaml --weights=data/checkpoints/TSN.pdparams",
+    "predict": "python predict.py --config=configs/tsn.yaml --video_path=clip.mp4 --infer_topk=5",
+    "export": "python export.py --config=configs/tsn.yaml --save_dir=data/inference_model",
+}
+
+
+@dataclass(frozen=True)
+class Flag:
+    """One flag. `defaults` has the scripts that know it; with `key` it sets a key of the configuration instead.
+
+    `key`: "MODEL.name", or a name such as "batch_size" in the script's own section. Its default is then the file's.
+    """
+
+    name: str
+    meaning: str
+    defaults: Mapping[str, object]
+    kind: Kind = Text()
+    key: str = ""
+
+
+def _same(scripts: str, default: object = None) -> dict[str, object]:
+    return dict.fromkeys(scripts.split(), default)
+
+
+_ALL = "train eval predict export"
+FLAGS = (
+    Flag("model_name", "the model; upper and lower case are the same", _same(_ALL), key="MODEL.name"),
+    Flag("config", "the YAML file", _same(_ALL, "configs/tsn.yaml")),
+    Flag("batch_size", "videos per step, of all devices together", _same("train eval predict"), key="batch_size"),
+    Flag("learning_rate", "learning rate at the start", _same("train"), key="learning_rate"),
+    Flag("epoch", "times the training list is seen", _same("train"), key="epoch"),
+    Flag("pretrain", "ImageNet weights; none: random; not given: downloaded to ~/.paddle/weights", _same("train")),
+    Flag("resume", "checkpoint to go on from: file, prefix without suffix, directory, or auto", _same("train")),
+    Flag("weights", "weights file; not given: downloaded to ~/.paddle/weights", _same("eval predict export")),
+    Flag("use_gpu", "True: stop without a GPU; False: the CPU; not given: a GPU where there is one", _same(_ALL), Truth(), "use_gpu"),
+    Flag("filelist", "the list of videos", _same("predict"), key="filelist"),
+    Flag("video_path", "one video; wins over the list", _same("predict"), key="video_path"),
+    Flag("infer_topk", "classes named per video", _same("predict"), key="topk"),
+    Flag("precision", "arithmetic on the CPU: auto, float32, bfloat16", _same("eval predict"), key="precision"),
+    Flag("save_dir", "where results go", {
+        "train": "data/checkpoints", "eval": "data/evaluate_results",
+        "predict": "data/predict_results", "export": "data/inference_model",
+    }),
+    Flag("log_interval", "batches between two log lines", {"train": 10, "eval": 1, "predict": 1}, Whole(1)),
+    Flag("valid_interval", "epochs between two validations; 0: never", _same("train", 1), Whole(0)),
+    Flag("fix_random_seed", "True: seeded by TRAIN.seed, the same bit for bit on one machine", _same("train", False), Truth()),
+    Flag("is_profiler", "1: write a profile of a few steps", _same("train", False), Truth()),
+    Flag("profiler_path", "where the profile goes", _same("train", "./")),
+)
+
+
+@dataclass(frozen=True)
+class Flags:
+    """A parsed command line. A flag that the script does not know is None here.
+
+    section_overrides and sets go to `load_config`, which checks them: flags for configuration keys are in the former
+    as {"TRAIN.batch_size": "8"}, only those that were given. Paths are None when not given and without default.
+    """
+
+    script: str
+    config: str
+    save_dir: str
+    section_overrides: Mapping[str, str] = field(default_factory=dict)
+    sets: tuple[str, ...] = ()
+    pretrain: str | None = None
+    resume: str | None = None
+    weights: str | None = None
+    log_interval: int | None = None
+    valid_interval: int | None = None
+    fix_random_seed: bool | None = None
+    is_profiler: bool | None = None
+    profiler_path: str | None = None
+    no_memory_optimize: bool = False
+
+
+def parse_flags(script: str, argv: Sequence[str] | None = None) -> Flags:
+    """Returns the flags of `script` (train, eval, predict or export); '' as a value means not given.
+
+    Raises InputError for what the script does not know or a value that does not fit, and SystemExit(0) for --help.
+    """
+    parser = _parser(script)
+    known, unknown = parser.parse_known_args(argv)
+    if unknown:
+        raise InputError(_about_unknown(unknown[0], parser))
+    overrides, values = {}, {}
+    for flag in FLAGS:
+        if script not in flag.defaults:
+            continue
+        text = getattr(known, flag.name)
+        if flag.key:
+            if text:
+                name = flag.key if "." in flag.key else f"{SECTION_OF[script]}.{flag.key}"
+                overrides[name] = text
+        else:
+            where = f"--{flag.name}={one_line(text)}" if text else ""
+            values[flag.name] = read_argument(flag.kind, text, where).value if text else flag.defaults[script]
+    if script == "train":
+        values["no_memory_optimize"] = known.no_memory_optimize
+    sets = tuple(text for text in known.set if text)
+    return Flags(script=script, section_overrides=overrides, sets=sets, **values)
+
+
+class _Parser(argparse.ArgumentParser):
+    """Raises InputError where argparse would print its usage and exit."""
+
+    def error(self, message):
+        raise InputError(f"{message.removeprefix('argument ')}; see {self.prog} --help")
+
+
+def _parser(script: str) -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog=f"{script}.py",
+        usage=f"python {script}.py [--flag=value ...] [--set SECTION.key=value ...]",
+        description=_ABOUT[script],
+        epilog=f"example:\n  {_EXAMPLE[script]}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    for flag in FLAGS:
+        if script in flag.defaults:
+            text = f"{flag.meaning} ({_shown_default(flag, script)})"
+            parser.add_argument(f"--{flag.name}", metavar="VALUE", help=text.replace("%", "%%"))
+    if script == "train":
+        parser.add_argument("--no_memory_optimize", action="store_true", help="accepted, without effect")
+    parser.add_argument("--set", action="append", default=[], metavar="SECTION.key=value", help=_SET_MEANING)
+    return parser
+
+
+_SET_MEANING = "any key of the configuration, such as TRAIN.epoch=10; wins over flags and file; repeatable"
+
+
+def _shown_default(flag: Flag, script: str) -> str:
+    if flag.key:
+        return "default: as in the configuration"
+    default = flag.defaults[script]
+    return "default: not given" if default is None else f"default: {default}"
+
+
+def _about_unknown(argument: str, parser: argparse.ArgumentParser) -> str:
+    name = argument.partition("=")[0]
+    if not name.startswith("-"):
+        return f"unexpected argument {one_line(argument)}; see {parser.prog} --help"
+    options = [option for action in parser._actions for option in action.option_strings]
+    found = difflib.get_close_matches("--" + name.lower().lstrip("-").replace("-", "_"), options, n=1)
+    hint = f"did you mean {found[0]}?" if found else f"see {parser.prog} --help"
+    return f"unknown flag {one_line(name)}; {hint}"
+
+
+def reference_table() -> str:
+    """Returns the Markdown table of every flag: which scripts know it, its default, its meaning."""
+    rows = ["| flag | scripts | default | meaning |", "|---|---|---|---|"]
+    for flag in FLAGS:
+        values = dict.fromkeys(str(value) for value in flag.defaults.values() if value is not None)
+        default = ", ".join(f"`{value}`" for value in values)
+        if flag.key:
+            default = "configuration"
+        rows.append(f"| --{flag.name} | {', '.join(flag.defaults)} | {default} | {flag.meaning} |")
+    rows.append("| --no_memory_optimize | train | off | accepted, without effect |")
+    rows.append(f"| --set SECTION.key=value | {', '.join(SECTION_OF)} | | {_SET_MEANING} |")
+    return "\n".join(rows)
+
+
+if __name__ == "__main__":
+    print(reference_table())
