@@ -1,0 +1,260 @@
+"""Arrays out of a pickle of weights, by a small interpreter that knows nothing but arrays.
+
+pickle.load and paddle.load call whatever the file names. Here the operations are read with pickletools and carried
+out on a stack of our own: the only callables are the few functions below, which build arrays, and nothing is
+allocated that is larger than the file. Protocols 0 to 4, as written by Python 2 and 3.
+"""
+
+import math
+import pickletools
+import re
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+# A ResNet-152 takes some 30,000; the limit bounds time and memory for a file made of tiny operations.
+MAX_OPERATIONS = 1_000_000
+MAX_DIMENSIONS = 8
+_DTYPE = re.compile(r"[<>=|]?([fiu][1248]|b1)")
+_MARK = object()
+# Operations that push the number or string they carry.
+_LITERALS = frozenset(
+    "INT BININT BININT1 BININT2 LONG LONG1 LONG4 FLOAT BINFLOAT STRING BINSTRING SHORT_BINSTRING UNICODE BINUNICODE "
+    "SHORT_BINUNICODE BINUNICODE8 BINBYTES SHORT_BINBYTES BINBYTES8".split()
+)
+
+
+class PickleError(ValueError):
+    """The pickle is damaged, or holds something else than arrays by name. One line, without the path."""
+
+
+class _DType:
+    """A numpy dtype under construction: pickles set the byte order in a second step."""
+
+    def __init__(self, code: Any, *_: Any):
+        if not isinstance(code, str) or not _DTYPE.fullmatch(code):
+            shown = repr(code[:20]) if isinstance(code, str) else f"a {type(code).__name__}"
+            raise PickleError(f"it holds an array of dtype {shown}, which is no plain number")
+        self.dtype = np.dtype(code)
+
+    def build(self, state: Any, machine: "_Machine") -> None:
+        order = state[1] if isinstance(state, tuple) and len(state) > 4 else None
+        if order not in ("<", ">", "=", "|") or any(part is not None for part in state[2:5]):
+            raise PickleError("it holds an array with fields, which is no plain number")
+        self.dtype = self.dtype.newbyteorder(order)
+
+
+class _Array:
+    """An array under construction: pickles give its shape and bytes in a second step."""
+
+    def __init__(self, *_: Any):
+        self.value: np.ndarray | None = None
+
+    def build(self, state: Any, machine: "_Machine") -> None:
+        if not isinstance(state, tuple) or len(state) != 5:
+            raise PickleError("it holds an array without shape and data")
+        _, shape, dtype, fortran_order, data = state
+        self.value = _to_array(shape, dtype, data, "F" if fortran_order else "C", machine)
+
+
+def _to_array(shape: Any, dtype: Any, data: Any, order: str, machine: "_Machine") -> np.ndarray:
+    """The bytes `data` as an array, without copying. Raises PickleError when they are not what the shape declares."""
+    if isinstance(data, str):
+        data = _latin1_bytes(data, "latin1", machine=machine)  # a Python 2 string
+    if not isinstance(dtype, _DType) or not isinstance(data, bytes):
+        raise PickleError("it holds an array that is not made of plain numbers")
+    if not isinstance(shape, tuple) or len(shape) > MAX_DIMENSIONS or not all(_is_size(size) for size in shape):
+        raise PickleError("it holds an array without a proper shape")
+    if math.prod(shape) * dtype.dtype.itemsize != len(data):
+        raise PickleError(f"it declares an array of shape {list(shape)} and {dtype.dtype} in {len(data)} bytes")
+    return np.frombuffer(data, dtype.dtype).reshape(shape, order=order)
+
+
+def _is_size(size: Any) -> bool:
+    return type(size) is int and 0 <= size < 2**40
+
+
+def _new_array(*_: Any, machine: "_Machine") -> _Array:
+    return _Array()
+
+
+def _new_dtype(*arguments: Any, machine: "_Machine") -> _DType:
+    return _DType(*arguments[:1] or (None,))
+
+
+def _new_scalar(*arguments: Any, machine: "_Machine") -> np.ndarray:
+    dtype, data = arguments if len(arguments) == 2 else (None, None)
+    return _to_array((), dtype, data, "C", machine)
+
+
+def _new_dict(*arguments: Any, machine: "_Machine") -> dict:
+    if arguments:
+        raise PickleError("it holds an ordered dictionary built from a list")
+    return {}
+
+
+def _latin1_bytes(*arguments: Any, machine: "_Machine") -> bytes:
+    if len(arguments) != 2 or not isinstance(arguments[0], str) or arguments[1] not in ("latin1", "latin-1"):
+        raise PickleError("it calls _codecs.encode for something else than bytes")
+    machine.charge(len(arguments[0]))
+    return arguments[0].encode("latin1")
+
+
+def _not_callable(*_: Any, machine: "_Machine") -> None:
+    raise PickleError("it calls numpy.ndarray")
+
+
+# What a pickle of arrays may name. The two spellings are those of NumPy 1 and 2.
+_GLOBALS: dict[str, Callable] = {
+    "numpy.core.multiarray._reconstruct": _new_array,
+    "numpy._core.multiarray._reconstruct": _new_array,
+    "numpy.core.multiarray.scalar": _new_scalar,
+    "numpy._core.multiarray.scalar": _new_scalar,
+    "numpy.dtype": _new_dtype,
+    "numpy.ndarray": _not_callable,  # an argument of _reconstruct
+    "collections.OrderedDict": _new_dict,
+    "_codecs.encode": _latin1_bytes,
+}
+
+
+def _global(name: str) -> Callable:
+    if name not in _GLOBALS:
+        raise PickleError(f"it calls {name[:80]!r}, which no weights need; the file is not to be trusted")
+    return _GLOBALS[name]
+
+
+class _Machine:
+    """The stack machine of the pickle protocol, restricted to dictionaries, tuples, lists, numbers, strings, arrays."""
+
+    def __init__(self, data: bytes):
+        self.data = data
+        self.stack: list[Any] = []
+        self.memo: dict[int, Any] = {}
+        self.budget = len(data)
+
+    def charge(self, num_bytes: int) -> None:
+        """Nothing. Raises PickleError when more bytes have been copied than the file has."""
+        self.budget -= num_bytes
+        if self.budget < 0:
+            raise PickleError("it uses the same bytes many times")
+
+    def since_mark(self) -> list[Any]:
+        """The items above the last mark; they and the mark leave the stack. Raises PickleError without a mark."""
+        for position in range(len(self.stack) - 1, -1, -1):
+            if self.stack[position] is _MARK:
+                items = self.stack[position + 1 :]
+                del self.stack[position:]
+                return items
+        raise PickleError("it is damaged: a mark is missing")
+
+    def run(self) -> Any:
+        """The one object that the pickle describes. Raises PickleError, ValueError, IndexError or KeyError."""
+        for count, (operation, argument, _) in enumerate(pickletools.genops(self.data)):
+            if count >= MAX_OPERATIONS:
+                raise PickleError(f"it has more than {MAX_OPERATIONS} operations")
+            if operation.name == "STOP":
+                return self.stack.pop()
+            self.step(operation.name, argument)
+        raise PickleError("it is damaged: no end")
+
+    def step(self, name: str, argument: Any) -> None:
+        """Nothing; carries one operation out."""
+        stack = self.stack
+        match name:
+            case "PROTO" | "FRAME":
+                pass
+            case "MARK":
+                stack.append(_MARK)
+            case "NONE":
+                stack.append(None)
+            case "NEWTRUE" | "NEWFALSE":
+                stack.append(name == "NEWTRUE")
+            case "EMPTY_DICT" | "EMPTY_LIST" | "EMPTY_TUPLE":
+                stack.append({"EMPTY_DICT": dict, "EMPTY_LIST": list, "EMPTY_TUPLE": tuple}[name]())
+            case "TUPLE" | "LIST":
+                items = self.since_mark()
+                stack.append(tuple(items) if name == "TUPLE" else items)
+            case "TUPLE1" | "TUPLE2" | "TUPLE3":
+                size = int(name[-1])
+                stack[-size:] = [tuple(stack[-size:])]
+            case "DICT":
+                stack.append(self.set_items({}, self.since_mark()))
+            case "SETITEM":
+                value, key = stack.pop(), stack.pop()
+                self.set_items(stack[-1], [key, value])
+            case "SETITEMS":
+                items = self.since_mark()
+                self.set_items(stack[-1], items)
+            case "APPEND" | "APPENDS":
+                items = [stack.pop()] if name == "APPEND" else self.since_mark()
+                if not isinstance(stack[-1], list):
+                    raise PickleError("it is damaged: no list to append to")
+                stack[-1].extend(items)
+            case "PUT" | "BINPUT" | "LONG_BINPUT":
+                self.memo[argument] = stack[-1]
+            case "MEMOIZE":
+                self.memo[len(self.memo)] = stack[-1]
+            case "GET" | "BINGET" | "LONG_BINGET":
+                stack.append(self.memo[argument])
+            case "GLOBAL":
+                stack.append(_global(argument.replace(" ", ".", 1)))
+            case "STACK_GLOBAL":
+                attribute, module = stack.pop(), stack.pop()
+                if not isinstance(attribute, str) or not isinstance(module, str):
+                    raise PickleError("it is damaged: a name that is no string")
+                stack.append(_global(f"{module}.{attribute}"))
+            case "REDUCE":
+                arguments, function = stack.pop(), stack.pop()
+                if not isinstance(arguments, tuple) or not callable(function):
+                    raise PickleError("it is damaged: a call of what is no function")
+                stack.append(function(*arguments, machine=self))
+            case "BUILD":
+                state = stack.pop()
+                if not isinstance(stack[-1], _Array | _DType):
+                    raise PickleError("it sets the attributes of an object")
+                stack[-1].build(state, self)
+            case _ if name in _LITERALS:
+                stack.append(argument)
+            case _:
+                raise PickleError(f"it uses {name}, which no weights need; the file is not to be trusted")
+
+    @staticmethod
+    def set_items(target: Any, items: list[Any]) -> dict:
+        """`target` with the keys and values that follow one another in `items`. Keys are strings."""
+        if not isinstance(target, dict) or len(items) % 2:
+            raise PickleError("it is damaged: no dictionary to add to")
+        for key, value in zip(items[::2], items[1::2]):
+            if isinstance(key, bytes):
+                key = key.decode("latin1")
+            if not isinstance(key, str):
+                raise PickleError(f"it has a key of type {type(key).__name__}, expected names")
+            target[key] = value
+        return target
+
+
+def read_pickle(data: bytes) -> dict[str, np.ndarray]:
+    """Name -> array (views of `data` where they can be) of a pickled dictionary of arrays, or of (name, array) pairs.
+
+    Paddle's table of automatic names, "StructuredToParameterName@@", is left out. Raises PickleError.
+    """
+    try:
+        content = _Machine(data).run()
+    except PickleError:
+        raise
+    except (ValueError, IndexError, KeyError) as error:
+        raise PickleError(f"it is damaged ({type(error).__name__})") from error
+    if not isinstance(content, dict):
+        raise PickleError(f"it holds a {type(content).__name__}, expected a dictionary of arrays")
+    arrays = {}
+    for name, value in content.items():
+        if name == "StructuredToParameterName@@":
+            continue
+        if isinstance(value, tuple) and len(value) == 2 and isinstance(value[0], str):
+            value = value[1]
+        if isinstance(value, _Array):
+            value = value.value
+        if not isinstance(value, np.ndarray):
+            raise PickleError(f"{name[:80]!r} is a {type(value).__name__}, expected an array")
+        arrays[name] = value
+    return arrays

@@ -1,0 +1,95 @@
+"""Every kind of file that holds weights -> arrays under the names in the file. Nothing in a file is executed."""
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+
+from models.lod_tensor import LodTensorError, read_lod_tensor
+from models.safe_pickle import PickleError, read_pickle
+from utils.archive import ArchiveError, archive_members, is_archive
+from utils.errors import InputError
+
+SUFFIXES = (".pdparams", ".safetensors", ".tar.gz")
+
+
+def find_weights(path: str | os.PathLike) -> Path:
+    """The file or folder that `path` means: itself, or with one of SUFFIXES behind it. Raises InputError."""
+    named = Path(path).expanduser()
+    for candidate in (named, *(Path(f"{named}{suffix}") for suffix in SUFFIXES)):
+        if candidate.is_dir() or candidate.is_file():
+            return candidate
+    raise InputError(f"{path}: no such weights, neither a file nor a folder, also not with {', '.join(SUFFIXES)} behind")
+
+
+def read_weights(path: str | os.PathLike) -> dict[str, np.ndarray]:
+    """Name in the file -> array, of any kind of weights; the arrays may be read-only.
+
+    A folder or .tar.gz of one LoDTensor file per variable, a .safetensors file, or a pickle (.pdparams, with or
+    without the suffix in `path`). Raises InputError, one line with the path and the reason.
+    """
+    found = find_weights(path)
+    try:
+        if found.is_dir():
+            files = sorted(file for file in found.iterdir() if file.is_file())
+            return _read_variables(((file.name, file.read_bytes()) for file in files), found)
+        if is_archive(found):
+            members = ((member.name, stream.read()) for member, stream in archive_members(found))
+            return _read_variables(members, found)
+        data = found.read_bytes()
+    except OSError as error:
+        raise InputError(f"{found}: cannot be read: {error.strerror or error}") from error
+    except ArchiveError as error:
+        raise InputError(f"{found}: {error}") from error
+    if found.suffix == ".safetensors":
+        return _read_safetensors(data, found)
+    return _read_pickle(data, found)
+
+
+def _read_variables(files: Iterable[tuple[str, bytes]], path: Path) -> dict[str, np.ndarray]:
+    """File name -> array. Hidden files (.DS_Store, ._conv1_weights) are no variables. Raises InputError."""
+    arrays: dict[str, np.ndarray] = {}
+    for name, data in files:
+        if name.startswith("."):
+            continue
+        if name in arrays:
+            raise InputError(f"{path}: {name} is there twice")
+        try:
+            arrays[name] = read_lod_tensor(data)
+        except LodTensorError as error:
+            raise InputError(f"{path}: {name} is no variable of Paddle's: {error}") from error
+    if not arrays:
+        raise InputError(f"{path}: no weights in it: expected one file per variable")
+    return arrays
+
+
+def _read_pickle(data: bytes, path: Path) -> dict[str, np.ndarray]:
+    if data[:4] == b"PK\x03\x04":
+        raise InputError(f"{path}: a zip file, as PyTorch writes it; save the state dict as .safetensors instead")
+    if data[:4] == bytes(4):
+        raise InputError(f"{path}: one binary variable file; give the folder that holds one file per variable")
+    try:
+        return read_pickle(data)
+    except PickleError as error:
+        raise InputError(f"{path}: no pickle of weights: {error}") from error
+
+
+def _read_safetensors(data: bytes, path: Path) -> dict[str, np.ndarray]:
+    import safetensors  # only who has such a file needs the package
+
+    dtypes = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4"}
+    arrays = {}
+    try:
+        tensors = safetensors.deserialize(data)
+    except safetensors.SafetensorError as error:
+        raise InputError(f"{path}: no safetensors file: {error}") from error
+    for name, tensor in tensors:
+        if tensor["dtype"] == "BF16":  # the upper half of a float32
+            array = (np.frombuffer(tensor["data"], "<u2").astype("<u4") << 16).view("<f4")
+        elif tensor["dtype"] in dtypes:
+            array = np.frombuffer(tensor["data"], dtypes[tensor["dtype"]])
+        else:
+            raise InputError(f"{path}: {name} has the data type {tensor['dtype']}, expected floating point")
+        arrays[name] = array.reshape(tensor["shape"])
+    return arrays

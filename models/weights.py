@@ -1,0 +1,167 @@
+"""Weights of any known origin -> the model, or an error with the exact names on each side. All or nothing."""
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from paddle import nn
+
+from models.resnet import DEPTHS
+from models.weight_files import find_weights, read_weights
+from models.weight_names import find_family, is_classifier, is_no_weight
+from utils.errors import InputError
+
+_SHOWN = 8  # names in one list of an error
+
+
+@dataclass(frozen=True)
+class LoadReport:
+    """What was loaded. str() is one line for the log."""
+
+    path: Path
+    family: str  # whose names the file uses
+    matched: int  # parameters and statistics set
+    left_out: tuple[str, ...]  # names in the file that were not wanted
+
+    def __str__(self) -> str:
+        text = f"{self.path}: {self.matched} parameters loaded ({self.family} names)"
+        return f"{text}; left out: {_listing(self.left_out)}" if self.left_out else text
+
+
+@dataclass(frozen=True)
+class _Match:
+    """The file's arrays under the model's names, and what did not find a partner."""
+
+    family: str
+    arrays: dict[str, np.ndarray]
+    source: dict[str, str]  # model's name -> the file's
+    missing: tuple[str, ...]
+    unexpected: tuple[str, ...]
+    left_out: tuple[str, ...]
+    num_convolutions: int  # in the file
+
+
+def load_weights(model: nn.Layer, path: str | os.PathLike, pretrain: bool = False) -> LoadReport:
+    """What was loaded into `model` from a file or folder of weights; see models.weight_files for the kinds.
+
+    pretrain: the backbone only; any classifier in the file is left out, and the first convolution is adapted to
+    seglen. Raises InputError when the file does not fit the model exactly; the model is untouched then.
+    """
+    found = find_weights(path)
+    match = _match(read_weights(found), model, found, pretrain)
+    state = model.state_dict()
+    arrays = match.arrays
+    if pretrain:
+        first = model.backbone_prefix + "conv1.weight"
+        if first in arrays:
+            arrays[first] = _widen(arrays[first], state[first].shape[1])
+    _check_fit(match, {name: list(tensor.shape) for name, tensor in state.items()}, model, found)
+    arrays = {name: _checked_values(array, name, found) for name, array in arrays.items()}
+    for name, array in arrays.items():
+        state[name].set_value(array)
+    return LoadReport(found, match.family, len(arrays), match.left_out)
+
+
+def _match(weights: dict[str, np.ndarray], model: nn.Layer, path: Path, pretrain: bool) -> _Match:
+    """Which of the file's names is which of the model's. Raises InputError when the file's names are of no known kind."""
+    known = find_family(weights)
+    if known is None:
+        raise InputError(f"{path}: weights of no known kind: its first names are {_listing(sorted(weights))}")
+    family, prefix = known
+    source = {}
+    for name in model.state_dict():
+        if name.startswith(model.backbone_prefix):
+            source[name] = prefix + family.backbone(name.removeprefix(model.backbone_prefix), model.num_layers)
+        elif not pretrain:
+            candidates = family.classifiers if name.endswith("weight") else family.biases
+            source[name] = _first_present(candidates, prefix.removesuffix("backbone."), weights)
+    arrays = {name: weights[theirs] for name, theirs in source.items() if theirs in weights}
+    weight = model.classifier_prefix + "weight"
+    if family.transposed and weight in arrays:
+        arrays[weight] = arrays[weight].T
+    extra = sorted(weights.keys() - set(source.values()))
+    left_out = tuple(name for name in extra if is_no_weight(name) or (pretrain and is_classifier(name)))
+    return _Match(
+        family=family.title,
+        arrays=arrays,
+        source=source,
+        missing=tuple(name for name in source if name not in arrays),
+        unexpected=tuple(name for name in extra if name not in left_out),
+        left_out=left_out,
+        num_convolutions=sum(array.ndim == 4 for array in weights.values()),
+    )
+
+
+def _first_present(candidates: tuple[str, ...], prefix: str, weights: dict[str, np.ndarray]) -> str:
+    """The first of the names that the file has, else the first."""
+    names = [prefix + candidate for candidate in candidates]
+    return next((name for name in names if name in weights), names[0])
+
+
+def _widen(weight: np.ndarray, in_channels: int) -> np.ndarray:
+    """An ImageNet convolution [64, 3, 7, 7] for `in_channels` = 3 * seglen channels: its mean, repeated.
+
+    Divided by seglen so that the sum over the channels, hence the scale of the features, stays; the original's
+    sibling StNet does so for its seglen of 5.
+    """
+    if weight.ndim != 4 or weight.shape[1] != 3 or in_channels == 3 or in_channels % 3:
+        return weight
+    mean = weight.mean(axis=1, keepdims=True, dtype="float32") / (in_channels // 3)
+    return np.repeat(mean, in_channels, axis=1)
+
+
+def _check_fit(match: _Match, shapes: dict[str, list[int]], model: nn.Layer, path: Path) -> None:
+    """Nothing. Raises InputError, one line, that names what is missing, unexpected or of another shape."""
+    wrong = {name: list(array.shape) for name, array in match.arrays.items() if list(array.shape) != shapes[name]}
+    weight = model.classifier_prefix + "weight"
+    if weight in wrong and len(wrong[weight]) == 2 and wrong[weight][0] == shapes[weight][0]:
+        raise InputError(
+            f"{path}: the file has {wrong[weight][1]} classes, MODEL.num_classes is {model.num_classes}; "
+            "use --pretrain to keep the backbone only"
+        )
+    problems = []
+    depth = _depth(match.num_convolutions)
+    if depth and depth != model.num_layers:
+        problems.append(f"the file is a ResNet-{depth}'s, MODEL.num_layers is {model.num_layers}")
+    if match.missing:
+        theirs = [_both_names(name, match.source[name]) for name in match.missing]
+        problems.append(f"missing in the file: {_listing(theirs)}")
+    if match.unexpected:
+        problems.append(f"unexpected in the file: {_listing(match.unexpected)}")
+    if wrong:
+        named = [f"{_both_names(name, match.source[name])}: file {wrong[name]}, model {shapes[name]}" for name in wrong]
+        problems.append(f"of another shape: {_listing(named)}")
+    if problems:
+        raise InputError(f"{path}: does not fit the model ({match.family} names); {'; '.join(problems)}")
+
+
+def _depth(num_convolutions: int) -> int | None:
+    """The num_layers of the ResNet with so many convolutions, the shortcuts' (3 or 4) included."""
+    counts = {1 + sum(stages) * (3 if deep else 2) + (4 if deep else 3): n for n, (deep, stages) in DEPTHS.items()}
+    return counts.get(num_convolutions)
+
+
+def _both_names(ours: str, theirs: str) -> str:
+    return ours if ours == theirs else f"{ours} (there {theirs})"
+
+
+def _listing(names: Iterable[str]) -> str:
+    """The first names, and how many more there are; in one line, whatever the file calls its entries."""
+    names = list(names)
+    shown = ", ".join(name if name.isprintable() and len(name) < 200 else repr(name[:200]) for name in names[:_SHOWN])
+    return f"{shown} and {len(names) - _SHOWN} more" if len(names) > _SHOWN else shown
+
+
+def _checked_values(array: np.ndarray, name: str, path: Path) -> np.ndarray:
+    """The array as float32. Raises InputError when it is not of floating point, not finite, or a negative variance."""
+    if array.dtype.kind != "f":
+        raise InputError(f"{path}: {name} holds {array.dtype}, expected floating point")
+    with np.errstate(over="ignore"):  # too large for float32 becomes infinite, which is refused next
+        array = np.ascontiguousarray(array, dtype="float32")
+    if not np.isfinite(array).all():
+        raise InputError(f"{path}: {name} holds a value that is not finite")
+    if name.endswith("._variance") and array.min(initial=0) < 0:
+        raise InputError(f"{path}: {name} holds a negative variance")
+    return array

@@ -1,0 +1,86 @@
+"""Members of a tar archive that somebody else made: only plain files, only inside the folder, only so many bytes."""
+
+import gzip
+import os
+import tarfile
+import zlib
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from typing import IO
+
+# Trained float32 weights hardly compress (to 0.9); what grows by more than this is no archive of weights.
+MAX_GROWTH = 20
+_ALLOWANCE = 1 << 20  # bytes: tar pads small archives
+
+
+class ArchiveError(ValueError):
+    """The archive is damaged or would write where it must not. One line, without the path."""
+
+
+class _Limited:
+    """A stream that refuses to give more than `limit` bytes, whatever the headers in it declare."""
+
+    def __init__(self, stream: IO[bytes], limit: int):
+        self.stream = stream
+        self.left = limit
+
+    def read(self, size: int) -> bytes:
+        data = self.stream.read(size)
+        self.left -= len(data)
+        if self.left < 0:
+            raise ArchiveError(f"it grows to more than {MAX_GROWTH} times its size when unpacked")
+        return data
+
+
+def is_archive(path: Path) -> bool:
+    """Whether the file starts like a gzip or tar file."""
+    with open(path, "rb") as file:
+        start = file.read(263)
+    return start[:2] == b"\x1f\x8b" or start[257:262] == b"ustar"
+
+
+def archive_members(path: Path) -> Iterator[tuple[PurePosixPath, IO[bytes]]]:
+    """(path inside the archive, stream to read before the next one) of every plain file in a .tar or .tar.gz.
+
+    Raises ArchiveError for a member that leaves the archive's folder, a link or a device, more bytes than
+    MAX_GROWTH allows, and damage; OSError when the file cannot be read.
+    """
+    limit = _ALLOWANCE + MAX_GROWTH * os.path.getsize(path)
+    with open(path, "rb") as file:
+        compressed = file.read(2) == b"\x1f\x8b"
+        file.seek(0)
+        stream = _Limited(gzip.GzipFile(fileobj=file) if compressed else file, limit)
+        try:
+            with tarfile.open(fileobj=stream, mode="r|") as archive:  # read in one pass, from front to end
+                for member in archive:
+                    if _checked(member, limit):
+                        yield PurePosixPath(member.name), archive.extractfile(member)
+        except (tarfile.TarError, EOFError, gzip.BadGzipFile, zlib.error, ValueError) as error:
+            if isinstance(error, ArchiveError):
+                raise
+            raise ArchiveError(f"a damaged archive: {error}") from error
+
+
+def _checked(member: tarfile.TarInfo, limit: int) -> bool:
+    """Whether the member is a file, not a folder. Raises ArchiveError for what an archive of weights has no use for."""
+    name = member.name
+    path = PurePosixPath(name)
+    if path.is_absolute() or ".." in path.parts or "\\" in name or ":" in name:
+        raise ArchiveError(f"its member {name[:80]!r} leaves the folder; the file is not to be trusted")
+    if member.isdir():
+        return False
+    if not member.isreg() or member.issparse():
+        raise ArchiveError(f"its member {name[:80]!r} is a link or a device; the file is not to be trusted")
+    if member.size > limit:
+        raise ArchiveError(f"its member {name[:80]!r} declares {member.size} bytes, far more than the archive has")
+    return True
+
+
+def extract(path: Path, folder: Path) -> None:
+    """Nothing; writes the archive's files into `folder`, which exists. Raises ArchiveError, OSError."""
+    for member, stream in archive_members(path):
+        target = folder / member
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with open(target, "xb") as file:
+            while block := stream.read(1 << 20):
+                file.write(block)
