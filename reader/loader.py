@@ -2,6 +2,7 @@
 
 import os
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -139,6 +140,16 @@ class Loader:
         if self._closed:
             raise RunError("the loader is closed")  # seen by nobody: it keeps a late thread from starting a process
         return self._local.process.read
+
+
+def timed(batches: Iterator[Batch]) -> Iterator[tuple[Batch, float]]:
+    """Each batch with the seconds its consumer waited for it."""
+    while True:
+        start = time.perf_counter()
+        batch = next(batches, None)
+        if batch is None:
+            return
+        yield batch, time.perf_counter() - start
 
 
 def worker_count(num_reader_threads: int, num_videos: int) -> int:

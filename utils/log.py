@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 from utils.errors import RunError
+from utils.files import write_text
 
 
 def say(message: str) -> None:
@@ -33,10 +34,11 @@ def format_metrics(means: dict[str, float], names: tuple[str, str, str] = ("Loss
 class JsonLog:
     """A file of one JSON object per line, each on the disk before the next step begins."""
 
-    def __init__(self, path: Path, append: bool = False):
+    def __init__(self, path: Path):
+        """Appends to `path`; see `trim_json_log`. Raises RunError when it cannot be written."""
         self._path = path
         try:
-            self._file = open(path, "a" if append else "w", encoding="utf-8")
+            self._file = open(path, "a", encoding="utf-8")
         except OSError as error:
             raise RunError(f"{path}: cannot be written: {error.strerror}") from None
 
@@ -51,3 +53,29 @@ class JsonLog:
 
     def close(self) -> None:
         self._file.close()
+
+
+def trim_json_log(path: Path, epoch: int, step: int) -> None:
+    """Drops the lines that a run resumed at (epoch, step) will write again, and a line that was cut off in writing."""
+    try:
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    except FileNotFoundError:
+        return
+    kept = []
+    for line in lines:
+        try:
+            entry = json.loads(line)
+            before = entry["epoch"] < epoch or (entry["epoch"] == epoch and entry["iter"] < step and entry["mode"] == "train")
+        except (ValueError, TypeError, KeyError):
+            continue
+        if before:
+            kept.append(line + "\n")
+    write_text(path, "".join(kept))
+
+
+def progress_bar(total: int, description: str, initial: int = 0):
+    """A tqdm bar with time left, on stderr; where stderr is no terminal it is redrawn every ten seconds only."""
+    from tqdm import tqdm
+
+    interval = 0.2 if sys.stderr.isatty() else 10.0
+    return tqdm(total=total, desc=description, initial=initial, mininterval=interval, dynamic_ncols=True, leave=False)

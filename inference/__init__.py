@@ -1,0 +1,1 @@
+"""Networks ready to answer: eager, or exported."""

@@ -1,0 +1,50 @@
+"""One pass over a list with a network: every video is counted once, as seen or as unreadable."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from metrics.accuracy import Accuracy
+from reader.loader import Batch, Loader, timed
+from utils.log import progress_bar
+
+# uint8 frames [N, T, H, W, 3 * seglen] -> float32 logits [N, K]
+Network = Callable[[np.ndarray], np.ndarray]
+
+
+@dataclass
+class Evaluation:
+    """What a pass over a list has seen."""
+
+    accuracy: Accuracy = field(default_factory=Accuracy)
+    unreadable: list[tuple[int, str]] = field(default_factory=list)  # (position in the list, reason)
+    waited: float = 0.0  # seconds without a batch to work on
+
+
+def evaluate(
+    network: Network,
+    loader: Loader,
+    order: Sequence[int],
+    on_batch: Callable[[Batch, np.ndarray, Accuracy], None],
+    description: str = "evaluation",
+) -> Evaluation:
+    """The sums over the videos at the positions `order`; `on_batch(batch, logits [N, K], sums so far)` follows each batch.
+
+    Raises:
+        RuntimeError: seen + unreadable differ from the number of videos (a defect, never the user's fault).
+    """
+    result = Evaluation()
+    with progress_bar(len(order), description) as bar:
+        for batch, waited in timed(loader.batches(order)):
+            logits = network(batch.frames) if batch.indices else np.empty((0, 1), np.float32)
+            if batch.indices:
+                result.accuracy.update(logits, batch.labels)
+            result.unreadable += batch.unreadable
+            result.waited += waited
+            on_batch(batch, logits, result.accuracy)
+            bar.update(len(batch.indices) + len(batch.unreadable))
+    counted = result.accuracy.videos + len(result.unreadable)
+    if counted != len(order):
+        raise RuntimeError(f"{counted} videos counted of {len(order)}")
+    return result

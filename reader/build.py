@@ -1,0 +1,45 @@
+"""The crossing from a section of the configuration to a reader."""
+
+from collections.abc import Sequence
+
+from reader.dataset import ClipSpec
+from reader.filelist import Entry, read_list
+from reader.loader import Loader, worker_count
+from utils.config import Config
+from utils.config_keys import SectionConfig
+
+
+def read_section_list(config: Config, section: SectionConfig, needs_label: bool = True) -> list[Entry]:
+    """The videos of a section's file list, checked."""
+    classes = config.model.num_classes
+    return read_list(section.filelist, num_classes=classes, frame_format=section.format, needs_label=needs_label)
+
+
+def build_loader(config: Config, section: SectionConfig, entries: Sequence[Entry], augment_seed: int | None = None) -> Loader:
+    """A loader of the section's clips; with `augment_seed` (training) random ones, unreadable videos replaced."""
+    spec = ClipSpec(
+        num_segments=section.seg_num,
+        seglen=section.seglen,
+        short_side=section.short_size,
+        crop_size=section.target_size,
+        frame_format=section.format,
+        keep_aspect_ratio=section.keep_aspect_ratio,
+        decoder=section.decoder,
+        augment_seed=augment_seed,
+    )
+    return Loader(
+        entries,
+        spec,
+        section.batch_size,
+        num_classes=config.model.num_classes,
+        num_workers=worker_count(section.num_reader_threads, len(entries)),
+        buffer_videos=section.buf_size,
+        replace=augment_seed is not None,
+    )
+
+
+def describe_protocol(section: SectionConfig) -> str:
+    """What an accuracy was measured with: frames, resize and crop of each video."""
+    frames = f"{section.seg_num} segments" + (f" of {section.seglen} frames" if section.seglen > 1 else "")
+    shape = "aspect ratio kept" if section.keep_aspect_ratio else "4:3"
+    return f"{frames}, short side {section.short_size} ({shape}), 1 centre crop {section.target_size}"

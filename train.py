@@ -1,0 +1,33 @@
+"""Trains a network: python train.py --model_name=TSN --config=./configs/tsn.yaml --pretrain=none
+
+Writes to --save_dir: TSN_epoch{N} after each epoch, TSN at the end, TSN_best by validation top-1 (.pdparams, .pdopt
+and .json each), config.yaml and train_log.jsonl.
+"""
+
+from utils.cli import run
+from utils.session import announce, open_config
+
+
+def main() -> None:
+    flags, config = open_config("train")
+
+    from reader.build import read_section_list
+    from utils.files import check_save_dir, make_save_dir, write_text
+
+    check_save_dir(flags.save_dir)
+    entries = read_section_list(config, config.train)
+    valid_entries = read_section_list(config, config.valid) if flags.valid_interval else []
+
+    from training.run import Trainer
+    from utils.device import choose_device
+
+    choose_device(config.train.use_gpu, config.demands_gpu)
+    trainer = Trainer(flags, config, entries, valid_entries)
+    announce(flags, config)
+    make_save_dir(flags.save_dir)
+    write_text(f"{flags.save_dir}/config.yaml", config.dump())
+    trainer.run()
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,1 @@
+"""The training run: its loop, its validation, what it saves and when."""

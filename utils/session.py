@@ -1,0 +1,20 @@
+"""What every script does between its flags and its work: load the configuration, say what holds, read the lists."""
+
+from utils.config import Config, load_config
+from utils.flags import Flags, parse_flags
+from utils.log import say
+
+
+def open_config(script: str) -> tuple[Flags, Config]:
+    """The flags of the command line and the configuration they lead to."""
+    flags = parse_flags(script)
+    return flags, load_config(flags.config, flags.section_overrides, flags.sets)
+
+
+def announce(flags: Flags, config: Config) -> None:
+    """Says once what the run goes by: the resolved configuration, and the keys and flags that have no effect."""
+    say(f"configuration of {flags.config}, resolved:\n{config.dump().rstrip()}")
+    if config.ignored_keys:
+        say("keys without effect: " + ", ".join(f"{name} ({where})" for name, where in config.ignored_keys))
+    if flags.no_memory_optimize:
+        say("--no_memory_optimize has no effect: there is no such pass any more")

@@ -1,0 +1,29 @@
+"""SIGTERM and Ctrl-C as requests: the step in hand is finished and saved first."""
+
+import signal
+
+from utils.cli import Terminated
+
+
+class StopRequest:
+    """A context in which a first SIGTERM or Ctrl-C only sets `signal_number`; a second Ctrl-C interrupts at once."""
+
+    def __init__(self):
+        self.signal_number: int | None = None
+
+    def __enter__(self) -> "StopRequest":
+        self._previous = {number: signal.signal(number, self._note) for number in (signal.SIGINT, signal.SIGTERM)}
+        return self
+
+    def __exit__(self, *_) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+
+    def _note(self, number, frame) -> None:
+        if number == signal.SIGINT and self.signal_number is not None:
+            raise KeyboardInterrupt
+        self.signal_number = number
+
+    def leave(self) -> None:
+        """Raises what the signal stands for, once everything is saved."""
+        raise KeyboardInterrupt if self.signal_number == signal.SIGINT else Terminated
