@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+import warnings
 from collections.abc import Callable
 
 from utils.errors import InputError, RunError
@@ -22,6 +23,10 @@ def run(main: Callable[[], None]) -> None:
     Any other exception is a defect of ours and keeps its traceback.
     """
     signal.signal(signal.SIGTERM, _raise_terminated)
+    # `import paddle` warns wherever there is no ccache, which only matters to those who compile operators.
+    warnings.filterwarnings("ignore", message="No ccache found")
+    # A path that is not UTF-8 is printed with escapes instead of ending the run.
+    sys.stdout.reconfigure(errors="backslashreplace")
     code = 0
     try:
         main()

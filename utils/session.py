@@ -1,7 +1,9 @@
 """What every script does between its flags and its work: load the configuration, say what holds, read the lists."""
 
+from dataclasses import asdict
+
 from utils.config import Config, load_config
-from utils.flags import Flags, parse_flags
+from utils.flags import SECTION_OF, Flags, parse_flags
 from utils.log import say
 
 
@@ -13,7 +15,10 @@ def open_config(script: str) -> tuple[Flags, Config]:
 
 def announce(flags: Flags, config: Config) -> None:
     """Says once what the run goes by: the resolved configuration, and the keys and flags that have no effect."""
-    say(f"configuration of {flags.config}, resolved:\n{config.dump().rstrip()}")
+    say(f"configuration: {flags.config}, resolved to")
+    for section in ("MODEL", SECTION_OF[flags.script], *(["VALID"] if flags.script == "train" else [])):
+        values = asdict(getattr(config, section.lower()))
+        say(f"  {section}: " + ", ".join(f"{key}={value}" for key, value in values.items()))
     if config.ignored_keys:
         say("keys without effect: " + ", ".join(f"{name} ({where})" for name, where in config.ignored_keys))
     if flags.no_memory_optimize:

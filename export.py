@@ -1,0 +1,35 @@
+"""Writes the network as a folder for inference: python export.py --config=./configs/tsn.yaml --weights=TSN.pdparams
+
+The graph takes uint8 frames [N, T, H, W, 3 * seglen] (T, H and W as INFER has them) and returns probabilities [N, K].
+Writes to --save_dir: model.json (the graph), model.pdiparams (the weights) and config.yaml.
+"""
+
+from utils.cli import run
+from utils.session import announce, open_config
+
+
+def main() -> None:
+    flags, config = open_config("export")
+
+    from utils.files import check_save_dir, make_save_dir, write_text
+    from utils.log import say
+
+    check_save_dir(flags.save_dir)
+
+    from inference.exported import save_graph
+    from inference.network import describe_file, load_model
+    from utils.device import choose_device
+
+    choose_device(config.infer.use_gpu, config.demands_gpu)
+    model, path = load_model(config, flags.weights)
+    announce(flags, config)
+    folder = make_save_dir(flags.save_dir)
+    save_graph(model, config.infer, folder)
+    write_text(folder / "config.yaml", config.dump())
+    section = config.infer
+    shape = f"[N, {section.seg_num}, {section.target_size}, {section.target_size}, {3 * section.seglen}]"
+    say(f"exported {describe_file(path)} to {folder}: uint8 frames {shape} in, probabilities [N, {config.model.num_classes}] out")
+
+
+if __name__ == "__main__":
+    run(main)

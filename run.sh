@@ -1,0 +1,90 @@
+#!/usr/bin/env bash
+# bash run.sh demo                               a first run from nothing: make clips, train, evaluate, predict
+# bash run.sh test [pytest options]              the test suite
+# bash run.sh train|eval|predict|inference NAME CONFIG [--flag=value ...]
+#
+# The last line is the original's. Its settings are environment variables here (an empty one is not given), or flags
+# behind the three words: pretrain, resume, weights, use_gpu, save_dir, log_interval, valid_interval, fix_random_seed.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")"
+
+usage() {
+    sed -n '2,4s/^# /usage: /p' run.sh >&2
+    exit 2
+}
+
+# Whether interpreter $1 has all that requirements file $2 names; pip looks, and without an index it cannot install.
+has() {
+    [ -x "$1" ] && "$1" -m pip install --dry-run --no-index --quiet --disable-pip-version-check -r "$2" >/dev/null 2>&1
+}
+
+# Sets `python`: the active virtual environment's if it has what file $1 names, else that of .venv, made when needed.
+prepare() {
+    local candidate
+    for candidate in "${VIRTUAL_ENV:-}" "${CONDA_PREFIX:-}" .venv; do
+        python=$candidate/bin/python
+        if has "$python" "$1"; then
+            return
+        fi
+    done
+    if [ ! -x .venv/bin/python ]; then
+        for candidate in python3 python3.13 python3.12 python3.11 python none; do
+            if "$candidate" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null; then
+                break
+            fi
+        done
+        if [ "$candidate" = none ]; then
+            echo "error: Python 3.11, 3.12 or 3.13 is needed to make .venv" >&2
+            exit 2
+        fi
+        echo "making .venv with $("$candidate" --version)"
+        "$candidate" -m venv .venv
+    fi
+    python=.venv/bin/python
+    echo "installing what $1 names into .venv (some minutes)"
+    "$python" -m pip install --quiet --disable-pip-version-check -r "$1"
+}
+
+# Runs script $1 with model $2, configuration $3, the settings of the environment, and further flags, which win.
+run_script() {
+    local script=$1 flags=("--model_name=$2" "--config=$3") setting settings
+    shift 3
+    case "$script" in
+    train) settings="pretrain resume use_gpu save_dir log_interval valid_interval fix_random_seed batch_size learning_rate epoch" ;;
+    eval) settings="weights use_gpu save_dir log_interval batch_size" ;;
+    predict) settings="weights use_gpu save_dir log_interval batch_size filelist video_path infer_topk" ;;
+    export) settings="weights save_dir" ;;
+    esac
+    for setting in $settings; do
+        if [ -n "${!setting-}" ]; then
+            flags+=("--$setting=${!setting}")
+        fi
+    done
+    prepare requirements.txt
+    exec "$python" "$script.py" "${flags[@]}" "$@"
+}
+
+mode=${1-}
+case "$mode" in
+demo)
+    shift
+    prepare requirements.txt
+    exec "$python" data/demo.py "$@"
+    ;;
+test)
+    shift
+    prepare requirements-test.txt
+    exec "$python" -m pytest "$@"
+    ;;
+train | eval | predict | inference)
+    [ $# -ge 3 ] || usage
+    shift
+    if [ "$mode" = inference ]; then
+        mode=export
+    fi
+    run_script "$mode" "$@"
+    ;;
+*)
+    usage
+    ;;
+esac
