@@ -26,6 +26,7 @@ from utils.config_keys import (
 from utils.errors import InputError
 from utils.strict_yaml import Item, one_line, parse, read_file
 
+_READING = [section for section in SECTIONS if section != "MODEL"]
 # Flags that are not called as their key is.
 _FLAG_NAMES = {"MODEL.name": "model_name", "INFER.topk": "infer_topk"}
 
@@ -48,10 +49,8 @@ class Config:
         """Returns YAML that `load_config` reads back to an equal configuration."""
         tree = {}
         for section in SECTIONS:
-            values = asdict(getattr(self, section.lower()))
-            tree[section] = {
-                name: _Quoted(value) if isinstance(value, str) else value for name, value in values.items() if value is not None
-            }
+            given = {name: value for name, value in asdict(getattr(self, section.lower())).items() if value is not None}
+            tree[section] = {name: _Quoted(value) if isinstance(value, str) else value for name, value in given.items()}
         return yaml.dump(tree, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=1_000_000)
 
 
@@ -87,9 +86,9 @@ def load_config(
     model = _resolve("MODEL", given, {})
     if "MODEL.topk" not in given:
         model["topk"] = min(model["topk"], model["num_classes"])
-    resolved = {"MODEL": model} | {section: _resolve(section, given, model) for section in SECTIONS if section != "MODEL"}
+    resolved = {"MODEL": model} | {section: _resolve(section, given, model) for section in _READING}
     _check_together(resolved, given)
-    demands_gpu = any(name.endswith(".use_gpu") and item.value is True for name, item in command_line)
+    demands_gpu = any(name.endswith(".use_gpu") and item.value is True for name, item in dict(command_line).items())
     parts = {section.lower(): SECTIONS[section](**values) for section, values in resolved.items()}
     return Config(**parts, ignored_keys=ignored, demands_gpu=demands_gpu)
 
@@ -126,12 +125,14 @@ def _from_set(text: str) -> tuple[str, Item]:
         raise InputError(f"{where}: expected SECTION.key=value, such as TRAIN.epoch=10")
     _check_section(section, where)
     kind = _kind(section, key, where)
+    if value[:1] in ("'", '"'):
+        return f"{section}.{key}", _checked(kind, parse(value, lambda line: where))
     return f"{section}.{key}", read_argument(kind, value, where)
 
 
 def read_argument(kind: Kind | None, text: str, where: str) -> Item:
     """Returns the checked value of `text` from the command line: YAML, but texts need no quotes and 1/0 are truths."""
-    if isinstance(kind, Text) and text[:1] not in ("'", '"'):
+    if isinstance(kind, Text):
         item = Item(text, one_line(text) or "nothing", where)
     elif isinstance(kind, Truth) and text in ("0", "1"):
         item = Item(text == "1", text, where)
@@ -195,7 +196,7 @@ def _check_together(resolved: Mapping[str, Mapping[str, object]], given: Mapping
     """Raises InputError for values that are right one by one but not together, at the one given last."""
     num_classes = resolved["MODEL"]["num_classes"]
     for section, values in resolved.items():
-        if section != "MODEL" and values["target_size"] > values["short_size"]:
+        if section in _READING and values["target_size"] > values["short_size"]:
             where = _last_given(given, f"{section}.target_size", f"{section}.short_size")
             sizes = f"target_size {values['target_size']} is larger than short_size {values['short_size']}"
             raise InputError(f"{where}: {section}: {sizes}")
@@ -216,24 +217,25 @@ def _last_given(given: Mapping[str, Item], *names: str) -> str:
 
 def reference_table() -> str:
     """Returns the Markdown table of every key. What the four reading sections share stands in one row."""
-    sections = [name for name in SECTIONS if name != "MODEL"]
     shared = [item.name for item in fields(SectionConfig)]
-    rows = [_row("MODEL" + (", all others" if item.name in shared else ""), item, [item.default]) for item in fields(ModelConfig)]
+    rows = []
+    for item in fields(ModelConfig):
+        rows.append(_row("MODEL, all others" if item.name in shared else "MODEL", item, [item.default]))
     for item in fields(SectionConfig):
         if not item.metadata["inherited"]:
-            defaults = [getattr(SECTIONS[section], item.name) for section in sections]
-            rows.append(_row(", ".join(sections), item, defaults))
-    for section in sections:
+            defaults = [getattr(SECTIONS[section], item.name) for section in _READING]
+            rows.append(_row(", ".join(_READING), item, defaults))
+    for section in _READING:
         rows += [_row(section, item, [item.default]) for item in fields(SECTIONS[section]) if item.name not in shared]
     return "\n".join(["| section | key | default | value | meaning |", "|---|---|---|---|---|", *rows])
 
 
 def _row(section: str, item: Field, defaults: list) -> str:
-    shown = [f"`{list(value) if isinstance(value, tuple) else value}`" for value in dict.fromkeys(defaults) if value not in (None, "")]
-    if len(shown) > 1:
-        shown = [f"`{value}`" for value in defaults]
-    kind, meaning = item.metadata["kind"], item.metadata["meaning"]
-    return f"| {section} | {item.name} | {', '.join(shown)} | {kind} | {meaning} |"
+    """Returns one row; `defaults` are those of each section in turn, written once where they are the same."""
+    defaults = defaults[:1] if len(set(defaults)) == 1 else defaults
+    shown = ", ".join(f"`{list(value) if isinstance(value, tuple) else value}`" for value in defaults)
+    shown = "none" if defaults[0] in (None, "") else shown
+    return f"| {section} | {item.name} | {shown} | {item.metadata['kind']} | {item.metadata['meaning']} |"
 
 
 if __name__ == "__main__":

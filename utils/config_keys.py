@@ -69,7 +69,9 @@ class Text:
 
     def read(self, value: object) -> str:
         value = "" if value is None and self.empty else value
-        if not isinstance(value, str) or not (value.strip() or self.empty) or any(c < " " or c == "\x7f" for c in value):
+        if not isinstance(value, str) or not (value.strip() or self.empty):
+            raise ValueError
+        if any(c < " " or c == "\x7f" for c in value):
             raise ValueError
         os.fsencode(value)  # UnicodeEncodeError, a ValueError, for what no path can hold
         return value
@@ -85,7 +87,7 @@ class Choice:
     options: tuple
 
     def read(self, value: object) -> object:
-        if isinstance(value, bool) or value not in self.options or type(value) is not type(self.options[0]):
+        if type(value) is not type(self.options[0]) or value not in self.options:
             raise ValueError
         return value
 
@@ -147,7 +149,7 @@ class SectionConfig:
     batch_size: int = key(1, Whole(1, 65536), "videos per step, of all devices together")
     short_size: int = key(256, Whole(1, 4096), "frames are resized to this short side, in pixels")
     target_size: int = key(224, Whole(1, 4096), "side of the square cropped from them, in pixels; at most short_size")
-    num_reader_threads: int = key(12, Whole(1, 256), "readers that decode at the same time; never more than is useful here")
+    num_reader_threads: int = key(12, Whole(1, 256), "readers that decode at the same time")
     buf_size: int = key(1024, Whole(1, 1_000_000), "videos read ahead, at most")
     use_gpu: bool = key(True, Truth(), "True: the GPU where there is one, else the CPU; False: the CPU")
     seg_num: int = from_model("seg_num")
@@ -173,7 +175,7 @@ class TrainConfig(SectionConfig):
     momentum: float = key(0.9, Number(0, 1, below=True), "of the Momentum optimizer")
     num_gpus: int | None = key(None, Whole(1), "the visible devices count; a warning where this says otherwise")
     seed: int = key(1000, Whole(0, 2**31 - 1), "with --fix_random_seed=True; else a seed is drawn and logged")
-    max_unreadable: float = key(0.01, Number(0, 1), "share of unreadable videos that stops training (at least one video)")
+    max_unreadable: float = key(0.01, Number(0, 1), "training stops above this share of unreadable videos")
     accumulate_steps: int = key(1, Whole(1, 65536), "batches whose gradients are averaged into one step")
     checkpoint_minutes: float = key(0.0, Number(0), "also save within an epoch, after so many minutes; 0: do not")
     keep_checkpoints: int = key(0, Whole(0), "newest checkpoints kept on disk; 0: all")

@@ -35,12 +35,13 @@ class Flag:
     """One flag. `defaults` has the scripts that know it; with `key` it sets a key of the configuration instead.
 
     `key`: "MODEL.name", or a name such as "batch_size" in the script's own section. Its default is then the file's.
+    `kind`: what its values must be; None: a switch, which takes none. Keys are checked by `load_config`.
     """
 
     name: str
     meaning: str
     defaults: Mapping[str, object]
-    kind: Kind = Text()
+    kind: Kind | None = Text()
     key: str = ""
 
 
@@ -48,6 +49,13 @@ def _same(scripts: str, default: object = None) -> dict[str, object]:
     return dict.fromkeys(scripts.split(), default)
 
 
+_SET_MEANING = "any key of the configuration, such as TRAIN.epoch=10; wins over flags and file; repeatable"
+_SAVE_DIR = {
+    "train": "data/checkpoints",
+    "eval": "data/evaluate_results",
+    "predict": "data/predict_results",
+    "export": "data/inference_model",
+}
 _ALL = "train eval predict export"
 FLAGS = (
     Flag("model_name", "the model; upper and lower case are the same", _same(_ALL), key="MODEL.name"),
@@ -58,18 +66,16 @@ FLAGS = (
     Flag("pretrain", "ImageNet weights; none: random; not given: downloaded to ~/.paddle/weights", _same("train")),
     Flag("resume", "checkpoint to go on from: file, prefix without suffix, directory, or auto", _same("train")),
     Flag("weights", "weights file; not given: downloaded to ~/.paddle/weights", _same("eval predict export")),
-    Flag("use_gpu", "True: stop without a GPU; False: the CPU; not given: a GPU where there is one", _same(_ALL), Truth(), "use_gpu"),
+    Flag("use_gpu", "True: stop without a GPU; False: CPU; not given: GPU if there is one", _same(_ALL), key="use_gpu"),
+    Flag("no_memory_optimize", "accepted, without effect", _same("train", False), None),
     Flag("filelist", "the list of videos", _same("predict"), key="filelist"),
     Flag("video_path", "one video; wins over the list", _same("predict"), key="video_path"),
     Flag("infer_topk", "classes named per video", _same("predict"), key="topk"),
     Flag("precision", "arithmetic on the CPU: auto, float32, bfloat16", _same("eval predict"), key="precision"),
-    Flag("save_dir", "where results go", {
-        "train": "data/checkpoints", "eval": "data/evaluate_results",
-        "predict": "data/predict_results", "export": "data/inference_model",
-    }),
+    Flag("save_dir", "where results go", _SAVE_DIR),
     Flag("log_interval", "batches between two log lines", {"train": 10, "eval": 1, "predict": 1}, Whole(1)),
     Flag("valid_interval", "epochs between two validations; 0: never", _same("train", 1), Whole(0)),
-    Flag("fix_random_seed", "True: seeded by TRAIN.seed, the same bit for bit on one machine", _same("train", False), Truth()),
+    Flag("fix_random_seed", "True: seeded by TRAIN.seed, repeatable to the bit", _same("train", False), Truth()),
     Flag("is_profiler", "1: write a profile of a few steps", _same("train", False), Truth()),
     Flag("profiler_path", "where the profile goes", _same("train", "./")),
 )
@@ -107,21 +113,20 @@ def parse_flags(script: str, argv: Sequence[str] | None = None) -> Flags:
     parser = _parser(script)
     known, unknown = parser.parse_known_args(argv)
     if unknown:
-        raise InputError(_about_unknown(unknown[0], parser))
+        raise InputError(_about_unknown(unknown[0], script))
     overrides, values = {}, {}
     for flag in FLAGS:
         if script not in flag.defaults:
             continue
         text = getattr(known, flag.name)
-        if flag.key:
+        if flag.kind is None:
+            values[flag.name] = text
+        elif flag.key and text:
+            overrides[flag.key if "." in flag.key else f"{SECTION_OF[script]}.{flag.key}"] = text
+        elif not flag.key:
+            values[flag.name] = flag.defaults[script]
             if text:
-                name = flag.key if "." in flag.key else f"{SECTION_OF[script]}.{flag.key}"
-                overrides[name] = text
-        else:
-            where = f"--{flag.name}={one_line(text)}" if text else ""
-            values[flag.name] = read_argument(flag.kind, text, where).value if text else flag.defaults[script]
-    if script == "train":
-        values["no_memory_optimize"] = known.no_memory_optimize
+                values[flag.name] = read_argument(flag.kind, text, f"--{flag.name}={one_line(text)}").value
     sets = tuple(text for text in known.set if text)
     return Flags(script=script, section_overrides=overrides, sets=sets, **values)
 
@@ -145,14 +150,10 @@ def _parser(script: str) -> argparse.ArgumentParser:
     for flag in FLAGS:
         if script in flag.defaults:
             text = f"{flag.meaning} ({_shown_default(flag, script)})"
-            parser.add_argument(f"--{flag.name}", metavar="VALUE", help=text.replace("%", "%%"))
-    if script == "train":
-        parser.add_argument("--no_memory_optimize", action="store_true", help="accepted, without effect")
+            how = {"metavar": "VALUE"} if flag.kind else {"action": "store_true"}
+            parser.add_argument(f"--{flag.name}", help=text.replace("%", "%%"), **how)
     parser.add_argument("--set", action="append", default=[], metavar="SECTION.key=value", help=_SET_MEANING)
     return parser
-
-
-_SET_MEANING = "any key of the configuration, such as TRAIN.epoch=10; wins over flags and file; repeatable"
 
 
 def _shown_default(flag: Flag, script: str) -> str:
@@ -162,13 +163,13 @@ def _shown_default(flag: Flag, script: str) -> str:
     return "default: not given" if default is None else f"default: {default}"
 
 
-def _about_unknown(argument: str, parser: argparse.ArgumentParser) -> str:
+def _about_unknown(argument: str, script: str) -> str:
     name = argument.partition("=")[0]
     if not name.startswith("-"):
-        return f"unexpected argument {one_line(argument)}; see {parser.prog} --help"
-    options = [option for action in parser._actions for option in action.option_strings]
-    found = difflib.get_close_matches("--" + name.lower().lstrip("-").replace("-", "_"), options, n=1)
-    hint = f"did you mean {found[0]}?" if found else f"see {parser.prog} --help"
+        return f"unexpected argument {one_line(argument)}; see {script}.py --help"
+    options = ["--set", "--help"] + [f"--{flag.name}" for flag in FLAGS if script in flag.defaults]
+    found = difflib.get_close_matches("--" + name.lower().lstrip("-").replace("-", "_")[:80], options, n=1)
+    hint = f"did you mean {found[0]}?" if found else f"see {script}.py --help"
     return f"unknown flag {one_line(name)}; {hint}"
 
 
@@ -181,8 +182,7 @@ def reference_table() -> str:
         if flag.key:
             default = "configuration"
         rows.append(f"| --{flag.name} | {', '.join(flag.defaults)} | {default} | {flag.meaning} |")
-    rows.append("| --no_memory_optimize | train | off | accepted, without effect |")
-    rows.append(f"| --set SECTION.key=value | {', '.join(SECTION_OF)} | | {_SET_MEANING} |")
+    rows.append(f"| --set SECTION.key=value | {', '.join(SECTION_OF)} | none | {_SET_MEANING} |")
     return "\n".join(rows)
 
 

@@ -1,0 +1,17 @@
+"""Fixtures of the tests of utils."""
+
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture
+def write_config(tmp_path, monkeypatch):
+    """Returns a function that writes x.yaml into an empty current folder and returns its name."""
+    monkeypatch.chdir(tmp_path)
+
+    def write(content: str | bytes) -> str:
+        Path("x.yaml").write_bytes(content if isinstance(content, bytes) else content.encode())
+        return "x.yaml"
+
+    return write

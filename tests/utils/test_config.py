@@ -1,0 +1,245 @@
+"""What load_config accepts, and what it resolves it to."""
+
+import dataclasses
+import random
+from pathlib import Path
+
+import pytest
+import yaml
+
+from utils.config import load_config, reference_table
+from utils.config_keys import SECTIONS
+
+ROOT = Path(__file__).parents[2]
+SHIPPED = sorted((ROOT / "configs").glob("*.yaml"))
+ORIGINALS = sorted((ROOT / "tests" / "configs").glob("original_*.yaml"))
+
+
+# --- what loads ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", SHIPPED + ORIGINALS, ids=lambda path: path.name)
+def test_every_configuration_loads(path):
+    config = load_config(path)
+    assert config.model.name == "TSN"
+    assert not config.demands_gpu
+
+
+def test_both_originals_and_the_shipped_files_are_there():
+    assert [path.name for path in ORIGINALS] == ["original_tsn.yaml", "original_tsn_dist_and_dali.yaml"]
+    assert {"tsn.yaml", "tsn_demo.yaml"} <= {path.name for path in SHIPPED}
+
+
+@pytest.mark.parametrize("path", ORIGINALS, ids=lambda path: path.name)
+def test_every_value_of_the_originals_arrives(path):
+    """Against PyYAML's own reading, except that it takes 1e-4 for a text."""
+    config = load_config(path)
+    tree = yaml.safe_load(path.read_text())
+    ignored = []
+    for section, keys in tree.items():
+        for name, value in keys.items():
+            if name in ("total_videos", "use_dali", "num_trainers", "trainer_id"):
+                ignored.append(f"{section}.{name}")
+                continue
+            value = {"1e-4": 0.0001}.get(value, value) if isinstance(value, str) else value
+            value = tuple(value) if isinstance(value, list) else value
+            assert getattr(getattr(config, section.lower()), name) == value
+    assert [name for name, _ in config.ignored_keys] == ignored
+
+
+def test_ignored_keys_say_where():
+    path = ORIGINALS[1]
+    assert load_config(path).ignored_keys == (
+        ("TRAIN.total_videos", f"{path}:26"),
+        ("TRAIN.num_trainers", f"{path}:27"),
+        ("TRAIN.trainer_id", f"{path}:28"),
+        ("TRAIN.use_dali", f"{path}:29"),
+        ("TEST.use_dali", f"{path}:47"),
+    )
+
+
+def test_shipped_tsn_is_the_original_but_for_the_format():
+    ours, original = (yaml.safe_load(path.read_text()) for path in (ROOT / "configs" / "tsn.yaml", ORIGINALS[0]))
+    assert (ours["MODEL"].pop("format"), original["MODEL"].pop("format")) == ("mp4", "pkl")
+    assert ours == original
+
+
+def test_defaults_are_the_values_of_the_shipped_file(write_config):
+    config, default = load_config(ROOT / "configs" / "tsn.yaml"), load_config(write_config("MODEL:\n"))
+    # Two keys have no such default: TEST inherits its segments, and a device count that nobody gave warns of nothing.
+    assert config == dataclasses.replace(
+        default,
+        test=dataclasses.replace(default.test, seg_num=7),
+        train=dataclasses.replace(default.train, num_gpus=8),
+    )
+
+
+@pytest.mark.parametrize(
+    "text, expected",
+    [
+        ("1e-4", 0.0001),
+        ("1E-4", 0.0001),
+        ("1", 1.0),
+        ("+1.5e+2", 150.0),
+        (".5", 0.5),
+        ("5.", 5.0),
+        ("1_000.5", 1000.5),
+        ("0.1", 0.1),
+        ("123456789012345678901234567890", 123456789012345678901234567890.0),
+    ],
+)
+def test_numbers(write_config, text, expected):
+    value = load_config(write_config(f"TRAIN:\n    learning_rate: {text}\n")).train.learning_rate
+    assert value == expected and type(value) is float
+
+
+@pytest.mark.parametrize(
+    "text, expected",
+    [
+        ("True", True), ("true", True), ("TRUE", True), ("yes", True), ("on", True),
+        ("False", False), ("false", False), ("no", False), ("off", False),
+    ],
+)  # fmt: skip
+def test_truths(write_config, text, expected):
+    assert load_config(write_config(f"MODEL:\n    keep_aspect_ratio: {text}\n")).model.keep_aspect_ratio is expected
+
+
+@pytest.mark.parametrize(
+    "text, expected",
+    [
+        ("a b.list", "a b.list"),
+        ("'it''s.list'", "it's.list"),
+        ('"1e-4"', "1e-4"),
+        ("数据/列表.list", "数据/列表.list"),
+        ("/données/x.list", "/données/x.list"),
+        ("C:\\data\\x.list", "C:\\data\\x.list"),
+        ('"\\U0001F600.list"', "😀.list"),
+        ("2020-01-01", "2020-01-01"),
+        ("0x10", "0x10"),
+        ("1:30", "1:30"),
+    ],
+)
+def test_texts(write_config, text, expected):
+    assert load_config(write_config(f"TEST:\n    filelist: {text}\n")).test.filelist == expected
+
+
+@pytest.mark.parametrize("text", ["MODEL: {seg_num: 5}", "MODEL:\r\n    seg_num: 5\r\n", "\ufeffMODEL:\n  seg_num: 5",
+                                  "%YAML 1.1\n---\nMODEL:\n  seg_num: 5\n...\n"])  # fmt: skip
+def test_other_ways_to_write_it(write_config, text):
+    assert load_config(write_config(text)).model.seg_num == 5
+
+
+def test_nothing_as_video_path_is_an_empty_text(write_config):
+    assert load_config(write_config("INFER:\n    video_path:\n")).infer.video_path == ""
+
+
+# --- resolution ---------------------------------------------------------------------------------------------------
+
+
+def test_precedence_set_flag_file_default(write_config):
+    path = write_config("TRAIN:\n    batch_size: 2\n")
+    flags, sets = {"TRAIN.batch_size": 3}, ["TRAIN.batch_size=4"]
+    assert load_config(write_config("MODEL:\n")).train.batch_size == 256
+    path = write_config("TRAIN:\n    batch_size: 2\n")
+    assert load_config(path).train.batch_size == 2
+    assert load_config(path, {"TRAIN.batch_size": None}).train.batch_size == 2
+    assert load_config(path, flags).train.batch_size == 3
+    assert load_config(path, {"TRAIN.batch_size": "3"}).train.batch_size == 3
+    assert load_config(path, flags, sets).train.batch_size == 4
+    assert load_config(path, {}, sets).train.batch_size == 4
+    assert load_config(path, flags, ["TRAIN.batch_size=4", "TRAIN.batch_size=5"]).train.batch_size == 5
+
+
+def test_sections_inherit_from_model_and_may_override(write_config):
+    path = write_config("MODEL: {seg_num: 4, format: pkl, topk: 2}\nTEST: {seg_num: 9, format: mp4}\nINFER: {topk: 3}")
+    config = load_config(path)
+    sections = (config.model, config.train, config.valid, config.test, config.infer)
+    assert [section.seg_num for section in sections] == [4, 4, 4, 9, 4]
+    assert (config.train.format, config.test.format) == ("pkl", "mp4")
+    assert (config.train.topk, config.infer.topk) == (2, 3)
+    config = load_config(path, sets=["MODEL.seg_num=6"])
+    assert (config.train.seg_num, config.test.seg_num) == (6, 9)
+
+
+@pytest.mark.parametrize(
+    "argument, section, key, expected",
+    [
+        ("MODEL.image_mean=[0, .5, 1]", "train", "image_mean", (0.0, 0.5, 1.0)),
+        ("TEST.filelist=a b: #c.list", "test", "filelist", "a b: #c.list"),
+        ("TEST.filelist=123", "test", "filelist", "123"),
+        ("TEST.filelist='a b'", "test", "filelist", "a b"),
+        ("TEST.filelist=a=b", "test", "filelist", "a=b"),
+        ("TEST.use_gpu=0", "test", "use_gpu", False),
+        ("TRAIN.l2_weight_decay=1e-5", "train", "l2_weight_decay", 1e-5),
+        ("INFER.video_path=", "infer", "video_path", ""),
+        (" TRAIN.epoch = 2", "train", "epoch", 2),
+        ("MODEL.name=123", "model", "name", "123"),
+    ],
+)
+def test_set(write_config, argument, section, key, expected):
+    config = load_config(write_config("MODEL:\n"), sets=[argument])
+    assert getattr(getattr(config, section), key) == expected
+
+
+def test_topk_that_nobody_gave_follows_num_classes(write_config):
+    assert load_config(write_config("MODEL: {num_classes: 3}\n")).infer.topk == 3
+    assert load_config(write_config("MODEL: {num_classes: 30}\n")).infer.topk == 5
+
+
+def test_use_gpu_in_the_file_is_no_demand(write_config):
+    path = write_config("TRAIN: {use_gpu: True}\n")
+    config = load_config(path)
+    assert config.train.use_gpu and not config.demands_gpu
+    assert load_config(path, {"TRAIN.use_gpu": "1"}).demands_gpu
+    assert load_config(path, {}, ["TRAIN.use_gpu=True"]).demands_gpu
+    assert not load_config(path, {"TRAIN.use_gpu": "True"}, ["TRAIN.use_gpu=False"]).demands_gpu
+    config = load_config(path, {"TRAIN.use_gpu": "False"})
+    assert not config.train.use_gpu and not config.demands_gpu
+
+
+def test_a_configuration_cannot_be_changed(write_config):
+    config = load_config(write_config("MODEL:\n"))
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        config.train.epoch = 3
+
+
+# --- dump ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", SHIPPED + ORIGINALS, ids=lambda path: path.name)
+def test_dump_loads_back_equal(path, write_config):
+    config = load_config(path)
+    again = load_config(write_config(config.dump()))
+    assert again == config and again.dump() == config.dump()
+    assert again.ignored_keys == ()
+
+
+@pytest.mark.parametrize(
+    "text", ["1e-4", "null", "yes", "a: b #c", "数据", "it's \"x\"", " x ", "😀", "nbsp\u00a0\u2028x\ufeff", "x" * 5000,
+             "\udcff.list", "-", "&a *b !c", "~"],
+)  # fmt: skip
+def test_dump_keeps_every_text(write_config, text):
+    config = load_config(write_config("MODEL:\n"), {"TEST.filelist": text})
+    assert config.test.filelist == text
+    assert load_config(write_config(config.dump())) == config
+
+
+def test_dump_keeps_every_number_exactly(write_config):
+    numbers = random.Random(0)
+    for _ in range(20):
+        values = [10 ** numbers.uniform(-300, 3) for _ in range(4)]
+        flags = {"TRAIN.learning_rate": values[0], "MODEL.image_std": values[1:]}
+        config = load_config(write_config("MODEL:\n"), flags)
+        assert load_config(write_config(config.dump())) == config
+
+
+# --- the reference table ------------------------------------------------------------------------------------------
+
+
+def test_reference_table_has_every_key_and_default():
+    rows = [line.strip("| ").split(" | ") for line in reference_table().splitlines()[2:]]
+    names = {row[1] for row in rows}
+    assert names == {item.name for cls in SECTIONS.values() for item in dataclasses.fields(cls)}
+    assert len({(row[0], row[1]) for row in rows}) == len(rows)
+    assert ["TRAIN, VALID, TEST, INFER", "batch_size", "`256`, `256`, `16`, `1`"] in [row[:3] for row in rows]
+    assert all(len(row) == 5 and row[4] for row in rows)
