@@ -1,0 +1,221 @@
+"""Makes the demo's clips: small H.264 files of 8 classes, and the lists that train, evaluate and predict them.
+
+    python data/make_demo.py            # data/demo: 320 clips for training, 40 for validation, 80 held out
+
+A clip shows three coloured objects one after the other, each for a third of its length, on a grey background. Its
+class is the SET of the three, in any order: 8 of the 10 possible sets of 3 out of 5 hues. All else is drawn anew for
+every clip: shape, size, speed, place, shade, spin, background, length. No single moment tells the class. Who knows the
+k objects of k thirds for certain is right at most this often (`best_accuracy(k)`):
+
+    one moment 20.8 %      two moments 41.7 %      three moments 100 %
+
+Objects are told by hue because that is learned from random weights within minutes; shape is not.
+Clips are a function of (seed, subset, class, number) alone: the same on every run, whatever the number of processes.
+Run again, it makes what is missing and nothing else.
+"""
+
+import argparse
+import itertools
+import json
+import multiprocessing
+import os
+import shutil
+import signal
+import sys
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+from tqdm import tqdm
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a file: the repository's root is not on the path
+from utils.cli import run  # noqa: E402
+from utils.errors import InputError  # noqa: E402
+
+VERSION = 1  # of the clips' content: raise it when a change below makes other clips from the same seed
+WIDTH, HEIGHT, FPS = 96, 72, 24
+# Degrees on the colour circle, far enough apart to stay distinct under the jitter below and in 4:2:0 video.
+HUES = {"red": 0, "yellow": 58, "green": 125, "blue": 225, "pink": 305}
+HUE_JITTER = 8
+# Without these two every colour is in 5 of the 8 sets, red in 4: a single object tells next to nothing.
+LEFT_OUT = {frozenset({"red", "yellow", "green"}), frozenset({"red", "blue", "pink"})}
+CLASSES = sorted(tuple(sorted(c)) for c in itertools.combinations(HUES, 3) if frozenset(c) not in LEFT_OUT)
+SUBSETS = ("train", "val", "test")
+
+
+def best_accuracy(moments: int) -> float:
+    """The highest accuracy, in 0..1, reachable from the objects of `moments` of the three thirds of a clip.
+
+    Every (class, choice of thirds) is equally likely, and for each set of objects seen the best guess is any one of
+    the classes that contain it: right once per distinct set.
+    """
+    seen = [frozenset(part) for colours in CLASSES for part in itertools.combinations(colours, moments)]
+    return len(set(seen)) / len(seen)
+
+
+def hsv_to_rgb(hue: float, saturation: float, value: float) -> np.ndarray:
+    """float32 [3] RGB in 0..255 of a hue in degrees, saturation and value in 0..1."""
+    # Standard formula: channel n = v - v*s*max(0, min(k, 4-k, 1)), k = (n + hue/60) mod 6, n = 5, 3, 1.
+    k = (np.array([5, 3, 1], np.float32) + hue / 60) % 6
+    return 255 * (value - value * saturation * np.clip(np.minimum(k, 4 - k), 0, 1))
+
+
+def background(rng: np.random.Generator, length: int) -> np.ndarray:
+    """float32 [T, H, W, 1] grey levels 0..255: blurred noise that drifts, with fine grain on top."""
+    margin = 16
+    coarse = rng.uniform(80, 180, (7, 8))
+    rows = np.linspace(0, 5.999, HEIGHT + margin)
+    columns = np.linspace(0, 6.999, WIDTH + margin)
+    smooth = np.stack([np.interp(rows, np.arange(7), coarse[:, i]) for i in range(8)], axis=1)  # [H + margin, 8]
+    smooth = np.stack([np.interp(columns, np.arange(8), row) for row in smooth])  # [H + margin, W + margin]
+    smooth += rng.normal(0, rng.uniform(2, 10), smooth.shape)
+    start, end = rng.uniform(0, margin, (2, 2))
+    offsets = np.linspace(start, end, length).astype(int)  # [T, 2]
+    frames = [smooth[y : y + HEIGHT, x : x + WIDTH] for y, x in offsets]
+    return np.stack(frames).astype(np.float32)[..., None]
+
+
+def object_masks(rng: np.random.Generator, length: int) -> np.ndarray:
+    """float32 [T, H, W, 1] coverage 0..1 of one moving, spinning regular polygon (3 to 6 corners) or disc."""
+    radius = rng.uniform(13, 23)
+    # A straight motion that bounces (a triangle wave). The centre keeps to the part that is left of a 4:3 frame by
+    # any square crop of its full height, so that no crop hides an object.
+    place, speed = rng.uniform(0, 1, 2), rng.uniform(-2, 2, 2) / FPS
+    wave = np.abs((place + speed * np.arange(length)[:, None] + 1) % 2 - 1)  # [T, 2] in 0..1
+    inset = (10, WIDTH - HEIGHT)
+    y, x = (inset + wave * (HEIGHT - 2 * inset[0], WIDTH - 2 * inset[1])).T.astype(np.float32)[:, :, None, None]
+    grid_y, grid_x = np.mgrid[:HEIGHT, :WIDTH].astype(np.float32)
+    distance = np.hypot(grid_y - y, grid_x - x)  # [T, H, W]
+    corners = rng.integers(3, 8)  # 7 stands for a disc
+    if corners < 7:
+        spin = rng.uniform(0, 6.28) + rng.uniform(-3, 3) / FPS * np.arange(length, dtype=np.float32)[:, None, None]
+        wedge = 2 * np.pi / corners
+        angle = (np.arctan2(grid_y - y, grid_x - x) + spin) % wedge - wedge / 2
+        distance = distance * np.cos(angle) / np.cos(wedge / 2)
+        radius *= 1.1
+    return np.clip(radius - distance + 0.5, 0, 1).astype(np.float32)[..., None]
+
+
+def draw_clip(rng: np.random.Generator, colours: tuple[str, ...]) -> np.ndarray:
+    """uint8 [T, H, W, 3] RGB, T in 48..72: the three colours in random order, a third of the clip each."""
+    length = int(rng.integers(48, 73))
+    frames = np.repeat(background(rng, length), 3, axis=3)
+    third = length // 3
+    for part, name in enumerate(rng.permutation(colours)):
+        rows = slice(part * third, length if part == 2 else (part + 1) * third)
+        masks = object_masks(rng, len(frames[rows]))
+        colour = hsv_to_rgb(HUES[str(name)] + rng.uniform(-HUE_JITTER, HUE_JITTER), rng.uniform(0.75, 1), rng.uniform(0.7, 1))
+        frames[rows] += masks * (colour - frames[rows])
+    return np.clip(frames, 0, 255).astype(np.uint8)
+
+
+def write_mp4(path: Path, frames: np.ndarray) -> None:
+    """Encodes uint8 [T, H, W, 3] RGB frames as H.264; the file is complete or absent, never half-written."""
+    partial = path.with_suffix(".partial")
+    with av.open(str(partial), "w", format="mp4") as container:
+        # One thread: x264's output depends on how many it uses.
+        options = {"preset": "veryfast", "crf": "23", "g": str(FPS), "threads": "1"}
+        stream = container.add_stream("libx264", rate=Fraction(FPS), options=options)
+        stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
+        for frame in frames:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        container.mux(stream.encode())
+    os.replace(partial, path)
+
+
+def make_clip(job: tuple[Path, tuple[int, ...]]) -> None:
+    """Writes one clip; `job` is its path and its random key: (seed, subset, class, number)."""
+    path, key = job
+    write_mp4(path, draw_clip(np.random.default_rng(key), CLASSES[key[2]]))
+
+
+def plan(out: Path, seed: int, clips_per_class: dict[str, int]) -> dict[str, list[tuple[Path, int, tuple[int, ...]]]]:
+    """Per subset, every clip's (path, label, random key), classes in turn."""
+    return {
+        subset: [
+            (out / subset / f"{'_'.join(CLASSES[label])}_{number:03d}.mp4", label, (seed, index, label, number))
+            for number in range(clips_per_class[subset])
+            for label in range(len(CLASSES))
+        ]
+        for index, subset in enumerate(SUBSETS)
+    }
+
+
+def prepare_folder(out: Path, settings: dict[str, object]) -> None:
+    """Makes `out` ready for clips of these settings: an older set of other settings goes, anything else is refused."""
+    manifest = out / "manifest.json"
+    if manifest.exists():
+        if json.loads(manifest.read_text()) == settings:
+            return
+        for subset in SUBSETS:
+            shutil.rmtree(out / subset, ignore_errors=True)
+    elif out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise InputError(f"--out {out}: exists and was not made by this script; name a new folder")
+    for subset in SUBSETS:
+        (out / subset).mkdir(parents=True, exist_ok=True)
+    write_text(manifest, json.dumps(settings, indent=1) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replaces a text file in one step."""
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(text, encoding="utf-8")
+    os.replace(partial, path)
+
+
+def write_lists(out: Path, clips: dict[str, list[tuple[Path, int, tuple[int, ...]]]]) -> None:
+    """Writes labels.json, `path label` lists per subset, and infer.list: the held-out clips' paths without labels."""
+    write_text(out / "labels.json", json.dumps(["_".join(colours) for colours in CLASSES], indent=1) + "\n")
+    for subset, rows in clips.items():
+        write_text(out / f"{subset}.list", "".join(f"{path.as_posix()} {label}\n" for path, label, _ in rows))
+    write_text(out / "infer.list", "".join(f"{path.as_posix()}\n" for path, _, _ in clips["test"]))
+
+
+def ignore_interrupt() -> None:
+    """In a worker: Ctrl-C is the parent's to handle, which ends the workers."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def make_demo(out: Path, seed: int, clips_per_class: dict[str, int], workers: int) -> int:
+    """The number of clips that had to be made; afterwards the whole set is there."""
+    prepare_folder(out, {"version": VERSION, "seed": seed, "clips_per_class": clips_per_class})
+    clips = plan(out, seed, clips_per_class)
+    jobs = [(path, key) for rows in clips.values() for path, _, key in rows if not path.exists()]
+    if jobs:
+        context = multiprocessing.get_context("spawn")
+        with context.Pool(min(workers, len(jobs)), initializer=ignore_interrupt) as pool:
+            for _ in tqdm(pool.imap_unordered(make_clip, jobs, 4), "making clips", len(jobs), unit="clip"):
+                pass
+    write_lists(out, clips)
+    return len(jobs)
+
+
+def count(text: str) -> int:
+    """A flag's whole number of at least 1."""
+    number = int(text)
+    if number < 1:
+        raise ValueError
+    return number
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Makes the demo's clips and lists; run again, only what is missing.")
+    parser.add_argument("--out", type=Path, default=Path("data/demo"), help="folder to fill (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="other seed, other clips (default: %(default)s)")
+    parser.add_argument(
+        "--clips_per_class", type=count, nargs=3, default=[40, 5, 10], metavar=("TRAIN", "VAL", "TEST"),
+        help="clips of each of the 8 classes for training, validation and prediction (default: 40 5 10)",
+    )
+    parser.add_argument("--workers", type=count, default=os.cpu_count(), help="processes (default: one per core)")
+    args = parser.parse_args()
+    if args.seed < 0:
+        raise InputError(f"--seed {args.seed}: expected 0 or more")
+    made = make_demo(args.out, args.seed, dict(zip(SUBSETS, args.clips_per_class)), args.workers)
+    train, val, test = (len(CLASSES) * n for n in args.clips_per_class)
+    state = f"{made} made now" if made else "all there already"
+    print(f"{args.out}: {len(CLASSES)} classes, {train} clips for training, {val} for validation, {test} held out ({state})")
+
+
+if __name__ == "__main__":
+    run(main)
