@@ -24,8 +24,25 @@ def _conv(in_channels: int, out_channels: int, kernel: int, stride: int, data_fo
     return nn.Conv2D(in_channels, out_channels, kernel, stride, padding, bias_attr=False, data_format=data_format)
 
 
+class BatchNorm(nn.BatchNorm2D):
+    """nn.BatchNorm2D without the warning that it prints in every training run."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.batch_norm(
+            x,
+            self._mean,
+            self._variance,
+            self.weight,
+            self.bias,
+            training=self.training,
+            momentum=self._momentum,
+            epsilon=self._epsilon,
+            data_format=self._data_format,
+        )
+
+
 def _norm(channels: int, data_format: str) -> nn.BatchNorm2D:
-    return nn.BatchNorm2D(channels, momentum=0.9, epsilon=1e-5, data_format=data_format)
+    return BatchNorm(channels, momentum=0.9, epsilon=1e-5, data_format=data_format)
 
 
 class Block(nn.Layer):

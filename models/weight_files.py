@@ -8,6 +8,7 @@ import numpy as np
 
 from models.lod_tensor import LodTensorError, read_lod_tensor
 from models.safe_pickle import PickleError, read_pickle
+from models.safetensors_file import SafetensorsError, read_safetensors
 from utils.archive import ArchiveError, archive_members, is_archive
 from utils.errors import InputError
 
@@ -76,20 +77,7 @@ def _read_pickle(data: bytes, path: Path) -> dict[str, np.ndarray]:
 
 
 def _read_safetensors(data: bytes, path: Path) -> dict[str, np.ndarray]:
-    import safetensors  # only who has such a file needs the package
-
-    dtypes = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4"}
-    arrays = {}
     try:
-        tensors = safetensors.deserialize(data)
-    except safetensors.SafetensorError as error:
-        raise InputError(f"{path}: no safetensors file: {error}") from error
-    for name, tensor in tensors:
-        if tensor["dtype"] == "BF16":  # the upper half of a float32
-            array = (np.frombuffer(tensor["data"], "<u2").astype("<u4") << 16).view("<f4")
-        elif tensor["dtype"] in dtypes:
-            array = np.frombuffer(tensor["data"], dtypes[tensor["dtype"]])
-        else:
-            raise InputError(f"{path}: {name} has the data type {tensor['dtype']}, expected floating point")
-        arrays[name] = array.reshape(tensor["shape"])
-    return arrays
+        return read_safetensors(data)
+    except SafetensorsError as error:
+        raise InputError(f"{path}: no safetensors file of weights: {error}") from error

@@ -31,7 +31,7 @@ class LoadReport:
 
 
 @dataclass(frozen=True)
-class _Match:
+class Match:
     """The file's arrays under the model's names, and what did not find a partner."""
 
     family: str
@@ -50,7 +50,7 @@ def load_weights(model: nn.Layer, path: str | os.PathLike, pretrain: bool = Fals
     seglen. Raises InputError when the file does not fit the model exactly; the model is untouched then.
     """
     found = find_weights(path)
-    match = _match(read_weights(found), model, found, pretrain)
+    match = match_names(read_weights(found), model, found, pretrain)
     state = model.state_dict()
     arrays = match.arrays
     if pretrain:
@@ -64,7 +64,7 @@ def load_weights(model: nn.Layer, path: str | os.PathLike, pretrain: bool = Fals
     return LoadReport(found, match.family, len(arrays), match.left_out)
 
 
-def _match(weights: dict[str, np.ndarray], model: nn.Layer, path: Path, pretrain: bool) -> _Match:
+def match_names(weights: dict[str, np.ndarray], model: nn.Layer, path: Path, pretrain: bool) -> Match:
     """Which of the file's names is which of the model's. Raises InputError when the file's names are of no known kind."""
     known = find_family(weights)
     if known is None:
@@ -83,7 +83,7 @@ def _match(weights: dict[str, np.ndarray], model: nn.Layer, path: Path, pretrain
         arrays[weight] = arrays[weight].T
     extra = sorted(weights.keys() - set(source.values()))
     left_out = tuple(name for name in extra if is_no_weight(name) or (pretrain and is_classifier(name)))
-    return _Match(
+    return Match(
         family=family.title,
         arrays=arrays,
         source=source,
@@ -112,7 +112,7 @@ def _widen(weight: np.ndarray, in_channels: int) -> np.ndarray:
     return np.repeat(mean, in_channels, axis=1)
 
 
-def _check_fit(match: _Match, shapes: dict[str, list[int]], model: nn.Layer, path: Path) -> None:
+def _check_fit(match: Match, shapes: dict[str, list[int]], model: nn.Layer, path: Path) -> None:
     """Nothing. Raises InputError, one line, that names what is missing, unexpected or of another shape."""
     wrong = {name: list(array.shape) for name, array in match.arrays.items() if list(array.shape) != shapes[name]}
     weight = model.classifier_prefix + "weight"

@@ -1,0 +1,100 @@
+"""The network against an independent computation in NumPy, against paddle.vision, and as a graph."""
+
+import math
+import warnings
+
+import numpy as np
+import paddle
+import pytest
+from fluid_reference import reference_logits
+from weight_formats import random_state, write_pickle
+
+from models.resnet import ResNet
+from models.tsn import TSN
+from models.weights import load_weights
+from utils.errors import InputError
+
+
+def frames_of(*shape: int) -> np.ndarray:
+    return np.random.default_rng(1).integers(0, 256, shape, "uint8")
+
+
+@pytest.mark.parametrize(
+    "num_layers, seglen, data_format",
+    [(18, 1, "NCHW"), (18, 3, "NCHW"), (34, 3, "NHWC"), (50, 3, "NHWC"), (101, 1, "NCHW")],
+)
+def test_logits_equal_an_independent_computation(num_layers, seglen, data_format, tmp_path):
+    mean, std = (0.4, 0.5, 0.6), (0.2, 0.25, 0.3)
+    model = TSN(7, 3, num_layers, seglen, mean, std, data_format)
+    state = random_state(num_layers, 7, seed=3, seglen=seglen)
+    write_pickle(tmp_path / "TSN.pdparams", state)
+    load_weights(model, tmp_path / "TSN.pdparams")
+    (tmp_path / "TSN.pdparams").unlink()
+    frames = frames_of(2, 3, 32, 40, 3 * seglen)
+    logits = model.eval()(paddle.to_tensor(frames))
+    expected = reference_logits(state, frames, num_layers, mean, std)
+    assert logits.dtype == paddle.float32
+    np.testing.assert_allclose(logits.numpy(), expected, atol=2e-5 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("num_layers", [18, 34, 50, 101])
+def test_names_and_shapes_are_those_of_paddle_vision(num_layers):
+    theirs = getattr(paddle.vision.models, f"resnet{num_layers}")(num_classes=0).state_dict()
+    ours = ResNet(num_layers).state_dict()
+    assert {name: tensor.shape for name, tensor in ours.items()} == {name: t.shape for name, t in theirs.items()}
+
+
+def test_a_training_step_equals_paddle_vision():
+    """Batch statistics, running statistics and gradients, not only the forward pass of evaluation."""
+    ours = ResNet(18)
+    theirs = paddle.vision.models.resnet18(num_classes=0)
+    theirs.set_state_dict(ours.state_dict())
+    images = paddle.to_tensor(frames_of(4, 3, 64, 64).astype("float32") / 255)
+    for network in (ours, theirs):
+        network.train()
+        with warnings.catch_warnings():  # paddle's own BatchNorm2D warns
+            warnings.simplefilter("ignore")
+            (network(images).flatten(1) ** 2).mean().backward()
+    for (name, a), b in zip(ours.state_dict().items(), theirs.state_dict().values()):
+        np.testing.assert_allclose(a.numpy(), b.numpy(), rtol=1e-5, atol=1e-6, err_msg=name)
+    trained = [(a, b) for a, b in zip(ours.parameters(), theirs.parameters()) if not a.stop_gradient]
+    assert len(trained) == 60
+    for a, b in trained:
+        np.testing.assert_allclose(a.grad.numpy(), b.grad.numpy(), rtol=1e-3, atol=1e-5, err_msg=a.name)
+
+
+def test_the_number_of_segments_is_read_from_the_input():
+    model = TSN(4, num_segments=3, num_layers=18).eval()
+    once = model(paddle.to_tensor(frames_of(2, 1, 32, 32, 3))).numpy()
+    seven = model(paddle.to_tensor(np.repeat(frames_of(2, 1, 32, 32, 3), 7, axis=1))).numpy()
+    np.testing.assert_allclose(once, seven, rtol=1e-4, atol=1e-5)
+
+
+def test_the_state_holds_weights_only_and_the_classifier_starts_as_the_originals():
+    model = TSN(1000, num_layers=18)
+    names = set(model.state_dict())
+    assert {name.split(".")[0] for name in names} == {"backbone", "fc"}
+    weight, limit = model.fc.weight.numpy(), 1 / math.sqrt(512)
+    assert weight.shape == (512, 1000)
+    assert -limit <= weight.min() < -0.99 * limit and 0.99 * limit < weight.max() <= limit
+    assert not model.fc.bias.numpy().any()
+    assert model.backbone.bn1._momentum == 0.9 and model.backbone.bn1._epsilon == 1e-5
+
+
+@pytest.mark.parametrize("num_layers", [0, 26, "50"])
+def test_an_unknown_depth_lists_the_known_ones(num_layers):
+    with pytest.raises(InputError) as error:
+        TSN(4, num_layers=num_layers)
+    assert str(error.value) == f"MODEL.num_layers is {num_layers}; a ResNet has one of 18, 34, 50, 101, 152"
+
+
+@pytest.mark.parametrize("shape, segments", [([None, None, 32, 32, 6], (1, 3, 7)), ([None, 3, 32, 32, 6], (3,))])
+def test_an_exported_graph_gives_the_same_logits(shape, segments, tmp_path):
+    model = TSN(4, num_layers=18, seglen=2).eval()
+    spec = [paddle.static.InputSpec(shape, "uint8", "frames")]
+    paddle.jit.save(paddle.jit.to_static(model, input_spec=spec, full_graph=True), str(tmp_path / "tsn"))
+    loaded = paddle.jit.load(str(tmp_path / "tsn"))
+    loaded.eval()
+    for t in segments:
+        frames = paddle.to_tensor(frames_of(2, t, 32, 32, 6))
+        np.testing.assert_allclose(loaded(frames).numpy(), model(frames).numpy(), rtol=1e-5, atol=1e-6)
