@@ -1,13 +1,15 @@
 """Frames of a video by their number in display order, decoding no more of the file than they need."""
 
 import importlib
+import itertools
 from collections.abc import Callable, Sequence
 from types import ModuleType
 
 import av
 import numpy as np
 
-from reader.packets import Packets, VideoError, check_file, key_frame_of, open_video, read_packets, video_stream
+from reader.integrity import VideoError
+from reader.packets import Packets, open_video, read_packets, video_stream
 from utils.errors import InputError
 
 __all__ = ["DECODERS", "VideoError", "read_frames"]
@@ -46,83 +48,120 @@ def _read_pyav(path: str, choose: Choose) -> np.ndarray:
     with open_video(path) as container:
         stream = video_stream(path, container)
         packets = read_packets(path, container, stream)
-        context = stream.codec_context
-        context.thread_count = 1  # videos are read in parallel, by processes
         indices = _indices(path, choose, len(packets.shown))
         frames = None
         if packets.exact:
-            frames = _decode_sparsely(context, packets, set(indices))
+            # In transport streams the two fields of a frame can be two packets.
+            fields_apart = container.format.name == "mpegts"
+            frames = _decode_sparsely(stream.codec_context, packets, set(indices), fields_apart)
         if frames is None:
-            frames, num_frames = _decode_all(path, context, packets, set(indices))
+            frames, num_frames = _decode_all(stream.codec_context, packets, set(indices))
             if num_frames != len(packets.shown):
                 indices = _indices(path, choose, num_frames)
-                frames, _ = _decode_all(path, context, packets, set(indices))
-    return np.stack([frames[i] for i in indices])
+                frames, _ = _decode_all(stream.codec_context, packets, set(indices))
+        return _to_array(frames, indices)
 
 
-def _decode_sparsely(context: av.VideoCodecContext, source: Packets, wanted: set[int]) -> dict[int, np.ndarray] | None:
-    """The wanted frames by number, or None where what the container says about its packets proves wrong."""
-    packets, keys = source.packets, source.starts()
-    number_at = {packets[source.shown[n]].pts: n for n in wanted}
-    positions = {source.shown[n] for n in wanted}
-    # In this order a run of the decoder never meets a wanted leading picture without the group before it.
-    steps = sorted((key_frame_of(packets, keys, position), position) for position in positions)
-    # Frames that nothing refers to need not be decoded. HEVC with temporal layers may refer to them all the same.
+class _Untrue(Exception):
+    """What the container says about its packets proved wrong."""
+
+
+def _decode_sparsely(
+    context: av.VideoCodecContext, packets: Packets, wanted: set[int], fields_apart: bool
+) -> dict[int, av.VideoFrame] | None:
+    """The wanted frames by number, or None where only decoding everything will do."""
+    number_at = {packets.times[packets.shown[n]]: n for n in wanted}
+    positions = {packets.shown[n] for n in wanted}
+    # Frames that no other frame refers to need not be decoded. In HEVC those of a higher temporal layer may.
     skip = "NONREF" if context.name == "h264" else "DEFAULT"
-    frames: dict[int, np.ndarray] = {}
+    frames: dict[int, av.VideoFrame] = {}
+    start_time = latest = None  # presentation times: where the current run began, and of its last frame so far
 
     def take(decoded: list[av.VideoFrame]) -> None:
+        nonlocal latest
         for frame in decoded:
-            n = number_at.get(frame.pts)
-            if n is not None and n not in frames and not frame.is_corrupt:
-                frames[n] = _to_array(frame)
+            if frame.pts is None or (latest is not None and frame.pts <= latest) or (fields_apart and frame.interlaced_frame):
+                raise _Untrue
+            latest = frame.pts
+            if frame.pts in number_at and not frame.is_corrupt:
+                frames[number_at[frame.pts]] = frame
 
-    run_start, following = 0, 0  # the run of the decoder began at and continues with these positions
     try:
-        for key, position in steps:
-            if key > following or following == 0:
-                take(context.decode(None) if following else [])
-                context.flush_buffers()
-                run_start = following = key
-            for i in range(following, position + 1):
-                if i > run_start and packets[i].pts < packets[run_start].pts:
-                    continue  # a leading picture of the run's first group
-                context.skip_frame = "DEFAULT" if i in positions else skip
-                take(context.decode(packets[i]))
-            following = max(following, position + 1)
+        runs = _runs(packets, positions)
+        starts = {first for first, _ in runs}
+        for i, packet in packets.read(runs):
+            if i in starts:
+                if start_time is not None:
+                    take(context.decode(None))
+                    context.flush_buffers()
+                latest, start_time = None, packet.pts
+            elif packet.pts < start_time:
+                continue  # a leading picture of the first group: wanted ones are part of an earlier run
+            context.skip_frame = "DEFAULT" if i in positions else skip
+            take(context.decode(packet))
         take(context.decode(None))
-    except av.FFmpegError:
+    except (av.FFmpegError, _Untrue):
         return None
     return frames if len(frames) == len(wanted) else None
 
 
-def _decode_all(path: str, context: av.VideoCodecContext, source: Packets, wanted: set[int]) -> tuple[dict[int, np.ndarray], int]:
-    """The wanted frames by number, and the number of frames, after decoding everything."""
+def _runs(packets: Packets, positions: set[int]) -> list[tuple[int, int]]:
+    """Which packets to decode for those at `positions`: (first, last), ascending, each beginning at a key frame."""
+    runs: list[tuple[int, int]] = []
+    for key, position in sorted((packets.key_frame_of(position), position) for position in positions):
+        if runs and key <= runs[-1][1] + 1:
+            runs[-1] = (runs[-1][0], max(runs[-1][1], position))
+        else:
+            runs.append((key, position))
+    return runs
+
+
+def _decode_all(
+    context: av.VideoCodecContext, packets: Packets, wanted: set[int]
+) -> tuple[dict[int, av.VideoFrame], int]:
+    """The wanted frames by number, and the number of frames, after decoding everything. Raises VideoError."""
     context.flush_buffers()
     context.skip_frame = "DEFAULT"
-    frames: dict[int, np.ndarray] = {}
+    frames: dict[int, av.VideoFrame] = {}
     count = 0
-    for packet in [*source.packets, None]:
+    for packet in itertools.chain((packet for _, packet in packets.read([(0, len(packets) - 1)])), [None]):
         try:
             decoded = context.decode(packet)
         except av.FFmpegError as error:
             if count == 0:
-                continue
-            raise VideoError(path, f"damaged: {error.strerror} after {count} frames") from error
+                continue  # pictures whose references were in a part that was cut off
+            raise VideoError(packets.path, f"damaged: {error.strerror} after {count} frames") from error
         for frame in decoded:
             if frame.is_corrupt:
-                raise VideoError(path, f"damaged: frame {count} cannot be decoded")
+                raise VideoError(packets.path, f"damaged: frame {count} cannot be decoded")
             if count in wanted:
-                frames[count] = _to_array(frame)
+                frames[count] = frame
             count += 1
     return frames, count
 
 
-def _to_array(frame: av.VideoFrame) -> np.ndarray:
-    """The frame as uint8 [H, W, 3], RGB, upright."""
-    image = frame.to_ndarray(format="rgb24", threads=1)
-    turns = round(frame.rotation / 90) if frame.rotation else 0
-    return np.rot90(image, turns)
+def _to_array(frames: dict[int, av.VideoFrame], indices: list[int]) -> np.ndarray:
+    """The frames as uint8 [T, H, W, 3], RGB, upright; all of the size of the first, should it change on the way."""
+    size = {"width": frames[indices[0]].width, "height": frames[indices[0]].height}
+    images = {n: _upright(frame.to_ndarray(format="rgb24", threads=1, **size), frame) for n, frame in frames.items()}
+    return np.stack([images[n] for n in indices])
+
+
+def _upright(image: np.ndarray, frame: av.VideoFrame) -> np.ndarray:
+    """The image turned and mirrored the way the display matrix of its frame says."""
+    if not frame.rotation:
+        return image
+    try:
+        matrix = np.frombuffer(frame.side_data["DISPLAYMATRIX"], np.int32)
+    except ValueError:  # PyAV does not know one of the kinds of side data, and then shows none
+        return np.rot90(image, round(frame.rotation / 90))
+    # Rows (a, b, u), (c, d, v), (x, y, w): x' = a x + c y, y' = b x + d y (ISO/IEC 14496-12, 8.3.2).
+    a, b, _, c, d = matrix[:5]
+    if abs(b) > abs(a):
+        image, right, down = image.swapaxes(0, 1), c, b
+    else:
+        right, down = a, d
+    return image[:: -1 if down < 0 else 1, :: -1 if right < 0 else 1]
 
 
 def _optional(module: str, decoder: str, package: str) -> ModuleType:

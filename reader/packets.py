@@ -1,124 +1,159 @@
-"""The compressed side of a video file: opening it as a plain file, its packets, their display order, and where to begin."""
+"""The compressed side of a video: opening it as a plain file, its packets, their display order, where decoding begins."""
 
 import os
 from bisect import bisect_right
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import av
 
+from reader import integrity
+from reader.integrity import VideoError
+
 # What may be opened. FFmpeg guesses the format from the content, and a text file can pose as a playlist (hls, concat,
-# dash, image sequences) that names other files or hosts: those formats are not on this list.
-FORMATS = ("mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,mpegvideo,flv,asf,ogg,h264,hevc,m4v,ivf,obu,mjpeg,gif,"
-           "dv,mxf,nut,rm,wtv,swf,yuv4mpegpipe")
-# Larger pictures are refused: 16384 x 16384 is beyond the largest level of H.264 and HEVC.
-MAX_PIXELS = 16384 * 16384
-# Codecs of which every packet with its own timestamp becomes exactly one shown frame. Others can hide frames (VP8's
-# alternate references), pack several into one packet (MPEG-4 in AVI) or need two packets for one (MPEG-2 fields).
-ONE_FRAME_PER_PACKET = {"h264", "hevc", "vp9", "av1", "libdav1d", "mjpeg", "prores", "ffv1", "huffyuv", "ffvhuff", "dnxhd"}
-# Containers that store decoding times only.
-NO_DISPLAY_TIMES = {"avi"}
+# dash, ...) that makes it read other files or hosts: those formats are not on this list.
+FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,mpegvideo,m4v,h264,hevc,ivf,flv,asf,ogg,mxf,dv,gif"
+# Larger pictures are refused before memory is taken for them. 8192 x 8192 holds every 8K format.
+MAX_PIXELS = 8192 * 8192
+# Codecs in which every packet becomes exactly one frame. Elsewhere packets may be hidden (VP8), packed (MPEG-4) or
+# half a frame (MPEG-2), and only decoding everything tells which frame is the n-th.
+ONE_FRAME_PER_PACKET = {"h264", "hevc", "vp9", "libdav1d", "av1", "mjpeg", "prores", "ffv1", "huffyuv", "ffvhuff", "dnxhd"}
+# Compressed data up to this many bytes is kept in memory between finding out what is needed and decoding it.
+KEPT_BYTES = 128 << 20
+
+_OPTIONS = {
+    # Finding out about the streams decodes a frame of each, for nothing that is used here.
+    "skip_frame": "all",
+    "max_pixels": str(MAX_PIXELS),
+}
+_CONTAINER_OPTIONS = {
+    "format_whitelist": FORMATS,
+    # Only the timestamps that the file has: those FFmpeg makes up (AVI, streams without any) put frames out of order.
+    "fflags": "+nofillin-genpts",
+}
 
 
-class VideoError(Exception):
-    """A video that cannot be used: which one (`path`) and why (`reason`), in one line."""
-
-    def __init__(self, path: str, reason: str):
-        super().__init__(path, reason)
-        self.path, self.reason = path, reason
-
-    def __str__(self) -> str:
-        return f"{self.path}: {self.reason}"
-
-
-@dataclass(frozen=True)
+@dataclass
 class Packets:
-    """The packets of a video stream in decoding order, and what is known about them.
+    """The packets of a video stream by their position, that is in decoding order.
 
+    times: presentation times, None where the file has none.
+    keys: positions of the key frames.
     shown: positions of the packets that become frames to show, in display order.
-    exact: whether `shown` can be relied on; if not, only decoding everything tells which frame is the n-th.
+    exact: whether `shown` is certain; if not, only decoding everything tells which frame is the n-th.
+    skipped: packets before the first key frame, where a recording began in the middle of a group of pictures. Nothing
+        can be made of them, and they have no position.
+    kept: the packets, or None where they are too large to keep and will be read again.
     """
 
-    packets: list[av.Packet]
+    path: str
+    skipped: int
+    times: list[int | None]
+    keys: list[int]
     shown: list[int]
     exact: bool
+    kept: list[av.Packet] | None
 
-    def starts(self) -> list[int]:
-        """Positions of the key frames."""
-        return [i for i, packet in enumerate(self.packets) if packet.is_keyframe]
+    def __len__(self) -> int:
+        return len(self.times)
+
+    def key_frame_of(self, position: int) -> int:
+        """Position of the key frame from which the packet at `position` can be decoded.
+
+        Leading pictures of an open group of pictures are stored after a key frame, shown before it, and refer to the
+        group before.
+        """
+        k = bisect_right(self.keys, position) - 1
+        while k > 0 and self.times[self.keys[k]] > self.times[position]:
+            k -= 1
+        return self.keys[k]
+
+    def read(self, ranges: list[tuple[int, int]]) -> Iterator[tuple[int, av.Packet]]:
+        """(position, packet) for ascending, disjoint ranges (first, last)."""
+        if self.kept is not None:
+            yield from ((i, self.kept[i]) for first, last in ranges for i in range(first, last + 1))
+            return
+        with open_video(self.path) as container:
+            packets = enumerate(_filled(container, video_stream(self.path, container)), start=-self.skipped)
+            for first, last in ranges:
+                for i, packet in packets:
+                    if i >= first:
+                        yield i, packet
+                    if i == last:
+                        break
 
 
 def open_video(path: str) -> av.container.InputContainer:
     """The opened container; close it. Raises VideoError for what is no readable video file."""
-    check_file(path)
+    integrity.check_file(path)
     try:
         # The prefix keeps names like "http://..." or "concat:..." names of files.
-        container = av.open(f"file:{path}", metadata_errors="replace", options={"max_pixels": str(MAX_PIXELS)},
-                            container_options={"format_whitelist": FORMATS})
+        return av.open(f"file:{path}", options=_OPTIONS, container_options=_CONTAINER_OPTIONS, metadata_errors="replace")
     except av.FFmpegError as error:
         raise VideoError(path, f"not a readable video file ({error.strerror})") from error
-    return container
-
-
-def check_file(path: str) -> None:
-    """Raises VideoError unless `path` is an existing, readable, non-empty file."""
-    if not os.path.exists(path):
-        raise VideoError(path, "no such file")
-    if not os.path.isfile(path):
-        raise VideoError(path, "not a file")
-    if not os.access(path, os.R_OK):
-        raise VideoError(path, "no permission to read it")
-    if os.path.getsize(path) == 0:
-        raise VideoError(path, "the file is empty")
 
 
 def video_stream(path: str, container: av.container.InputContainer) -> av.VideoStream:
     """The first video stream that is not a cover picture. Raises VideoError where there is none that can be decoded."""
     cover = av.stream.Disposition.attached_pic
-    streams = [stream for stream in container.streams.video if not stream.disposition & cover]
-    if not streams:
+    stream = next((stream for stream in container.streams.video if not stream.disposition & cover), None)
+    if stream is None:
         raise VideoError(path, "no video stream")
-    stream = streams[0]
-    if stream.codec_context is None:
+    context = stream.codec_context
+    if context is None:
         raise VideoError(path, "no decoder for its video stream")
-    width, height = stream.codec_context.width, stream.codec_context.height
-    if width * height > MAX_PIXELS:
-        raise VideoError(path, f"its pictures are declared as {width}x{height}")
+    if context.width * context.height > MAX_PIXELS:
+        raise VideoError(path, f"its frames are declared as {context.width}x{context.height}")
+    context.thread_count = 1  # videos are read in parallel, by processes
+    context.options = {"max_pixels": str(MAX_PIXELS)}
     return stream
+
+
+def _filled(container: av.container.InputContainer, stream: av.VideoStream) -> Iterator[av.Packet]:
+    return (packet for packet in container.demux(stream) if packet.size)
 
 
 def read_packets(path: str, container: av.container.InputContainer, stream: av.VideoStream) -> Packets:
     """All packets of `stream`. Raises VideoError where the container shows that some are missing or damaged."""
+    is_whole = integrity.packet_check(stream)
+    packets = Packets(path, skipped=0, times=[], keys=[], shown=[], exact=False, kept=[])
+    num_bytes, suspect = 0, False
     try:
-        packets = [packet for packet in container.demux(stream) if packet.size]
-        expected = len(stream.index_entries) if "mp4" in container.format.name else 0
+        for packet in _filled(container, stream):
+            if not is_whole(packet):
+                raise VideoError(path, f"damaged: packet {packets.skipped + len(packets)} of the video is not whole")
+            if packet.is_keyframe:
+                if not packets.keys:
+                    packets = Packets(path, len(packets), times=[], keys=[], shown=[], exact=False, kept=[])
+                packets.keys.append(len(packets))
+            if not packet.is_discard:
+                packets.shown.append(len(packets))
+            suspect = suspect or packet.is_corrupt
+            packets.times.append(packet.pts)
+            num_bytes += packet.size
+            if packets.kept is not None:
+                packets.kept.append(packet)
+                if num_bytes > KEPT_BYTES:
+                    packets.kept = None
     except av.FFmpegError as error:
         raise VideoError(path, f"damaged: {error.strerror}") from error
-    if len(packets) < expected or any(packet.is_corrupt for packet in packets):
-        raise VideoError(path, "truncated or damaged: not all of its packets can be read")
-    first_key = next((i for i, packet in enumerate(packets) if packet.is_keyframe), 0)
-    del packets[:first_key]  # a recording joined in the middle of a group of pictures: nothing can be made of these
-    shown = [i for i, packet in enumerate(packets) if not packet.is_discard]
-    times = [packets[i].pts for i in shown]
-    exact = (
-        stream.codec_context.name in ONE_FRAME_PER_PACKET
-        and container.format.name not in NO_DISPLAY_TIMES
-        and all(packet.pts is not None for packet in packets)
-        and len(set(times)) == len(times)
-        # Pictures that come before the first key frame but are stored after it may or may not be decodable.
-        and (not times or min(times) >= packets[0].pts)
+    integrity.check_container(path, container, stream, packets.skipped + len(packets), suspect)
+    _put_in_display_order(packets, stream.codec_context.name, suspect)
+    return packets
+
+
+def _put_in_display_order(packets: Packets, codec: str, suspect: bool) -> None:
+    """Sorts `packets.shown` and sets `packets.exact` where the timestamps and the codec allow."""
+    times = packets.times
+    shown_times = {times[i] for i in packets.shown}
+    packets.exact = (
+        codec in ONE_FRAME_PER_PACKET
+        and not suspect
+        and bool(packets.keys)
+        and None not in times
+        and len(shown_times) == len(packets.shown)
+        # Pictures stored after the first key frame but shown before it may be decodable or not.
+        and min(shown_times, default=times[0]) >= times[0]
     )
-    if exact:
-        shown.sort(key=lambda i: packets[i].pts)
-    return Packets(packets, shown, exact)
-
-
-def key_frame_of(packets: list[av.Packet], keys: list[int], position: int) -> int:
-    """Position of the key frame from which the packet at `position` can be decoded.
-
-    Leading pictures of an open group of pictures are stored after a key frame, shown before it, and refer to the
-    group before.
-    """
-    k = bisect_right(keys, position) - 1
-    while k > 0 and packets[keys[k]].pts > packets[position].pts:
-        k -= 1
-    return keys[k]
+    if packets.exact:
+        packets.shown.sort(key=times.__getitem__)

@@ -1,0 +1,135 @@
+"""What files say about themselves being whole, checked without decoding them."""
+
+import mmap
+import os
+import re
+from collections.abc import Callable
+
+import av
+
+
+class VideoError(Exception):
+    """A video that cannot be used: which one (`path`) and why (`reason`), in one line."""
+
+    def __init__(self, path: str, reason: str):
+        super().__init__(path, reason)
+        self.path, self.reason = path, reason
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.reason}"
+
+
+def check_file(path: str) -> None:
+    """Raises VideoError unless `path` is an existing, readable file that is not empty."""
+    if not os.path.exists(path):
+        raise VideoError(path, "no such file")
+    if not os.path.isfile(path):
+        raise VideoError(path, "not a file")
+    if not os.access(path, os.R_OK):
+        raise VideoError(path, "no permission to read it")
+    if os.path.getsize(path) == 0:
+        raise VideoError(path, "the file is empty")
+
+
+def check_container(path: str, container: av.container.InputContainer, stream: av.VideoStream, num_packets: int,
+                    suspect: bool) -> None:
+    """Raises VideoError where the container promises more than was read.
+
+    num_packets: how many packets the stream gave. suspect: whether FFmpeg marked one of them as corrupt.
+    """
+    name = container.format.name
+    if name == "mpegts":
+        # Recordings begin and end anywhere, joined ones lose count of their packets: the decoder has the last word.
+        if all(os.path.getsize(path) % size for size in TS_PACKET_SIZES):
+            raise VideoError(path, "truncated: it ends within a transport packet")
+    elif suspect:
+        raise VideoError(path, "truncated or damaged: a packet of the video is not whole")
+    elif "mp4" in name and num_packets < len(stream.index_entries):
+        promised = sum(entry.size > 0 for entry in stream.index_entries)
+        if num_packets < promised:
+            raise VideoError(path, f"truncated: it has {num_packets} of {promised} frames")
+    elif "matroska" in name and not matroska_is_whole(path):
+        raise VideoError(path, "truncated or damaged: its clusters are not whole")
+    elif name == "avi" and not riff_is_whole(path):
+        raise VideoError(path, "truncated: it is shorter than its header says")
+
+
+# Bytes of a packet of a transport stream: plain, with timestamps (Blu-ray), with error correction (DVB-ASI).
+TS_PACKET_SIZES = (188, 192, 204)
+
+
+def packet_check(stream: av.VideoStream) -> Callable[[av.Packet], bool]:
+    """A function that tells whether a packet is whole as far as its structure shows.
+
+    H.264 and HEVC in MP4 and Matroska are units of data, each after its length, in which three zero bytes cannot occur
+    (they are escaped). A damaged span that covers one length or was zeroed is found without decoding.
+    """
+    context = stream.codec_context
+    setup = context.extradata or b""
+    if context.name == "h264" and setup[:1] == b"\1" and len(setup) > 6:
+        prefix = (setup[4] & 3) + 1  # ISO/IEC 14496-15, 5.3.3.1: lengthSizeMinusOne
+    elif context.name == "hevc" and setup[:1] == b"\1" and len(setup) > 22:
+        prefix = (setup[21] & 3) + 1  # 8.3.3.1
+    else:
+        return lambda packet: True
+    return lambda packet: _units_are_whole(bytes(packet), prefix)
+
+
+_ZEROS = re.compile(rb"\0\0\0+[^\0]")  # followed by something: zeros that pad the end do no harm
+
+
+def _units_are_whole(data: bytes, prefix: int) -> bool:
+    start = 0
+    while start < len(data):
+        body = start + prefix
+        end = body + int.from_bytes(data[start:body], "big")
+        if end == body or end > len(data) or _ZEROS.search(data, body, end):
+            return False
+        start = end
+    return True
+
+
+def riff_is_whole(path: str) -> bool:
+    """Whether an AVI file is as long as its header says, give or take padding."""
+    with open(path, "rb") as file:
+        size = int.from_bytes(file.read(8)[4:], "little")
+    return size == 0xFFFFFFFF or size <= os.path.getsize(path)  # a recorder that never came back leaves 0 or this
+
+
+_SEGMENT, _CLUSTER = b"\x18\x53\x80\x67", b"\x1f\x43\xb6\x75"
+
+
+def matroska_is_whole(path: str) -> bool:
+    """Whether the elements of a Matroska file fill it exactly, down to the blocks of its clusters.
+
+    Recordings of live streams leave lengths unknown: from there on nothing is checked.
+    """
+    with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        return _elements_are_whole(data, 0, len(data))
+
+
+def _elements_are_whole(data: mmap.mmap, start: int, end: int) -> bool:
+    """Whether the EBML elements (RFC 8794) between the offsets fill them exactly; segments and clusters are entered."""
+    while start < end:
+        size_at = start + _number_length(data[start])
+        if size_at >= end:
+            return False
+        body = size_at + _number_length(data[size_at])
+        largest = (1 << 7 * (body - size_at)) - 1
+        size = int.from_bytes(data[size_at:body], "big") & largest
+        if size == largest:
+            return True  # unknown
+        if body + size > end:
+            return False
+        element = data[start:size_at]
+        if element in (_SEGMENT, _CLUSTER) and not _elements_are_whole(data, body, body + size):
+            return False
+        if element == _SEGMENT:
+            return True  # whatever follows is no part of the video
+        start = body + size
+    return True
+
+
+def _number_length(first: int) -> int:
+    """Length in bytes of the EBML number that begins with the byte `first`; 9, too long for any, where none does."""
+    return 9 - first.bit_length()
