@@ -119,7 +119,8 @@ def _serve(pipe: multiprocessing.connection.Connection, spec: ClipSpec) -> None:
                 pipe.send(("failed", f"{type(error).__name__}: {error} ({where.filename}:{where.lineno})"))
             else:
                 pipe.send(("clip", label))
-                pipe.send_bytes(clip)
+                # Cast: of an array with several dimensions send_bytes would announce the first one as its length.
+                pipe.send_bytes(clip.data.cast("B"))
     except (EOFError, OSError):
         return  # the parent has closed the pipe: it needs no more
 
