@@ -76,7 +76,7 @@ class Block(nn.Layer):
 
 
 class ResNet(nn.Layer):
-    """Images [N, in_channels, H, W] (or [N, H, W, in_channels]) -> features [N, num_features], averaged over the image."""
+    """Images [N, in_channels, H, W], or [N, H, W, in_channels] for NHWC -> mean features [N, num_features]."""
 
     def __init__(self, num_layers: int = 50, in_channels: int = 3, data_format: str = "NCHW"):
         """Raises InputError for a depth that is not in DEPTHS."""

@@ -8,6 +8,7 @@ allocated that is larger than the file. Protocols 0 to 4, as written by Python 2
 import math
 import pickletools
 import re
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -101,6 +102,12 @@ def _latin1_bytes(*arguments: Any, machine: "_Machine") -> bytes:
     return arguments[0].encode("latin1")
 
 
+def _empty_bytes(*arguments: Any, machine: "_Machine") -> bytes:
+    if arguments:
+        raise PickleError("it calls bytes for something else than no bytes")
+    return b""
+
+
 def _not_callable(*_: Any, machine: "_Machine") -> None:
     raise PickleError("it calls numpy.ndarray")
 
@@ -115,6 +122,7 @@ _GLOBALS: dict[str, Callable] = {
     "numpy.ndarray": _not_callable,  # an argument of _reconstruct
     "collections.OrderedDict": _new_dict,
     "_codecs.encode": _latin1_bytes,
+    "__builtin__.bytes": _empty_bytes,  # how Python 3 writes b"" for Python 2
 }
 
 
@@ -239,7 +247,9 @@ def read_pickle(data: bytes) -> dict[str, np.ndarray]:
     Paddle's table of automatic names, "StructuredToParameterName@@", is left out. Raises PickleError.
     """
     try:
-        content = _Machine(data).run()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # pickletools on malformed escapes
+            content = _Machine(data).run()
     except PickleError:
         raise
     except (ValueError, IndexError, KeyError) as error:

@@ -34,7 +34,7 @@ class TSN(nn.Layer):
         image_std: Sequence[float] = (0.229, 0.224, 0.225),
         data_format: str = "NCHW",
     ):
-        """image_mean, image_std: of RGB in 0..1, as ImageNet's ResNets were trained. Raises InputError for num_layers."""
+        """image_mean, image_std: of RGB in 0..1; the defaults are ImageNet's. Raises InputError for num_layers."""
         super().__init__()
         self.num_classes = num_classes
         self.num_segments = num_segments

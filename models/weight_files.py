@@ -21,7 +21,7 @@ def find_weights(path: str | os.PathLike) -> Path:
     for candidate in (named, *(Path(f"{named}{suffix}") for suffix in SUFFIXES)):
         if candidate.is_dir() or candidate.is_file():
             return candidate
-    raise InputError(f"{path}: no such weights, neither a file nor a folder, also not with {', '.join(SUFFIXES)} behind")
+    raise InputError(f"{path}: no such weights, neither a file nor a folder, nor with {', '.join(SUFFIXES)} behind")
 
 
 def read_weights(path: str | os.PathLike) -> dict[str, np.ndarray]:
@@ -36,7 +36,7 @@ def read_weights(path: str | os.PathLike) -> dict[str, np.ndarray]:
             files = sorted(file for file in found.iterdir() if file.is_file())
             return _read_variables(((file.name, file.read_bytes()) for file in files), found)
         if is_archive(found):
-            members = ((member.name, stream.read()) for member, stream in archive_members(found))
+            members = ((member.name, data) for member, data in archive_members(found))
             return _read_variables(members, found)
         data = found.read_bytes()
     except OSError as error:

@@ -44,7 +44,7 @@ class Layer:
         )
 
     def res_name(self, num_layers: int) -> str:
-        """The block in Caffe's spelling: res2a, res2b, ...; the third stage of ResNet-101 and -152: res4a, res4b1, ..."""
+        """The block in Caffe's spelling: res2a, res2b, ...; the third stage of ResNet-101, -152: res4a, res4b1, ..."""
         letter = chr(ord("a") + self.block)
         if num_layers > 50 and self.stage == 2 and self.block > 0:
             letter = f"b{self.block}"
@@ -105,6 +105,7 @@ class Family:
         """Whether the file, whose names start with `prefix`, speaks this family's language."""
         if prefix + self.marker not in names:
             return False
+        # torchvision and paddle.vision differ in their statistics' names and in the classifier's orientation.
         is_torch = any(name.endswith(".running_mean") for name in names)
         return self.marker != "conv1.weight" or is_torch == self.transposed
 

@@ -23,11 +23,14 @@ class LoadReport:
     path: Path
     family: str  # whose names the file uses
     matched: int  # parameters and statistics set
-    left_out: tuple[str, ...]  # names in the file that were not wanted
+    left_out: tuple[str, ...]  # the file's classifier with --pretrain
+    ignored: int  # entries of the file that are no weights: an optimizer's state, counters
 
     def __str__(self) -> str:
         text = f"{self.path}: {self.matched} parameters loaded ({self.family} names)"
-        return f"{text}; left out: {_listing(self.left_out)}" if self.left_out else text
+        if self.left_out:
+            text += f"; left out: {_listing(self.left_out)}"
+        return f"{text}; ignored: {self.ignored} entries that are no weights" if self.ignored else text
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,7 @@ class Match:
     missing: tuple[str, ...]
     unexpected: tuple[str, ...]
     left_out: tuple[str, ...]
+    ignored: int
     num_convolutions: int  # in the file
 
 
@@ -61,11 +65,11 @@ def load_weights(model: nn.Layer, path: str | os.PathLike, pretrain: bool = Fals
     arrays = {name: _checked_values(array, name, found) for name, array in arrays.items()}
     for name, array in arrays.items():
         state[name].set_value(array)
-    return LoadReport(found, match.family, len(arrays), match.left_out)
+    return LoadReport(found, match.family, len(arrays), match.left_out, match.ignored)
 
 
 def match_names(weights: dict[str, np.ndarray], model: nn.Layer, path: Path, pretrain: bool) -> Match:
-    """Which of the file's names is which of the model's. Raises InputError when the file's names are of no known kind."""
+    """Which of the file's names is which of the model's. Raises InputError when the names are of no known kind."""
     known = find_family(weights)
     if known is None:
         raise InputError(f"{path}: weights of no known kind: its first names are {_listing(sorted(weights))}")
@@ -81,8 +85,9 @@ def match_names(weights: dict[str, np.ndarray], model: nn.Layer, path: Path, pre
     weight = model.classifier_prefix + "weight"
     if family.transposed and weight in arrays:
         arrays[weight] = arrays[weight].T
-    extra = sorted(weights.keys() - set(source.values()))
-    left_out = tuple(name for name in extra if is_no_weight(name) or (pretrain and is_classifier(name)))
+    others = sorted(weights.keys() - set(source.values()))
+    extra = [name for name in others if not is_no_weight(name)]
+    left_out = tuple(name for name in extra if pretrain and is_classifier(name))
     return Match(
         family=family.title,
         arrays=arrays,
@@ -90,6 +95,7 @@ def match_names(weights: dict[str, np.ndarray], model: nn.Layer, path: Path, pre
         missing=tuple(name for name in source if name not in arrays),
         unexpected=tuple(name for name in extra if name not in left_out),
         left_out=left_out,
+        ignored=len(others) - len(extra),
         num_convolutions=sum(array.ndim == 4 for array in weights.values()),
     )
 
@@ -115,8 +121,9 @@ def _widen(weight: np.ndarray, in_channels: int) -> np.ndarray:
 def _check_fit(match: Match, shapes: dict[str, list[int]], model: nn.Layer, path: Path) -> None:
     """Nothing. Raises InputError, one line, that names what is missing, unexpected or of another shape."""
     wrong = {name: list(array.shape) for name, array in match.arrays.items() if list(array.shape) != shapes[name]}
-    weight = model.classifier_prefix + "weight"
-    if weight in wrong and len(wrong[weight]) == 2 and wrong[weight][0] == shapes[weight][0]:
+    weight, bias = model.classifier_prefix + "weight", model.classifier_prefix + "bias"
+    only_classes = wrong.keys() == {weight, bias} and not match.missing and not match.unexpected
+    if only_classes and [wrong[weight][0], *wrong[bias]] == [shapes[weight][0], wrong[weight][-1]]:
         raise InputError(
             f"{path}: the file has {wrong[weight][1]} classes, MODEL.num_classes is {model.num_classes}; "
             "use --pretrain to keep the backbone only"

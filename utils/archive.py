@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 
 # Trained float32 weights hardly compress (to 0.9); what grows by more than this is no archive of weights.
-MAX_GROWTH = 20
+MAX_GROWTH = 10
 _ALLOWANCE = 1 << 20  # bytes: tar pads small archives
 
 
@@ -39,8 +39,8 @@ def is_archive(path: Path) -> bool:
     return start[:2] == b"\x1f\x8b" or start[257:262] == b"ustar"
 
 
-def archive_members(path: Path) -> Iterator[tuple[PurePosixPath, IO[bytes]]]:
-    """(path inside the archive, stream to read before the next one) of every plain file in a .tar or .tar.gz.
+def archive_members(path: Path) -> Iterator[tuple[PurePosixPath, bytes]]:
+    """(path inside the archive, content) of every plain file in a .tar or .tar.gz, in its order.
 
     Raises ArchiveError for a member that leaves the archive's folder, a link or a device, more bytes than
     MAX_GROWTH allows, and damage; OSError when the file cannot be read.
@@ -54,8 +54,8 @@ def archive_members(path: Path) -> Iterator[tuple[PurePosixPath, IO[bytes]]]:
             with tarfile.open(fileobj=stream, mode="r|") as archive:  # read in one pass, from front to end
                 for member in archive:
                     if _checked(member, limit):
-                        yield PurePosixPath(member.name), archive.extractfile(member)
-        except (tarfile.TarError, EOFError, gzip.BadGzipFile, zlib.error, ValueError) as error:
+                        yield PurePosixPath(member.name), archive.extractfile(member).read()
+        except (tarfile.TarError, EOFError, gzip.BadGzipFile, zlib.error, ValueError, RecursionError) as error:
             if isinstance(error, ArchiveError):
                 raise
             raise ArchiveError(f"a damaged archive: {error}") from error
@@ -65,7 +65,7 @@ def _checked(member: tarfile.TarInfo, limit: int) -> bool:
     """Whether the member is a file, not a folder. Raises ArchiveError for what an archive of weights has no use for."""
     name = member.name
     path = PurePosixPath(name)
-    if path.is_absolute() or ".." in path.parts or "\\" in name or ":" in name:
+    if path.is_absolute() or ".." in path.parts or any(character in name for character in "\\:\0"):
         raise ArchiveError(f"its member {name[:80]!r} leaves the folder; the file is not to be trusted")
     if member.isdir():
         return False
@@ -78,9 +78,11 @@ def _checked(member: tarfile.TarInfo, limit: int) -> bool:
 
 def extract(path: Path, folder: Path) -> None:
     """Nothing; writes the archive's files into `folder`, which exists. Raises ArchiveError, OSError."""
-    for member, stream in archive_members(path):
+    for member, data in archive_members(path):
         target = folder / member
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with open(target, "xb") as file:
-            while block := stream.read(1 << 20):
-                file.write(block)
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with open(target, "xb") as file:
+                file.write(data)
+        except (FileExistsError, NotADirectoryError, IsADirectoryError) as error:
+            raise ArchiveError(f"its member {str(member)[:80]!r} is there twice") from error

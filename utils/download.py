@@ -111,25 +111,32 @@ def _validator_of(part: Path) -> Path:
 
 
 def _download(url: str, part: Path) -> None:
-    """Nothing; `part` is complete afterwards. Goes on as long as every attempt brings bytes. Raises _NetworkError."""
+    """Nothing; `part` is complete afterwards. Goes on as long as attempts bring new bytes. Raises _NetworkError."""
+    reached, dropped = _size(part), False
     while True:
-        before = part.stat().st_size if part.exists() else 0
         try:
             with _open(url, part) as response:
                 if response is not None:
                     _receive(response, part)
             return
         except _NetworkError:
-            after = part.stat().st_size if part.exists() else 0
-            if after <= before and not (before and after == 0):  # a part that was dropped gets one fresh start
+            if _size(part) > reached:
+                reached = _size(part)
+            elif reached and not _size(part) and not dropped:  # the part was of no use: one fresh start
+                dropped = True
+            else:
                 raise
+
+
+def _size(part: Path) -> int:
+    return part.stat().st_size if part.exists() else 0
 
 
 @contextlib.contextmanager
 def _open(url: str, part: Path) -> Iterator[http.client.HTTPResponse | None]:
     """The response with the bytes that `part` lacks, None when it lacks none. Raises _NetworkError."""
     version = _validator_of(part)
-    start = part.stat().st_size if part.exists() and version.exists() else 0
+    start = _size(part) if version.exists() else 0
     headers = {"User-Agent": "paddle-tsn", "Accept-Encoding": "identity"}
     if start:  # If-Range: the whole file comes when it is another one by now
         headers |= {"Range": f"bytes={start}-", "If-Range": version.read_text(encoding="latin1")}
@@ -201,7 +208,7 @@ def _reason(error: Exception) -> str:
 
 
 def _unpack(archive: Path, target: Path) -> None:
-    """Nothing; `target` is the archive's only folder afterwards, or a folder with its files. Raises InputError, RunError."""
+    """Nothing; `target` is the archive's only folder afterwards, or holds its files. Raises InputError, RunError."""
     temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
     files = temporary / target.name
     try:

@@ -1,0 +1,317 @@
+"""The two published files from a server of our own: whole, in parts, broken off, absent, and hostile."""
+
+import http.server
+import io
+import re
+import subprocess
+import sys
+import tarfile
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from utils import download
+from utils.download import imagenet_resnet50, published_tsn
+from utils.errors import InputError, RunError
+
+CONTENT = b"\x80\x02" + np.random.default_rng(0).bytes(3_000_000)
+
+
+class Server(http.server.ThreadingHTTPServer):
+    """Serves `files`; what it does wrong is set by the attributes, what it was asked for is in `requests`."""
+
+    daemon_threads = True
+
+    def __init__(self):
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.files: dict[str, bytes] = {}
+        self.ranges = True  # whether it knows the Range header
+        self.validators = {"ETag": '"1"'}
+        self.break_after: list[int] = []  # the next answers end after so many bytes of their body
+        self.status = 0
+        self.chunked = False
+        self.content_range = ""
+        self.requests: list[tuple[str, str | None]] = []
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}/"
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    server: Server
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, *_):
+        pass
+
+    def do_GET(self):
+        server, wanted = self.server, self.headers.get("Range")
+        server.requests.append((self.path, wanted))
+        body = server.files.get(self.path[1:])
+        if server.status or body is None:
+            return self.send_error(server.status or 404)
+        status, total, start = 200, len(body), 0
+        is_same = self.headers.get("If-Range") in server.validators.values()
+        if wanted and server.ranges and is_same:
+            start = int(re.fullmatch(r"bytes=(\d+)-", wanted)[1])
+            if start >= total:
+                self.send_response(416)
+                self.send_header("Content-Range", f"bytes */{total}")
+                self.send_header("Content-Length", "0")
+                return self.end_headers()
+            status, body = 206, body[start:]
+        self.send_response(status)
+        for name, value in server.validators.items():
+            self.send_header(name, value)
+        if status == 206:
+            self.send_header("Content-Range", server.content_range or f"bytes {start}-{total - 1}/{total}")
+        if server.chunked:
+            self.send_header("Transfer-Encoding", "chunked")
+        else:
+            self.send_header("Content-Length", str(len(body)))
+        self.send_header("Connection", "close")
+        self.end_headers()
+        self.close_connection = True
+        part = body[: server.break_after.pop(0)] if server.break_after else body
+        if server.chunked:
+            end = b"0\r\n\r\n" if part == body else b""
+            part = f"{len(body):x}\r\n".encode() + part + b"\r\n" + end
+        self.wfile.write(part)
+
+
+@pytest.fixture(autouse=True)
+def no_proxy(monkeypatch):
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+
+
+@pytest.fixture
+def server():
+    server = Server()
+    server.files["TSN.pdparams"] = CONTENT
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield server
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def names_in(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_a_file_is_downloaded_once(server, tmp_path, capsys):
+    folder = tmp_path / "new" / "weights"
+    for _ in range(2):
+        path = published_tsn(folder, server.url)
+        assert path == folder / "TSN.pdparams" and path.read_bytes() == CONTENT
+    assert len(server.requests) == 1 and names_in(folder) == ["TSN.pdparams"]
+    captured = capsys.readouterr()
+    assert captured.out == f"downloading {server.url}TSN.pdparams to {path}\n"
+    assert "TSN.pdparams:" in captured.err and "3.00M" in captured.err
+
+
+def test_the_folder_is_in_the_home_folder(server, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert published_tsn(base_url=server.url) == tmp_path / ".paddle/weights/TSN.pdparams"
+
+
+@pytest.mark.parametrize("validators", [{"ETag": '"1"'}, {"Last-Modified": "Wed, 21 Oct 2015 07:28:00 GMT"}])
+def test_a_broken_connection_is_resumed_where_it_broke(server, validators, tmp_path):
+    server.validators = validators
+    server.break_after = [1_000_000, 500_000]
+    assert published_tsn(tmp_path, server.url).read_bytes() == CONTENT
+    assert [wanted for _, wanted in server.requests] == [None, "bytes=1000000-", "bytes=1500000-"]
+    assert names_in(tmp_path) == ["TSN.pdparams"]
+
+
+def broken(server, folder, *lengths: int) -> InputError:
+    """The error of a download that breaks off after so many bytes, and then without any."""
+    server.break_after = [*lengths, 0, 0]
+    with pytest.raises(InputError) as error:
+        published_tsn(folder, server.url)
+    server.break_after.clear()
+    return error.value
+
+
+def test_a_part_is_kept_for_the_next_run(server, tmp_path):
+    error = broken(server, tmp_path, 1_000_000)
+    assert str(error) == (
+        f"{tmp_path}/TSN.pdparams is not there and cannot be downloaded (the connection ended after 1000000 of "
+        f"3000002 bytes); fetch {server.url}TSN.pdparams by other means and put it at {tmp_path}/TSN.pdparams, or give "
+        "the weights by --weights=PATH"
+    )
+    assert not (tmp_path / "TSN.pdparams").exists()
+    server.requests.clear()
+    assert published_tsn(tmp_path, server.url).read_bytes() == CONTENT
+    assert server.requests == [("/TSN.pdparams", "bytes=1000000-")]
+    assert names_in(tmp_path) == ["TSN.pdparams"]
+
+
+def test_a_server_without_ranges_sends_all_again(server, tmp_path):
+    server.ranges = False
+    broken(server, tmp_path, 1_000_000)
+    assert published_tsn(tmp_path, server.url).read_bytes() == CONTENT
+
+
+def test_a_file_that_changed_meanwhile_is_fetched_from_its_start(server, tmp_path):
+    broken(server, tmp_path, 1_000_000)
+    server.files["TSN.pdparams"] = b"\x80\x02" + CONTENT[:2:-1]
+    server.validators = {"ETag": '"2"'}
+    assert published_tsn(tmp_path, server.url).read_bytes() == server.files["TSN.pdparams"]
+
+
+@pytest.mark.parametrize("validators", [{}, {"ETag": 'W/"weak"'}])
+def test_without_a_version_nothing_is_resumed(server, validators, tmp_path):
+    server.validators = validators
+    broken(server, tmp_path, 1_000_000)
+    server.requests.clear()
+    assert published_tsn(tmp_path, server.url).read_bytes() == CONTENT
+    assert server.requests == [("/TSN.pdparams", None)]
+
+
+@pytest.mark.parametrize("excess", [0, 7])
+def test_a_part_as_long_as_the_file_or_longer(server, excess, tmp_path):
+    """416: complete, when the length is the file's; else of no use, and fetched anew."""
+    (tmp_path / "TSN.pdparams.part").write_bytes(CONTENT + bytes(excess))
+    (tmp_path / "TSN.pdparams.part.version").write_text('"1"')
+    assert published_tsn(tmp_path, server.url).read_bytes() == CONTENT
+    assert len(server.requests) == (1 if excess == 0 else 2)
+    assert names_in(tmp_path) == ["TSN.pdparams"]
+
+
+def test_another_part_than_asked_for_is_not_appended(server, tmp_path):
+    broken(server, tmp_path, 1_000_000)
+    server.content_range = "bytes 5-3000001/3000002"
+    assert published_tsn(tmp_path, server.url).read_bytes() == CONTENT
+
+
+def test_a_chunked_answer_has_no_length(server, tmp_path):
+    server.chunked = True
+    assert published_tsn(tmp_path, server.url).read_bytes() == CONTENT
+    (tmp_path / "TSN.pdparams").unlink()
+    server.ranges = False
+    assert "cannot be downloaded (" in str(broken(server, tmp_path, 1_000_000))
+    assert not (tmp_path / "TSN.pdparams").exists()
+
+
+def test_a_proxys_page_is_not_taken_for_weights(server, tmp_path):
+    server.files["TSN.pdparams"] = b"<html>please log in</html>"
+    with pytest.raises(InputError, match=r"\(what arrived is another kind of file, perhaps a proxy's page\)"):
+        published_tsn(tmp_path, server.url)
+    assert not {"TSN.pdparams", "TSN.pdparams.part"} & set(names_in(tmp_path))
+
+
+@pytest.mark.parametrize("status, reason", [(404, "404 Not Found"), (503, "503 Service Unavailable")])
+def test_an_error_of_the_server_is_repeated(server, status, reason, tmp_path):
+    server.status = status
+    with pytest.raises(InputError) as error:
+        published_tsn(tmp_path, server.url)
+    assert f"cannot be downloaded (the server answers {reason}); fetch {server.url}TSN.pdparams by" in str(error.value)
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize(
+    "get, name, otherwise",
+    [
+        (published_tsn, "TSN.pdparams", "give the weights by --weights=PATH"),
+        (
+            imagenet_resnet50,
+            "ResNet50_pretrained.tar.gz",
+            "start from random weights by --pretrain=none, or give others by --pretrain=PATH",
+        ),
+    ],
+)
+def test_without_a_network_the_error_says_what_to_fetch_and_where_to_put_it(get, name, otherwise, tmp_path):
+    base = "http://127.0.0.1:9/"  # the port where everything is refused
+    with pytest.raises(InputError) as error:
+        get(tmp_path, base)
+    assert str(error.value) == (
+        f"{tmp_path / name} is not there and cannot be downloaded (Connection refused); fetch {base}{name} by other "
+        f"means and put it at {tmp_path / name}, or {otherwise}"
+    )
+
+
+def test_a_folder_that_cannot_be_made_is_the_users_mistake(server, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError) as error:
+        published_tsn(tmp_path / "file" / "weights", server.url)
+    assert str(error.value) == f"{tmp_path}/file/weights: cannot be written: Not a directory"
+
+
+def test_a_full_disk_is_no_mistake(server, tmp_path, monkeypatch):
+    class Full(io.BytesIO):
+        def write(self, _):
+            raise OSError(28, "No space left on device")
+
+    def open_on_full_disk(path, mode):
+        return Full() if mode == "wb" else open(path, mode)
+
+    monkeypatch.setattr(download, "open", open_on_full_disk, raising=False)
+    with pytest.raises(RunError) as error:
+        published_tsn(tmp_path, server.url)
+    assert str(error.value) == f"{tmp_path}/TSN.pdparams: cannot be written: No space left on device"
+    assert not (tmp_path / "TSN.pdparams").exists()
+
+
+def test_processes_at_once_share_one_download(server, tmp_path):
+    code = f"from utils.download import published_tsn; published_tsn({str(tmp_path)!r}, {server.url!r})"
+    root = Path(__file__).parents[2]
+    processes = [
+        subprocess.Popen([sys.executable, "-c", code], cwd=root, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        for _ in range(4)
+    ]
+    for process in processes:
+        _, errors = process.communicate(timeout=60)
+        assert process.returncode == 0, errors
+    assert len(server.requests) == 1
+    assert (tmp_path / "TSN.pdparams").read_bytes() == CONTENT and names_in(tmp_path) == ["TSN.pdparams"]
+
+
+# --------------------------------------------------------------------------------------------- the archive
+
+
+def archive(*members: str) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
+        for name in members:
+            member = tarfile.TarInfo(name)
+            member.size = 4
+            tar.addfile(member, io.BytesIO(b"1234"))
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("prefix", ["ResNet50_pretrained/", "another_name/", "", "./"])
+def test_the_archive_becomes_a_folder(server, prefix, tmp_path):
+    server.files["ResNet50_pretrained.tar.gz"] = archive(f"{prefix}conv1_weights", f"{prefix}bn_conv1_mean")
+    for _ in range(2):
+        folder = imagenet_resnet50(tmp_path, server.url)
+        assert folder == tmp_path / "ResNet50_pretrained"
+        assert names_in(folder) == ["bn_conv1_mean", "conv1_weights"]
+    assert len(server.requests) == 1
+
+
+def test_an_archive_put_there_by_hand_needs_no_network(tmp_path):
+    (tmp_path / "ResNet50_pretrained.tar.gz").write_bytes(archive("ResNet50_pretrained/conv1_weights"))
+    assert names_in(imagenet_resnet50(tmp_path, "http://127.0.0.1:9/")) == ["conv1_weights"]
+    assert names_in(tmp_path) == ["ResNet50_pretrained", "ResNet50_pretrained.tar.gz"]
+
+
+@pytest.mark.parametrize(
+    "data, reason",
+    [
+        (archive("ok", "../escaped"), "its member '../escaped' leaves the folder; the file is not to be trusted"),
+        (archive("ok")[:60], "a damaged archive: Compressed file ended before the end-of-stream marker was reached"),
+    ],
+)
+def test_a_bad_archive_leaves_no_folder(server, data, reason, tmp_path):
+    server.files["ResNet50_pretrained.tar.gz"] = data
+    with pytest.raises(InputError) as error:
+        imagenet_resnet50(tmp_path / "weights", server.url)
+    path = tmp_path / "weights" / "ResNet50_pretrained.tar.gz"
+    assert str(error.value) == f"{path}: {reason}; delete it to have it downloaded again"
+    assert names_in(tmp_path) == ["weights"]
+    assert not {"ResNet50_pretrained", "escaped"} & set(names_in(tmp_path / "weights"))
