@@ -51,9 +51,7 @@ def _read_pyav(path: str, choose: Choose) -> np.ndarray:
         indices = _indices(path, choose, len(packets.shown))
         frames = None
         if packets.exact:
-            # In transport streams the two fields of a frame can be two packets.
-            fields_apart = container.format.name == "mpegts"
-            frames = _decode_sparsely(stream.codec_context, packets, set(indices), fields_apart)
+            frames = _decode_sparsely(stream.codec_context, packets, set(indices))
         if frames is None:
             frames, num_frames = _decode_all(stream.codec_context, packets, set(indices))
             if num_frames != len(packets.shown):
@@ -67,23 +65,24 @@ class _Untrue(Exception):
 
 
 def _decode_sparsely(
-    context: av.VideoCodecContext, packets: Packets, wanted: set[int], fields_apart: bool
+    context: av.VideoCodecContext, packets: Packets, wanted: set[int]
 ) -> dict[int, av.VideoFrame] | None:
     """The wanted frames by number, or None where only decoding everything will do."""
     number_at = {packets.times[packets.shown[n]]: n for n in wanted}
     positions = {packets.shown[n] for n in wanted}
-    # Frames that no other frame refers to need not be decoded. In HEVC those of a higher temporal layer may.
-    skip = "NONREF" if context.name == "h264" else "DEFAULT"
+    skip = "NONREF" if _marks_unreferenced_frames(context) else "DEFAULT"
     frames: dict[int, av.VideoFrame] = {}
     start_time = latest = None  # presentation times: where the current run began, and of its last frame so far
 
     def take(decoded: list[av.VideoFrame]) -> None:
         nonlocal latest
         for frame in decoded:
-            if frame.pts is None or (latest is not None and frame.pts <= latest) or (fields_apart and frame.interlaced_frame):
+            in_order = frame.pts is not None and (latest is None or frame.pts > latest)
+            fields_apart = packets.broadcast and frame.interlaced_frame  # the two fields of a frame can be two packets
+            if not in_order or fields_apart or _is_damaged(frame, packets):
                 raise _Untrue
             latest = frame.pts
-            if frame.pts in number_at and not frame.is_corrupt:
+            if frame.pts in number_at:
                 frames[number_at[frame.pts]] = frame
 
     try:
@@ -102,7 +101,19 @@ def _decode_sparsely(
         take(context.decode(None))
     except (av.FFmpegError, _Untrue):
         return None
+    if context.has_b_frames and packets.shown == sorted(packets.shown):
+        return None  # the codec reorders frames, the timestamps do not: a container that was never told
     return frames if len(frames) == len(wanted) else None
+
+
+def _marks_unreferenced_frames(context: av.VideoCodecContext) -> bool:
+    """Whether the frames that the codec marks as referred to by no other are so, and need not be decoded.
+
+    HEVC means no other of the same temporal layer: one layer it must be (ISO/IEC 14496-15, 8.3.3.1).
+    """
+    setup = context.extradata or b""
+    one_layer = len(setup) > 21 and setup[0] == 1 and setup[21] >> 3 & 7 == 1
+    return context.name == "h264" or (context.name == "hevc" and one_layer)
 
 
 def _runs(packets: Packets, positions: set[int]) -> list[tuple[int, int]]:
@@ -132,7 +143,7 @@ def _decode_all(
                 continue  # pictures whose references were in a part that was cut off
             raise VideoError(packets.path, f"damaged: {error.strerror} after {count} frames") from error
         for frame in decoded:
-            if frame.is_corrupt:
+            if _is_damaged(frame, packets):
                 raise VideoError(packets.path, f"damaged: frame {count} cannot be decoded")
             if count in wanted:
                 frames[count] = frame
@@ -140,11 +151,21 @@ def _decode_all(
     return frames, count
 
 
+def _is_damaged(frame: av.VideoFrame, packets: Packets) -> bool:
+    """Whether parts of the frame could not be decoded. A broadcast recording can end in the middle of a frame."""
+    return frame.is_corrupt and not (packets.broadcast and frame.pts == packets.times[-1])
+
+
 def _to_array(frames: dict[int, av.VideoFrame], indices: list[int]) -> np.ndarray:
     """The frames as uint8 [T, H, W, 3], RGB, upright; all of the size of the first, should it change on the way."""
     size = {"width": frames[indices[0]].width, "height": frames[indices[0]].height}
-    images = {n: _upright(frame.to_ndarray(format="rgb24", threads=1, **size), frame) for n, frame in frames.items()}
-    return np.stack([images[n] for n in indices])
+    images = (_upright(frames[n].to_ndarray(format="rgb24", threads=1, **size), frames[n]) for n in indices)
+    first = next(images)
+    array = np.empty((len(indices), *first.shape), np.uint8)
+    array[0] = first
+    for t, image in enumerate(images, start=1):
+        array[t] = image
+    return array
 
 
 def _upright(image: np.ndarray, frame: av.VideoFrame) -> np.ndarray:

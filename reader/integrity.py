@@ -39,9 +39,9 @@ def check_container(path: str, container: av.container.InputContainer, stream: a
     """
     name = container.format.name
     if name == "mpegts":
-        # Recordings begin and end anywhere, joined ones lose count of their packets: the decoder has the last word.
-        if all(os.path.getsize(path) % size for size in TS_PACKET_SIZES):
-            raise VideoError(path, "truncated: it ends within a transport packet")
+        # Recordings that were joined lose count of their packets, which makes them suspect: the decoder has the last word.
+        if not transport_stream_is_whole(path):
+            raise VideoError(path, "truncated or damaged: its transport packets are not whole")
     elif suspect:
         raise VideoError(path, "truncated or damaged: a packet of the video is not whole")
     elif "mp4" in name and num_packets < len(stream.index_entries):
@@ -52,10 +52,6 @@ def check_container(path: str, container: av.container.InputContainer, stream: a
         raise VideoError(path, "truncated or damaged: its clusters are not whole")
     elif name == "avi" and not riff_is_whole(path):
         raise VideoError(path, "truncated: it is shorter than its header says")
-
-
-# Bytes of a packet of a transport stream: plain, with timestamps (Blu-ray), with error correction (DVB-ASI).
-TS_PACKET_SIZES = (188, 192, 204)
 
 
 def packet_check(stream: av.VideoStream) -> Callable[[av.Packet], bool]:
@@ -96,6 +92,21 @@ def riff_is_whole(path: str) -> bool:
     return size == 0xFFFFFFFF or size <= os.path.getsize(path)  # a recorder that never came back leaves 0 or this
 
 
+# Bytes from one packet of a transport stream to the next: plain, with timestamps (Blu-ray), with error correction (DVB).
+_TRANSPORT_STEPS = (188, 192, 204)
+
+
+def transport_stream_is_whole(path: str) -> bool:
+    """Whether every transport packet of a file begins with the sync byte, 0x47, and the last one is complete."""
+    with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        for step in _TRANSPORT_STEPS:
+            for first in range(step):
+                if data[first : first + 8 * step : step].strip(b"\x47") == b"":
+                    complete = (len(data) - first) % step in (0, 188)
+                    return complete and data[first::step].strip(b"\x47") == b""
+    return False
+
+
 _SEGMENT, _CLUSTER = b"\x18\x53\x80\x67", b"\x1f\x43\xb6\x75"
 
 
@@ -112,16 +123,18 @@ def _elements_are_whole(data: mmap.mmap, start: int, end: int) -> bool:
     """Whether the EBML elements (RFC 8794) between the offsets fill them exactly; segments and clusters are entered."""
     while start < end:
         size_at = start + _number_length(data[start])
-        if size_at >= end:
+        if size_at > start + 4 or size_at >= end:
             return False
+        element = data[start:size_at]
         body = size_at + _number_length(data[size_at])
+        if body > size_at + 8 or body > end:
+            return False
         largest = (1 << 7 * (body - size_at)) - 1
         size = int.from_bytes(data[size_at:body], "big") & largest
-        if size == largest:
+        if size == largest and element in (_SEGMENT, _CLUSTER):
             return True  # unknown
         if body + size > end:
             return False
-        element = data[start:size_at]
         if element in (_SEGMENT, _CLUSTER) and not _elements_are_whole(data, body, body + size):
             return False
         if element == _SEGMENT:
@@ -131,5 +144,5 @@ def _elements_are_whole(data: mmap.mmap, start: int, end: int) -> bool:
 
 
 def _number_length(first: int) -> int:
-    """Length in bytes of the EBML number that begins with the byte `first`; 9, too long for any, where none does."""
+    """Length in bytes of the EBML number that begins with the byte `first`; 9, too long, where none does."""
     return 9 - first.bit_length()

@@ -37,6 +37,7 @@ _CONTAINER_OPTIONS = {
 class Packets:
     """The packets of a video stream by their position, that is in decoding order.
 
+    broadcast: whether they come from a transport stream.
     times: presentation times, None where the file has none.
     keys: positions of the key frames.
     shown: positions of the packets that become frames to show, in display order.
@@ -47,6 +48,7 @@ class Packets:
     """
 
     path: str
+    broadcast: bool
     skipped: int
     times: list[int | None]
     keys: list[int]
@@ -116,7 +118,8 @@ def _filled(container: av.container.InputContainer, stream: av.VideoStream) -> I
 def read_packets(path: str, container: av.container.InputContainer, stream: av.VideoStream) -> Packets:
     """All packets of `stream`. Raises VideoError where the container shows that some are missing or damaged."""
     is_whole = integrity.packet_check(stream)
-    packets = Packets(path, skipped=0, times=[], keys=[], shown=[], exact=False, kept=[])
+    broadcast = container.format.name == "mpegts"
+    packets = Packets(path, broadcast, skipped=0, times=[], keys=[], shown=[], exact=False, kept=[])
     num_bytes, suspect = 0, False
     try:
         for packet in _filled(container, stream):
@@ -124,7 +127,7 @@ def read_packets(path: str, container: av.container.InputContainer, stream: av.V
                 raise VideoError(path, f"damaged: packet {packets.skipped + len(packets)} of the video is not whole")
             if packet.is_keyframe:
                 if not packets.keys:
-                    packets = Packets(path, len(packets), times=[], keys=[], shown=[], exact=False, kept=[])
+                    packets = Packets(path, broadcast, len(packets), times=[], keys=[], shown=[], exact=False, kept=[])
                 packets.keys.append(len(packets))
             if not packet.is_discard:
                 packets.shown.append(len(packets))
