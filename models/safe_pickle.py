@@ -2,7 +2,7 @@
 
 pickle.load and paddle.load call whatever the file names. Here the operations are read with pickletools and carried
 out on a stack of our own: the only callables are the few functions below, which build arrays, and nothing is
-allocated that is larger than the file. Protocols 0 to 4, as written by Python 2 and 3.
+allocated that is larger than the file. Protocols 1 to 4, as written by Python 2 and 3.
 """
 
 import math

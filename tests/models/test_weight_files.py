@@ -5,6 +5,7 @@ import json
 import pickle
 import struct
 import tarfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ ARRAYS = {
     "fc_0.b_0": np.ones(300, "f4"),
     "@STEP@": np.array([7]),
 }
+FIXTURES = Path(__file__).parents[1] / "fixtures" / "weights"
 UNTRUSTED = "the file is not to be trusted"
 
 
@@ -89,6 +91,13 @@ def test_an_unreadable_file_says_why(tmp_path, monkeypatch):
 def test_another_kind_of_file_is_named(data, reason, tmp_path):
     (tmp_path / "w.pdparams").write_bytes(data)
     assert refusal(tmp_path / "w.pdparams") == reason
+
+
+@pytest.mark.parametrize("name", ["fluid_1.8.5", "fluid_1.8.5_folder", "python_2.7"])
+def test_files_that_the_old_programs_wrote(name):
+    """By fluid.save and fluid.io.save_params of paddlepaddle 1.8.5, and by cPickle of Python 2.7 with NumPy 1.16."""
+    weight, bias = np.arange(6, dtype="f4").reshape(2, 3), np.array([0.5, -1, 2], "f4")
+    assert same(read_weights(FIXTURES / name), {"fc_0.w_0": weight, "fc_0.b_0": bias})
 
 
 # ------------------------------------------------------------------------------------- one file per variable
