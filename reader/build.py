@@ -7,6 +7,7 @@ from reader.filelist import Entry, read_list
 from reader.loader import Loader, worker_count
 from utils.config import Config
 from utils.config_keys import SectionConfig
+from utils.distributed import World
 
 
 def read_section_list(config: Config, section: SectionConfig, needs_label: bool = True) -> list[Entry]:
@@ -15,8 +16,19 @@ def read_section_list(config: Config, section: SectionConfig, needs_label: bool 
     return read_list(section.filelist, num_classes=classes, frame_format=section.format, needs_label=needs_label)
 
 
-def build_loader(config: Config, section: SectionConfig, entries: Sequence[Entry], augment_seed: int | None = None) -> Loader:
-    """A loader of the section's clips; with `augment_seed` (training) random ones, unreadable videos replaced."""
+def build_loader(
+    config: Config,
+    section: SectionConfig,
+    entries: Sequence[Entry],
+    augment_seed: int | None = None,
+    needs_label: bool = True,
+    batch_size: int | None = None,
+    world: World = World(),
+) -> Loader:
+    """A loader of the section's clips; with `augment_seed` (training) random ones, unreadable videos replaced.
+
+    batch_size: videos per batch of this process; None: the section's.
+    """
     spec = ClipSpec(
         num_segments=section.seg_num,
         seglen=section.seglen,
@@ -30,9 +42,9 @@ def build_loader(config: Config, section: SectionConfig, entries: Sequence[Entry
     return Loader(
         entries,
         spec,
-        section.batch_size,
-        num_classes=config.model.num_classes,
-        num_workers=worker_count(section.num_reader_threads, len(entries)),
+        batch_size or section.batch_size,
+        num_classes=config.model.num_classes if needs_label else None,
+        num_workers=worker_count(section.num_reader_threads, len(entries), world.size),
         buffer_videos=section.buf_size,
         replace=augment_seed is not None,
     )

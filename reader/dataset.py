@@ -39,14 +39,14 @@ def read_clip(spec: ClipSpec, path: str, epoch: int = 0, index: int = 0) -> tupl
         VideoError: the video cannot be read, with its path and the reason.
     """
     rng = None if spec.augment_seed is None else video_rng(spec.augment_seed, epoch, index)
-    chosen: list[int] = []
+    chosen: dict[int, list[int]] = {}
 
     def choose(num_frames: int) -> list[int]:
-        if not chosen:  # once: a second draw would choose other frames
-            chosen.extend(
-                segment_indices(num_frames, spec.num_segments, spec.seglen, frame_format=spec.frame_format, rng=rng)
+        if num_frames not in chosen:  # a second draw would choose other frames
+            chosen[num_frames] = segment_indices(
+                num_frames, spec.num_segments, spec.seglen, frame_format=spec.frame_format, rng=rng
             )
-        return chosen
+        return chosen[num_frames]
 
     label = None
     if spec.frame_format == "pkl":

@@ -1,8 +1,8 @@
 """File lists: one video per line, read and checked whole before anything starts."""
 
+import os
 import re
 from dataclasses import dataclass
-from pathlib import Path
 
 from utils.errors import InputError
 
@@ -70,7 +70,7 @@ def _parse(text: str, number: int, where: str, needs_label: bool) -> Entry:
             raise InputError(f"{where}: expected 'path label', got {shorten(text)}")
         return Entry(head, int(tail[0]), number)
     # "holiday 2019" may be a path and no label: an existing file of that very name settles it.
-    if labelled and not Path(text).is_file():
+    if labelled and not os.path.isfile(text):
         return Entry(head, int(tail[0]), number)
     return Entry(text, None, number)
 

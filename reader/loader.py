@@ -1,37 +1,44 @@
 """Batches in list order, read in parallel, within bounded memory."""
 
-import os
-import threading
+import queue
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, field
+from itertools import islice
 
 import numpy as np
 
 from reader.dataset import ClipSpec, VideoError, read_clip
 from reader.filelist import Entry
-from reader.workers import TIME_LIMIT, WorkerProcess
+from reader.workers import TIME_LIMIT, WorkerProcess, describe_failure
+from utils.cores import available_cores
 from utils.errors import InputError, RunError
 
 
 @dataclass
 class Batch:
-    """Videos that follow one another in the order of reading; the unreadable ones are named, not padded."""
+    """Videos that follow one another in the order of reading; the unreadable ones are named, not padded.
+
+    Over a pass every position is named once: in `indices`, where it was read or replaced, or else in `unreadable`.
+    A replaced one is in `unreadable` as well.
+    """
 
     frames: np.ndarray  # uint8 [N, T, H, W, 3 * seglen]
     labels: np.ndarray  # int64 [N]; -1 where the list gives none
-    indices: list[int]  # [N], positions in the list; in training the replacement's
+    indices: list[int]  # [N], positions in the list of the videos in `frames`; of a replacement its own
     unreadable: list[tuple[int, str]] = field(default_factory=list)  # (position, reason)
 
 
 @dataclass
 class _Clip:
-    index: int
+    asked: int  # position in the list
+    index: int  # position of the video read: another one where that of `asked` is replaced
     clip: np.ndarray | None  # None: unreadable, and not replaced
     label: int | None
-    unreadable: list[tuple[int, str]]
+    error: str | None  # why `asked` is unreadable
 
 
 class Loader:
@@ -46,7 +53,7 @@ class Loader:
         spec: ClipSpec,
         batch_size: int,
         *,
-        num_classes: int,
+        num_classes: int | None,
         num_workers: int,
         buffer_videos: int = 0,
         replace: bool = False,
@@ -54,7 +61,8 @@ class Loader:
     ):
         """
         Args:
-            num_workers: reader processes, at most one per video; 0 reads here, in one thread.
+            num_classes: labels must be below it; None: whatever labels there are, they are not used.
+            num_workers: reader processes, at most one per video; 0 reads here, in the calling thread.
             buffer_videos: clips read ahead of the consumer; at least one batch and two per process.
             replace: in place of an unreadable video read the next readable one of the list (training).
             time_limit: seconds after which a video is given up; needs a process.
@@ -63,38 +71,46 @@ class Loader:
         self._num_classes, self._replace, self._time_limit = num_classes, replace, time_limit
         self._num_workers = min(num_workers, len(entries))
         self._ahead = max(min(buffer_videos, 2 * batch_size), batch_size, 2 * self._num_workers)
-        self._local = threading.local()
-        self._processes: list[WorkerProcess] = []
+        self._processes = [WorkerProcess(spec, time_limit) for _ in range(self._num_workers)]
+        self._idle: queue.SimpleQueue[WorkerProcess] = queue.SimpleQueue()
+        for process in self._processes:
+            self._idle.put(process)
         self._pool = ThreadPoolExecutor(max(1, self._num_workers), thread_name_prefix="reader")
         # Positions known to be unreadable: not tried again in later epochs.
         self._bad: dict[int, str] = {}
-        self._closed = False
 
     def __enter__(self) -> "Loader":
         return self
 
     def __exit__(self, *_) -> None:
-        self._closed = True
-        self._pool.shutdown(wait=False, cancel_futures=True)
         for process in self._processes:
-            process.interrupt()  # the thread that waits for its answer wakes up
-        self._pool.shutdown(wait=True)
+            process.close()  # the thread that waits for its answer wakes up
+        self._pool.shutdown(cancel_futures=True)
         for process in self._processes:
             process.kill()
 
     def batches(self, order: Sequence[int] | None = None, epoch: int = 0) -> Iterator[Batch]:
         """The batches of one pass over the positions `order` (default: all, in list order); the last may be smaller."""
         order = range(len(self._entries)) if order is None else order
+        with closing(self._clips(order, epoch)) as clips:
+            while group := list(islice(clips, self._batch_size)):
+                yield self._assemble(group)
+
+    def _clips(self, order: Sequence[int], epoch: int) -> Iterator[_Clip]:
+        """The clips of `order`, one by one, with at most `self._ahead` of them read or being read."""
+        if not self._processes:
+            for index in order:
+                yield self._read(index, epoch)
+            return
         pending: deque[Future[_Clip]] = deque()
         todo = iter(order)
         try:
-            for start in range(0, len(order), self._batch_size):
-                clips = []
-                for _ in range(start, min(start + self._batch_size, len(order))):
-                    while len(pending) < self._ahead and (index := next(todo, None)) is not None:
-                        pending.append(self._pool.submit(self._read, index, epoch))
-                    clips.append(pending.popleft().result())
-                yield self._assemble(clips)
+            while True:
+                for index in islice(todo, self._ahead - len(pending)):
+                    pending.append(self._pool.submit(self._read, index, epoch))
+                if not pending:
+                    return
+                yield pending.popleft().result()
         finally:
             for future in pending:
                 future.cancel()
@@ -103,43 +119,43 @@ class Loader:
         good = [c for c in clips if c.clip is not None]
         frames = np.stack([c.clip for c in good]) if good else np.empty((0, *self._spec.shape), np.uint8)
         labels = np.array([-1 if c.label is None else c.label for c in good], np.int64)
-        return Batch(frames, labels, [c.index for c in good], [u for c in clips for u in c.unreadable])
+        unreadable = [(c.asked, c.error) for c in clips if c.error is not None]
+        return Batch(frames, labels, [c.index for c in good], unreadable)
 
     def _read(self, index: int, epoch: int) -> _Clip:
         """One clip; in training that of the next readable video, with the randomness of the one it stands for."""
-        unreadable = []
-        for candidate in self._candidates(index):
+        number = len(self._entries)
+        for candidate in ((index + i) % number for i in range(number if self._replace else 1)):
             if candidate not in self._bad:
                 try:
                     clip, label = self._read_one(self._entries[candidate], epoch, index)
-                    return _Clip(candidate, clip, label, unreadable)
+                    return _Clip(index, candidate, clip, label, self._bad.get(index))
                 except VideoError as error:
                     self._bad[candidate] = error.reason
-            unreadable.append((candidate, self._bad[candidate]))
         if self._replace:
-            raise InputError(f"none of the {len(self._entries)} videos can be read; {self._entries[index].path}: {self._bad[index]}")
-        return _Clip(index, None, None, unreadable)
-
-    def _candidates(self, index: int) -> Iterator[int]:
-        number = len(self._entries)
-        return ((index + i) % number for i in range(number if self._replace else 1))
+            raise InputError(f"none of the {number} videos can be read; {self._entries[index].path}: {self._bad[index]}")
+        return _Clip(index, index, None, None, self._bad[index])
 
     def _read_one(self, entry: Entry, epoch: int, index: int) -> tuple[np.ndarray, int | None]:
-        clip, label = self._reader()(entry.path, epoch, index)
+        clip, label = self._read_path(entry.path, epoch, index)
         label = entry.label if label is None else label
-        if label is not None and not 0 <= label < self._num_classes:
+        if None not in (label, self._num_classes) and not 0 <= label < self._num_classes:
             raise VideoError(entry.path, f"its label {label} is outside 0..{self._num_classes - 1}")
         return clip, label
 
-    def _reader(self) -> Callable[[str, int, int], tuple[np.ndarray, int | None]]:
-        if self._num_workers == 0:
-            return lambda path, epoch, index: read_clip(self._spec, path, epoch, index)
-        if not hasattr(self._local, "process"):
-            self._local.process = WorkerProcess(self._spec, self._time_limit)
-            self._processes.append(self._local.process)
-        if self._closed:
-            raise RunError("the loader is closed")  # seen by nobody: it keeps a late thread from starting a process
-        return self._local.process.read
+    def _read_path(self, path: str, epoch: int, index: int) -> tuple[np.ndarray, int | None]:
+        if not self._processes:
+            try:
+                return read_clip(self._spec, path, epoch, index)
+            except (InputError, VideoError):
+                raise
+            except Exception as error:
+                raise RunError(describe_failure(path, error)) from error
+        process = self._idle.get()  # there are as many as threads: this never waits
+        try:
+            return process.read(path, epoch, index)
+        finally:
+            self._idle.put(process)
 
 
 def timed(batches: Iterator[Batch]) -> Iterator[tuple[Batch, float]]:
@@ -152,11 +168,11 @@ def timed(batches: Iterator[Batch]) -> Iterator[tuple[Batch, float]]:
         yield batch, time.perf_counter() - start
 
 
-def worker_count(num_reader_threads: int, num_videos: int) -> int:
-    """Reader processes to start: the configured number, at most one per core and per video; 0 for a single video.
+def worker_count(num_reader_threads: int, num_videos: int, num_ranks: int = 1) -> int:
+    """Reader processes of each rank: its part of the configured number, at most one per core and video; 0 for one video.
 
     More processes than cores only take memory and time to start (about 60 MB and 0.3 s each).
     """
     if num_videos == 1:
         return 0
-    return min(num_reader_threads, num_videos, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+    return max(1, min(num_reader_threads, num_videos, available_cores()) // num_ranks)
