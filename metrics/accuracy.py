@@ -4,6 +4,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from utils.errors import RunError
+
+
+def check_finite(logits: np.ndarray) -> None:
+    """Raises RunError when an output of the network is not a finite number: no class may be told from it."""
+    if not np.isfinite(logits).all():
+        raise RunError("the network's output is not finite: its training diverged, or its weights are damaged")
+
 
 def log_softmax(logits: np.ndarray) -> np.ndarray:
     """log(softmax) along the last axis, float64, of logits [N, K]."""
@@ -33,7 +41,8 @@ class Accuracy:
     top5: int = 0
 
     def update(self, logits: np.ndarray, labels: np.ndarray) -> None:
-        """Adds a batch: logits [N, K], labels int64 [N] in 0..K-1."""
+        """Adds a batch: logits [N, K], labels int64 [N] in 0..K-1. Raises RunError when a logit is not finite."""
+        check_finite(logits)
         log_probabilities = log_softmax(logits)
         rank = true_class_rank(logits, labels)
         self.videos += len(labels)

@@ -3,12 +3,13 @@
 import csv
 import io
 import json
+import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from metrics.accuracy import confusion_matrix, log_softmax, top_classes, true_class_rank
+from metrics.accuracy import check_finite, confusion_matrix, log_softmax, top_classes, true_class_rank
 from reader.filelist import Entry
 from utils.errors import InputError
 from utils.files import write_text
@@ -48,14 +49,19 @@ def class_names(path: str, num_classes: int) -> list[str]:
     Raises:
         InputError: there is a label list, but not one of num_classes names.
     """
-    if not Path(path).exists():
+    if not os.path.exists(path):
         say(f"{path}: no such label list: classes are named by their number")
         return [str(k) for k in range(num_classes)]
     return read_labels(path, num_classes)
 
 
 def top_predictions(logits: np.ndarray, names: Sequence[str], k: int) -> list[list[dict]]:
-    """For each video of logits [N, K] its k best classes, best first: class_id, label, probability."""
+    """For each video of logits [N, K] its k best classes, best first: class_id, label, probability.
+
+    Raises:
+        RunError: a logit is not finite.
+    """
+    check_finite(logits)
     probabilities = np.exp(log_softmax(logits))
     return [
         [{"class_id": int(c), "label": names[c], "probability": float(row[c])} for c in classes]
@@ -94,12 +100,15 @@ class EvaluationReport:
 
     def write(self, folder: Path, metrics: dict, unreadable: Iterable[tuple[int, str]]) -> None:
         """Writes the three files; `metrics` is completed by the unreadable videos and the accuracy of each class."""
-        pairs = np.array(self._pairs, np.int64).reshape(-1, 2)
-        matrix = confusion_matrix(pairs[:, 0], pairs[:, 1], len(self._names))
-        videos = matrix.sum(axis=1)
+        true, predicted = np.array(self._pairs, np.int64).reshape(-1, 2).T
+        # Only the classes that occur, as a table of all would grow with the square of num_classes.
+        classes = np.union1d(true, predicted)
+        names = [self._names[k] for k in classes]
+        matrix = confusion_matrix(np.searchsorted(classes, true), np.searchsorted(classes, predicted), len(classes))
         per_class = [
-            {"class_id": k, "label": self._names[k], "videos": int(videos[k]), "top1_acc": 100 * int(matrix[k, k]) / int(videos[k])}
-            for k in np.flatnonzero(videos).tolist()
+            {"class_id": k, "label": name, "videos": sum(row), "top1_acc": 100 * row[i] / sum(row)}
+            for i, (k, name, row) in enumerate(zip(classes.tolist(), names, matrix.tolist()))
+            if sum(row)
         ]
         listed = [{"video": self._entries[i].path, "error": reason} for i, reason in sorted(unreadable)]
         content = {**metrics, "unreadable": listed, "per_class": per_class}
@@ -108,8 +117,8 @@ class EvaluationReport:
         _write_csv(folder / "predictions.csv", header, [self._rows[i] for i in sorted(self._rows)])
         _write_csv(
             folder / "confusion.csv",
-            ["true \\ predicted", *self._names],
-            [[name, *row] for name, row in zip(self._names, matrix.tolist())],
+            ["true \\ predicted", *names],
+            [[name, *row] for name, row in zip(names, matrix.tolist())],
         )
 
 

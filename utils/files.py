@@ -18,7 +18,7 @@ def write_atomic(path: str | os.PathLike, write: Callable[[Path], None]) -> None
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         write(temporary)
-        with open(temporary, "rb") as file:
+        with open(temporary, "r+b") as file:
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except OSError as error:
@@ -35,11 +35,18 @@ def write_text(path: str | os.PathLike, text: str) -> None:
 def check_save_dir(path: str) -> None:
     """Raises InputError unless files can be created in the folder, or in the nearest parent there is. Creates nothing."""
     folder = Path(path)
-    while not folder.exists() and folder != folder.parent:
-        if folder.is_symlink():
+    try:
+        os.lstat(folder)
+    except (FileNotFoundError, NotADirectoryError):
+        pass  # to be made, if a parent allows it
+    except OSError as error:
+        raise InputError(f"--save_dir={path}: cannot be written: {error.strerror}") from None
+    # os.path: the methods of Path raise where a parent may not be searched.
+    while not os.path.exists(folder) and folder != folder.parent:
+        if os.path.islink(folder):
             raise InputError(f"--save_dir={path}: {folder} is a link to nowhere")
         folder = folder.parent
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         raise InputError(f"--save_dir={path}: {folder} is not a folder")
     try:
         with tempfile.TemporaryFile(dir=folder):
