@@ -77,7 +77,6 @@ CALLS = [
     (Call(os.system, "touch HACKED"), "it calls 'posix.system'"),
     (Call(eval, "open('HACKED', 'w')"), "it calls '__builtin__.eval'"),
     (Call(exec, "open('HACKED', 'w')"), "it calls '__builtin__.exec'"),
-    (Call(open, "HACKED", "w"), "it calls 'io.open'"),
     (Call(np.load, "HACKED"), "it calls 'numpy.load'"),
     (Call(np.frombuffer, b"1234"), "it calls 'numpy.frombuffer'"),
     (Call(getattr, np, "load"), "it calls '__builtin__.getattr'"),
