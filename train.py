@@ -13,20 +13,25 @@ def main() -> None:
 
     from reader.build import read_section_list
     from utils.files import check_save_dir, make_save_dir, write_text
+    from utils.launch import start_ranks
 
     check_save_dir(flags.save_dir)
     entries = read_section_list(config, config.train)
     valid_entries = read_section_list(config, config.valid) if flags.valid_interval else []
+    start_ranks(flags.nproc, config.train.use_gpu)
 
-    from training.run import Trainer
+    from training.run import Run
     from utils.device import choose_device
+    from utils.distributed import join_ranks
 
-    choose_device(config.train.use_gpu, config.demands_gpu)
-    trainer = Trainer(flags, config, entries, valid_entries)
+    device = choose_device(config.train.use_gpu, config.demands_gpu)
+    world = join_ranks(device)
+    training = Run(flags, config, entries, valid_entries, device, world)
     announce(flags, config)
-    make_save_dir(flags.save_dir)
-    write_text(f"{flags.save_dir}/config.yaml", config.dump())
-    trainer.run()
+    if world.is_main:
+        make_save_dir(flags.save_dir)
+        write_text(f"{flags.save_dir}/config.yaml", config.dump())
+    training.train()
 
 
 if __name__ == "__main__":

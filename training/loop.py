@@ -5,55 +5,62 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-import numpy as np
 import paddle
 import paddle.nn.functional as F
 
 from metrics.accuracy import Accuracy
 from reader.loader import Batch, timed
+from training.device import Arithmetic, on_device
+from utils.distributed import World
 from utils.errors import RunError
 from utils.log import JsonLog, format_metrics, progress_bar, say_in
 
 
-@dataclass
+@dataclass(frozen=True)
 class Steps:
-    """How an epoch is cut into steps: `accumulate` batches of `batch_size` videos make one step of the optimizer."""
+    """How an epoch is cut into steps: `accumulate` global batches of `batch_size` videos make one step."""
 
     videos: int
     batch_size: int
     accumulate: int
 
     @property
-    def per_epoch(self) -> int:
-        return math.ceil(self.videos / (self.batch_size * self.accumulate))
+    def size(self) -> int:
+        """Videos in a full step."""
+        return self.batch_size * self.accumulate
 
-    def videos_of(self, step: int) -> int:
-        """Videos in a step: fewer in the last one of an epoch."""
-        size = self.batch_size * self.accumulate
-        return min(size, self.videos - step * size)
+    @property
+    def per_epoch(self) -> int:
+        return math.ceil(self.videos / self.size)
+
+    def batches_of(self, step: int) -> list[int]:
+        """The sizes of the global batches of a step: fewer or smaller ones in the last step of an epoch."""
+        videos = min(self.size, self.videos - step * self.size)
+        return [min(self.batch_size, videos - start) for start in range(0, videos, self.batch_size)]
 
 
 class LossGuard:
     """Holds the losses of recent steps on the device and reads them together: no step waits for its own number."""
+
+    LIMIT = 100  # steps, after which they are read in any case
 
     def __init__(self):
         self._pending: list[tuple[int, int, paddle.Tensor, list[str]]] = []
 
     def add(self, epoch: int, step: int, loss: paddle.Tensor, videos: list[str]) -> None:
         self._pending.append((epoch, step, loss, videos))
+        if len(self._pending) >= self.LIMIT:
+            self.check()
 
-    def check(self) -> float:
-        """The last loss. Raises RunError that names epoch, step and videos of the first one that is not finite."""
-        value = math.nan
+    def check(self) -> None:
+        """Raises RunError that names epoch, step and videos of the first loss that is not finite."""
         for epoch, step, loss, videos in self._pending:
-            value = float(loss)
-            if not math.isfinite(value):
+            if not math.isfinite(value := float(loss)):
                 raise RunError(
-                    f"the loss is {value} in epoch {epoch}, iter {step}; nothing was saved after the last checkpoint; "
-                    f"videos of the batch: {', '.join(videos)}"
+                    f"the loss is {value} in epoch {epoch}, iter {step}; the last checkpoint is from before it; "
+                    f"videos of the step: {', '.join(videos)}"
                 )
         self._pending.clear()
-        return value
 
 
 class StepLog:
@@ -61,9 +68,10 @@ class StepLog:
 
     def __init__(self, interval: int, json_log: JsonLog):
         self._interval, self._json = interval, json_log
-        self._reset()
+        self.restart()
 
-    def _reset(self) -> None:
+    def restart(self) -> None:
+        """Forgets the time until now, which was no training."""
         self._start, self._waited, self._steps, self._videos = time.perf_counter(), 0.0, 0, 0
 
     def add(self, videos: int, waited: float) -> None:
@@ -82,58 +90,61 @@ class StepLog:
             mode="train", epoch=epoch, iter=step, **means, lr=lr, videos_per_second=self._videos / seconds,
             data_wait=self._waited / seconds,
         )  # fmt: skip
-        self._reset()
+        self.restart()
 
 
-def train_one_epoch(
-    model: paddle.nn.Layer,
-    optimizer: paddle.optimizer.Optimizer,
-    batches: Iterator[Batch],
-    steps: Steps,
-    *,
-    epoch: int,
-    first_step: int,
-    learning_rate: Callable[[int], float],
-    log: StepLog,
-    after_batch: Callable[[Batch], None],
-    after_step: Callable[[int, int, LossGuard], None],
-    video_names: Callable[[Batch], list[str]],
-) -> None:
-    """Runs the steps first_step.. of an epoch; `after_step(epoch, next step, guard)` may save, or end the run by raising."""
-    model.train()
+@dataclass
+class Loop:
+    """What stays the same from step to step."""
+
+    model: paddle.nn.Layer
+    optimizer: paddle.optimizer.Optimizer
+    arithmetic: Arithmetic
+    steps: Steps
+    world: World
+    log: StepLog
+    learning_rate: Callable[[int, int], float]  # of (epoch, step)
+    video_names: Callable[[Batch], list[str]]
+    after_batch: Callable[[Batch], None]
+    after_step: Callable[[int, int, LossGuard], None]  # (epoch, next step, guard): may save, or end the run by raising
+
+
+def train_one_epoch(loop: Loop, batches: Iterator[Batch], epoch: int, first_step: int) -> None:
+    """Runs the steps first_step.. of an epoch over this rank's batches; raises RunError for a loss that is not finite."""
+    loop.arithmetic.set_training_mode(loop.model)
     guard = LossGuard()
-    source = timed(batches)
-    bar = progress_bar(steps.per_epoch, f"epoch {epoch}", initial=first_step)
-    with bar:
-        for step in range(first_step, steps.per_epoch):
-            rate = learning_rate(step)
-            optimizer.set_lr(rate)
-            videos, losses, outputs, names, waited = steps.videos_of(step), [], [], [], 0.0
-            for _ in range(math.ceil(videos / steps.batch_size)):
-                batch, seconds = next(source)
+    source = on_device(timed(batches), loop.arithmetic.device)
+    loop.log.restart()
+    with progress_bar(loop.steps.per_epoch, f"epoch {epoch}", initial=first_step) as bar:
+        for step in range(first_step, loop.steps.per_epoch):
+            rate = loop.learning_rate(epoch, step)
+            loop.optimizer.set_lr(rate)
+            sizes = loop.steps.batches_of(step)
+            loss, outputs, names, waited = paddle.zeros([]), [], [], 0.0
+            for size in sizes:
+                if loop.world.rank >= size:  # an epoch's last batch may have fewer videos than there are ranks
+                    continue
+                batch, frames, labels, seconds = next(source)
                 waited += seconds
-                after_batch(batch)
-                logits = model(paddle.to_tensor(batch.frames))  # [N, K]
-                # The mean over all videos of the step, whatever their number in this batch.
-                loss = F.cross_entropy(logits, paddle.to_tensor(batch.labels), reduction="sum") / videos
-                loss.backward()
-                losses.append(loss.detach())
+                loop.after_batch(batch)
+                names += loop.video_names(batch)
+                with loop.arithmetic.autocast():
+                    logits = loop.model(frames)  # [N, K]
+                # A sum over these videos, divided by all of the step: adds up to the mean over batches and ranks.
+                part = F.cross_entropy(logits.astype("float32"), labels, reduction="sum") / sum(sizes)
+                loop.arithmetic.backward(part)
+                loss += part.detach()
                 outputs.append((logits.detach(), batch.labels))
-                names += video_names(batch)
-            optimizer.step()
-            optimizer.clear_grad()
-            guard.add(epoch, step, sum(losses[1:], losses[0]), names)
-            log.add(videos, waited)
-            if log.due(step):
+            loop.world.sum_gradients(loop.model.parameters())
+            loop.arithmetic.step(loop.optimizer)
+            guard.add(epoch, step, loss, names)
+            loop.log.add(sum(sizes), waited)
+            if loop.log.due(step):
                 guard.check()
-                log.write(epoch, step, _accuracy(outputs), rate)
+                accuracy = Accuracy()
+                for logits, true in outputs:
+                    accuracy.update(logits.astype("float32").numpy(), true)
+                loop.log.write(epoch, step, sum(loop.world.gather(accuracy), Accuracy()), rate)
             bar.update()
-            after_step(epoch, step + 1, guard)
+            loop.after_step(epoch, step + 1, guard)
         guard.check()
-
-
-def _accuracy(outputs: list[tuple[paddle.Tensor, np.ndarray]]) -> Accuracy:
-    total = Accuracy()
-    for logits, labels in outputs:
-        total.update(logits.numpy(), labels)
-    return total

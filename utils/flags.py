@@ -76,6 +76,7 @@ FLAGS = (
     Flag("log_interval", "batches between two log lines", {"train": 10, "eval": 1, "predict": 1}, Whole(1)),
     Flag("valid_interval", "epochs between two validations; 0: never", _same("train", 1), Whole(0)),
     Flag("fix_random_seed", "True: seeded by TRAIN.seed, repeatable to the bit", _same("train", False), Truth()),
+    Flag("nproc", "processes on the CPU; on GPUs there is one per visible device", _same("train eval predict"), Whole(1)),
     Flag("is_profiler", "1: write a profile of a few steps", _same("train", False), Truth()),
     Flag("profiler_path", "where the profile goes", _same("train", "./")),
 )
@@ -102,6 +103,7 @@ class Flags:
     fix_random_seed: bool | None = None
     is_profiler: bool | None = None
     profiler_path: str | None = None
+    nproc: int | None = None
     no_memory_optimize: bool = False
 
 

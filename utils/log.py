@@ -2,16 +2,20 @@
 
 import json
 import math
+import os
 import sys
 import time
 from pathlib import Path
 
+from utils.distributed import env_rank
 from utils.errors import RunError
 from utils.files import write_text
 
 
-def say(message: str) -> None:
-    """Prints one line at once, past a progress bar if one is shown."""
+def say(message: str, every_rank: bool = False) -> None:
+    """Prints one line at once, past a progress bar if one is shown; of several ranks the first one speaks for all."""
+    if env_rank() > 0 and not every_rank:
+        return
     tqdm = sys.modules.get("tqdm")
     if tqdm is not None:
         tqdm.tqdm.write(message, file=sys.stdout)
@@ -32,13 +36,13 @@ def format_metrics(means: dict[str, float], names: tuple[str, str, str] = ("Loss
 
 
 class JsonLog:
-    """A file of one JSON object per line, each on the disk before the next step begins."""
+    """A file of one JSON object per line, each on the disk before the next step begins. A context manager."""
 
-    def __init__(self, path: Path):
-        """Appends to `path`; see `trim_json_log`. Raises RunError when it cannot be written."""
+    def __init__(self, path: Path | None):
+        """Appends to `path`; see `trim_json_log`. None: writes nothing. Raises RunError when it cannot be written."""
         self._path = path
         try:
-            self._file = open(path, "a", encoding="utf-8")
+            self._file = open(path or os.devnull, "a", encoding="utf-8")
         except OSError as error:
             raise RunError(f"{path}: cannot be written: {error.strerror}") from None
 
@@ -51,7 +55,10 @@ class JsonLog:
         except OSError as error:
             raise RunError(f"{self._path}: cannot be written: {error.strerror}") from None
 
-    def close(self) -> None:
+    def __enter__(self) -> "JsonLog":
+        return self
+
+    def __exit__(self, *_) -> None:
         self._file.close()
 
 
@@ -74,8 +81,12 @@ def trim_json_log(path: Path, epoch: int, step: int) -> None:
 
 
 def progress_bar(total: int, description: str, initial: int = 0):
-    """A tqdm bar with time left, on stderr; where stderr is no terminal it is redrawn every ten seconds only."""
+    """A tqdm bar with time left, on stderr; where stderr is no terminal it is redrawn every ten seconds only.
+
+    Of several ranks the first one shows it.
+    """
     from tqdm import tqdm
 
     interval = 0.2 if sys.stderr.isatty() else 10.0
-    return tqdm(total=total, desc=description, initial=initial, mininterval=interval, dynamic_ncols=True, leave=False)
+    return tqdm(total=total, desc=description, initial=initial, mininterval=interval, dynamic_ncols=True, leave=False,
+                disable=env_rank() > 0)

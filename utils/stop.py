@@ -24,6 +24,7 @@ class StopRequest:
             raise KeyboardInterrupt
         self.signal_number = number
 
-    def leave(self) -> None:
-        """Raises what the signal stands for, once everything is saved."""
-        raise KeyboardInterrupt if self.signal_number == signal.SIGINT else Terminated
+    @staticmethod
+    def leave(signal_number: int) -> None:
+        """Raises what the signal stands for, once everything is saved. The signal may have come to another process."""
+        raise KeyboardInterrupt if signal_number == signal.SIGINT else Terminated
