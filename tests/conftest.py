@@ -1,0 +1,100 @@
+"""What many tests share: tiny lossless clips, a tiny configuration, random weights, and scripts as real processes."""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+import yaml
+
+from weight_formats import write_original_pdparams
+
+ROOT = Path(__file__).parents[1]
+NUM_CLASSES = 4
+LABELS = ["opening a door", "closing a door", "walking_past", "waving"]
+
+
+def make_clip(path: Path, frames: np.ndarray) -> None:
+    """Writes uint8 frames [T, H, W, 3] as H.264 that gives the very same pixels back, whatever the encoder's version."""
+    with av.open(str(path), "w") as file:
+        stream = file.add_stream("libx264rgb", rate=25, options={"qp": "0", "preset": "ultrafast", "g": "4"})
+        stream.height, stream.width, stream.pix_fmt = *frames.shape[1:3], "rgb24"
+        for frame in frames:
+            file.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        file.mux(stream.encode(None))
+
+
+def synthetic_frames(label: int, seed: int, length: int = 12, height: int = 36, width: int = 44) -> np.ndarray:
+    """uint8 [length, height, width, 3]: noise in which a square, whose colour tells the class, drifts to the right."""
+    random = np.random.default_rng([label, seed])
+    frames = random.integers(40, 120, (length, height, width, 3), dtype=np.uint8)
+    colour = [(230, 30, 30), (30, 230, 30), (30, 30, 230), (230, 230, 30)][label]
+    for number, frame in enumerate(frames):
+        left = number * (width - 16) // length
+        frame[8:24, left : left + 16] = colour
+    return frames
+
+
+def write_list(path: Path, videos: list[tuple[Path, int]]) -> Path:
+    """Writes `path label` lines and returns the list's path."""
+    path.write_text("".join(f"{video} {label}\n" for video, label in videos))
+    return path
+
+
+@dataclass
+class Workspace:
+    """A folder with all that the scripts need."""
+
+    folder: Path
+    videos: list[tuple[Path, int]]  # 10 of training, with labels
+    held_out: list[tuple[Path, int]]  # 5
+
+    @property
+    def config(self) -> str:
+        return f"--config={self.folder / 'tiny.yaml'}"
+
+    @property
+    def weights(self) -> str:
+        return f"--weights={self.folder / 'random.pdparams'}"
+
+
+@pytest.fixture(scope="session")
+def workspace(tmp_path_factory) -> Workspace:
+    """Clips of 4 classes, their lists, labels, a configuration of a ResNet-18 on 32x32 crops, and random weights."""
+    folder = tmp_path_factory.mktemp("workspace")
+    (folder / "my clips").mkdir()
+    videos = []
+    for number in range(15):
+        path = folder / "my clips" / f"clip {number}.mp4"
+        make_clip(path, synthetic_frames(number % NUM_CLASSES, number, length=12 + number))
+        videos.append((path, number % NUM_CLASSES))
+    write_list(folder / "train.list", videos[:10])
+    write_list(folder / "test.list", videos[10:])
+    (folder / "labels.json").write_text(json.dumps(LABELS))
+    reading = {"short_size": 36, "target_size": 32, "num_reader_threads": 2, "buf_size": 8}
+    tree = {
+        "MODEL": {"name": "TSN", "num_classes": NUM_CLASSES, "seg_num": 3, "num_layers": 18, "topk": 3},
+        "TRAIN": {**reading, "filelist": str(folder / "train.list"), "batch_size": 4, "epoch": 2},
+        "VALID": {**reading, "filelist": str(folder / "test.list"), "batch_size": 4},
+        "TEST": {**reading, "filelist": str(folder / "test.list"), "batch_size": 3, "seg_num": 4},
+        "INFER": {
+            **reading, "filelist": str(folder / "test.list"), "batch_size": 2,
+            "kinetics_labels": str(folder / "labels.json"),
+        },
+    }  # fmt: skip
+    (folder / "tiny.yaml").write_text(yaml.safe_dump(tree))
+    write_original_pdparams(folder / "random.pdparams", num_layers=18, num_classes=NUM_CLASSES)
+    return Workspace(folder, videos[:10], videos[10:])
+
+
+def run_script(script: str, *flags: str, cwd: Path = ROOT, timeout: float = 120, **env: str) -> subprocess.CompletedProcess:
+    """The ended process of `python SCRIPT.py FLAGS`, with its stdout and stderr as text."""
+    command = [sys.executable, str(ROOT / f"{script}.py"), *map(str, flags)]
+    return subprocess.run(
+        command, cwd=cwd, env={**os.environ, **env}, capture_output=True, text=True, timeout=timeout, errors="surrogateescape"
+    )

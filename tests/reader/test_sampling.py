@@ -1,0 +1,100 @@
+"""Which frames are read: hand-computed cases of the original's arithmetic."""
+
+import numpy as np
+import pytest
+
+from reader.sampling import epoch_order, segment_indices, video_rng
+
+CASES = [
+    # frames, segments, seglen, mp4, pkl
+    (300, 7, 1, [20, 62, 104, 146, 188, 230, 272], None),
+    (300, 3, 1, [49, 149, 249], None),
+    (10, 3, 1, [1, 4, 7], None),
+    (11, 3, 1, [1, 4, 7], None),
+    (12, 3, 1, [1, 5, 9], None),
+    (75, 25, 1, list(range(1, 75, 3)), None),
+    (74, 25, 1, list(range(0, 50, 2)), None),
+    # as many frames as segments, fewer, one
+    (3, 3, 1, [0, 1, 2], None),
+    (7, 7, 1, [0, 1, 2, 3, 4, 5, 6], None),
+    (25, 25, 1, list(range(25)), None),
+    (2, 3, 1, [0, 1, 0], None),
+    (5, 7, 1, [0, 1, 2, 3, 4, 0, 1], None),
+    (24, 25, 1, [*range(24), 0], None),
+    (1, 7, 1, [0] * 7, None),
+    # several frames per segment: mp4 centres the first of them, pkl all of them
+    (30, 3, 3, [4, 5, 6, 14, 15, 16, 24, 25, 26], [3, 4, 5, 13, 14, 15, 23, 24, 25]),
+    (30, 3, 5, [4, 5, 6, 7, 8, 14, 15, 16, 17, 18, 24, 25, 26, 27, 28],
+     [2, 3, 4, 5, 6, 12, 13, 14, 15, 16, 22, 23, 24, 25, 26]),
+    (9, 3, 3, [1, 2, 3, 4, 5, 6, 7, 8, 0], [0, 1, 2, 3, 4, 5, 6, 7, 8]),
+    # a segment shorter than seglen, and no frame for each segment
+    (7, 3, 5, [0, 1, 2, 3, 4, 2, 3, 4, 5, 6, 4, 5, 6, 0, 1], None),
+    (2, 3, 3, [0, 1, 0, 1, 0, 1, 0, 1, 0], None),
+    (1, 2, 3, [0] * 6, None),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("num_frames, num_segments, seglen, mp4, pkl", CASES)
+def test_central_frames(num_frames, num_segments, seglen, mp4, pkl):
+    assert segment_indices(num_frames, num_segments, seglen) == mp4
+    assert segment_indices(num_frames, num_segments, seglen, frame_format="pkl") == (pkl or mp4)
+
+
+@pytest.mark.parametrize(
+    "num_frames, num_segments, seglen, offsets",
+    [
+        (30, 3, 1, range(10)),
+        (30, 3, 3, range(8)),  # 0..10-3, both included
+        (30, 3, 5, range(6)),
+        (17, 3, 5, [0]),  # the segment is as long as the clip
+        (4, 3, 1, [0]),
+    ],
+)
+def test_random_frames_start_anywhere_the_segment_allows(num_frames, num_segments, seglen, offsets):
+    duration = num_frames // num_segments
+    rng = np.random.default_rng(0)
+    seen = [set() for _ in range(num_segments)]
+    for _ in range(300):
+        indices = np.reshape(segment_indices(num_frames, num_segments, seglen, rng=rng), (num_segments, seglen))
+        assert (indices == indices[:, :1] + np.arange(seglen)).all()  # seglen frames follow on
+        for i, start in enumerate(indices[:, 0].tolist()):
+            seen[i].add(start - i * duration)
+    assert seen == [set(offsets)] * num_segments
+
+
+@pytest.mark.parametrize("num_frames, num_segments, seglen", [(7, 3, 5), (2, 3, 1), (1, 7, 3)])
+def test_short_videos_are_not_random(num_frames, num_segments, seglen):
+    drawn = segment_indices(num_frames, num_segments, seglen, rng=np.random.default_rng(0))
+    assert drawn == segment_indices(num_frames, num_segments, seglen)
+
+
+@pytest.mark.parametrize("num_frames", [1, 2, 5, 23, 24, 25, 26, 300])
+@pytest.mark.parametrize("num_segments", [1, 3, 7, 25])
+@pytest.mark.parametrize("seglen", [1, 3, 5])
+@pytest.mark.parametrize("frame_format", ["mp4", "pkl"])
+def test_every_index_is_a_frame(num_frames, num_segments, seglen, frame_format):
+    for rng in (None, np.random.default_rng(0)):
+        indices = segment_indices(num_frames, num_segments, seglen, frame_format=frame_format, rng=rng)
+        assert len(indices) == num_segments * seglen
+        assert all(type(i) is int and 0 <= i < num_frames for i in indices)
+
+
+def test_no_frames():
+    with pytest.raises(ValueError, match="num_frames must be positive, got 0"):
+        segment_indices(0, 3)
+
+
+def test_randomness_is_a_function_of_seed_epoch_and_index():
+    def draws(*key):
+        return tuple(video_rng(*key).integers(0, 1000, 5).tolist())
+
+    keys = [(seed, epoch, index) for seed in (0, 1) for epoch in (0, 1) for index in (0, 1, 2)]
+    assert len({draws(*key) for key in keys}) == len(keys)
+    assert all(draws(*key) == draws(*key) for key in keys)
+
+
+def test_the_order_of_an_epoch_is_a_permutation_of_its_own():
+    orders = [epoch_order(50, seed, epoch) for seed in (0, 1) for epoch in (0, 1)]
+    assert all(sorted(order) == list(range(50)) for order in orders)
+    assert len({tuple(order) for order in orders}) == 4
+    assert epoch_order(50, 0, 1) == orders[1]

@@ -1,0 +1,115 @@
+"""Crops against an independent computation: Pillow's resize of the whole frame, then its crop."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from reader.transforms import crop_frames, crop_offset, resized_size
+
+# Which share of the values may differ by 1, because box and scale are rounded. More where many values lie half-way
+# between two levels (small), and where Pillow orders its two passes, between which it rounds, the other way round
+# for the smaller output.
+SHARE, SHARE_SMALL, SHARE_OTHER_ORDER = 0.004, 0.02, 0.3
+
+
+def picture(width: int, height: int, seed: int = 0) -> np.ndarray:
+    """uint8 [height, width, 3]: coarse shapes with noise, from 0 to 255."""
+    random = np.random.default_rng(seed)
+    coarse = Image.fromarray(random.integers(0, 256, (6, 8, 3), dtype=np.uint8)).resize((width, height), Image.BICUBIC)
+    return np.clip(np.asarray(coarse) + random.normal(0, 25, (height, width, 3)), 0, 255).astype(np.uint8)
+
+
+def resize_then_crop(frame: np.ndarray, size: tuple[int, int], left: int, top: int, crop: int) -> np.ndarray:
+    """The original's two steps."""
+    image = Image.fromarray(frame)
+    if image.size != size:
+        image = image.resize(size, Image.BILINEAR)
+    return np.asarray(image.crop((left, top, left + crop, top + crop)))
+
+
+# width, height of the frame; width, height after the resize to a short side of 256; left, top of the crop of 224
+CASES = {
+    "landscape": (340, 240, 341, 256, 58, 16),  # (341 - 224) / 2 = 58.5: to the even neighbour
+    "the short side fits": (340, 256, 340, 256, 58, 16),
+    "the short side fits, portrait": (256, 400, 256, 400, 16, 88),
+    "portrait": (240, 340, 256, 341, 16, 58),
+    "square": (300, 300, 341, 256, 58, 16),
+    "square that fits": (256, 256, 256, 256, 16, 16),
+    "wide": (640, 270, 341, 256, 58, 16),
+    "720p": (1280, 720, 341, 256, 58, 16),
+    "small": (176, 144, 341, 256, 58, 16),
+    "odd": (321, 243, 341, 256, 58, 16),
+    "narrow": (90, 400, 256, 341, 16, 58),
+}
+SHARES = {(176, 144): SHARE_SMALL, (300, 300): SHARE_OTHER_ORDER, (240, 340): SHARE_OTHER_ORDER}
+
+
+@pytest.mark.parametrize("width, height, new_width, new_height, left, top", CASES.values(), ids=CASES)
+def test_central_crop(width, height, new_width, new_height, left, top):
+    assert resized_size(width, height, 256) == (new_width, new_height)
+    assert crop_offset(new_width, new_height, 224) == (left, top)
+    frame = picture(width, height)
+    ours = crop_frames(frame[None], 256, 224)
+    assert ours.shape == (1, 224, 224, 3) and ours.dtype == np.uint8
+    theirs = resize_then_crop(frame, (new_width, new_height), left, top, 224)
+    difference = np.abs(ours[0].astype(int) - theirs)
+    assert difference.max() <= 1
+    assert (difference > 0).mean() <= SHARES.get((width, height), SHARE)
+    if (width, height) == (new_width, new_height):
+        assert difference.max() == 0
+
+
+@pytest.mark.parametrize(
+    "width, height, short_side, expected",
+    [
+        (320, 240, 256, (341, 256)),
+        (640, 360, 256, (455, 256)),
+        (360, 640, 256, (256, 455)),
+        (300, 300, 256, (256, 256)),
+        (256, 999, 256, (256, 999)),
+        (1001, 1000, 100, (100, 100)),
+    ],
+)
+def test_keep_aspect_ratio(width, height, short_side, expected):
+    assert resized_size(width, height, short_side, keep_aspect_ratio=True) == expected
+    frame = picture(width, height)
+    ours = crop_frames(frame[None], short_side, 64, keep_aspect_ratio=True)[0]
+    left, top = crop_offset(*expected, 64)
+    assert np.abs(ours.astype(int) - resize_then_crop(frame, expected, left, top, 64)).max() <= 1
+
+
+def test_the_whole_resized_frame_can_be_the_crop():
+    frame = picture(300, 200)
+    ours = crop_frames(frame[None], 64, 64, keep_aspect_ratio=True)[0]
+    assert np.abs(ours.astype(int) - resize_then_crop(frame, (96, 64), 16, 0, 64)).max() <= 1
+
+
+@pytest.mark.parametrize("width, height", [(340, 240), (341, 256), (240, 340)])
+def test_training_takes_one_window_and_one_mirror_for_all_frames(width, height):
+    frames = np.stack([picture(width, height, seed) for seed in range(3)])
+    size = resized_size(width, height, 256)
+    windows, mirrored = set(), 0
+    for seed in range(12):
+        ours = crop_frames(frames, 256, 224, rng=np.random.default_rng(seed))
+        rng = np.random.default_rng(seed)
+        left, top = crop_offset(*size, 224, rng)
+        mirror = rng.random() < 0.5
+        for frame, crop in zip(frames, ours):
+            theirs = resize_then_crop(frame, size, left, top, 224)
+            assert np.abs(crop.astype(int) - (theirs[:, ::-1] if mirror else theirs)).max() <= 1
+        windows.add((left, top))
+        mirrored += mirror
+    assert len(windows) > 6 and 0 < mirrored < 12
+
+
+def test_random_windows_reach_every_edge():
+    rng = np.random.default_rng(0)
+    lefts, tops = zip(*(crop_offset(10, 8, 6, rng) for _ in range(300)))
+    assert set(lefts) == set(range(5)) and set(tops) == set(range(3))
+
+
+def test_the_result_is_a_writable_array_of_its_own():
+    frames = np.zeros((1, 256, 340, 3), np.uint8)
+    crops = crop_frames(frames, 256, 224)
+    crops[:] = 1
+    assert crops.flags.c_contiguous and not frames.any()
