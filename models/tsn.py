@@ -58,11 +58,12 @@ class TSN(nn.Layer):
 
     def forward(self, frames: Tensor) -> Tensor:
         """uint8 [N, T, H, W, 3 * seglen] in RGB, any T -> logits float32 [N, K]."""
-        num_segments = frames.shape[1]
-        x = frames.flatten(0, 1)  # [N * T, H, W, C]
+        x = frames.astype("float32")  # first: graphs of Paddle 2.6 can do little else with uint8
+        num_segments = x.shape[1]
+        x = x.flatten(0, 1)  # [N * T, H, W, C]
         if self.data_format == "NCHW":
-            x = x.transpose([0, 3, 1, 2])  # while it is uint8: a quarter of the bytes
-        x = x.astype("float32") * self.scale + self.shift
+            x = x.transpose([0, 3, 1, 2])
+        x = x * self.scale + self.shift
         features = self.backbone(x)  # [N * T, F]
         features = features.reshape([-1, num_segments, self.backbone.num_features]).mean(axis=1)  # [N, F]
         return self.fc(features)
