@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 
 from models.lod_tensor import LodTensorError, read_lod_tensor
-from models.safe_pickle import PickleError, read_pickle
 from models.safetensors_file import SafetensorsError, read_safetensors
 from utils.archive import ArchiveError, archive_members, is_archive
 from utils.errors import InputError
+from utils.safe_pickle import PickleError, read_pickle
 
 SUFFIXES = (".pdparams", ".safetensors", ".tar.gz")
 

@@ -18,6 +18,7 @@ from typing import Any
 
 from utils.errors import InputError
 from utils.files import write_atomic, write_text
+from utils.safe_pickle import PickleError, read_pickle
 
 MANIFEST_FORMAT = 1
 MAX_MANIFEST_BYTES = 1_000_000
@@ -170,13 +171,14 @@ def load_optimizer(prefix: Path, model: Any, optimizer: Any) -> None:
     """
     import paddle
 
-    from models.safe_pickle import load_pickle
-
     path = _with(prefix, ".pdopt")
-    momentum = load_pickle(path)
+    try:
+        momentum = read_pickle(path.read_bytes())
+    except PickleError as error:
+        raise InputError(f"{path}: not the momentum of a checkpoint: {error}") from None
     state = {}
     for name, parameter in model.named_parameters():
-        value = momentum.pop(name, None) if isinstance(momentum, dict) else None
+        value = momentum.pop(name, None)
         if value is None or list(value.shape) != list(parameter.shape):
             raise InputError(f"{path}: no momentum of shape {list(parameter.shape)} for {name}")
         state[f"{parameter.name}_velocity_0"] = paddle.to_tensor(value)

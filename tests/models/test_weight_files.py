@@ -84,7 +84,7 @@ def test_an_unreadable_file_says_why(tmp_path, monkeypatch):
         (lod_tensor(ARRAYS["fc_0.b_0"]), "one binary variable file; give the folder that holds one file per variable"),
         (
             pickle.dumps({"a": print}),
-            f"no pickle of weights: it calls 'builtins.print', which no weights need; {UNTRUSTED}",
+            f"no pickle of weights: it calls 'builtins.print', which plain data does not need; {UNTRUSTED}",
         ),
     ],
 )

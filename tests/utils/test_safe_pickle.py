@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from weight_formats import python2_pickle
 
-from models.safe_pickle import MAX_OPERATIONS, PickleError, read_pickle
+from utils.safe_pickle import MAX_OPERATIONS, PickleError, read_pickle
 
 ARRAYS = {
     "a": np.arange(6, dtype="float32").reshape(2, 3),
@@ -88,7 +88,7 @@ def test_a_call_is_refused_by_its_name(call, reason, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(PickleError) as error:
         read_pickle(hostile(call) if call.call[0] is not getattr else b"\x80\x02c__builtin__\ngetattr\n.")
-    assert str(error.value) == f"{reason}, which no weights need; the file is not to be trusted"
+    assert str(error.value) == f"{reason}, which plain data does not need; the file is not to be trusted"
     assert not list(tmp_path.iterdir())
 
 
@@ -100,7 +100,7 @@ def state(shape: bytes, dtype: bytes = DTYPE, data: bytes = b"U\x04abcd") -> byt
     return b"\x80\x02}U\x01w" + ARRAY + b"(K\x01" + shape + dtype + b"\x89" + data + b"tbs."
 
 
-NOT_NEEDED = "which no weights need; the file is not to be trusted"
+NOT_NEEDED = "which plain data does not need; the file is not to be trusted"
 NO_NUMBER = "which is no plain number"
 V4G = DTYPE.replace(b"U\x02f4", b"U\x0bV4000000000")
 BOMBS = [

@@ -1,4 +1,4 @@
-"""Arrays out of a pickle of weights, by a small interpreter that knows nothing but arrays.
+"""Plain data and arrays out of a pickle, by a small interpreter that knows nothing else.
 
 pickle.load and paddle.load call whatever the file names. Here the operations are read with pickletools and carried
 out on a stack of our own: the only callables are the few functions below, which build arrays, and nothing is
@@ -128,7 +128,7 @@ _GLOBALS: dict[str, Callable] = {
 
 def _global(name: str) -> Callable:
     if name not in _GLOBALS:
-        raise PickleError(f"it calls {name[:80]!r}, which no weights need; the file is not to be trusted")
+        raise PickleError(f"it calls {name[:80]!r}, which plain data does not need; the file is not to be trusted")
     return _GLOBALS[name]
 
 
@@ -225,7 +225,7 @@ class _Machine:
             case _ if name in _LITERALS:
                 stack.append(argument)
             case _:
-                raise PickleError(f"it uses {name}, which no weights need; the file is not to be trusted")
+                raise PickleError(f"it uses {name}, which plain data does not need; the file is not to be trusted")
 
     @staticmethod
     def set_items(target: Any, items: list[Any]) -> dict:
@@ -241,19 +241,27 @@ class _Machine:
         return target
 
 
+def unpickle(data: bytes) -> Any:
+    """The pickled object, made of dictionaries, tuples, lists, numbers and strings; those of Python 2 are latin1 text.
+
+    Raises PickleError.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # pickletools on malformed escapes
+            return _Machine(data).run()
+    except PickleError:
+        raise
+    except (ValueError, IndexError, KeyError) as error:
+        raise PickleError(f"it is damaged ({type(error).__name__})") from error
+
+
 def read_pickle(data: bytes) -> dict[str, np.ndarray]:
     """Name -> array (views of `data` where they can be) of a pickled dictionary of arrays, or of (name, array) pairs.
 
     Paddle's table of automatic names, "StructuredToParameterName@@", is left out. Raises PickleError.
     """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # pickletools on malformed escapes
-            content = _Machine(data).run()
-    except PickleError:
-        raise
-    except (ValueError, IndexError, KeyError) as error:
-        raise PickleError(f"it is damaged ({type(error).__name__})") from error
+    content = unpickle(data)
     if not isinstance(content, dict):
         raise PickleError(f"it holds a {type(content).__name__}, expected a dictionary of arrays")
     arrays = {}
