@@ -20,7 +20,7 @@ class VideoError(Exception):
 
 
 def check_file(path: str) -> None:
-    """Raises VideoError unless `path` is an existing, readable file that is not empty."""
+    """Raises VideoError unless `path` is an existing, readable, non-empty file whose index fits into memory."""
     if not os.path.exists(path):
         raise VideoError(path, "no such file")
     if not os.path.isfile(path):
@@ -29,28 +29,22 @@ def check_file(path: str) -> None:
         raise VideoError(path, "no permission to read it")
     if os.path.getsize(path) == 0:
         raise VideoError(path, "the file is empty")
+    if declares_too_many_samples(path):
+        raise VideoError(path, "it declares more frames or audio samples than it has bytes")
 
 
-def check_container(path: str, container: av.container.InputContainer, stream: av.VideoStream, num_packets: int,
-                    suspect: bool) -> None:
-    """Raises VideoError where the container promises more than was read.
-
-    num_packets: how many packets the stream gave. suspect: whether FFmpeg marked one of them as corrupt.
-    """
+def check_container(path: str, container: av.container.InputContainer, stream: av.VideoStream, num_packets: int) -> None:
+    """Raises VideoError where the container promises more than the `num_packets` that the stream gave."""
     name = container.format.name
-    if name == "mpegts":
-        # Recordings that were joined lose count of their packets, which makes them suspect: the decoder has the last word.
-        if not transport_stream_is_whole(path):
-            raise VideoError(path, "truncated or damaged: its transport packets are not whole")
-    elif suspect:
-        raise VideoError(path, "truncated or damaged: a packet of the video is not whole")
-    elif "mp4" in name and num_packets < len(stream.index_entries):
+    if name == "mpegts" and not transport_stream_is_whole(path):
+        raise VideoError(path, "truncated or damaged: its transport packets are not whole")
+    if "mp4" in name and num_packets < len(stream.index_entries):
         promised = sum(entry.size > 0 for entry in stream.index_entries)
         if num_packets < promised:
             raise VideoError(path, f"truncated: it has {num_packets} of {promised} frames")
-    elif "matroska" in name and not matroska_is_whole(path):
+    if "matroska" in name and not matroska_is_whole(path):
         raise VideoError(path, "truncated or damaged: its clusters are not whole")
-    elif name == "avi" and not riff_is_whole(path):
+    if name == "avi" and not riff_is_whole(path):
         raise VideoError(path, "truncated: it is shorter than its header says")
 
 
@@ -83,6 +77,35 @@ def _units_are_whole(data: bytes, prefix: int) -> bool:
             return False
         start = end
     return True
+
+
+# Offset of the number of samples from the name of the box it stands in (ISO/IEC 14496-12, 8.7.3 and 8.8.8).
+_SAMPLE_COUNTS = {b"stsz": 12, b"trun": 8}
+_PAYLOAD = (b"mdat", b"free", b"skip", b"wide")
+
+
+def declares_too_many_samples(path: str) -> bool:
+    """Whether an MP4 file declares more samples than it has bytes.
+
+    A box of 20 bytes can declare two billion samples of one byte each, and opening the file builds their index.
+    """
+    with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        start, end = 0, len(data)
+        while start + 8 <= end:
+            size, name = int.from_bytes(data[start : start + 4], "big"), data[start + 4 : start + 8]
+            if size == 1:
+                size = int.from_bytes(data[start + 8 : start + 16], "big")
+            if not name.isalnum() or 0 < size < 8:
+                return False  # no MP4 file
+            stop = min(start + size, end) if size else end
+            for box, offset in _SAMPLE_COUNTS.items() if name not in _PAYLOAD else ():
+                at = data.find(box, start, stop)
+                while at >= 0:
+                    if int.from_bytes(data[at + offset : at + offset + 4], "big") > end:
+                        return True
+                    at = data.find(box, at + 4, stop)
+            start = stop
+    return False
 
 
 def riff_is_whole(path: str) -> bool:

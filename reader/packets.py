@@ -59,6 +59,13 @@ class Packets:
     def __len__(self) -> int:
         return len(self.times)
 
+    def may_lack_references(self, position: int | None) -> bool:
+        """Whether the frame at `position` may need what was cut off before the first packet."""
+        if position is None or not self.keys:
+            return not self.keys
+        times = self.times[position], self.times[0]
+        return position > 0 and None not in times and times[0] < times[1]
+
     def key_frame_of(self, position: int) -> int:
         """Position of the key frame from which the packet at `position` can be decoded.
 
@@ -91,6 +98,8 @@ def open_video(path: str) -> av.container.InputContainer:
     try:
         # The prefix keeps names like "http://..." or "concat:..." names of files.
         return av.open(f"file:{path}", options=_OPTIONS, container_options=_CONTAINER_OPTIONS, metadata_errors="replace")
+    except (av.error.InvalidDataError, av.error.ArgumentError, av.error.EOFError) as error:
+        raise VideoError(path, "not a readable video file") from error
     except av.FFmpegError as error:
         raise VideoError(path, f"not a readable video file ({error.strerror})") from error
 
@@ -112,7 +121,11 @@ def video_stream(path: str, container: av.container.InputContainer) -> av.VideoS
 
 
 def _filled(container: av.container.InputContainer, stream: av.VideoStream) -> Iterator[av.Packet]:
-    return (packet for packet in container.demux(stream) if packet.size)
+    for packet in container.demux(stream):
+        if packet.size:
+            yield packet
+        elif packet.pts is None and packet.dts is None:
+            return  # the end. Going on, PyAV would stumble over streams that appeared on the way.
 
 
 def read_packets(path: str, container: av.container.InputContainer, stream: av.VideoStream) -> Packets:
@@ -120,18 +133,20 @@ def read_packets(path: str, container: av.container.InputContainer, stream: av.V
     is_whole = integrity.packet_check(stream)
     broadcast = container.format.name == "mpegts"
     packets = Packets(path, broadcast, skipped=0, times=[], keys=[], shown=[], exact=False, kept=[])
-    num_bytes, suspect = 0, False
+    num_bytes, joined = 0, False
     try:
         for packet in _filled(container, stream):
+            if packet.is_corrupt and not broadcast:
+                raise VideoError(path, f"truncated: packet {packets.skipped + len(packets)} of the video is cut off")
             if not is_whole(packet):
                 raise VideoError(path, f"damaged: packet {packets.skipped + len(packets)} of the video is not whole")
+            joined = joined or packet.is_corrupt
             if packet.is_keyframe:
                 if not packets.keys:
                     packets = Packets(path, broadcast, len(packets), times=[], keys=[], shown=[], exact=False, kept=[])
                 packets.keys.append(len(packets))
             if not packet.is_discard:
                 packets.shown.append(len(packets))
-            suspect = suspect or packet.is_corrupt
             packets.times.append(packet.pts)
             num_bytes += packet.size
             if packets.kept is not None:
@@ -140,18 +155,21 @@ def read_packets(path: str, container: av.container.InputContainer, stream: av.V
                     packets.kept = None
     except av.FFmpegError as error:
         raise VideoError(path, f"damaged: {error.strerror}") from error
-    integrity.check_container(path, container, stream, packets.skipped + len(packets), suspect)
-    _put_in_display_order(packets, stream.codec_context.name, suspect)
+    integrity.check_container(path, container, stream, packets.skipped + len(packets))
+    _put_in_display_order(packets, stream.codec_context.name, joined)
     return packets
 
 
-def _put_in_display_order(packets: Packets, codec: str, suspect: bool) -> None:
-    """Sorts `packets.shown` and sets `packets.exact` where the timestamps and the codec allow."""
+def _put_in_display_order(packets: Packets, codec: str, joined: bool) -> None:
+    """Sorts `packets.shown` and sets `packets.exact` where the timestamps and the codec allow.
+
+    joined: whether a transport stream loses count of its packets somewhere, as where two recordings were joined.
+    """
     times = packets.times
     shown_times = {times[i] for i in packets.shown}
     packets.exact = (
         codec in ONE_FRAME_PER_PACKET
-        and not suspect
+        and not joined
         and bool(packets.keys)
         and None not in times
         and len(shown_times) == len(packets.shown)

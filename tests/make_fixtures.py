@@ -160,6 +160,7 @@ MAKERS: dict[str, Callable[[str], None]] = {
     "vp9_odd.webm": lambda name: encode(name, "libvpx-vp9", options=VP9, size=(67, 49)),
     "vp8.webm": lambda name: encode(name, "libvpx", options={"deadline": "realtime", "cpu-used": "4", "g": "20"}),
     "av1.mp4": lambda name: encode(name, "libsvtav1", options={"g": "20", "crf": "45", "preset": "8"}, rate_control=False),
+    "large.ts": lambda name: encode(name, "libx264", options=h264(), size=(128, 96)),
     "audio_only.mp4": audio_only,
 }
 

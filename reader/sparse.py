@@ -1,0 +1,154 @@
+"""From packets to frames: the wanted ones decoded with no more of the others than they need, or all of them counted."""
+
+import itertools
+
+import av
+import numpy as np
+
+from reader.integrity import VideoError
+from reader.packets import Packets
+
+
+def decode(context: av.VideoCodecContext, packets: Packets, wanted: set[int]) -> tuple[dict[int, av.VideoFrame], int]:
+    """The wanted frames by their number in display order, and the number of frames.
+
+    Numbers that the video turns out not to have are left out. Raises VideoError for damaged videos.
+    """
+    if packets.exact:
+        frames = _decode_sparsely(context, packets, wanted)
+        if frames is not None:
+            return frames, len(packets.shown)
+        packets.exact = False
+        context.flush_buffers()
+    return _decode_all(context, packets, wanted)
+
+
+def to_array(path: str, frames: list[av.VideoFrame]) -> np.ndarray:
+    """The frames as uint8 [T, H, W, 3], RGB, upright; all of the size of the first, should it change on the way.
+
+    Raises VideoError for kinds of pixels that cannot be converted.
+    """
+    size = {"width": frames[0].width, "height": frames[0].height}
+    try:
+        images = (_upright(frame.to_ndarray(format="rgb24", threads=1, **size), frame) for frame in frames)
+        first = next(images)
+        array = np.empty((len(frames), *first.shape), np.uint8)
+        array[0] = first
+        for t, image in enumerate(images, start=1):
+            array[t] = image
+    except av.FFmpegError as error:
+        raise VideoError(path, f"its {frames[0].format.name} frames cannot be converted: {error.strerror}") from error
+    return array
+
+
+class _Untrue(Exception):
+    """What the container says about its packets proved wrong."""
+
+
+def _decode_sparsely(
+    context: av.VideoCodecContext, packets: Packets, wanted: set[int]
+) -> dict[int, av.VideoFrame] | None:
+    """The wanted frames by number, or None where only decoding everything will do."""
+    number_at = {packets.times[packets.shown[n]]: n for n in wanted}
+    positions = {packets.shown[n] for n in wanted}
+    skip = "NONREF" if _marks_unreferenced_frames(context) else "DEFAULT"
+    frames: dict[int, av.VideoFrame] = {}
+    start_time = latest = None  # presentation times: where the current run began, and of its last frame so far
+
+    def take(decoded: list[av.VideoFrame]) -> None:
+        nonlocal latest
+        for frame in decoded:
+            in_order = frame.pts is not None and (latest is None or frame.pts > latest)
+            fields_apart = packets.broadcast and frame.interlaced_frame  # the two fields of a frame can be two packets
+            if not in_order or fields_apart or _is_damaged(frame, packets):
+                raise _Untrue
+            latest = frame.pts
+            if frame.pts in number_at:
+                frames[number_at[frame.pts]] = frame
+
+    try:
+        runs = _runs(packets, positions)
+        starts = {first for first, _ in runs}
+        for i, packet in packets.read(runs):
+            if i in starts:
+                if start_time is not None:
+                    take(context.decode(None))
+                    context.flush_buffers()
+                latest, start_time = None, packet.pts
+            elif packet.pts < start_time:
+                continue  # a leading picture of the first group: wanted ones are part of an earlier run
+            context.skip_frame = "DEFAULT" if i in positions else skip
+            take(context.decode(packet))
+        take(context.decode(None))
+    except (av.FFmpegError, _Untrue):
+        return None
+    if context.has_b_frames and packets.shown == sorted(packets.shown):
+        return None  # the codec reorders frames, the timestamps do not: a container that was never told
+    return frames if len(frames) == len(wanted) else None
+
+
+def _marks_unreferenced_frames(context: av.VideoCodecContext) -> bool:
+    """Whether the frames that the codec marks as referred to by no other are so, and need not be decoded.
+
+    HEVC means no other of the same temporal layer: one layer it must be (ISO/IEC 14496-15, 8.3.3.1).
+    """
+    setup = context.extradata or b""
+    one_layer = len(setup) > 21 and setup[0] == 1 and setup[21] >> 3 & 7 == 1
+    return context.name == "h264" or (context.name == "hevc" and one_layer)
+
+
+def _runs(packets: Packets, positions: set[int]) -> list[tuple[int, int]]:
+    """Which packets to decode for those at `positions`: (first, last), ascending, each beginning at a key frame."""
+    runs: list[tuple[int, int]] = []
+    for key, position in sorted((packets.key_frame_of(position), position) for position in positions):
+        if runs and key <= runs[-1][1] + 1:
+            runs[-1] = (runs[-1][0], max(runs[-1][1], position))
+        else:
+            runs.append((key, position))
+    return runs
+
+
+def _decode_all(
+    context: av.VideoCodecContext, packets: Packets, wanted: set[int]
+) -> tuple[dict[int, av.VideoFrame], int]:
+    """The wanted frames by number, and the number of frames, after decoding everything. Raises VideoError."""
+    context.skip_frame = "DEFAULT"
+    frames: dict[int, av.VideoFrame] = {}
+    count = 0
+    for i, packet in itertools.chain(packets.read([(0, len(packets) - 1)]), [(None, None)]):
+        try:
+            decoded = context.decode(packet)
+        except av.FFmpegError as error:
+            if count == 0 and packets.may_lack_references(i):
+                continue
+            raise VideoError(packets.path, f"damaged: frame {count} or one near it cannot be decoded") from error
+        for frame in decoded:
+            if _is_damaged(frame, packets):
+                raise VideoError(packets.path, f"damaged: frame {count} is not whole")
+            if count in wanted:
+                frames[count] = frame
+            count += 1
+    context.flush_buffers()
+    return frames, count
+
+
+def _is_damaged(frame: av.VideoFrame, packets: Packets) -> bool:
+    """Whether parts of the frame could not be decoded. A broadcast recording can end in the middle of a frame."""
+    return frame.is_corrupt and not (packets.broadcast and frame.pts == packets.times[-1])
+
+
+def _upright(image: np.ndarray, frame: av.VideoFrame) -> np.ndarray:
+    """The image turned and mirrored the way the display matrix of its frame says."""
+    if not frame.rotation:
+        return image
+    try:
+        matrix = np.frombuffer(frame.side_data["DISPLAYMATRIX"], np.int32)
+    except ValueError:  # PyAV does not know one of the kinds of side data, and then shows none
+        return np.rot90(image, round(frame.rotation / 90))
+    # Rows (a, b, u), (c, d, v), (x, y, w): x' = a x + c y, y' = b x + d y (ISO/IEC 14496-12, 8.3.2).
+    a, b, _, c, d = matrix[:5].tolist()
+    if abs(b) > abs(a):
+        image, right, down = image.swapaxes(0, 1), c, b
+    else:
+        right, down = a, d
+    return image[:: -1 if down < 0 else 1, :: -1 if right < 0 else 1]

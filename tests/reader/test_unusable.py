@@ -1,0 +1,143 @@
+"""Files that are no video, or not a whole one: each ends in one VideoError and nothing on stderr."""
+
+import os
+import random
+import struct
+
+import numpy as np
+import pytest
+from make_fixtures import FIXTURES
+
+from reader.decode import VideoError, read_frames
+
+UNREADABLE = "not a readable video file"
+
+
+def some(num_frames: int) -> list[int]:
+    return [num_frames // 6, num_frames // 2, num_frames * 5 // 6]
+
+
+def reason_of(path, choose=some, decoder: str = "auto") -> str:
+    """Why the file cannot be used."""
+    with pytest.raises(VideoError) as caught:
+        read_frames(str(path), choose, decoder)
+    error = caught.value
+    assert error.path == str(path) and str(error) == f"{path}: {error.reason}" and "\n" not in str(error)
+    return error.reason
+
+
+def patched(name: str, replacements: list[tuple[bytes, int, bytes]]) -> bytes:
+    """A fixture with bytes written at an offset from the first place of a marker, for each of the replacements."""
+    data = bytearray((FIXTURES / name).read_bytes())
+    for marker, offset, new in replacements:
+        at = data.index(marker) + offset
+        data[at : at + len(new)] = new
+    return bytes(data)
+
+
+CONTENTS = {
+    "empty": (b"", "the file is empty"),
+    "text": (b"this is no video\n" * 100, UNREADABLE),
+    "random": (random.Random(0).randbytes(20_000), UNREADABLE),
+    "zeros": (bytes(20_000), UNREADABLE),
+    "audio only": ((FIXTURES / "audio_only.mp4").read_bytes(), "no video stream"),
+    "picture": (b"\x89PNG\r\n\x1a\n" + bytes(100), UNREADABLE),
+    "hls playlist": (f"#EXTM3U\n#EXT-X-TARGETDURATION:3\n#EXTINF:3,\n{FIXTURES}/h264.ts\n#EXT-X-ENDLIST\n".encode(), UNREADABLE),
+    "concat playlist": (f"ffconcat version 1.0\nfile '{FIXTURES}/h264.mp4'\n".encode(), UNREADABLE),
+    # RFC 6386, 9.1: 14 bits of width and of height behind the start code of a key frame
+    "too large": (
+        patched("vp8.webm", [(b"\x9d\x01\x2a", 3, struct.pack("<HH", 16383, 16383))]),
+        "damaged: frame 0 or one near it cannot be decoded",
+    ),
+    "too many": (
+        patched("h264.mp4", [(b"stsz", 8, struct.pack(">II", 1, 2_000_000_000))]),
+        "it declares more frames or audio samples than it has bytes",
+    ),
+    "no packets": ((FIXTURES / "fragmented.mp4").read_bytes().split(b"moof")[0][:-4], "no frame could be decoded"),
+}
+
+
+@pytest.mark.parametrize("decoder", ["auto", "opencv", "decord"])
+@pytest.mark.parametrize("kind", CONTENTS)
+def test_what_is_no_video(kind, decoder, tmp_path, capfd):
+    if decoder != "auto":
+        pytest.importorskip({"opencv": "cv2"}.get(decoder, decoder))
+    path = tmp_path / "video.mp4"
+    path.write_bytes(CONTENTS[kind][0])
+    reason = reason_of(path, decoder=decoder)
+    if decoder == "auto":
+        assert reason == CONTENTS[kind][1]
+    assert capfd.readouterr().err == ""
+
+
+def test_what_is_no_file(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    assert reason_of(tmp_path / "missing.mp4") == "no such file"
+    assert reason_of(tmp_path) == "not a file"
+    assert reason_of(tmp_path / "pipe") == "not a file"
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_no_permission(tmp_path):
+    path = tmp_path / "video.mp4"
+    path.write_bytes((FIXTURES / "h264.mp4").read_bytes())
+    path.chmod(0)
+    assert reason_of(path) == "no permission to read it"
+
+
+@pytest.mark.parametrize("name", ["http://127.0.0.1:9/a.mp4", "concat:a.mp4|b.mp4", "pipe:0", "data:,a", "frame%03d.mp4"])
+def test_names_are_names_of_files(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert reason_of(name) == "no such file"
+    os.makedirs(os.path.dirname(name) or ".", exist_ok=True)
+    (tmp_path / name).write_bytes((FIXTURES / "h264.mp4").read_bytes())
+    assert len(read_frames(name, some)) == 3
+
+
+TRUNCATED = ["h264.mp4", "faststart.mp4", "fragmented.mp4", "h264.mkv", "vp9.webm", "h264.ts", "mpeg4.avi", "hevc.mp4", "av1.mp4"]
+
+
+@pytest.mark.parametrize("share", [0.3, 0.6, 0.97])
+@pytest.mark.parametrize("name", TRUNCATED)
+def test_truncated(name, share, tmp_path, capfd):
+    data = (FIXTURES / name).read_bytes()
+    path = tmp_path / name
+    path.write_bytes(data[: int(len(data) * share) | 1])  # an odd length ends within a transport packet
+    assert reason_of(path).startswith(("truncated", "not a readable video file"))
+    assert capfd.readouterr().err == ""
+
+
+def damage(name: str, share: float, kind: str, seed: int) -> bytes:
+    """A fixture with a span of `share` of its bytes overwritten by zeros or random ones, beginning in its second third."""
+    rng = random.Random(seed)
+    data = bytearray((FIXTURES / name).read_bytes())
+    size = int(len(data) * share)
+    start = len(data) // 3 + rng.randrange(len(data) // 3 - size)
+    data[start : start + size] = bytes(size) if kind == "zeros" else rng.randbytes(size)
+    return bytes(data)
+
+
+@pytest.mark.parametrize("kind", ["zeros", "random"])
+@pytest.mark.parametrize("name", ["h264.mp4", "h264.mkv", "hevc.mp4", "h264.ts", "mpeg4.avi", "vp9.webm", "vp8.webm"])
+def test_damaged_in_the_middle_whatever_frames_are_wanted(name, kind, tmp_path, capfd):
+    path = tmp_path / name
+    for seed in range(10):
+        path.write_bytes(damage(name, 0.1, kind, seed))
+        for choose in (lambda n: [0], some, lambda n: [n - 1]):
+            assert reason_of(path, choose)
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize("name", ["h264.mp4", "h264.mkv"])
+def test_small_damage_is_found_where_it_is_decoded(name, tmp_path):
+    """Random bytes within a packet show only in decoding. Frames as small as these often decode to something."""
+    path = tmp_path / name
+    whole = read_frames(str(FIXTURES / name), some)
+    refused = wrong = 0
+    for seed in range(40):
+        path.write_bytes(damage(name, 0.007, "random", seed))
+        try:
+            wrong += not np.array_equal(read_frames(str(path), some), whole)
+        except VideoError:
+            refused += 1
+    assert refused > 20 and wrong < 10
