@@ -15,6 +15,10 @@ if TYPE_CHECKING:  # numpy and paddle are imported where they are used: --help m
     import numpy as np
 
 
+# How a line begins that a rank other than the first one wants to be seen.
+RANK_MARK = "[rank "
+
+
 def env_rank() -> int:
     """The rank that the environment gives this process; 0 when it runs alone."""
     return int(os.environ.get("PADDLE_TRAINER_ID", "0"))

@@ -11,12 +11,14 @@ from collections import deque
 from importlib import metadata
 
 from utils.cores import available_cores
-from utils.distributed import env_size
+from utils.distributed import RANK_MARK, env_size
 from utils.errors import InputError
 
 # Seconds that the other ranks have after the first one has ended on a signal.
 GRACE = 5.0
-LAST_LINES = 15
+# Seconds in which other ranks may fail because of the first one, or say what is wrong with them all.
+ECHO = 1.0
+LAST_LINES = 5
 LIFELINE = "TSN_LIFELINE_FD"
 
 
@@ -53,44 +55,67 @@ def _visible_gpus() -> list[str]:
     return [str(i) for i in range(paddle.device.cuda.device_count())]
 
 
+class _Rank:
+    """A rank's process, its last lines, and what is passed on of what it says."""
+
+    def __init__(self, number: int, environment: dict[str, str], lifeline: int):
+        self.number = number
+        self.tail: deque[str] = deque(maxlen=LAST_LINES)
+        self.traceback: list[str] = []  # held back: where another rank has died, it is only an echo of that
+        # A session of its own: Ctrl-C reaches this process alone, which passes it on.
+        self.process = subprocess.Popen(
+            [sys.executable, *sys.argv], env=environment, pass_fds=[lifeline], start_new_session=True,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        )  # fmt: skip
+        pairs = ((self.process.stdout, sys.stdout), (self.process.stderr, sys.stderr))
+        self._threads = [threading.Thread(target=self._forward, args=pair, daemon=True) for pair in pairs]
+        for thread in self._threads:
+            thread.start()
+
+    def _forward(self, stream, target) -> None:
+        for raw in stream:
+            line = raw.decode(errors="replace").rstrip("\n")
+            self.tail.append(line)
+            if self.traceback or line.startswith("Traceback (most recent call last)"):
+                self.traceback.append(line)
+            elif self.number == 0 or line.startswith(RANK_MARK):
+                print(line, file=target, flush=True)
+
+    def finish(self) -> None:
+        """Ends the process if it still runs, and reads what it has said."""
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+        for thread in self._threads:
+            thread.join(2)
+
+
 def _run_ranks(number: int, devices: list[str]) -> int:
     """The exit code of the run: that of the first rank to fail, 130 or 143 after a signal, else 0."""
     read_end, write_end = os.pipe()  # the ranks see its end when this process is gone
-    tails = [deque(maxlen=LAST_LINES) for _ in range(number)]
-    ranks: list[subprocess.Popen] = []
+    ranks: list[_Rank] = []
     asked: list[int] = []
 
     def pass_on(signal_number, frame):
         asked.append(signal_number)
         for rank in ranks:
-            if rank.poll() is None:
-                rank.send_signal(signal_number)
+            if rank.process.poll() is None:
+                rank.process.send_signal(signal_number)
 
     for signal_number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(signal_number, pass_on)
     try:
-        for environment in _environments(number, devices, read_end):
-            ranks.append(
-                subprocess.Popen(
-                    [sys.executable, *sys.argv], env=environment, pass_fds=[read_end], start_new_session=True,
-                    stdout=None if not ranks else subprocess.PIPE, stderr=subprocess.PIPE,
-                )
-            )  # fmt: skip
-        forwarders = [
-            threading.Thread(target=_forward, args=(stream, tails[i], sys.stderr if i == 0 else None), daemon=True)
-            for i, rank in enumerate(ranks) for stream in (rank.stdout, rank.stderr) if stream
-        ]  # fmt: skip
-        for thread in forwarders:
-            thread.start()
+        for i, environment in enumerate(_environments(number, devices, read_end)):
+            ranks.append(_Rank(i, environment, read_end))
         failed = _wait_for_end(ranks, asked)
     finally:
-        _end(ranks)
-    for thread in forwarders:
-        thread.join(2)
-    os.close(write_end)
+        for rank in ranks:
+            rank.finish()
+        os.close(write_end)
+        os.close(read_end)
     if asked:
         return 130 if asked[0] == signal.SIGINT else 143
-    return 0 if failed is None else _explain(failed, ranks, tails)
+    return _explain(failed, number) if failed else 0
 
 
 def _environments(number: int, devices: list[str], lifeline: int):
@@ -127,61 +152,41 @@ def _free_ports(number: int) -> list[int]:
             s.close()
 
 
-def _forward(stream, tail: deque, target) -> None:
-    """Keeps the last lines of a rank; passes on, as it comes, what rank 0 says."""
-    pending = b""
-    while chunk := stream.read1(65536):
-        if target is not None:
-            target.buffer.write(chunk)
-            target.buffer.flush()
-        *lines, pending = (pending + chunk).replace(b"\r", b"\n").split(b"\n")
-        tail.extend(line.decode(errors="replace") for line in lines if line.strip())
-    if pending.strip():
-        tail.append(pending.decode(errors="replace"))
+def _wait_for_end(ranks: list[_Rank], asked: list[int]) -> _Rank | None:
+    """The rank that made the run fail, or None when all have ended well.
 
-
-def _wait_for_end(ranks: list[subprocess.Popen], asked: list[int]) -> int | None:
-    """The first rank that failed, or None when all have ended well.
-
-    After a signal the ranks end by themselves, one soon after the other: none is taken for a failure until GRACE.
+    The end of one rank breaks the connections of the others, which then fail as well: of those that end within
+    ECHO seconds, one that a signal killed is the cause, else one that ends with an error line of its own.
+    After a signal to this process the ranks end by themselves one after the other, within GRACE seconds.
     """
     first_end = None
     while True:
-        codes = [rank.poll() for rank in ranks]
-        failed = next((i for i, code in enumerate(codes) if code), None)
-        if failed is not None:
-            first_end = first_end or time.monotonic()
-            if not asked or None not in codes or time.monotonic() - first_end > GRACE:
-                return failed
-        elif None not in codes:
-            return None
+        ended = [rank for rank in ranks if rank.process.poll() is not None]
+        failed = [rank for rank in ended if rank.process.returncode]
+        if failed and first_end is None:
+            first_end = time.monotonic()
+        waited = time.monotonic() - first_end if failed else 0.0
+        if len(ended) == len(ranks) or waited > (GRACE if asked else ECHO):
+            return min(failed, key=_blame, default=None)
         time.sleep(0.05)
 
 
-def _end(ranks: list[subprocess.Popen]) -> None:
-    # A killed rank leaves the others waiting in a collective, deaf to SIGTERM: those that failed with a message of
-    # their own get two seconds to print it, then all are killed.
-    deadline = time.monotonic() + 2
-    while any(rank.poll() is None for rank in ranks) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    for rank in ranks:
-        if rank.poll() is None:
-            rank.kill()
-    for rank in ranks:
-        rank.wait()
+def _blame(rank: _Rank) -> tuple[bool, bool, int]:
+    return rank.process.returncode > 0, bool(rank.traceback), rank.number
 
 
-def _explain(failed: int, ranks: list[subprocess.Popen], tails: list[deque]) -> int:
+def _explain(failed: _Rank, number: int) -> int:
     """Says why the run ended, unless rank 0 has said it; returns the exit code."""
-    code = ranks[failed].returncode
-    last = list(tails[failed])
-    if code in (1, 2) and last and last[-1].startswith("error: "):
-        if ranks[0].returncode != code:
-            print(f"error: rank {failed}: {last[-1].removeprefix('error: ')}", file=sys.stderr)
+    code = failed.process.returncode
+    if code in (1, 2) and not failed.traceback:
+        if failed.number > 0:
+            complaint = failed.tail[-1] if failed.tail else f"error: exit code {code}"
+            print(f"error: rank {failed.number}: {complaint.removeprefix('error: ')}", file=sys.stderr)
         return code
+    print("\n".join(failed.traceback), end="\n" if failed.traceback else "", file=sys.stderr)
     how = f"was killed by signal {-code} ({signal.Signals(-code).name})" if code < 0 else f"ended with exit code {code}"
-    lines = " | ".join(last) or "none"
-    print(f"error: rank {failed} of {len(ranks)} {how}; all ranks were ended; its last lines: {lines}", file=sys.stderr)
+    last = " | ".join(line for line in failed.tail if line not in failed.traceback) or "none"
+    print(f"error: rank {failed.number} of {number} {how}; all ranks were ended; its last lines: {last}", file=sys.stderr)
     return 1
 
 

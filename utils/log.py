@@ -7,17 +7,20 @@ import sys
 import time
 from pathlib import Path
 
-from utils.distributed import env_rank
+from utils.distributed import RANK_MARK, env_rank
 from utils.errors import RunError
 from utils.files import write_text
 
 
 def say(message: str, every_rank: bool = False) -> None:
-    """Prints one line at once, past a progress bar if one is shown; of several ranks the first one speaks for all."""
-    if env_rank() > 0 and not every_rank:
-        return
+    """Prints one line at once, past a progress bar if one is shown.
+
+    Of several ranks people see the first one's lines, and those of the others that are marked `every_rank`.
+    """
+    if every_rank and env_rank() > 0:
+        message = f"{RANK_MARK}{env_rank()}] {message}"
     tqdm = sys.modules.get("tqdm")
-    if tqdm is not None:
+    if tqdm is not None and sys.stderr.isatty():
         tqdm.tqdm.write(message, file=sys.stdout)
         sys.stdout.flush()
     else:
@@ -81,12 +84,24 @@ def trim_json_log(path: Path, epoch: int, step: int) -> None:
 
 
 def progress_bar(total: int, description: str, initial: int = 0):
-    """A tqdm bar with time left, on stderr; where stderr is no terminal it is redrawn every ten seconds only.
+    """A tqdm bar with time left, on stderr; where that is no terminal, a line of its own every five seconds.
 
     Of several ranks the first one shows it.
     """
     from tqdm import tqdm
 
-    interval = 0.2 if sys.stderr.isatty() else 10.0
-    return tqdm(total=total, desc=description, initial=initial, mininterval=interval, dynamic_ncols=True, leave=False,
-                disable=env_rank() > 0)
+    options = {"total": total, "desc": description, "initial": initial, "dynamic_ncols": True, "disable": env_rank() > 0}
+    if sys.stderr.isatty():
+        return tqdm(**options, mininterval=0.2, leave=False)
+    return tqdm(**options, mininterval=5.0, delay=0.01, file=_Lines())
+
+
+class _Lines:
+    """A file for tqdm that turns each redrawing of a bar into a line on stderr."""
+
+    def write(self, text: str) -> None:
+        if text := text.strip():
+            sys.stderr.write(text + "\n")
+
+    def flush(self) -> None:
+        sys.stderr.flush()
