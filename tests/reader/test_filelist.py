@@ -1,0 +1,138 @@
+"""File lists: what is read, and the exact line that each mistake gets."""
+
+import os
+import pickle
+import sys
+from pathlib import Path
+
+import pytest
+
+from reader.filelist import MAX_LINE, Entry, read_list
+from utils.errors import InputError
+
+
+@pytest.fixture
+def read(tmp_path, monkeypatch):
+    """A function that writes bytes to a.list in an empty current folder and reads it, with 4 classes."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(content: bytes, **how) -> list[tuple[str, int | None]]:
+        (tmp_path / "a.list").write_bytes(content)
+        return [(entry.path, entry.label) for entry in read_list("a.list", num_classes=4, **how)]
+
+    return run
+
+
+@pytest.mark.parametrize(
+    "content, expected",
+    [
+        (b"a.mp4 0\nb.mp4 3\n", [("a.mp4", 0), ("b.mp4", 3)]),
+        (b"a.mp4 0\nb.mp4 3", [("a.mp4", 0), ("b.mp4", 3)]),  # no line end at the end
+        (b"a.mp4 1\r\nb.mp4 2\r\n", [("a.mp4", 1), ("b.mp4", 2)]),
+        (b"\xef\xbb\xbfa.mp4 1\n", [("a.mp4", 1)]),  # a byte order mark, as Windows editors write
+        (b"\n\n a.mp4 1 \n   \nb.mp4 2\n\n", [("a.mp4", 1), ("b.mp4", 2)]),
+        (b"/my clips/a clip 7.mp4 1\n", [("/my clips/a clip 7.mp4", 1)]),
+        (b"a  b.mp4   1\n", [("a  b.mp4", 1)]),
+        (b"a.mp4\t2\nb c.mp4\t \t3\n", [("a.mp4", 2), ("b c.mp4", 3)]),
+        (b"a.mp4 003\n", [("a.mp4", 3)]),
+        ("größe/影片.mp4 1\n".encode(), [("größe/影片.mp4", 1)]),
+        (b"a\xff.mp4 1\n", [(os.fsdecode(b"a\xff.mp4"), 1)]),  # no UTF-8: the very bytes of the file's name
+        (b"a.mp4 0\na.mp4 0\n", [("a.mp4", 0), ("a.mp4", 0)]),
+    ],
+)
+def test_lists(read, content, expected):
+    assert read(content) == expected
+
+
+def test_lines_are_counted_with_the_empty_ones(tmp_path):
+    (tmp_path / "a.list").write_text("\na.mp4 0\n\n\nb.mp4 1\n")
+    assert read_list(str(tmp_path / "a.list"), num_classes=2) == [Entry("a.mp4", 0, 2), Entry("b.mp4", 1, 5)]
+
+
+@pytest.mark.parametrize(
+    "content, message",
+    [
+        (b"", "a.list: the file list is empty"),
+        (b"\n \n\t\r\n\n", "a.list: the file list is empty"),
+        (b"a.mp4 0\nb.mp4\n", "a.list:2: expected 'path label', got 'b.mp4'"),
+        (b"7\n", "a.list:1: expected 'path label', got '7'"),
+        (b"a.mp4 0\n\nb.mp4 cat\n", "a.list:3: expected 'path label', got 'b.mp4 cat'"),
+        (b"a.mp4 1.5\n", "a.list:1: expected 'path label', got 'a.mp4 1.5'"),
+        (b"a.mp4 1,\n", "a.list:1: expected 'path label', got 'a.mp4 1,'"),
+        (b"a.mp4,1\n", "a.list:1: expected 'path label', got 'a.mp4,1'"),
+        (b"a.mp4 +1\n", "a.list:1: expected 'path label', got 'a.mp4 +1'"),
+        ("a.mp4 ١\n".encode(), "a.list:1: expected 'path label', got 'a.mp4 ١'"),
+        (b"a.mp4 -1\n", "a.list:1: label -1 is outside 0..3 (num_classes is 4)"),
+        (b"a.mp4 0\na.mp4 4\n", "a.list:2: label 4 is outside 0..3 (num_classes is 4)"),
+        (b"a.mp4 123456789012345678\n", "a.list:1: label 123456789012345678 is outside 0..3 (num_classes is 4)"),
+        (b"a.mp4 " + b"9" * 19 + b"\n", f"a.list:1: expected 'path label', got 'a.mp4 {'9' * 19}'"),
+        (b"a.mp4 0\nb\x00c.mp4 1\n", "a.list:2: not a line of a file list: 'b\\x00c.mp4 1'"),
+        (b"a\x1b[31m.mp4 1\n", "a.list:1: not a line of a file list: 'a\\x1b[31m.mp4 1'"),
+        ("a.mp4 0\n".encode("utf-16"), "a.list:1: not a line of a file list: '\\udcff\\udcfea\\x00.\\x00m\\x00p\\x004\\x00 \\x000\\x00'"),
+        (b"x" * 100 + b"\n", f"a.list:1: expected 'path label', got '{'x' * 77}...'"),
+        (b"x" * 10_000_000, f"a.list:1: not a line of a file list: '{'x' * 77}...'"),
+    ],
+)  # fmt: skip
+def test_mistakes(read, content, message):
+    with pytest.raises(InputError) as error:
+        read(content)
+    assert str(error.value) == message
+
+
+def test_a_long_path_with_its_label_fits(read):
+    path = b"/" + b"d" * 200 + b"/" + b"x" * (MAX_LINE - 300)
+    assert read(path + b" 1\n") == [(path.decode(), 1)]
+
+
+@pytest.mark.parametrize("content", [Path(sys.executable).read_bytes(), pickle.dumps(("v", 1, [b"\xff\xd8"]))])
+def test_a_binary_file_is_no_list(tmp_path, content):
+    path = tmp_path / "p"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=rf"^{path}:1: not a line of a file list: '"):
+        read_list(str(path), num_classes=4)
+
+
+def test_missing_and_unreadable(tmp_path):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "loop").symlink_to("loop")
+    for name, message in {
+        "nothing": "no such file list",
+        "folder": "the file list cannot be read: Is a directory",
+        "loop": "the file list cannot be read: Too many levels of symbolic links",
+        "x" * 300: "the file list cannot be read: File name too long",
+    }.items():
+        path = str(tmp_path / name)
+        with pytest.raises(InputError) as error:
+            read_list(path, num_classes=4)
+        assert str(error.value) == f"{path}: {message}"
+
+
+@pytest.mark.parametrize(
+    "content, expected",
+    [
+        (b"a.mp4\nb c.mp4\n", [("a.mp4", None), ("b c.mp4", None)]),
+        (b"a.mp4 2\nb c.mp4 3\nd.mp4\n", [("a.mp4", 2), ("b c.mp4", 3), ("d.mp4", None)]),
+        (b"holiday 2\nholiday 3\n", [("holiday 2", None), ("holiday", 3)]),  # the first is a file
+        (b"holiday 2 1\n", [("holiday 2", 1)]),
+        (b"holiday 2019\n", [("holiday 2019", None)]),
+        (b"a.mp4 1.5\n", [("a.mp4 1.5", None)]),
+        (b"7\n", [("7", None)]),
+        (b"x" * 4500 + b" 3\n", [("x" * 4500, 3)]),  # longer than a file name may be
+    ],
+)
+def test_predict_lists_may_leave_labels_out(read, tmp_path, content, expected):
+    for name in ("holiday 2", "holiday 2019"):
+        (tmp_path / name).touch()
+    assert read(content, needs_label=False) == expected
+
+
+def test_a_label_of_a_predict_list_is_checked(read):
+    with pytest.raises(InputError, match=r"^a.list:1: label 9 is outside 0..3 \(num_classes is 4\)$"):
+        read(b"a.mp4 9\n", needs_label=False)
+
+
+@pytest.mark.parametrize("needs_label", [True, False])
+def test_pkl_lists_hold_paths_alone(read, needs_label):
+    content = b"a.pkl\nmy clips/b 7\n\nc.pkl 1\n"
+    expected = [("a.pkl", None), ("my clips/b 7", None), ("c.pkl 1", None)]
+    assert read(content, frame_format="pkl", needs_label=needs_label) == expected
