@@ -14,7 +14,6 @@ Clips are a function of (seed, subset, class, number) alone: the same on every r
 Run again, it makes what is missing and nothing else.
 """
 
-import argparse
 import itertools
 import json
 import multiprocessing
@@ -27,11 +26,13 @@ from pathlib import Path
 
 import av
 import numpy as np
-from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a file: the repository's root is not on the path
+from data.arguments import Parser, count, seed  # noqa: E402
 from utils.cli import run  # noqa: E402
 from utils.errors import InputError  # noqa: E402
+from utils.files import write_atomic, write_text  # noqa: E402
+from utils.log import progress_bar  # noqa: E402
 
 VERSION = 1  # of the clips' content: raise it when a change below makes other clips from the same seed
 WIDTH, HEIGHT, FPS = 96, 72, 24
@@ -111,23 +112,22 @@ def draw_clip(rng: np.random.Generator, colours: tuple[str, ...]) -> np.ndarray:
 
 
 def write_mp4(path: Path, frames: np.ndarray) -> None:
-    """Encodes uint8 [T, H, W, 3] RGB frames as H.264; the file is complete or absent, never half-written."""
-    partial = path.with_suffix(".partial")
-    with av.open(str(partial), "w", format="mp4") as container:
-        # One thread: x264's output depends on how many it uses.
-        options = {"preset": "veryfast", "crf": "23", "g": str(FPS), "threads": "1"}
+    """Encodes uint8 [T, H, W, 3] RGB frames as H.264."""
+    with av.open(str(path), "w", format="mp4") as container:
+        # x264's output depends on the number of threads, and without the last option differs from run to run.
+        options = {"preset": "veryfast", "crf": "23", "g": str(FPS), "threads": "1", "x264-params": "cpu-independent=1"}
         stream = container.add_stream("libx264", rate=Fraction(FPS), options=options)
         stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
         for frame in frames:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
         container.mux(stream.encode())
-    os.replace(partial, path)
 
 
 def make_clip(job: tuple[Path, tuple[int, ...]]) -> None:
     """Writes one clip; `job` is its path and its random key: (seed, subset, class, number)."""
     path, key = job
-    write_mp4(path, draw_clip(np.random.default_rng(key), CLASSES[key[2]]))
+    frames = draw_clip(np.random.default_rng(key), CLASSES[key[2]])
+    write_atomic(path, lambda partial: write_mp4(partial, frames))
 
 
 def plan(out: Path, seed: int, clips_per_class: dict[str, int]) -> dict[str, list[tuple[Path, int, tuple[int, ...]]]]:
@@ -143,25 +143,25 @@ def plan(out: Path, seed: int, clips_per_class: dict[str, int]) -> dict[str, lis
 
 
 def prepare_folder(out: Path, settings: dict[str, object]) -> None:
-    """Makes `out` ready for clips of these settings: an older set of other settings goes, anything else is refused."""
-    manifest = out / "manifest.json"
-    if manifest.exists():
-        if json.loads(manifest.read_text()) == settings:
-            return
+    """Makes `out` ready for clips of these settings; clips of other settings go.
+
+    Raises:
+        InputError: `out` holds something that this script did not make, or cannot be written.
+    """
+    manifest, content = out / "manifest.json", json.dumps(settings, indent=1) + "\n"
+    try:
+        if not manifest.exists() and out.exists() and (not out.is_dir() or any(out.iterdir())):
+            raise InputError(f"--out {out}: exists and was not made by this script; name a new folder")
+        if manifest.exists() and manifest.read_bytes() != content.encode():
+            for subset in SUBSETS:
+                shutil.rmtree(out / subset, ignore_errors=True)
         for subset in SUBSETS:
-            shutil.rmtree(out / subset, ignore_errors=True)
-    elif out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise InputError(f"--out {out}: exists and was not made by this script; name a new folder")
-    for subset in SUBSETS:
-        (out / subset).mkdir(parents=True, exist_ok=True)
-    write_text(manifest, json.dumps(settings, indent=1) + "\n")
-
-
-def write_text(path: Path, text: str) -> None:
-    """Replaces a text file in one step."""
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, path)
+            (out / subset).mkdir(parents=True, exist_ok=True)
+            for left_by_a_killed_run in (out / subset).glob(".*.tmp"):
+                left_by_a_killed_run.unlink()
+    except OSError as error:
+        raise InputError(f"--out {out}: cannot be written: {error.strerror}") from None
+    write_text(manifest, content)
 
 
 def write_lists(out: Path, clips: dict[str, list[tuple[Path, int, tuple[int, ...]]]]) -> None:
@@ -184,33 +184,24 @@ def make_demo(out: Path, seed: int, clips_per_class: dict[str, int], workers: in
     jobs = [(path, key) for rows in clips.values() for path, _, key in rows if not path.exists()]
     if jobs:
         context = multiprocessing.get_context("spawn")
-        with context.Pool(min(workers, len(jobs)), initializer=ignore_interrupt) as pool:
-            for _ in tqdm(pool.imap_unordered(make_clip, jobs, 4), "making clips", len(jobs), unit="clip"):
-                pass
+        pool = context.Pool(min(workers, len(jobs)), initializer=ignore_interrupt)
+        with pool, progress_bar(len(jobs), "making clips") as bar:
+            for _ in pool.imap_unordered(make_clip, jobs, chunksize=4):
+                bar.update()
     write_lists(out, clips)
     return len(jobs)
 
 
-def count(text: str) -> int:
-    """A flag's whole number of at least 1."""
-    number = int(text)
-    if number < 1:
-        raise ValueError
-    return number
-
-
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Makes the demo's clips and lists; run again, only what is missing.")
-    parser.add_argument("--out", type=Path, default=Path("data/demo"), help="folder to fill (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="other seed, other clips (default: %(default)s)")
+    parser = Parser("data/make_demo.py", "Makes the demo's clips and lists; run again, it makes only what is missing.")
+    parser.add_argument("--out", type=Path, default=Path("data/demo"), metavar="DIR", help="folder to fill (default: %(default)s)")
+    parser.add_argument("--seed", type=seed, default=0, help="another seed, other clips (default: %(default)s)")
     parser.add_argument(
         "--clips_per_class", type=count, nargs=3, default=[40, 5, 10], metavar=("TRAIN", "VAL", "TEST"),
         help="clips of each of the 8 classes for training, validation and prediction (default: 40 5 10)",
-    )
+    )  # fmt: skip
     parser.add_argument("--workers", type=count, default=os.cpu_count(), help="processes (default: one per core)")
     args = parser.parse_args()
-    if args.seed < 0:
-        raise InputError(f"--seed {args.seed}: expected 0 or more")
     made = make_demo(args.out, args.seed, dict(zip(SUBSETS, args.clips_per_class)), args.workers)
     train, val, test = (len(CLASSES) * n for n in args.clips_per_class)
     state = f"{made} made now" if made else "all there already"

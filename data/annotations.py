@@ -1,0 +1,116 @@
+"""Kinetics annotation files (CSV), and which video file belongs to which of their lines."""
+
+import csv
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from data.videos import Video, split_of
+from utils.errors import InputError
+
+# The end of the names that the usual downloaders give: seconds, padded with zeros or not.
+CLIP_NAME = re.compile(r"(.+)_(\d{1,9})_(\d{1,9})")
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line of an annotation file: one clip. `label` is "" where it is held back (the test split of the first release)."""
+
+    label: str
+    youtube_id: str
+    start: int  # seconds
+    end: int  # seconds
+    split: str
+    where: str  # file:line
+
+    @property
+    def clip(self) -> tuple[str, int, int]:
+        return self.youtube_id, self.start, self.end
+
+
+def read_annotations(paths: Sequence[str]) -> list[Row]:
+    """All lines of all files, in order. Raises InputError, with file:line, for what is no annotation file."""
+    return [row for path in paths for row in _read_file(path)]
+
+
+def _read_file(path: str) -> Iterator[Row]:
+    try:
+        with open(path, encoding="utf-8-sig", newline="") as file:
+            lines = csv.DictReader(file, skipinitialspace=True, strict=True)
+            columns = [(name or "").strip() for name in lines.fieldnames or []]
+            lines.fieldnames = columns
+            missing = [name for name in ("youtube_id", "time_start", "time_end") if name not in columns]
+            if missing:
+                raise InputError(f"{path}:1: expected a heading with youtube_id, time_start and time_end; no {missing[0]}")
+            split = split_of(re.split("[-_.]", Path(path).stem)[-1])  # train.csv, kinetics400_val.csv
+            for line in lines:
+                yield _parse(line, f"{path}:{lines.line_num}", split)
+    except OSError as error:
+        raise InputError(f"{path}: the annotations cannot be read: {error.strerror}") from None
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{path}: no CSV file: {error}") from None
+
+
+def _parse(line: dict[str, str | None], where: str, split_of_file: str | None) -> Row:
+    youtube_id, start, end, label, split = (
+        (line.get(name) or "").strip() for name in ("youtube_id", "time_start", "time_end", "label", "split")
+    )
+    if not youtube_id:
+        raise InputError(f"{where}: no youtube_id")
+    try:
+        seconds = int(float(start)), int(float(end))
+    except (ValueError, OverflowError):
+        raise InputError(f"{where}: time_start and time_end must be seconds, not {start!r} and {end!r}") from None
+    known = split_of(split) if split else split_of_file
+    if known is None:
+        raise InputError(f"{where}: split {split!r}: expected train, val or test, here or as the file's name")
+    return Row(label, youtube_id, *seconds, known, where)
+
+
+def drop_repeated(rows: Iterable[Row]) -> tuple[list[Row], list[tuple[str, str]]]:
+    """The first line of each clip, and (file:line, remark) of every further one."""
+    first: dict[tuple[str, int, int], Row] = {}
+    remarks = []
+    for row in rows:
+        kept = first.setdefault(row.clip, row)
+        if kept is not row:
+            same = (kept.split, kept.label) == (row.split, row.label)
+            what = "the same clip" if same else f"the same clip with another {'split' if kept.split != row.split else 'label'}"
+            remarks.append((row.where, f"{what} as {kept.where}, which counts"))
+    return list(first.values()), remarks
+
+
+def match(rows: Sequence[Row], videos: Sequence[Video]) -> tuple[dict[int, Video], dict[int, str], list[tuple[str, str]]]:
+    """Which video shows which row's clip: ({row number: video}, {row number: why there is none}, remarks on files).
+
+    A file is named `id_start_end`, or `id` alone where the annotations have one clip of that id. Empty files count as
+    missing; of several files of one clip the first that is not empty, in the order of `videos`, is taken.
+    """
+    by_clip: dict[tuple[str, int, int], list[Video]] = defaultdict(list)
+    by_name: dict[str, list[Video]] = defaultdict(list)
+    for video in videos:
+        by_name[video.stem].append(video)
+        if parts := CLIP_NAME.fullmatch(video.stem):
+            by_clip[parts[1], int(parts[2]), int(parts[3])].append(video)
+    clips_of: dict[str, int] = defaultdict(int)
+    for row in rows:
+        clips_of[row.youtube_id] += 1
+    cuts = {youtube_id for youtube_id, _, _ in by_clip}
+
+    found, missing, remarks, seen = {}, {}, [], set()
+    for number, row in enumerate(rows):
+        same = list(by_clip.get(row.clip, ()))
+        if clips_of[row.youtube_id] == 1:
+            same += [video for video in by_name.get(row.youtube_id, ()) if video not in same]
+        seen.update(video.path for video in same)
+        good = [video for video in same if not video.empty]
+        remarks += [(video.path, "an empty file") for video in same if video.empty]
+        remarks += [(video.path, f"the same clip as {good[0].path}, which is listed") for video in good[1:]]
+        if good:
+            found[number] = good[0]
+        else:
+            missing[number] = "empty file" if same else "only other times" if row.youtube_id in cuts else "no file"
+    remarks += [(video.path, "not in the annotations") for video in videos if video.path not in seen]
+    return found, missing, remarks

@@ -1,0 +1,276 @@
+"""Makes the file lists of a data set, with its class names, and reports what was found, what is missing and why.
+
+Kinetics-400, from its annotation files and a folder of clips in any of the usual namings:
+
+    python data/make_lists.py --videos /data/k400 --annotations train.csv val.csv test.csv
+
+One's own videos, a folder per class, split at random by --seed (or as they lie, below train/, val/ and test/):
+
+    python data/make_lists.py --videos my_videos --out data/dataset/mine --split 0.8 0.1 0.1
+"""
+
+import argparse
+import csv
+import io
+import json
+import math
+import os
+import random
+import statistics
+import sys
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a file: the repository's root is not on the path
+from data.annotations import Row, drop_repeated, match, read_annotations  # noqa: E402
+from data.arguments import Parser, seed  # noqa: E402
+from data.classes import Classes, choose_classes  # noqa: E402
+from data.videos import SPLITS, Video, find_videos, split_of  # noqa: E402
+from utils.cli import run  # noqa: E402
+from utils.errors import InputError  # noqa: E402
+from utils.files import write_text  # noqa: E402
+from utils.log import progress_bar  # noqa: E402
+
+LISTS = ("train.list", "val.list", "test.list", "infer.list")
+OUTPUTS = (*LISTS, "kinetics_labels.json", "missing.csv", "remarks.csv", "classes.csv")
+# Classes up to which the table per class is printed; it is always in classes.csv.
+PRINTED_CLASSES = 20
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A video with its split and class id; None where the class is not known."""
+
+    path: str
+    split: str
+    label: int | None
+
+
+@dataclass
+class Found:
+    """What was found: the clips that are listed, and all there is to say about the others."""
+
+    clips: list[Clip]
+    classes: Classes
+    annotated: Counter[str] | None = None  # per split; None without annotations
+    missing: list[tuple[Row, str]] = field(default_factory=list)
+    remarks: list[tuple[str, str]] = field(default_factory=list)  # (file or file:line, what about it)
+
+    def of(self, split: str) -> list[Clip]:
+        return [clip for clip in self.clips if clip.split == split]
+
+
+def from_annotations(rows: list[Row], videos: list[Video], labels: str | None) -> Found:
+    """The clips of annotated videos. Raises InputError when there is not one, or a training clip has no class."""
+    rows, remarks = drop_repeated(rows)
+    classes = choose_classes((row.label for row in rows if row.label), labels)
+    found, missing, more = match(rows, videos)
+    if not found:
+        example = "{}_{:06d}_{:06d}".format(*rows[0].clip)
+        raise InputError(
+            f"none of {len(rows)} annotated clips is among {len(videos)} video files: "
+            f"expected names such as {example}.mp4, found {os.path.basename(videos[0].path)}"
+        )
+    clips = []
+    for number, video in found.items():
+        row, folder = rows[number], _class_of_folders(video, classes)
+        label = classes.find(row.label) if row.label else folder
+        if folder is not None and folder != label:
+            more.append((video.path, f"lies in the folder of {classes.names[folder]}, {row.where} says {row.label}"))
+        if label is None and row.split != "test":
+            raise InputError(f"{row.where}: no label, and {video.path} lies in no class's folder")
+        clips.append(Clip(video.path, row.split, label))
+    lacking = [(rows[number], reason) for number, reason in missing.items()]
+    return Found(clips, classes, Counter(row.split for row in rows), lacking, remarks + more)
+
+
+def _class_of_folders(video: Video, classes: Classes) -> int | None:
+    ids = (classes.find(name) for name in reversed(video.folders))
+    return next((i for i in ids if i is not None), None)
+
+
+def from_folders(videos: list[Video], labels: str | None, shares: Sequence[float] | None, split_seed: int) -> Found:
+    """The clips of a folder per class: split as they lie below train/, val/ and test/, else by shares and seed.
+
+    Raises:
+        InputError: --split was given for folders that are split already, or no video lies in a class's folder.
+    """
+    presplit = all(video.folders and split_of(video.folders[0]) for video in videos)
+    if presplit and shares:
+        raise InputError(f"--split: {videos[0].path} and all others are split already, by folders train, val, test")
+    depth = 1 if presplit else 0
+    remarks = [(v.path, "an empty file" if v.empty else "in no class's folder") for v in videos if v.empty or len(v.folders) <= depth]
+    good = [video for video in videos if not video.empty and len(video.folders) > depth]
+    if not good:
+        raise InputError(f"no video lies in a folder of its class: found {videos[0].path}; or give --annotations")
+    classes = choose_classes((video.folders[depth] for video in good), labels)
+    if presplit:
+        clips = [Clip(v.path, split_of(v.folders[0]) or "", classes.find(v.folders[1])) for v in good]
+    else:
+        clips = _split(good, classes, shares or (0.8, 0.1, 0.1), split_seed)
+    return Found(clips, classes, remarks=remarks)
+
+
+def _split(videos: list[Video], classes: Classes, shares: Sequence[float], split_seed: int) -> list[Clip]:
+    """Each class's videos dealt out at random; a class's split depends on the seed and its own files alone."""
+    of_class: dict[int | None, list[str]] = defaultdict(list)
+    for video in videos:
+        of_class[classes.find(video.folders[0])].append(video.path)
+    clips = []
+    for label, paths in sorted(of_class.items()):
+        random.Random(f"{split_seed} {classes.names[label]}").shuffle(paths)
+        todo = iter(paths)
+        for split, number in zip(SPLITS, split_counts(len(paths), shares)):
+            clips += [Clip(path, split, label) for path in sorted(next(todo) for _ in range(number))]
+    return clips
+
+
+def split_counts(number: int, shares: Sequence[float]) -> list[int]:
+    """How many of a class's clips go to train, val and test: one each as long as they last, the rest by shares."""
+    counts = [0, 0, 0]
+    for _ in range(number):
+        empty = [i for i in range(3) if shares[i] and not counts[i]]
+        counts[empty[0] if empty else max(range(3), key=lambda i: number * shares[i] - counts[i])] += 1
+    return counts
+
+
+def lists_of(found: Found) -> dict[str, str | None]:
+    """The content of every output file by its name; None for a list without a clip, which is not written."""
+    labelled = [clip for clip in found.clips if clip.label is not None]
+    texts: dict[str, str | None] = {
+        f"{split}.list": "".join(f"{clip.path} {clip.label}\n" for clip in labelled if clip.split == split) for split in SPLITS
+    }
+    # The original's users evaluate on the validation split: the test split's labels were long held back.
+    texts["test.list"] = texts["test.list"] or texts["val.list"]
+    texts["infer.list"] = "".join(f"{clip.path}\n" for clip in found.of("test") or found.of("val"))
+    texts["kinetics_labels.json"] = json.dumps(found.classes.names, indent=1, ensure_ascii=False) + "\n"
+    rows = ((r.label, r.youtube_id, r.start, r.end, r.split, why) for r, why in found.missing)
+    texts["missing.csv"] = _csv(("label", "youtube_id", "time_start", "time_end", "split", "why"), rows)
+    texts["remarks.csv"] = _csv(("where", "remark"), found.remarks)
+    texts["classes.csv"] = _csv(("class_id", "label", *SPLITS), _per_class(found))
+    wanted = {"missing.csv": found.missing, "remarks.csv": found.remarks}
+    return {name: texts[name] if wanted.get(name, texts[name]) else None for name in OUTPUTS}
+
+
+def _csv(heading: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([heading, *rows])
+    return text.getvalue()
+
+
+def _per_class(found: Found) -> list[tuple[object, ...]]:
+    """(class id, name, clips in train, val, test) of every class."""
+    counts = Counter((clip.label, clip.split) for clip in found.clips)
+    return [(i, name, *(counts[i, split] for split in SPLITS)) for i, name in enumerate(found.classes.names)]
+
+
+def report(found: Found, videos: int) -> str:
+    """The tables that end a run: per split what was found and clips per class, then per class if they are few."""
+    present = [row for row in _per_class(found) if any(row[2:])]
+    heading = ["split", *(["annotated", "found", "missing"] if found.annotated else ["found"])]
+    rows = [[*heading, "per class: min", "median", "max"]]
+    for column, split in enumerate(SPLITS, start=2):
+        clips = len(found.of(split))
+        numbers = [row[column] for row in present] or [0]
+        total = [found.annotated[split], clips, found.annotated[split] - clips] if found.annotated else [clips]
+        rows.append([split, *total, min(numbers), f"{statistics.median(numbers):g}", max(numbers)])
+    text = _table(rows, left={0})
+    if len(present) <= PRINTED_CLASSES:
+        text += "\n\n" + _table([["class_id", "label", *SPLITS], *present], left={1})
+    unlabelled = sum(clip.label is None for clip in found.clips)
+    if unlabelled:
+        text += f"\n\ntest clips without a label, in infer.list alone: {unlabelled}"
+    return text + f"\n\nvideo files found: {videos}, in no list: {videos - len(found.clips)}"
+
+
+def _table(rows: Sequence[Sequence[object]], left: set[int]) -> str:
+    widths = [max(len(str(row[i])) for row in rows) for i in range(len(rows[0]))]
+    lines = []
+    for row in rows:
+        cells = (f"{cell!s:{'<' if i in left else '>'}{width}}" for i, (cell, width) in enumerate(zip(row, widths)))
+        lines.append("  ".join(cells).rstrip())
+    return "\n".join(lines)
+
+
+def write(out: Path, texts: dict[str, str | None]) -> None:
+    """Writes the files, each whole or not at all; what an earlier run left goes."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"--out {out}: cannot be created: {error.strerror}") from None
+    for name, text in texts.items():
+        if text is None:
+            (out / name).unlink(missing_ok=True)
+        else:
+            write_text(out / name, text)
+
+
+def written(out: Path, texts: dict[str, str | None], found: Found) -> str:
+    """What was written where, and what to tell the other scripts."""
+    notes = {
+        "missing.csv": "annotated clips without a file, and why",
+        "remarks.csv": "files and annotation lines that were passed over, and why",
+        "classes.csv": "clips per class",
+        "kinetics_labels.json": f"{len(found.classes.names)} classes, "
+        + (f"numbered as in {os.path.relpath(found.classes.source)}" if found.classes.source else "numbered in their alphabetical order"),
+    }
+    if texts["test.list"] and texts["test.list"] == texts["val.list"]:
+        notes["test.list"] = "the validation clips again: no labelled clip is in the test split"
+    lines = [f"written to {out}:"]
+    for name, text in texts.items():
+        if text is not None:
+            lines.append(f"  {name:20}  {notes.get(name) or f'{text.count(chr(10))} clips'}")
+    absolute = all(os.path.isabs(clip.path) for clip in found.clips)
+    lines.append("paths are absolute" if absolute else f"paths are relative to {os.getcwd()}: run the scripts there")
+    return "\n".join(lines)
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = Parser("data/make_lists.py", __doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--videos", nargs="+", required=True, metavar="DIR", help="folders with the videos, of any depth")
+    parser.add_argument("--annotations", nargs="+", metavar="CSV", help="Kinetics annotation files; not given: a folder per class")
+    parser.add_argument("--out", type=Path, default=Path("data/dataset/kinetics"), metavar="DIR", help="default: %(default)s")
+    parser.add_argument("--force", action="store_true", help="replace lists that are in --out already")
+    parser.add_argument(
+        "--labels", metavar="JSON|own",
+        help="list of names that numbers the classes; own: their alphabetical order; not given: "
+        "data/dataset/kinetics_labels.json if it has all of them, else own",
+    )  # fmt: skip
+    parser.add_argument("--split", nargs=3, type=float, metavar=("TRAIN", "VAL", "TEST"), help="shares, default: 0.8 0.1 0.1")
+    parser.add_argument("--seed", type=seed, default=0, help="of the random split (default: %(default)s)")
+    args = parser.parse_args()
+    if args.split and args.annotations:
+        raise InputError("--split: the annotations say which clip is in which split")
+    if args.split and not (args.split[0] > 0 and min(args.split) >= 0 and math.isclose(sum(args.split), 1, abs_tol=1e-6)):
+        raise InputError(f"--split {' '.join(f'{x:g}' for x in args.split)}: expected three shares that add up to 1, some for TRAIN")
+    existing = [name for name in OUTPUTS if (args.out / name).exists()]
+    if existing and not args.force:
+        raise InputError(f"--out {args.out}: {existing[0]} exists; --force replaces the lists there")
+    return args
+
+
+def main() -> None:
+    args = parse_arguments()
+    rows = read_annotations(args.annotations) if args.annotations else None
+    if rows == []:
+        raise InputError(f"--annotations {' '.join(args.annotations)}: no clip in them")
+    videos = []
+    with progress_bar(None, "finding videos") as bar:
+        for video in find_videos(args.videos):
+            videos.append(video)
+            bar.update()
+    if not videos:
+        raise InputError(f"--videos {' '.join(args.videos)}: no video files there")
+    if rows is None:
+        found = from_folders(videos, args.labels, args.split, args.seed)
+    else:
+        found = from_annotations(rows, videos, args.labels)
+    texts = lists_of(found)
+    write(args.out, texts)
+    print(report(found, len(videos)), written(args.out, texts, found), sep="\n\n")
+
+
+if __name__ == "__main__":
+    run(main)

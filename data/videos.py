@@ -1,0 +1,72 @@
+"""The video files below a folder."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from utils.errors import InputError
+
+EXTENSIONS = frozenset(".mp4 .m4v .mov .mkv .webm .avi .mpg .mpeg .m2ts .ts .flv .wmv .3gp .ogv".split())
+SPLITS = ("train", "val", "test")
+_SPLIT_WORDS = {"training": "train", "valid": "val", "validate": "val", "validation": "val", "testing": "test"}
+
+
+def split_of(word: str) -> str | None:
+    """train, val or test for its usual spellings; else None."""
+    word = _SPLIT_WORDS.get(word.casefold(), word.casefold())
+    return word if word in SPLITS else None
+
+
+@dataclass(frozen=True)
+class Video:
+    """A video file: its path (the given folder's, extended), the names of the folders on the way to it, its size."""
+
+    path: str
+    folders: tuple[str, ...]
+    empty: bool
+
+    @property
+    def stem(self) -> str:
+        return os.path.splitext(os.path.basename(self.path))[0]
+
+
+def find_videos(roots: list[str]) -> Iterator[Video]:
+    """The video files below the folders, sorted within each folder; hidden files and folders are passed over.
+
+    Symbolic links are followed, each folder is entered once.
+
+    Raises:
+        InputError: a root is no folder, a folder cannot be read, or a path cannot stand on one line of a list.
+    """
+    entered: set[tuple[int, int]] = set()
+    for root in roots:
+        if not os.path.isdir(root):
+            raise InputError(f"--videos {root}: no such folder")
+        yield from _below(root, (), entered)
+
+
+def _below(folder: str, names: tuple[str, ...], entered: set[tuple[int, int]]) -> Iterator[Video]:
+    status = os.stat(folder)
+    if (status.st_dev, status.st_ino) in entered:
+        return
+    entered.add((status.st_dev, status.st_ino))
+    try:
+        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be read: {error.strerror}") from None
+    for entry in entries:
+        # Also macOS's `._name.mp4`, which holds no video.
+        if entry.name.startswith("."):
+            continue
+        if entry.is_dir():
+            yield from _below(entry.path, (*names, entry.name), entered)
+        elif Path(entry.name).suffix.lower() in EXTENSIONS:
+            _check_path(entry.path)
+            # A link to nowhere counts like an empty file.
+            yield Video(entry.path, names, not entry.is_file() or entry.stat().st_size == 0)
+
+
+def _check_path(path: str) -> None:
+    if path != path.strip() or any(c < " " or c == "\x7f" for c in path):
+        raise InputError(f"{path!r}: a file list cannot hold a path with a line break, a control character or a blank at its start")
