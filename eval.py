@@ -15,6 +15,7 @@ def main() -> None:
     from reader.build import build_loader, describe_protocol, read_section_list
     from utils.errors import InputError
     from utils.files import check_save_dir, make_save_dir, write_text
+    from utils.launch import start_ranks
     from utils.log import format_metrics, say, say_in
 
     section = config.test
@@ -22,10 +23,14 @@ def main() -> None:
     entries = read_section_list(config, section)
     names = class_names(config.infer.kinetics_labels, config.model.num_classes)
 
+    start_ranks(flags.nproc, section.use_gpu, len(entries))
+
     from inference.network import load_network
     from utils.device import choose_device
+    from utils.distributed import join_ranks
 
     device = choose_device(section.use_gpu, config.demands_gpu)
+    world = join_ranks(device)
     network = load_network(config, section, flags.weights, device)
     announce(flags, config)
     protocol = f"{describe_protocol(section)}, {network.description}"
@@ -39,15 +44,20 @@ def main() -> None:
         if batch.indices:
             report.add(batch.indices, batch.labels, logits)
         for index, reason in batch.unreadable:
-            say(f"unreadable, not counted: {entries[index].path}: {reason}")
+            say(f"unreadable, not counted: {entries[index].path}: {reason}", every_rank=True)
         if batches % flags.log_interval == 0:
             say_in("TEST", f"batch {batches}, so far {format_metrics(so_far.means)}, videos: {so_far.videos}")
         batches += 1
 
-    with build_loader(config, section, entries) as loader:
-        result = evaluate(network, loader, range(len(entries)), on_batch)
+    with build_loader(config, section, entries, batch_size=-(-section.batch_size // world.size), world=world) as loader:
+        result = evaluate(network, loader, range(world.rank, len(entries), world.size), on_batch)
+    result, rows = result.over(world), world.gather(report.rows)
     if result.accuracy.videos == 0:
         raise InputError(f"{section.filelist}: none of its {len(entries)} videos can be read: {result.unreadable[0][1]}")
+    if not world.is_main:
+        return
+    for part in rows:
+        report.rows |= part
 
     folder = make_save_dir(flags.save_dir)
     means = result.accuracy.means

@@ -15,6 +15,7 @@ def main() -> None:
     from reader.filelist import Entry
     from utils.errors import InputError
     from utils.files import check_save_dir, make_save_dir
+    from utils.launch import start_ranks
     from utils.log import progress_bar, say
 
     section = config.infer
@@ -23,17 +24,25 @@ def main() -> None:
     single = bool(section.video_path)
     entries = [Entry(section.video_path)] if single else read_section_list(config, section, needs_label=False)
 
+    start_ranks(flags.nproc, section.use_gpu, len(entries))
+
     from inference.network import load_network
     from utils.device import choose_device
+    from utils.distributed import join_ranks
 
     device = choose_device(section.use_gpu, config.demands_gpu)
+    world = join_ranks(device)
     network = load_network(config, section, flags.weights, device)
     announce(flags, config)
     say(f"predicting {len(entries)} videos: {describe_protocol(section)}, {network.description}")
 
-    results: list[dict] = [{} for _ in entries]
-    with build_loader(config, section, entries) as loader, progress_bar(len(entries), "prediction") as bar:
-        for number, batch in enumerate(loader.batches()):
+    results: dict[int, dict] = {}  # by position in the list
+    order = range(world.rank, len(entries), world.size)
+    loader = build_loader(
+        config, section, entries, needs_label=False, batch_size=-(-section.batch_size // world.size), world=world
+    )
+    with loader, progress_bar(len(order), "prediction") as bar:
+        for number, batch in enumerate(loader.batches(order)):
             for index, reason in batch.unreadable:
                 if single:
                     raise InputError(f"{entries[index].path}: {reason}")
@@ -44,12 +53,16 @@ def main() -> None:
                     results[index] = {"video": entries[index].path, "predictions": prediction}
             if number % flags.log_interval == 0:
                 for index in sorted(batch.indices + [index for index, _ in batch.unreadable]):
-                    say(describe(results[index]))
+                    say(describe(results[index]), every_rank=True)
             bar.update(len(batch.indices) + len(batch.unreadable))
+    for part in world.gather(results):
+        results |= part
+    if not world.is_main:
+        return
 
     folder = make_save_dir(flags.save_dir)
-    write_predictions(folder, results)
-    unreadable = sum("error" in result for result in results)
+    write_predictions(folder, [results[index] for index in range(len(entries))])
+    unreadable = sum("error" in result for result in results.values())
     say(f"predicted {len(results) - unreadable} of {len(results)} videos, {unreadable} unreadable; written to {folder}")
 
 

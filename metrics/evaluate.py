@@ -7,6 +7,7 @@ import numpy as np
 
 from metrics.accuracy import Accuracy
 from reader.loader import Batch, Loader, timed
+from utils.distributed import World
 from utils.log import progress_bar
 
 # uint8 frames [N, T, H, W, 3 * seglen] -> float32 logits [N, K]
@@ -20,6 +21,15 @@ class Evaluation:
     accuracy: Accuracy = field(default_factory=Accuracy)
     unreadable: list[tuple[int, str]] = field(default_factory=list)  # (position in the list, reason)
     waited: float = 0.0  # seconds without a batch to work on
+
+    def over(self, world: World) -> "Evaluation":
+        """The sum of what all ranks have seen; every video of the list is in it once."""
+        parts = world.gather(self)
+        return Evaluation(
+            sum((part.accuracy for part in parts), Accuracy()),
+            sorted(sum((part.unreadable for part in parts), [])),
+            max(part.waited for part in parts),
+        )
 
 
 def evaluate(

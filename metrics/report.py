@@ -86,8 +86,7 @@ class EvaluationReport:
 
     def __init__(self, entries: Sequence[Entry], names: Sequence[str]):
         self._entries, self._names = entries, names
-        self._rows: dict[int, list] = {}  # position in the list -> line of predictions.csv
-        self._pairs: list[tuple[int, int]] = []  # (true class, predicted class)
+        self.rows: dict[int, list] = {}  # position in the list -> line of predictions.csv
 
     def add(self, indices: Sequence[int], labels: np.ndarray, logits: np.ndarray) -> None:
         """Adds a batch: positions [N], labels [N], logits [N, K]."""
@@ -95,12 +94,12 @@ class EvaluationReport:
         predicted, ranks = top_classes(logits, 1)[:, 0], true_class_rank(logits, labels)
         for i, (index, label, best, rank) in enumerate(zip(indices, labels.tolist(), predicted.tolist(), ranks.tolist())):
             p_best, p_true = float(probabilities[i, best]), float(probabilities[i, label])
-            self._rows[index] = [self._entries[index].path, label, best, self._names[best], p_best, rank, p_true]
-            self._pairs.append((label, best))
+            self.rows[index] = [self._entries[index].path, label, best, self._names[best], p_best, rank, p_true]
 
     def write(self, folder: Path, metrics: dict, unreadable: Iterable[tuple[int, str]]) -> None:
         """Writes the three files; `metrics` is completed by the unreadable videos and the accuracy of each class."""
-        true, predicted = np.array(self._pairs, np.int64).reshape(-1, 2).T
+        rows = [self.rows[i] for i in sorted(self.rows)]
+        true, predicted = np.array([(label, best) for _, label, best, *_ in rows], np.int64).reshape(-1, 2).T
         # Only the classes that occur, as a table of all would grow with the square of num_classes.
         classes = np.union1d(true, predicted)
         names = [self._names[k] for k in classes]
@@ -114,7 +113,7 @@ class EvaluationReport:
         content = {**metrics, "unreadable": listed, "per_class": per_class}
         write_text(folder / "metrics.json", json.dumps(content, indent=1) + "\n")
         header = ["video", "label", "predicted_class", "predicted_name", "probability", "rank", "true_probability"]
-        _write_csv(folder / "predictions.csv", header, [self._rows[i] for i in sorted(self._rows)])
+        _write_csv(folder / "predictions.csv", header, rows)
         _write_csv(
             folder / "confusion.csv",
             ["true \\ predicted", *names],

@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 import paddle
 
-from metrics.accuracy import Accuracy
 from metrics.evaluate import evaluate
 from models import build_model
 from reader.build import build_loader
@@ -222,8 +221,8 @@ class Run:
 
         order = range(self.world.rank, len(self.valid_entries), self.world.size)
         result = evaluate(network, self.valid_loader, order, stop_if_asked, "validation")
-        accuracy = sum(self.world.gather(result.accuracy), Accuracy())
-        unreadable = sorted(sum(self.world.gather(result.unreadable), []))
+        result = result.over(self.world)
+        accuracy, unreadable = result.accuracy, result.unreadable
         seconds = time.perf_counter() - start
         for index, reason in unreadable:
             say(f"unreadable, not counted: {self.valid_entries[index].path}: {reason}")

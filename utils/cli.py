@@ -26,6 +26,8 @@ def run(main: Callable[[], None]) -> None:
     signal.signal(signal.SIGTERM, _raise_terminated)
     # `import paddle` warns wherever there is no ccache, which only matters to those who compile operators.
     warnings.filterwarnings("ignore", message="No ccache found")
+    # Paddle's C++ side reports on itself below level 2; set before it is loaded.
+    os.environ.setdefault("GLOG_minloglevel", "2")
     # A path that is not UTF-8 is printed with escapes instead of ending the run.
     sys.stdout.reconfigure(errors="backslashreplace")
     code = 0

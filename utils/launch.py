@@ -22,11 +22,12 @@ LAST_LINES = 5
 LIFELINE = "TSN_LIFELINE_FD"
 
 
-def start_ranks(nproc: int | None, use_gpu: bool) -> None:
+def start_ranks(nproc: int | None, use_gpu: bool, useful: int = 1_000_000) -> None:
     """Returns where one process is enough, or in a rank; else starts the ranks, waits, and exits as they did.
 
     Args:
         nproc: --nproc: processes on the CPU. None: one per visible GPU if GPUs are used, else one.
+        useful: more processes than this would have nothing to do.
 
     Raises:
         InputError: --nproc together with a launcher, or for GPUs.
@@ -39,7 +40,7 @@ def start_ranks(nproc: int | None, use_gpu: bool) -> None:
     devices = _visible_gpus() if use_gpu else []
     if nproc is not None and len(devices) > 1:
         raise InputError(f"--nproc={nproc} is for the CPU: on GPUs CUDA_VISIBLE_DEVICES says how many processes run")
-    if (number := nproc or max(1, len(devices))) > 1:
+    if (number := min(nproc or max(1, len(devices)), useful)) > 1:
         sys.exit(_run_ranks(number, devices))
 
 
