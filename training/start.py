@@ -73,7 +73,14 @@ def find_start(flags: Flags, config: Config, num_videos: int) -> Start:
         say(f"--resume=auto: no checkpoint in {flags.save_dir} yet")
     if (flags.pretrain or "").lower() == "none":
         return Start()
-    return Start(backbone=flags.pretrain or str(imagenet_resnet50(num_layers=config.model.num_layers)))
+    if flags.pretrain:
+        return Start(backbone=flags.pretrain)
+    if config.model.num_layers != 50:
+        raise InputError(
+            f"there are ImageNet weights to download for MODEL.num_layers 50, not for {config.model.num_layers}: "
+            "give a file with --pretrain=PATH, or --pretrain=none to start from random weights"
+        )
+    return Start(backbone=str(imagenet_resnet50()))
 
 
 def _compare(checkpoint: Checkpoint, flags: Flags, config: Config, num_videos: int) -> None:
