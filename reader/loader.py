@@ -68,14 +68,13 @@ class Loader:
             time_limit: seconds after which a video is given up; needs a process.
         """
         self._entries, self._spec, self._batch_size = entries, spec, batch_size
-        self._num_classes, self._replace, self._time_limit = num_classes, replace, time_limit
-        self._num_workers = min(num_workers, len(entries))
-        self._ahead = max(min(buffer_videos, 2 * batch_size), batch_size, 2 * self._num_workers)
-        self._processes = [WorkerProcess(spec, time_limit) for _ in range(self._num_workers)]
+        self._num_classes, self._replace = num_classes, replace
+        self._processes = [WorkerProcess(spec, time_limit) for _ in range(min(num_workers, len(entries)))]
+        self._ahead = max(min(buffer_videos, 2 * batch_size), batch_size, 2 * len(self._processes))
         self._idle: queue.SimpleQueue[WorkerProcess] = queue.SimpleQueue()
         for process in self._processes:
             self._idle.put(process)
-        self._pool = ThreadPoolExecutor(max(1, self._num_workers), thread_name_prefix="reader")
+        self._pool = ThreadPoolExecutor(max(1, len(self._processes)), thread_name_prefix="reader")
         # Positions known to be unreadable: not tried again in later epochs.
         self._bad: dict[int, str] = {}
 

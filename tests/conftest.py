@@ -1,7 +1,9 @@
 """What many tests share: tiny lossless clips, a tiny configuration, random weights, and scripts as real processes."""
 
+import io
 import json
 import os
+import pickle
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -11,6 +13,7 @@ import av
 import numpy as np
 import pytest
 import yaml
+from PIL import Image
 
 from weight_formats import write_original_pdparams
 
@@ -38,6 +41,13 @@ def synthetic_frames(label: int, seed: int, length: int = 12, height: int = 36, 
         left = number * (width - 16) // length
         frame[8:24, left : left + 16] = colour
     return frames
+
+
+def frame_pickle(label: int) -> bytes:
+    """A video in the original's second format: four JPEG frames of 44x36."""
+    file = io.BytesIO()
+    Image.new("RGB", (44, 36), (50 * label, 0, 0)).save(file, "JPEG")
+    return pickle.dumps(("video", label, [file.getvalue()] * 4), 2)
 
 
 def write_list(path: Path, videos: list[tuple[Path, int]]) -> Path:

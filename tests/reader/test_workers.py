@@ -1,0 +1,101 @@
+"""Reader processes under signals to a real program: none is left behind, and nothing in /dev/shm."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from pathlib import Path
+
+import pytest
+
+from conftest import ROOT, frame_pickle
+
+pytestmark = pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="looks processes up in /proc")
+
+# Reads a list of which the last videos never arrive; says so when its processes wait for them.
+PROGRAM = """
+import sys
+from reader.dataset import ClipSpec
+from reader.filelist import Entry
+from reader.loader import Loader
+from utils.cli import run
+
+def main():
+    entries = [Entry(path, 0) for path in sys.argv[1:]]
+    spec = ClipSpec(2, 1, 36, 32, frame_format="pkl")
+    with Loader(entries, spec, 1, num_classes=4, num_workers=3) as loader:
+        for batch in loader.batches():
+            print("read", batch.indices, flush=True)
+
+if __name__ == "__main__":
+    run(main)
+"""
+
+
+def processes(mark: str) -> list[int]:
+    """The ids of all living processes with `mark` in their environment: the program and whatever it started."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            if mark.encode() in (folder / "environ").read_bytes():
+                found.append(int(folder.name))
+        except OSError:  # it is gone, or another user's
+            continue
+    return found
+
+
+@pytest.fixture
+def program(tmp_path):
+    """A running program that has read one video and waits for three that do not come; its mark; what /dev/shm held."""
+    (tmp_path / "program.py").write_text(PROGRAM)
+    (tmp_path / "0.pkl").write_bytes(frame_pickle(0))
+    for i in (1, 2, 3):
+        os.mkfifo(tmp_path / f"{i}.pkl")
+    mark = f"PROCESS_MARK={uuid.uuid4()}"
+    shared = set(os.listdir("/dev/shm"))
+    process = subprocess.Popen(
+        [sys.executable, "program.py", *(f"{i}.pkl" for i in range(4))],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT), **dict([mark.split("=")])},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,  # a process group of its own, as a terminal makes one for Ctrl-C
+    )
+    try:
+        assert process.stdout.readline() == "read [0]\n"
+        wait_until(lambda: len(processes(mark)) >= 5)  # the program, three readers, Python's resource tracker
+        time.sleep(0.5)  # the last of them is past its imports
+        yield process, mark, shared
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def wait_until(condition) -> None:
+    limit = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < limit, "it did not happen"
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize(
+    "number, whole_group, code, stderr",
+    [
+        (signal.SIGTERM, False, 143, "terminated\n"),
+        (signal.SIGINT, False, 130, "interrupted\n"),
+        (signal.SIGINT, True, 130, "interrupted\n"),  # Ctrl-C in a terminal
+        (signal.SIGTERM, True, 143, "terminated\n"),
+        (signal.SIGKILL, False, -signal.SIGKILL, ""),
+    ],
+)
+def test_a_signal_ends_the_program_and_its_readers(program, number, whole_group, code, stderr):
+    process, mark, shared = program
+    (os.killpg if whole_group else os.kill)(process.pid, number)
+    assert process.wait(10) == code
+    wait_until(lambda: processes(mark) == [])
+    assert re.fullmatch(stderr, process.stderr.read())
+    assert set(os.listdir("/dev/shm")) <= shared
