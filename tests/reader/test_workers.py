@@ -99,3 +99,12 @@ def test_a_signal_ends_the_program_and_its_readers(program, number, whole_group,
     wait_until(lambda: processes(mark) == [])
     assert re.fullmatch(stderr, process.stderr.read())
     assert set(os.listdir("/dev/shm")) <= shared
+
+
+def test_ctrl_c_reaches_no_reader(program):
+    _, mark, _ = program
+    readers = [pid for pid in processes(mark) if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    assert len(readers) == 3
+    for pid in readers:
+        blocked = re.search(r"SigBlk:\s*(\w+)", Path(f"/proc/{pid}/status").read_text())[1]
+        assert int(blocked, 16) & 1 << (signal.SIGINT - 1)
