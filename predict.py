@@ -3,6 +3,8 @@
 Writes to --save_dir: predictions.json and predictions.csv.
 """
 
+from dataclasses import replace
+
 from utils.cli import run
 from utils.session import announce, open_config
 
@@ -22,6 +24,8 @@ def main() -> None:
     check_save_dir(flags.save_dir)
     names = read_labels(section.kinetics_labels, config.model.num_classes)
     single = bool(section.video_path)
+    if single and not section.video_path.endswith((".pkl", ".pickle")):
+        section = replace(section, format="mp4")  # as the original: a single path is a video whatever its lists hold
     entries = [Entry(section.video_path)] if single else read_section_list(config, section, needs_label=False)
 
     start_ranks(flags.nproc, section.use_gpu, len(entries))

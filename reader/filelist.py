@@ -8,6 +8,8 @@ from utils.errors import InputError
 
 # Longer than any path that a file system takes (Linux: 4096) with a label behind it.
 MAX_LINE = 5000
+# What a list for the other format looks like: the original's YAML says pkl, its users' lists often name videos.
+VIDEO = re.compile(r"\.(mp4|avi|mkv|webm|mov)(\s+-?[0-9]+)?$", re.IGNORECASE)
 LABEL = re.compile(r"-?[0-9]{1,18}")
 
 
@@ -35,7 +37,12 @@ def read_list(path: str, *, num_classes: int, frame_format: str = "mp4", needs_l
         if len(text) > MAX_LINE or not text.isprintable() and _has_control(text):
             raise InputError(f"{where}: not a line of a file list: {shorten(text)}")
         if text := text.strip():
-            entry = Entry(text, None, number) if frame_format == "pkl" else _parse(text, number, where, needs_label)
+            if frame_format == "pkl":
+                if VIDEO.search(text):
+                    raise InputError(f"{where}: MODEL.format is pkl, but this is a video (--set MODEL.format=mp4): {shorten(text)}")
+                entry = Entry(text, None, number)
+            else:
+                entry = _parse(text, number, where, needs_label)
             if entry.label is not None and not 0 <= entry.label < num_classes:
                 raise InputError(f"{where}: label {entry.label} is outside 0..{num_classes - 1} (num_classes is {num_classes})")
             entries.append(entry)
