@@ -60,10 +60,20 @@ class TSN(nn.Layer):
         """uint8 [N, T, H, W, 3 * seglen] in RGB, any T -> logits float32 [N, K]."""
         x = frames.astype("float32")  # first: graphs of Paddle 2.6 can do little else with uint8
         num_segments = x.shape[1]
-        x = x.flatten(0, 1)  # [N * T, H, W, C]
-        if self.data_format == "NCHW":
-            x = x.transpose([0, 3, 1, 2])
-        x = x * self.scale + self.shift
-        features = self.backbone(x)  # [N * T, F]
+        features = self._features(x.flatten(0, 1))  # [N * T, F]
         features = features.reshape([-1, num_segments, self.backbone.num_features]).mean(axis=1)  # [N, F]
         return self.fc(features)
+
+    def frame_logits(self, frames: Tensor) -> Tensor:
+        """uint8 [B, H, W, 3 * seglen] -> logits float32 [B, K] of each segment alone.
+
+        As the classifier is linear, the mean of a video's rows is what `forward` returns for it: with this method a
+        model says that its videos may be computed in any parts.
+        """
+        return self.fc(self._features(frames.astype("float32")))
+
+    def _features(self, x: Tensor) -> Tensor:
+        """float32 [B, H, W, 3 * seglen] in 0..255 -> [B, F]."""
+        if self.data_format == "NCHW":
+            x = x.transpose([0, 3, 1, 2])
+        return self.backbone(x * self.scale + self.shift)
