@@ -15,6 +15,7 @@ def main() -> None:
     from metrics.report import read_labels, top_predictions, write_predictions
     from reader.build import build_loader, describe_protocol, read_section_list
     from reader.filelist import Entry
+    from reader.integrity import VideoError, check_file
     from utils.errors import InputError
     from utils.files import check_save_dir, make_save_dir
     from utils.launch import start_ranks
@@ -24,6 +25,11 @@ def main() -> None:
     check_save_dir(flags.save_dir)
     names = read_labels(section.kinetics_labels, config.model.num_classes)
     single = bool(section.video_path)
+    if single:
+        try:
+            check_file(section.video_path)  # before paddle and weights are loaded
+        except VideoError as error:
+            raise InputError(str(error)) from None
     if single and not section.video_path.endswith((".pkl", ".pickle")):
         section = replace(section, format="mp4")  # as the original: a single path is a video whatever its lists hold
     entries = [Entry(section.video_path)] if single else read_section_list(config, section, needs_label=False)
