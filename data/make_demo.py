@@ -16,12 +16,13 @@ Run again, it makes what is missing and nothing else.
 
 import itertools
 import json
-import multiprocessing
+import multiprocessing.pool
 import os
 import shutil
 import signal
 import sys
 from fractions import Fraction
+from multiprocessing import resource_tracker
 from pathlib import Path
 
 import av
@@ -172,9 +173,17 @@ def write_lists(out: Path, clips: dict[str, list[tuple[Path, int, tuple[int, ...
     write_text(out / "infer.list", "".join(f"{path.as_posix()}\n" for path, _, _ in clips["test"]))
 
 
-def ignore_interrupt() -> None:
-    """In a worker: Ctrl-C is the parent's to handle, which ends the workers."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+def start_pool(workers: int) -> multiprocessing.pool.Pool:
+    """Processes in which Ctrl-C is blocked from their first instruction on: it is the parent's to end them."""
+    context = multiprocessing.get_context("spawn")
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        return context.Pool(workers)
+    resource_tracker.ensure_running()  # the first process would start it, and it unblocks the signal
+    previous = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        return context.Pool(workers)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, previous)
 
 
 def make_demo(out: Path, seed: int, clips_per_class: dict[str, int], workers: int) -> int:
@@ -183,9 +192,7 @@ def make_demo(out: Path, seed: int, clips_per_class: dict[str, int], workers: in
     clips = plan(out, seed, clips_per_class)
     jobs = [(path, key) for rows in clips.values() for path, _, key in rows if not path.exists()]
     if jobs:
-        context = multiprocessing.get_context("spawn")
-        pool = context.Pool(min(workers, len(jobs)), initializer=ignore_interrupt)
-        with pool, progress_bar(len(jobs), "making clips") as bar:
+        with start_pool(min(workers, len(jobs))) as pool, progress_bar(len(jobs), "making clips") as bar:
             for _ in pool.imap_unordered(make_clip, jobs, chunksize=4):
                 bar.update()
     write_lists(out, clips)

@@ -23,6 +23,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tqdm import tqdm
+
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a file: the repository's root is not on the path
 from data.annotations import Row, drop_repeated, match, read_annotations  # noqa: E402
 from data.arguments import Parser, seed  # noqa: E402
@@ -31,7 +33,6 @@ from data.videos import SPLITS, Video, find_videos, split_of  # noqa: E402
 from utils.cli import run  # noqa: E402
 from utils.errors import InputError  # noqa: E402
 from utils.files import write_text  # noqa: E402
-from utils.log import progress_bar  # noqa: E402
 
 LISTS = ("train.list", "val.list", "test.list", "infer.list")
 OUTPUTS = (*LISTS, "kinetics_labels.json", "missing.csv", "remarks.csv", "classes.csv")
@@ -256,11 +257,8 @@ def main() -> None:
     rows = read_annotations(args.annotations) if args.annotations else None
     if rows == []:
         raise InputError(f"--annotations {' '.join(args.annotations)}: no clip in them")
-    videos = []
-    with progress_bar(None, "finding videos") as bar:
-        for video in find_videos(args.videos):
-            videos.append(video)
-            bar.update()
+    # Shown on a terminal only, and after a second: 300,000 files on a network disk take minutes.
+    videos = list(tqdm(find_videos(args.videos), "finding videos", unit=" files", leave=False, disable=None, delay=1))
     if not videos:
         raise InputError(f"--videos {' '.join(args.videos)}: no video files there")
     if rows is None:
