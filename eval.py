@@ -10,6 +10,7 @@ from utils.session import announce, open_config
 def main() -> None:
     flags, config = open_config("eval")
 
+    from inference.environment import set_environment
     from metrics.evaluate import evaluate
     from metrics.report import EvaluationReport, class_names
     from reader.build import build_loader, describe_protocol, read_section_list
@@ -23,6 +24,7 @@ def main() -> None:
     entries = read_section_list(config, section)
     names = class_names(config.infer.kinetics_labels, config.model.num_classes)
 
+    set_environment(flags.weights)
     start_ranks(flags.nproc, section.use_gpu, len(entries))
 
     from inference.network import load_network
@@ -31,7 +33,7 @@ def main() -> None:
 
     device = choose_device(section.use_gpu, config.demands_gpu)
     world = join_ranks(device)
-    network = load_network(config, section, flags.weights, device)
+    network = load_network(config, section, flags.weights, device, world.size)
     announce(flags, config)
     protocol = f"{describe_protocol(section)}, {network.description}"
     say(f"evaluating {len(entries)} videos of {section.filelist}: {protocol}")

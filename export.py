@@ -16,19 +16,23 @@ def main() -> None:
 
     check_save_dir(flags.save_dir)
 
+    from inference.cache import digest
     from inference.exported import save_graph
-    from inference.network import describe_file, load_model
+    from inference.network import describe_weights, load_model, section_model
+    from models.weight_files import find_weights
     from utils.device import choose_device
+    from utils.download import published_tsn
 
-    choose_device(config.infer.use_gpu, config.demands_gpu)
-    model, path = load_model(config, flags.weights)
+    section = config.infer
+    choose_device(section.use_gpu, config.demands_gpu)
+    path = find_weights(flags.weights or published_tsn())
+    model = load_model(section_model(config.model, section), path)
     announce(flags, config)
     folder = make_save_dir(flags.save_dir)
-    save_graph(model, config.infer, folder)
+    save_graph(model, section, folder)
     write_text(folder / "config.yaml", config.dump())
-    section = config.infer
     shape = f"[N, {section.seg_num}, {section.target_size}, {section.target_size}, {3 * section.seglen}]"
-    say(f"exported {describe_file(path)} to {folder}: uint8 frames {shape} in, probabilities [N, {config.model.num_classes}] out")
+    say(f"exported {describe_weights(path, digest(path))} to {folder}: uint8 frames {shape} in, probabilities [N, {config.model.num_classes}] out")
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from utils.session import announce, open_config
 def main() -> None:
     flags, config = open_config("predict")
 
+    from inference.environment import set_environment
     from metrics.report import read_labels, top_predictions, write_predictions
     from reader.build import build_loader, describe_protocol, read_section_list
     from reader.filelist import Entry
@@ -34,6 +35,7 @@ def main() -> None:
         section = replace(section, format="mp4")  # as the original: a single path is a video whatever its lists hold
     entries = [Entry(section.video_path)] if single else read_section_list(config, section, needs_label=False)
 
+    set_environment(flags.weights)
     start_ranks(flags.nproc, section.use_gpu, len(entries))
 
     from inference.network import load_network
@@ -42,7 +44,7 @@ def main() -> None:
 
     device = choose_device(section.use_gpu, config.demands_gpu)
     world = join_ranks(device)
-    network = load_network(config, section, flags.weights, device)
+    network = load_network(config, section, flags.weights, device, world.size)
     announce(flags, config)
     say(f"predicting {len(entries)} videos: {describe_protocol(section)}, {network.description}")
 

@@ -1,17 +1,17 @@
-"""Networks as files: the graph with its weights, written by export.py and run by paddle.inference."""
+"""The folder that export.py writes: a graph from frames to probabilities, with its weights and its configuration."""
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import paddle
 
+from inference.engine import FRAMES_PER_CALL, open_predictor, run_in_parts
+from inference.environment import STEM
 from utils.config import Config, load_config
 from utils.config_keys import SectionConfig
 from utils.errors import InputError, RunError
 
-STEM = "model"
 # What must be the same in the exported folder and in the section that reads the videos for it.
 SHAPE_KEYS = ("seg_num", "seglen", "target_size")
 
@@ -42,12 +42,9 @@ def save_graph(model: paddle.nn.Layer, section: SectionConfig, folder: Path) -> 
         raise RunError(f"{folder}: the graph cannot be written: {str(error).splitlines()[0]}") from None
 
 
-def is_exported(path: Path) -> bool:
-    """Whether the path is a folder that export.py wrote."""
-    return (path / f"{STEM}.pdiparams").is_file()
-
-
-def load_graph(folder: Path, config: Config, section: SectionConfig, device: str) -> Callable[[np.ndarray], np.ndarray]:
+def load_graph(
+    folder: Path, config: Config, section: SectionConfig, device: str, precision: str, threads: int
+) -> Callable[[np.ndarray], np.ndarray]:
     """A function from uint8 frames [N, T, H, W, C] to probabilities float32 [N, K].
 
     Raises:
@@ -62,29 +59,13 @@ def load_graph(folder: Path, config: Config, section: SectionConfig, device: str
     graph, weights = folder / f"{STEM}.json", folder / f"{STEM}.pdiparams"
     if not graph.is_file():
         raise InputError(f"{folder}: {graph.name} is missing")
-    return _predictor(graph, weights, device)
-
-
-def _predictor(graph: Path, weights: Path, device: str) -> Callable[[np.ndarray], np.ndarray]:
     settings = paddle.inference.Config(str(graph), str(weights))
-    settings.disable_glog_info()
     if device == "gpu":
         settings.enable_use_gpu(256, 0)  # MB taken at the start; it grows as needed
-    else:
-        settings.disable_gpu()
-        settings.enable_mkldnn()
-        settings.set_cpu_math_library_num_threads(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+    elif precision == "bfloat16":
+        settings.enable_mkldnn_bfloat16()
     try:
-        predictor = paddle.inference.create_predictor(settings)
+        run = open_predictor(settings, threads)
     except (RuntimeError, ValueError) as error:
-        raise InputError(f"{graph.parent}: not a graph that paddle.inference can load: {str(error).splitlines()[-1]}") from None
-    frames_handle = predictor.get_input_handle(predictor.get_input_names()[0])
-    output_handle = predictor.get_output_handle(predictor.get_output_names()[0])
-
-    def forward(frames: np.ndarray) -> np.ndarray:
-        frames_handle.reshape(frames.shape)
-        frames_handle.copy_from_cpu(frames)
-        predictor.run()
-        return output_handle.copy_to_cpu()
-
-    return forward
+        raise InputError(f"{folder}: not a graph that paddle.inference can load: {str(error).splitlines()[-1]}") from None
+    return lambda frames: run_in_parts(run, frames, max(1, FRAMES_PER_CALL // frames.shape[1]))
