@@ -16,7 +16,7 @@ CLIP_NAME = re.compile(r"(.+)_(\d{1,9})_(\d{1,9})")
 
 @dataclass(frozen=True)
 class Row:
-    """A line of an annotation file: one clip. `label` is "" where it is held back (the test split of the first release)."""
+    """A line of an annotation file: one clip. `label` is "" where it is held back, as in the first test split."""
 
     label: str
     youtube_id: str
@@ -43,7 +43,9 @@ def _read_file(path: str) -> Iterator[Row]:
             lines.fieldnames = columns
             missing = [name for name in ("youtube_id", "time_start", "time_end") if name not in columns]
             if missing:
-                raise InputError(f"{path}:1: expected a heading with youtube_id, time_start and time_end; no {missing[0]}")
+                raise InputError(
+                    f"{path}:1: expected a heading with youtube_id, time_start and time_end; no {missing[0]}"
+                )
             split = split_of(re.split("[-_.]", Path(path).stem)[-1])  # train.csv, kinetics400_val.csv
             for line in lines:
                 yield _parse(line, f"{path}:{lines.line_num}", split)
@@ -76,13 +78,15 @@ def drop_repeated(rows: Iterable[Row]) -> tuple[list[Row], list[tuple[str, str]]
     for row in rows:
         kept = first.setdefault(row.clip, row)
         if kept is not row:
-            same = (kept.split, kept.label) == (row.split, row.label)
-            what = "the same clip" if same else f"the same clip with another {'split' if kept.split != row.split else 'label'}"
-            remarks.append((row.where, f"{what} as {kept.where}, which counts"))
+            other = " with another split" if kept.split != row.split else ""
+            other = other or (" with another label" if kept.label != row.label else "")
+            remarks.append((row.where, f"the same clip{other} as {kept.where}, which counts"))
     return list(first.values()), remarks
 
 
-def match(rows: Sequence[Row], videos: Sequence[Video]) -> tuple[dict[int, Video], dict[int, str], list[tuple[str, str]]]:
+def match(
+    rows: Sequence[Row], videos: Sequence[Video]
+) -> tuple[dict[int, Video], dict[int, str], list[tuple[str, str]]]:
     """Which video shows which row's clip: ({row number: video}, {row number: why there is none}, remarks on files).
 
     A file is named `id_start_end`, or `id` alone where the annotations have one clip of that id. Empty files count as

@@ -29,11 +29,11 @@ import av
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a file: the repository's root is not on the path
-from data.arguments import Parser, count, seed  # noqa: E402
-from utils.cli import run  # noqa: E402
-from utils.errors import InputError  # noqa: E402
-from utils.files import write_atomic, write_text  # noqa: E402
-from utils.log import progress_bar  # noqa: E402
+from data.arguments import Parser, count, seed
+from utils.cli import run
+from utils.errors import InputError
+from utils.files import write_atomic, write_text
+from utils.log import progress_bar
 
 VERSION = 1  # of the clips' content: raise it when a change below makes other clips from the same seed
 WIDTH, HEIGHT, FPS = 96, 72, 24
@@ -107,7 +107,8 @@ def draw_clip(rng: np.random.Generator, colours: tuple[str, ...]) -> np.ndarray:
     for part, name in enumerate(rng.permutation(colours)):
         rows = slice(part * third, length if part == 2 else (part + 1) * third)
         masks = object_masks(rng, len(frames[rows]))
-        colour = hsv_to_rgb(HUES[str(name)] + rng.uniform(-HUE_JITTER, HUE_JITTER), rng.uniform(0.75, 1), rng.uniform(0.7, 1))
+        hue = HUES[str(name)] + rng.uniform(-HUE_JITTER, HUE_JITTER)
+        colour = hsv_to_rgb(hue, saturation=rng.uniform(0.75, 1), value=rng.uniform(0.7, 1))
         frames[rows] += masks * (colour - frames[rows])
     return np.clip(frames, 0, 255).astype(np.uint8)
 
@@ -201,7 +202,8 @@ def make_demo(out: Path, seed: int, clips_per_class: dict[str, int], workers: in
 
 def main() -> None:
     parser = Parser("data/make_demo.py", "Makes the demo's clips and lists; run again, it makes only what is missing.")
-    parser.add_argument("--out", type=Path, default=Path("data/demo"), metavar="DIR", help="folder to fill (default: %(default)s)")
+    folder = {"type": Path, "default": Path("data/demo"), "metavar": "DIR"}
+    parser.add_argument("--out", **folder, help="folder to fill (default: %(default)s)")
     parser.add_argument("--seed", type=seed, default=0, help="another seed, other clips (default: %(default)s)")
     parser.add_argument(
         "--clips_per_class", type=count, nargs=3, default=[40, 5, 10], metavar=("TRAIN", "VAL", "TEST"),
@@ -211,8 +213,8 @@ def main() -> None:
     args = parser.parse_args()
     made = make_demo(args.out, args.seed, dict(zip(SUBSETS, args.clips_per_class)), args.workers)
     train, val, test = (len(CLASSES) * n for n in args.clips_per_class)
-    state = f"{made} made now" if made else "all there already"
-    print(f"{args.out}: {len(CLASSES)} classes, {train} clips for training, {val} for validation, {test} held out ({state})")
+    numbers = f"{train} clips for training, {val} for validation, {test} held out"
+    print(f"{args.out}: {len(CLASSES)} classes, {numbers} ({f'{made} made now' if made else 'all there already'})")
 
 
 if __name__ == "__main__":

@@ -26,13 +26,13 @@ from pathlib import Path
 from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a file: the repository's root is not on the path
-from data.annotations import Row, drop_repeated, match, read_annotations  # noqa: E402
-from data.arguments import Parser, seed  # noqa: E402
-from data.classes import Classes, choose_classes  # noqa: E402
-from data.videos import SPLITS, Video, find_videos, split_of  # noqa: E402
-from utils.cli import run  # noqa: E402
-from utils.errors import InputError  # noqa: E402
-from utils.files import write_text  # noqa: E402
+from data.annotations import Row, drop_repeated, match, read_annotations
+from data.arguments import Parser, seed
+from data.classes import Classes, choose_classes
+from data.videos import SPLITS, Video, find_videos, split_of
+from utils.cli import run
+from utils.errors import InputError
+from utils.files import write_text
 
 LISTS = ("train.list", "val.list", "test.list", "infer.list")
 OUTPUTS = (*LISTS, "kinetics_labels.json", "missing.csv", "remarks.csv", "classes.csv")
@@ -102,8 +102,9 @@ def from_folders(videos: list[Video], labels: str | None, shares: Sequence[float
     if presplit and shares:
         raise InputError(f"--split: {videos[0].path} and all others are split already, by folders train, val, test")
     depth = 1 if presplit else 0
-    remarks = [(v.path, "an empty file" if v.empty else "in no class's folder") for v in videos if v.empty or len(v.folders) <= depth]
     good = [video for video in videos if not video.empty and len(video.folders) > depth]
+    others = (video for video in videos if video.empty or len(video.folders) <= depth)
+    remarks = [(video.path, "an empty file" if video.empty else "in no class's folder") for video in others]
     if not good:
         raise InputError(f"no video lies in a folder of its class: found {videos[0].path}; or give --annotations")
     classes = choose_classes((video.folders[depth] for video in good), labels)
@@ -140,9 +141,9 @@ def split_counts(number: int, shares: Sequence[float]) -> list[int]:
 def lists_of(found: Found) -> dict[str, str | None]:
     """The content of every output file by its name; None for a list without a clip, which is not written."""
     labelled = [clip for clip in found.clips if clip.label is not None]
-    texts: dict[str, str | None] = {
-        f"{split}.list": "".join(f"{clip.path} {clip.label}\n" for clip in labelled if clip.split == split) for split in SPLITS
-    }
+    texts = {}
+    for split in SPLITS:
+        texts[f"{split}.list"] = "".join(f"{clip.path} {clip.label}\n" for clip in labelled if clip.split == split)
     # The original's users evaluate on the validation split: the test split's labels were long held back.
     texts["test.list"] = texts["test.list"] or texts["val.list"]
     texts["infer.list"] = "".join(f"{clip.path}\n" for clip in found.of("test") or found.of("val"))
@@ -210,19 +211,21 @@ def write(out: Path, texts: dict[str, str | None]) -> None:
 
 def written(out: Path, texts: dict[str, str | None], found: Found) -> str:
     """What was written where, and what to tell the other scripts."""
+    source = found.classes.source
+    order = f"as in {os.path.relpath(source)}" if source else "in their alphabetical order"
     notes = {
         "missing.csv": "annotated clips without a file, and why",
         "remarks.csv": "files and annotation lines that were passed over, and why",
         "classes.csv": "clips per class",
-        "kinetics_labels.json": f"{len(found.classes.names)} classes, "
-        + (f"numbered as in {os.path.relpath(found.classes.source)}" if found.classes.source else "numbered in their alphabetical order"),
+        "kinetics_labels.json": f"{len(found.classes.names)} classes, numbered {order}",
     }
     if texts["test.list"] and texts["test.list"] == texts["val.list"]:
         notes["test.list"] = "the validation clips again: no labelled clip is in the test split"
     lines = [f"written to {out}:"]
     for name, text in texts.items():
         if text is not None:
-            lines.append(f"  {name:20}  {notes.get(name) or f'{text.count(chr(10))} clips'}")
+            number = text.count("\n")
+            lines.append(f"  {name:20}  {notes.get(name) or f'{number} clip' + 's' * (number != 1)}")
     absolute = all(os.path.isabs(clip.path) for clip in found.clips)
     lines.append("paths are absolute" if absolute else f"paths are relative to {os.getcwd()}: run the scripts there")
     return "\n".join(lines)
@@ -230,22 +233,24 @@ def written(out: Path, texts: dict[str, str | None], found: Found) -> str:
 
 def parse_arguments() -> argparse.Namespace:
     parser = Parser("data/make_lists.py", __doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--videos", nargs="+", required=True, metavar="DIR", help="folders with the videos, of any depth")
-    parser.add_argument("--annotations", nargs="+", metavar="CSV", help="Kinetics annotation files; not given: a folder per class")
-    parser.add_argument("--out", type=Path, default=Path("data/dataset/kinetics"), metavar="DIR", help="default: %(default)s")
-    parser.add_argument("--force", action="store_true", help="replace lists that are in --out already")
-    parser.add_argument(
-        "--labels", metavar="JSON|own",
-        help="list of names that numbers the classes; own: their alphabetical order; not given: "
-        "data/dataset/kinetics_labels.json if it has all of them, else own",
-    )  # fmt: skip
-    parser.add_argument("--split", nargs=3, type=float, metavar=("TRAIN", "VAL", "TEST"), help="shares, default: 0.8 0.1 0.1")
-    parser.add_argument("--seed", type=seed, default=0, help="of the random split (default: %(default)s)")
+    add = parser.add_argument
+    add("--videos", nargs="+", required=True, metavar="DIR", help="folders with the videos, at any depth")
+    add("--annotations", nargs="+", metavar="CSV", help="Kinetics annotation files; not given: a folder per class")
+    add("--out", type=Path, default=Path("data/dataset/kinetics"), metavar="DIR", help="default: %(default)s")
+    add("--force", action="store_true", help="replace lists that are in --out already")
+    order = (
+        "own: their alphabetical order; not given: data/dataset/kinetics_labels.json if it has all of them, else own"
+    )
+    add("--labels", metavar="JSON|own", help=f"list of names that numbers the classes; {order}")
+    add("--split", nargs=3, type=float, metavar=("TRAIN", "VAL", "TEST"), help="shares, default: 0.8 0.1 0.1")
+    add("--seed", type=seed, default=0, help="of the random split (default: %(default)s)")
     args = parser.parse_args()
     if args.split and args.annotations:
         raise InputError("--split: the annotations say which clip is in which split")
-    if args.split and not (args.split[0] > 0 and min(args.split) >= 0 and math.isclose(sum(args.split), 1, abs_tol=1e-6)):
-        raise InputError(f"--split {' '.join(f'{x:g}' for x in args.split)}: expected three shares that add up to 1, some for TRAIN")
+    shares = args.split or (1, 0, 0)
+    if not (shares[0] > 0 and min(shares) >= 0 and math.isclose(sum(shares), 1, abs_tol=1e-6)):
+        given = " ".join(f"{share:g}" for share in shares)
+        raise InputError(f"--split {given}: expected three shares that add up to 1, some for TRAIN")
     existing = [name for name in OUTPUTS if (args.out / name).exists()]
     if existing and not args.force:
         raise InputError(f"--out {args.out}: {existing[0]} exists; --force replaces the lists there")

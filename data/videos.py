@@ -7,7 +7,7 @@ from pathlib import Path
 
 from utils.errors import InputError
 
-EXTENSIONS = frozenset(".mp4 .m4v .mov .mkv .webm .avi .mpg .mpeg .m2ts .ts .flv .wmv .3gp .ogv".split())
+EXTENSIONS = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".flv", ".wmv", ".3gp", ".ogv")
 SPLITS = ("train", "val", "test")
 _SPLIT_WORDS = {"training": "train", "valid": "val", "validate": "val", "validation": "val", "testing": "test"}
 
@@ -69,4 +69,4 @@ def _below(folder: str, names: tuple[str, ...], entered: set[tuple[int, int]]) -
 
 def _check_path(path: str) -> None:
     if path != path.strip() or any(c < " " or c == "\x7f" for c in path):
-        raise InputError(f"{path!r}: a file list cannot hold a path with a line break, a control character or a blank at its start")
+        raise InputError(f"{path!r}: a file list cannot hold a line break, a control character or a blank at the start")

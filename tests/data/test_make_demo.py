@@ -42,7 +42,7 @@ def demo(tmp_path_factory):
 
 
 def test_no_moment_tells_the_class():
-    """By brute force over a clip's possible orders; the three figures stand in the script, in the README, in the config."""
+    """By brute force over a clip's possible orders; the three figures stand in the script and in data/README.md."""
     assert len(CLASSES) == len(set(CLASSES)) == 8
     for moments, best in {1: 5 / 24, 2: 10 / 24, 3: 1}.items():
         seen: dict[frozenset, list[int]] = {}
@@ -81,7 +81,11 @@ def test_lists_cover_the_clips_and_infer_list_is_test_list_without_labels(demo):
     folder, result = demo
     out = folder / "data" / "demo"
     assert result.stdout == "data/demo: 8 classes, 16 clips for training, 8 for validation, 8 held out (32 made now)\n"
-    listed = [line.rsplit(" ", 1) for name in ("train", "val", "test") for line in (out / f"{name}.list").read_text().splitlines()]
+    listed = [
+        line.rsplit(" ", 1)
+        for name in ("train", "val", "test")
+        for line in (out / f"{name}.list").read_text().splitlines()
+    ]
     assert sorted(folder / path for path, _ in listed) == sorted(out.glob("*/*.mp4"))
     infer = (out / "infer.list").read_text().splitlines()
     assert infer == [path for path, _ in listed if "/test/" in path] and len(infer) == 8
@@ -148,7 +152,12 @@ def test_another_seed_makes_other_clips_in_their_place(demo, tmp_path):
 def test_an_interrupted_run_ends_in_one_line_and_is_completed_by_the_next(tmp_path):
     many = ["--clips_per_class", "15", "1", "1"]
     process = subprocess.Popen(
-        [*SCRIPT, *many], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+        [*SCRIPT, *many],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
     )
     train = tmp_path / "data" / "demo" / "train"
     assert wait_for(lambda: list(train.glob("*.mp4")))

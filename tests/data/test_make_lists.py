@@ -13,37 +13,11 @@ import pytest
 
 from data.classes import KINETICS_LABELS, loose, read_classes
 from data.make_lists import split_counts
+from list_making import HEADING, annotate, lines, make_lists, succeed, touch
 from reader.filelist import read_list
 from utils.config import load_config
 
 ROOT = Path(__file__).parents[2]
-HEADING = "label,youtube_id,time_start,time_end,split"
-
-
-def touch(folder: Path, *names: str, content: str = "x") -> None:
-    for name in names:
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(content)
-
-
-def make_lists(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
-    script = [sys.executable, str(ROOT / "data" / "make_lists.py"), "--out", "lists", *arguments]
-    return subprocess.run(script, cwd=folder, capture_output=True, text=True, timeout=60)
-
-
-def annotate(folder: Path, name: str, *lines: str, heading: str = HEADING) -> None:
-    (folder / name).write_text("\n".join([heading, *lines]) + "\n")
-
-
-def lines(folder: Path, name: str) -> list[str]:
-    return (folder / "lists" / name).read_text().splitlines()
-
-
-def succeed(folder: Path, *arguments: str) -> str:
-    result = make_lists(folder, *arguments)
-    assert result.returncode == 0, result.stderr
-    return result.stdout
 
 
 def test_the_400_names_are_there_and_distinct_in_every_spelling():
@@ -89,7 +63,11 @@ def test_a_clip_is_found_in_every_naming(tmp_path, file):
         ("a.csv", HEADING + ",is_cc", "abseiling,id_of_video,1,11,validate,0"),
         ("a.csv", HEADING, "abseiling,id_of_video,1.0,11.0,validation"),
         ("k400_val.csv", "label,youtube_id,time_start,time_end", "abseiling,id_of_video,1,11"),
-        ("a.csv", '\ufeff"split","label","youtube_id","time_start","time_end"', '"val","abseiling","id_of_video","1","11"'),
+        (
+            "a.csv",
+            '\ufeff"split","label","youtube_id","time_start","time_end"',
+            '"val","abseiling","id_of_video","1","11"',
+        ),
         ("validate.csv", "youtube_id,time_start,time_end", "id_of_video,1,11"),
     ],
 )
@@ -105,17 +83,19 @@ def test_remarks_name_what_is_passed_over(tmp_path):
         tmp_path, "t.csv", "zumba,one,0,10,train", "zumba,one,0,10,train", "yoga,one,0,10,train", "zumba,one,0,10,val",
         "zumba,two,0,10,train", "zumba,two,20,30,train", "zumba,three,0,10,train", "zumba,four,0,10,train",
     )  # fmt: skip
-    touch(tmp_path / "v", "yoga/one_0_10.mp4", "zumba/one.mp4", "two.mp4", "._one.mp4", ".hidden/two_0_10.mp4", "one.txt")
+    touch(
+        tmp_path / "v", "yoga/one_0_10.mp4", "zumba/one.mp4", "two.mp4", "._one.mp4", ".hidden/two_0_10.mp4", "one.txt"
+    )
     touch(tmp_path / "v", "three.mp4", content="")
     (tmp_path / "v" / "four.mp4").symlink_to("nowhere")
     out = succeed(tmp_path, "--videos", "v", "--annotations", "t.csv")
     assert lines(tmp_path, "train.list") == ["v/yoga/one_0_10.mp4 399"]
     assert lines(tmp_path, "remarks.csv") == [
         "where,remark",
-        "t.csv:3,\"the same clip as t.csv:2, which counts\"",
-        "t.csv:4,\"the same clip with another label as t.csv:2, which counts\"",
-        "t.csv:5,\"the same clip with another split as t.csv:2, which counts\"",
-        "v/zumba/one.mp4,\"the same clip as v/yoga/one_0_10.mp4, which is listed\"",
+        't.csv:3,"the same clip as t.csv:2, which counts"',
+        't.csv:4,"the same clip with another label as t.csv:2, which counts"',
+        't.csv:5,"the same clip with another split as t.csv:2, which counts"',
+        'v/zumba/one.mp4,"the same clip as v/yoga/one_0_10.mp4, which is listed"',
         "v/three.mp4,an empty file",
         "v/four.mp4,an empty file",
         "v/two.mp4,not in the annotations",
@@ -159,12 +139,18 @@ def test_labels_own_numbers_kinetics_names_by_themselves(tmp_path):
 
 
 def test_folders_are_split_by_seed_and_each_class_for_itself(tmp_path):
-    touch(tmp_path / "v", *(f"C/{i}.mp4" for i in range(20)), *(f"C++/{i}.mp4" for i in range(20)), "one/1.mp4", "stray.mp4")
+    touch(
+        tmp_path / "v",
+        *(f"C/{i}.mp4" for i in range(20)),
+        *(f"C++/{i}.mp4" for i in range(20)),
+        "one/1.mp4",
+        "stray.mp4",
+    )
     splits = []
     for seed in ("0", "0", "1"):
         succeed(tmp_path, "--videos", "v", "--seed", seed, "--force")
         splits.append({name: lines(tmp_path, name) for name in ("train.list", "val.list", "test.list")})
-        together = sum(splits[-1].values(), [])
+        together = [line for part in splits[-1].values() for line in part]
         assert len(together) == len(set(together)) == 41
     assert splits[0] == splits[1] != splits[2]
     assert [len(splits[0][name]) for name in splits[0]] == [33, 4, 4]
@@ -230,76 +216,6 @@ def test_lists_are_replaced_by_force_only(tmp_path):
     assert not (tmp_path / "lists" / "val.list").exists()
 
 
-MISTAKES = [
-    (["--videos", "none"], "--videos none: no such folder"),
-    (["--videos", "empty"], "--videos empty: no video files there"),
-    ([], "the following arguments are required: --videos; see python data/make_lists.py --help"),
-    (["--videos", "v", "--seed", "-1"], "--seed: expected a whole number from 0 up, not '-1'; see python data/make_lists.py --help"),
-    (["--videos", "flat"], "no video lies in a folder of its class: found flat/a.mp4; or give --annotations"),
-    (["--videos", "v", "--split", "1", "1", "0"], "--split 1 1 0: expected three shares that add up to 1, some for TRAIN"),
-    (["--videos", "v", "--split", "0", "1", "0"], "--split 0 1 0: expected three shares that add up to 1, some for TRAIN"),
-    (["--videos", "v", "--split", "nan", "1", "0"], "--split nan 1 0: expected three shares that add up to 1, some for TRAIN"),
-    (["--videos", "split", "--split", "1", "0", "0"],
-     "--split: split/train/yoga/a.mp4 and all others are split already, by folders train, val, test"),
-    (["--videos", "v", "--annotations", "good.csv", "--split", "1", "0", "0"],
-     "--split: the annotations say which clip is in which split"),
-    (["--videos", "v", "--annotations", "none.csv"], "none.csv: the annotations cannot be read: No such file or directory"),
-    (["--videos", "v", "--annotations", "v"], "v: the annotations cannot be read: Is a directory"),
-    (["--videos", "v", "--annotations", "no_lines.csv"], "--annotations no_lines.csv: no clip in them"),
-    (["--videos", "v", "--annotations", "other.csv"],
-     "other.csv:1: expected a heading with youtube_id, time_start and time_end; no youtube_id"),
-    (["--videos", "v", "--annotations", "binary.csv"], "binary.csv: no CSV file: 'utf-8' codec can't decode byte 0xff in position 0: invalid start byte"),
-    (["--videos", "v", "--annotations", "no_id.csv"], "no_id.csv:3: no youtube_id"),
-    (["--videos", "v", "--annotations", "times.csv"],
-     "times.csv:2: time_start and time_end must be seconds, not 'soon' and '10'"),
-    (["--videos", "v", "--annotations", "split.csv"],
-     "split.csv:2: split 'dev': expected train, val or test, here or as the file's name"),
-    (["--videos", "v", "--annotations", "absent.csv"],
-     "none of 1 annotated clips is among 1 video files: expected names such as absent_000000_000010.mp4, found a.mp4"),
-    (["--videos", "flat", "--annotations", "unlabelled_train.csv"],
-     "unlabelled_train.csv:2: no label, and flat/a.mp4 lies in no class's folder"),
-    (["--videos", "v", "--labels", "none.json"], "--labels none.json: cannot be read: No such file or directory"),
-    (["--videos", "v", "--labels", "good.csv"], "--labels good.csv: is no JSON"),
-    (["--videos", "v", "--labels", "map.json"], "--labels map.json: expected a JSON list of names"),
-    (["--videos", "v", "--labels", "twins.json"], "--labels twins.json: 'a b' and 'a_b' cannot be told apart"),
-    (["--videos", "v", "--labels", "other.json"], "--labels other.json: has no class 'yoga'"),
-    (["--videos", "newline"],
-     r"'newline/yoga/a\nb.mp4': a file list cannot hold a path with a line break, a control character or a blank at its start"),
-]  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def mistakes(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("mistakes")
-    touch(folder, "v/yoga/a.mp4", "flat/a.mp4", "split/train/yoga/a.mp4", "empty/readme.txt", "newline/yoga/a\nb.mp4")
-    annotate(folder, "good.csv", "yoga,a,0,10,train")
-    annotate(folder, "no_lines.csv")
-    annotate(folder, "other.csv", "a,b", heading="video,class")
-    annotate(folder, "no_id.csv", "yoga,a,0,10,train", "yoga,,0,10,train")
-    annotate(folder, "times.csv", "yoga,a,soon,10,train")
-    annotate(folder, "split.csv", "yoga,a,0,10,dev")
-    annotate(folder, "absent.csv", "yoga,absent,0,10,train")
-    annotate(folder, "unlabelled_train.csv", ",a,0,10,train")
-    (folder / "binary.csv").write_bytes(b"\xff\xfe\0\0")
-    touch(folder, "map.json", content='{"yoga": 0}')
-    touch(folder, "twins.json", content='["a b", "a_b"]')
-    touch(folder, "other.json", content='["cooking"]')
-    return folder
-
-
-@pytest.mark.parametrize("arguments, message", MISTAKES, ids=[message[:40] for _, message in MISTAKES])
-def test_a_mistake_gets_one_line_and_nothing_is_written(mistakes, arguments, message):
-    result = make_lists(mistakes, *arguments)
-    assert (result.returncode, result.stdout, result.stderr) == (2, "", f"error: {message}\n")
-    assert not (mistakes / "lists").exists()
-
-
-def test_an_out_that_is_a_file_is_a_mistake(tmp_path):
-    touch(tmp_path, "v/yoga/a.mp4", "lists")
-    result = make_lists(tmp_path, "--videos", "v")
-    assert (result.returncode, result.stderr) == (2, "error: --out lists: cannot be created: File exists\n")
-
-
 def readme_tree(folder: Path) -> None:
     """The little Kinetics-400 and the own videos that the README's tables show."""
     annotate(
@@ -308,7 +224,12 @@ def readme_tree(folder: Path) -> None:
         "playing trumpet,0Jrq8Yx-w_c,0,10,train,0", '"passing American football (in game)",1J7sFWMO2J0,40,50,train,0',
         "passing American football (in game),9W_p3nS-2Kg,5,15,train,0", heading=HEADING + ",is_cc",
     )  # fmt: skip
-    annotate(folder, "annotations/val.csv", "abseiling,BzlWp0oBL-c,12,22,validate", "playing trumpet,hR8JHcSxQxE,0,10,validate")
+    annotate(
+        folder,
+        "annotations/val.csv",
+        "abseiling,BzlWp0oBL-c,12,22,validate",
+        "playing trumpet,hR8JHcSxQxE,0,10,validate",
+    )
     annotate(
         folder, "annotations/test.csv", "ehm_ss0xQ9I,6,16,test", "U6mQ2OH-Cpc,100,110,test",
         heading="youtube_id,time_start,time_end,split",
@@ -330,9 +251,13 @@ def test_the_commands_of_the_readme_print_what_it_shows(tmp_path):
     (tmp_path / "annotations").mkdir()
     readme_tree(tmp_path)
     for package in ("data", "utils"):
-        shutil.copytree(ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("demo", "kinetics", "__pycache__"))
+        shutil.copytree(
+            ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("demo", "kinetics", "__pycache__")
+        )
     readme = (ROOT / "data" / "README.md").read_text()
-    blocks = re.findall(r"```bash\n(.+?)\n```(?:\n\n```text\n(.+?)\n```|[^`]*?\n\n```text\n(.+?)\n```)?", readme, re.S)
+    blocks = re.findall(
+        r"```bash\n(.+?)\n```(?:\n\n```text\n(.+?)\n```|[^`]*?\n\n```text\n(.+?)\n```)?", readme, re.DOTALL
+    )
     assert len(blocks) == 3
     for command, *shown in blocks:
         python, *arguments = shlex.split(command)
@@ -344,7 +269,7 @@ def test_the_commands_of_the_readme_print_what_it_shows(tmp_path):
     assert (tmp_path / "data/dataset/mine_split/val.list").read_text().splitlines() == [
         "videos/mine_split/val/Cat jumping/a.mp4 0", "videos/mine_split/val/cooking/a.mp4 1", "videos/mine_split/val/waving/a.mp4 2",
     ]  # fmt: skip
-    [keys] = re.findall(r"```yaml\n(.+?)```", readme, re.S)
+    [keys] = re.findall(r"```yaml\n(.+?)```", readme, re.DOTALL)
     (tmp_path / "mine.yaml").write_text(keys)
     config = load_config(tmp_path / "mine.yaml")
     for section in (config.train, config.valid, config.test, config.infer):

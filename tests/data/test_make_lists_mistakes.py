@@ -1,0 +1,74 @@
+"""What data/make_lists.py says to each mistake: one line, exit code 2, and nothing written."""
+
+import pytest
+
+from list_making import annotate, make_lists, touch
+
+MISTAKES = [
+    (["--videos", "none"], "--videos none: no such folder"),
+    (["--videos", "empty"], "--videos empty: no video files there"),
+    ([], "the following arguments are required: --videos; see python data/make_lists.py --help"),
+    (["--videos", "v", "--seed", "-1"], "--seed: expected a whole number from 0 up, not '-1'; see python data/make_lists.py --help"),
+    (["--videos", "flat"], "no video lies in a folder of its class: found flat/a.mp4; or give --annotations"),
+    (["--videos", "v", "--split", "1", "1", "0"], "--split 1 1 0: expected three shares that add up to 1, some for TRAIN"),
+    (["--videos", "v", "--split", "0", "1", "0"], "--split 0 1 0: expected three shares that add up to 1, some for TRAIN"),
+    (["--videos", "v", "--split", "nan", "1", "0"], "--split nan 1 0: expected three shares that add up to 1, some for TRAIN"),
+    (["--videos", "split", "--split", "1", "0", "0"],
+     "--split: split/train/yoga/a.mp4 and all others are split already, by folders train, val, test"),
+    (["--videos", "v", "--annotations", "good.csv", "--split", "1", "0", "0"],
+     "--split: the annotations say which clip is in which split"),
+    (["--videos", "v", "--annotations", "none.csv"], "none.csv: the annotations cannot be read: No such file or directory"),
+    (["--videos", "v", "--annotations", "v"], "v: the annotations cannot be read: Is a directory"),
+    (["--videos", "v", "--annotations", "no_lines.csv"], "--annotations no_lines.csv: no clip in them"),
+    (["--videos", "v", "--annotations", "other.csv"],
+     "other.csv:1: expected a heading with youtube_id, time_start and time_end; no youtube_id"),
+    (["--videos", "v", "--annotations", "binary.csv"], "binary.csv: no CSV file: 'utf-8' codec can't decode byte 0xff in position 0: invalid start byte"),
+    (["--videos", "v", "--annotations", "no_id.csv"], "no_id.csv:3: no youtube_id"),
+    (["--videos", "v", "--annotations", "times.csv"],
+     "times.csv:2: time_start and time_end must be seconds, not 'soon' and '10'"),
+    (["--videos", "v", "--annotations", "split.csv"],
+     "split.csv:2: split 'dev': expected train, val or test, here or as the file's name"),
+    (["--videos", "v", "--annotations", "absent.csv"],
+     "none of 1 annotated clips is among 1 video files: expected names such as absent_000000_000010.mp4, found a.mp4"),
+    (["--videos", "flat", "--annotations", "unlabelled_train.csv"],
+     "unlabelled_train.csv:2: no label, and flat/a.mp4 lies in no class's folder"),
+    (["--videos", "v", "--labels", "none.json"], "--labels none.json: cannot be read: No such file or directory"),
+    (["--videos", "v", "--labels", "good.csv"], "--labels good.csv: is no JSON"),
+    (["--videos", "v", "--labels", "map.json"], "--labels map.json: expected a JSON list of names"),
+    (["--videos", "v", "--labels", "twins.json"], "--labels twins.json: 'a b' and 'a_b' cannot be told apart"),
+    (["--videos", "v", "--labels", "other.json"], "--labels other.json: has no class 'yoga'"),
+    (["--videos", "newline"],
+     r"'newline/yoga/a\nb.mp4': a file list cannot hold a line break, a control character or a blank at the start"),
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def mistakes(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("mistakes")
+    touch(folder, "v/yoga/a.mp4", "flat/a.mp4", "split/train/yoga/a.mp4", "empty/readme.txt", "newline/yoga/a\nb.mp4")
+    annotate(folder, "good.csv", "yoga,a,0,10,train")
+    annotate(folder, "no_lines.csv")
+    annotate(folder, "other.csv", "a,b", heading="video,class")
+    annotate(folder, "no_id.csv", "yoga,a,0,10,train", "yoga,,0,10,train")
+    annotate(folder, "times.csv", "yoga,a,soon,10,train")
+    annotate(folder, "split.csv", "yoga,a,0,10,dev")
+    annotate(folder, "absent.csv", "yoga,absent,0,10,train")
+    annotate(folder, "unlabelled_train.csv", ",a,0,10,train")
+    (folder / "binary.csv").write_bytes(b"\xff\xfe\0\0")
+    touch(folder, "map.json", content='{"yoga": 0}')
+    touch(folder, "twins.json", content='["a b", "a_b"]')
+    touch(folder, "other.json", content='["cooking"]')
+    return folder
+
+
+@pytest.mark.parametrize("arguments, message", MISTAKES, ids=[message[:40] for _, message in MISTAKES])
+def test_a_mistake_gets_one_line_and_nothing_is_written(mistakes, arguments, message):
+    result = make_lists(mistakes, *arguments)
+    assert (result.returncode, result.stdout, result.stderr) == (2, "", f"error: {message}\n")
+    assert not (mistakes / "lists").exists()
+
+
+def test_an_out_that_is_a_file_is_a_mistake(tmp_path):
+    touch(tmp_path, "v/yoga/a.mp4", "lists")
+    result = make_lists(tmp_path, "--videos", "v")
+    assert (result.returncode, result.stderr) == (2, "error: --out lists: cannot be created: File exists\n")
