@@ -108,3 +108,12 @@ def run_script(script: str, *flags: str, cwd: Path = ROOT, timeout: float = 120,
     return subprocess.run(
         command, cwd=cwd, env={**os.environ, **env}, capture_output=True, text=True, timeout=timeout, errors="surrogateescape"
     )
+
+
+def snapshot(folder: Path) -> dict[str, bytes | str]:
+    """The content of every file below the folder, of a link its target, and the folders."""
+    content = {}
+    for path in sorted(folder.rglob("*")):
+        name = str(path.relative_to(folder))
+        content[name] = os.readlink(path) if path.is_symlink() else path.read_bytes() if path.is_file() else "folder"
+    return content

@@ -1,0 +1,211 @@
+"""Every mistake a user can make with a file or a flag: one line, exit code 2, nothing written, nothing overwritten."""
+
+import importlib
+import json
+import os
+import pickle
+import re
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+from conftest import LABELS, ROOT, run_script, snapshot
+from utils.errors import InputError
+
+SCRIPTS = ("train", "eval", "predict", "export")
+# What earlier runs have left in the folder that results go to.
+EARLIER = ("config.yaml", "train_log.jsonl", "TSN.pdparams", "metrics.json", "predictions.csv", "predictions.json", "model.json")
+
+
+@pytest.fixture
+def place(workspace, tmp_path, monkeypatch) -> Path:
+    """The current folder: tiny.yaml, lists and labels by relative names, broken files, and results of earlier runs."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("train.list", "test.list", "labels.json"):
+        shutil.copy(workspace.folder / name, tmp_path)
+    text = (workspace.folder / "tiny.yaml").read_text().replace(f"{workspace.folder}/", "")
+    Path("tiny.yaml").write_text(text)
+    Path("random.pdparams").symlink_to(workspace.folder / "random.pdparams")
+    Path("results").mkdir()
+    for name in EARLIER:
+        Path("results", name).write_text(f"earlier {name}")
+    video = str(workspace.videos[0][0])
+    Path("file").write_text("mine")
+    Path("empty").touch()
+    Path("blank.list").write_text("\n \n")
+    Path("malformed.list").write_text(f"{video} 0\n{video}\n")
+    Path("range.list").write_text(f"\n{video} 4\n")
+    Path("binary").write_bytes(Path(sys.executable).read_bytes()[:10_000])
+    Path("three.json").write_text(json.dumps(LABELS[:3]))
+    Path("no.json").write_text("abseiling\n")
+    Path("syntax.yaml").write_text("MODEL:\n  name: [TSN\n")
+    Path("key.yaml").write_text("MODEL:\n  nmae: TSN\n")
+    Path("twice.yaml").write_text("TRAIN:\n  epoch: 1\n  epoch: 2\n")
+    Path("broken.link").symlink_to("nowhere")
+    return tmp_path
+
+
+@pytest.fixture(scope="session")
+def without_paddle(tmp_path_factory) -> str:
+    """A folder for PYTHONPATH in which `import paddle` fails: what is wrong must be known before."""
+    folder = tmp_path_factory.mktemp("without_paddle")
+    (folder / "paddle.py").write_text("raise RuntimeError('paddle was imported')")
+    return str(folder)
+
+
+NO_LIST = "no.list: no such file list"
+# script, flags, the line behind "error: "
+BEFORE_PADDLE = [
+    *((script, "--config=no.yaml", "no.yaml: cannot be read: No such file or directory") for script in SCRIPTS),
+    ("train", "--config=results", "results: "),
+    ("train", "--config=syntax.yaml", "syntax.yaml:3: not valid YAML: "),
+    ("train", "--config=key.yaml", "key.yaml:2: unknown key MODEL.nmae; did you mean name?"),
+    ("train", "--config=twice.yaml", "twice.yaml:3: "),
+    ("train", "--config=binary", "binary"),
+    ("train", "--batch_size=yes", "--batch_size=yes: expected a whole number from 1 to 65536, not yes"),
+    ("train", "--epoch=0", "--epoch=0: expected a whole number from 1 to 1000000, not 0"),
+    ("train", "--learning_rate=nan", "--learning_rate=nan: expected a number above 0, not nan"),
+    ("train", "--set TRAIN.epohc=1", "--set TRAIN.epohc=1: unknown key TRAIN.epohc; did you mean epoch?"),
+    ("train", "--weights=w", "unknown flag --weights; see train.py --help"),
+    ("eval", "--infer_topk=3", "unknown flag --infer_topk; see eval.py --help"),
+    ("predict", "--infer_topk=5", "--infer_topk=5: INFER: topk 5 is larger than num_classes 4"),
+    ("predict", "video.mp4", "unexpected argument video.mp4; see predict.py --help"),
+    *((script, f"--save_dir={path}", f"--save_dir={path}: {why}") for script in SCRIPTS for path, why in (
+        ("file", "file is not a folder"),
+        ("file/below", "file is not a folder"),
+    )),
+    ("eval", "--save_dir=broken.link", "--save_dir=broken.link: broken.link is a link to nowhere"),
+    ("predict", "--save_dir=/proc/x", "--save_dir=/proc/x: /proc cannot be written: No such file or directory"),
+    ("train", "--set TRAIN.filelist=no.list", NO_LIST),
+    ("train", "--set VALID.filelist=no.list", NO_LIST),
+    ("eval", "--set TEST.filelist=no.list", NO_LIST),
+    ("predict", "--filelist=no.list", NO_LIST),
+    ("train", "--set TRAIN.filelist=results", "results: the file list cannot be read: Is a directory"),
+    ("train", "--set TRAIN.filelist=empty", "empty: the file list is empty"),
+    ("train", "--set VALID.filelist=blank.list", "blank.list: the file list is empty"),
+    ("predict", "--filelist=blank.list", "blank.list: the file list is empty"),
+    ("train", "--set TRAIN.filelist=malformed.list", "malformed.list:2: expected 'path label', got '"),
+    ("eval", "--set TEST.filelist=malformed.list", "malformed.list:2: expected 'path label', got '"),
+    ("train", "--set VALID.filelist=range.list", "range.list:2: label 4 is outside 0..3 (num_classes is 4)"),
+    ("eval", "--set TEST.filelist=range.list", "range.list:2: label 4 is outside 0..3 (num_classes is 4)"),
+    ("predict", "--filelist=range.list", "range.list:2: label 4 is outside 0..3 (num_classes is 4)"),
+    ("predict", "--filelist=binary", "binary:1: not a line of a file list: '"),
+    ("predict", "--set INFER.kinetics_labels=none.json", "none.json: no such label list (INFER.kinetics_labels)"),
+    ("predict", "--set INFER.kinetics_labels=three.json", "three.json: 3 labels, but MODEL.num_classes is 4"),
+    ("eval", "--set INFER.kinetics_labels=three.json", "three.json: 3 labels, but MODEL.num_classes is 4"),
+    ("eval", "--set INFER.kinetics_labels=no.json", "no.json: the label list is no JSON: "),
+    ("predict", "--video_path=no.mp4", "no.mp4: no such file"),
+    ("predict", "--video_path=results", "results: not a file"),
+    ("predict", "--video_path=empty", "empty: the file is empty"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("script, flags, message", BEFORE_PADDLE)
+def test_known_before_paddle_is_loaded(place, without_paddle, script, flags, message):
+    given = ["--config=tiny.yaml", "--save_dir=results", *flags.split(" ")]
+    given += [] if script == "train" else ["--weights=random.pdparams"] if "--weights" not in flags else []
+    before = snapshot(place)
+    ended = run_script(script, *given, cwd=place, PYTHONPATH=without_paddle)
+    assert ended.returncode == 2, ended.stderr
+    assert ended.stderr.startswith(f"error: {message}") and ended.stderr.count("\n") == 1
+    assert "Traceback" not in ended.stderr
+    assert snapshot(place) == before
+
+
+# script, flags, the message: these need paddle, and most of them share the process of the tests
+WITH_PADDLE = [
+    ("train", "--model_name=TSM", r"unknown model 'TSM'.*TSN"),
+    ("eval", "--model_name=TSM", r"unknown model 'TSM'.*TSN"),
+    ("eval", "--weights=no.pdparams", r"no\.pdparams: no such weights"),
+    ("train", "--pretrain=no.pdparams", r"no\.pdparams: no such weights"),
+    ("train", "--pretrain=file", r"file: "),
+    ("eval", "--weights=file", r"file: "),
+    ("eval", "--weights=empty", r"empty: "),
+    ("predict", "--weights=results", r"results: "),
+    ("export", "--weights=file", r"file: "),
+    ("eval", "--weights=hostile.pdparams", r"hostile\.pdparams: .*it calls 'posix\.system'"),
+    ("train", "--pretrain=hostile.pdparams", r"hostile\.pdparams: .*it calls 'posix\.system'"),
+    ("eval", "--set MODEL.num_layers=34", r"random\.pdparams: .*"),
+    ("predict", "--set MODEL.num_layers=50", r"random\.pdparams: .*"),
+    ("eval", "--set MODEL.num_classes=5 --set INFER.kinetics_labels=none", r"random\.pdparams: .*4.*num_classes.*5"),
+    ("train", "--resume=no", r"no\.json: .*"),
+    ("train", "--resume=results", r"--resume=results: no whole checkpoint in this folder"),
+    ("predict", "--video_path=file", r"file: "),
+    ("predict", "--video_path=audio_only.mp4", r"audio_only\.mp4: "),
+    ("predict", "--video_path=truncated.mp4", r"truncated\.mp4: "),
+    ("predict", "--video_path=broken.mp4", r"broken\.mp4: "),
+]
+
+
+class Hostile:
+    def __reduce__(self):
+        return os.system, ("touch HACKED",)
+
+
+@pytest.fixture
+def place_with_videos(place, workspace) -> Path:
+    Path("hostile.pdparams").write_bytes(pickle.dumps({"conv1_weights": Hostile()}, 2))
+    shutil.copy(ROOT / "tests" / "fixtures" / "audio_only.mp4", place)
+    whole = workspace.videos[0][0].read_bytes()
+    Path("truncated.mp4").write_bytes(whole[: len(whole) // 2])
+    middle = len(whole) // 2
+    Path("broken.mp4").write_bytes(whole[:middle] + b"\0" * 3000 + whole[middle + 3000 :])
+    return place
+
+
+def flags_for(script: str, flags: str) -> list[str]:
+    given = ["--config=tiny.yaml", "--save_dir=results"]
+    if script != "train" and "--weights" not in flags:
+        given.append("--weights=random.pdparams")
+    if script == "train" and not flags.startswith(("--pretrain", "--resume")):
+        given.append("--pretrain=none")
+    return [*given, *flags.split(" ")]
+
+
+def mistake(monkeypatch, script: str, flags: list[str]) -> str:
+    """What a script's main function says when it is called in this process."""
+    monkeypatch.setattr(sys, "argv", [f"{script}.py", *flags])
+    with pytest.raises(InputError) as error:
+        importlib.import_module(script).main()
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+@pytest.mark.parametrize("script, flags, message", WITH_PADDLE)
+def test_known_once_paddle_is_loaded(place_with_videos, monkeypatch, script, flags, message):
+    before = snapshot(place_with_videos)
+    assert re.match(message, mistake(monkeypatch, script, flags_for(script, flags)))
+    assert snapshot(place_with_videos) == before
+
+
+@pytest.mark.parametrize("number", [0, 2, 9, 13, 14, 18])
+def test_the_same_in_a_process_of_its_own(place_with_videos, number):
+    script, flags, message = WITH_PADDLE[number]
+    before = snapshot(place_with_videos)
+    ended = run_script(script, *flags_for(script, flags), cwd=place_with_videos)
+    assert ended.returncode == 2, ended.stderr
+    assert re.fullmatch(f"error: {message}.*\n", ended.stderr)
+    assert snapshot(place_with_videos) == before
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_a_gpu_that_is_not_there(place, monkeypatch, script):
+    import paddle
+
+    if paddle.is_compiled_with_cuda() and paddle.device.cuda.device_count():
+        pytest.skip("there is a GPU")
+    missing = r"--use_gpu=True: (this paddlepaddle is a CPU build|no GPU is visible) \(.*\)"
+    assert re.fullmatch(missing, mistake(monkeypatch, script, flags_for(script, "--use_gpu=True")))
+    if script == "predict":
+        ended = run_script(script, *flags_for(script, "--use_gpu=True"), cwd=place)
+        assert ended.returncode == 2 and re.fullmatch(f"error: {missing}\n", ended.stderr)
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_a_folder_that_is_not_there_is_not_made(place, monkeypatch, script):
+    source = "--pretrain=none" if script == "train" else "--weights=random.pdparams"
+    flags = ["--config=tiny.yaml", "--save_dir=new/deep", "--model_name=TSM", source]
+    assert mistake(monkeypatch, script, flags).startswith("unknown model 'TSM'")
+    assert not Path("new").exists()

@@ -1,0 +1,140 @@
+"""Videos that cannot be read: replaced in training, beside the accuracy in evaluation, an entry of prediction."""
+
+import csv
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from conftest import ROOT, run_script, write_list
+
+
+@pytest.fixture(scope="module")
+def broken(workspace, tmp_path_factory) -> dict[str, Path]:
+    """One file of each kind that is no whole video."""
+    folder = tmp_path_factory.mktemp("broken videos")
+    whole = workspace.videos[0][0].read_bytes()
+    middle = len(whole) // 2
+    contents = {
+        "missing.mp4": None,
+        "zero bytes.mp4": b"",
+        "garbage.mp4": bytes(range(256)) * 100,
+        "audio only.mp4": (ROOT / "tests" / "fixtures" / "audio_only.mp4").read_bytes(),
+        "truncated.mp4": whole[:middle],
+        "broken in the middle.mp4": whole[:middle] + b"\0" * 3000 + whole[middle + 3000 :],
+    }
+    for name, content in contents.items():
+        if content is not None:
+            (folder / name).write_bytes(content)
+    return {name: folder / name for name in contents}
+
+
+def train(workspace, tmp_path, videos, *flags):
+    filelist = write_list(tmp_path / "mixed.list", videos)
+    return run_script(
+        "train", workspace.config, "--pretrain=none", "--epoch=2", "--valid_interval=0", "--log_interval=1", *flags,
+        f"--save_dir={tmp_path / 'out'}", "--set", f"TRAIN.filelist={filelist}",
+    )  # fmt: skip
+
+
+def test_training_replaces_them_and_names_each_once(workspace, broken, tmp_path):
+    videos = [*workspace.videos[:4], (broken["garbage.mp4"], 1), *workspace.videos[4:6], (broken["missing.mp4"], 2)]
+    ended = train(workspace, tmp_path, videos, "--set", "TRAIN.max_unreadable=0.25")
+    assert ended.returncode == 0, ended.stderr
+    lines = [line for line in ended.stdout.splitlines() if "unreadable" in line and "max_unreadable" not in line]
+    assert len(lines) == 2  # two epochs
+    for name in ("garbage.mp4", "missing.mp4"):
+        (line,) = (line for line in lines if name in line)
+        assert line.startswith(f"unreadable, replaced by the next video of the list: {broken[name]}: ")
+        assert len(line) > len(f"unreadable, replaced by the next video of the list: {broken[name]}: ")
+    assert "2 steps per epoch" in ended.stdout
+    log = [json.loads(line) for line in (tmp_path / "out" / "train_log.jsonl").read_text().splitlines()]
+    assert len(log) == 4  # no step is lost
+
+
+def test_training_stops_when_there_are_too_many(workspace, broken, tmp_path):
+    videos = [*workspace.videos[:6], (broken["garbage.mp4"], 1), (broken["zero bytes.mp4"], 1)]
+    ended = train(workspace, tmp_path, videos)
+    assert ended.returncode == 2
+    message = "error: 2 of 8 training videos are unreadable, more than TRAIN.max_unreadable allows (0.01 of the list, at least one): "
+    (line,) = (line for line in ended.stderr.splitlines() if line.startswith("error"))
+    assert line.startswith(message) and str(broken["garbage.mp4"]) in line and str(broken["zero bytes.mp4"]) in line
+    assert "Traceback" not in ended.stderr
+
+
+def test_training_goes_on_with_one(workspace, broken, tmp_path):
+    ended = train(workspace, tmp_path, [*workspace.videos[:3], (broken["truncated.mp4"], 1)], "--epoch=1")
+    assert ended.returncode == 0, ended.stderr
+
+
+def test_evaluation_reports_them_beside_the_accuracy(workspace, broken, tmp_path):
+    videos = [entry for pair in zip(workspace.held_out, [(path, 1) for path in broken.values()]) for entry in pair]
+    videos.append((broken["broken in the middle.mp4"], 3))
+    filelist = write_list(tmp_path / "mixed.list", videos)
+    ended = run_script("eval", workspace.config, workspace.weights, f"--save_dir={tmp_path}", "--set", f"TEST.filelist={filelist}")
+    assert ended.returncode == 0, ended.stderr
+    last = ended.stdout.splitlines()[-1]
+    assert "videos: 5, unreadable: 6, " in last
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    assert metrics["videos"] == 5
+    assert [entry["video"] for entry in metrics["unreadable"]] == [str(path) for path in broken.values()]  # in list order
+    assert all(entry["error"] for entry in metrics["unreadable"])
+    for path in broken.values():
+        assert ended.stdout.count(f"unreadable, not counted: {path}: ") == 1
+    with open(tmp_path / "predictions.csv", newline="") as file:
+        assert [row["video"] for row in csv.DictReader(file)] == [str(path) for path, _ in workspace.held_out]
+
+    # the same figures as without them
+    plain = run_script("eval", workspace.config, workspace.weights, f"--save_dir={tmp_path / 'plain'}")
+    assert plain.returncode == 0, plain.stderr
+    theirs = json.loads((tmp_path / "plain" / "metrics.json").read_text())
+    assert theirs["loss"] == pytest.approx(metrics["loss"], rel=1e-6) and theirs["top1_acc"] == metrics["top1_acc"]
+
+
+def test_nothing_to_evaluate(workspace, broken, tmp_path):
+    filelist = write_list(tmp_path / "bad.list", [(broken["missing.mp4"], 0), (broken["garbage.mp4"], 0)])
+    ended = run_script(
+        "eval", workspace.config, workspace.weights, f"--save_dir={tmp_path / 'out'}", "--set", f"TEST.filelist={filelist}"
+    )
+    assert ended.returncode == 2 and not (tmp_path / "out").exists()
+    assert ended.stderr == f"error: {filelist}: none of its 2 videos can be read: no such file\n"
+
+
+def test_prediction_writes_an_entry_and_goes_on(workspace, broken, tmp_path):
+    videos = [workspace.held_out[0], *((path, 0) for path in broken.values()), workspace.held_out[1]]
+    filelist = write_list(tmp_path / "mixed.list", videos)
+    ended = run_script("predict", workspace.config, workspace.weights, f"--save_dir={tmp_path}", f"--filelist={filelist}")
+    assert ended.returncode == 0, ended.stderr
+    results = json.loads((tmp_path / "predictions.json").read_text())
+    assert [result["video"] for result in results] == [str(path) for path, _ in videos]
+    assert [list(result) for result in results] == [["video", "predictions"], *[["video", "error"]] * 6, ["video", "predictions"]]
+    for result in results[1:7]:
+        assert f"{result['video']}: unreadable: {result['error']}\n" in ended.stdout
+    assert ended.stdout.splitlines()[-1].startswith("predicted 2 of 8 videos, 6 unreadable; written to ")
+    with open(tmp_path / "predictions.csv", newline="") as file:
+        errors = [(row["video"], row["error"]) for row in csv.DictReader(file) if row["error"]]
+    assert errors == [(result["video"], result["error"]) for result in results[1:7]]
+
+
+def test_frame_pickles_go_the_same_way(workspace, tmp_path):
+    """The original's second format through a whole evaluation: labels come from the pickles."""
+    from conftest import frame_pickle
+
+    for number, content in enumerate([frame_pickle(0), frame_pickle(3), frame_pickle(7), b"no pickle", frame_pickle(1)[:-50]]):
+        (tmp_path / f"v {number}.pkl").write_bytes(content)
+    filelist = tmp_path / "pkl.list"
+    filelist.write_text("".join(f"{tmp_path}/v {number}.pkl\n" for number in range(5)))
+    shutil.copy(workspace.folder / "tiny.yaml", tmp_path)
+    ended = run_script(
+        "eval", workspace.config, workspace.weights, f"--save_dir={tmp_path}",
+        "--set", "MODEL.format=pkl", "--set", f"TEST.filelist={filelist}",
+    )  # fmt: skip
+    assert ended.returncode == 0, ended.stderr
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    assert metrics["videos"] == 2
+    assert [entry["error"] for entry in metrics["unreadable"]] == [
+        "its label 7 is outside 0..3",
+        "not a frame pickle: it is damaged (ValueError)",
+        "not a frame pickle: it is damaged (ValueError)",
+    ]
