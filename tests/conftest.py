@@ -6,8 +6,11 @@ import os
 import pickle
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -117,3 +120,24 @@ def snapshot(folder: Path) -> dict[str, bytes | str]:
         name = str(path.relative_to(folder))
         content[name] = os.readlink(path) if path.is_symlink() else path.read_bytes() if path.is_file() else "folder"
     return content
+
+
+def wait_until(condition: Callable[[], Any], seconds: float = 20) -> Any:
+    """The first result of `condition()` that is true."""
+    limit = time.monotonic() + seconds
+    while not (result := condition()):
+        assert time.monotonic() < limit, "it did not happen"
+        time.sleep(0.02)
+    return result
+
+
+def processes(mark: str) -> list[int]:
+    """The ids of all living processes with `mark` in their environment; needs /proc."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            if mark.encode() in (folder / "environ").read_bytes():
+                found.append(int(folder.name))
+        except OSError:  # it is gone, or another user's
+            continue
+    return found

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from conftest import frame_pickle
+from conftest import frame_pickle, wait_until
 from reader.dataset import ClipSpec, VideoError, read_clip
 from reader.filelist import Entry
 from reader.loader import Loader, timed, worker_count
@@ -58,14 +58,6 @@ def children() -> set[int]:
     for task in Path("/proc/self/task").iterdir():
         found |= {int(pid) for pid in (task / "children").read_text().split()}
     return {pid for pid in found - {_resource_tracker._pid} if "Z" not in Path(f"/proc/{pid}/stat").read_text().split()[2]}
-
-
-def wait_until(condition, seconds: float = 20):
-    limit = time.monotonic() + seconds
-    while not (result := condition()):
-        assert time.monotonic() < limit, "it did not happen"
-        time.sleep(0.02)
-    return result
 
 
 # ---- what comes out

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import ROOT, frame_pickle
+from conftest import ROOT, frame_pickle, processes, wait_until
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="looks processes up in /proc")
 
@@ -33,18 +33,6 @@ def main():
 if __name__ == "__main__":
     run(main)
 """
-
-
-def processes(mark: str) -> list[int]:
-    """The ids of all living processes with `mark` in their environment: the program and whatever it started."""
-    found = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            if mark.encode() in (folder / "environ").read_bytes():
-                found.append(int(folder.name))
-        except OSError:  # it is gone, or another user's
-            continue
-    return found
 
 
 @pytest.fixture
@@ -73,13 +61,6 @@ def program(tmp_path):
     finally:
         process.kill()
         process.communicate()
-
-
-def wait_until(condition) -> None:
-    limit = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < limit, "it did not happen"
-        time.sleep(0.02)
 
 
 @pytest.mark.parametrize(
