@@ -1,0 +1,194 @@
+"""Ways from a video file to its five likeliest classes, for the benchmarks; one at a time in a process.
+
+`python benchmarks/ways.py NAME VIDEO` loads one of them, uses it once and prints the classes: a cold start.
+"""
+
+import importlib.util
+import sys
+import types
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # benchmarks are run as files
+
+ROOT = Path(__file__).resolve().parents[1]
+WEIGHTS = ROOT / "benchmarks" / "results" / "random_resnet50.pdparams"
+SETTINGS = ("INFER.seg_num=7", "INFER.use_gpu=False")
+
+
+@dataclass(frozen=True)
+class Way:
+    """A way from a file to its classes, in three stages: each takes what the one before returns."""
+
+    decode: Callable
+    crop: Callable
+    network: Callable
+
+
+def original() -> Way:
+    """OpenCV reads all frames, Pillow resizes and crops, NumPy normalises to float32, the network runs eagerly."""
+    import paddle
+    from PIL import Image
+
+    from benchmarks.decode import opencv
+    from reader.transforms import crop_offset, resized_size
+
+    model, _ = eager_model()
+    mean, std = (np.array(values, np.float32).reshape(3, 1, 1) for values in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
+
+    def crop(frames: list[np.ndarray]) -> np.ndarray:
+        clip = []
+        for frame in frames:
+            image = Image.fromarray(frame)
+            image = image.resize(resized_size(*image.size, 256), Image.Resampling.BILINEAR)
+            left, top = crop_offset(*image.size, 224)
+            pixels = np.asarray(image.crop((left, top, left + 224, top + 224)), np.float32).transpose(2, 0, 1) / 255
+            clip.append((pixels - mean) / std)
+        return np.stack(clip)  # [T, 3, H, W]
+
+    def network(clip: np.ndarray) -> np.ndarray:
+        with paddle.no_grad():
+            features = model.backbone(paddle.to_tensor(clip)).mean(axis=0, keepdim=True)
+            return paddle.nn.functional.softmax(model.fc(features)).topk(5)[1].numpy()
+
+    return Way(lambda path: opencv(path, 7, read_all=True), crop, network)
+
+
+def decord_eager() -> Way:
+    """decord reads the wanted frames, the rest is ours, but eager."""
+    import paddle
+
+    from benchmarks.decode import decord
+
+    model, top = eager_model()
+
+    def network(clip: np.ndarray) -> list:
+        with paddle.no_grad():
+            return top(model(paddle.to_tensor(clip[None])).numpy())
+
+    return Way(lambda path: decord(path, 7), lambda frames: crop_like_ours(frames), network)
+
+
+def ours(precision: str) -> Way:
+    """What predict.py does."""
+    from inference.environment import set_environment
+
+    set_environment(str(WEIGHTS))
+
+    from inference.network import load_network
+    from metrics.report import top_predictions
+    from reader.decode import read_frames
+    from reader.sampling import segment_indices
+    from utils.config import load_config
+
+    config = load_config(ROOT / "configs" / "tsn.yaml", {}, [*SETTINGS, f"INFER.precision={precision}"])
+    network = load_network(config, config.infer, str(WEIGHTS), "cpu")
+    names = [str(k) for k in range(400)]
+    return Way(
+        lambda path: read_frames(path, lambda n: segment_indices(n, 7)),
+        crop_like_ours,
+        lambda clip: top_predictions(network(clip[None]), names, 5),
+    )
+
+
+def mmaction2() -> Way:
+    """mmaction2's own pipeline and recognizer, as its tsn_r50_1x1x7 configuration has them: decord, PyTorch eager."""
+    for name in ("mmaction.models.localizers.drn", "mmaction.models.localizers.drn.drn"):
+        sys.modules[name] = types.ModuleType(name)  # imported by mmaction2 1.2.0, but missing in its wheel
+    sys.modules[name].DRN = None
+    import mmaction.datasets.transforms  # registers them
+    import mmaction.models
+    import torch
+    from mmaction.registry import MODELS
+    from mmengine.dataset import Compose
+    from mmengine.registry import init_default_scope
+
+    torch.set_num_threads(1)
+    init_default_scope("mmaction")
+    head = {"type": "TSNHead", "num_classes": 400, "in_channels": 2048, "average_clips": "prob"}
+    normalise = {"mean": [123.675, 116.28, 103.53], "std": [58.395, 57.12, 57.375], "format_shape": "NCHW"}
+    model = MODELS.build(
+        {
+            "type": "Recognizer2D",
+            "backbone": {"type": "ResNet", "depth": 50, "norm_eval": False, "pretrained": None},
+            "cls_head": {**head, "consensus": {"type": "AvgConsensus", "dim": 1}},
+            "data_preprocessor": {"type": "ActionDataPreprocessor", **normalise},
+        }
+    ).eval()
+    sample = {"type": "SampleFrames", "clip_len": 1, "frame_interval": 1, "num_clips": 7, "test_mode": True}
+    decode = Compose([{"type": "DecordInit", "num_threads": 1}, sample, {"type": "DecordDecode"}])
+    crop = Compose(
+        [
+            {"type": "Resize", "scale": (-1, 256)},
+            {"type": "CenterCrop", "crop_size": 224},
+            {"type": "FormatShape", "input_format": "NCHW"},
+            {"type": "PackActionInputs"},
+        ]
+    )
+
+    def network(clip: dict) -> object:
+        with torch.no_grad():
+            result = model.test_step({"inputs": [clip["inputs"]], "data_samples": [clip["data_samples"]]})
+        return result[0].pred_score.topk(5).indices.tolist()
+
+    video = {"label": -1, "start_index": 0, "modality": "RGB"}
+    return Way(lambda path: decode({"filename": path, **video}), crop, network)
+
+
+def crop_like_ours(frames: np.ndarray) -> np.ndarray:
+    from reader.transforms import crop_frames
+
+    return crop_frames(frames, 256, 224)
+
+
+def eager_model() -> tuple[object, Callable[[np.ndarray], list]]:
+    """Our network in paddle's eager mode, and what names the five likeliest of its logits."""
+    from inference.network import load_model
+    from metrics.report import top_predictions
+    from utils.config import load_config
+
+    model = load_model(load_config(ROOT / "configs" / "tsn.yaml").model, WEIGHTS)
+    return model, lambda logits: top_predictions(logits, [str(k) for k in range(400)], 5)
+
+
+def make_weights() -> None:
+    """Writes WEIGHTS, unless they are there: random, the same on every run."""
+    if WEIGHTS.exists():
+        return
+    import paddle
+
+    from models import build_model
+    from utils.config import load_config
+    from utils.files import write_atomic
+
+    paddle.seed(0)
+    WEIGHTS.parent.mkdir(parents=True, exist_ok=True)
+    state = build_model(load_config(ROOT / "configs" / "tsn.yaml").model).state_dict()
+    write_atomic(WEIGHTS, lambda path: paddle.save(state, str(path)))
+
+
+ORIGINAL, FLOAT32, BFLOAT16 = "the original's way", "ours, float32", "ours, bfloat16"
+WAYS: dict[str, Callable[[], Way]] = {
+    ORIGINAL: original,
+    "decord, eager": decord_eager,
+    "mmaction2": mmaction2,
+    FLOAT32: partial(ours, "float32"),
+    BFLOAT16: partial(ours, "bfloat16"),
+}
+
+
+def available_ways() -> list[str]:
+    """The names of the ways that can run here."""
+    from inference.precision import has_bfloat16
+
+    missing = {name for name, module in (("decord, eager", "decord"), ("mmaction2", "mmaction")) if not importlib.util.find_spec(module)}
+    return [name for name in WAYS if name not in missing and (name != BFLOAT16 or has_bfloat16())]
+
+
+if __name__ == "__main__":
+    way = WAYS[sys.argv[1]]()
+    print(way.network(way.crop(way.decode(sys.argv[2]))))
