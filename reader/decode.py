@@ -49,7 +49,7 @@ def _indices(path: str, choose: Choose, num_frames: int) -> list[int]:
 def _settle(
     path: str, choose: Choose, promised: int, decode: Callable[[set[int]], tuple[dict[int, Frame], int]]
 ) -> list[Frame]:
-    """The chosen frames in the order of choice; chosen anew if `decode` finds another number of frames than promised."""
+    """The chosen frames in the order of choice, chosen anew if `decode` finds another number than promised."""
     indices = _indices(path, choose, promised)
     frames, num_frames = decode(set(indices))
     if num_frames != promised:

@@ -1,4 +1,4 @@
-"""The compressed side of a video: opening it as a plain file, its packets, their display order, where decoding begins."""
+"""The compressed side of a video: opening it as a plain file, its packets, their display order."""
 
 import os
 from bisect import bisect_right
@@ -17,20 +17,22 @@ FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,mpegvideo,m4v,h
 MAX_PIXELS = 8192 * 8192
 # Codecs in which every packet becomes exactly one frame. Elsewhere packets may be hidden (VP8), packed (MPEG-4) or
 # half a frame (MPEG-2), and only decoding everything tells which frame is the n-th.
-ONE_FRAME_PER_PACKET = {"h264", "hevc", "vp9", "libdav1d", "av1", "mjpeg", "prores", "ffv1", "huffyuv", "ffvhuff", "dnxhd"}
+ONE_FRAME_PER_PACKET = {"h264", "hevc", "vp9", "libdav1d", "av1", "mjpeg", "prores", "ffv1", "dnxhd"}
 # Compressed data up to this many bytes is kept in memory between finding out what is needed and decoding it.
 KEPT_BYTES = 128 << 20
 
 _OPTIONS = {
-    # Finding out about the streams decodes a frame of each, for nothing that is used here.
-    "skip_frame": "all",
     "max_pixels": str(MAX_PIXELS),
+    # To find out about the streams FFmpeg decodes their beginnings, for nothing that is used here.
+    "skip_frame": "all",
 }
 _CONTAINER_OPTIONS = {
     "format_whitelist": FORMATS,
     # Only the timestamps that the file has: those FFmpeg makes up (AVI, streams without any) put frames out of order.
     "fflags": "+nofillin-genpts",
 }
+# Containers that list their streams at the beginning; in others FFmpeg has to look for them for some seconds of video.
+WITH_HEADER = {"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm"}
 
 
 @dataclass
@@ -95,9 +97,19 @@ class Packets:
 def open_video(path: str) -> av.container.InputContainer:
     """The opened container; close it. Raises VideoError for what is no readable video file."""
     integrity.check_file(path)
+    container = _open(path, {"analyzeduration": "1"})
+    if container.format.name not in WITH_HEADER:
+        container.close()
+        container = _open(path, {})
+    return container
+
+
+def _open(path: str, options: dict[str, str]) -> av.container.InputContainer:
     try:
         # The prefix keeps names like "http://..." or "concat:..." names of files.
-        return av.open(f"file:{path}", options=_OPTIONS, container_options=_CONTAINER_OPTIONS, metadata_errors="replace")
+        return av.open(
+            f"file:{path}", options=_OPTIONS, container_options=_CONTAINER_OPTIONS | options, metadata_errors="replace"
+        )
     except (av.error.InvalidDataError, av.error.ArgumentError, av.error.EOFError) as error:
         raise VideoError(path, "not a readable video file") from error
     except av.FFmpegError as error:

@@ -28,9 +28,9 @@ def to_array(path: str, frames: list[av.VideoFrame]) -> np.ndarray:
 
     Raises VideoError for kinds of pixels that cannot be converted.
     """
-    size = {"width": frames[0].width, "height": frames[0].height}
+    width, height = frames[0].width, frames[0].height
     try:
-        images = (_upright(frame.to_ndarray(format="rgb24", threads=1, **size), frame) for frame in frames)
+        images = (_upright(_to_rgb(frame, width, height), frame) for frame in frames)
         first = next(images)
         array = np.empty((len(frames), *first.shape), np.uint8)
         array[0] = first
@@ -39,6 +39,12 @@ def to_array(path: str, frames: list[av.VideoFrame]) -> np.ndarray:
     except av.FFmpegError as error:
         raise VideoError(path, f"its {frames[0].format.name} frames cannot be converted: {error.strerror}") from error
     return array
+
+
+def _to_rgb(frame: av.VideoFrame, width: int, height: int) -> np.ndarray:
+    """What frame.to_ndarray(format="rgb24") returns, uint8 [H, W, 3], without copying it."""
+    plane = frame.reformat(width, height, "rgb24", threads=1).planes[0]
+    return np.frombuffer(plane, np.uint8).reshape(height, plane.line_size)[:, : 3 * width].reshape(height, width, 3)
 
 
 class _Untrue(Exception):

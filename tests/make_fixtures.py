@@ -19,7 +19,7 @@ RATE = 25
 WIDTH, HEIGHT = 64, 48
 X264 = {"preset": "medium", "crf": "30", "threads": "1"}
 X264_STEADY = "keyint=20:min-keyint=20:scenecut=0:bframes=3:b-pyramid=normal:b-adapt=0"
-X265_QUIET = "log-level=none:pools=none:frame-threads=1:keyint=20:min-keyint=20:scenecut=0:bframes=3"
+X265_STEADY = "log-level=none:pools=none:frame-threads=1:keyint=20:min-keyint=20:scenecut=0:bframes=3"
 
 
 def paint(number: int, width: int = WIDTH, height: int = HEIGHT) -> np.ndarray:
@@ -29,7 +29,8 @@ def paint(number: int, width: int = WIDTH, height: int = HEIGHT) -> np.ndarray:
     for bit in range(8):
         row, column = divmod(bit, 4)
         top, left = row * height // 2, column * width // 4
-        frame[top + 4 : (row + 1) * height // 2 - 4, left + 3 : (column + 1) * width // 4 - 3] = 255 * (number >> bit & 1)
+        bottom, right = (row + 1) * height // 2, (column + 1) * width // 4
+        frame[top + 4 : bottom - 4, left + 3 : right - 3] = 255 * (number >> bit & 1)
     return frame.astype(np.uint8)
 
 
@@ -67,7 +68,8 @@ def encode(name: str, codec: str, *, options: dict[str, str] | None = None, size
 def remux(source: str, name: str, keep: Callable[[int, av.Packet], bool] = lambda i, packet: True, shift: int = 0,
           container_options: dict[str, str] | None = None) -> None:
     """Copies those packets of fixtures/`source` that `keep` wants to fixtures/`name`, `shift` frames earlier."""
-    with av.open(str(FIXTURES / source)) as src, av.open(str(FIXTURES / name), "w", container_options=container_options or {}) as out:
+    path, options = str(FIXTURES / name), container_options or {}
+    with av.open(str(FIXTURES / source)) as src, av.open(path, "w", container_options=options) as out:
         out.flags |= av.container.core.Flags.bitexact.value
         stream = out.add_stream_from_template(src.streams.video[0])
         for i, packet in enumerate(src.demux(video=0)):
@@ -81,6 +83,11 @@ def h264(**more: object) -> dict[str, str]:
     """Options of libx264: B-frames, a key frame every 20 frames, and `more` of its own parameters."""
     extra = "".join(f":{key.replace('_', '-')}={value}" for key, value in more.items())
     return {**X264, "x264-params": X264_STEADY + extra}
+
+
+def h265(more: str) -> dict[str, str]:
+    """Options of libx265, with `more` of its own parameters."""
+    return {"crf": "30", "x265-params": f"{X265_STEADY}:{more}"}
 
 
 def first_key_after(source: str, start: int) -> int:
@@ -153,9 +160,9 @@ MAKERS: dict[str, Callable[[str], None]] = {
     "mpeg4.mp4": lambda name: remux("mpeg4.avi", name),
     "mpeg2.ts": lambda name: encode(name, "mpeg2video", options=MPEG4),
     "mjpeg.avi": lambda name: encode(name, "mjpeg", pixels="yuvj420p", options={"qmin": "12", "qmax": "20"}),
-    "hevc.mp4": lambda name: encode(name, "libx265", options={"crf": "30", "x265-params": X265_QUIET + ":open-gop=0"}),
-    "hevc_open_gop.mkv": lambda name: encode(name, "libx265", options={"crf": "30", "x265-params": X265_QUIET + ":open-gop=1"}),
-    "hevc_layers.mp4": lambda name: encode(name, "libx265", options={"crf": "30", "x265-params": X265_QUIET + ":temporal-layers=3"}),
+    "hevc.mp4": lambda name: encode(name, "libx265", options=h265("open-gop=0")),
+    "hevc_open_gop.mkv": lambda name: encode(name, "libx265", options=h265("open-gop=1")),
+    "hevc_layers.mp4": lambda name: encode(name, "libx265", options=h265("temporal-layers=3")),
     "vp9.webm": lambda name: encode(name, "libvpx-vp9", options=VP9),
     "vp9_odd.webm": lambda name: encode(name, "libvpx-vp9", options=VP9, size=(67, 49)),
     "vp8.webm": lambda name: encode(name, "libvpx", options={"deadline": "realtime", "cpu-used": "4", "g": "20"}),
