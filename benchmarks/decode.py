@@ -141,7 +141,7 @@ def show(kind: common.ClipKind, table: Table, counts: Sequence[int]) -> None:
     header = [f"{kind.name}, N ="] + [cell for n in counts for cell in (f"{n}: ms", "ratio")]
     print()
     common.print_table(header, rows)
-    for other in set(table) & {"decord", FLOOR}:
+    for other in [name for name in ("decord", FLOOR) if name in table]:
         ratios = ", ".join(f"{table[OURS][n].median / table[other][n].median:.2f}" for n in counts)
         print(f"time of ours to that of {other}: {ratios}")
 
