@@ -1,5 +1,6 @@
 """What people read on the screen and what programs read from the JSON log."""
 
+import contextlib
 import json
 import math
 import os
@@ -62,7 +63,8 @@ class JsonLog:
         return self
 
     def __exit__(self, *_) -> None:
-        self._file.close()
+        with contextlib.suppress(OSError):  # a line that could not be written is reported already, and tried again here
+            self._file.close()
 
 
 def trim_json_log(path: Path, epoch: int, step: int) -> None:
