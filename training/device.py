@@ -12,13 +12,14 @@ import paddle
 from reader.loader import Batch
 from utils.config_keys import TrainConfig
 from utils.errors import InputError
+from utils.log import say
 
 
 class Arithmetic:
     """Forward, backward and step in the precision that the configuration asks for."""
 
-    def __init__(self, train: TrainConfig, device: str, seeded: bool):
-        """Raises InputError for what the CPU does not have."""
+    def __init__(self, train: TrainConfig, device: str, seeded: bool, loss_scale: float = 0.0):
+        """loss_scale: where a resumed run stood. Raises InputError for what the CPU does not have."""
         self.device, self._amp, self._dtype = device, train.amp, train.amp_dtype
         self._freeze = train.freeze_batch_norm
         if device == "cpu":
@@ -30,7 +31,13 @@ class Arithmetic:
             # cuDNN's autotune (crops never change their size) picks by time, so two runs may differ in the last bits.
             paddle.set_flags({"FLAGS_cudnn_exhaustive_search": not seeded, "FLAGS_cudnn_deterministic": seeded})
         scales = self._amp != "off" and self._dtype == "float16"
-        self._scaler = paddle.amp.GradScaler() if scales else None
+        # 65536: Paddle's default.
+        self._scaler = paddle.amp.GradScaler(init_loss_scaling=loss_scale or 65536.0) if scales else None
+
+    @property
+    def loss_scale(self) -> float:
+        """What the loss is multiplied with at present; 0 where it is not."""
+        return float(self._scaler.state_dict()["scale"].item()) if self._scaler else 0.0
 
     def prepare(self, model: paddle.nn.Layer, optimizer: paddle.optimizer.Optimizer):
         """(model, optimizer) for O2: parameters in the low precision, the optimizer keeps them in float32."""
@@ -62,6 +69,12 @@ class Arithmetic:
             self._scaler.step(optimizer)
             self._scaler.update()
         optimizer.clear_grad()
+
+
+def check_num_gpus(num_gpus: int | None, device: str, num_ranks: int) -> None:
+    """Warns where TRAIN.num_gpus differs from the devices that are used; those count."""
+    if device == "gpu" and num_gpus is not None and num_gpus != num_ranks:
+        say(f"warning: TRAIN.num_gpus is {num_gpus}, but training uses {num_ranks} (see CUDA_VISIBLE_DEVICES)")
 
 
 def on_device(

@@ -44,23 +44,46 @@ class LossGuard:
 
     LIMIT = 100  # steps, after which they are read in any case
 
-    def __init__(self):
+    def __init__(self, world: World):
+        self._world = world
         self._pending: list[tuple[int, int, paddle.Tensor, list[str]]] = []
+        self._last: tuple[int, int, list[str]] = (0, 0, [])
 
     def add(self, epoch: int, step: int, loss: paddle.Tensor, videos: list[str]) -> None:
+        """Notes this rank's part of the loss of a step, and the videos it comes from."""
         self._pending.append((epoch, step, loss, videos))
+        self._last = (epoch, step, videos)
         if len(self._pending) >= self.LIMIT:
             self.check()
 
     def check(self) -> None:
-        """Raises RunError that names epoch, step and videos of the first loss that is not finite."""
-        for epoch, step, loss, videos in self._pending:
-            if not math.isfinite(value := float(loss)):
-                raise RunError(
-                    f"the loss is {value} in epoch {epoch}, iter {step}; the last checkpoint is from before it; "
-                    f"videos of the step: {', '.join(videos)}"
-                )
+        """Raises RunError on all ranks: with epoch, step and videos of the first loss that is not finite on any.
+
+        All ranks must call it after the same step.
+        """
+        values = [float(loss) for _, _, loss, _ in self._pending]
+        bad = next((i for i, value in enumerate(values) if not math.isfinite(value)), None)
+        if self._world.sum([bad is not None])[0]:
+            parts = self._world.gather(None if bad is None else (bad, values[bad], self._pending[bad][3]))
+            first = min(part[0] for part in parts if part)
+            parts = [part for part in parts if part and part[0] == first]
+            epoch, step = self._pending[first][:2]
+            raise RunError(self._complaint(f"the loss is {parts[0][1]} in", epoch, step, [part[2] for part in parts]))
         self._pending.clear()
+
+    def check_weights(self, model: paddle.nn.Layer) -> None:
+        """Raises RunError on all ranks when the last step, with a finite loss, has left weights that are not finite."""
+        weights = [w for w in model.state_dict().values() if w.is_floating_point()]
+        if not paddle.stack([paddle.isfinite(w).all() for w in weights]).all():
+            epoch, step, videos = self._last
+            raise RunError(self._complaint("weights are not finite after", epoch, step, self._world.gather(videos)))
+
+    @staticmethod
+    def _complaint(what: str, epoch: int, step: int, videos: list[list[str]]) -> str:
+        return (
+            f"{what} epoch {epoch}, iter {step}; the last checkpoint is from before it; "
+            f"videos of the step: {', '.join(sum(videos, []))}"
+        )
 
 
 class StepLog:
@@ -103,16 +126,16 @@ class Loop:
     steps: Steps
     world: World
     log: StepLog
+    guard: LossGuard
     learning_rate: Callable[[int, int], float]  # of (epoch, step)
     video_names: Callable[[Batch], list[str]]
     after_batch: Callable[[Batch], None]
-    after_step: Callable[[int, int, LossGuard], None]  # (epoch, next step, guard): may save, or end the run by raising
+    after_step: Callable[[int, int], None]  # (epoch, next step): may save, or end the run by raising
 
 
 def train_one_epoch(loop: Loop, batches: Iterator[Batch], epoch: int, first_step: int) -> None:
     """Runs the steps first_step.. of an epoch over this rank's batches; raises RunError for a loss that is not finite."""
     loop.arithmetic.set_training_mode(loop.model)
-    guard = LossGuard()
     source = on_device(timed(batches), loop.arithmetic.device)
     loop.log.restart()
     with progress_bar(loop.steps.per_epoch, f"epoch {epoch}", initial=first_step) as bar:
@@ -137,14 +160,13 @@ def train_one_epoch(loop: Loop, batches: Iterator[Batch], epoch: int, first_step
                 outputs.append((logits.detach(), batch.labels))
             loop.world.sum_gradients(loop.model.parameters())
             loop.arithmetic.step(loop.optimizer)
-            guard.add(epoch, step, loss, names)
+            loop.guard.add(epoch, step, loss, names)
             loop.log.add(sum(sizes), waited)
             if loop.log.due(step):
-                guard.check()
+                loop.guard.check()
                 accuracy = Accuracy()
                 for logits, true in outputs:
                     accuracy.update(logits.astype("float32").numpy(), true)
                 loop.log.write(epoch, step, sum(loop.world.gather(accuracy), Accuracy()), rate)
             bar.update()
-            loop.after_step(epoch, step + 1, guard)
-        guard.check()
+            loop.after_step(epoch, step + 1)

@@ -2,7 +2,6 @@
 
 import random
 import secrets
-import signal
 import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
@@ -20,8 +19,10 @@ from reader.loader import Batch, Loader
 from reader.sampling import epoch_order
 from training.device import Arithmetic
 from training.loop import Loop, LossGuard, StepLog, Steps, train_one_epoch
-from training.start import describe_run, find_start
-from utils.checkpoint import Progress, copy_checkpoint, remove_older, save_checkpoint, write_manifest
+from training.saver import Saver
+from training.start import Start, describe_run, find_start
+from utils.checkpoint import Progress, set_momentum
+from utils.cli import Terminated
 from utils.config import Config
 from utils.distributed import World
 from utils.errors import InputError
@@ -50,10 +51,10 @@ class Run:
                 f"TRAIN.sync_batch_norm: the last batch of an epoch has {tail} videos for {world.size} devices, "
                 "but each needs one: choose another TRAIN.batch_size"
             )
-        arithmetic = Arithmetic(train, device, flags.fix_random_seed)
-        start = find_start(flags, config, len(entries))
-        self.progress = self._begin(start.checkpoint.progress if start.checkpoint else None)
-        paddle.seed(self.progress.seed)  # the same fresh weights on every rank
+        self.start = find_start(flags, config, len(entries)) if world.is_main else Start()
+        self.progress = world.first(self._begin())  # rank 0's seed, or checkpoint, holds for all
+        arithmetic = Arithmetic(train, device, flags.fix_random_seed, self.progress.loss_scale)
+        paddle.seed(self.progress.seed)
         random.seed(self.progress.seed)
         model = build_model(config.model, data_format="NHWC" if train.channels_last else "NCHW")
         if train.sync_batch_norm:
@@ -64,9 +65,10 @@ class Run:
             parameters=model.parameters(),
             weight_decay=paddle.regularizer.L2Decay(train.l2_weight_decay),
         )
-        start.load(model, optimizer)
-        self.model, self.optimizer = arithmetic.prepare(model, optimizer)
-        self.arithmetic, self.about, self.name = arithmetic, describe_run(config), type(model).__name__
+        self.arithmetic, self.guard = arithmetic, LossGuard(world)
+        self.model, self.optimizer = self._load(model, optimizer)
+        name = type(model).__name__
+        self.saver = Saver(self.folder, name, describe_run(config), self.steps.per_epoch, train.keep_checkpoints)
         self.base_rate = train.learning_rate
         if train.learning_rate_batch:
             self.base_rate *= self.steps.size / train.learning_rate_batch
@@ -74,14 +76,27 @@ class Run:
                 f"learning rate {train.learning_rate:g} for {train.learning_rate_batch} videos a step, "
                 f"scaled to {self.base_rate:g} for {self.steps.size}"
             )
-        self.unreadable: dict[str, str] = {}  # path -> reason, of training videos, on all ranks
+        self.unreadable: dict[str, str] = {}  # path -> reason, of training videos met on this rank
+        self.unreadable_met = 0  # the sum of their numbers over all ranks
 
-    def _begin(self, resumed: Progress | None) -> Progress:
-        """Where to begin: rank 0's seed holds for all."""
-        if resumed is not None:
-            return resumed
+    def _begin(self) -> Progress:
+        if self.start.checkpoint:
+            return self.start.checkpoint.progress
         seed = self.config.train.seed if self.flags.fix_random_seed else secrets.randbelow(2**31)
-        return Progress(0, 0, self.world.gather(seed)[0], len(self.entries), self.config.train.batch_size)
+        return Progress(0, 0, seed, len(self.entries), self.config.train.batch_size)
+
+    def _load(self, model: paddle.nn.Layer, optimizer: paddle.optimizer.Optimizer):
+        """(model, optimizer) as rank 0's files and flags have them, on every rank."""
+        momentum = self.start.load(model) if self.world.is_main else {}
+        self.world.copy_from_first(list(model.state_dict().values()))
+        weights = {name: p.clone() for name, p in model.named_parameters() if not p.stop_gradient}
+        resumed = (self.progress.epoch, self.progress.step) > (0, 0)
+        model, optimizer = self.arithmetic.prepare(model, optimizer)
+        if resumed:
+            tensors = {n: paddle.to_tensor(momentum[n]) if momentum else paddle.zeros_like(w) for n, w in weights.items()}
+            self.world.copy_from_first(list(tensors.values()))
+            set_momentum(optimizer, model, tensors, weights)
+        return model, optimizer
 
     def train(self) -> None:
         """Trains, validates and saves until the last epoch is done; a signal ends it after the step in hand.
@@ -92,6 +107,11 @@ class Run:
         """
         ranks = f", {self.world.size} processes" if self.world.size > 1 else ""
         say(f"training on {len(self.entries)} videos, {self.steps.per_epoch} steps per epoch, seed {self.progress.seed}{ranks}")
+        if self.world.is_main:
+            self.progress = self.saver.begin(self.start.checkpoint) or self.progress
+        self.progress = self.world.first(self.progress)
+        if self.progress.epoch == self.config.train.epoch:
+            say(f"all {self.progress.epoch} epochs are done already; more of them need a larger TRAIN.epoch")
         with ExitStack() as stack:
             self.json = stack.enter_context(self._json_log())
             self.stop = stack.enter_context(StopRequest())
@@ -101,8 +121,10 @@ class Run:
             )
             self.loader = stack.enter_context(loader)
             if self.valid_entries:
-                share = -(-self.config.valid.batch_size // self.world.size)
-                loader = build_loader(self.config, self.config.valid, self.valid_entries, batch_size=share, world=self.world)
+                self.valid_batch = -(-self.config.valid.batch_size // self.world.size)
+                loader = build_loader(
+                    self.config, self.config.valid, self.valid_entries, batch_size=self.valid_batch, world=self.world
+                )
                 self.valid_loader = stack.enter_context(loader)
             self.last_saved = time.monotonic()
             self._epochs()
@@ -128,6 +150,7 @@ class Run:
             steps=self.steps,
             world=self.world,
             log=StepLog(self.flags.log_interval, self.json),
+            guard=self.guard,
             learning_rate=self._learning_rate,
             video_names=lambda batch: [self.entries[i].path for i in batch.indices],
             after_batch=self._note_unreadable,
@@ -141,7 +164,8 @@ class Run:
                 train_one_epoch(loop, self.loader.batches(mine, epoch), epoch, first)
                 self._save(replace(self.progress, epoch=epoch, step=self.steps.per_epoch))
             self._finish_epoch(epoch)
-        self._finish()
+        if self.world.is_main:
+            self.saver.finish()
 
     def _learning_rate(self, epoch: int, step: int) -> float:
         per_epoch = self.steps.per_epoch
@@ -155,22 +179,19 @@ class Run:
                 self.unreadable[path] = reason
                 say(f"unreadable, replaced by the next video of the list: {path}: {reason}", every_rank=True)
 
-    def _after_step(self, epoch: int, step: int, guard: LossGuard) -> None:
+    def _after_step(self, epoch: int, step: int) -> None:
         """What all ranks decide together after each step: too many unreadable videos, a checkpoint, an end."""
         if self.profiler is not None:
             self.profiler.step()
         minutes = self.config.train.checkpoint_minutes
         due = self.world.is_main and minutes > 0 and time.monotonic() - self.last_saved >= 60 * minutes
-        signals = [self.stop.signal_number == number for number in (signal.SIGINT, signal.SIGTERM)]
-        bad, due, interrupted, terminated = self.world.sum([len(self.unreadable), due, *signals]).tolist()
-        if bad:
+        unreadable, due, interrupted, terminated = self.world.sum([len(self.unreadable), due, *self.stop.flags]).tolist()
+        if unreadable > self.unreadable_met:
+            self.unreadable_met = unreadable
             self._limit_unreadable()
-        if step == self.steps.per_epoch or not (due or interrupted or terminated):
-            return
-        guard.check()
-        self._save(replace(self.progress, epoch=epoch, step=step))
-        if interrupted or terminated:
-            self.stop.leave(signal.SIGTERM if terminated else signal.SIGINT)
+        if step < self.steps.per_epoch and (due or interrupted or terminated):
+            self._save(replace(self.progress, epoch=epoch, step=step))
+            self._leave(interrupted, terminated)
 
     def _limit_unreadable(self) -> None:
         everywhere: dict[str, str] = {}
@@ -185,26 +206,25 @@ class Run:
 
     def _finish_epoch(self, epoch: int) -> None:
         """Validates if it is time to, and moves the epoch's checkpoint on to the start of the next epoch."""
-        prefix = self._prefix(self.progress)
         progress = replace(self.progress, epoch=epoch + 1, step=0)
         interval = self.flags.valid_interval
         if interval and (epoch + 1) % interval == 0:
             top1 = self._validate(epoch)
             if top1 > progress.best_top1:
                 progress = replace(progress, best_top1=top1, best_epoch=epoch)
-                if self.world.is_main:
-                    copy_checkpoint(prefix, self.folder / f"{self.name}_best", progress, self.about)
         if self.world.is_main:
-            write_manifest(prefix, progress, self.about)
+            self.saver.move_on(progress)
         self.progress = progress
         self._leave_if_asked()
 
     def _leave_if_asked(self) -> None:
         """Ends the run, where everything is saved, if any rank was asked to."""
-        signals = [self.stop.signal_number == number for number in (signal.SIGINT, signal.SIGTERM)]
-        interrupted, terminated = self.world.sum(signals).tolist()
+        self._leave(*self.world.sum(self.stop.flags).tolist())
+
+    def _leave(self, interrupted: int, terminated: int) -> None:
         if interrupted or terminated:
-            self.stop.leave(signal.SIGTERM if terminated else signal.SIGINT)
+            self.world.sum([0])  # together, once rank 0 has saved
+            raise Terminated if terminated else KeyboardInterrupt
 
     def _validate(self, epoch: int) -> float:
         """The top-1 accuracy in percent on the validation list, logged; every rank has its part of the list."""
@@ -215,12 +235,18 @@ class Run:
             with paddle.no_grad(), self.arithmetic.autocast():
                 return self.model(paddle.to_tensor(frames)).astype("float32").numpy()
 
-        def stop_if_asked(*_) -> None:
-            if self.world.size == 1:  # several processes cannot leave one by one: they finish the validation first
-                self._leave_if_asked()
-
         order = range(self.world.rank, len(self.valid_entries), self.world.size)
+        # All ranks leave together: each asks after every batch, and as often as the one with most batches.
+        most_videos = len(range(0, len(self.valid_entries), self.world.size))
+        rounds = iter(range(0, most_videos, self.valid_batch))
+
+        def stop_if_asked(*_) -> None:
+            next(rounds)
+            self._leave_if_asked()
+
         result = evaluate(network, self.valid_loader, order, stop_if_asked, "validation")
+        for _ in rounds:
+            self._leave_if_asked()
         result = result.over(self.world)
         accuracy, unreadable = result.accuracy, result.unreadable
         seconds = time.perf_counter() - start
@@ -238,24 +264,12 @@ class Run:
         )  # fmt: skip
         return accuracy.means["top1_acc"]
 
-    def _prefix(self, progress: Progress) -> Path:
-        """Where a checkpoint goes: the original's name at the end of an epoch, one with the step within it."""
-        within = f"_step{progress.step}" if progress.step < self.steps.per_epoch else ""
-        return self.folder / f"{self.name}_epoch{progress.epoch}{within}"
-
     def _save(self, progress: Progress) -> None:
-        self.world.average_buffers(self.model)
-        self.world.sum([0])  # no rank's loss has stopped it before the weights are written
+        """Writes a checkpoint, unless a loss or weight on any rank is not finite; all ranks must call it."""
+        self.guard.check()
+        self.world.average_statistics(self.model)
+        self.guard.check_weights(self.model)
+        self.progress = replace(progress, loss_scale=self.arithmetic.loss_scale)
         if self.world.is_main:
-            save_checkpoint(self._prefix(progress), self.model, self.optimizer, progress, self.about)
-            remove_older(self.folder, self.name, self._prefix(progress), self.config.train.keep_checkpoints)
-        self.progress, self.last_saved = progress, time.monotonic()
-
-    def _finish(self) -> None:
-        if self.world.is_main:
-            last = self.folder / f"{self.name}_epoch{self.config.train.epoch - 1}"
-            copy_checkpoint(last, self.folder / self.name, self.progress, self.about)
-        best = ""
-        if self.progress.best_epoch >= 0:
-            best = f"; best top1_acc {self.progress.best_top1:.2f} in epoch {self.progress.best_epoch}: {self.name}_best.pdparams"
-        say(f"saved {self.folder / self.name}.pdparams{best}")
+            self.saver.save(self.model, self.optimizer, self.progress)
+        self.last_saved = time.monotonic()

@@ -1,15 +1,15 @@
 """What a run starts from: a checkpoint, weights to fine-tune, ImageNet weights, or nothing."""
 
+import os
 import platform
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import paddle
 
 from models.weights import load_weights
-from utils.checkpoint import Checkpoint, find_checkpoint, load_optimizer
+from utils.checkpoint import Checkpoint, find_checkpoint, prefix_of, read_momentum, with_suffix
 from utils.config import Config
 from utils.download import imagenet_resnet50
 from utils.errors import InputError
@@ -35,71 +35,77 @@ def describe_run(config: Config) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Start:
-    """Exactly one of the three is set, or none: random weights."""
+    """At most one of the three is set; none: random weights."""
 
     checkpoint: Checkpoint | None = None  # training goes on where it stood
     weights: str | None = None  # of a whole network: fine-tuning from epoch 0
     backbone: str | None = None  # its classifier is left out
 
-    def load(self, model: paddle.nn.Layer, optimizer: paddle.optimizer.Optimizer) -> None:
-        """Fills model and optimizer, and says with what. Raises InputError when it does not fit."""
+    def load(self, model: paddle.nn.Layer) -> dict[str, np.ndarray]:
+        """The momentum by parameter name, {} without; fills the model, and says with what. Raises InputError."""
         if self.checkpoint:
-            load_weights(model, f"{self.checkpoint.prefix}.pdparams")
-            load_optimizer(self.checkpoint.prefix, model, optimizer)
+            load_weights(model, with_suffix(self.checkpoint.prefix, ".pdparams"))
             progress = self.checkpoint.progress
             say(f"resumed from {self.checkpoint.prefix}: epoch {progress.epoch}, iter {progress.step}")
-        elif self.weights:
+            return read_momentum(self.checkpoint.prefix, model)
+        if self.weights:
             say(f"--resume={self.weights} holds weights only: fine-tuning starts from them at epoch 0")
             say(str(load_weights(model, self.weights)))
         elif self.backbone:
             say(str(load_weights(model, self.backbone, pretrain=True)))
         else:
             say("--pretrain=none: training starts from random weights")
+        return {}
 
 
 def find_start(flags: Flags, config: Config, num_videos: int) -> Start:
     """Where the flags say to start. Raises InputError when that is missing, torn or contradicts the configuration."""
     if flags.resume:
-        path = Path(flags.resume)
-        weights = path if path.suffix == ".pdparams" else path.with_name(path.name + ".pdparams")
-        if flags.resume != "auto" and weights.is_file() and not weights.with_suffix(".json").exists():
-            return Start(weights=str(weights))
+        if weights := _weights_alone(flags.resume):
+            return Start(weights=weights)
         checkpoint, torn = find_checkpoint(flags.resume, flags.save_dir)
         for line in torn:
             say(f"--resume={flags.resume}: passed over {line}")
         if checkpoint is not None:
-            _compare(checkpoint, flags, config, num_videos)
-            return Start(checkpoint=checkpoint)
-        say(f"--resume=auto: no checkpoint in {flags.save_dir} yet")
+            return Start(checkpoint=_compared(checkpoint, flags, config, num_videos))
+        say(f"--resume=auto: no checkpoint in {flags.save_dir} yet, training starts at epoch 0")
     if (flags.pretrain or "").lower() == "none":
         return Start()
-    if flags.pretrain:
-        return Start(backbone=flags.pretrain)
-    if config.model.num_layers != 50:
-        raise InputError(
-            f"there are ImageNet weights to download for MODEL.num_layers 50, not for {config.model.num_layers}: "
-            "give a file with --pretrain=PATH, or --pretrain=none to start from random weights"
-        )
-    return Start(backbone=str(imagenet_resnet50()))
+    return Start(backbone=flags.pretrain or str(imagenet_resnet50(num_layers=config.model.num_layers)))
 
 
-def _compare(checkpoint: Checkpoint, flags: Flags, config: Config, num_videos: int) -> None:
-    """Stops on what contradicts the checkpoint; says which harmless settings have changed."""
-    where = f"--resume={flags.resume}: {checkpoint.prefix}"
+def _weights_alone(resume: str) -> str | None:
+    """The weights that --resume names without being a checkpoint: FILE.pdparams, or a prefix that has nothing else."""
+    prefix = prefix_of(resume)
+    others = [with_suffix(prefix, ".json")]
+    if not resume.endswith(".pdparams"):
+        others.append(with_suffix(prefix, ".pdopt"))
+    if resume == "auto" or os.path.isdir(resume) or any(map(os.path.exists, others)):
+        return None
+    weights = with_suffix(prefix, ".pdparams")
+    return str(weights) if weights.is_file() else None
+
+
+def _compared(checkpoint: Checkpoint, flags: Flags, config: Config, num_videos: int) -> Checkpoint:
+    """The checkpoint; stops on what contradicts it, says which harmless settings have changed."""
+    where, progress, train = f"--resume={flags.resume}: {checkpoint.prefix}", checkpoint.progress, config.train
     for key in MODEL_KEYS:
         here, there = getattr(config.model, key), checkpoint.model.get(key)
         if here != there and str(here).lower() != str(there).lower():
             raise InputError(f"{where} has MODEL.{key} {there!r}, the configuration has {here!r}")
+    if (progress.epoch, progress.step) > (train.epoch, 0):
+        raise InputError(f"{where} is in epoch {progress.epoch}, but TRAIN.epoch is {train.epoch}: they run from 0 to {train.epoch - 1}")
     changed = {}
     for key in TRAIN_KEYS:
-        here, there = getattr(config.train, key), checkpoint.train.get(key)
+        here, there = getattr(train, key), checkpoint.train.get(key)
         if here != there:
             changed[f"TRAIN.{key}"] = (there, here)
-    if checkpoint.progress.videos != num_videos:
-        changed["the number of videos"] = (checkpoint.progress.videos, num_videos)
+    if progress.videos != num_videos:
+        changed["the number of videos"] = (progress.videos, num_videos)
     cuts = {"TRAIN.batch_size", "TRAIN.accumulate_steps", "the number of videos"} & changed.keys()
-    if checkpoint.progress.step and cuts:
+    if progress.step and cuts:
         what = "; ".join(f"{name} was {changed[name][0]}, is {changed[name][1]}" for name in sorted(cuts))
-        raise InputError(f"{where} stands within an epoch, whose steps would be others: {what}")
+        raise InputError(f"{where} stands within epoch {progress.epoch}, whose steps would be others: {what}")
     for name, (there, here) in changed.items():
         say(f"{where}: {name} was {there}, goes on with {here}")
+    return checkpoint

@@ -10,18 +10,20 @@ import json
 import os
 import pickle
 import re
+import shutil
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from utils.errors import InputError
+from utils.errors import InputError, RunError
 from utils.files import write_atomic, write_text
 from utils.safe_pickle import PickleError, read_pickle
 
 MANIFEST_FORMAT = 1
 MAX_MANIFEST_BYTES = 1_000_000
+SUFFIXES = (".pdparams", ".pdopt")
 
 
 @dataclass(frozen=True)
@@ -35,72 +37,92 @@ class Progress:
     batch_size: int
     best_top1: float = -1.0  # percent; -1: no validation yet
     best_epoch: int = -1
+    loss_scale: float = 0.0  # of float16 training; 0: none
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A whole checkpoint on disk: its path without suffix, where it stands, and the model it belongs to."""
+    """What a manifest says: the path without suffix, where training stood, the model it belongs to."""
 
     prefix: Path
     progress: Progress
     model: dict[str, Any]
     train: dict[str, Any]
+    digests: dict[str, str]  # SHA-256 by suffix
     saved_at: float  # seconds since 1970
 
 
-def save_checkpoint(prefix: Path, model: Any, optimizer: Any, progress: Progress, about: Mapping[str, Any]) -> None:
-    """Writes NAME.pdparams, NAME.pdopt, then NAME.json; `about` holds {"model": ..., "train": ..., "versions": ...}.
+def save_checkpoint(prefix: Path, model: Any, optimizer: Any, progress: Progress, about: Mapping[str, Any]) -> Checkpoint:
+    """The checkpoint NAME.pdparams, NAME.pdopt, then NAME.json; `about` holds {"model": ..., "train": ..., ...}.
 
     Raises:
         RunError: the disk is full or the folder is gone; an older checkpoint of another name is untouched.
     """
     import paddle
 
-    state = model.state_dict()
-    momentum = {}
+    state, momentum = _state_of(model, optimizer)
+    digests = {}
+
+    def write_weights(path: Path) -> None:
+        path.touch()  # paddle.save would make a folder anew that somebody has removed
+        paddle.save(state, str(path))
+        digests[".pdparams"] = _digest(path)
+        with_suffix(prefix, ".json").unlink(missing_ok=True)  # it described what is replaced now
+
+    def write_momentum(path: Path) -> None:
+        path.write_bytes(pickle.dumps(momentum, protocol=4))
+        digests[".pdopt"] = _digest(path)
+
+    write_atomic(with_suffix(prefix, ".pdparams"), write_weights)
+    write_atomic(with_suffix(prefix, ".pdopt"), write_momentum)
+    return _write_manifest(prefix, progress, about, digests)
+
+
+def _state_of(model: Any, optimizer: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The weights, and the momentum as arrays, by name. Where training steps a float32 copy of a weight, the copy."""
     known = optimizer.state_dict()
-    for name, parameter in model.named_parameters():
-        if (value := known.get(f"{parameter.name}_velocity_0")) is not None:
-            momentum[name] = value.numpy()
-    write_atomic(_with(prefix, ".pdparams"), lambda path: paddle.save(state, str(path)))
-    write_atomic(_with(prefix, ".pdopt"), lambda path: path.write_bytes(pickle.dumps(momentum, protocol=4)))
-    write_manifest(prefix, progress, about)
+    copies = known.get("master_weights", {})
+    state, momentum = dict(model.state_dict()), {}
+    for name, parameter in _trained(model):
+        state[name] = copies.get(parameter.name, parameter)
+        momentum[name] = known[f"{state[name].name}_velocity_0"].numpy()
+    return state, momentum
 
 
-def write_manifest(prefix: Path, progress: Progress, about: Mapping[str, Any]) -> None:
-    """(Re)writes NAME.json for the two files that lie beside it."""
-    files = {path.name: _digest(path) for path in (_with(prefix, ".pdparams"), _with(prefix, ".pdopt"))}
-    manifest = {"format": MANIFEST_FORMAT, "saved_at": time.time(), "progress": asdict(progress), **about, "files": files}
-    write_text(_with(prefix, ".json"), json.dumps(manifest, indent=1) + "\n")
+def _write_manifest(prefix: Path, progress: Progress, about: Mapping[str, Any], digests: dict[str, str]) -> Checkpoint:
+    saved_at = time.time()
+    files = {prefix.name + suffix: digest for suffix, digest in digests.items()}
+    manifest = {"format": MANIFEST_FORMAT, "saved_at": saved_at, "progress": asdict(progress), **about, "files": files}
+    write_text(with_suffix(prefix, ".json"), json.dumps(manifest, indent=1) + "\n")
+    return Checkpoint(prefix, progress, about["model"], about["train"], digests, saved_at)
 
 
-def copy_checkpoint(source: Path, target: Path, progress: Progress, about: Mapping[str, Any]) -> None:
-    """Makes `target` the same checkpoint as `source`, without new disk space where the file system has hard links."""
-    for suffix in (".pdparams", ".pdopt"):
-        write_atomic(_with(target, suffix), lambda path: _link_or_copy(_with(source, suffix), path))
-    write_manifest(target, progress, about)
+def copy_checkpoint(source: Checkpoint, target: Path, progress: Progress, about: Mapping[str, Any]) -> Checkpoint:
+    """The newest checkpoint, at `target`, which may be where `source` is: its files, standing at `progress`.
+
+    Takes no disk space where the file system has hard links. Raises RunError like `save_checkpoint`.
+    """
+    if source.prefix != target:
+        for suffix in SUFFIXES:
+            write_atomic(with_suffix(target, suffix), lambda path: _link(with_suffix(source.prefix, suffix), path, target))
+    return _write_manifest(target, progress, about, source.digests)
 
 
-def remove_older(folder: Path, name: str, newest: Path, keep: int) -> None:
-    """Deletes what `newest` makes needless: checkpoints within an epoch, and all but the `keep` last epochs (0: all stay)."""
-    epochs = {}
-    for path in folder.glob(f"{name}_epoch*.pdparams"):
-        match = re.fullmatch(rf"{re.escape(name)}_epoch(\d+)(_step\d+)?", path.stem)
-        if match and path.stem != newest.name:
-            if match[2]:
-                _remove(path.with_suffix(""))
-            else:
-                epochs[int(match[1])] = path.with_suffix("")
-    # `newest` is one of those kept, unless it stands within an epoch.
-    others = max(keep - (0 if "_step" in newest.name else 1), 0) if keep else len(epochs)
-    for epoch in sorted(epochs)[: len(epochs) - others]:
-        _remove(epochs[epoch])
+def _link(source: Path, temporary: Path, target: Path) -> None:
+    try:
+        os.link(source, temporary)
+    except OSError:  # a file system without hard links, or another one
+        shutil.copyfile(source, temporary)
+    with_suffix(target, ".json").unlink(missing_ok=True)  # it described what is replaced now
 
 
-def _remove(prefix: Path) -> None:
-    # The manifest first: a half-deleted checkpoint is not taken for whole.
-    for suffix in (".json", ".pdopt", ".pdparams"):
-        _with(prefix, suffix).unlink(missing_ok=True)
+def remove_checkpoint(prefix: Path) -> None:
+    """Deletes its files, the manifest first: a half-deleted checkpoint is not taken for whole. Raises RunError."""
+    for suffix in (".json", *reversed(SUFFIXES)):
+        try:
+            with_suffix(prefix, suffix).unlink(missing_ok=True)
+        except OSError as error:
+            raise RunError(f"{with_suffix(prefix, suffix)}: cannot be deleted: {error.strerror}") from None
 
 
 def find_checkpoint(resume: str, save_dir: str) -> tuple[Checkpoint | None, list[str]]:
@@ -111,33 +133,43 @@ def find_checkpoint(resume: str, save_dir: str) -> tuple[Checkpoint | None, list
     Raises:
         InputError: there is no such checkpoint, or the one named is torn or foreign.
     """
-    if resume != "auto" and not Path(resume).is_dir():
-        return read_manifest(_prefix_of(resume)), []
+    if resume != "auto" and not os.path.isdir(resume):
+        if not any(os.path.exists(with_suffix(prefix_of(resume), suffix)) for suffix in (*SUFFIXES, ".json")):
+            raise InputError(f"--resume={resume}: there is no such file, folder or checkpoint")
+        if not os.path.exists(with_suffix(prefix_of(resume), ".json")):
+            raise InputError(
+                f"--resume={resume}: torn checkpoint: {prefix_of(resume)}.json is missing; "
+                f"--resume={prefix_of(resume)}.pdparams would take its weights alone and start at epoch 0"
+            )
+        checkpoint = read_manifest(prefix_of(resume))
+        check_files(checkpoint)
+        return checkpoint, []
     folder = Path(save_dir if resume == "auto" else resume)
-    found, torn = [], []
-    for manifest in sorted(folder.glob("*.json")):
-        prefix = manifest.with_suffix("")
-        if _with(prefix, ".pdparams").exists() or _with(prefix, ".pdopt").exists():
-            try:
-                found.append(read_manifest(prefix))
-            except InputError as error:
-                torn.append(str(error))
-    if not found and resume != "auto":
-        raise InputError(f"--resume={resume}: no whole checkpoint in this folder" + "".join(f"; {line}" for line in torn))
-    if not found and torn:
-        raise InputError(f"--resume=auto: no whole checkpoint in {folder}; {'; '.join(torn)}")
-    # By time, not by epoch: the folder may hold a longer run of before.
-    newest = max(found, key=lambda c: c.saved_at, default=None)
-    return newest, torn
+    found, torn, lost = [], [], False
+    prefixes = {prefix_of(str(path)) for suffix in SUFFIXES for path in folder.glob(f"*{suffix}")}
+    for prefix in sorted(prefixes):
+        try:
+            found.append(read_manifest(prefix))
+        except InputError as error:
+            torn.append(str(error))
+            # Without a manifest it may be the very first checkpoint, cut off: then there is nothing to lose.
+            lost |= with_suffix(prefix, ".json").exists() or re.search(r"_epoch0(_step\d+)?$", prefix.name) is None
+    # By time, not by epoch: the folder may hold a longer run of before. Only as many files are read as need be.
+    for checkpoint in sorted(found, key=lambda c: c.saved_at, reverse=True):
+        try:
+            check_files(checkpoint)
+            return checkpoint, torn
+        except InputError as error:
+            torn.append(str(error))
+            lost = True
+    if lost or resume != "auto":
+        raise InputError("; ".join([f"--resume={resume}: no whole checkpoint in {folder}", *torn]))
+    return None, torn
 
 
 def read_manifest(prefix: Path) -> Checkpoint:
-    """The checkpoint at `prefix`, its files compared with their digests.
-
-    Raises:
-        InputError: a file is missing or differs from the manifest (torn), or the manifest is not ours (foreign).
-    """
-    path = _with(prefix, ".json")
+    """What NAME.json says; see `check_files`. Raises InputError when it is missing or not ours."""
+    path = with_suffix(prefix, ".json")
     try:
         with open(path, "rb") as file:
             manifest = json.loads(file.read(MAX_MANIFEST_BYTES))
@@ -148,52 +180,83 @@ def read_manifest(prefix: Path) -> Checkpoint:
                 raise ValueError(f"{field.name} is {value!r}")
         if manifest["format"] != MANIFEST_FORMAT or min(progress.epoch, progress.step, progress.seed) < 0:
             raise ValueError("unknown format")
-        model, train, digests = dict(manifest["model"]), dict(manifest["train"]), dict(manifest["files"])
-        saved_at = float(manifest["saved_at"])
+        model, train, files = dict(manifest["model"]), dict(manifest["train"]), dict(manifest["files"])
+        digests = {suffix: files[prefix.name + suffix] for suffix in SUFFIXES}
+        return Checkpoint(prefix, progress, model, train, digests, float(manifest["saved_at"]))
+    except FileNotFoundError:
+        raise InputError(f"{prefix}: torn checkpoint: {path.name} is missing") from None
     except OSError as error:
         raise InputError(f"{path}: the checkpoint's manifest cannot be read: {error.strerror}") from None
     except (ValueError, TypeError, KeyError, RecursionError) as error:
-        raise InputError(f"{path}: not a checkpoint manifest of this toolkit ({type(error).__name__}: {error})") from None
-    for suffix in (".pdparams", ".pdopt"):
-        file = _with(prefix, suffix)
-        if not file.is_file():
-            raise InputError(f"{prefix}: torn checkpoint: {file.name} is missing")
-        if digests.get(file.name) != _digest(file):
-            raise InputError(f"{prefix}: torn checkpoint: {file.name} is not the file its manifest describes")
-    return Checkpoint(prefix, progress, model, train, saved_at)
+        raise InputError(f"{path}: not a manifest of this checkpoint ({type(error).__name__}: {error})") from None
 
 
-def load_optimizer(prefix: Path, model: Any, optimizer: Any) -> None:
-    """Gives the optimizer the momentum of NAME.pdopt, by the parameters' names.
+def check_files(checkpoint: Checkpoint) -> None:
+    """Raises InputError when a file of the checkpoint is missing, or not the one that was saved."""
+    for suffix, digest in checkpoint.digests.items():
+        file = with_suffix(checkpoint.prefix, suffix)
+        try:
+            whole = _digest(file) == digest
+        except FileNotFoundError:
+            raise InputError(f"{checkpoint.prefix}: torn checkpoint: {file.name} is missing") from None
+        except OSError as error:
+            raise InputError(f"{file}: cannot be read: {error.strerror}") from None
+        if not whole:
+            raise InputError(f"{checkpoint.prefix}: torn checkpoint: {file.name} is not the file its manifest describes")
 
-    Raises:
-        InputError: the file's names or shapes are not the model's.
-    """
-    import paddle
 
-    path = _with(prefix, ".pdopt")
+def read_momentum(prefix: Path, model: Any) -> dict[str, Any]:
+    """The arrays of NAME.pdopt by the names of the trained parameters. Raises InputError when they do not fit."""
+    path = with_suffix(prefix, ".pdopt")
     try:
         momentum = read_pickle(path.read_bytes())
     except PickleError as error:
         raise InputError(f"{path}: not the momentum of a checkpoint: {error}") from None
-    state = {}
-    for name, parameter in model.named_parameters():
-        value = momentum.pop(name, None)
-        if value is None or list(value.shape) != list(parameter.shape):
-            raise InputError(f"{path}: no momentum of shape {list(parameter.shape)} for {name}")
-        state[f"{parameter.name}_velocity_0"] = paddle.to_tensor(value)
-    if momentum:
-        raise InputError(f"{path}: momentum of unknown parameters: {', '.join(sorted(map(str, momentum))[:8])}")
+    shapes = {name: list(parameter.shape) for name, parameter in _trained(model)}
+    for name, shape in shapes.items():
+        if name not in momentum or list(momentum[name].shape) != shape:
+            raise InputError(f"{path}: no momentum of shape {shape} for {name}")
+    if unknown := momentum.keys() - shapes.keys():
+        raise InputError(f"{path}: momentum of unknown parameters: {', '.join(sorted(unknown)[:8])}")
+    return momentum
+
+
+def set_momentum(optimizer: Any, model: Any, momentum: Mapping[str, Any], weights: Mapping[str, Any]) -> None:
+    """Gives a new optimizer the momentum by parameter name, and `weights` as float32 copies of low-precision ones."""
+    import paddle
+
+    state: dict[str, Any] = {}
+    for name, parameter in _trained(model):
+        held = parameter
+        if parameter.dtype != paddle.float32:
+            held = weights[name]
+            held.name = f"{parameter.name}_fp32_master_0"  # the name that Paddle gives it, and looks for below
+            state.setdefault("master_weights", {})[parameter.name] = held
+        state[f"{held.name}_velocity_0"] = momentum[name]
     optimizer.set_state_dict(state)
 
 
-def _with(prefix: Path, suffix: str) -> Path:
+def _trained(model: Any) -> list[tuple[str, Any]]:
+    """Names and parameters. Without BatchNorm's statistics, which Paddle counts as parameters, too."""
+    return [(name, parameter) for name, parameter in model.named_parameters() if not parameter.stop_gradient]
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Deletes the half-written files of a run that was killed in the middle of saving."""
+    for path in folder.glob(".*.tmp"):
+        if re.fullmatch(r"\..+\.(pdparams|pdopt|json|jsonl|yaml)\.\d+\.tmp", path.name):
+            path.unlink(missing_ok=True)
+
+
+def with_suffix(prefix: Path, suffix: str) -> Path:
+    """The path of one of a checkpoint's files."""
     # Not with_suffix: a prefix may hold dots of its own.
     return prefix.with_name(prefix.name + suffix)
 
 
-def _prefix_of(path: str) -> Path:
-    for suffix in (".pdparams", ".pdopt", ".json"):
+def prefix_of(path: str) -> Path:
+    """The checkpoint that a file of it, or its path without suffix, names."""
+    for suffix in (*SUFFIXES, ".json"):
         if path.endswith(suffix):
             return Path(path.removesuffix(suffix))
     return Path(path)
@@ -202,10 +265,3 @@ def _prefix_of(path: str) -> Path:
 def _digest(path: Path) -> str:
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _link_or_copy(source: Path, target: Path) -> None:
-    try:
-        os.link(source, target)
-    except OSError:  # a file system without hard links
-        target.write_bytes(source.read_bytes())

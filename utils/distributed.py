@@ -11,12 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 from utils.errors import InputError
 
-if TYPE_CHECKING:  # numpy and paddle are imported where they are used: --help must not wait for them
+if TYPE_CHECKING:  # what takes time is imported where it is used: --help must not wait for it
     import numpy as np
 
+    from utils.channel import Channel
 
 # How a line begins that a rank other than the first one wants to be seen.
 RANK_MARK = "[rank "
+# How the error of a process begins that ends because another one has: not the cause, only its echo.
+PEER_GONE = "another process has ended: rank "
 
 
 def env_rank() -> int:
@@ -31,10 +34,12 @@ def env_size() -> int:
 
 @dataclass(frozen=True)
 class World:
-    """The processes of a run; with one process every method is the identity."""
+    """The processes of a run; with one process every method is the identity. Each method must be called by all."""
 
     rank: int = 0
     size: int = 1
+    channel: "Channel | None" = None
+    device: str = "cpu"
 
     @property
     def is_main(self) -> bool:
@@ -60,28 +65,35 @@ class World:
             )
         return batch_size // self.size
 
-    def sum(self, values: "Sequence[float] | np.ndarray", dtype: str = "int64") -> "np.ndarray":
-        """The element-wise sum of a small vector over all ranks, the same on each."""
+    def sum(self, values: Sequence[int]) -> "np.ndarray":
+        """The element-wise sum int64 of a few whole numbers over all ranks, the same on each."""
         import numpy as np
 
-        array = np.asarray(values, dtype)
-        if self.size == 1:
-            return array
-        import paddle
-
-        tensor = paddle.to_tensor(array)
-        paddle.distributed.all_reduce(tensor)
-        return tensor.numpy()
+        return np.sum(self.gather(values), axis=0, dtype="int64")
 
     def gather(self, value: Any) -> list[Any]:
-        """Each rank's value, by rank, on every rank."""
+        """Each rank's value, by rank, on every rank. Raises RunError when another process is gone."""
+        return [value] if self.channel is None else self.channel.exchange(value)
+
+    def first(self, value: Any) -> Any:
+        """Rank 0's value, on every rank."""
+        return self.gather(value)[0]
+
+    def _meet(self) -> None:
+        """Returns when all ranks are here: in gloo none may wait for another. NCCL may, and a GPU's host runs ahead."""
+        if self.device == "cpu":
+            self.gather(None)
+
+    def copy_from_first(self, tensors: Sequence[Any]) -> None:
+        """Gives the tensors of every rank the values of rank 0's: nobody else needs its files."""
         if self.size == 1:
-            return [value]
+            return
         import paddle
 
-        values: list[Any] = []
-        paddle.distributed.all_gather_object(values, value)
-        return values
+        self._meet()
+        with paddle.no_grad():
+            for tensor in tensors:
+                paddle.distributed.broadcast(tensor, src=0)
 
     def sum_gradients(self, parameters: Sequence[Any]) -> None:
         """Replaces each gradient by its sum over the ranks: one transfer for all of them together.
@@ -97,24 +109,27 @@ class World:
         for parameter in parameters:
             if not parameter.stop_gradient:
                 by_dtype.setdefault(parameter.dtype, []).append(parameter)
+        self._meet()
         for group in by_dtype.values():
             flat = paddle.concat([(paddle.zeros_like(p) if p.grad is None else p.grad).flatten() for p in group])
             paddle.distributed.all_reduce(flat)
             for parameter, part in zip(group, flat.split([p.size for p in group])):
                 parameter.grad = part.reshape(parameter.shape)
 
-    def average_buffers(self, model: Any) -> None:
+    def average_statistics(self, model: Any) -> None:
         """Makes the BatchNorm statistics of all ranks the mean of theirs, so that all evaluate and save one model."""
         if self.size == 1:
             return
         import paddle
 
-        buffers = [b for b in model.buffers() if b.dtype == paddle.float32]
+        # Paddle counts them as parameters without gradient.
+        statistics = [tensor for tensor in model.state_dict().values() if tensor.stop_gradient]
+        self._meet()
         with paddle.no_grad():
-            flat = paddle.concat([b.flatten() for b in buffers])
+            flat = paddle.concat([tensor.flatten() for tensor in statistics])
             paddle.distributed.all_reduce(flat)
-            for buffer, part in zip(buffers, (flat / self.size).split([b.size for b in buffers])):
-                buffer.set_value(part.reshape(buffer.shape))
+            for tensor, part in zip(statistics, (flat / self.size).split([tensor.size for tensor in statistics])):
+                tensor.set_value(part.reshape(tensor.shape))
 
 
 def join_ranks(device: str) -> World:
@@ -127,7 +142,17 @@ def join_ranks(device: str) -> World:
         return World()
     import paddle
 
+    from utils.channel import Channel
+
     if device == "cpu":
         os.environ["PADDLE_DISTRI_BACKEND"] = "gloo"
     paddle.distributed.init_parallel_env()
-    return World(paddle.distributed.get_rank(), paddle.distributed.get_world_size())
+    rank, size = paddle.distributed.get_rank(), paddle.distributed.get_world_size()
+
+    def share(value: Any) -> list[Any]:
+        values: list[Any] = []
+        paddle.distributed.all_gather_object(values, value)
+        return values
+
+    host = os.environ["PADDLE_CURRENT_ENDPOINT"].rpartition(":")[0]
+    return World(rank, size, Channel(rank, size, host, share), device)

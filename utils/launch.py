@@ -1,5 +1,6 @@
 """One command, several processes: starts a rank per device, passes signals on, ends all of them when one dies."""
 
+import contextlib
 import os
 import signal
 import socket
@@ -11,13 +12,15 @@ from collections import deque
 from importlib import metadata
 
 from utils.cores import available_cores
-from utils.distributed import RANK_MARK, env_size
+from utils.distributed import PEER_GONE, RANK_MARK, env_size
 from utils.errors import InputError
 
-# Seconds that the other ranks have after the first one has ended on a signal.
-GRACE = 5.0
-# Seconds in which other ranks may fail because of the first one, or say what is wrong with them all.
-ECHO = 1.0
+# Seconds in which, after the first rank has ended, the others may end as well and say why.
+ECHO = 3.0
+# The same where the others end by themselves: after a signal, or when the cause has not ended yet.
+GRACE = 20.0
+# The same after a second Ctrl-C.
+HURRY = 1.0
 LAST_LINES = 5
 LIFELINE = "TSN_LIFELINE_FD"
 
@@ -32,7 +35,8 @@ def start_ranks(nproc: int | None, use_gpu: bool, useful: int = 1_000_000) -> No
     Raises:
         InputError: --nproc together with a launcher, or for GPUs.
     """
-    if env_size() > 1:
+    # paddle.distributed.launch may also start a single process.
+    if env_size() > 1 or "PADDLE_LOCAL_RANK" in os.environ:
         if nproc is not None and LIFELINE not in os.environ:
             raise InputError(f"--nproc={nproc}: a launcher has started {env_size()} processes already")
         _follow_parent()
@@ -62,7 +66,9 @@ class _Rank:
     def __init__(self, number: int, environment: dict[str, str], lifeline: int):
         self.number = number
         self.tail: deque[str] = deque(maxlen=LAST_LINES)
-        self.traceback: list[str] = []  # held back: where another rank has died, it is only an echo of that
+        # Held back, as they may only be the echo of another rank's end.
+        self.traceback: list[str] = []
+        self.echo = False
         # A session of its own: Ctrl-C reaches this process alone, which passes it on.
         self.process = subprocess.Popen(
             [sys.executable, *sys.argv], env=environment, pass_fds=[lifeline], start_new_session=True,
@@ -77,14 +83,27 @@ class _Rank:
         for raw in stream:
             line = raw.decode(errors="replace").rstrip("\n")
             self.tail.append(line)
-            if self.traceback or line.startswith("Traceback (most recent call last)"):
+            if line.startswith(f"error: {PEER_GONE}"):
+                self.echo = True
+            elif self.traceback or line.startswith("Traceback (most recent call last)"):
                 self.traceback.append(line)
             elif self.number == 0 or line.startswith(RANK_MARK):
-                print(line, file=target, flush=True)
+                with contextlib.suppress(OSError):  # nobody reads any more: the rank must not wait for that
+                    print(line, file=target, flush=True)
+
+    @property
+    def code(self) -> int | None:
+        """The exit code, negative after a signal; None while it runs."""
+        return self.process.poll()
+
+    @property
+    def complains(self) -> bool:
+        """Whether it has ended with an error line of its own."""
+        return self.code in (1, 2) and not self.traceback and not self.echo
 
     def finish(self) -> None:
         """Ends the process if it still runs, and reads what it has said."""
-        if self.process.poll() is None:
+        if self.code is None:
             self.process.kill()
         self.process.wait()
         for thread in self._threads:
@@ -92,7 +111,7 @@ class _Rank:
 
 
 def _run_ranks(number: int, devices: list[str]) -> int:
-    """The exit code of the run: that of the first rank to fail, 130 or 143 after a signal, else 0."""
+    """The exit code of the run: that of the rank that made it fail, 130 or 143 after a signal, else 0."""
     read_end, write_end = os.pipe()  # the ranks see its end when this process is gone
     ranks: list[_Rank] = []
     asked: list[int] = []
@@ -100,23 +119,29 @@ def _run_ranks(number: int, devices: list[str]) -> int:
     def pass_on(signal_number, frame):
         asked.append(signal_number)
         for rank in ranks:
-            if rank.process.poll() is None:
+            if rank.code is None:
                 rank.process.send_signal(signal_number)
 
     for signal_number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(signal_number, pass_on)
     try:
         for i, environment in enumerate(_environments(number, devices, read_end)):
-            ranks.append(_Rank(i, environment, read_end))
-        failed = _wait_for_end(ranks, asked)
+            if not asked:
+                ranks.append(_Rank(i, environment, read_end))
+        if asked and len(ranks) < number:  # one that was being started has not got the signal
+            for rank in ranks:
+                rank.process.send_signal(asked[0])
+        _wait_for_end(ranks, asked)
+        failed = min((rank for rank in ranks if rank.code), key=_blame, default=None)
+        running = any(rank.code is None for rank in ranks)
     finally:
         for rank in ranks:
             rank.finish()
         os.close(write_end)
         os.close(read_end)
-    if asked:
-        return 130 if asked[0] == signal.SIGINT else 143
-    return _explain(failed, number) if failed else 0
+    if asked and not (failed and failed.complains):
+        return 0 if failed is None and not running and ranks else 128 + asked[0]
+    return _explain(failed, ranks) if failed else 0
 
 
 def _environments(number: int, devices: list[str], lifeline: int):
@@ -137,6 +162,7 @@ def _environments(number: int, devices: list[str], lifeline: int):
         environment[LIFELINE] = str(lifeline)
         if devices:
             environment["CUDA_VISIBLE_DEVICES"] = devices[rank]
+            environment["FLAGS_selected_gpus"] = "0"  # Paddle wants it: the first of those visible
         else:
             environment.setdefault("OMP_NUM_THREADS", str(threads))
         yield environment
@@ -153,41 +179,48 @@ def _free_ports(number: int) -> list[int]:
             s.close()
 
 
-def _wait_for_end(ranks: list[_Rank], asked: list[int]) -> _Rank | None:
-    """The rank that made the run fail, or None when all have ended well.
-
-    The end of one rank breaks the connections of the others, which then fail as well: of those that end within
-    ECHO seconds, one that a signal killed is the cause, else one that ends with an error line of its own.
-    After a signal to this process the ranks end by themselves one after the other, within GRACE seconds.
-    """
-    first_end = None
-    while True:
-        ended = [rank for rank in ranks if rank.process.poll() is not None]
-        failed = [rank for rank in ended if rank.process.returncode]
-        if failed and first_end is None:
-            first_end = time.monotonic()
-        waited = time.monotonic() - first_end if failed else 0.0
-        if len(ended) == len(ranks) or waited > (GRACE if asked else ECHO):
-            return min(failed, key=_blame, default=None)
+def _wait_for_end(ranks: list[_Rank], asked: list[int]) -> None:
+    """Returns when all ranks have ended, or when one has failed and the others have had their time to end as well."""
+    first_end = hurried = None
+    while any(rank.code is None for rank in ranks):
+        now = time.monotonic()
+        failed = [rank for rank in ranks if rank.code]
+        if failed:
+            first_end = first_end or now
+            if now - first_end > (GRACE if asked or all(rank.echo for rank in failed) else ECHO):
+                return
+        if len(asked) > 1 and asked[-1] == signal.SIGINT:
+            hurried = hurried or now
+            if now - hurried > HURRY:
+                return
         time.sleep(0.05)
 
 
-def _blame(rank: _Rank) -> tuple[bool, bool, int]:
-    return rank.process.returncode > 0, bool(rank.traceback), rank.number
+def _blame(rank: _Rank) -> tuple[int, int]:
+    """Orders the ranks that have failed: the cause first, then those that only fell over it."""
+    if rank.echo:
+        return 4, rank.number
+    if rank.code < 0:  # Paddle's own threads abort when a connection breaks
+        return (3 if rank.code == -signal.SIGABRT else 0), rank.number
+    return (1 if rank.complains else 2), rank.number
 
 
-def _explain(failed: _Rank, number: int) -> int:
+def _explain(failed: _Rank, ranks: list[_Rank]) -> int:
     """Says why the run ended, unless rank 0 has said it; returns the exit code."""
-    code = failed.process.returncode
+    code = failed.code
+    if code in (130, 143):  # a signal to one rank alone: all have left together
+        return code
     if code in (1, 2) and not failed.traceback:
-        if failed.number > 0:
-            complaint = failed.tail[-1] if failed.tail else f"error: exit code {code}"
-            print(f"error: rank {failed.number}: {complaint.removeprefix('error: ')}", file=sys.stderr)
+        complaint = failed.tail[-1].removeprefix("error: ") if failed.tail else f"exit code {code}"
+        if failed.echo or failed.number > 0 and f"error: {complaint}" not in ranks[0].tail:
+            print(f"error: rank {failed.number}: {complaint}", file=sys.stderr)
         return code
     print("\n".join(failed.traceback), end="\n" if failed.traceback else "", file=sys.stderr)
     how = f"was killed by signal {-code} ({signal.Signals(-code).name})" if code < 0 else f"ended with exit code {code}"
     last = " | ".join(line for line in failed.tail if line not in failed.traceback) or "none"
-    print(f"error: rank {failed.number} of {number} {how}; all ranks were ended; its last lines: {last}", file=sys.stderr)
+    print(
+        f"error: rank {failed.number} of {len(ranks)} {how}; all ranks were ended; its last lines: {last}", file=sys.stderr
+    )
     return 1
 
 

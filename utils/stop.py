@@ -2,8 +2,6 @@
 
 import signal
 
-from utils.cli import Terminated
-
 
 class StopRequest:
     """A context in which a first SIGTERM or Ctrl-C only sets `signal_number`; a second Ctrl-C interrupts at once."""
@@ -24,7 +22,7 @@ class StopRequest:
             raise KeyboardInterrupt
         self.signal_number = number
 
-    @staticmethod
-    def leave(signal_number: int) -> None:
-        """Raises what the signal stands for, once everything is saved. The signal may have come to another process."""
-        raise KeyboardInterrupt if signal_number == signal.SIGINT else Terminated
+    @property
+    def flags(self) -> list[bool]:
+        """[Ctrl-C, SIGTERM]: which of the two has come."""
+        return [self.signal_number == number for number in (signal.SIGINT, signal.SIGTERM)]

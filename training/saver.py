@@ -1,0 +1,109 @@
+"""The checkpoints of a run in its folder: their names, which of them stay, and which one is the best."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import paddle
+
+from utils.checkpoint import (
+    Checkpoint, Progress, check_files, copy_checkpoint, read_manifest, remove_checkpoint, remove_leftovers, save_checkpoint,
+)  # fmt: skip
+from utils.errors import InputError
+from utils.log import say
+
+
+class Saver:
+    """Writes the checkpoints of one run; of several ranks only the first one may call it.
+
+    NAME_epoch{N} is the state after epoch N, NAME_epoch{N}_step{S} one within it, NAME the state at the end, and
+    NAME_best the state after the epoch with the best validation top-1.
+    """
+
+    def __init__(self, folder: Path, name: str, about: Mapping[str, Any], steps_per_epoch: int, keep: int):
+        """about: what every manifest says of the run. keep: the newest epochs that stay; 0: all."""
+        self._folder, self._name, self._about = folder, name, about
+        self._steps_per_epoch, self._keep = steps_per_epoch, keep
+        self._newest: Checkpoint | None = None
+
+    def begin(self, resumed: Checkpoint | None) -> Progress | None:
+        """Where the run goes on, from now on the newest checkpoint in the folder; None for a new run."""
+        remove_leftovers(self._folder)
+        if resumed is None:
+            if older := sorted(path.stem for path in self._folder.glob(f"{self._name}*.json")):
+                say(
+                    f"{self._folder} holds checkpoints of an earlier run ({', '.join(older)}): this new run overwrites "
+                    "them as it comes to their names; --resume=auto would have gone on with them"
+                )
+            return None
+        progress = self._keep_best(resumed)
+        self._newest = copy_checkpoint(resumed, self._prefix(progress), progress, self._about)
+        return progress
+
+    def _keep_best(self, resumed: Checkpoint) -> Progress:
+        """The progress of `resumed`; without a best epoch if nothing holds that epoch's weights any more."""
+        progress, source = resumed.progress, resumed.prefix.parent
+        if progress.best_epoch < 0:
+            return progress
+        best = self._folder / f"{self._name}_best"
+        for prefix in (best, source / best.name, source / f"{self._name}_epoch{progress.best_epoch}"):
+            try:
+                found = read_manifest(prefix)
+                check_files(found)
+            except InputError:
+                continue  # not there, or torn: the next one may do
+            then = found.progress
+            if (then.seed, then.epoch, then.step) == (progress.seed, progress.best_epoch + 1, 0) and (
+                then.best_epoch == progress.best_epoch
+            ):
+                if prefix != best:
+                    copy_checkpoint(found, best, then, self._about)
+                return progress
+        say(f"the weights of epoch {progress.best_epoch}, the best one so far, are not there: {best.name} starts anew")
+        return replace(progress, best_epoch=-1, best_top1=-1.0)
+
+    def save(self, model: paddle.nn.Layer, optimizer: paddle.optimizer.Optimizer, progress: Progress) -> None:
+        """Writes a checkpoint and deletes what it makes needless. Raises RunError."""
+        self._newest = save_checkpoint(self._prefix(progress), model, optimizer, progress, self._about)
+        self._remove_older(progress)
+
+    def move_on(self, progress: Progress) -> None:
+        """Lets the newest checkpoint stand at `progress`, the start of the next epoch; copies it if it is the best."""
+        if progress.best_epoch == progress.epoch - 1:
+            copy_checkpoint(self._newest, self._folder / f"{self._name}_best", progress, self._about)
+        self._newest = copy_checkpoint(self._newest, self._prefix(progress), progress, self._about)
+
+    def finish(self) -> None:
+        """Writes NAME, the same as the newest checkpoint, and says what is where. Raises RunError."""
+        progress = self._newest.progress
+        copy_checkpoint(self._newest, self._folder / self._name, progress, self._about)
+        best = ""
+        if progress.best_epoch >= 0:
+            best = f"; best top1_acc {progress.best_top1:.2f} in epoch {progress.best_epoch}: {self._name}_best.pdparams"
+        say(f"saved {self._folder / self._name}.pdparams{best}")
+
+    def _prefix(self, progress: Progress) -> Path:
+        if 0 < progress.step < self._steps_per_epoch:
+            return self._folder / f"{self._name}_epoch{progress.epoch}_step{progress.step}"
+        return self._folder / f"{self._name}_epoch{progress.epoch - (progress.step == 0)}"
+
+    def _remove_older(self, newest: Progress) -> None:
+        """Deletes all checkpoints within an epoch and all but the last epochs, as far as they lie before `newest`.
+
+        What lies after it belongs to another run in the same folder, from which this one cannot go on.
+        """
+        epochs = []
+        for path in self._folder.glob(f"{self._name}_epoch*.pdparams"):
+            match = re.fullmatch(rf"{re.escape(self._name)}_epoch(\d+)(?:_step(\d+))?", path.stem)
+            if match and match[2]:
+                if (int(match[1]), int(match[2])) < (newest.epoch, newest.step):
+                    remove_checkpoint(path.with_suffix(""))
+            elif match and int(match[1]) < newest.epoch:
+                epochs.append(int(match[1]))
+        # The newest is one of those kept, unless it stands within its epoch.
+        others = max(self._keep - (newest.step == self._steps_per_epoch), 0)
+        if self._keep:
+            for epoch in sorted(epochs)[: len(epochs) - others]:
+                remove_checkpoint(self._folder / f"{self._name}_epoch{epoch}")
