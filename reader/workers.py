@@ -16,8 +16,9 @@ from utils.errors import InputError, RunError
 
 # Seconds after which a video is given up. The longest clip of Kinetics takes well under one.
 TIME_LIMIT = 60.0
-# Seconds in which a new process must report that it has imported what it needs.
+# Seconds in which a new process must report that it has imported what it needs, and how often that may fail.
 START_LIMIT = 120.0
+STARTS = 3
 
 
 class WorkerProcess:
@@ -86,6 +87,17 @@ class WorkerProcess:
         return process.exitcode
 
     def _start(self) -> None:
+        for _ in range(STARTS):
+            self._launch()
+            try:
+                if self._pipe.poll(START_LIMIT) and self._pipe.recv() == "ready":
+                    return
+            except (EOFError, OSError):
+                self._process.join(5)
+            code = self.kill()
+        raise RunError(f"a reader process could not be started: it ended with {_describe_exit(code)}")
+
+    def _launch(self) -> None:
         # spawn, not fork: the parent has threads (paddle, oneDNN, ours), of which a forked child inherits the locks.
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
@@ -100,13 +112,6 @@ class WorkerProcess:
             raise RunError(f"a reader process could not be started: {error.strerror or error}") from None
         finally:
             theirs.close()
-        try:
-            started = ours.poll(START_LIMIT) and ours.recv() == "ready"
-        except (EOFError, OSError):
-            process.join(5)
-            started = False
-        if not started:
-            raise RunError(f"a reader process could not be started: it ended with {_describe_exit(self.kill())}")
 
 
 @contextlib.contextmanager

@@ -352,3 +352,17 @@ def test_a_closed_process_starts_no_other():
     with pytest.raises(RunError, match="closed"):
         process.read("a.mp4", 0, 0)
     assert process.kill() is None and children() == set()
+
+
+class EndsTheProcess:
+    """A specification that ends the process it is sent to."""
+
+    def __reduce__(self):
+        return os._exit, (7,)
+
+
+def test_a_process_that_cannot_start_is_no_fault_of_the_video():
+    process = WorkerProcess(EndsTheProcess())
+    with pytest.raises(RunError, match="^a reader process could not be started: it ended with exit code 7$"):
+        process.read("a.mp4", 0, 0)
+    process.close()
