@@ -47,6 +47,7 @@ def build_loader(
         num_workers=worker_count(section.num_reader_threads, len(entries), world.size),
         buffer_videos=section.buf_size,
         replace=augment_seed is not None,
+        time_limit=section.video_timeout,
     )
 
 

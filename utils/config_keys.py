@@ -151,6 +151,7 @@ class SectionConfig:
     target_size: int = key(224, Whole(1, 4096), "side of the square cropped from them, in pixels; at most short_size")
     num_reader_threads: int = key(12, Whole(1, 256), "readers that decode at the same time")
     buf_size: int = key(1024, Whole(1, 1_000_000), "videos read ahead, at most")
+    video_timeout: float = key(60.0, Number(0, 86400, above=True), "seconds after which a video is given up as unreadable")
     use_gpu: bool = key(True, Truth(), "True: the GPU where there is one, else the CPU; False: the CPU")
     seg_num: int = from_model("seg_num")
     seglen: int = from_model("seglen")
