@@ -1,6 +1,7 @@
 """From packets to frames: the wanted ones decoded with no more of the others than they need, or all of them counted."""
 
 import itertools
+from collections.abc import Iterator
 
 import av
 import numpy as np
@@ -20,7 +21,13 @@ def decode(context: av.VideoCodecContext, packets: Packets, wanted: set[int]) ->
             return frames, len(packets.shown)
         packets.exact = False
         context.flush_buffers()
-    return _decode_all(context, packets, wanted)
+        context.skip_frame = "DEFAULT"
+    frames, num_frames = {}, 0
+    for num_frames, frame in enumerate(all_frames(context, packets), start=1):
+        if num_frames - 1 in wanted:
+            frames[num_frames - 1] = frame
+    context.flush_buffers()
+    return frames, num_frames
 
 
 def to_array(path: str, frames: list[av.VideoFrame]) -> np.ndarray:
@@ -30,7 +37,7 @@ def to_array(path: str, frames: list[av.VideoFrame]) -> np.ndarray:
     """
     width, height = frames[0].width, frames[0].height
     try:
-        images = (_upright(_to_rgb(frame, width, height), frame) for frame in frames)
+        images = (upright(to_rgb(frame, width, height), frame) for frame in frames)
         first = next(images)
         array = np.empty((len(frames), *first.shape), np.uint8)
         array[0] = first
@@ -41,9 +48,10 @@ def to_array(path: str, frames: list[av.VideoFrame]) -> np.ndarray:
     return array
 
 
-def _to_rgb(frame: av.VideoFrame, width: int, height: int) -> np.ndarray:
-    """What frame.to_ndarray(format="rgb24") returns, uint8 [H, W, 3], without copying it."""
-    plane = frame.reformat(width, height, "rgb24", threads=1).planes[0]
+def to_rgb(frame: av.VideoFrame, width: int, height: int, interpolation: str = "BILINEAR") -> np.ndarray:
+    """The frame scaled to uint8 [height, width, 3], RGB: what its to_ndarray(format="rgb24") returns, not copied."""
+    rgb = frame.reformat(width, height, "rgb24", interpolation=interpolation, threads=1)
+    plane = rgb.planes[0]
     return np.frombuffer(plane, np.uint8).reshape(height, plane.line_size)[:, : 3 * width].reshape(height, width, 3)
 
 
@@ -114,12 +122,8 @@ def _runs(packets: Packets, positions: set[int]) -> list[tuple[int, int]]:
     return runs
 
 
-def _decode_all(
-    context: av.VideoCodecContext, packets: Packets, wanted: set[int]
-) -> tuple[dict[int, av.VideoFrame], int]:
-    """The wanted frames by number, and the number of frames, after decoding everything. Raises VideoError."""
-    context.skip_frame = "DEFAULT"
-    frames: dict[int, av.VideoFrame] = {}
+def all_frames(context: av.VideoCodecContext, packets: Packets) -> Iterator[av.VideoFrame]:
+    """Every frame in display order. Raises VideoError where one is damaged."""
     count = 0
     for i, packet in itertools.chain(packets.read([(0, len(packets) - 1)]), [(None, None)]):
         try:
@@ -131,11 +135,8 @@ def _decode_all(
         for frame in decoded:
             if _is_damaged(frame, packets):
                 raise VideoError(packets.path, f"damaged: frame {count} is not whole")
-            if count in wanted:
-                frames[count] = frame
+            yield frame
             count += 1
-    context.flush_buffers()
-    return frames, count
 
 
 def _is_damaged(frame: av.VideoFrame, packets: Packets) -> bool:
@@ -143,7 +144,7 @@ def _is_damaged(frame: av.VideoFrame, packets: Packets) -> bool:
     return frame.is_corrupt and not (packets.broadcast and frame.pts == packets.times[-1])
 
 
-def _upright(image: np.ndarray, frame: av.VideoFrame) -> np.ndarray:
+def upright(image: np.ndarray, frame: av.VideoFrame) -> np.ndarray:
     """The image turned and mirrored the way the display matrix of its frame says."""
     if not frame.rotation:
         return image

@@ -63,8 +63,8 @@ def test_index_n_is_the_frame_shown_nth(name, monkeypatch):
     assert [read_number(frame) for frame in reference] == numbers
 
     decoded_all = []
-    decode_all = sparse._decode_all
-    monkeypatch.setattr(sparse, "_decode_all", lambda *args: decoded_all.append(1) or decode_all(*args))
+    all_frames = sparse.all_frames
+    monkeypatch.setattr(sparse, "all_frames", lambda *args: decoded_all.append(1) or all_frames(*args))
     assert np.array_equal(read_frames(str(FIXTURES / name), range), reference)
     rng = random.Random(name)
     for size in [1, 1, 1, 1, 2, 2, 3, 3, 8]:
