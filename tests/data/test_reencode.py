@@ -1,0 +1,206 @@
+"""data/reencode.py: the same frames in small, close key frames; whole files only; the list and the table it leaves."""
+
+import csv
+import multiprocessing
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import av
+import pytest
+from conftest import ROOT, processes, run_script, wait_until
+from make_fixtures import FIXTURES, read_number
+
+from data import reencode
+from reader.decode import VideoError, read_frames
+
+SOURCES = {
+    "a b/x y.mp4": "h264.mp4",
+    "c/x y.mp4": "rotated_90.mp4",
+    "c/large.ts": "large.ts",
+    "c/odd.webm": "vp9_odd.webm",
+    "c/cut.mkv": "open_gop_cut.mkv",
+    "d/x y.mp4": "edit_list.mp4",
+}
+
+
+def make_sources(folder: Path) -> Path:
+    """A list of readable videos of all kinds, one of them twice, and three that are not readable."""
+    for name, fixture in SOURCES.items():
+        (folder / name).parent.mkdir(exist_ok=True)
+        shutil.copy(FIXTURES / fixture, folder / name)
+    (folder / "c/junk.mp4").write_bytes(b"no video")
+    (folder / "c/short.mp4").write_bytes((FIXTURES / "h264.mp4").read_bytes()[:3000])
+    lines = [f"{name} {label}" for label, name in enumerate(SOURCES)]
+    lines[3:3] = ["c/junk.mp4 0", "c/short.mp4 1", "c/large.ts 7", "c/missing one.mp4 2"]
+    (folder / "train.list").write_text("\n".join(lines) + "\n")
+    return folder / "train.list"
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory):
+    """A folder in which the list was re-encoded to out/, and the ended process."""
+    folder = tmp_path_factory.mktemp("reencode")
+    make_sources(folder)
+    return folder, run_script("data/reencode", "train.list", "--out", "out", "--short_side", "48", cwd=folder)
+
+
+def read_new_list(folder: Path) -> list[tuple[str, str]]:
+    return [tuple(line.rsplit(" ", 1)) for line in (folder / "out/train.list").read_text().splitlines()]
+
+
+def test_the_new_list_keeps_order_and_labels(done):
+    folder, result = done
+    assert result.returncode == 0, result.stderr
+    rows = read_new_list(folder)
+    assert [label for _, label in rows] == ["0", "1", "2", "7", "3", "4", "5"]
+    assert rows[2][0] == rows[3][0] and len({path for path, _ in rows}) == 6
+    assert rows[0][0].startswith("out/a b/x y-") and rows[1][0].startswith("out/c/x y-")
+    assert {str(path.relative_to(folder)) for path in folder.glob("out/*/*")} == {path for path, _ in rows}
+
+
+def test_the_table_names_what_cannot_be_read(done):
+    folder, result = done
+    with open(folder / "out/train.unreadable.csv", newline="") as file:
+        rows = sorted(csv.reader(file))
+    assert rows == [
+        ["c/junk.mp4", "not a readable video file"],
+        ["c/missing one.mp4", "no such file"],
+        ["c/short.mp4", "not a readable video file"],
+        ["video", "error"],
+    ]
+    assert "out/train.list: 6 videos (6 re-encoded now, 0 there already), 3 unreadable" in result.stdout
+    assert "out/train.unreadable.csv: which ones, and why" in result.stdout
+
+
+def test_the_summary_tells_sizes_and_speeds(done):
+    lines = done[1].stdout.splitlines()
+    assert lines[-2].startswith("size: 0.1 -> 0.1 MB (")
+    assert lines[-1].startswith("reading 3 frames: ") and lines[-1].endswith("x, 6 videos tried)")
+
+
+def test_frame_n_stays_frame_n(done):
+    folder, _ = done
+    for (path, _), fixture in zip(dict.fromkeys(read_new_list(folder)), ["h264.mp4", "rotated_90.mp4", "large.ts", None]):
+        if fixture is None:
+            break
+        frames = read_frames(str(folder / path), range)
+        upright = frames.swapaxes(1, 2)[:, :, ::-1] if fixture == "rotated_90.mp4" else frames  # turned back
+        assert frames.shape == (60, 64, 48, 3) if fixture == "rotated_90.mp4" else (60, 48, 64, 3)
+        assert [read_number(frame) for frame in upright] == list(range(60))
+
+
+def test_what_is_written(done):
+    folder, _ = done
+    starts = {"odd": 0, "cut": 20, "x y": 0}
+    for path in folder.glob("out/*/*.mp4"):
+        with av.open(str(path)) as file:
+            assert [stream.type for stream in file.streams] == ["video"]
+            stream = file.streams.video[0]
+            assert stream.codec_context.name == "h264" and stream.average_rate == 25
+            assert stream.width % 2 == stream.height % 2 == 0 and min(stream.width, stream.height) == 48
+            keys = [i for i, packet in enumerate(file.demux(stream)) if packet.is_keyframe]
+        assert keys[0] == 0 and all(b - a <= 12 for a, b in zip(keys, keys[1:]))
+        if path.stem.startswith(("odd", "cut")):
+            frames = read_frames(str(path), range)
+            assert [read_number(frame) for frame in frames] == list(range(starts[path.stem[:3]], 60))
+
+
+def test_again_it_makes_nothing_and_clears_what_was_left(done):
+    folder, _ = done
+    before = {path: path.stat().st_mtime_ns for path in folder.glob("out/*/*.mp4")}
+    (folder / "out/c/.x.mp4.1.tmp").write_bytes(b"half")
+    result = run_script("data/reencode", "train.list", "--out", "out", "--short_side", "48", cwd=folder)
+    assert result.returncode == 0 and "(0 re-encoded now, 6 there already), 3 unreadable" in result.stdout
+    assert {path: path.stat().st_mtime_ns for path in folder.glob("out/*/*")} == before
+
+
+def test_sources_may_be_gone_and_labels_missing(done, tmp_path):
+    folder, _ = done
+    shutil.copytree(folder / "out", tmp_path / "out")
+    shutil.copytree(folder / "a b", tmp_path / "a b")
+    (tmp_path / "infer.list").write_text("a b/x y.mp4\n")
+    flags = ["infer.list", "--out", "out", "--short_side", "48"]
+    assert "(1 re-encoded now, 0 there" in run_script("data/reencode", *flags, cwd=tmp_path).stdout
+    shutil.rmtree(tmp_path / "a b")
+    result = run_script("data/reencode", *flags, cwd=tmp_path)
+    assert result.stdout == "out/infer.list: 1 videos (0 re-encoded now, 1 there already), 0 unreadable\n"
+    (line,) = (tmp_path / "out/infer.list").read_text().splitlines()
+    assert line.endswith(".mp4") and (tmp_path / line).exists()
+
+
+@pytest.mark.parametrize("flags, code, message", [
+    (["none.list", "--out", "new"], 2, "error: none.list: no such file list"),
+    (["train.list", "--out", "."], 2, "error: --out .: the new list would replace train.list"),
+    (["train.list", "--out", "c"], 2, "error: --out c: exists and was not made by this script; name a new folder"),
+    (["train.list", "--out", "out"], 2, 'error: --out out: was made with other settings, {"short_side": 48, "keyint": 12, '
+     '"crf": 23, "preset": "medium"}; name a new folder'),
+    (["train.list", "--out", "new", "--keyint", "0"], 2,
+     "error: --keyint: expected a whole number from 1 up, not '0'; see python data/reencode.py --help"),
+    (["train.list"], 2, "error: the following arguments are required: --out; see python data/reencode.py --help"),
+    (["bad.list", "--out", "new"], 1, "error: bad.list: none of its videos can be read; see new/bad.unreadable.csv"),
+])  # fmt: skip
+def test_mistakes(done, flags, code, message):
+    folder, _ = done
+    (folder / "bad.list").write_text("c/junk.mp4 1\n")
+    result = run_script("data/reencode", *flags, cwd=folder)
+    assert (result.returncode, result.stderr.splitlines()[-1]) == (code, message)
+    assert code == 1 or not (folder / "new").exists()
+
+
+def start_slow_run(folder: Path, mark: str) -> subprocess.Popen:
+    """A run over 40 copies of a real-sized video, ended by the caller after the first was written."""
+    (folder / "v").mkdir()
+    long = folder / "v/0.mp4"
+    with av.open(str(long), "w") as out:
+        stream = out.add_stream("libx264", rate=25, options={"preset": "ultrafast"})
+        stream.width, stream.height, stream.pix_fmt = 320, 240, "yuv420p"
+        picture = av.VideoFrame(320, 240, "rgb24")
+        for _ in range(200):
+            out.mux(stream.encode(picture))
+        out.mux(stream.encode(None))
+    for i in range(1, 40):
+        shutil.copy(long, folder / f"v/{i}.mp4")
+    (folder / "all.list").write_text("".join(f"v/{i}.mp4 {i}\n" for i in range(40)))
+    command = [sys.executable, str(ROOT / "data/reencode.py"), "all.list", "--out", "out", "--preset", "veryfast"]
+    process = subprocess.Popen(command, cwd=folder, env={"MARK": mark, "PATH": ""}, stderr=subprocess.PIPE, text=True)
+    wait_until(lambda: list(folder.glob("out/v/*.mp4")))
+    return process
+
+
+@pytest.mark.skipif(not Path("/proc").exists(), reason="needs /proc")
+@pytest.mark.parametrize("number, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -9)])
+def test_stopped_it_leaves_whole_videos_and_no_process(number, code, tmp_path):
+    process = start_slow_run(tmp_path, str(tmp_path))
+    process.send_signal(number)
+    error = process.communicate(timeout=30)[1]
+    assert process.returncode == code and "Traceback" not in error
+    wait_until(lambda: not processes(str(tmp_path)))
+    written = list(tmp_path.glob("out/v/*.mp4"))
+    assert 0 < len(written) < 40
+    assert {len(read_frames(str(path), range)) for path in written} == {200}
+    assert not (tmp_path / "out/all.list").exists()
+
+
+def test_a_process_that_dies_or_hangs_costs_one_video(tmp_path, monkeypatch):
+    job = reencode.Job(str(FIXTURES / "large.ts"), tmp_path / "a/b.mp4", reencode.Settings(48, 12, 23, "placebo"))
+    killer = threading.Thread(target=lambda: wait_until(multiprocessing.active_children)[0].kill())
+    killer.start()
+    assert reencode.reencode_apart(job) == "the process that re-encoded it ended with exit code -9"
+    killer.join()
+    monkeypatch.setattr(reencode, "TIME_LIMIT", 0)
+    assert reencode.reencode_apart(job) == "given up after 0 s"
+    assert not list(tmp_path.glob("a/*.mp4"))
+
+
+def test_a_damaged_video_leaves_nothing(tmp_path):
+    data = bytearray((FIXTURES / "mpeg4.avi").read_bytes())
+    data[15_000:18_000] = bytes(3000)
+    (tmp_path / "a.avi").write_bytes(data)
+    job = reencode.Job(str(tmp_path / "a.avi"), tmp_path / "out/a.mp4", reencode.Settings(48, 12, 23, "medium"))
+    with pytest.raises(VideoError, match="damaged: frame"):
+        reencode.reencode(job)
+    assert not list(tmp_path.glob("out/*"))
