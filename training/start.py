@@ -3,6 +3,7 @@
 import os
 import platform
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from utils.log import say
 MODEL_KEYS = ("name", "num_layers", "num_classes", "seglen")  # a checkpoint of another model cannot go on
 TRAIN_KEYS = (
     "learning_rate", "learning_rate_decay", "learning_rate_batch", "epoch", "momentum", "l2_weight_decay", "batch_size",
-    "accumulate_steps", "freeze_batch_norm", "amp",
+    "accumulate_steps", "freeze_batch_norm", "amp", "seg_num", "short_size", "target_size",
 )  # fmt: skip
 
 
@@ -75,8 +76,10 @@ def find_start(flags: Flags, config: Config, num_videos: int) -> Start:
 
 
 def _weights_alone(resume: str) -> str | None:
-    """The weights that --resume names without being a checkpoint: FILE.pdparams, or a prefix that has nothing else."""
+    """The weights that --resume names without being a checkpoint: a file of them, or a prefix that has nothing else."""
     prefix = prefix_of(resume)
+    if prefix == Path(resume) and os.path.isfile(resume):
+        return resume  # of another kind, such as .safetensors
     others = [with_suffix(prefix, ".json")]
     if not resume.endswith(".pdparams"):
         others.append(with_suffix(prefix, ".pdopt"))
@@ -94,7 +97,7 @@ def _compared(checkpoint: Checkpoint, flags: Flags, config: Config, num_videos: 
         if here != there and str(here).lower() != str(there).lower():
             raise InputError(f"{where} has MODEL.{key} {there!r}, the configuration has {here!r}")
     if (progress.epoch, progress.step) > (train.epoch, 0):
-        raise InputError(f"{where} is in epoch {progress.epoch}, but TRAIN.epoch is {train.epoch}: they run from 0 to {train.epoch - 1}")
+        raise InputError(f"{where} is in epoch {progress.epoch}, counted from 0, but TRAIN.epoch ends after {train.epoch}")
     changed = {}
     for key in TRAIN_KEYS:
         here, there = getattr(train, key), checkpoint.train.get(key)

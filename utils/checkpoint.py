@@ -138,7 +138,7 @@ def find_checkpoint(resume: str, save_dir: str) -> tuple[Checkpoint | None, list
             raise InputError(f"--resume={resume}: there is no such file, folder or checkpoint")
         if not os.path.exists(with_suffix(prefix_of(resume), ".json")):
             raise InputError(
-                f"--resume={resume}: torn checkpoint: {prefix_of(resume)}.json is missing; "
+                f"--resume={resume}: torn checkpoint: {prefix_of(resume).name}.json is missing; "
                 f"--resume={prefix_of(resume)}.pdparams would take its weights alone and start at epoch 0"
             )
         checkpoint = read_manifest(prefix_of(resume))

@@ -1,0 +1,143 @@
+"""Training as a process that a test may kill, stop, or starve; and what it must leave behind, and what not."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from conftest import ROOT, Workspace
+from models.weight_files import read_weights
+
+PATIENCE = 120.0  # seconds; only a broken program, never a slow machine, takes that long
+
+
+def wait_for(condition: Callable[[], object], what: str, seconds: float = PATIENCE, pause: float = 0.01) -> object:
+    """The first true value of `condition()`."""
+    deadline = time.monotonic() + seconds
+    while not (value := condition()):
+        assert time.monotonic() < deadline, f"waited {seconds:g} s for {what}"
+        time.sleep(pause)
+    return value
+
+
+class Training:
+    """A train.py under way, in a process group of its own. `save_dir` and the log of the process lie in `folder`."""
+
+    def __init__(self, workspace: Workspace, folder: Path, *flags: str, prefix: tuple[str, ...] = (), **env: str):
+        folder.mkdir(parents=True, exist_ok=True)
+        self.save_dir, self.log = folder / "save", folder / f"log_{uuid.uuid4().hex[:6]}"
+        self.mark = uuid.uuid4().hex  # in the environment of every process that comes from this one
+        settings = [
+            workspace.config, f"--save_dir={self.save_dir}", "--pretrain=none", "--use_gpu=False", "--log_interval=1",
+            "--fix_random_seed=True", *flags,
+        ]  # fmt: skip
+        for section in ("TRAIN", "VALID"):
+            settings += ["--set", f"{section}.num_reader_threads=1"]
+        command = [sys.executable, *prefix, str(ROOT / "train.py"), *settings]
+        env = {**os.environ, "OMP_NUM_THREADS": "1", "TSN_TEST_MARK": self.mark, **env}
+        env.pop("CUDA_VISIBLE_DEVICES", None)  # empty, it ends paddle.distributed.launch
+        self._shared_memory = set(os.listdir("/dev/shm"))
+        with open(self.log, "wb") as log:
+            self.process = subprocess.Popen(
+                command, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT, env=env, start_new_session=True
+            )
+
+    @property
+    def output(self) -> str:
+        """What it has said so far, without the noise of Paddle's start and the bars."""
+        lines = self.log.read_text(errors="replace").splitlines(keepends=True)
+        return "".join(line for line in lines if not line.startswith("====") and "FLAGS_" not in line and "%|" not in line)
+
+    @property
+    def errors(self) -> list[str]:
+        """Its lines that begin with `error: `."""
+        return [line for line in self.output.splitlines() if line.startswith("error: ")]
+
+    def says(self, text: str, times: int = 1) -> "Training":
+        """Waits until its output has the text."""
+
+        def said() -> bool:
+            assert self.process.poll() is None or self.output.count(text) >= times, f"no {text!r} in:\n{self.output}"
+            return self.output.count(text) >= times
+
+        wait_for(said, repr(text))
+        return self
+
+    def signal(self, number: int, group: bool = False) -> "Training":
+        """Sends a signal to it, or to its whole process group, as a terminal does."""
+        (os.killpg if group else os.kill)(self.process.pid, number)
+        return self
+
+    def ends(self, code: int, seconds: float = PATIENCE) -> "Training":
+        """Waits for its end; nothing of it may be left: no process, no file in /dev/shm."""
+        try:
+            ended = self.process.wait(seconds)
+        finally:
+            if self.process.poll() is None:
+                os.killpg(self.process.pid, signal.SIGKILL)
+        assert ended == code, f"exit code {ended}, expected {code}:\n{self.output}"
+        # Killed or not: its children look for their parent every now and then.
+        wait_for(lambda: not self.processes(), "the end of all its processes", 30)
+        wait_for(lambda: set(os.listdir("/dev/shm")) <= self._shared_memory, "an empty /dev/shm", 30)
+        return self
+
+    def processes(self) -> list[int]:
+        """The processes that run with this one's mark in their environment, itself included."""
+        found = []
+        for entry in Path("/proc").iterdir():
+            if entry.name.isdigit():
+                try:
+                    if self.mark.encode() in (entry / "environ").read_bytes():
+                        found.append(int(entry.name))
+                except OSError:
+                    continue  # it has ended meanwhile
+        return found
+
+    def stop_reader(self) -> "Training":
+        """Suspends a reader process: to all others it looks as if it hung in a video."""
+
+        def readers() -> list[int]:
+            command_lines = {pid: Path(f"/proc/{pid}/cmdline") for pid in self.processes()}
+            return [pid for pid, line in command_lines.items() if b"spawn_main" in line.read_bytes()]
+
+        os.kill(wait_for(readers, "a reader process")[0], signal.SIGSTOP)
+        return self
+
+
+def train(workspace: Workspace, folder: Path, *flags: str, code: int = 0, **env: str) -> Training:
+    """A training that has run to its end."""
+    return Training(workspace, folder, *flags, **env).ends(code)
+
+
+def steps(save_dir: Path) -> list[tuple]:
+    """(mode, epoch, iter, loss, top1_acc) of every line of the JSON log."""
+    entries = [json.loads(line) for line in (save_dir / "train_log.jsonl").read_text().splitlines()]
+    return [(e["mode"], e["epoch"], e["iter"], e["loss"], e["top1_acc"]) for e in entries]
+
+
+def manifest(save_dir: Path, name: str = "TSN") -> dict:
+    """The manifest of a checkpoint."""
+    return json.loads((save_dir / f"{name}.json").read_text())
+
+
+def difference(one: Path, other: Path) -> float:
+    """The largest difference between two weight files of the same names."""
+    a, b = read_weights(one), read_weights(other)
+    assert a.keys() == b.keys() and a
+    return max(float(np.abs(a[name] - b[name]).max()) for name in a)
+
+
+def copy_run(source: Path, target: Path) -> Path:
+    """A copy of a save_dir that costs no disk space; files are replaced, never written into, but for the log."""
+    target.mkdir(parents=True)
+    for path in source.iterdir():
+        (shutil.copy if path.suffix == ".jsonl" else os.link)(path, target / path.name)
+    return target

@@ -1,0 +1,142 @@
+"""However a run is stopped, what goes on from it ends with the very same weights and the same log."""
+
+import re
+import signal
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fault_tools import Training, copy_run, manifest, steps, train, wait_for
+
+OFTEN = ("--epoch=3", "--set", "TRAIN.checkpoint_minutes=0.00001", "--resume=auto")
+
+
+def assert_same_end(save_dir, undisturbed):
+    for name in ("TSN.pdparams", "TSN.pdopt", "TSN_best.pdparams"):
+        assert (save_dir / name).read_bytes() == (undisturbed / name).read_bytes(), name
+    assert steps(save_dir) == steps(undisturbed)
+    assert not list(save_dir.glob(".*.tmp"))
+    for name in ("TSN", "TSN_best", "TSN_epoch2"):
+        ours, theirs = (manifest(folder, name)["progress"] for folder in (save_dir, undisturbed))
+        assert ours == theirs, name
+
+
+def test_an_undisturbed_run_logs_every_step_and_keeps_what_it_says(undisturbed):
+    lines = [(mode, epoch, step) for mode, epoch, step, *_ in steps(undisturbed)]
+    expected = [[("train", epoch, step) for step in range(3)] + [("valid", epoch, 2)] for epoch in range(3)]
+    assert lines == sum(expected, [])
+    names = {path.name for path in undisturbed.iterdir()}
+    checkpoints = ["TSN", "TSN_best", *(f"TSN_epoch{epoch}" for epoch in range(3))]
+    expected = {name + suffix for name in checkpoints for suffix in (".pdparams", ".pdopt", ".json")}
+    assert names == expected | {"config.yaml", "train_log.jsonl"}
+    # The best epoch is the first with the highest top-1, and TSN_best has its weights.
+    top1 = [line[-1] for line in steps(undisturbed) if line[0] == "valid"]
+    best = int(np.argmax(top1))
+    assert manifest(undisturbed, "TSN_best")["progress"]["best_epoch"] == best
+    assert (undisturbed / "TSN_best.pdparams").samefile(undisturbed / f"TSN_epoch{best}.pdparams")
+    assert (undisturbed / "TSN.pdparams").samefile(undisturbed / "TSN_epoch2.pdparams")
+
+
+def test_killed_at_any_moment_a_run_ends_with_the_same_bits(workspace, tmp_path, undisturbed):
+    save_dir = tmp_path / "save"
+
+    def kill(training: Training) -> None:
+        training.signal(signal.SIGKILL).ends(-signal.SIGKILL)
+
+    def run() -> Training:
+        return Training(workspace, tmp_path, *OFTEN)
+
+    # Within an epoch.
+    kill(run().says("Epoch 0, iter 1"))
+    # While a checkpoint is written: half of it lies there.
+    training = run().says("resumed from")
+    wait_for(lambda: list(save_dir.glob(".*.pd*.tmp")) or training.process.poll() is not None, "a temporary file", pause=0.001)
+    kill(training)
+    # During a validation: the epoch's checkpoint is there, and its line is not.
+    training = run().says("resumed from")
+    wait_for(lambda: (save_dir / "TSN_epoch1.json").exists(), "the checkpoint of an epoch", pause=0.001)
+    kill(training)
+    # At random moments.
+    random = np.random.default_rng()
+    for _ in range(2):
+        training = run().says("resumed from")
+        time.sleep(delay := random.uniform(0, 2))
+        print(f"killed after {delay} s")
+        training.signal(signal.SIGKILL).process.wait()
+    run().ends(0)
+    assert_same_end(save_dir, undisturbed)
+
+
+def test_sigterm_and_ctrl_c_save_the_step_in_hand(workspace, tmp_path, undisturbed):
+    save_dir, flags = tmp_path / "save", ("--epoch=3", "--resume=auto")
+
+    def stop(number: int, code: int, group: bool) -> Training:
+        start = time.monotonic()
+        training.signal(number, group).ends(code)
+        assert time.monotonic() - start < 30
+        return training
+
+    training = Training(workspace, tmp_path, *flags).says("Epoch 0, iter 0")
+    assert stop(signal.SIGTERM, 143, group=False).output.endswith("terminated\n")
+    done = steps(save_dir)
+    assert done and manifest(save_dir, f"TSN_epoch0_step{len(done)}")["progress"]["step"] == len(done)
+    # A terminal's Ctrl-C, and a scheduler's SIGTERM, reach the readers as well.
+    training = Training(workspace, tmp_path, *flags).says("Epoch 1, iter 0")
+    assert stop(signal.SIGINT, 130, group=True).output.endswith("interrupted\n")
+    training = Training(workspace, tmp_path, *flags).says("Epoch 1, iter 2")  # the last step: next is the validation
+    stop(signal.SIGTERM, 143, group=True)
+    train(workspace, tmp_path, *flags)
+    assert_same_end(save_dir, undisturbed)
+
+
+def test_a_signal_during_the_start_ends_it_with_nothing_written(workspace, tmp_path):
+    training = Training(workspace, tmp_path)
+    status = Path(f"/proc/{training.process.pid}/status")
+    # As soon as it has taken the signal over, long before paddle is imported.
+    wait_for(lambda: int(re.search(r"SigCgt:\s*(\w+)", status.read_text())[1], 16) >> (signal.SIGTERM - 1) & 1, "a handler")
+    training.signal(signal.SIGTERM).ends(143)
+    assert training.output == "terminated\n"
+    assert not training.save_dir.exists()
+
+
+def test_a_second_ctrl_c_stops_at_once(workspace, tmp_path):
+    training = Training(workspace, tmp_path).says("training on 10 videos").stop_reader().signal(signal.SIGINT)
+    time.sleep(2)
+    assert training.process.poll() is None  # it waits for the step, which waits for its videos
+    training.signal(signal.SIGINT).ends(130, seconds=15)
+    assert training.output.endswith("interrupted\n") and "Traceback" not in training.output
+    assert {path.name for path in training.save_dir.iterdir()} == {"config.yaml", "train_log.jsonl"}
+
+
+def test_a_stuck_video_is_given_up_and_named(workspace, tmp_path):
+    flags = ("--valid_interval=0", "--set", "TRAIN.video_timeout=5", "--set", "TRAIN.max_unreadable=0.2")
+    training = Training(workspace, tmp_path, *flags, "--epoch=6")
+    training.says("Epoch 0, iter 1").stop_reader().ends(0)
+    given_up = r"unreadable, replaced by the next video of the list: .*clip \d+\.mp4: given up after 5 s\n"
+    assert len(re.findall(given_up, training.output)) == 1
+    assert len(steps(training.save_dir)) == 18
+
+
+def test_resume_of_a_finished_run_says_so(workspace, tmp_path, undisturbed):
+    save_dir = copy_run(undisturbed, tmp_path / "save")
+    training = train(workspace, tmp_path, *OFTEN)
+    assert "all 3 epochs are done already; more of them need a larger TRAIN.epoch" in training.output
+    assert_same_end(save_dir, undisturbed)
+
+
+def test_torn_checkpoints_are_named_and_passed_over(workspace, tmp_path, undisturbed):
+    save_dir = copy_run(undisturbed, tmp_path / "save")
+    for name in ("TSN", "TSN_epoch2"):
+        whole = (save_dir / f"{name}.pdparams").read_bytes()
+        (save_dir / f"{name}.pdparams").unlink()
+        (save_dir / f"{name}.pdparams").write_bytes(whole[: len(whole) // 2])
+    (save_dir / "TSN_epoch1.pdopt").unlink()
+    (save_dir / ".TSN_epoch2.pdparams.12345.tmp").write_bytes(b"half")
+    training = train(workspace, tmp_path, *OFTEN)
+    for torn in ("TSN: torn checkpoint: TSN.pdparams is not the file its manifest describes",
+                 "TSN_epoch2: torn checkpoint: TSN_epoch2.pdparams is not the file its manifest describes",
+                 "TSN_epoch1: torn checkpoint: TSN_epoch1.pdopt is missing"):  # fmt: skip
+        assert f"--resume=auto: passed over {save_dir}/{torn}\n" in training.output
+    assert_same_end(save_dir, undisturbed)
