@@ -3,7 +3,8 @@
 import mmap
 import os
 import re
-from collections.abc import Callable
+import zlib
+from collections.abc import Callable, Iterator
 
 import av
 
@@ -84,31 +85,61 @@ def _units_are_whole(data: bytes, prefix: int) -> bool:
 
 # Offset of the number of samples from the name of the box it stands in (ISO/IEC 14496-12, 8.7.3 and 8.8.8).
 _SAMPLE_COUNTS = {b"stsz": 12, b"trun": 8}
-_PAYLOAD = (b"mdat", b"free", b"skip", b"wide")
+# Boxes by which FFmpeg knows a file as MP4 (mov_probe), and those in which it looks for no others.
+_MP4 = {b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"uuid", b"pnot", b"udta", b"junk", b"pict", b"ediw", b"prfl"}
+_PAYLOAD = {b"mdat", b"skip", b"wide"}
+# Bytes that a compressed header (QuickTime's cmov) may have. Those of an hour of video have a tenth of it.
+_MAX_HEADER = 1 << 25
 
 
 def declares_too_many_samples(path: str) -> bool:
-    """Whether an MP4 file declares more samples than it has bytes.
+    """Whether an MP4 file declares more samples, all tracks and fragments together, than it has bytes.
 
     A box of 20 bytes can declare two billion samples of one byte each, and opening the file builds their index.
     """
     with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        start, end = 0, len(data)
-        while start + 8 <= end:
-            size, name = int.from_bytes(data[start : start + 4], "big"), data[start + 4 : start + 8]
-            if size == 1:
-                size = int.from_bytes(data[start + 8 : start + 16], "big")
-            if not name.isalnum() or 0 < size < 8:
-                return False  # no MP4 file
-            stop = min(start + size, end) if size else end
-            for box, offset in _SAMPLE_COUNTS.items() if name not in _PAYLOAD else ():
-                at = data.find(box, start, stop)
-                while at >= 0:
-                    if int.from_bytes(data[at + offset : at + offset + 4], "big") > end:
-                        return True
-                    at = data.find(box, at + 4, stop)
-            start = stop
-    return False
+        if not any(name in _MP4 for name, _, _ in _boxes(data)):
+            return False
+        headers = ((start, stop) for name, start, stop in _boxes(data) if name not in _PAYLOAD)
+        return sum(_declared_samples(data, start, stop) for start, stop in headers) > len(data)
+
+
+def _boxes(data: mmap.mmap) -> Iterator[tuple[bytes, int, int]]:
+    """(name, start, stop) of the boxes at the top of an MP4 file; of another file whatever its bytes give."""
+    start, end = 0, len(data)
+    while start + 8 <= end:
+        size = int.from_bytes(data[start : start + 4], "big")
+        if size == 1:
+            size = int.from_bytes(data[start + 8 : start + 16], "big")
+        if 0 < size < 8:
+            return
+        stop = min(start + size, end) if size else end
+        yield data[start + 4 : start + 8], start, stop
+        start = stop
+
+
+def _declared_samples(data: mmap.mmap | bytes, start: int, stop: int) -> int:
+    """How many samples the boxes between the offsets declare, those in compressed headers included."""
+    count = 0
+    for box, offset in _SAMPLE_COUNTS.items():
+        for at in _places(data, box, start, stop):
+            count += int.from_bytes(data[at + offset : at + offset + 4], "big")
+    for at in _places(data, b"cmvd", start, stop):
+        try:
+            with memoryview(data) as view, view[at + 8 : stop] as compressed:
+                header = zlib.decompressobj().decompress(compressed, _MAX_HEADER)
+        except zlib.error:
+            continue
+        if len(header) == _MAX_HEADER or b"cmvd" in header:
+            return 1 << 62  # a bomb
+        count += _declared_samples(header, 0, len(header))
+    return count
+
+
+def _places(data: mmap.mmap | bytes, name: bytes, start: int, stop: int) -> Iterator[int]:
+    while (start := data.find(name, start, stop)) >= 0:
+        yield start
+        start += len(name)
 
 
 def riff_is_whole(path: str) -> bool:
@@ -142,11 +173,14 @@ def matroska_is_whole(path: str) -> bool:
     Recordings of live streams leave lengths unknown: from there on nothing is checked.
     """
     with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        return _elements_are_whole(data, 0, len(data))
+        return _elements_are_whole(data, 0, len(data), (_SEGMENT, _CLUSTER))
 
 
-def _elements_are_whole(data: mmap.mmap, start: int, end: int) -> bool:
-    """Whether the EBML elements (RFC 8794) between the offsets fill them exactly; segments and clusters are entered."""
+def _elements_are_whole(data: mmap.mmap, start: int, end: int, entered: tuple[bytes, ...]) -> bool:
+    """Whether the EBML elements (RFC 8794) between the offsets fill them exactly.
+
+    entered: the kind of elements to enter, then that within them, and so on; elsewhere they are data.
+    """
     while start < end:
         size_at = start + _number_length(data[start])
         if size_at > start + 4 or size_at >= end:
@@ -157,11 +191,11 @@ def _elements_are_whole(data: mmap.mmap, start: int, end: int) -> bool:
             return False
         largest = (1 << 7 * (body - size_at)) - 1
         size = int.from_bytes(data[size_at:body], "big") & largest
-        if size == largest and element in (_SEGMENT, _CLUSTER):
+        if size == largest and element in entered:
             return True  # unknown
         if body + size > end:
             return False
-        if element in (_SEGMENT, _CLUSTER) and not _elements_are_whole(data, body, body + size):
+        if element in entered[:1] and not _elements_are_whole(data, body, body + size, entered[1:]):
             return False
         if element == _SEGMENT:
             return True  # whatever follows is no part of the video
