@@ -53,13 +53,7 @@ def crop_frames(
         crops = frames[:, top : top + crop_size, left : left + crop_size]
     else:
         scale_x, scale_y = width / new_width, height / new_height
-        # min(): the product may exceed the frame by a rounding error, which Pillow refuses.
-        box = (
-            left * scale_x,
-            top * scale_y,
-            min((left + crop_size) * scale_x, width),
-            min((top + crop_size) * scale_y, height),
-        )
+        box = (left * scale_x, top * scale_y, (left + crop_size) * scale_x, (top + crop_size) * scale_y)
         size = (crop_size, crop_size)
         crops = np.stack([Image.fromarray(f).resize(size, Image.Resampling.BILINEAR, box) for f in frames])
     return np.ascontiguousarray(crops[:, :, ::-1] if mirror else crops)

@@ -123,8 +123,23 @@ def test_reading_ahead_is_bounded(fake_read, batch_size, workers, buffer_videos,
             wait_until(lambda: len(started) == bound)
             time.sleep(0.05)
             assert len(started) == bound
+
+
+def test_a_pass_that_is_left_reads_no_more(fake_read):
+    started = []
+
+    def read(path, epoch, index):
+        started.append((epoch, index))
+        time.sleep(0.02)
+        return clip_of(0), None
+
+    fake_read(read)
+    with loader([Entry(str(i), 0) for i in range(60)], num_workers=2, batch_size=20) as reader:
+        batches = reader.batches(epoch=0)
+        next(batches)
         batches.close()
-        assert len(started) == bound  # what had not begun is not read any more
+        list(reader.batches(range(4), epoch=1))
+    assert len(started) <= 20 + 2 + 4  # the batch, what had begun, the next pass
 
 
 def test_without_processes_nothing_is_read_ahead(entries):

@@ -78,10 +78,18 @@ def test_keep_aspect_ratio(width, height, short_side, expected):
     assert np.abs(ours.astype(int) - resize_then_crop(frame, expected, left, top, 64)).max() <= 1
 
 
-def test_the_whole_resized_frame_can_be_the_crop():
-    frame = picture(300, 200)
-    ours = crop_frames(frame[None], 64, 64, keep_aspect_ratio=True)[0]
-    assert np.abs(ours.astype(int) - resize_then_crop(frame, (96, 64), 16, 0, 64)).max() <= 1
+@pytest.mark.parametrize("side, short_side", [(300, 64), (29, 7), (123, 7)])  # 7 * (29 / 7) is a little above 29
+def test_the_whole_resized_frame_can_be_the_crop(side, short_side):
+    frame = picture(side, side)
+    ours = crop_frames(frame[None], short_side, short_side, keep_aspect_ratio=True)[0]
+    theirs = resize_then_crop(frame, (short_side, short_side), 0, 0, short_side)
+    assert np.abs(ours.astype(int) - theirs).max() <= 1
+
+
+@pytest.mark.parametrize("short_side, long_side", [(224, 298), (256, 341), (320, 426), (36, 48), (1, 1)])
+def test_the_long_side_is_cut_off_not_rounded(short_side, long_side):
+    assert resized_size(1000, 500, short_side) == (long_side, short_side)
+    assert resized_size(500, 1000, short_side) == (short_side, long_side)
 
 
 @pytest.mark.parametrize("width, height", [(340, 240), (341, 256), (240, 340)])
