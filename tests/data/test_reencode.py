@@ -84,9 +84,7 @@ def test_the_summary_tells_sizes_and_speeds(done):
 
 def test_frame_n_stays_frame_n(done):
     folder, _ = done
-    for (path, _), fixture in zip(dict.fromkeys(read_new_list(folder)), ["h264.mp4", "rotated_90.mp4", "large.ts", None]):
-        if fixture is None:
-            break
+    for (path, _), fixture in zip(read_new_list(folder), ["h264.mp4", "rotated_90.mp4", "large.ts"]):
         frames = read_frames(str(folder / path), range)
         upright = frames.swapaxes(1, 2)[:, :, ::-1] if fixture == "rotated_90.mp4" else frames  # turned back
         assert frames.shape == (60, 64, 48, 3) if fixture == "rotated_90.mp4" else (60, 48, 64, 3)
@@ -136,8 +134,8 @@ def test_sources_may_be_gone_and_labels_missing(done, tmp_path):
     (["none.list", "--out", "new"], 2, "error: none.list: no such file list"),
     (["train.list", "--out", "."], 2, "error: --out .: the new list would replace train.list"),
     (["train.list", "--out", "c"], 2, "error: --out c: exists and was not made by this script; name a new folder"),
-    (["train.list", "--out", "out"], 2, 'error: --out out: was made with other settings, {"short_side": 48, "keyint": 12, '
-     '"crf": 23, "preset": "medium"}; name a new folder'),
+    (["train.list", "--out", "out"], 2, 'error: --out out: was made with other settings, {"short_side": 48, '
+     '"keyint": 12, "crf": 23, "preset": "medium"}; name a new folder'),
     (["train.list", "--out", "new", "--keyint", "0"], 2,
      "error: --keyint: expected a whole number from 1 up, not '0'; see python data/reencode.py --help"),
     (["train.list"], 2, "error: the following arguments are required: --out; see python data/reencode.py --help"),
@@ -177,7 +175,8 @@ def test_stopped_it_leaves_whole_videos_and_no_process(number, code, tmp_path):
     process = start_slow_run(tmp_path, str(tmp_path))
     process.send_signal(number)
     error = process.communicate(timeout=30)[1]
-    assert process.returncode == code and "Traceback" not in error
+    assert process.returncode == code
+    assert code == -9 or "Traceback" not in error  # a process being started may well complain that its parent is gone
     wait_until(lambda: not processes(str(tmp_path)))
     written = list(tmp_path.glob("out/v/*.mp4"))
     assert 0 < len(written) < 40
