@@ -1,11 +1,16 @@
-"""A training that nothing disturbs, to compare disturbed ones with."""
+"""A training that nothing disturbs, to compare disturbed ones with; checkpoints of a network of four numbers."""
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
+import paddle
 import pytest
 
 from fault_tools import train
+from training.start import describe_run
+from utils.checkpoint import Progress, save_checkpoint
+from utils.config import load_config
 
 # Checkpoints after every step.
 OFTEN = ("--epoch=3", "--set", "TRAIN.checkpoint_minutes=0.00001")
@@ -21,3 +26,30 @@ def pytest_collection_modifyitems(items):
 def undisturbed(workspace, tmp_path_factory) -> Path:
     """The save_dir of a run of 3 epochs that was never stopped."""
     return train(workspace, tmp_path_factory.mktemp("undisturbed"), *OFTEN).save_dir
+
+
+@pytest.fixture
+def small():
+    """(model, optimizer) of a network of four numbers, after a step."""
+    model = paddle.nn.Linear(1, 2)
+    optimizer = paddle.optimizer.Momentum(0.1, parameters=model.parameters())
+    model(paddle.ones([1, 1])).sum().backward()
+    optimizer.step()
+    return model, optimizer
+
+
+@pytest.fixture
+def about(workspace) -> dict:
+    """What a manifest says of the workspace's configuration."""
+    return describe_run(load_config(str(workspace.folder / "tiny.yaml"), {}, ()))
+
+
+@pytest.fixture
+def saved(small, about, tmp_path) -> Callable[[str, int, int], Path]:
+    """A function that writes a checkpoint that stands at (epoch, step), and returns its prefix."""
+
+    def save(name: str, epoch: int, step: int) -> Path:
+        save_checkpoint(tmp_path / name, *small, Progress(epoch, step, 5, 10, 4), about)
+        return tmp_path / name
+
+    return save

@@ -1,0 +1,124 @@
+"""What --resume and --pretrain lead to, and what they refuse."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import paddle
+import pytest
+
+from conftest import NUM_CLASSES, Workspace
+from models import build_model
+from training.device import Arithmetic, check_num_gpus
+from training.start import Start, find_start
+from utils.checkpoint import Progress
+from utils.config import load_config
+from utils.config_keys import TrainConfig
+from utils.errors import InputError
+from utils.flags import parse_flags
+from weight_formats import write_original_pdparams
+
+
+@pytest.fixture(scope="module")
+def model(workspace):
+    return build_model(load_config(str(workspace.folder / "tiny.yaml"), {}, ()).model)
+
+
+def start(workspace: Workspace, *flags: str, num_videos: int = 10) -> Start:
+    parsed = parse_flags("train", [workspace.config, *flags])
+    return find_start(parsed, load_config(parsed.config, parsed.section_overrides, parsed.sets), num_videos)
+
+
+def test_a_checkpoint_of_the_same_run_is_taken(workspace, saved, capsys):
+    prefix = saved("TSN_epoch0", 1, 0)
+    assert start(workspace, f"--resume={prefix}").checkpoint.progress == Progress(1, 0, 5, 10, 4)
+    assert start(workspace, f"--save_dir={prefix.parent}", "--resume=auto").checkpoint.prefix == prefix
+    assert capsys.readouterr().out == ""
+
+
+CONTRADICTIONS = [
+    (["--set", "MODEL.num_classes=5"], 10, (1, 0), "has MODEL.num_classes 4, the configuration has 5"),
+    (["--set", "MODEL.num_layers=34"], 10, (1, 0), "has MODEL.num_layers 18, the configuration has 34"),
+    (["--epoch=1"], 10, (1, 2), "is in epoch 1, counted from 0, but TRAIN.epoch ends after 1"),
+    (["--batch_size=2"], 10, (1, 2), "stands within epoch 1, whose steps would be others: TRAIN.batch_size was 4, is 2"),
+    ([], 12, (1, 2), "stands within epoch 1, whose steps would be others: the number of videos was 10, is 12"),
+]
+
+
+@pytest.mark.parametrize(("flags", "num_videos", "stands", "message"), CONTRADICTIONS)
+def test_a_checkpoint_that_contradicts_stops(workspace, saved, flags, num_videos, stands, message):
+    prefix = saved("TSN_epoch1", *stands)
+    with pytest.raises(InputError) as error:
+        start(workspace, f"--resume={prefix}", *flags, num_videos=num_videos)
+    assert str(error.value) == f"--resume={prefix}: {prefix} {message}"
+
+
+def test_what_may_change_is_said(workspace, saved, capsys):
+    prefix = saved("TSN_epoch0", 1, 0)
+    start(workspace, f"--resume={prefix}", "--learning_rate=0.5", "--epoch=7", "--batch_size=2", num_videos=11)
+    assert capsys.readouterr().out.splitlines() == [
+        f"--resume={prefix}: {prefix}: {change}"
+        for change in (
+            "TRAIN.learning_rate was 0.01, goes on with 0.5", "TRAIN.epoch was 2, goes on with 7",
+            "TRAIN.batch_size was 4, goes on with 2", "the number of videos was 10, goes on with 11",
+        )
+    ]  # fmt: skip
+
+
+def test_weights_alone_start_a_fine_tuning_run_at_epoch_0(workspace, model, tmp_path, capsys):
+    path = tmp_path / "TSN.pdparams"
+    shutil.copy(workspace.folder / "random.pdparams", path)
+    for resume in (path, path.with_suffix("")):
+        found = start(workspace, f"--resume={resume}")
+        assert (found.weights, found.checkpoint) == (str(path), None)
+    assert found.load(model) == {}
+    assert capsys.readouterr().out.startswith(
+        f"--resume={path} holds weights only: fine-tuning starts from them at epoch 0\n{path}: 102 parameters loaded"
+    )
+    write_original_pdparams(path, num_layers=18, num_classes=NUM_CLASSES + 1)
+    with pytest.raises(InputError) as error:
+        start(workspace, f"--resume={path}").load(model)
+    assert str(error.value) == (
+        f"{path}: the file has 5 classes, MODEL.num_classes is 4; use --pretrain to keep the backbone only"
+    )
+
+
+def test_weights_that_lie_beside_their_momentum_are_only_taken_when_they_are_named(workspace, saved):
+    prefix = saved("TSN_epoch3", 4, 0)
+    Path(f"{prefix}.json").unlink()
+    with pytest.raises(InputError, match="torn checkpoint: TSN_epoch3.json is missing"):
+        start(workspace, f"--resume={prefix}")
+    with pytest.raises(InputError, match="no whole checkpoint in"):  # not the first one: something is lost
+        start(workspace, f"--save_dir={prefix.parent}", "--resume=auto")
+    assert start(workspace, f"--resume={prefix}.pdparams").weights == f"{prefix}.pdparams"
+
+
+def test_auto_without_a_checkpoint_says_that_it_starts_anew(workspace, tmp_path, capsys):
+    assert start(workspace, f"--save_dir={tmp_path}", "--resume=auto", "--pretrain=none") == Start()
+    assert capsys.readouterr().out == f"--resume=auto: no checkpoint in {tmp_path} yet, training starts at epoch 0\n"
+
+
+@pytest.mark.parametrize("key", ["amp=O1", "amp=O2", "sync_batch_norm=True", "channels_last=True"])
+def test_what_needs_a_gpu_is_refused_on_the_cpu(workspace, key):
+    name = key.partition("=")[0]
+    config = load_config(str(workspace.folder / "tiny.yaml"), {}, [f"TRAIN.{key}"])
+    with pytest.raises(InputError, match=f"^TRAIN.{name} needs a GPU: Paddle has no such training on the CPU$"):
+        Arithmetic(config.train, "cpu", seeded=True)
+
+
+def test_frozen_batch_norm_keeps_its_statistics(model):
+    frames = paddle.to_tensor(np.random.default_rng(0).integers(0, 256, (2, 3, 32, 32, 3), "uint8"))
+    statistics = model.state_dict()["backbone.bn1._mean"]
+    for frozen in (True, False):
+        before = statistics.numpy().copy()
+        Arithmetic(TrainConfig(freeze_batch_norm=frozen), "cpu", seeded=True).set_training_mode(model)
+        model(frames)
+        assert np.array_equal(before, statistics.numpy()) == frozen
+
+
+def test_num_gpus_is_only_a_word(capsys):
+    for number, device, ranks in ((8, "gpu", 8), (None, "gpu", 2), (8, "cpu", 1)):
+        check_num_gpus(number, device, ranks)
+    assert capsys.readouterr().out == ""
+    check_num_gpus(8, "gpu", 2)
+    assert capsys.readouterr().out == "warning: TRAIN.num_gpus is 8, but training uses 2 (see CUDA_VISIBLE_DEVICES)\n"
