@@ -85,7 +85,7 @@ def floor(path: str, num_frames: int) -> Callable[[], Callable[[], None]]:
         stream = video_stream(path, container)
         packets = read_packets(path, container, stream)
         recorder = Recorder(stream.codec_context)
-        sparse.decode(recorder, packets, set(segment_indices(len(packets.shown), num_frames)))
+        sparse.decode(recorder, packets, set(segment_indices(len(packets.shown), num_frames)), lambda frame: frame)
 
     def prepare() -> Callable[[], None]:
         context = video_stream(path, open_video(path)).codec_context

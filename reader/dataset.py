@@ -1,5 +1,6 @@
 """One video to one clip: choose, decode, crop. Plain data in and out, so that a reader process can do it."""
 
+import copy
 from dataclasses import dataclass
 
 import numpy as np
@@ -48,12 +49,22 @@ def read_clip(spec: ClipSpec, path: str, epoch: int = 0, index: int = 0) -> tupl
             )
         return chosen[num_frames]
 
+    def crop(frame: np.ndarray) -> np.ndarray:
+        # A copy of the generator for each frame: all get the same window.
+        window = copy.deepcopy(rng)
+        size = spec.short_side, spec.crop_size
+        return crop_frames(frame[None], *size, keep_aspect_ratio=spec.keep_aspect_ratio, rng=window)[0]
+
     label = None
-    if spec.frame_format == "pkl":
-        frames, label = read_pickle(path, choose)
-    else:
-        frames = read_frames(path, choose, spec.decoder)
-    crops = crop_frames(frames, spec.short_side, spec.crop_size, keep_aspect_ratio=spec.keep_aspect_ratio, rng=rng)
+    try:
+        if spec.frame_format == "pkl":
+            crops, label = read_pickle(path, choose, crop)
+        else:
+            crops = read_frames(path, choose, spec.decoder, crop)
+    except OSError as error:
+        raise VideoError(path, error.strerror or str(error)) from error
+    except MemoryError as error:
+        raise VideoError(path, "it takes more memory than there is") from error
     # [T*seglen, H, W, 3] -> [T, seglen, H, W, 3] -> [T, H, W, seglen, 3] -> [T, H, W, seglen*3]
     crops = crops.reshape(spec.num_segments, spec.seglen, *crops.shape[1:]).transpose(0, 2, 3, 1, 4)
     return np.ascontiguousarray(crops).reshape(spec.shape), label

@@ -4,7 +4,6 @@ import importlib
 import os
 from collections.abc import Callable, Sequence
 from types import ModuleType
-from typing import TypeVar
 
 import numpy as np
 
@@ -16,10 +15,10 @@ from utils.errors import InputError
 __all__ = ["DECODERS", "VideoError", "read_frames"]
 
 Choose = Callable[[int], Sequence[int]]
-Frame = TypeVar("Frame")
+Each = Callable[[np.ndarray], np.ndarray]
 
 
-def read_frames(path: str, choose: Choose, decoder: str = "auto") -> np.ndarray:
+def read_frames(path: str, choose: Choose, decoder: str = "auto", each: Each = np.copy) -> np.ndarray:
     """The chosen frames of a video as uint8 [T, H, W, 3], RGB, rotated the way a player shows them.
 
     choose: given the number of frames, returns the T indices in display order; any order, repeats allowed. It is
@@ -27,13 +26,15 @@ def read_frames(path: str, choose: Choose, decoder: str = "auto") -> np.ndarray:
         answer counts.
     decoder: "pyav" ("auto" means the same), exact on everything it accepts; "decord" and "opencv" are optional and
         known to be wrong on some kinds of files.
+    each: what to make of a frame, uint8 [H, W, 3], as soon as it is decoded: its results are stacked, and large frames
+        do not pile up. It must not keep the frame it is given.
 
     Raises VideoError for a file that cannot be used, IndexError for an index out of range, InputError for a decoder
     that is unknown or not installed.
     """
     if decoder not in DECODERS:
         raise InputError(f"unknown decoder {decoder!r}: expected one of {', '.join(DECODERS)}")
-    return DECODERS[decoder](str(path), choose)
+    return DECODERS[decoder](str(path), choose, each)
 
 
 def _indices(path: str, choose: Choose, num_frames: int) -> list[int]:
@@ -47,24 +48,23 @@ def _indices(path: str, choose: Choose, num_frames: int) -> list[int]:
 
 
 def _settle(
-    path: str, choose: Choose, promised: int, decode: Callable[[set[int]], tuple[dict[int, Frame], int]]
-) -> list[Frame]:
+    path: str, choose: Choose, promised: int, decode: Callable[[set[int]], tuple[dict[int, np.ndarray], int]]
+) -> np.ndarray:
     """The chosen frames in the order of choice, chosen anew if `decode` finds another number than promised."""
     indices = _indices(path, choose, promised)
     frames, num_frames = decode(set(indices))
     if num_frames != promised:
         indices = _indices(path, choose, num_frames)
         frames, _ = decode(set(indices))
-    return [frames[i] for i in indices]
+    return np.stack([frames[i] for i in indices])
 
 
-def _read_pyav(path: str, choose: Choose) -> np.ndarray:
+def _read_pyav(path: str, choose: Choose, each: Each) -> np.ndarray:
     with open_video(path) as container:
         stream = video_stream(path, container)
         packets = read_packets(path, container, stream)
-        context = stream.codec_context
-        frames = _settle(path, choose, len(packets.shown), lambda wanted: sparse.decode(context, packets, wanted))
-        return sparse.to_array(path, frames)
+        context, convert = stream.codec_context, sparse.converter(path, each)
+        return _settle(path, choose, len(packets.shown), lambda wanted: sparse.decode(context, packets, wanted, convert))
 
 
 def _count_packets(path: str) -> int:
@@ -80,7 +80,7 @@ def _optional(decoder: str, module: str, package: str) -> ModuleType:
         raise InputError(f"decoder {decoder} needs the package {package}, which cannot be imported: {error}") from error
 
 
-def _read_opencv(path: str, choose: Choose) -> np.ndarray:
+def _read_opencv(path: str, choose: Choose, each: Each) -> np.ndarray:
     """Every frame is decoded: its seeking misses, and its count of frames is the container's promise."""
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # quiet; read when the first video is opened
     cv2 = _optional("opencv", "cv2", "opencv-python-headless")
@@ -91,26 +91,27 @@ def _read_opencv(path: str, choose: Choose) -> np.ndarray:
         count = 0
         while capture.grab():
             if count in wanted:
-                frames[count] = cv2.cvtColor(capture.retrieve()[1], cv2.COLOR_BGR2RGB)
+                frames[count] = each(cv2.cvtColor(capture.retrieve()[1], cv2.COLOR_BGR2RGB))
             count += 1
         capture.release()
         return frames, count
 
-    return np.stack(_settle(path, choose, _count_packets(path), grab))
+    return _settle(path, choose, _count_packets(path), grab)
 
 
-def _read_decord(path: str, choose: Choose) -> np.ndarray:
+def _read_decord(path: str, choose: Choose, each: Each) -> np.ndarray:
     decord = _optional("decord", "decord", "decord")
     decord.logging.set_level(decord.logging.QUIET)
     _count_packets(path)
     try:
         reader = decord.VideoReader(path, ctx=decord.cpu(0), num_threads=1)
-        return reader.get_batch(_indices(path, choose, len(reader))).asnumpy()
+        frames = reader.get_batch(_indices(path, choose, len(reader))).asnumpy()
     except decord.DECORDError as error:
         raise VideoError(path, "decord cannot read it") from error
+    return np.stack([each(frame) for frame in frames])
 
 
-DECODERS: dict[str, Callable[[str, Choose], np.ndarray]] = {
+DECODERS: dict[str, Callable[[str, Choose, Each], np.ndarray]] = {
     "auto": _read_pyav,
     "pyav": _read_pyav,
     "decord": _read_decord,

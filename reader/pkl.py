@@ -13,8 +13,10 @@ from utils.safe_pickle import PickleError, unpickle
 MAX_BYTES = 1 << 29
 
 
-def read_pickle(path: str, choose: Callable[[int], Sequence[int]]) -> tuple[np.ndarray, int]:
-    """(frames uint8 [T, H, W, 3] RGB, label) of a pickle; only the chosen JPEGs are decoded.
+def read_pickle(
+    path: str, choose: Callable[[int], Sequence[int]], each: Callable[[np.ndarray], np.ndarray] = np.copy
+) -> tuple[np.ndarray, int]:
+    """(frames uint8 [T, H, W, 3] RGB, label) of a pickle; only the chosen JPEGs are decoded, and `each` applied to them.
 
     Raises:
         VideoError: the file is missing, holds anything but plain values, or a chosen frame is no JPEG.
@@ -35,8 +37,12 @@ def read_pickle(path: str, choose: Callable[[int], Sequence[int]]) -> tuple[np.n
         case _:
             raise VideoError(path, "not a frame pickle: expected (video id, label, [JPEG bytes])")
     chosen = choose(len(jpegs))
-    images = {i: _decode_jpeg(path, jpegs[i], i) for i in sorted(set(chosen))}
-    if len({image.shape for image in images.values()}) != 1:
+    images, shapes = {}, set()
+    for i in sorted(set(chosen)):
+        image = _decode_jpeg(path, jpegs[i], i)
+        shapes.add(image.shape)
+        images[i] = each(image)
+    if len(shapes) != 1:
         raise VideoError(path, "its frames differ in size")
     return np.stack([images[i] for i in chosen]), label
 

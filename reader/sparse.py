@@ -1,7 +1,7 @@
 """From packets to frames: the wanted ones decoded with no more of the others than they need, or all of them counted."""
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import av
 import numpy as np
@@ -10,13 +10,18 @@ from reader.integrity import VideoError
 from reader.packets import Packets
 
 
-def decode(context: av.VideoCodecContext, packets: Packets, wanted: set[int]) -> tuple[dict[int, av.VideoFrame], int]:
-    """The wanted frames by their number in display order, and the number of frames.
+Convert = Callable[[av.VideoFrame], np.ndarray]
+
+
+def decode(
+    context: av.VideoCodecContext, packets: Packets, wanted: set[int], convert: Convert
+) -> tuple[dict[int, np.ndarray], int]:
+    """The wanted frames, converted, by their number in display order, and the number of frames.
 
     Numbers that the video turns out not to have are left out. Raises VideoError for damaged videos.
     """
     if packets.exact:
-        frames = _decode_sparsely(context, packets, wanted)
+        frames = _decode_sparsely(context, packets, wanted, convert)
         if frames is not None:
             return frames, len(packets.shown)
         packets.exact = False
@@ -25,27 +30,28 @@ def decode(context: av.VideoCodecContext, packets: Packets, wanted: set[int]) ->
     frames, num_frames = {}, 0
     for num_frames, frame in enumerate(all_frames(context, packets), start=1):
         if num_frames - 1 in wanted:
-            frames[num_frames - 1] = frame
+            frames[num_frames - 1] = convert(frame)
     context.flush_buffers()
     return frames, num_frames
 
 
-def to_array(path: str, frames: list[av.VideoFrame]) -> np.ndarray:
-    """The frames as uint8 [T, H, W, 3], RGB, upright; all of the size of the first, should it change on the way.
+def converter(path: str, each: Callable[[np.ndarray], np.ndarray]) -> Convert:
+    """What turns frames into `each`(frame as uint8 [H, W, 3], RGB, upright), all of the size of the first one.
 
-    Raises VideoError for kinds of pixels that cannot be converted.
+    It raises VideoError for kinds of pixels that cannot be converted.
     """
-    width, height = frames[0].width, frames[0].height
-    try:
-        images = (upright(to_rgb(frame, width, height), frame) for frame in frames)
-        first = next(images)
-        array = np.empty((len(frames), *first.shape), np.uint8)
-        array[0] = first
-        for t, image in enumerate(images, start=1):
-            array[t] = image
-    except av.FFmpegError as error:
-        raise VideoError(path, f"its {frames[0].format.name} frames cannot be converted: {error.strerror}") from error
-    return array
+    size: list[int] = []
+
+    def convert(frame: av.VideoFrame) -> np.ndarray:
+        size[:] = size or (frame.width, frame.height)
+        try:
+            image = to_rgb(frame, *size)
+        except av.FFmpegError as error:
+            reason = f"its {frame.format.name} frames cannot be converted: {error.strerror}"
+            raise VideoError(path, reason) from error
+        return each(upright(image, frame))
+
+    return convert
 
 
 def to_rgb(frame: av.VideoFrame, width: int, height: int, interpolation: str = "BILINEAR") -> np.ndarray:
@@ -60,13 +66,13 @@ class _Untrue(Exception):
 
 
 def _decode_sparsely(
-    context: av.VideoCodecContext, packets: Packets, wanted: set[int]
-) -> dict[int, av.VideoFrame] | None:
-    """The wanted frames by number, or None where only decoding everything will do."""
+    context: av.VideoCodecContext, packets: Packets, wanted: set[int], convert: Convert
+) -> dict[int, np.ndarray] | None:
+    """The wanted frames, converted, by number, or None where only decoding everything will do."""
     number_at = {packets.times[packets.shown[n]]: n for n in wanted}
     positions = {packets.shown[n] for n in wanted}
     skip = "NONREF" if _marks_unreferenced_frames(context) else "DEFAULT"
-    frames: dict[int, av.VideoFrame] = {}
+    frames: dict[int, np.ndarray] = {}
     start_time = latest = None  # presentation times: where the current run began, and of its last frame so far
 
     def take(decoded: list[av.VideoFrame]) -> None:
@@ -78,7 +84,7 @@ def _decode_sparsely(
                 raise _Untrue
             latest = frame.pts
             if frame.pts in number_at:
-                frames[number_at[frame.pts]] = frame
+                frames[number_at[frame.pts]] = convert(frame)
 
     try:
         runs = _runs(packets, positions)
