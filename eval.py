@@ -24,7 +24,7 @@ def main() -> None:
     entries = read_section_list(config, section)
     names = class_names(config.infer.kinetics_labels, config.model.num_classes)
 
-    set_environment(flags.weights)
+    set_environment()
     start_ranks(flags.nproc, section.use_gpu, len(entries))
 
     from inference.network import load_network

@@ -1,7 +1,8 @@
 """Writes the network as a folder for inference: python export.py --config=./configs/tsn.yaml --weights=TSN.pdparams
 
 The graph takes uint8 frames [N, T, H, W, 3 * seglen] (T, H and W as INFER has them) and returns probabilities [N, K].
-Writes to --save_dir: model.json (the graph), model.pdiparams (the weights) and config.yaml.
+Writes to --save_dir: model.json (the graph), model.pdiparams (its weights), weights.pdparams (the same by name, for
+predict.py and eval.py) and config.yaml.
 """
 
 from utils.cli import run
@@ -11,13 +12,13 @@ from utils.session import announce, open_config
 def main() -> None:
     flags, config = open_config("export")
 
-    from utils.files import check_save_dir, make_save_dir, write_text
+    from utils.files import check_save_dir, make_save_dir
     from utils.log import say
 
     check_save_dir(flags.save_dir)
 
     from inference.cache import digest
-    from inference.exported import save_graph
+    from inference.exported import save_exported
     from inference.network import describe_weights, load_model, section_model
     from models.weight_files import find_weights
     from utils.device import choose_device
@@ -29,8 +30,7 @@ def main() -> None:
     model = load_model(section_model(config.model, section), path)
     announce(flags, config)
     folder = make_save_dir(flags.save_dir)
-    save_graph(model, section, folder)
-    write_text(folder / "config.yaml", config.dump())
+    save_exported(model, config, folder)
     shape = f"[N, {section.seg_num}, {section.target_size}, {section.target_size}, {3 * section.seglen}]"
     say(f"exported {describe_weights(path, digest(path))} to {folder}: uint8 frames {shape} in, probabilities [N, {config.model.num_classes}] out")
 

@@ -35,7 +35,7 @@ def main() -> None:
         section = replace(section, format="mp4")  # as the original: a single path is a video whatever its lists hold
     entries = [Entry(section.video_path)] if single else read_section_list(config, section, needs_label=False)
 
-    set_environment(flags.weights)
+    set_environment()
     start_ranks(flags.nproc, section.use_gpu, len(entries))
 
     from inference.network import load_network

@@ -77,7 +77,7 @@ def ours(precision: str) -> Way:
     """What predict.py does."""
     from inference.environment import set_environment
 
-    set_environment(str(WEIGHTS))
+    set_environment()
 
     from inference.network import load_network
     from metrics.report import top_predictions

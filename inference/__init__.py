@@ -1,1 +1,1 @@
-"""Networks ready to answer: on the CPU as optimised graphs of paddle.inference, on the GPU eager, or as exported."""
+"""Networks ready to answer: on the CPU as optimised graphs of paddle.inference, on the GPU eager."""

@@ -108,16 +108,15 @@ def _optimise(folder: Path, precision: str) -> None:
 
 
 def open_predictor(settings: paddle.inference.Config, threads: int) -> Forward:
-    """A function from the graph's only input to its only output, computed by oneDNN in `threads` threads or on the GPU.
+    """A function from the graph's only input to its only output, computed by oneDNN in `threads` threads.
 
     Raises:
         RuntimeError or ValueError: paddle.inference cannot load the graph.
     """
     settings.disable_glog_info()
-    if not settings.use_gpu():
-        settings.enable_mkldnn()
-        settings.set_mkldnn_cache_capacity(_SHAPES_KEPT)
-        settings.set_cpu_math_library_num_threads(threads)
+    settings.enable_mkldnn()
+    settings.set_mkldnn_cache_capacity(_SHAPES_KEPT)
+    settings.set_cpu_math_library_num_threads(threads)
     predictor = paddle.inference.create_predictor(settings)
     source = predictor.get_input_handle(predictor.get_input_names()[0])
     result = predictor.get_output_handle(predictor.get_output_names()[0])

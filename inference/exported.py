@@ -1,17 +1,23 @@
-"""The folder that export.py writes: a graph from frames to probabilities, with its weights and its configuration."""
+"""The folder that export.py writes: a graph for any program that has paddle, and what predict.py computes it with.
 
-from collections.abc import Callable
+    model.json, model.pdiparams  uint8 frames in, probabilities out: paddle.inference.Config("model.json", "model.pdiparams")
+    weights.pdparams             the same weights by name. predict.py and eval.py give them to their own engine: the same
+                                 numbers at its speed, and no program that came from elsewhere is run
+    config.yaml                  what it was exported with
+"""
+
+import os
+import tempfile
 from pathlib import Path
 
-import numpy as np
 import paddle
 
-from inference.engine import FRAMES_PER_CALL, open_predictor, run_in_parts
-from inference.environment import STEM
 from utils.config import Config, load_config
 from utils.config_keys import SectionConfig
 from utils.errors import InputError, RunError
 
+STEM = "model"
+WEIGHTS = "weights.pdparams"
 # What must be the same in the exported folder and in the section that reads the videos for it.
 SHAPE_KEYS = ("seg_num", "seglen", "target_size")
 
@@ -27,25 +33,36 @@ class _Probabilities(paddle.nn.Layer):
         return paddle.nn.functional.softmax(self.network(frames))
 
 
-def save_graph(model: paddle.nn.Layer, section: SectionConfig, folder: Path) -> None:
-    """Writes model.json and model.pdiparams for clips as `section` cuts them, any number of videos at a time.
+def save_exported(model: paddle.nn.Layer, config: Config, folder: Path) -> None:
+    """Writes the folder's files for clips as INFER cuts them, any number of videos at a time; all of them or none.
 
     Raises:
         RunError: the files cannot be written.
     """
+    section = config.infer
     size = section.target_size
     shape = [None, section.seg_num, size, size, 3 * section.seglen]
     model.eval()
     try:
-        paddle.jit.save(_Probabilities(model), str(folder / STEM), [paddle.static.InputSpec(shape, "uint8", "frames")])
+        with tempfile.TemporaryDirectory(prefix=".export-", dir=folder) as unfinished:
+            made = Path(unfinished)
+            specification = [paddle.static.InputSpec(shape, "uint8", "frames")]
+            paddle.jit.save(_Probabilities(model), str(made / STEM), specification)
+            paddle.save(model.state_dict(), str(made / WEIGHTS))
+            (made / "config.yaml").write_text(config.dump(), encoding="utf-8")
+            for file in made.iterdir():
+                os.replace(file, folder / file.name)
     except (OSError, RuntimeError) as error:
         raise RunError(f"{folder}: the graph cannot be written: {str(error).splitlines()[0]}") from None
 
 
-def load_graph(
-    folder: Path, config: Config, section: SectionConfig, device: str, precision: str, threads: int
-) -> Callable[[np.ndarray], np.ndarray]:
-    """A function from uint8 frames [N, T, H, W, C] to probabilities float32 [N, K].
+def is_exported(path: Path) -> bool:
+    """Whether the path is a folder that export.py wrote."""
+    return (path / f"{STEM}.pdiparams").is_file()
+
+
+def exported_weights(folder: Path, config: Config, section: SectionConfig) -> Path:
+    """The folder's weights by name.
 
     Raises:
         InputError: the folder is incomplete, or was exported for other clips or classes than the configuration's.
@@ -56,16 +73,6 @@ def load_graph(
     differing = [f"{key} {theirs[key]} (the configuration has {ours[key]})" for key in ours if ours[key] != theirs[key]]
     if differing:
         raise InputError(f"{folder}: exported with {', '.join(differing)}")
-    graph, weights = folder / f"{STEM}.json", folder / f"{STEM}.pdiparams"
-    if not graph.is_file():
-        raise InputError(f"{folder}: {graph.name} is missing")
-    settings = paddle.inference.Config(str(graph), str(weights))
-    if device == "gpu":
-        settings.enable_use_gpu(256, 0)  # MB taken at the start; it grows as needed
-    elif precision == "bfloat16":
-        settings.enable_mkldnn_bfloat16()
-    try:
-        run = open_predictor(settings, threads)
-    except (RuntimeError, ValueError) as error:
-        raise InputError(f"{folder}: not a graph that paddle.inference can load: {str(error).splitlines()[-1]}") from None
-    return lambda frames: run_in_parts(run, frames, max(1, FRAMES_PER_CALL // frames.shape[1]))
+    if not (folder / WEIGHTS).is_file():
+        raise InputError(f"{folder}: {WEIGHTS} is missing")
+    return folder / WEIGHTS

@@ -9,8 +9,7 @@ import paddle
 
 from inference.cache import digest
 from inference.engine import open_engine
-from inference.environment import is_exported
-from inference.exported import load_graph
+from inference.exported import exported_weights, is_exported
 from inference.precision import choose_precision
 from models import build_model, get_model_class
 from models.weight_files import find_weights
@@ -51,13 +50,7 @@ def load_network(
     elif section.precision == "bfloat16":
         say("precision bfloat16 is for the CPU: the GPU computes in float32")
     if weights and is_exported(Path(weights)):
-        folder = Path(weights)
-        probabilities = load_graph(folder, config, section, device, precision, threads)
-        # Logits that give these probabilities; the smallest normal number stands for one that came out as zero.
-        tiny = np.finfo(np.float32).tiny
-        about = f"{precision} on {device} (exported), weights {describe_weights(folder, digest(folder))}"
-        return Network(lambda frames: np.log(np.maximum(probabilities(frames), tiny)), about)
-
+        weights = exported_weights(Path(weights), config, section)
     path = find_weights(weights or published_tsn())
     sha256 = digest(path)
     model_config = section_model(config.model, section)

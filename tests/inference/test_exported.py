@@ -1,0 +1,82 @@
+"""What export.py writes is a graph that any program with paddle can run, with the probabilities of predict.py."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import run_script
+
+from reader.dataset import ClipSpec, read_clip
+
+# No line of this toolkit: what somebody else's program does with the two files.
+PLAIN_PROGRAM = """
+import sys, numpy, paddle.inference
+predictor = paddle.inference.create_predictor(paddle.inference.Config("model.json", "model.pdiparams"))
+frames = numpy.load(sys.argv[1])
+handle = predictor.get_input_handle(predictor.get_input_names()[0])
+handle.reshape(frames.shape)
+handle.copy_from_cpu(frames)
+predictor.run()
+numpy.save(sys.argv[2], predictor.get_output_handle(predictor.get_output_names()[0]).copy_to_cpu())
+"""
+
+
+@pytest.fixture(scope="module")
+def exported(workspace, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("exported")
+    ended = run_script("export", workspace.config, workspace.weights, f"--save_dir={folder}")
+    assert ended.returncode == 0, ended.stderr
+    return folder
+
+
+def test_files(exported):
+    assert {p.name for p in exported.iterdir()} == {"model.json", "model.pdiparams", "weights.pdparams", "config.yaml"}
+
+
+def predict(workspace, weights: Path, folder: Path, *flags: str) -> np.ndarray:
+    """The probabilities [N, K] that predict.py writes."""
+    ended = run_script("predict", workspace.config, f"--weights={weights}", f"--save_dir={folder}", "--infer_topk=4", *flags)
+    assert ended.returncode == 0, ended.stderr
+    results = json.loads((folder / "predictions.json").read_text())
+    return np.array([[p["probability"] for p in sorted(r["predictions"], key=lambda p: p["class_id"])] for r in results])
+
+
+def test_a_plain_program_gets_the_probabilities_of_predict(exported, workspace, tmp_path):
+    spec = ClipSpec(num_segments=3, seglen=1, short_side=36, crop_size=32)
+    np.save(tmp_path / "frames.npy", np.stack([read_clip(spec, str(video))[0] for video, _ in workspace.held_out]))
+    command = [sys.executable, "-W", "ignore", "-c", PLAIN_PROGRAM, tmp_path / "frames.npy", tmp_path / "out.npy"]
+    subprocess.run(command, cwd=exported, check=True, capture_output=True, timeout=120)
+    expected = predict(workspace, workspace.folder / "random.pdparams", tmp_path / "predicted", "--precision=float32")
+    np.testing.assert_allclose(np.load(tmp_path / "out.npy"), expected, atol=1e-5)
+
+
+def test_predict_gives_the_same_from_the_folder_in_any_precision(exported, workspace, tmp_path):
+    from_file = predict(workspace, workspace.folder / "random.pdparams", tmp_path / "file")
+    np.testing.assert_array_equal(predict(workspace, exported, tmp_path / "folder"), from_file)
+
+
+@pytest.mark.parametrize(
+    "flag, message",
+    [
+        ("INFER.seg_num=5", "exported with seg_num 3 (the configuration has 5)"),
+        ("INFER.target_size=24", "exported with target_size 32 (the configuration has 24)"),
+    ],
+)
+def test_another_configuration_is_refused(exported, workspace, tmp_path, flag, message):
+    save_dir = tmp_path / "out"
+    ended = run_script("predict", workspace.config, f"--weights={exported}", "--set", flag, f"--save_dir={save_dir}")
+    assert (ended.returncode, ended.stderr) == (2, f"error: {exported}: {message}\n")
+    assert not save_dir.exists()
+
+
+@pytest.mark.parametrize("missing", ["weights.pdparams", "config.yaml"])
+def test_an_incomplete_folder_is_refused(exported, workspace, tmp_path, missing):
+    shutil.copytree(exported, tmp_path / "part")
+    (tmp_path / "part" / missing).unlink()
+    ended = run_script("predict", workspace.config, f"--weights={tmp_path / 'part'}", f"--save_dir={tmp_path / 'out'}")
+    assert ended.returncode == 2
+    assert missing in ended.stderr and ended.stderr.count("\n") == 1
