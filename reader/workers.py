@@ -8,6 +8,7 @@ import os
 import signal
 import threading
 import traceback
+from pathlib import Path
 
 import numpy as np
 
@@ -19,6 +20,8 @@ TIME_LIMIT = 60.0
 # Seconds in which a new process must report that it has imported what it needs, and how often that may fail.
 START_LIMIT = 120.0
 STARTS = 3
+# Bytes that reading a video may take, on Linux. 8K video takes half of it; files of a few kB can declare any amount.
+MEMORY_LIMIT = 2 << 30
 
 
 class WorkerProcess:
@@ -147,6 +150,7 @@ def _describe_exit(code: int | None) -> str:
 def _serve(pipe: multiprocessing.connection.Connection, spec: ClipSpec) -> None:
     """The life of a reader process: clips for (path, epoch, index) until the pipe closes."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    _limit_memory()
     try:
         pipe.send("ready")
         while True:
@@ -165,6 +169,19 @@ def _serve(pipe: multiprocessing.connection.Connection, spec: ClipSpec) -> None:
                 pipe.send_bytes(clip.data.cast("B"))
     except (EOFError, OSError):
         return  # the parent has closed the pipe: it needs no more
+
+
+def _limit_memory() -> None:
+    """Makes this process fail to get more than MEMORY_LIMIT in addition to what it has. Linux only."""
+    try:
+        import resource
+
+        data_pages = int(Path("/proc/self/statm").read_text().split()[5])  # see proc(5)
+    except (ImportError, OSError):
+        return
+    limit = data_pages * resource.getpagesize() + MEMORY_LIMIT
+    limits = [limit if old == resource.RLIM_INFINITY else min(old, limit) for old in resource.getrlimit(resource.RLIMIT_DATA)]
+    resource.setrlimit(resource.RLIMIT_DATA, tuple(limits))
 
 
 def _end_with_parent() -> None:
