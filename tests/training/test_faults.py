@@ -1,0 +1,85 @@
+"""A full disk, a folder that goes away, a loss that is no number: one line, exit code 1, and the checkpoint before."""
+
+import resource
+import subprocess
+
+import numpy as np
+import pytest
+
+from fault_tools import Training, copy_run, steps, train
+from models.weight_files import read_weights
+from utils.checkpoint import check_files, read_manifest
+
+OFTEN = ("--epoch=3", "--set", "TRAIN.checkpoint_minutes=0.00001", "--resume=auto")
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A folder on a file system of its own that holds one checkpoint (90 MB) and half of the next."""
+    folder = tmp_path / "save"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=140m", "tmpfs", str(folder)]
+    if subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("only root may mount a tmpfs; test_a_file_that_may_not_grow does the like without")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_a_full_disk_ends_the_run_with_the_checkpoint_before_intact(workspace, tmp_path, small_disk, undisturbed):
+    flags = ("--epoch=3", "--resume=auto", "--set", "TRAIN.keep_checkpoints=1")
+    training = train(workspace, tmp_path, *flags, code=1)
+    complaint = f"error: {small_disk}/TSN_epoch1.pdopt: cannot be written: No space left on device"
+    assert training.errors == [complaint] and training.output.endswith(complaint + "\n")
+    check_files(read_manifest(small_disk / "TSN_epoch0"))
+    assert not list(small_disk.glob(".*"))
+    subprocess.run(["mount", "-o", "remount,size=400m", str(small_disk)], check=True)
+    train(workspace, tmp_path, *flags)
+    assert (small_disk / "TSN.pdparams").read_bytes() == (undisturbed / "TSN.pdparams").read_bytes()
+    assert steps(small_disk) == steps(undisturbed)
+    # keep_checkpoints: the end, the best, and one epoch, here the same as the end.
+    assert {path.stem for path in small_disk.glob("*.pdparams")} == {"TSN", "TSN_best", "TSN_epoch2"}
+    assert (small_disk / "TSN_best.pdparams").read_bytes() == (undisturbed / "TSN_best.pdparams").read_bytes()
+
+
+def test_a_file_that_may_not_grow(workspace, tmp_path, undisturbed):
+    save_dir = copy_run(undisturbed, tmp_path / "save")
+    for name in ("TSN", "TSN_epoch2"):
+        (save_dir / f"{name}.json").unlink()
+    training = Training(workspace, tmp_path, *OFTEN).says("resumed from")
+    limit = 20_000_000  # bytes: less than the weights, whose writing then fails half-way
+    resource.prlimit(training.process.pid, resource.RLIMIT_FSIZE, (limit, limit))
+    training.ends(1)
+    assert training.errors == [f"error: {save_dir}/TSN_epoch2_step1.pdparams: cannot be written: File too large"]
+    check_files(read_manifest(save_dir / "TSN_epoch1"))
+    assert not list(save_dir.glob(".*"))
+
+
+def test_a_save_dir_that_goes_away_is_named(workspace, tmp_path):
+    training = Training(workspace, tmp_path, "--epoch=1000", "--set", "TRAIN.keep_checkpoints=1").says("Epoch 0, iter 1")
+    training.save_dir.rename(tmp_path / "moved")
+    training.ends(1)
+    assert not training.save_dir.exists()
+    assert len(training.errors) == 1
+    assert training.errors[0].startswith(f"error: {training.save_dir}/TSN_")
+    assert training.errors[0].endswith(": cannot be written: No such file or directory")
+    assert "Traceback" not in training.output and training.output.endswith(training.errors[0] + "\n")
+
+
+@pytest.mark.parametrize(("minutes", "complaint", "num_videos", "saved"), [
+    # Between two log lines; the epoch's last step has two videos.
+    (0, "the loss is nan in epoch 0, iter 2", 2, []),
+    # The loss was still a number, but its gradients were not.
+    (0.00001, "weights are not finite after epoch 0, iter 1", 4, ["TSN_epoch0_step1"]),
+])  # fmt: skip
+def test_what_is_not_finite_never_gets_into_a_checkpoint(workspace, tmp_path, minutes, complaint, num_videos, saved):
+    flags = ("--learning_rate=1e30", "--log_interval=1000", "--set", f"TRAIN.checkpoint_minutes={minutes}")
+    training = train(workspace, tmp_path, *flags, code=1)
+    assert len(training.errors) == 1
+    what, _, videos = training.errors[0].partition("; the last checkpoint is from before it; videos of the step: ")
+    assert what == f"error: {complaint}"
+    assert len(videos.split(", ")) == num_videos and set(videos.split(", ")) <= {str(path) for path, _ in workspace.videos}
+    assert [path.stem for path in training.save_dir.glob("*.pdparams")] == saved
+    for name in saved:
+        check_files(read_manifest(training.save_dir / name))
+        weights = read_weights(training.save_dir / f"{name}.pdparams")
+        assert all(np.isfinite(array).all() for array in weights.values())
