@@ -76,6 +76,12 @@ class Workspace:
         return f"--weights={self.folder / 'random.pdparams'}"
 
 
+@pytest.fixture(scope="session", autouse=True)
+def cache(tmp_path_factory) -> None:
+    """Networks that predict.py keeps for its next run go where the tests go, not to the user's cache."""
+    os.environ["PADDLE_TSN_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
 @pytest.fixture(scope="session")
 def workspace(tmp_path_factory) -> Workspace:
     """Clips of 4 classes, their lists, labels, a configuration of a ResNet-18 on 32x32 crops, and random weights."""

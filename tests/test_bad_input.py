@@ -131,7 +131,10 @@ WITH_PADDLE = [
     ("predict", "--set MODEL.num_layers=50", r"random\.pdparams: .*"),
     ("eval", "--set MODEL.num_classes=5 --set INFER.kinetics_labels=none", r"random\.pdparams: .*4.*num_classes.*5"),
     ("train", "--resume=no", r"no\.json: .*"),
-    ("train", "--resume=results", r"--resume=results: no whole checkpoint in this folder"),
+    ("train", "--resume=results", r"--resume=results: no whole checkpoint in results"),
+]
+# predict.py wants to set paddle up itself.
+UNREADABLE = [
     ("predict", "--video_path=file", r"file: "),
     ("predict", "--video_path=audio_only.mp4", r"audio_only\.mp4: "),
     ("predict", "--video_path=truncated.mp4", r"truncated\.mp4: "),
@@ -180,9 +183,8 @@ def test_known_once_paddle_is_loaded(place_with_videos, monkeypatch, script, fla
     assert snapshot(place_with_videos) == before
 
 
-@pytest.mark.parametrize("number", [0, 2, 9, 13, 14, 18])
-def test_the_same_in_a_process_of_its_own(place_with_videos, number):
-    script, flags, message = WITH_PADDLE[number]
+@pytest.mark.parametrize("script, flags, message", [*(WITH_PADDLE[number] for number in (0, 2, 9, 13, 14)), *UNREADABLE])
+def test_the_same_in_a_process_of_its_own(place_with_videos, script, flags, message):
     before = snapshot(place_with_videos)
     ended = run_script(script, *flags_for(script, flags), cwd=place_with_videos)
     assert ended.returncode == 2, ended.stderr

@@ -51,13 +51,13 @@ def clip_of(number: int) -> np.ndarray:
 
 
 def children() -> set[int]:
-    """The ids of this process's living children, Python's resource tracker left out; Linux only."""
-    from multiprocessing.resource_tracker import _resource_tracker
-
+    """The ids of the living reader processes that this process has started; Linux only."""
     found = set()
     for task in Path("/proc/self/task").iterdir():
-        found |= {int(pid) for pid in (task / "children").read_text().split()}
-    return {pid for pid in found - {_resource_tracker._pid} if "Z" not in Path(f"/proc/{pid}/stat").read_text().split()[2]}
+        for pid in (task / "children").read_text().split():
+            if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes():  # empty once it is dead
+                found.add(int(pid))
+    return found
 
 
 # ---- what comes out
