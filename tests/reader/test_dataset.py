@@ -60,6 +60,25 @@ def test_training_clips_are_a_function_of_seed_epoch_and_index(workspace):
     assert all((first != clip(*key)).any() for key in ((2, 2, 3), (1, 3, 3), (1, 2, 4)))
 
 
+@pytest.mark.parametrize("frame_format", ["mp4", "pkl"])
+def test_one_window_and_one_mirror_for_all_frames_of_a_video(tmp_path, frame_format):
+    frame = np.random.default_rng(0).integers(0, 256, (36, 60, 3), dtype=np.uint8)
+    path = tmp_path / f"v.{frame_format}"
+    if frame_format == "mp4":
+        make_clip(path, np.stack([frame] * 12))
+    else:
+        file = io.BytesIO()
+        Image.fromarray(frame).save(file, "JPEG")
+        path.write_bytes(pickle.dumps(("v", 0, [file.getvalue()] * 12)))
+    windows = set()
+    for index in range(8):
+        spec = ClipSpec(3, 2, 40, 32, frame_format, augment_seed=1)
+        clip = read_clip(spec, str(path), 0, index)[0].reshape(3, 32, 32, 2, 3)
+        assert (clip == clip[:1, :, :, :1]).all()
+        windows.add(clip.tobytes())
+    assert len(windows) == 8
+
+
 def test_the_centre_does_not_depend_on_epoch_and_index(workspace):
     path = str(workspace.videos[0][0])
     assert (read_clip(SPEC, path, 0, 0)[0] == read_clip(SPEC, path, 5, 7)[0]).all()
