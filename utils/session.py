@@ -1,4 +1,4 @@
-"""What every script does between its flags and its work: load the configuration, say what holds, read the lists."""
+"""What every script does between its flags and its work: load the configuration, say what holds."""
 
 from dataclasses import asdict
 

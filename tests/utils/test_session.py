@@ -1,0 +1,34 @@
+"""What every script says once: the configuration it goes by, and what has no effect."""
+
+from pathlib import Path
+
+import pytest
+
+from utils.config import load_config
+from utils.flags import parse_flags
+from utils.session import announce
+
+ORIGINAL = Path(__file__).parents[1] / "configs" / "original_tsn_dist_and_dali.yaml"
+
+
+@pytest.mark.parametrize(
+    "script, sections",
+    [("train", ["MODEL", "TRAIN", "VALID"]), ("eval", ["MODEL", "TEST"]), ("predict", ["MODEL", "INFER"]), ("export", ["MODEL", "INFER"])],
+)
+def test_the_sections_of_the_script(capsys, script, sections):
+    flags = parse_flags(script, [f"--config={ORIGINAL}", "--set", "TEST.seg_num=9"])
+    announce(flags, load_config(flags.config, flags.section_overrides, flags.sets))
+    out = capsys.readouterr().out
+    assert [line.split(":")[0].strip() for line in out.splitlines() if line.startswith("  ")] == sections
+    assert ("seg_num=9" in out) == (script == "eval")
+    assert out.startswith(f"configuration: {ORIGINAL}, resolved to\n")
+
+
+def test_what_has_no_effect_is_said_once(capsys):
+    flags = parse_flags("train", [f"--config={ORIGINAL}", "--no_memory_optimize"])
+    announce(flags, load_config(flags.config))
+    *_, keys, flag = capsys.readouterr().out.splitlines()
+    assert keys.startswith("keys without effect: ") and keys.count("TRAIN.total_videos (") == 1
+    for key in ("TRAIN.use_dali", "TRAIN.num_trainers", "TRAIN.trainer_id"):
+        assert key in keys
+    assert flag == "--no_memory_optimize has no effect: there is no such pass any more"
