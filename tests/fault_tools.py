@@ -28,6 +28,13 @@ def wait_for(condition: Callable[[], object], what: str, seconds: float = PATIEN
     return value
 
 
+def _read(pid: int, name: str) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/{name}").read_bytes()
+    except OSError:
+        return b""  # it has ended meanwhile
+
+
 class Training:
     """A train.py under way, in a process group of its own. `save_dir` and the log of the process lie in `folder`."""
 
@@ -71,10 +78,19 @@ class Training:
         wait_for(said, repr(text))
         return self
 
-    def signal(self, number: int, group: bool = False) -> "Training":
-        """Sends a signal to it, or to its whole process group, as a terminal does."""
-        (os.killpg if group else os.kill)(self.process.pid, number)
+    def signal(self, number: int, group: bool = False, rank: int | None = None) -> "Training":
+        """Sends a signal to it; to its whole process group, as a terminal does; or to one of the ranks it has started."""
+        pid = self.process.pid if rank is None else self._rank(rank)
+        (os.killpg if group else os.kill)(pid, number)
         return self
+
+    def _rank(self, number: int) -> int:
+        """The process of a rank. Its readers have the same environment, but another program."""
+        variable = f"PADDLE_TRAINER_ID={number}".encode()
+        for pid in self.processes():
+            if variable in _read(pid, "environ").split(b"\0") and b"train.py" in _read(pid, "cmdline"):
+                return pid
+        raise AssertionError(f"no rank {number}")
 
     def ends(self, code: int, seconds: float = PATIENCE) -> "Training":
         """Waits for its end; nothing of it may be left: no process, no file in /dev/shm."""
@@ -91,22 +107,14 @@ class Training:
 
     def processes(self) -> list[int]:
         """The processes that run with this one's mark in their environment, itself included."""
-        found = []
-        for entry in Path("/proc").iterdir():
-            if entry.name.isdigit():
-                try:
-                    if self.mark.encode() in (entry / "environ").read_bytes():
-                        found.append(int(entry.name))
-                except OSError:
-                    continue  # it has ended meanwhile
-        return found
+        pids = [int(name) for name in os.listdir("/proc") if name.isdigit()]
+        return [pid for pid in pids if self.mark.encode() in _read(pid, "environ")]
 
     def stop_reader(self) -> "Training":
         """Suspends a reader process: to all others it looks as if it hung in a video."""
 
         def readers() -> list[int]:
-            command_lines = {pid: Path(f"/proc/{pid}/cmdline") for pid in self.processes()}
-            return [pid for pid, line in command_lines.items() if b"spawn_main" in line.read_bytes()]
+            return [pid for pid in self.processes() if b"spawn_main" in _read(pid, "cmdline")]
 
         os.kill(wait_for(readers, "a reader process")[0], signal.SIGSTOP)
         return self

@@ -1,0 +1,126 @@
+"""Several processes as one: the numbers do not depend on how many there are, and none outlives the others."""
+
+import re
+import signal
+import socket
+import time
+
+import pytest
+
+from fault_tools import Training, difference, manifest, steps, train
+from conftest import write_list
+
+# A frozen BatchNorm: its statistics are those of a batch, and each process has a part of it.
+FROZEN = ("--epoch=3", "--valid_interval=1", "--learning_rate=0.0001", "--set", "TRAIN.freeze_batch_norm=True")
+OFTEN = ("--resume=auto", "--set", "TRAIN.checkpoint_minutes=0.00001")
+
+
+@pytest.fixture(scope="module")
+def lists(workspace, tmp_path_factory) -> dict[int, str]:
+    """Flags for lists of 11 videos (batches of 6 and 5) and of 7 (6 and 1, fewer than there are processes)."""
+    folder = tmp_path_factory.mktemp("lists")
+    videos = [*workspace.videos, workspace.held_out[0]]
+    return {n: f"TRAIN.filelist={write_list(folder / f'{n}.list', videos[:n])}" for n in (11, 7)}
+
+
+@pytest.fixture(scope="module")
+def alone(workspace, tmp_path_factory, lists):
+    """The save_dir of one process on 11 videos."""
+    folder = tmp_path_factory.mktemp("alone")
+    return train(workspace, folder, *FROZEN, "--batch_size=6", "--set", lists[11]).save_dir
+
+
+def assert_equal_to_rounding(one, other, epochs: int = 3):
+    assert difference(one / "TSN.pdparams", other / "TSN.pdparams") < 1e-6
+    ours, theirs = steps(one), steps(other)
+    assert [line[:3] for line in ours] == [line[:3] for line in theirs]
+    assert [line[4] for line in ours] == [line[4] for line in theirs]  # accuracies: to the last digit
+    assert [line[3] for line in ours] == pytest.approx([line[3] for line in theirs], rel=1e-4)
+    assert manifest(one)["progress"]["best_top1"] == manifest(other)["progress"]["best_top1"]
+
+
+@pytest.mark.parametrize("nproc", [2, 3])
+def test_the_result_does_not_depend_on_the_number_of_processes(workspace, tmp_path, lists, alone, nproc):
+    training = train(workspace, tmp_path, *FROZEN, "--batch_size=6", "--set", lists[11], f"--nproc={nproc}")
+    assert f"training on 11 videos, 2 steps per epoch, seed 1000, {nproc} processes" in training.output
+    assert_equal_to_rounding(training.save_dir, alone)
+
+
+def test_a_last_batch_may_have_fewer_videos_than_there_are_processes(workspace, tmp_path, lists):
+    flags = (*FROZEN, "--batch_size=6", "--set", lists[7], "--epoch=1")
+    one, three = (train(workspace, tmp_path / str(n), *flags, f"--nproc={n}").save_dir for n in (1, 3))
+    assert_equal_to_rounding(one, three)
+
+
+def test_accumulated_batches_are_one_large_one(workspace, tmp_path, lists, alone):
+    flags = ("--batch_size=3", "--set", "TRAIN.accumulate_steps=2")
+    training = train(workspace, tmp_path, *FROZEN, *flags, "--set", lists[11])
+    assert_equal_to_rounding(training.save_dir, alone)
+
+
+def test_a_killed_rank_ends_the_run_and_any_number_of_processes_goes_on(workspace, tmp_path, lists, alone):
+    flags = (*FROZEN, *OFTEN, "--batch_size=6", "--set", lists[11])
+    # kill -9 of one rank, within an epoch.
+    training = Training(workspace, tmp_path, *flags, "--nproc=2").says("Epoch 0, iter 0")
+    start = time.monotonic()
+    training.signal(signal.SIGKILL, rank=1).ends(1, seconds=30)
+    assert time.monotonic() - start < 30
+    assert len(training.errors) == 1 and "Traceback" not in training.output
+    assert re.fullmatch(
+        r"error: rank 1 of 2 was killed by signal 9 \(SIGKILL\); all ranks were ended; its last lines: .+", training.errors[0]
+    )
+    # One process goes on, and is asked to leave.
+    training = Training(workspace, tmp_path, *flags).says("Epoch 1, iter 0").signal(signal.SIGTERM).ends(143)
+    assert "resumed from" in training.output
+    # Two go on: they finish the step, save, and leave together.
+    training = Training(workspace, tmp_path, *flags, "--nproc=2").says("Epoch 2, iter 0")
+    start = time.monotonic()
+    training.signal(signal.SIGTERM).ends(143, seconds=30)
+    assert training.output.count("terminated") == 1 and not training.errors
+    train(workspace, tmp_path, *flags, "--nproc=2")
+    assert_equal_to_rounding(tmp_path / "save", alone)
+
+
+def test_a_killed_launcher_leaves_nothing_behind(workspace, tmp_path):
+    training = Training(workspace, tmp_path, "--epoch=1000", "--set", "TRAIN.keep_checkpoints=1", "--nproc=2")
+    training.says("Epoch 0, iter 0").signal(signal.SIGKILL).ends(-signal.SIGKILL)
+
+
+def test_a_video_that_one_rank_cannot_read_is_replaced_and_named_once(workspace, tmp_path):
+    (tmp_path / "garbage.mp4").write_bytes(b"\0" * 1000)
+    write_list(tmp_path / "x.list", [*workspace.videos[:7], (tmp_path / "garbage.mp4", 0)])
+    flags = (*FROZEN, "--epoch=1", "--set", f"TRAIN.filelist={tmp_path / 'x.list'}", "--set", "TRAIN.max_unreadable=0.2")
+    one, two = (train(workspace, tmp_path / str(n), *flags, f"--nproc={n}") for n in (1, 2))
+    for training in (one, two):
+        named = f"unreadable, replaced by the next video of the list: {tmp_path / 'garbage.mp4'}: "
+        assert training.output.count(named) == 1
+    assert_equal_to_rounding(one.save_dir, two.save_dir)
+
+
+def test_a_mistake_is_named_once_and_not_by_every_rank(workspace, tmp_path):
+    training = train(workspace, tmp_path, "--batch_size=5", "--nproc=2", code=2)
+    assert training.output.replace("\n", "") == (
+        "error: TRAIN.batch_size is 5 for all devices together, which 2 devices cannot share evenly "
+        "(5 / 2 = 2.50): 4 or 6 would do"
+    )
+    (tmp_path / "bad.pdparams").write_bytes(b"garbage")
+    training = train(workspace, tmp_path, f"--pretrain={tmp_path / 'bad.pdparams'}", "--nproc=2", code=2)
+    assert len(training.errors) == 1 and training.errors[0].startswith(f"error: {tmp_path}/bad.pdparams: ")
+    assert "Traceback" not in training.output and not training.save_dir.exists()
+
+
+def test_paddles_launcher_on_two_machines(workspace, tmp_path, lists, alone):
+    """Two launchers on this one stand for them; only the first one's save_dir is written."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    machines = []
+    for rank in (0, 1):
+        prefix = ("-m", "paddle.distributed.launch", "--nnodes=2", f"--master=127.0.0.1:{port}", f"--rank={rank}",
+                  "--nproc_per_node=1", f"--log_dir={tmp_path / str(rank) / 'logs'}")  # fmt: skip
+        flags = (*FROZEN, "--batch_size=6", "--set", lists[11])
+        machines.append(Training(workspace, tmp_path / str(rank), *flags, prefix=prefix))
+    for machine in machines:
+        machine.ends(0)
+    assert_equal_to_rounding(machines[0].save_dir, alone)
+    assert not machines[1].save_dir.exists()
