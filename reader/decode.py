@@ -83,6 +83,7 @@ def _optional(decoder: str, module: str, package: str) -> ModuleType:
 def _read_opencv(path: str, choose: Choose, each: Each) -> np.ndarray:
     """Every frame is decoded: its seeking misses, and its count of frames is the container's promise."""
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # quiet; read when the first video is opened
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "OFF")  # read by the import
     cv2 = _optional("opencv", "cv2", "opencv-python-headless")
 
     def grab(wanted: set[int]) -> tuple[dict[int, np.ndarray], int]:
@@ -91,7 +92,10 @@ def _read_opencv(path: str, choose: Choose, each: Each) -> np.ndarray:
         count = 0
         while capture.grab():
             if count in wanted:
-                frames[count] = each(cv2.cvtColor(capture.retrieve()[1], cv2.COLOR_BGR2RGB))
+                retrieved, image = capture.retrieve()
+                if not retrieved:
+                    raise VideoError(path, f"damaged: opencv cannot decode frame {count}")
+                frames[count] = each(cv2.cvtColor(image, cv2.COLOR_BGR2RGB))
             count += 1
         capture.release()
         return frames, count
@@ -106,7 +110,7 @@ def _read_decord(path: str, choose: Choose, each: Each) -> np.ndarray:
     try:
         reader = decord.VideoReader(path, ctx=decord.cpu(0), num_threads=1)
         frames = reader.get_batch(_indices(path, choose, len(reader))).asnumpy()
-    except decord.DECORDError as error:
+    except (decord.DECORDError, RuntimeError) as error:
         raise VideoError(path, "decord cannot read it") from error
     return np.stack([each(frame) for frame in frames])
 
