@@ -92,7 +92,9 @@ class EvaluationReport:
         """Adds a batch: positions [N], labels [N], logits [N, K]."""
         probabilities = np.exp(log_softmax(logits))
         predicted, ranks = top_classes(logits, 1)[:, 0], true_class_rank(logits, labels)
-        for i, (index, label, best, rank) in enumerate(zip(indices, labels.tolist(), predicted.tolist(), ranks.tolist())):
+        for i, (index, label, best, rank) in enumerate(
+            zip(indices, labels.tolist(), predicted.tolist(), ranks.tolist())
+        ):
             p_best, p_true = float(probabilities[i, best]), float(probabilities[i, label])
             self.rows[index] = [self._entries[index].path, label, best, self._names[best], p_best, rank, p_true]
 

@@ -39,12 +39,16 @@ def read_list(path: str, *, num_classes: int, frame_format: str = "mp4", needs_l
         if text := text.strip():
             if frame_format == "pkl":
                 if VIDEO.search(text):
-                    raise InputError(f"{where}: MODEL.format is pkl, but this is a video (--set MODEL.format=mp4): {shorten(text)}")
+                    raise InputError(
+                        f"{where}: MODEL.format is pkl, but this is a video (--set MODEL.format=mp4): {shorten(text)}"
+                    )
                 entry = Entry(text, None, number)
             else:
                 entry = _parse(text, number, where, needs_label)
             if entry.label is not None and not 0 <= entry.label < num_classes:
-                raise InputError(f"{where}: label {entry.label} is outside 0..{num_classes - 1} (num_classes is {num_classes})")
+                raise InputError(
+                    f"{where}: label {entry.label} is outside 0..{num_classes - 1} (num_classes is {num_classes})"
+                )
             entries.append(entry)
     if not entries:
         raise InputError(f"{path}: the file list is empty")

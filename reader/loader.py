@@ -132,7 +132,9 @@ class Loader:
                 except VideoError as error:
                     self._bad[candidate] = error.reason
         if self._replace:
-            raise InputError(f"none of the {number} videos can be read; {self._entries[index].path}: {self._bad[index]}")
+            raise InputError(
+                f"none of the {number} videos can be read; {self._entries[index].path}: {self._bad[index]}"
+            )
         return _Clip(index, index, None, None, self._bad[index])
 
     def _read_one(self, entry: Entry, epoch: int, index: int) -> tuple[np.ndarray, int | None]:
@@ -168,7 +170,7 @@ def timed(batches: Iterator[Batch]) -> Iterator[tuple[Batch, float]]:
 
 
 def worker_count(num_reader_threads: int, num_videos: int, num_ranks: int = 1) -> int:
-    """Reader processes of each rank: its part of the configured number, at most one per core and video; 0 for one video.
+    """Reader processes of a rank: its part of the configured number, at most one per core and video; 0 for one video.
 
     More processes than cores only take memory and time to start (about 60 MB and 0.3 s each).
     """

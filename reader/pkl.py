@@ -16,7 +16,7 @@ MAX_BYTES = 1 << 29
 def read_pickle(
     path: str, choose: Callable[[int], Sequence[int]], each: Callable[[np.ndarray], np.ndarray] = np.copy
 ) -> tuple[np.ndarray, int]:
-    """(frames uint8 [T, H, W, 3] RGB, label) of a pickle; only the chosen JPEGs are decoded, and `each` applied to them.
+    """(frames uint8 [T, H, W, 3] RGB, label) of a pickle; only the chosen JPEGs are decoded, `each` applied to them.
 
     Raises:
         VideoError: the file is missing, holds anything but plain values, or a chosen frame is no JPEG.

@@ -6,7 +6,12 @@ import numpy as np
 
 
 def segment_indices(
-    num_frames: int, num_segments: int, seglen: int = 1, *, frame_format: str = "mp4", rng: np.random.Generator | None = None
+    num_frames: int,
+    num_segments: int,
+    seglen: int = 1,
+    *,
+    frame_format: str = "mp4",
+    rng: np.random.Generator | None = None,
 ) -> list[int]:
     """The num_segments * seglen frame indices, segment by segment, each in 0..num_frames-1.
 

@@ -20,9 +20,7 @@ def resized_size(width: int, height: int, short_side: int, keep_aspect_ratio: bo
     return (short_side, long_side) if width < height else (long_side, short_side)
 
 
-def crop_offset(
-    width: int, height: int, crop_size: int, rng: np.random.Generator | None = None
-) -> tuple[int, int]:
+def crop_offset(width: int, height: int, crop_size: int, rng: np.random.Generator | None = None) -> tuple[int, int]:
     """(left, top) of the crop in pixels: random with `rng`, else central with Python's rounding (58.5 gives 58)."""
     spare_x, spare_y = width - crop_size, height - crop_size
     if rng is not None:

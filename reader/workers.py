@@ -180,7 +180,9 @@ def _limit_memory() -> None:
     except (ImportError, OSError):
         return
     limit = data_pages * resource.getpagesize() + MEMORY_LIMIT
-    limits = [limit if old == resource.RLIM_INFINITY else min(old, limit) for old in resource.getrlimit(resource.RLIMIT_DATA)]
+    limits = [
+        limit if old == resource.RLIM_INFINITY else min(old, limit) for old in resource.getrlimit(resource.RLIMIT_DATA)
+    ]
     resource.setrlimit(resource.RLIMIT_DATA, tuple(limits))
 
 

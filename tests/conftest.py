@@ -26,7 +26,7 @@ LABELS = ["opening a door", "closing a door", "walking_past", "waving"]
 
 
 def make_clip(path: Path, frames: np.ndarray) -> None:
-    """Writes uint8 frames [T, H, W, 3] as H.264 that gives the very same pixels back, whatever the encoder's version."""
+    """Writes uint8 frames [T, H, W, 3] as H.264 that gives the same pixels back, whatever the encoder's version."""
     with av.open(str(path), "w") as file:
         stream = file.add_stream("libx264rgb", rate=25, options={"qp": "0", "preset": "ultrafast", "g": "4"})
         stream.height, stream.width, stream.pix_fmt = *frames.shape[1:3], "rgb24"
@@ -111,11 +111,19 @@ def workspace(tmp_path_factory) -> Workspace:
     return Workspace(folder, videos[:10], videos[10:])
 
 
-def run_script(script: str, *flags: str, cwd: Path = ROOT, timeout: float = 120, **env: str) -> subprocess.CompletedProcess:
+def run_script(
+    script: str, *flags: str, cwd: Path = ROOT, timeout: float = 120, **env: str
+) -> subprocess.CompletedProcess:
     """The ended process of `python SCRIPT.py FLAGS`, with its stdout and stderr as text."""
     command = [sys.executable, str(ROOT / f"{script}.py"), *map(str, flags)]
     return subprocess.run(
-        command, cwd=cwd, env={**os.environ, **env}, capture_output=True, text=True, timeout=timeout, errors="surrogateescape"
+        command,
+        cwd=cwd,
+        env={**os.environ, **env},
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        errors="surrogateescape",
     )
 
 

@@ -16,7 +16,15 @@ from utils.errors import InputError
 
 SCRIPTS = ("train", "eval", "predict", "export")
 # What earlier runs have left in the folder that results go to.
-EARLIER = ("config.yaml", "train_log.jsonl", "TSN.pdparams", "metrics.json", "predictions.csv", "predictions.json", "model.json")
+EARLIER = (
+    "config.yaml",
+    "train_log.jsonl",
+    "TSN.pdparams",
+    "metrics.json",
+    "predictions.csv",
+    "predictions.json",
+    "model.json",
+)
 
 
 @pytest.fixture
@@ -183,7 +191,9 @@ def test_known_once_paddle_is_loaded(place_with_videos, monkeypatch, script, fla
     assert snapshot(place_with_videos) == before
 
 
-@pytest.mark.parametrize("script, flags, message", [*(WITH_PADDLE[number] for number in (0, 2, 9, 13, 14)), *UNREADABLE])
+@pytest.mark.parametrize(
+    "script, flags, message", [*(WITH_PADDLE[number] for number in (0, 2, 9, 13, 14)), *UNREADABLE]
+)
 def test_the_same_in_a_process_of_its_own(place_with_videos, script, flags, message):
     before = snapshot(place_with_videos)
     ended = run_script(script, *flags_for(script, flags), cwd=place_with_videos)

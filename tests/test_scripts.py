@@ -59,20 +59,28 @@ def test_training_prints_the_originals_lines(trained):
 def test_training_writes_its_log(trained):
     lines = json_lines(trained[1] / "train_log.jsonl")
     assert [(line["mode"], line["epoch"], line["iter"]) for line in lines] == [
-        (mode, epoch, step) for epoch in (0, 1) for mode, step in (("train", 0), ("train", 1), ("train", 2), ("valid", 2))
+        (mode, epoch, step)
+        for epoch in (0, 1)
+        for mode, step in (("train", 0), ("train", 1), ("train", 2), ("valid", 2))
     ]
     for line in lines:
         assert list(line)[:9] == TRAIN_KEYS
         assert line["loss"] > 0 and 0 <= line["top1_acc"] <= 100 and line["videos_per_second"] > 0
         assert 0 <= line["data_wait"] <= 1
     # 6 steps: times 0.1 from the third on and from the fifth on
-    assert [line["lr"] for line in lines if line["mode"] == "train"] == pytest.approx([0.01] * 2 + [0.001] * 2 + [1e-4] * 2)
+    assert [line["lr"] for line in lines if line["mode"] == "train"] == pytest.approx(
+        [0.01] * 2 + [0.001] * 2 + [1e-4] * 2
+    )
     assert [line["videos"] for line in lines if line["mode"] == "valid"] == [5, 5]
 
 
 def test_training_writes_its_checkpoints(trained, workspace):
     folder = trained[1]
-    names = {f"{name}.{suffix}" for name in ("TSN_epoch0", "TSN_epoch1", "TSN", "TSN_best") for suffix in ("pdparams", "pdopt", "json")}
+    names = {
+        f"{name}.{suffix}"
+        for name in ("TSN_epoch0", "TSN_epoch1", "TSN", "TSN_best")
+        for suffix in ("pdparams", "pdopt", "json")
+    }
     assert set(os.listdir(folder)) == {*names, "train_log.jsonl", "config.yaml"}
     assert (folder / "TSN.pdparams").read_bytes() == (folder / "TSN_epoch1.pdparams").read_bytes()
     assert load_config(folder / "config.yaml") == load_config(workspace.config.removeprefix("--config="))
@@ -80,8 +88,18 @@ def test_training_writes_its_checkpoints(trained, workspace):
 
 def test_a_seed_gives_the_same_weights_bit_for_bit(trained, workspace, tmp_path):
     """One reader process instead of two, another buffer, no validation: none of it may matter."""
-    run("train", workspace.config, "--pretrain=none", "--fix_random_seed=True", f"--save_dir={tmp_path}", "--valid_interval=0",
-        "--set", "TRAIN.num_reader_threads=1", "--set", "TRAIN.buf_size=1")  # fmt: skip
+    run(
+        "train",
+        workspace.config,
+        "--pretrain=none",
+        "--fix_random_seed=True",
+        f"--save_dir={tmp_path}",
+        "--valid_interval=0",
+        "--set",
+        "TRAIN.num_reader_threads=1",
+        "--set",
+        "TRAIN.buf_size=1",
+    )
     for name in ("TSN_epoch0", "TSN_epoch1"):
         for suffix in ("pdparams", "pdopt"):
             assert (tmp_path / f"{name}.{suffix}").read_bytes() == (trained[1] / f"{name}.{suffix}").read_bytes()
@@ -114,7 +132,8 @@ def evaluated(trained, workspace, tmp_path_factory) -> tuple[str, Path]:
 def test_evaluation(evaluated, trained, workspace):
     out, folder = evaluated
     protocol = r"4 segments, short side 36 \(4:3\), 1 centre crop 32, .*"
-    last = rf"\[TEST {STAMP}\] Loss: ({NUMBER}), TOP1_ACC: ({NUMBER}), TOP5_ACC: 100.00, videos: 5, unreadable: 0, {protocol}; written to {folder}"
+    figures = rf"Loss: ({NUMBER}), TOP1_ACC: ({NUMBER}), TOP5_ACC: 100.00, videos: 5, unreadable: 0"
+    last = rf"\[TEST {STAMP}\] {figures}, {protocol}; written to {folder}"
     found = re.fullmatch(last, out.splitlines()[-1])
     metrics = json.loads((folder / "metrics.json").read_text())
     assert float(found[1]) == pytest.approx(metrics["loss"], abs=1e-6) and float(found[2]) == metrics["top1_acc"]
@@ -123,7 +142,9 @@ def test_evaluation(evaluated, trained, workspace):
     assert load_config(folder / "config.yaml").test.seg_num == 4
 
     predictions = rows(folder / "predictions.csv")
-    assert [(row["video"], int(row["label"])) for row in predictions] == [(str(path), label) for path, label in workspace.held_out]
+    assert [(row["video"], int(row["label"])) for row in predictions] == [
+        (str(path), label) for path, label in workspace.held_out
+    ]
     right = sum(row["label"] == row["predicted_class"] for row in predictions)
     assert metrics["top1_acc"] == 100 * right / 5 == 100 * sum(row["rank"] == "1" for row in predictions) / 5
     assert metrics["loss"] == pytest.approx(-np.mean([math.log(float(row["true_probability"])) for row in predictions]))
@@ -137,7 +158,15 @@ def test_evaluation(evaluated, trained, workspace):
 
 def test_the_log_of_training_agrees_with_the_evaluation(trained, workspace, tmp_path):
     """Validation and eval.py measure the same thing: with the same segments they give the same numbers."""
-    run("eval", workspace.config, weights(trained[1]), f"--save_dir={tmp_path}", "--set", "TEST.seg_num=3", "--batch_size=5")
+    run(
+        "eval",
+        workspace.config,
+        weights(trained[1]),
+        f"--save_dir={tmp_path}",
+        "--set",
+        "TEST.seg_num=3",
+        "--batch_size=5",
+    )
     metrics = json.loads((tmp_path / "metrics.json").read_text())
     valid = json_lines(trained[1] / "train_log.jsonl")[-1]
     assert metrics["loss"] == pytest.approx(valid["loss"], rel=1e-5)
@@ -147,7 +176,14 @@ def test_the_log_of_training_agrees_with_the_evaluation(trained, workspace, tmp_
 @pytest.fixture(scope="module")
 def predicted(trained, workspace, tmp_path_factory) -> tuple[str, Path]:
     folder = tmp_path_factory.mktemp("predicted")
-    flags = [workspace.config, weights(trained[1]), f"--save_dir={folder}", "--batch_size=8", "--set", "INFER.precision=float32"]
+    flags = [
+        workspace.config,
+        weights(trained[1]),
+        f"--save_dir={folder}",
+        "--batch_size=8",
+        "--set",
+        "INFER.precision=float32",
+    ]
     return run("predict", *flags).stdout, folder
 
 
@@ -185,8 +221,17 @@ def assert_close(folder: Path, other: Path, tolerance: float = 1e-5) -> None:
 def test_prediction_of_one_video(predicted, trained, workspace, tmp_path):
     """The video wins over the list, and --infer_topk over the configuration."""
     video = workspace.held_out[3][0]
-    run("predict", workspace.config, weights(trained[1]), f"--save_dir={tmp_path}", f"--video_path={video}", "--infer_topk=2",
-        "--filelist=not.read", "--set", "INFER.precision=float32")  # fmt: skip
+    run(
+        "predict",
+        workspace.config,
+        weights(trained[1]),
+        f"--save_dir={tmp_path}",
+        f"--video_path={video}",
+        "--infer_topk=2",
+        "--filelist=not.read",
+        "--set",
+        "INFER.precision=float32",
+    )
     assert [(video, len(classes)) for video, classes in probabilities(tmp_path).items()] == [(str(video), 2)]
     assert_close(tmp_path, predicted[1])
 
@@ -194,8 +239,14 @@ def test_prediction_of_one_video(predicted, trained, workspace, tmp_path):
 def test_an_exported_network_gives_the_same_probabilities(predicted, trained, workspace, tmp_path):
     out = run("export", workspace.config, weights(trained[1]), f"--save_dir={tmp_path / 'exported'}").stdout
     assert "uint8 frames [N, 3, 32, 32, 3] in, probabilities [N, 4] out" in out.splitlines()[-1]
-    run("predict", workspace.config, f"--weights={tmp_path / 'exported'}", f"--save_dir={tmp_path / 'predicted'}",
-        "--set", "INFER.precision=float32")  # fmt: skip
+    run(
+        "predict",
+        workspace.config,
+        f"--weights={tmp_path / 'exported'}",
+        f"--save_dir={tmp_path / 'predicted'}",
+        "--set",
+        "INFER.precision=float32",
+    )
     assert_close(tmp_path / "predicted", predicted[1])
 
 
@@ -206,17 +257,43 @@ def test_golden_losses(workspace, tmp_path):
     """
     golden = [1.264315, 1.461686, 1.538959, 1.663312, 1.477107, 1.557627, 1.413703, 1.708689, 1.506912, 1.568936]
     (tmp_path / "ten.list").write_text((workspace.folder / "train.list").read_text() * 5)
-    run("train", workspace.config, f"--resume={workspace.folder / 'random.pdparams'}", "--fix_random_seed=True",
-        "--use_gpu=False", "--log_interval=1", "--valid_interval=0", "--batch_size=5", "--epoch=1", "--learning_rate=0.001",
-        "--set", f"TRAIN.filelist={tmp_path / 'ten.list'}", f"--save_dir={tmp_path / 'out'}")  # fmt: skip
+    run(
+        "train",
+        workspace.config,
+        f"--resume={workspace.folder / 'random.pdparams'}",
+        "--fix_random_seed=True",
+        "--use_gpu=False",
+        "--log_interval=1",
+        "--valid_interval=0",
+        "--batch_size=5",
+        "--epoch=1",
+        "--learning_rate=0.001",
+        "--set",
+        f"TRAIN.filelist={tmp_path / 'ten.list'}",
+        f"--save_dir={tmp_path / 'out'}",
+    )
     losses = [line["loss"] for line in json_lines(tmp_path / "out" / "train_log.jsonl")]
     assert losses == pytest.approx(golden, rel=1e-3)
 
 
 # ---- run.sh
 
-SHELL_SETTINGS = ("pretrain", "resume", "weights", "use_gpu", "save_dir", "log_interval", "valid_interval", "fix_random_seed",
-                  "batch_size", "learning_rate", "epoch", "filelist", "video_path", "infer_topk")  # fmt: skip
+SHELL_SETTINGS = (
+    "pretrain",
+    "resume",
+    "weights",
+    "use_gpu",
+    "save_dir",
+    "log_interval",
+    "valid_interval",
+    "fix_random_seed",
+    "batch_size",
+    "learning_rate",
+    "epoch",
+    "filelist",
+    "video_path",
+    "infer_topk",
+)
 
 
 def run_sh(*words: str, **settings: str) -> subprocess.CompletedProcess:
@@ -224,7 +301,12 @@ def run_sh(*words: str, **settings: str) -> subprocess.CompletedProcess:
     environment = {k: v for k, v in os.environ.items() if k not in SHELL_SETTINGS}
     environment |= {"VIRTUAL_ENV": sys.prefix, **settings}
     return subprocess.run(
-        ["bash", str(ROOT / "run.sh"), *map(str, words)], cwd="/", env=environment, capture_output=True, text=True, timeout=120
+        ["bash", str(ROOT / "run.sh"), *map(str, words)],
+        cwd="/",
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
     )
 
 
@@ -236,7 +318,12 @@ def test_run_sh_takes_settings_from_the_environment_and_flags(trained, predicted
     assert (tmp_path / "exported" / "config.yaml").exists()
 
     flags = ["--set", "INFER.precision=float32", f"--save_dir={tmp_path / 'wins'}"]
-    settings = {"weights": str(tmp_path / "exported"), "infer_topk": "2", "save_dir": str(tmp_path / "loses"), "video_path": ""}
+    settings = {
+        "weights": str(tmp_path / "exported"),
+        "infer_topk": "2",
+        "save_dir": str(tmp_path / "loses"),
+        "video_path": "",
+    }
     predict = run_sh("predict", "tsn", config, *flags, **settings)
     assert predict.returncode == 0, predict.stderr
     assert not (tmp_path / "loses").exists()
@@ -246,8 +333,20 @@ def test_run_sh_takes_settings_from_the_environment_and_flags(trained, predicted
     evaluate = run_sh("eval", "TSN", config, f"--save_dir={tmp_path / 'eval'}", weights=trained_weights, batch_size="2")
     assert evaluate.returncode == 0 and "TOP1_ACC" in evaluate.stdout
 
-    train = run_sh("train", "TSN", config, "--epoch=1", "--set", "TRAIN.batch_size=10", f"--save_dir={tmp_path / 'train'}",
-                   pretrain="none", log_interval="1", valid_interval="0", fix_random_seed="True", batch_size="3")  # fmt: skip
+    train = run_sh(
+        "train",
+        "TSN",
+        config,
+        "--epoch=1",
+        "--set",
+        "TRAIN.batch_size=10",
+        f"--save_dir={tmp_path / 'train'}",
+        pretrain="none",
+        log_interval="1",
+        valid_interval="0",
+        fix_random_seed="True",
+        batch_size="3",
+    )
     assert train.returncode == 0 and "1 steps per epoch, seed 1000" in train.stdout
     assert "VALID" not in train.stdout.split("training on")[1]
 
@@ -256,12 +355,16 @@ def test_run_sh_takes_settings_from_the_environment_and_flags(trained, predicted
     "words, code, stderr",
     [
         (("eval", "TSN", "none.yaml"), 2, "error: none.yaml: cannot be read: No such file or directory\n"),
-        (("predict", "TSN", "configs/tsn_demo.yaml", "--vidoe_path=x"), 2, "error: unknown flag --vidoe_path; did you mean --video_path?\n"),
+        (
+            ("eval", "TSN", "configs/tsn.yaml", "--wieghts=x"),
+            2,
+            "error: unknown flag --wieghts; did you mean --weights?\n",
+        ),
         (("train", "TSN"), 2, None),
         (("fly", "TSN", "configs/tsn.yaml"), 2, None),
         ((), 2, None),
     ],
-)  # fmt: skip
+)
 def test_run_sh_ends_as_its_script_does(words, code, stderr):
     ended = run_sh(*words)
     assert ended.returncode == code

@@ -44,7 +44,7 @@ def write_text(path: str | os.PathLike, text: str) -> None:
 
 
 def check_save_dir(path: str) -> None:
-    """Raises InputError unless files can be created in the folder, or in the nearest parent there is. Creates nothing."""
+    """Raises InputError unless files can be created in the folder, or in its nearest parent. Creates nothing."""
     folder = Path(path)
     try:
         os.lstat(folder)

@@ -54,7 +54,9 @@ def test_log_softmax():
 def test_means_by_hand():
     accuracy = Accuracy()
     # ranks 1, 3, 6: loss -log of the probability of the true class
-    logits = np.log(np.array([[0.5, 0.1, 0.1, 0.1, 0.1, 0.1], [0.3, 0.4, 0.2, 0.04, 0.03, 0.03], [0.5, 0.2, 0.1, 0.1, 0.06, 0.04]]))
+    logits = np.log(
+        np.array([[0.5, 0.1, 0.1, 0.1, 0.1, 0.1], [0.3, 0.4, 0.2, 0.04, 0.03, 0.03], [0.5, 0.2, 0.1, 0.1, 0.06, 0.04]])
+    )
     accuracy.update(logits, np.array([0, 2, 5]))
     assert (accuracy.videos, accuracy.top1, accuracy.top5) == (3, 1, 2)
     assert accuracy.loss_sum == pytest.approx(-math.log(0.5) - math.log(0.2) - math.log(0.04))
@@ -99,7 +101,9 @@ def test_an_output_that_is_not_finite_is_never_an_accuracy(value):
     logits[3, 2] = value
     accuracy = Accuracy()
     for function in (check_finite, lambda logits: accuracy.update(logits, np.zeros(5, int))):
-        with pytest.raises(RunError, match="^the network's output is not finite: its training diverged, or its weights"):
+        with pytest.raises(
+            RunError, match="^the network's output is not finite: its training diverged, or its weights"
+        ):
             function(logits)
     assert accuracy == Accuracy()
 

@@ -31,7 +31,9 @@ def reads_the_colour(frames: np.ndarray) -> np.ndarray:
 def test_sums_do_not_depend_on_the_batch_size(entries, batch_size):
     seen = []
     with loader(entries, batch_size) as reader:
-        result = evaluate(reads_the_colour, reader, range(10), lambda batch, logits, accuracy: seen.append(accuracy.videos))
+        result = evaluate(
+            reads_the_colour, reader, range(10), lambda batch, logits, accuracy: seen.append(accuracy.videos)
+        )
     assert (result.accuracy.videos, result.accuracy.top1, result.unreadable) == (10, 10, [])
     assert seen == [min(10, n) for n in range(batch_size, 10 + batch_size, batch_size)]
 

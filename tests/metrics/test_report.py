@@ -25,7 +25,13 @@ def probabilities(*rows) -> np.ndarray:
 
 
 def test_the_files_of_an_evaluation(tmp_path):
-    entries = [Entry("a.mp4", 0), Entry("b c.mp4", 1), Entry("bad.mp4", 0), Entry(os.fsdecode(b"\xff.mp4"), 2), Entry("e.mp4", 1)]
+    entries = [
+        Entry("a.mp4", 0),
+        Entry("b c.mp4", 1),
+        Entry("bad.mp4", 0),
+        Entry(os.fsdecode(b"\xff.mp4"), 2),
+        Entry("e.mp4", 1),
+    ]
     report = EvaluationReport(entries, NAMES)
     # the batches arrive in another order than the list's
     report.add([3, 4], np.array([2, 1]), probabilities([0.1, 0.2, 0.3, 0.15, 0.25], [0.1, 0.2, 0.05, 0.05, 0.6]))
@@ -48,7 +54,12 @@ def test_the_files_of_an_evaluation(tmp_path):
         [os.fsdecode(b"\xff.mp4"), "2", "2", "影", "1"],
         ["e.mp4", "1", "4", "waving", "2"],
     ]
-    assert [[round(float(line[i]), 3) for i in (4, 6)] for line in lines] == [[0.6, 0.6], [0.5, 0.3], [0.3, 0.3], [0.6, 0.2]]
+    assert [[round(float(line[i]), 3) for i in (4, 6)] for line in lines] == [
+        [0.6, 0.6],
+        [0.5, 0.3],
+        [0.3, 0.3],
+        [0.6, 0.2],
+    ]
     assert rows(tmp_path / "confusion.csv") == [
         ["true \\ predicted", "abseiling", NAMES[1], "影", "waving"],
         ["abseiling", "1", "0", "0", "0"],
@@ -67,7 +78,10 @@ def test_many_classes_need_no_table_of_all(tmp_path):
 
 def test_predictions(tmp_path):
     (first, second) = top_predictions(probabilities([0.1, 0.2, 0.4, 0.05, 0.25], [0.2] * 5), NAMES, 2)
-    assert [(p["class_id"], p["label"], round(p["probability"], 4)) for p in first] == [(2, "影", 0.4), (4, "waving", 0.25)]
+    assert [(p["class_id"], p["label"], round(p["probability"], 4)) for p in first] == [
+        (2, "影", 0.4),
+        (4, "waving", 0.25),
+    ]
     assert [p["class_id"] for p in second] == [0, 1]
     results = [
         {"video": "a b.mp4", "predictions": first},

@@ -105,7 +105,9 @@ def test_order_is_kept_whatever_the_delays(fake_read):
     assert [len(batch.indices) for batch in batches] == [7] * 7 + [1]
 
 
-@pytest.mark.parametrize("batch_size, workers, buffer_videos, ahead", [(4, 2, 100, 8), (4, 2, 1, 4), (2, 3, 1, 6), (8, 2, 10, 10)])
+@pytest.mark.parametrize(
+    "batch_size, workers, buffer_videos, ahead", [(4, 2, 100, 8), (4, 2, 1, 4), (2, 3, 1, 6), (8, 2, 10, 10)]
+)
 def test_reading_ahead_is_bounded(fake_read, batch_size, workers, buffer_videos, ahead):
     started = []
 

@@ -89,7 +89,10 @@ CASES = {
     "no frames": (pickle.dumps(("v", 3, [])), WRONG),
     "frames in a string": (pickle.dumps(("v", 3, JPEGS[0])), WRONG),
     "numbers": (pickle.dumps(("v", 3, [1, 2])), f"{NO_JPEG}: it is a int"),
-    "text": (pickle.dumps(("v", 3, ["影"])), f"{NO_JPEG}: 'latin-1' codec can't encode character '\\u5f71' in position 0: ordinal not in range(256)"),
+    "text": (
+        pickle.dumps(("v", 3, ["影"])),
+        f"{NO_JPEG}: 'latin-1' codec can't encode character '\\u5f71' in position 0: ordinal not in range(256)",
+    ),
     "no JPEG": (pickle.dumps(("v", 3, [b"\x89PNG\r\n"])), NO_JPEG),
     "a truncated JPEG": (pickle.dumps(("v", 3, [jpeg(3, 320, 240)[:-200]])), f"{NO_JPEG}: image file is truncated"),
     "sizes": (pickle.dumps(("v", 3, [jpeg(0), jpeg(0, 16, 16)])), "its frames differ in size"),

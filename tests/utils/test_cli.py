@@ -65,7 +65,9 @@ def test_a_reader_of_the_output_that_goes_away_is_no_error(tmp_path):
 
 
 def test_a_second_sigterm_does_not_cut_the_clean_up_short(tmp_path):
-    body = "\n        ".join(["try:", "    print('ready', flush=True); time.sleep(20)", "finally:", "    time.sleep(1)"])
+    body = "\n        ".join(
+        ["try:", "    print('ready', flush=True); time.sleep(20)", "finally:", "    time.sleep(1)"]
+    )
     process = start(tmp_path, body)
     assert process.stdout.readline() == "ready\n"
     process.send_signal(signal.SIGTERM)

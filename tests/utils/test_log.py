@@ -55,7 +55,11 @@ def line(mode: str, epoch: int, step: int) -> str:
     return json.dumps({"mode": mode, "epoch": epoch, "iter": step}) + "\n"
 
 
-FULL = [line(mode, epoch, step) for epoch in (0, 1) for mode, step in (("train", 0), ("train", 1), ("train", 2), ("valid", 2))]
+FULL = [
+    line(mode, epoch, step)
+    for epoch in (0, 1)
+    for mode, step in (("train", 0), ("train", 1), ("train", 2), ("valid", 2))
+]
 
 
 @pytest.mark.parametrize(

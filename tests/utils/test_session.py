@@ -13,7 +13,12 @@ ORIGINAL = Path(__file__).parents[1] / "configs" / "original_tsn_dist_and_dali.y
 
 @pytest.mark.parametrize(
     "script, sections",
-    [("train", ["MODEL", "TRAIN", "VALID"]), ("eval", ["MODEL", "TEST"]), ("predict", ["MODEL", "INFER"]), ("export", ["MODEL", "INFER"])],
+    [
+        ("train", ["MODEL", "TRAIN", "VALID"]),
+        ("eval", ["MODEL", "TEST"]),
+        ("predict", ["MODEL", "INFER"]),
+        ("export", ["MODEL", "INFER"]),
+    ],
 )
 def test_the_sections_of_the_script(capsys, script, sections):
     flags = parse_flags(script, [f"--config={ORIGINAL}", "--set", "TEST.seg_num=9"])
