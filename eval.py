@@ -33,7 +33,7 @@ def main() -> None:
 
     device = choose_device(section.use_gpu, config.demands_gpu)
     world = join_ranks(device)
-    network = load_network(config, section, flags.weights, device, world.size)
+    network = load_network(config, section, flags.weights, device, len(entries), world.size)
     announce(flags, config)
     protocol = f"{describe_protocol(section)}, {network.description}"
     say(f"evaluating {len(entries)} videos of {section.filelist}: {protocol}")

@@ -13,6 +13,7 @@ def main() -> None:
     flags, config = open_config("predict")
 
     from inference.environment import set_environment
+    from inference.pipeline import answers
     from metrics.report import read_labels, top_predictions, write_predictions
     from reader.build import build_loader, describe_protocol, read_section_list
     from reader.filelist import Entry
@@ -44,7 +45,7 @@ def main() -> None:
 
     device = choose_device(section.use_gpu, config.demands_gpu)
     world = join_ranks(device)
-    network = load_network(config, section, flags.weights, device, world.size)
+    network = load_network(config, section, flags.weights, device, len(entries), world.size)
     announce(flags, config)
     say(f"predicting {len(entries)} videos: {describe_protocol(section)}, {network.description}")
 
@@ -54,13 +55,13 @@ def main() -> None:
         config, section, entries, needs_label=False, batch_size=-(-section.batch_size // world.size), world=world
     )
     with loader, progress_bar(len(order), "prediction") as bar:
-        for number, batch in enumerate(loader.batches(order)):
+        for number, (batch, logits) in enumerate(answers(network, loader.batches(order))):
             for index, reason in batch.unreadable:
                 if single:
                     raise InputError(f"{entries[index].path}: {reason}")
                 results[index] = {"video": entries[index].path, "error": reason}
             if batch.indices:
-                predictions = top_predictions(network(batch.frames), names, section.topk)
+                predictions = top_predictions(logits, names, section.topk)
                 for index, prediction in zip(batch.indices, predictions):
                     results[index] = {"video": entries[index].path, "predictions": prediction}
             if number % flags.log_interval == 0:

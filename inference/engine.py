@@ -1,10 +1,12 @@
-"""The network on the CPU: a graph that oneDNN computes through paddle.inference, and the calls cut to its best size."""
+"""The network on the CPU: a graph that oneDNN computes through paddle.inference, on all cores, cut to its best size."""
 
 import hashlib
 import json
 import os
+import queue
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -16,7 +18,6 @@ import paddle.inference
 from inference.cache import load_or_make
 from inference.precision import processor
 from utils.config_keys import ModelConfig
-from utils.errors import InputError
 
 # What one call computes at most: more frames fall out of the caches, fewer leave the weights' reordering unpaid.
 FRAMES_PER_CALL = 8
@@ -24,18 +25,24 @@ FRAMES_PER_CALL = 8
 _BFLOAT16_OPERATORS = {"conv2d", "fused_conv2d", "pool2d"}
 # For each number of frames oneDNN keeps the weights in another order (100 to 200 MB): no more than two of them.
 _SHAPES_KEPT = 2
+# More predictors than this would take memory (100 to 200 MB each) rather than time; they get more threads instead.
+_MOST_PREDICTORS = 8
 _SOURCES = sorted((Path(__file__).parents[1] / "models").glob("*.py")) + [Path(__file__)]
-
-Forward = Callable[[np.ndarray], np.ndarray]
 
 
 def open_engine(
-    config: ModelConfig, image_size: int, precision: str, threads: int, weights_digest: str, model: Callable[[], paddle.nn.Layer]
-) -> Forward:
-    """A function from uint8 frames [N, T, H, W, C] to logits float32 [N, K], H and W being `image_size`.
+    config: ModelConfig,
+    image_size: int,
+    precision: str,
+    weights_digest: str,
+    model: Callable[[], paddle.nn.Layer],
+    cores: int,
+    calls: int,
+) -> "Engine":
+    """The network from segments uint8 [B, H, W, C], H and W being `image_size`, to their logits float32 [B, K].
 
     The optimised graph is kept between runs, under the digest of all that it depends on: with it, neither the model
-    is built nor its weights are parsed. `model` builds it where there is none.
+    is built nor its weights are parsed. `model` builds it where there is none. cores, calls: see `Engine`.
     """
     facts = {
         "model": asdict(config),
@@ -53,20 +60,59 @@ def open_engine(
         _export(model(), shape, folder)
         _optimise(folder, precision)
 
-    def load(folder: Path) -> Forward:
+    def load(folder: Path) -> Engine:
         settings = paddle.inference.Config(str(folder / "_optimized.pdmodel"), str(folder / "_optimized.pdiparams"))
         settings.switch_ir_optim(False)  # done
         settings.enable_memory_optim()
-        return open_predictor(settings, threads)
+        return Engine(settings, cores, calls)
 
-    run = load_or_make(key, make, load)
+    return load_or_make(key, make, load)
 
-    def forward(frames: np.ndarray) -> np.ndarray:
-        n, t, *image = frames.shape
-        logits = run_in_parts(run, frames.reshape(n * t, *image), FRAMES_PER_CALL)  # [N * T, K]
-        return logits.reshape(n, t, -1).mean(axis=1)  # [N, K]
 
-    return forward
+class Engine:
+    """A graph with one input and one output, computed by oneDNN on some cores.
+
+    On several cores each has a predictor of its own and they share the calls: two threads in one predictor would wait
+    for each other after every operator, and spin while a reader has the core that they wait for.
+    """
+
+    def __init__(self, settings: paddle.inference.Config, cores: int, calls: int):
+        """calls: as many calls are to be expected; where they are fewer than cores, several cores share one.
+
+        Raises:
+            RuntimeError or ValueError: paddle.inference cannot load the graph.
+        """
+        self.parallel = max(1, min(cores, calls, _MOST_PREDICTORS))
+        settings.disable_glog_info()
+        settings.enable_mkldnn()
+        settings.set_mkldnn_cache_capacity(_SHAPES_KEPT)
+        settings.set_cpu_math_library_num_threads(cores // self.parallel)
+        predictor = paddle.inference.create_predictor(settings)
+        self._idle: queue.SimpleQueue[paddle.inference.Predictor] = queue.SimpleQueue()
+        for _ in range(self.parallel - 1):
+            self._idle.put(predictor.clone())
+        self._idle.put(predictor)
+        self._pool = ThreadPoolExecutor(self.parallel, thread_name_prefix="predictor")
+
+    def start(self, frames: np.ndarray) -> Callable[[], np.ndarray]:
+        """A function that waits for the output for `frames` [B, ...], at least one, and returns it.
+
+        They are computed FRAMES_PER_CALL at a time or fewer, in parts whose sizes differ by one at most.
+        """
+        parts = np.array_split(frames, -(-len(frames) // FRAMES_PER_CALL))
+        results = [self._pool.submit(self._run, part) for part in parts]
+        return lambda: np.concatenate([result.result() for result in results])
+
+    def _run(self, part: np.ndarray) -> np.ndarray:
+        predictor = self._idle.get()  # there are as many as threads: this never waits
+        try:
+            source = predictor.get_input_handle(predictor.get_input_names()[0])
+            source.reshape(part.shape)
+            source.copy_from_cpu(part)
+            predictor.run()
+            return predictor.get_output_handle(predictor.get_output_names()[0]).copy_to_cpu()
+        finally:
+            self._idle.put(predictor)
 
 
 class _FrameLogits(paddle.nn.Layer):
@@ -102,39 +148,9 @@ def _optimise(folder: Path, precision: str) -> None:
         settings.enable_mkldnn_bfloat16()
         settings.set_bfloat16_op(_BFLOAT16_OPERATORS)
     with _quiet():
-        open_predictor(settings, threads=1)
+        Engine(settings, cores=1, calls=1)
     for file in folder.glob("graph.*"):
         file.unlink()
-
-
-def open_predictor(settings: paddle.inference.Config, threads: int) -> Forward:
-    """A function from the graph's only input to its only output, computed by oneDNN in `threads` threads.
-
-    Raises:
-        RuntimeError or ValueError: paddle.inference cannot load the graph.
-    """
-    settings.disable_glog_info()
-    settings.enable_mkldnn()
-    settings.set_mkldnn_cache_capacity(_SHAPES_KEPT)
-    settings.set_cpu_math_library_num_threads(threads)
-    predictor = paddle.inference.create_predictor(settings)
-    source = predictor.get_input_handle(predictor.get_input_names()[0])
-    result = predictor.get_output_handle(predictor.get_output_names()[0])
-
-    def run(array: np.ndarray) -> np.ndarray:
-        source.reshape(array.shape)
-        source.copy_from_cpu(array)
-        predictor.run()
-        return result.copy_to_cpu()
-
-    return run
-
-
-def run_in_parts(run: Forward, items: np.ndarray, most: int) -> np.ndarray:
-    """What `run` returns for `items`, computed `most` at a time or fewer, in parts whose sizes differ by one at most."""
-    number = -(-len(items) // most)
-    parts = np.array_split(items, number)
-    return np.concatenate([run(np.ascontiguousarray(part)) for part in parts])
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """A network ready to answer: uint8 frames in, logits out, whatever runs behind it."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -8,7 +9,7 @@ import numpy as np
 import paddle
 
 from inference.cache import digest
-from inference.engine import open_engine
+from inference.engine import FRAMES_PER_CALL, Engine, open_engine
 from inference.exported import exported_weights, is_exported
 from inference.precision import choose_precision
 from models import build_model, get_model_class
@@ -25,48 +26,60 @@ from utils.log import say
 class Network:
     """A callable: uint8 frames [N, T, H, W, 3 * seglen] -> float32 logits [N, K]."""
 
-    forward: Callable[[np.ndarray], np.ndarray]
+    start: Callable[[np.ndarray], Callable[[], np.ndarray]]  # frames -> what waits for their logits
+    parallel: int  # batches that can be computed at the same time
     description: str  # engine, precision, weights: what a reported number depends on
 
     def __call__(self, frames: np.ndarray) -> np.ndarray:
-        return self.forward(frames)
+        return self.start(frames)()
 
 
 def load_network(
-    config: Config, section: TestConfig | InferConfig, weights: str | None, device: str, num_ranks: int = 1
+    config: Config, section: TestConfig | InferConfig, weights: str | None, device: str, num_videos: int, num_ranks: int = 1
 ) -> Network:
     """The network for a section's clips; `weights` may also be a folder that export.py wrote.
 
-    num_ranks: processes that share the processor.
+    num_videos: as many are to be expected. num_ranks: processes that share the processor.
 
     Raises InputError when the weights are missing or do not fit, or the precision is not to be had.
     """
-    precision = "float32"
-    threads = max(1, available_cores() // num_ranks)
-    if device == "cpu":
-        precision = choose_precision(section.precision)
-        if section.precision == "auto" and precision == "bfloat16":
-            say("precision auto: bfloat16, which this processor has; --precision=float32 for full precision")
-    elif section.precision == "bfloat16":
+    precision = choose_precision(section.precision) if device == "cpu" else "float32"
+    if section.precision == "auto" and precision == "bfloat16":
+        say("precision auto: bfloat16, which this processor has; --precision=float32 for full precision")
+    elif section.precision == "bfloat16" and device == "gpu":
         say("precision bfloat16 is for the CPU: the GPU computes in float32")
+    cores = max(1, available_cores() // num_ranks)
+    calls = math.ceil(num_videos * section.seg_num / FRAMES_PER_CALL)
     if weights and is_exported(Path(weights)):
         weights = exported_weights(Path(weights), config, section)
     path = find_weights(weights or published_tsn())
     sha256 = digest(path)
     model_config = section_model(config.model, section)
+    description = f"{precision} on {device} ({{}}), weights {describe_weights(path, sha256)}"
     if device == "gpu" or not hasattr(get_model_class(model_config.name), "frame_logits"):
-        model, engine = load_model(model_config, path), "eager"
+        return _eager_network(load_model(model_config, path), description.format("eager"))
+    engine = open_engine(
+        model_config, section.target_size, precision, sha256, lambda: load_model(model_config, path), cores, calls
+    )
+    return _engine_network(engine, description.format("oneDNN"))
 
-        def forward(frames: np.ndarray) -> np.ndarray:
-            with paddle.no_grad():
-                return model(paddle.to_tensor(frames)).numpy()
 
-    else:
-        engine = "oneDNN"
-        forward = open_engine(
-            model_config, section.target_size, precision, threads, sha256, lambda: load_model(model_config, path)
-        )
-    return Network(forward, f"{precision} on {device} ({engine}), weights {describe_weights(path, sha256)}")
+def _engine_network(engine: Engine, description: str) -> Network:
+    def start(frames: np.ndarray) -> Callable[[], np.ndarray]:
+        n, t, *image = frames.shape
+        logits = engine.start(frames.reshape(n * t, *image))  # [N * T, K]
+        return lambda: logits().reshape(n, t, -1).mean(axis=1)  # [N, K]
+
+    return Network(start, engine.parallel, description)
+
+
+def _eager_network(model: paddle.nn.Layer, description: str) -> Network:
+    def start(frames: np.ndarray) -> Callable[[], np.ndarray]:
+        with paddle.no_grad():
+            logits = model(paddle.to_tensor(frames))
+        return logits.numpy  # on a GPU this is what waits
+
+    return Network(start, 1, description)
 
 
 def section_model(model: ModelConfig, section: SectionConfig) -> ModelConfig:

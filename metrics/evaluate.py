@@ -1,10 +1,11 @@
 """One pass over a list with a network: every video is counted once, as seen or as unreadable."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
+from inference.pipeline import answers
 from metrics.accuracy import Accuracy
 from reader.loader import Batch, Loader, timed
 from utils.distributed import World
@@ -45,13 +46,17 @@ def evaluate(
         RuntimeError: seen + unreadable differ from the number of videos (a defect, never the user's fault).
     """
     result = Evaluation()
-    with progress_bar(len(order), description) as bar:
+
+    def batches() -> Iterator[Batch]:
         for batch, waited in timed(loader.batches(order)):
-            logits = network(batch.frames) if batch.indices else np.empty((0, 1), np.float32)
+            result.waited += waited
+            yield batch
+
+    with progress_bar(len(order), description) as bar:
+        for batch, logits in answers(network, batches()):
             if batch.indices:
                 result.accuracy.update(logits, batch.labels)
             result.unreadable += batch.unreadable
-            result.waited += waited
             on_batch(batch, logits, result.accuracy)
             bar.update(len(batch.indices) + len(batch.unreadable))
     counted = result.accuracy.videos + len(result.unreadable)
