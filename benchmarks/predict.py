@@ -47,24 +47,26 @@ def serve(pipe: Connection, name: str) -> None:
 def measure(names: list[str], paths: list[str], repeats: int) -> dict[str, dict]:
     """Of each way the processor seconds per video, in all and by stage, each the median of the repeats, and its memory."""
     context = multiprocessing.get_context("spawn")
-    processes = {}
+    pipes, processes = {}, []
     for name in names:
-        ours, theirs = context.Pipe()
-        context.Process(target=serve, args=(theirs, name), daemon=True).start()
+        pipes[name], theirs = context.Pipe()
+        processes.append(context.Process(target=serve, args=(theirs, name), daemon=True))
+        processes[-1].start()
         theirs.close()
-        ours.recv()
-        processes[name] = ours
+        pipes[name].recv()
     rounds: dict[str, list[list[float]]] = {name: [] for name in names}  # [repeat][stage], a mean over the clips
     for repeat in range(-1, repeats):  # the first round warms up
-        for name, pipe in processes.items():
+        for name, pipe in pipes.items():
             clips = [ask(pipe, path) for path in paths]
             if repeat >= 0:
                 rounds[name].append([sum(stage) / len(paths) for stage in zip(*clips)])
     results = {}
-    for name, pipe in processes.items():
+    for name, pipe in pipes.items():
         stages = {stage: common.Times(list(seconds)).median for stage, seconds in zip(STAGES, zip(*rounds[name]))}
         total = common.Times([sum(seconds) for seconds in rounds[name]])
         results[name] = {"seconds": total.median, "spread": total.spread, **stages, "peak_mb": ask(pipe, None)}
+    for process in processes:
+        process.join()
     return results
 
 
@@ -121,6 +123,7 @@ def main() -> None:
     parser.add_argument("--lists", action="store_true", help="also time predict.py over lists, on all cores")
     args = parser.parse_args()
     os.environ.setdefault("PADDLE_TSN_CACHE", str(common.RESULTS / "cache"))
+    os.environ["PYTHONWARNINGS"] = "ignore:No ccache found"  # of the ways' processes, each time paddle is imported
     machine = common.describe_machine()
     common.print_machine(machine)
     paths = common.make_clips(common.ClipKind("340x256 default", 340, 256), args.clips)

@@ -86,7 +86,7 @@ def ours(precision: str) -> Way:
     from utils.config import load_config
 
     config = load_config(ROOT / "configs" / "tsn.yaml", {}, [*SETTINGS, f"INFER.precision={precision}"])
-    network = load_network(config, config.infer, str(WEIGHTS), "cpu")
+    network = load_network(config, config.infer, str(WEIGHTS), "cpu", num_videos=1)
     names = [str(k) for k in range(400)]
     return Way(
         lambda path: read_frames(path, lambda n: segment_indices(n, 7)),
