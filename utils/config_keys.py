@@ -136,7 +136,7 @@ class ModelConfig:
     image_mean: tuple = key((0.485, 0.456, 0.406), Colour(Number(-1e3, 1e3)), "subtracted from RGB in 0..1")
     image_std: tuple = key((0.229, 0.224, 0.225), Colour(Number(0, 1e3, above=True)), "RGB is divided by it after that")
     num_layers: int = key(50, Choice((18, 34, 50, 101, 152)), "depth of the ResNet")
-    topk: int = key(5, Whole(1), "the k of top-k, in accuracy and predictions; not given: 5, or num_classes if fewer")
+    topk: int = key(5, Whole(1), "classes named per video; not given: 5, or num_classes if fewer")
     decoder: str = key("auto", Choice(("auto", "pyav", "decord", "opencv")), "the library that decodes videos")
     keep_aspect_ratio: bool = key(False, Truth(), "False: frames become 4:3 as in the original; True: keep their shape")
 

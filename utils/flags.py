@@ -18,7 +18,7 @@ SECTION_OF = {"train": "TRAIN", "eval": "TEST", "predict": "INFER", "export": "I
 
 _ABOUT = {
     "train": "Train a network on the list of TRAIN, validating on the list of VALID.",
-    "eval": "Measure loss, top-1 and top-k accuracy on the list of TEST.",
+    "eval": "Measure loss, top-1 and top-5 accuracy on the list of TEST.",
     "predict": "Name the classes of one video, or of each video on the list of INFER.",
     "export": "Write the network as a folder for inference: uint8 frames in, probabilities out.",
 }
