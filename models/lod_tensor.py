@@ -67,4 +67,7 @@ def read_lod_tensor(data: bytes) -> np.ndarray:
     expected = math.prod(dims) * np.dtype(_DTYPES[dtype]).itemsize
     if expected != len(data) - start:
         raise LodTensorError(f"it declares the shape {dims}, {expected} bytes, and has {len(data) - start}")
-    return np.frombuffer(data, _DTYPES[dtype], offset=start).reshape(dims)
+    try:
+        return np.frombuffer(data, _DTYPES[dtype], offset=start).reshape(dims)
+    except ValueError as error:  # no bytes, but beside the 0 sizes that NumPy cannot multiply
+        raise LodTensorError("its header declares an impossible shape") from error

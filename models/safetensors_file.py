@@ -1,7 +1,7 @@
 """The safetensors format, read by hand with every length checked: it is a JSON header before plain numbers.
 
 uint64 n; n bytes of JSON {name: {"dtype", "shape", "data_offsets": [begin, end]}}; the data, little-endian. Defined in
-https://github.com/huggingface/safetensors#format, which also sets the header's limit.
+https://github.com/huggingface/safetensors#format.
 """
 
 import json
@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-_MAX_HEADER = 100_000_000
+# The format's own limit is ten times as much; a ResNet-152 needs 100 kB, and JSON takes up to 26 times its size.
+_MAX_HEADER = 10_000_000
 # BF16, which NumPy lacks, is the upper half of an F32.
 _DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2", "I64": "<i8", "I32": "<i4"}
 
@@ -25,7 +26,9 @@ def read_safetensors(data: bytes) -> dict[str, np.ndarray]:
     if len(data) < 8 or not 2 <= length <= min(len(data) - 8, _MAX_HEADER):
         raise SafetensorsError("its header is damaged")
     try:
-        header = json.loads(data[8 : 8 + length])
+        header = json.loads(data[8 : 8 + length], object_pairs_hook=_unique)
+    except SafetensorsError:
+        raise
     except (ValueError, RecursionError) as error:
         raise SafetensorsError("its header is damaged") from error
     if not isinstance(header, dict):
@@ -40,6 +43,14 @@ def read_safetensors(data: bytes) -> dict[str, np.ndarray]:
             raise SafetensorsError("its tensors overlap")
         arrays[name] = _read_tensor(name, entry, memoryview(data)[8 + length :][begin:end])
     return arrays
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """The JSON object. Raises SafetensorsError for a name that is there twice, which the format forbids."""
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        raise SafetensorsError("its header names something twice")
+    return content
 
 
 def _place(name: str, entry: Any) -> tuple[int, int]:
@@ -63,5 +74,8 @@ def _read_tensor(name: str, entry: dict[str, Any], data: memoryview) -> np.ndarr
     expected = math.prod(entry["shape"]) * dtype.itemsize
     if expected != len(data):
         raise SafetensorsError(f"{name[:80]!r} of shape {entry['shape']} needs {expected} bytes and has {len(data)}")
-    array = np.frombuffer(data, dtype).reshape(entry["shape"])
+    try:
+        array = np.frombuffer(data, dtype).reshape(entry["shape"])
+    except ValueError as error:  # no bytes, but beside the 0 sizes that NumPy cannot multiply
+        raise SafetensorsError(f"{name[:80]!r} has no proper shape and place") from error
     return (array.astype("<u4") << 16).view("<f4") if entry["dtype"] == "BF16" else array

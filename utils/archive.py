@@ -11,6 +11,7 @@ from typing import IO
 # Trained float32 weights hardly compress (to 0.9); what grows by more than this is no archive of weights.
 MAX_GROWTH = 10
 _ALLOWANCE = 1 << 20  # bytes: tar pads small archives
+MAX_MEMBERS = 10_000  # ten times the variables of a ResNet-152
 
 
 class ArchiveError(ValueError):
@@ -52,7 +53,9 @@ def archive_members(path: Path) -> Iterator[tuple[PurePosixPath, bytes]]:
         stream = _Limited(gzip.GzipFile(fileobj=file) if compressed else file, limit)
         try:
             with tarfile.open(fileobj=stream, mode="r|") as archive:  # read in one pass, from front to end
-                for member in archive:
+                for count, member in enumerate(archive):
+                    if count >= MAX_MEMBERS:
+                        raise ArchiveError(f"it has more than {MAX_MEMBERS} members")
                     if _checked(member, limit):
                         yield PurePosixPath(member.name), archive.extractfile(member).read()
         except (tarfile.TarError, EOFError, gzip.BadGzipFile, zlib.error, ValueError, RecursionError) as error:
