@@ -3,6 +3,7 @@
 They lie in $XDG_CACHE_HOME/paddle-tsn or ~/.cache/paddle-tsn; $PADDLE_TSN_CACHE names another folder, or says `off`.
 """
 
+import contextlib
 import hashlib
 import json
 import os
@@ -34,17 +35,19 @@ def load_or_make(key: str, make: Callable[[Path], None], load: Callable[[Path], 
     """
     root = cache_folder()
     if root is not None and _is_whole(root / key):
-        try:
+        with contextlib.suppress(OSError):  # a folder shared by others may be for reading only
             os.utime(root / key)  # the longest unused are removed first
+        try:
             return load(root / key)
         except (OSError, RuntimeError, ValueError) as error:
-            say(f"{root / key}: made again, as it cannot be used: {_first_line(error)}")
+            say(f"{root / key}: made again, as it cannot be used: {_last_line(error)}")
+            shutil.rmtree(root / key, ignore_errors=True)
     if root is not None:
         try:
             root.mkdir(parents=True, exist_ok=True)
             return _make_in(root, key, make, load)
         except (OSError, RuntimeError) as error:
-            say(f"{root}: the network cannot be kept for the next run (see {VARIABLE}): {_first_line(error)}")
+            say(f"{root}: the network cannot be kept for the next run (see {VARIABLE}): {_last_line(error)}")
     with tempfile.TemporaryDirectory() as folder:
         make(Path(folder))
         return load(Path(folder))
@@ -59,12 +62,11 @@ def cache_folder() -> Path | None:
 
 
 def digest(path: Path) -> str:
-    """The SHA-256 of a file's content, or of the names and contents in a folder, in hexadecimal digits."""
+    """The SHA-256 of a file's content, or of the names and contents of a folder's files, in hexadecimal digits."""
     if not path.is_dir():
         with open(path, "rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
-    files = sorted(file for file in path.rglob("*") if file.is_file())
-    lines = "".join(f"{digest(file)} {file.relative_to(path)}\n" for file in files)
+    lines = "".join(f"{digest(file)} {file.name}\n" for file in sorted(path.iterdir()) if file.is_file())
     return hashlib.sha256(os.fsencode(lines)).hexdigest()
 
 
@@ -106,5 +108,5 @@ def _prune(root: Path) -> None:
             shutil.rmtree(entry, ignore_errors=True)
 
 
-def _first_line(error: Exception) -> str:
+def _last_line(error: Exception) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[-1]

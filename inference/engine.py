@@ -3,8 +3,8 @@
 import hashlib
 import json
 import os
-import queue
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -88,11 +88,12 @@ class Engine:
         settings.set_mkldnn_cache_capacity(_SHAPES_KEPT)
         settings.set_cpu_math_library_num_threads(cores // self.parallel)
         predictor = paddle.inference.create_predictor(settings)
-        self._idle: queue.SimpleQueue[paddle.inference.Predictor] = queue.SimpleQueue()
-        for _ in range(self.parallel - 1):
-            self._idle.put(predictor.clone())
-        self._idle.put(predictor)
-        self._pool = ThreadPoolExecutor(self.parallel, thread_name_prefix="predictor")
+        predictors = [predictor, *(predictor.clone() for _ in range(self.parallel - 1))]
+        # A predictor stays with its thread: oneDNN keeps the weights' order of each pair of them.
+        self._of_thread = threading.local()
+        self._pool = ThreadPoolExecutor(
+            self.parallel, "predictor", lambda: setattr(self._of_thread, "predictor", predictors.pop())
+        )
 
     def start(self, frames: np.ndarray) -> Callable[[], np.ndarray]:
         """A function that waits for the output for `frames` [B, ...], at least one, and returns it.
@@ -104,15 +105,12 @@ class Engine:
         return lambda: np.concatenate([result.result() for result in results])
 
     def _run(self, part: np.ndarray) -> np.ndarray:
-        predictor = self._idle.get()  # there are as many as threads: this never waits
-        try:
-            source = predictor.get_input_handle(predictor.get_input_names()[0])
-            source.reshape(part.shape)
-            source.copy_from_cpu(part)
-            predictor.run()
-            return predictor.get_output_handle(predictor.get_output_names()[0]).copy_to_cpu()
-        finally:
-            self._idle.put(predictor)
+        predictor = self._of_thread.predictor
+        source = predictor.get_input_handle(predictor.get_input_names()[0])
+        source.reshape(part.shape)
+        source.copy_from_cpu(part)
+        predictor.run()
+        return predictor.get_output_handle(predictor.get_output_names()[0]).copy_to_cpu()
 
 
 class _FrameLogits(paddle.nn.Layer):

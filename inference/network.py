@@ -19,6 +19,7 @@ from utils.config import Config
 from utils.config_keys import InferConfig, ModelConfig, SectionConfig, TestConfig
 from utils.cores import available_cores
 from utils.download import published_tsn
+from utils.errors import InputError
 from utils.log import say
 
 
@@ -53,7 +54,7 @@ def load_network(
     if weights and is_exported(Path(weights)):
         weights = exported_weights(Path(weights), config, section)
     path = find_weights(weights or published_tsn())
-    sha256 = digest(path)
+    sha256 = weights_digest(path)
     model_config = section_model(config.model, section)
     description = f"{precision} on {device} ({{}}), weights {describe_weights(path, sha256)}"
     if device == "gpu" or not hasattr(get_model_class(model_config.name), "frame_logits"):
@@ -93,6 +94,14 @@ def load_model(config: ModelConfig, path: Path) -> paddle.nn.Layer:
     load_weights(model, path)
     model.eval()
     return model
+
+
+def weights_digest(path: Path) -> str:
+    """The SHA-256 of a file or folder of weights. Raises InputError when it cannot be read."""
+    try:
+        return digest(path)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
 
 
 def describe_weights(path: Path, sha256: str) -> str:

@@ -1,0 +1,83 @@
+"""Compares the engine with the eager network, in a process of its own: python engine_program.py CONFIG WEIGHTS OTHER_WEIGHTS
+
+paddle takes the graph's format from the environment when it is imported, so pytest's own process will not do. Prints
+what it found as JSON; test_engine.py judges it.
+"""
+
+import json
+import os
+import shutil
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from inference.environment import set_environment
+
+set_environment()
+
+import paddle  # noqa: E402
+
+from inference import network  # noqa: E402
+from inference.precision import has_bfloat16  # noqa: E402
+from utils.config import load_config  # noqa: E402
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    e = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return e / e.sum(axis=1, keepdims=True)
+
+
+def difference(ours: np.ndarray, exact: np.ndarray) -> float:
+    return float(np.abs(softmax(ours) - softmax(exact)).max())
+
+
+def open_engine(config, section, weights, num_videos=100):
+    return network.load_network(config, section, str(weights), "cpu", num_videos)
+
+
+def eager(config, section, weights, frames):
+    model = network.load_model(network.section_model(config.model, section), weights)
+    with paddle.no_grad():
+        return model(paddle.to_tensor(frames)).numpy()
+
+
+def main(config_path: str, weights: Path, other: Path) -> dict[str, object]:
+    config = load_config(config_path)
+    section = replace(config.test, precision="float32")
+    random = np.random.default_rng(0)
+    frames = {t: random.integers(0, 256, (5, t, 32, 32, 3), dtype=np.uint8) for t in (1, 3, 11)}
+    found: dict[str, object] = {}
+    engine = open_engine(config, section, weights)
+    exact = {t: eager(config, section, weights, frames[t]) for t in frames}
+    found["float32"] = {t: difference(engine(frames[t]), exact[t]) for t in frames}
+    found["spread"] = float(softmax(exact[3]).std(axis=0).max())
+    found["description"] = engine.description
+    together = engine(frames[3])
+    one_by_one = np.concatenate([engine(clip[None]) for clip in frames[3]])
+    found["batches"] = difference(one_by_one, together)
+    waiting = [engine.start(clip[None]) for clip in np.repeat(frames[3], 4, axis=0)]
+    found["in flight"] = difference(np.concatenate([wait() for wait in waiting]), np.repeat(exact[3], 4, axis=0))
+
+    mean = replace(section, image_mean=(0.1, 0.2, 0.3))
+    found["section's mean"] = difference(open_engine(config, mean, weights)(frames[3]), eager(config, mean, weights, frames[3]))
+    if has_bfloat16():
+        rounded = open_engine(config, replace(section, precision="bfloat16"), weights)
+        found["bfloat16"] = difference(rounded(frames[3]), exact[3])
+        found["bfloat16's description"] = rounded.description
+
+    build, network.load_model = network.load_model, None  # a kept graph needs no model
+    found["kept"] = difference(open_engine(config, section, weights)(frames[3]), exact[3])
+    network.load_model = build
+    times = weights.stat()
+    shutil.copyfile(other, weights)
+    os.utime(weights, ns=(times.st_atime_ns, times.st_mtime_ns))
+    changed = eager(config, section, weights, frames[3])
+    found["changed"] = difference(open_engine(config, section, weights)(frames[3]), changed)
+    found["change"] = difference(changed, exact[3])
+    return found
+
+
+if __name__ == "__main__":
+    print(json.dumps(main(sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]))))

@@ -1,0 +1,64 @@
+"""Batches come back in order with their logits, and as many as can be computed at once are under way."""
+
+import numpy as np
+import pytest
+
+from inference.pipeline import answers
+from reader.loader import Batch
+
+
+def batch(number: int, videos: int = 1) -> Batch:
+    frames = np.full((videos, 1, 2, 2, 3), number, np.uint8)
+    return Batch(frames, np.zeros(videos, np.int64), list(range(videos)))
+
+
+def logits(frames: np.ndarray) -> np.ndarray:
+    return frames[:, 0, 0, 0, :1].astype(np.float32)
+
+
+class Recorded:
+    """A network that notes what it is asked and when it is waited for."""
+
+    def __init__(self, parallel: int):
+        self.parallel, self.events = parallel, []
+
+    def start(self, frames: np.ndarray):
+        number = int(frames[0, 0, 0, 0, 0])
+        self.events.append(f"start {number}")
+
+        def wait() -> np.ndarray:
+            self.events.append(f"wait {number}")
+            return logits(frames)
+
+        return wait
+
+
+@pytest.mark.parametrize("network", [logits, Recorded(1), Recorded(3), Recorded(20)])
+def test_order(network):
+    results = [(b.frames[0, 0, 0, 0, 0], out[0, 0]) for b, out in answers(network, map(batch, range(10)))]
+    assert results == [(n, n) for n in range(10)]
+
+
+def test_batches_are_given_ahead():
+    network = Recorded(2)
+    list(answers(network, map(batch, range(4))))
+    assert network.events == [
+        "start 0", "start 1", "start 2", "wait 0", "start 3", "wait 1", "wait 2", "wait 3",
+    ]  # fmt: skip
+
+
+def test_a_plain_function_is_asked_for_one_batch_at_a_time():
+    asked = []
+
+    def network(frames: np.ndarray) -> np.ndarray:
+        asked.append(int(frames[0, 0, 0, 0, 0]))
+        return logits(frames)
+
+    for number, _ in enumerate(answers(network, map(batch, range(3)))):
+        assert asked == list(range(number + 1))
+
+
+@pytest.mark.parametrize("network", [logits, Recorded(2)])
+def test_a_batch_of_unreadable_videos_is_not_computed(network):
+    batches = [batch(5), batch(0, videos=0), batch(7)]
+    assert [out.tolist() for _, out in answers(network, batches)] == [[[5]], [], [[7]]]
