@@ -4,13 +4,14 @@ import csv
 import io
 import json
 import os
+import unicodedata
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from metrics.accuracy import check_finite, confusion_matrix, log_softmax, top_classes, true_class_rank
-from reader.filelist import Entry
+from reader.filelist import Entry, shorten
 from utils.errors import InputError
 from utils.files import write_text
 from utils.log import say
@@ -22,7 +23,7 @@ def read_labels(path: str, num_classes: int) -> list[str]:
     """The names of the classes by class id.
 
     Raises:
-        InputError: the file is missing or no JSON list of strings, or its length is not num_classes.
+        InputError: the file is missing or no JSON list of lines of text, or its length is not num_classes.
     """
     try:
         with open(path, "rb") as file:
@@ -40,6 +41,10 @@ def read_labels(path: str, num_classes: int) -> list[str]:
         raise InputError(f"{path}: the label list must be a JSON list of names")
     if len(names) != num_classes:
         raise InputError(f"{path}: {len(names)} labels, but MODEL.num_classes is {num_classes}")
+    for k, name in enumerate(names):
+        # Control characters would reach the terminal, lone surrogates (half of a pair) are in no encoding.
+        if not name.isprintable() and any(unicodedata.category(c) in ("Cc", "Cs") for c in name):
+            raise InputError(f"{path}: label {k} is no line of text: {shorten(name)}")
     return names
 
 

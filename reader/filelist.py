@@ -2,6 +2,7 @@
 
 import os
 import re
+import unicodedata
 from dataclasses import dataclass
 
 from utils.errors import InputError
@@ -13,7 +14,7 @@ VIDEO = re.compile(r"\.(mp4|avi|mkv|webm|mov)(\s+-?[0-9]+)?$", re.IGNORECASE)
 LABEL = re.compile(r"-?[0-9]{1,18}")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Entry:
     """A video of a list: its path as written, its class id (None: unknown, or inside the pickle), its line (from 1)."""
 
@@ -69,7 +70,7 @@ def _lines(path: str):
 
 
 def _has_control(text: str) -> bool:
-    return any(ord(c) < 32 and c != "\t" or ord(c) == 127 for c in text)
+    return any(unicodedata.category(c) == "Cc" and c != "\t" for c in text)
 
 
 def _parse(text: str, number: int, where: str, needs_label: bool) -> Entry:

@@ -16,6 +16,7 @@ from utils.download import imagenet_resnet50
 from utils.errors import InputError
 from utils.flags import Flags
 from utils.log import say
+from utils.strict_yaml import one_line
 
 MODEL_KEYS = ("name", "num_layers", "num_classes", "seglen")  # a checkpoint of another model cannot go on
 TRAIN_KEYS = (
@@ -95,14 +96,14 @@ def _compared(checkpoint: Checkpoint, flags: Flags, config: Config, num_videos: 
     for key in MODEL_KEYS:
         here, there = getattr(config.model, key), checkpoint.model.get(key)
         if here != there and str(here).lower() != str(there).lower():
-            raise InputError(f"{where} has MODEL.{key} {there!r}, the configuration has {here!r}")
+            raise InputError(f"{where} has MODEL.{key} {one_line(repr(there))}, the configuration has {here!r}")
     if (progress.epoch, progress.step) > (train.epoch, 0):
         raise InputError(f"{where} is in epoch {progress.epoch}, counted from 0, but TRAIN.epoch ends after {train.epoch}")
     changed = {}
     for key in TRAIN_KEYS:
         here, there = getattr(train, key), checkpoint.train.get(key)
         if here != there:
-            changed[f"TRAIN.{key}"] = (there, here)
+            changed[f"TRAIN.{key}"] = (one_line(str(there)), here)
     if progress.videos != num_videos:
         changed["the number of videos"] = (progress.videos, num_videos)
     cuts = {"TRAIN.batch_size", "TRAIN.accumulate_steps", "the number of videos"} & changed.keys()

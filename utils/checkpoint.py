@@ -17,9 +17,12 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from utils.errors import InputError, RunError
 from utils.files import write_atomic, write_text
 from utils.safe_pickle import PickleError, read_pickle
+from utils.strict_yaml import one_line
 
 MANIFEST_FORMAT = 1
 MAX_MANIFEST_BYTES = 1_000_000
@@ -178,17 +181,23 @@ def read_manifest(prefix: Path) -> Checkpoint:
             value = getattr(progress, field.name)
             if type(value) is not int and not (field.type is float and type(value) is float):
                 raise ValueError(f"{field.name} is {value!r}")
+            if not abs(value) < 1e18:  # NaN, too
+                raise ValueError(f"{field.name} is out of range")
         if manifest["format"] != MANIFEST_FORMAT or min(progress.epoch, progress.step, progress.seed) < 0:
             raise ValueError("unknown format")
         model, train, files = dict(manifest["model"]), dict(manifest["train"]), dict(manifest["files"])
         digests = {suffix: files[prefix.name + suffix] for suffix in SUFFIXES}
-        return Checkpoint(prefix, progress, model, train, digests, float(manifest["saved_at"]))
+        saved_at = float(manifest["saved_at"])
+        if not abs(saved_at) < 1e18:
+            raise ValueError("saved_at is out of range")
+        return Checkpoint(prefix, progress, model, train, digests, saved_at)
     except FileNotFoundError:
         raise InputError(f"{prefix}: torn checkpoint: {path.name} is missing") from None
     except OSError as error:
         raise InputError(f"{path}: the checkpoint's manifest cannot be read: {error.strerror}") from None
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
-        raise InputError(f"{path}: not a manifest of this checkpoint ({type(error).__name__}: {error})") from None
+    except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
+        reason = one_line(f"{type(error).__name__}: {error}", 200)
+        raise InputError(f"{path}: not a manifest of this checkpoint ({reason})") from None
 
 
 def check_files(checkpoint: Checkpoint) -> None:
@@ -216,8 +225,10 @@ def read_momentum(prefix: Path, model: Any) -> dict[str, Any]:
     for name, shape in shapes.items():
         if name not in momentum or list(momentum[name].shape) != shape:
             raise InputError(f"{path}: no momentum of shape {shape} for {name}")
+        if momentum[name].dtype != np.float32 or not np.isfinite(momentum[name]).all():
+            raise InputError(f"{path}: the momentum of {name} is not made of finite float32 numbers")
     if unknown := momentum.keys() - shapes.keys():
-        raise InputError(f"{path}: momentum of unknown parameters: {', '.join(sorted(unknown)[:8])}")
+        raise InputError(f"{path}: momentum of unknown parameters: {one_line(', '.join(sorted(unknown)[:8]), 300)}")
     return momentum
 
 
