@@ -15,24 +15,25 @@ def main() -> None:
     from utils.files import check_save_dir, make_save_dir
     from utils.log import say
 
+    section = config.infer
     check_save_dir(flags.save_dir)
 
-    from inference.cache import digest
-    from inference.exported import save_exported
-    from inference.network import describe_weights, load_model, section_model
-    from models.weight_files import find_weights
     from utils.device import choose_device
+
+    choose_device(section.use_gpu, config.demands_gpu)
+
+    from inference.exported import save_exported
+    from inference.network import describe_weights, load_model, section_model, weights_digest
+    from models.weight_files import find_weights
     from utils.download import published_tsn
 
-    section = config.infer
-    choose_device(section.use_gpu, config.demands_gpu)
     path = find_weights(flags.weights or published_tsn())
     model = load_model(section_model(config.model, section), path)
     announce(flags, config)
     folder = make_save_dir(flags.save_dir)
     save_exported(model, config, folder)
     shape = f"[N, {section.seg_num}, {section.target_size}, {section.target_size}, {3 * section.seglen}]"
-    say(f"exported {describe_weights(path, digest(path))} to {folder}: uint8 frames {shape} in, probabilities [N, {config.model.num_classes}] out")
+    say(f"exported {describe_weights(path, weights_digest(path))} to {folder}: uint8 frames {shape} in, probabilities [N, {config.model.num_classes}] out")
 
 
 if __name__ == "__main__":

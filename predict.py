@@ -39,12 +39,16 @@ def main() -> None:
     set_environment()
     start_ranks(flags.nproc, section.use_gpu, len(entries))
 
-    from inference.network import load_network
     from utils.device import choose_device
     from utils.distributed import join_ranks
+    from utils.stop import signals_held
 
-    device = choose_device(section.use_gpu, config.demands_gpu)
-    world = join_ranks(device)
+    with signals_held():  # all ranks come together, or none
+        device = choose_device(section.use_gpu, config.demands_gpu)
+        world = join_ranks(device)
+
+    from inference.network import load_network
+
     network = load_network(config, section, flags.weights, device, len(entries), world.size)
     announce(flags, config)
     say(f"predicting {len(entries)} videos: {describe_protocol(section)}, {network.description}")

@@ -20,14 +20,20 @@ def main() -> None:
     valid_entries = read_section_list(config, config.valid) if flags.valid_interval else []
     start_ranks(flags.nproc, config.train.use_gpu)
 
-    from training.run import Run
     from utils.device import choose_device
     from utils.distributed import join_ranks
+    from utils.stop import signals_held
 
-    device = choose_device(config.train.use_gpu, config.demands_gpu)
-    world = join_ranks(device)
+    with signals_held():  # all ranks come together, or none
+        device = choose_device(config.train.use_gpu, config.demands_gpu)
+        world = join_ranks(device)
+
+    from training.device import check_num_gpus
+    from training.run import Run
+
     training = Run(flags, config, entries, valid_entries, device, world)
     announce(flags, config)
+    check_num_gpus(config.train.num_gpus, device, world.size)
     if world.is_main:
         make_save_dir(flags.save_dir)
         write_text(f"{flags.save_dir}/config.yaml", config.dump())

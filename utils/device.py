@@ -1,7 +1,20 @@
 """Which device a script runs on, decided once."""
 
+import signal
+
 from utils.errors import InputError
 from utils.log import say
+from utils.stop import signals_held
+
+
+def import_paddle():
+    """paddle, with SIGTERM still ours: importing it puts a handler in place that ends the process on the spot."""
+    ours = signal.getsignal(signal.SIGTERM)
+    with signals_held():
+        import paddle
+
+        signal.signal(signal.SIGTERM, ours)
+    return paddle
 
 
 def choose_device(wanted: bool, demanded: bool) -> str:
@@ -14,8 +27,7 @@ def choose_device(wanted: bool, demanded: bool) -> str:
     Raises:
         InputError: a GPU is demanded, but paddle is a CPU build or sees no device.
     """
-    import paddle
-
+    paddle = import_paddle()
     missing = ""
     if not paddle.is_compiled_with_cuda():
         missing = "this paddlepaddle is a CPU build (see requirements-gpu.txt)"

@@ -42,7 +42,7 @@ def start_ranks(nproc: int | None, use_gpu: bool, useful: int = 1_000_000) -> No
         _follow_parent()
         return
     devices = _visible_gpus() if use_gpu else []
-    if nproc is not None and len(devices) > 1:
+    if devices and nproc is not None and nproc != len(devices):
         raise InputError(f"--nproc={nproc} is for the CPU: on GPUs CUDA_VISIBLE_DEVICES says how many processes run")
     if (number := min(nproc or max(1, len(devices)), useful)) > 1:
         sys.exit(_run_ranks(number, devices))

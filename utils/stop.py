@@ -1,6 +1,8 @@
 """SIGTERM and Ctrl-C as requests: the step in hand is finished and saved first."""
 
+import contextlib
 import signal
+from collections.abc import Iterator
 
 
 class StopRequest:
@@ -26,3 +28,16 @@ class StopRequest:
     def flags(self) -> list[bool]:
         """[Ctrl-C, SIGTERM]: which of the two has come."""
         return [self.signal_number == number for number in (signal.SIGINT, signal.SIGTERM)]
+
+
+@contextlib.contextmanager
+def signals_held() -> Iterator[None]:
+    """A context in which SIGTERM and Ctrl-C wait for its end: for what fails in strange ways when it is interrupted."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
