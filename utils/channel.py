@@ -37,8 +37,8 @@ class Channel:
             while len(connections) < size - 1:
                 try:
                     connection = listener.accept()
-                except multiprocessing.AuthenticationError:
-                    continue  # a stranger
+                except (multiprocessing.AuthenticationError, EOFError, OSError):
+                    continue  # a stranger, or a scanner of ports
                 connections[connection.recv()] = connection
         self._others = [connections[other] for other in range(1, size)]
 

@@ -86,6 +86,14 @@ def test_a_killed_launcher_leaves_nothing_behind(workspace, tmp_path):
     training.says("Epoch 0, iter 0").signal(signal.SIGKILL).ends(-signal.SIGKILL)
 
 
+def test_a_second_ctrl_c_ends_all_ranks_at_once(workspace, tmp_path):
+    training = Training(workspace, tmp_path, "--nproc=2").says("training on 10 videos").stop_reader()
+    training.signal(signal.SIGINT)
+    time.sleep(2)
+    assert training.process.poll() is None  # a rank waits for its videos, the other one for that rank
+    training.signal(signal.SIGINT).ends(130, seconds=15)
+
+
 def test_a_video_that_one_rank_cannot_read_is_replaced_and_named_once(workspace, tmp_path):
     (tmp_path / "garbage.mp4").write_bytes(b"\0" * 1000)
     write_list(tmp_path / "x.list", [*workspace.videos[:7], (tmp_path / "garbage.mp4", 0)])

@@ -1,0 +1,82 @@
+"""How an epoch is cut into steps, and how a loss that is no number is told, by whichever process it comes from."""
+
+import paddle
+import pytest
+
+from training.loop import LossGuard, Steps
+from utils.distributed import World
+from utils.errors import RunError
+
+
+@pytest.mark.parametrize(("steps", "cut"), [
+    (Steps(10, 4, 1), [[4], [4], [2]]),
+    (Steps(8, 4, 1), [[4], [4]]),
+    (Steps(3, 4, 1), [[3]]),
+    (Steps(11, 3, 2), [[3, 3], [3, 2]]),
+    (Steps(13, 3, 2), [[3, 3], [3, 3], [1]]),
+    (Steps(9, 3, 2), [[3, 3], [3]]),
+])  # fmt: skip
+def test_an_epoch_in_steps(steps, cut):
+    assert [steps.batches_of(step) for step in range(steps.per_epoch)] == cut
+
+
+class Pair(World):
+    """Rank 1 of two; what the other one says is given."""
+
+    def gather(self, value):
+        return [self.others.pop(0), value]
+
+
+def guard_beside(*others) -> LossGuard:
+    world = Pair(1, 2)
+    object.__setattr__(world, "others", list(others))
+    return LossGuard(world)
+
+
+def test_a_loss_that_is_no_number_is_named_where_it_came_first():
+    guard = LossGuard(World())
+    for step, loss in enumerate((1.0, float("inf"), float("nan"))):
+        guard.add(7, step, paddle.to_tensor(loss), [f"{step}.mp4", "a b.mp4"])
+    with pytest.raises(RunError) as error:
+        guard.check()
+    assert str(error.value) == (
+        "the loss is inf in epoch 7, iter 1; the last checkpoint is from before it; videos of the step: 1.mp4, a b.mp4"
+    )
+
+
+@pytest.mark.parametrize(("other", "ours", "message"), [
+    (None, [1.0, float("nan")], "the loss is nan in epoch 0, iter 1; {}ours 1"),
+    ((0, float("inf"), ["theirs"]), [1.0, float("nan")], "the loss is inf in epoch 0, iter 0; {}theirs"),
+    ((1, float("inf"), ["theirs"]), [1.0, 1.0], "the loss is inf in epoch 0, iter 1; {}theirs"),
+    ((1, float("nan"), ["theirs"]), [1.0, float("nan")], "the loss is nan in epoch 0, iter 1; {}theirs, ours 1"),
+])  # fmt: skip
+def test_all_processes_stop_with_the_same_message(other, ours, message):
+    guard = guard_beside([other is not None], other)
+    for step, loss in enumerate(ours):
+        guard.add(0, step, paddle.to_tensor(loss), [f"ours {step}"])
+    with pytest.raises(RunError) as error:
+        guard.check()
+    assert str(error.value) == message.format("the last checkpoint is from before it; videos of the step: ")
+
+
+def test_losses_are_read_at_the_latest_after_a_hundred_steps():
+    guard = LossGuard(World())
+    guard.add(0, 0, paddle.to_tensor(float("nan")), [])
+    for step in range(1, LossGuard.LIMIT - 1):
+        guard.add(0, step, paddle.to_tensor(1.0), [])
+    with pytest.raises(RunError, match="epoch 0, iter 0"):
+        guard.add(0, LossGuard.LIMIT - 1, paddle.to_tensor(1.0), [])
+
+
+@pytest.mark.parametrize("place", ["weight", "_mean"])
+def test_weights_and_statistics_are_looked_at_too(place):
+    model = paddle.nn.BatchNorm2D(2)
+    guard = LossGuard(World())
+    guard.add(3, 4, paddle.to_tensor(1.0), ["x.mp4"])
+    guard.check_weights(model)
+    getattr(model, place).set_value(paddle.to_tensor([1.0, float("inf")]))
+    with pytest.raises(RunError) as error:
+        guard.check_weights(model)
+    assert str(error.value) == (
+        "weights are not finite after epoch 3, iter 4; the last checkpoint is from before it; videos of the step: x.mp4"
+    )
