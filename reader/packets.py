@@ -13,8 +13,8 @@ from reader.integrity import VideoError
 # What may be opened. FFmpeg guesses the format from the content, and a text file can pose as a playlist (hls, concat,
 # dash, ...) that makes it read other files or hosts: those formats are not on this list.
 FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,mpegvideo,m4v,h264,hevc,ivf,flv,asf,ogg,mxf,dv,gif"
-# Larger pictures are refused before memory is taken for them. 8192 x 8192 holds every 8K format.
-MAX_PIXELS = 8192 * 8192
+# Larger pictures are refused before memory is taken for them. The largest 8K format, in whole blocks of 64.
+MAX_PIXELS = 8192 * 4352
 # Codecs in which every packet becomes exactly one frame. Elsewhere packets may be hidden (VP8), packed (MPEG-4) or
 # half a frame (MPEG-2), and only decoding everything tells which frame is the n-th.
 ONE_FRAME_PER_PACKET = {"h264", "hevc", "vp9", "libdav1d", "av1", "mjpeg", "prores", "ffv1", "dnxhd"}

@@ -1,12 +1,14 @@
 """The original's second format: a pickle of (video id, label, [JPEG bytes])."""
 
 import io
+import warnings
 from collections.abc import Callable, Sequence
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from reader.decode import VideoError
+from reader.integrity import VideoError
+from reader.packets import MAX_PIXELS
 from utils.safe_pickle import PickleError, unpickle
 
 # Frames of 340x256 take some 15 kB each: ten minutes of them fit twice.
@@ -53,8 +55,13 @@ def _decode_jpeg(path: str, data: object, index: int) -> np.ndarray:
             data = data.encode("latin1")  # a string of Python 2
         if not isinstance(data, bytes):
             raise ValueError(f"it is a {type(data).__name__}")
-        with Image.open(io.BytesIO(data), formats=["JPEG"]) as image:
-            return np.asarray(image.convert("RGB"))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # its limit is higher than ours
+            image = Image.open(io.BytesIO(data), formats=["JPEG"])
+        with image:
+            if image.width * image.height > MAX_PIXELS:
+                raise ValueError(f"it is declared as {image.width}x{image.height}")
+            return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
     except UnidentifiedImageError:  # its message holds an address in memory
         raise VideoError(path, f"frame {index} is no readable JPEG") from None
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
