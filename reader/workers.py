@@ -20,7 +20,7 @@ TIME_LIMIT = 60.0
 # Seconds in which a new process must report that it has imported what it needs, and how often that may fail.
 START_LIMIT = 120.0
 STARTS = 3
-# Bytes that reading a video may take, on Linux. 8K video takes half of it; files of a few kB can declare any amount.
+# Bytes that reading a video may take, on Linux. 8K video with 16 reference frames just fits; 7 kB can declare any amount.
 MEMORY_LIMIT = 2 << 30
 
 
