@@ -24,6 +24,7 @@ RESULTS = Path(__file__).parent / "results"
 FPS = 30
 PACKAGES = (
     "av", "numpy", "pillow", "opencv-python-headless", "opencv-python", "decord", "paddlepaddle", "paddlepaddle-gpu",
+    "torch", "mmaction2",
 )  # fmt: skip
 
 

@@ -30,7 +30,7 @@ STAGES = ("decode", "crop", "network")
 
 
 def serve(pipe: Connection, name: str) -> None:
-    """The life of a way's process: processor seconds of each stage for every path, and at last its peak memory in MB."""
+    """The life of a way's process: for each path the processor seconds of its stages, at last its peak memory in MB."""
     common.pin_to_one_core()
     way = ways.WAYS[name]()
     pipe.send("ready")
@@ -45,7 +45,7 @@ def serve(pipe: Connection, name: str) -> None:
 
 
 def measure(names: list[str], paths: list[str], repeats: int) -> dict[str, dict]:
-    """Of each way the processor seconds per video, in all and by stage, each the median of the repeats, and its memory."""
+    """Of each way its processor seconds per video, in all and by stage, medians of the repeats, and its memory."""
     context = multiprocessing.get_context("spawn")
     pipes, processes = {}, []
     for name in names:
@@ -81,8 +81,10 @@ def show(results: dict[str, dict]) -> None:
     for name, r in results.items():
         stages = [f"{1000 * r[stage]:.1f}" for stage in STAGES]
         ratios = [f"{base['seconds'] / r['seconds']:.2f}x", f"{base['network'] / r['network']:.2f}x"]
-        rows.append([name, f"{1 / r['seconds']:.2f} ±{100 * r['spread']:.0f}%", ratios[0], *stages, ratios[1], f"{r['peak_mb']:.0f}"])
-    common.print_table(["way", "videos/s", "ratio", "decode, ms", "crop, ms", "network, ms", "network's ratio", "peak MB"], rows)
+        rate = f"{1 / r['seconds']:.2f} ±{100 * r['spread']:.0f}%"
+        rows.append([name, rate, ratios[0], *stages, ratios[1], f"{r['peak_mb']:.0f}"])
+    columns = ["way", "videos/s", "ratio", "decode, ms", "crop, ms", "network, ms", "network's ratio", "peak MB"]
+    common.print_table(columns, rows)
 
 
 def measure_lists(results: dict[str, dict], paths: list[str], repeats: int) -> list[dict]:
@@ -98,9 +100,10 @@ def measure_lists(results: dict[str, dict], paths: list[str], repeats: int) -> l
             rates.append((many - few) / seconds)
         allowed = available_cores() / results[name]["seconds"]
         rate = common.Times(rates)
-        print(f"predict.py, {precision}, {available_cores()} cores: {rate.median:.2f} videos/s ±{100 * rate.spread:.0f}%, "
-              f"{100 * rate.median / allowed:.0f}% of the {allowed:.2f} that the processor times allow", flush=True)  # fmt: skip
-        lists.append({"precision": precision, "videos_per_second": rate.median, "spread": rate.spread, "allowed": allowed})
+        speed = f"{rate.median:.2f} videos/s ±{100 * rate.spread:.0f}%"
+        share = f"{100 * rate.median / allowed:.0f}% of the {allowed:.2f} that the processor times allow"
+        print(f"predict.py, {precision}, {available_cores()} cores: {speed}, {share}", flush=True)
+        lists.append({"precision": precision, "rate": rate.median, "spread": rate.spread, "allowed": allowed})
     return lists
 
 
@@ -108,9 +111,10 @@ def time_predict(precision: str, paths: list[str], number: int) -> float:
     """Seconds of one run of predict.py over a list of `number` videos."""
     filelist = common.RESULTS / "predict.list"
     write_text(filelist, "".join(f"{paths[i % len(paths)]}\n" for i in range(number)))
-    flags = [f"--filelist={filelist}", f"--weights={ways.WEIGHTS}", f"--precision={precision}", "--log_interval=1000000"]
+    flags = [f"--filelist={filelist}", f"--weights={ways.WEIGHTS}", f"--precision={precision}"]
+    flags += [f"--save_dir={common.RESULTS / 'predicted'}", "--log_interval=1000000"]
     sets = [flag for setting in ways.SETTINGS for flag in ("--set", setting)]
-    command = [sys.executable, "predict.py", *flags, f"--save_dir={common.RESULTS / 'predicted'}", *sets]
+    command = [sys.executable, "predict.py", *flags, *sets]
     start = time.perf_counter()
     subprocess.run(command, cwd=ways.ROOT, check=True, capture_output=True)
     return time.perf_counter() - start

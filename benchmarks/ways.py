@@ -38,7 +38,8 @@ def original() -> Way:
     from reader.transforms import crop_offset, resized_size
 
     model, _ = eager_model()
-    mean, std = (np.array(values, np.float32).reshape(3, 1, 1) for values in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
+    mean = np.array([0.485, 0.456, 0.406], np.float32).reshape(3, 1, 1)
+    std = np.array([0.229, 0.224, 0.225], np.float32).reshape(3, 1, 1)
 
     def crop(frames: list[np.ndarray]) -> np.ndarray:
         clip = []
@@ -185,7 +186,8 @@ def available_ways() -> list[str]:
     """The names of the ways that can run here."""
     from inference.precision import has_bfloat16
 
-    missing = {name for name, module in (("decord, eager", "decord"), ("mmaction2", "mmaction")) if not importlib.util.find_spec(module)}
+    needed = {"decord, eager": "decord", "mmaction2": "mmaction"}
+    missing = {name for name, module in needed.items() if not importlib.util.find_spec(module)}
     return [name for name in WAYS if name not in missing and (name != BFLOAT16 or has_bfloat16())]
 
 

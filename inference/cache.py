@@ -97,7 +97,7 @@ def _is_whole(folder: Path) -> bool:
 
 
 def _prune(root: Path) -> None:
-    """Removes the longest unused beyond ENTRIES_KEPT, and what processes that died have left; nothing that is not ours."""
+    """Removes the longest unused beyond ENTRIES_KEPT, and what dead processes have left; nothing that is not ours."""
     ours = [entry for entry in os.scandir(root) if _OUR_NAME.fullmatch(entry.name)]
     newest_first = sorted(ours, key=lambda entry: entry.stat().st_mtime, reverse=True)
     unfinished = [entry for entry in newest_first if entry.name.startswith(".")]

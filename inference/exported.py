@@ -1,8 +1,8 @@
 """The folder that export.py writes: a graph for any program that has paddle, and what predict.py computes it with.
 
-    model.json, model.pdiparams  uint8 frames in, probabilities out: paddle.inference.Config("model.json", "model.pdiparams")
-    weights.pdparams             the same weights by name. predict.py and eval.py give them to their own engine: the same
-                                 numbers at its speed, and no program that came from elsewhere is run
+    model.json, model.pdiparams  uint8 frames in, probabilities out, for paddle.inference.Config and paddle.jit.load
+    weights.pdparams             the same weights by name. predict.py and eval.py give them to their own engine: the
+                                 same numbers at its speed, and no program that came from elsewhere is run
     config.yaml                  what it was exported with
 """
 

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -36,7 +37,12 @@ class Network:
 
 
 def load_network(
-    config: Config, section: TestConfig | InferConfig, weights: str | None, device: str, num_videos: int, num_ranks: int = 1
+    config: Config,
+    section: TestConfig | InferConfig,
+    weights: str | None,
+    device: str,
+    num_videos: int,
+    num_ranks: int = 1,
 ) -> Network:
     """The network for a section's clips; `weights` may also be a folder that export.py wrote.
 
@@ -44,25 +50,27 @@ def load_network(
 
     Raises InputError when the weights are missing or do not fit, or the precision is not to be had.
     """
-    precision = choose_precision(section.precision) if device == "cpu" else "float32"
+    model_config = section_model(config.model, section)
+    eager = device == "gpu" or not hasattr(get_model_class(model_config.name), "frame_logits")
+    precision = "float32" if eager else choose_precision(section.precision)
     if section.precision == "auto" and precision == "bfloat16":
         say("precision auto: bfloat16, which this processor has; --precision=float32 for full precision")
-    elif section.precision == "bfloat16" and device == "gpu":
-        say("precision bfloat16 is for the CPU: the GPU computes in float32")
-    cores = max(1, available_cores() // num_ranks)
-    calls = math.ceil(num_videos * section.seg_num / FRAMES_PER_CALL)
+    elif section.precision == "bfloat16" and eager:
+        say(f"precision bfloat16 is for the CPU's engine: {model_config.name} is computed in float32 on the {device}")
     if weights and is_exported(Path(weights)):
         weights = exported_weights(Path(weights), config, section)
     path = find_weights(weights or published_tsn())
     sha256 = weights_digest(path)
-    model_config = section_model(config.model, section)
-    description = f"{precision} on {device} ({{}}), weights {describe_weights(path, sha256)}"
-    if device == "gpu" or not hasattr(get_model_class(model_config.name), "frame_logits"):
-        return _eager_network(load_model(model_config, path), description.format("eager"))
-    engine = open_engine(
-        model_config, section.target_size, precision, sha256, lambda: load_model(model_config, path), cores, calls
+    engine = "eager" if eager else "oneDNN"
+    description = f"{precision} on {device} ({engine}), weights {describe_weights(path, sha256)}"
+    if eager:
+        return _eager_network(load_model(model_config, path), description)
+    cores = max(1, available_cores() // num_ranks)
+    calls = math.ceil(num_videos / num_ranks * section.seg_num / FRAMES_PER_CALL)
+    make = partial(load_model, model_config, path)
+    return _engine_network(
+        open_engine(model_config, section.target_size, precision, sha256, make, cores, calls), description
     )
-    return _engine_network(engine, description.format("oneDNN"))
 
 
 def _engine_network(engine: Engine, description: str) -> Network:

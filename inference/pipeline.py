@@ -8,7 +8,9 @@ import numpy as np
 from reader.loader import Batch
 
 
-def answers(network: Callable[[np.ndarray], np.ndarray], batches: Iterable[Batch]) -> Iterator[tuple[Batch, np.ndarray]]:
+def answers(
+    network: Callable[[np.ndarray], np.ndarray], batches: Iterable[Batch]
+) -> Iterator[tuple[Batch, np.ndarray]]:
     """Each batch with its logits float32 [N, K], in order; [0, 1] where none of its videos can be read.
 
     A network that has `start` and `parallel` (inference.network.Network) is given as many batches ahead as it can

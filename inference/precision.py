@@ -8,7 +8,7 @@ from utils.errors import InputError
 _NATIVE = {"avx512_bf16", "amx_bf16"}
 
 
-def choose_precision(wanted: str, flag: str = "--precision") -> str:
+def choose_precision(wanted: str) -> str:
     """ "float32" or "bfloat16" for `wanted`, which may also be "auto": bfloat16 where the processor has it.
 
     auto may mean bfloat16 because it changes next to nothing: benchmarks/precision.py measures how little.
@@ -19,7 +19,9 @@ def choose_precision(wanted: str, flag: str = "--precision") -> str:
     native = has_bfloat16()
     if wanted == "bfloat16" and not native:
         names = " or ".join(sorted(_NATIVE))
-        raise InputError(f"{flag}=bfloat16: this processor has no arithmetic for it ({names}); float32 is the fastest here")
+        raise InputError(
+            f"--precision=bfloat16: this processor has no arithmetic for it ({names}); float32 is the fastest here"
+        )
     if wanted == "auto":
         return "bfloat16" if native else "float32"
     return wanted

@@ -1,4 +1,4 @@
-"""Compares the engine with the eager network, in a process of its own: python engine_program.py CONFIG WEIGHTS OTHER_WEIGHTS
+"""Compares the engine with the eager network: python engine_program.py CONFIG WEIGHTS OTHER_WEIGHTS, in a process.
 
 paddle takes the graph's format from the environment when it is imported, so pytest's own process will not do. Prints
 what it found as JSON; test_engine.py judges it.
@@ -43,6 +43,10 @@ def eager(config, section, weights, frames):
         return model(paddle.to_tensor(frames)).numpy()
 
 
+def unwanted(*arguments):
+    raise AssertionError("a kept graph needs no model")
+
+
 def main(config_path: str, weights: Path, other: Path) -> dict[str, object]:
     config = load_config(config_path)
     section = replace(config.test, precision="float32")
@@ -61,13 +65,14 @@ def main(config_path: str, weights: Path, other: Path) -> dict[str, object]:
     found["in flight"] = difference(np.concatenate([wait() for wait in waiting]), np.repeat(exact[3], 4, axis=0))
 
     mean = replace(section, image_mean=(0.1, 0.2, 0.3))
-    found["section's mean"] = difference(open_engine(config, mean, weights)(frames[3]), eager(config, mean, weights, frames[3]))
+    shifted = eager(config, mean, weights, frames[3])
+    found["section's mean"] = difference(open_engine(config, mean, weights)(frames[3]), shifted)
     if has_bfloat16():
         rounded = open_engine(config, replace(section, precision="bfloat16"), weights)
         found["bfloat16"] = difference(rounded(frames[3]), exact[3])
         found["bfloat16's description"] = rounded.description
 
-    build, network.load_model = network.load_model, None  # a kept graph needs no model
+    build, network.load_model = network.load_model, unwanted
     found["kept"] = difference(open_engine(config, section, weights)(frames[3]), exact[3])
     network.load_model = build
     times = weights.stat()

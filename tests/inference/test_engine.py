@@ -24,7 +24,8 @@ def found(workspace: Workspace, tmp_path_factory) -> dict:
     program = Path(__file__).with_name("engine_program.py")
     arguments = [workspace.folder / "tiny.yaml", folder / "weights.pdparams", folder / "other.pdparams"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "ignore", VARIABLE: str(folder / "cache")}
-    ended = subprocess.run([sys.executable, program, *arguments], env=environment, capture_output=True, text=True, timeout=120)
+    command = [sys.executable, program, *arguments]
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
     assert ended.returncode == 0, ended.stderr
     return json.loads(ended.stdout.splitlines()[-1])
 

@@ -39,10 +39,12 @@ def test_files(exported):
 
 def predict(workspace, weights: Path, folder: Path, *flags: str) -> np.ndarray:
     """The probabilities [N, K] that predict.py writes."""
-    ended = run_script("predict", workspace.config, f"--weights={weights}", f"--save_dir={folder}", "--infer_topk=4", *flags)
+    flags = (workspace.config, f"--weights={weights}", f"--save_dir={folder}", "--infer_topk=4", *flags)
+    ended = run_script("predict", *flags)
     assert ended.returncode == 0, ended.stderr
     results = json.loads((folder / "predictions.json").read_text())
-    return np.array([[p["probability"] for p in sorted(r["predictions"], key=lambda p: p["class_id"])] for r in results])
+    by_class = [sorted(r["predictions"], key=lambda p: p["class_id"]) for r in results]
+    return np.array([[p["probability"] for p in predictions] for predictions in by_class])
 
 
 def test_a_plain_program_gets_the_probabilities_of_predict(exported, workspace, tmp_path):

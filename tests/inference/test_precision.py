@@ -30,7 +30,8 @@ def test_bfloat16_is_refused_where_it_would_be_emulated(monkeypatch):
     with pytest.raises(InputError) as raised:
         choose_precision("bfloat16")
     assert str(raised.value) == (
-        "--precision=bfloat16: this processor has no arithmetic for it (amx_bf16 or avx512_bf16); float32 is the fastest here"
+        "--precision=bfloat16: this processor has no arithmetic for it (amx_bf16 or avx512_bf16); "
+        "float32 is the fastest here"
     )
 
 
