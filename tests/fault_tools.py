@@ -48,6 +48,7 @@ class Training:
         ]  # fmt: skip
         for section in ("TRAIN", "VALID"):
             settings += ["--set", f"{section}.num_reader_threads=1"]
+        self._stopped: int | None = None
         command = [sys.executable, *prefix, str(ROOT / "train.py"), *settings]
         env = {**os.environ, "OMP_NUM_THREADS": "1", "TSN_TEST_MARK": self.mark, **env}
         env.pop("CUDA_VISIBLE_DEVICES", None)  # empty, it ends paddle.distributed.launch
@@ -100,6 +101,8 @@ class Training:
             if self.process.poll() is None:
                 os.killpg(self.process.pid, signal.SIGKILL)
         assert ended == code, f"exit code {ended}, expected {code}:\n{self.output}"
+        if self._stopped in self.processes():
+            os.kill(self._stopped, signal.SIGCONT)  # suspended, unlike hung in a video, it cannot look for its parent
         # Killed or not: its children look for their parent every now and then.
         wait_for(lambda: not self.processes(), "the end of all its processes", 30)
         wait_for(lambda: set(os.listdir("/dev/shm")) <= self._shared_memory, "an empty /dev/shm", 30)
@@ -116,7 +119,8 @@ class Training:
         def readers() -> list[int]:
             return [pid for pid in self.processes() if b"spawn_main" in _read(pid, "cmdline")]
 
-        os.kill(wait_for(readers, "a reader process")[0], signal.SIGSTOP)
+        self._stopped = wait_for(readers, "a reader process")[0]
+        os.kill(self._stopped, signal.SIGSTOP)
         return self
 
 

@@ -20,7 +20,7 @@ ECHO = 3.0
 # The same where the others end by themselves: after a signal, or when the cause has not ended yet.
 GRACE = 20.0
 # The same after a second Ctrl-C.
-HURRY = 1.0
+HURRY = 3.0
 LAST_LINES = 5
 LIFELINE = "TSN_LIFELINE_FD"
 

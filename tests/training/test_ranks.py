@@ -30,7 +30,7 @@ def alone(workspace, tmp_path_factory, lists):
     return train(workspace, folder, *FROZEN, "--batch_size=6", "--set", lists[11]).save_dir
 
 
-def assert_equal_to_rounding(one, other, epochs: int = 3):
+def assert_equal_to_rounding(one, other):
     assert difference(one / "TSN.pdparams", other / "TSN.pdparams") < 1e-6
     ours, theirs = steps(one), steps(other)
     assert [line[:3] for line in ours] == [line[:3] for line in theirs]
@@ -39,10 +39,10 @@ def assert_equal_to_rounding(one, other, epochs: int = 3):
     assert manifest(one)["progress"]["best_top1"] == manifest(other)["progress"]["best_top1"]
 
 
-@pytest.mark.parametrize("nproc", [2, 3])
-def test_the_result_does_not_depend_on_the_number_of_processes(workspace, tmp_path, lists, alone, nproc):
-    training = train(workspace, tmp_path, *FROZEN, "--batch_size=6", "--set", lists[11], f"--nproc={nproc}")
-    assert f"training on 11 videos, 2 steps per epoch, seed 1000, {nproc} processes" in training.output
+def test_the_result_does_not_depend_on_the_number_of_processes(workspace, tmp_path, lists, alone):
+    """Three processes here; two in what follows."""
+    training = train(workspace, tmp_path, *FROZEN, "--batch_size=6", "--set", lists[11], "--nproc=3")
+    assert "training on 11 videos, 2 steps per epoch, seed 1000, 3 processes" in training.output
     assert_equal_to_rounding(training.save_dir, alone)
 
 
@@ -60,24 +60,22 @@ def test_accumulated_batches_are_one_large_one(workspace, tmp_path, lists, alone
 
 def test_a_killed_rank_ends_the_run_and_any_number_of_processes_goes_on(workspace, tmp_path, lists, alone):
     flags = (*FROZEN, *OFTEN, "--batch_size=6", "--set", lists[11])
-    # kill -9 of one rank, within an epoch.
-    training = Training(workspace, tmp_path, *flags, "--nproc=2").says("Epoch 0, iter 0")
-    start = time.monotonic()
+    # One process is asked to leave.
+    Training(workspace, tmp_path, *flags).says("Epoch 0, iter 0").signal(signal.SIGTERM).ends(143)
+    # Two go on: they finish the step, save, and leave together.
+    training = Training(workspace, tmp_path, *flags, "--nproc=2").says("Epoch 1, iter 0")
+    training.signal(signal.SIGTERM).ends(143, seconds=30)
+    assert "resumed from" in training.output
+    assert training.output.count("terminated") == 1 and not training.errors
+    # Two go on, and one of them is killed.
+    training = Training(workspace, tmp_path, *flags, "--nproc=2").says("Epoch 2, iter 0")
     training.signal(signal.SIGKILL, rank=1).ends(1, seconds=30)
-    assert time.monotonic() - start < 30
     assert len(training.errors) == 1 and "Traceback" not in training.output
     assert re.fullmatch(
         r"error: rank 1 of 2 was killed by signal 9 \(SIGKILL\); all ranks were ended; its last lines: .+", training.errors[0]
     )
-    # One process goes on, and is asked to leave.
-    training = Training(workspace, tmp_path, *flags).says("Epoch 1, iter 0").signal(signal.SIGTERM).ends(143)
-    assert "resumed from" in training.output
-    # Two go on: they finish the step, save, and leave together.
-    training = Training(workspace, tmp_path, *flags, "--nproc=2").says("Epoch 2, iter 0")
-    start = time.monotonic()
-    training.signal(signal.SIGTERM).ends(143, seconds=30)
-    assert training.output.count("terminated") == 1 and not training.errors
-    train(workspace, tmp_path, *flags, "--nproc=2")
+    # One ends it.
+    train(workspace, tmp_path, *flags)
     assert_equal_to_rounding(tmp_path / "save", alone)
 
 
@@ -97,20 +95,14 @@ def test_a_second_ctrl_c_ends_all_ranks_at_once(workspace, tmp_path):
 def test_a_video_that_one_rank_cannot_read_is_replaced_and_named_once(workspace, tmp_path):
     (tmp_path / "garbage.mp4").write_bytes(b"\0" * 1000)
     write_list(tmp_path / "x.list", [*workspace.videos[:7], (tmp_path / "garbage.mp4", 0)])
-    flags = (*FROZEN, "--epoch=1", "--set", f"TRAIN.filelist={tmp_path / 'x.list'}", "--set", "TRAIN.max_unreadable=0.2")
-    one, two = (train(workspace, tmp_path / str(n), *flags, f"--nproc={n}") for n in (1, 2))
-    for training in (one, two):
-        named = f"unreadable, replaced by the next video of the list: {tmp_path / 'garbage.mp4'}: "
-        assert training.output.count(named) == 1
-    assert_equal_to_rounding(one.save_dir, two.save_dir)
+    flags = ("--epoch=1", "--set", f"TRAIN.filelist={tmp_path / 'x.list'}", "--set", "TRAIN.max_unreadable=0.2")
+    training = train(workspace, tmp_path, *flags, "--nproc=2")
+    named = f"unreadable, replaced by the next video of the list: {tmp_path / 'garbage.mp4'}: "
+    assert training.output.count(named) == 1
+    assert len(steps(training.save_dir)) == 3
 
 
 def test_a_mistake_is_named_once_and_not_by_every_rank(workspace, tmp_path):
-    training = train(workspace, tmp_path, "--batch_size=5", "--nproc=2", code=2)
-    assert training.output.replace("\n", "") == (
-        "error: TRAIN.batch_size is 5 for all devices together, which 2 devices cannot share evenly "
-        "(5 / 2 = 2.50): 4 or 6 would do"
-    )
     (tmp_path / "bad.pdparams").write_bytes(b"garbage")
     training = train(workspace, tmp_path, f"--pretrain={tmp_path / 'bad.pdparams'}", "--nproc=2", code=2)
     assert len(training.errors) == 1 and training.errors[0].startswith(f"error: {tmp_path}/bad.pdparams: ")
