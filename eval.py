@@ -10,13 +10,12 @@ from utils.session import announce, open_config
 def main() -> None:
     flags, config = open_config("eval")
 
-    from inference.environment import set_environment
+    from inference.start import open_network
     from metrics.evaluate import evaluate
     from metrics.report import EvaluationReport, class_names
     from reader.build import build_loader, describe_protocol, read_section_list
     from utils.errors import InputError
     from utils.files import check_save_dir, make_save_dir, write_text
-    from utils.launch import start_ranks
     from utils.log import format_metrics, say, say_in
 
     section = config.test
@@ -24,20 +23,7 @@ def main() -> None:
     entries = read_section_list(config, section)
     names = class_names(config.infer.kinetics_labels, config.model.num_classes)
 
-    set_environment()
-    start_ranks(flags.nproc, section.use_gpu, len(entries))
-
-    from utils.device import choose_device
-    from utils.distributed import join_ranks
-    from utils.stop import signals_held
-
-    with signals_held():  # all ranks come together, or none
-        device = choose_device(section.use_gpu, config.demands_gpu)
-        world = join_ranks(device)
-
-    from inference.network import load_network
-
-    network = load_network(config, section, flags.weights, device, len(entries), world.size)
+    world, network = open_network(flags, config, section, len(entries))
     announce(flags, config)
     protocol = f"{describe_protocol(section)}, {network.description}"
     say(f"evaluating {len(entries)} videos of {section.filelist}: {protocol}")

@@ -23,7 +23,8 @@ def main() -> None:
     choose_device(section.use_gpu, config.demands_gpu)
 
     from inference.exported import save_exported
-    from inference.network import describe_weights, load_model, section_model, weights_digest
+    from inference.network import describe_weights, load_model, weights_digest
+    from models import section_model
     from models.weight_files import find_weights
     from utils.download import published_tsn
 

@@ -12,7 +12,7 @@ from utils.session import announce, open_config
 def main() -> None:
     flags, config = open_config("predict")
 
-    from inference.environment import set_environment
+    from inference.start import open_network
     from inference.pipeline import answers
     from metrics.report import read_labels, top_predictions, write_predictions
     from reader.build import build_loader, describe_protocol, read_section_list
@@ -20,7 +20,6 @@ def main() -> None:
     from reader.integrity import VideoError, check_file
     from utils.errors import InputError
     from utils.files import check_save_dir, make_save_dir
-    from utils.launch import start_ranks
     from utils.log import progress_bar, say
 
     section = config.infer
@@ -36,22 +35,9 @@ def main() -> None:
         section = replace(section, format="mp4")  # as the original: a single path is a video whatever its lists hold
     entries = [Entry(section.video_path)] if single else read_section_list(config, section, needs_label=False)
 
-    set_environment()
-    start_ranks(flags.nproc, section.use_gpu, len(entries))
-
-    from utils.device import choose_device
-    from utils.distributed import join_ranks
-    from utils.stop import signals_held
-
-    with signals_held():  # all ranks come together, or none
-        device = choose_device(section.use_gpu, config.demands_gpu)
-        world = join_ranks(device)
-
-    from inference.network import load_network
-
-    network = load_network(config, section, flags.weights, device, len(entries), world.size)
+    world, network = open_network(flags, config, section, len(entries))
     announce(flags, config)
-    say(f"predicting {len(entries)} videos: {describe_protocol(section)}, {network.description}")
+    say(f"predicting {len(entries)} video{'s' * (len(entries) > 1)}: {describe_protocol(section)}, {network.description}")
 
     results: dict[int, dict] = {}  # by position in the list
     order = range(world.rank, len(entries), world.size)

@@ -76,7 +76,7 @@ def decord_eager() -> Way:
 
 def ours(precision: str) -> Way:
     """What predict.py does."""
-    from inference.environment import set_environment
+    from inference.start import set_environment
 
     set_environment()
 

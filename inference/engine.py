@@ -132,7 +132,7 @@ def _export(model: paddle.nn.Layer, shape: list[int | None], folder: Path) -> No
     Raises RuntimeError when paddle was imported without it.
     """
     if paddle.framework.use_pir_api():
-        raise RuntimeError("paddle was imported before inference.environment.set_environment was called")
+        raise RuntimeError("paddle was imported before inference.start.set_environment was called")
     model.eval()
     paddle.jit.save(_FrameLogits(model), str(folder / "graph"), [paddle.static.InputSpec(shape, "uint8", "frames")])
 

@@ -19,7 +19,7 @@ from utils.errors import InputError, RunError
 STEM = "model"
 WEIGHTS = "weights.pdparams"
 # What must be the same in the exported folder and in the section that reads the videos for it.
-SHAPE_KEYS = ("seg_num", "seglen", "target_size")
+SHAPE_KEYS = ("seg_num", "seglen", "target_size", "image_mean", "image_std")
 
 
 class _Probabilities(paddle.nn.Layer):

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -13,11 +13,11 @@ from inference.cache import digest
 from inference.engine import FRAMES_PER_CALL, Engine, open_engine
 from inference.exported import exported_weights, is_exported
 from inference.precision import choose_precision
-from models import build_model, get_model_class
+from models import build_model, get_model_class, section_model
 from models.weight_files import find_weights
 from models.weights import load_weights
 from utils.config import Config
-from utils.config_keys import InferConfig, ModelConfig, SectionConfig, TestConfig
+from utils.config_keys import InferConfig, ModelConfig, TestConfig
 from utils.cores import available_cores
 from utils.download import published_tsn
 from utils.errors import InputError
@@ -89,11 +89,6 @@ def _eager_network(model: paddle.nn.Layer, description: str) -> Network:
         return logits.numpy  # on a GPU this is what waits
 
     return Network(start, 1, description)
-
-
-def section_model(model: ModelConfig, section: SectionConfig) -> ModelConfig:
-    """MODEL with what the section overrides of the network's input."""
-    return replace(model, seglen=section.seglen, image_mean=section.image_mean, image_std=section.image_std)
 
 
 def load_model(config: ModelConfig, path: Path) -> paddle.nn.Layer:

@@ -1,8 +1,10 @@
 """Models by name: registered by a decorator, looked up without regard to case, built from a configuration."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
+from utils.config_keys import ModelConfig, SectionConfig
 from utils.errors import InputError
 
 _CLASSES: dict[str, type] = {}
@@ -48,3 +50,8 @@ def build_model(config: Any, **options: Any) -> Any:
         image_std=config.image_std,
         **options,
     )
+
+
+def section_model(model: ModelConfig, section: SectionConfig) -> ModelConfig:
+    """MODEL with what the section overrides of the network's input."""
+    return replace(model, seglen=section.seglen, image_mean=section.image_mean, image_std=section.image_std)

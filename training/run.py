@@ -12,7 +12,7 @@ import numpy as np
 import paddle
 
 from metrics.evaluate import evaluate
-from models import build_model
+from models import build_model, section_model
 from reader.build import build_loader
 from reader.filelist import Entry
 from reader.loader import Batch, Loader
@@ -56,7 +56,7 @@ class Run:
         arithmetic = Arithmetic(train, device, flags.fix_random_seed, self.progress.loss_scale)
         paddle.seed(self.progress.seed)
         random.seed(self.progress.seed)
-        model = build_model(config.model, data_format="NHWC" if train.channels_last else "NCHW")
+        model = build_model(section_model(config.model, train), data_format="NHWC" if train.channels_last else "NCHW")
         if train.sync_batch_norm:
             model = paddle.nn.SyncBatchNorm.convert_sync_batchnorm(model)
         optimizer = paddle.optimizer.Momentum(

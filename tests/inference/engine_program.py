@@ -13,11 +13,13 @@ from pathlib import Path
 
 import numpy as np
 
-from inference.environment import set_environment
+from inference.start import set_environment
 
 set_environment()
 
 import paddle  # noqa: E402
+
+import models  # noqa: E402
 
 from inference import network  # noqa: E402
 from inference.precision import has_bfloat16  # noqa: E402
@@ -38,7 +40,7 @@ def open_engine(config, section, weights, num_videos=100):
 
 
 def eager(config, section, weights, frames):
-    model = network.load_model(network.section_model(config.model, section), weights)
+    model = network.load_model(models.section_model(config.model, section), weights)
     with paddle.no_grad():
         return model(paddle.to_tensor(frames)).numpy()
 
