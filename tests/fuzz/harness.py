@@ -1,0 +1,138 @@
+"""Runs a target on many broken files in a process of its own, which may crash or hang, and collects what went wrong."""
+
+import json
+import os
+import re
+import selectors
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+# Seconds for one file. The readers' own limit for a video is longer; the files here are small.
+TIME_LIMIT = 30.0
+START_LIMIT = 120.0
+CHILD = Path(__file__).with_name("child.py")
+
+
+@dataclass
+class Finding:
+    """A file that broke a promise. `python tests/fuzz TARGET --seed S --only N` makes and reads it again."""
+
+    target: str
+    seed: str
+    number: int
+    complaint: str
+
+    @property
+    def kind(self) -> str:
+        """The complaint without what differs from file to file."""
+        return re.sub(r"\d+|'[^']*'", "_", self.complaint.split(": ", 1)[-1])[-300:]
+
+    def __str__(self) -> str:
+        return f"{self.target} --seed {self.seed} --only {self.number}: {self.complaint}"
+
+
+@dataclass
+class Summary:
+    """What came of a run: files by outcome, errors by number, the slowest (s), the hungriest (MB), and the findings."""
+
+    outcomes: Counter = field(default_factory=Counter)
+    texts: dict[int, str] = field(default_factory=dict)
+    slowest: tuple[float, int] = (0.0, -1)
+    hungriest: tuple[int, int] = (0, -1)
+    findings: list[Finding] = field(default_factory=list)
+
+    def add(self, report: dict) -> None:
+        self.outcomes[report["outcome"]] += 1
+        self.texts[report["number"]] = report["text"]
+        self.slowest = max(self.slowest, (report["seconds"], report["number"]))
+        self.hungriest = max(self.hungriest, (report["memory"], report["number"]))
+
+
+def run(target: str, seed: int | str, first: int, last: int, keep: Path | None = None, seconds: float = 1e9) -> Summary:
+    """What came of the files `first` to `last - 1`, or fewer in `seconds`. Those that break a promise go to `keep`."""
+    summary, end = Summary(), time.monotonic() + seconds
+    with tempfile.TemporaryDirectory(prefix="fuzz") as name:
+        folder = Path(name)
+        while first < last and time.monotonic() < end:
+            first = _run_process(target, str(seed), first, last, folder, summary, keep, end)
+    return summary
+
+
+def _run_process(
+    target: str, seed: str, first: int, last: int, folder: Path, summary: Summary, keep: Path | None, end: float
+) -> int:
+    """The number of the next file, after the process has done all, died or hung."""
+    shutil.rmtree(folder / "tmp", ignore_errors=True)
+    (folder / "tmp").mkdir()
+    number, started = first, False
+
+    def complain(complaint: str) -> None:
+        summary.findings.append(Finding(target, seed, number, complaint))
+
+    def give_up(complaint: str) -> int:
+        complain(complaint)
+        if keep is not None:
+            shutil.copytree(folder / "case", keep / f"{target}_{seed}_{number}", dirs_exist_ok=True)
+        return number + 1
+
+    with _child(target, seed, first, last, folder, keep) as (process, lines):
+        for line in lines:
+            if line is None:
+                summary.outcomes["hung"] += 1
+                return give_up(f"no end after {TIME_LIMIT:g} s")
+            report = json.loads(line)
+            number, started = report["number"], "started" in report
+            if not started:
+                summary.add(report)
+                for complaint in report["complaints"]:
+                    complain(f"{report['outcome']}: {report['text']}: {complaint}")
+                if time.monotonic() > end:
+                    return last
+        if process.wait() != 0:
+            noise = (folder / "stderr").read_text(errors="replace")[-2000:]
+            summary.outcomes["died"] += 1
+            if not started and number == first:
+                raise RuntimeError(f"the fuzzing process failed: {noise}")
+            return give_up(f"the process ended with {process.returncode}: {noise}")
+    return last
+
+
+@contextmanager
+def _child(target: str, seed: str, first: int, last: int, folder: Path, keep: Path | None):
+    """The process, and its lines: None once it is silent for longer than allowed."""
+    command = [sys.executable, str(CHILD), target, seed, str(first), str(last), str(folder)]
+    command += [str(keep)] if keep is not None else []
+    environment = {**os.environ, "TMPDIR": str(folder / "tmp"), "GLOG_minloglevel": "2", "PYTHONDONTWRITEBYTECODE": "1"}
+    with open(folder / "stderr", "wb") as stderr:
+        streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": stderr}
+        process = subprocess.Popen(command, env=environment, **streams)
+    try:
+        yield process, _lines(process)
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+def _lines(process: subprocess.Popen) -> Iterator[bytes | None]:
+    descriptor, buffer, limit = process.stdout.fileno(), b"", START_LIMIT
+    with selectors.DefaultSelector() as selector:
+        selector.register(descriptor, selectors.EVENT_READ)
+        while True:
+            if not selector.select(limit):
+                yield None
+                return
+            chunk = os.read(descriptor, 1 << 16)
+            if not chunk:
+                return
+            *lines, buffer = (buffer + chunk).split(b"\n")
+            yield from lines
+            limit = TIME_LIMIT

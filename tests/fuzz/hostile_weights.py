@@ -1,0 +1,186 @@
+"""Weights made by hand to do harm: bombs, lies about sizes, calls, links, and names that collide."""
+
+import gzip
+import io
+import json
+import random
+import struct
+import tarfile
+from collections.abc import Callable
+
+import numpy as np
+from weight_formats import lod_tensor
+
+MANY = 200_000  # operations; the interpreter of pickles stops after five times as many
+P = b"\x80\x02"  # the beginning of a pickle of protocol 2
+ARRAY = b"cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85U\x01b\x87R"
+FLOAT32 = b"cnumpy\ndtype\nU\x02f4K\x00K\x01\x87R"
+STRING = b"X\x00\x00\x10\x00" + b"a" * (1 << 20)  # 1 MB
+
+
+def shared_by(arrays: int) -> bytes:
+    """Arrays of 4 MB each, all made from the one string of Python 2 in the file."""
+    data = b"T" + struct.pack("<i", 4_000_000) + bytes(4_000_000) + b"q\x05"
+    shape = b"(K\x01J" + struct.pack("<i", 1_000_000) + b"\x85"
+    entries = b"".join(b"U\x04%04d" % i + ARRAY + shape + FLOAT32 + b"\x89h\x05tb" for i in range(arrays))
+    return P + b"}(U\x01z" + data + entries + b"u."
+
+
+def safetensors(header: object, data: bytes = b"") -> bytes:
+    text = header if isinstance(header, bytes) else json.dumps(header).encode()
+    return struct.pack("<Q", len(text)) + text + data
+
+
+def entry(*shape: int, dtype: str = "F32", end: int = 0) -> dict:
+    return {"dtype": dtype, "shape": list(shape), "data_offsets": [0, end]}
+
+
+def described(*dims: int, data: bytes = b"") -> bytes:
+    """A LoDTensor file that declares a shape."""
+    header = b"\x08\x05"
+    for size in dims:
+        header += b"\x10"
+        while size > 127:
+            header, size = header + bytes([size & 127 | 128]), size >> 7
+        header += bytes([size])
+    return struct.pack("<IQIi", 0, 0, 0, len(header)) + header + data
+
+
+def member(name: str, data: bytes = b"", **fields: object) -> bytes:
+    """A member of a tar archive."""
+    info = tarfile.TarInfo(name)
+    info.size = len(data)
+    for field, value in fields.items():
+        setattr(info, field, value)
+    return info.tobuf(tarfile.PAX_FORMAT) + data + bytes(-len(data) % 512)
+
+
+def tar_gz(*members: bytes) -> bytes:
+    return gzip.compress(b"".join(members) + bytes(1024), 1)
+
+
+def bomb() -> bytes:
+    """256 MB of zeros in 1 MB, and again packed: gzip in gzip."""
+    file = io.BytesIO()
+    with gzip.open(file, "wb", compresslevel=1) as packed:
+        packed.write(member("conv1_weights", b"", size=1 << 28))
+        for _ in range(256):
+            packed.write(bytes(1 << 20))
+    return file.getvalue()
+
+
+def folders(count: int) -> bytes:
+    """An archive of folders whose names do not compress."""
+    names = random.Random(0)
+    return tar_gz(*(member(names.randbytes(16).hex(), type=tarfile.DIRTYPE) for _ in range(count)))
+
+
+GOOD = lod_tensor(np.ones(1, "float32"))
+TUPLE = "no pickle of weights: it holds a tuple, expected a dictionary of arrays"
+DAMAGED = "no pickle of weights: it is damaged"
+SHAPE = "has no proper shape and place"
+# Name of the file, its bytes (a dictionary: the files of a folder; a number: so many bytes of a sparse file), and the
+# beginning of the reason.
+Contents = bytes | int | dict[str, bytes | int]
+CASES: dict[str, tuple[str, Callable[[], Contents], str]] = {
+    "dictionaries without end": ("w.pdparams", lambda: P + b"(" + b"}" * MANY + b"t.", TUPLE),
+    "tuples in tuples": ("w.pdparams", lambda: P + b"N" + b"\x85" * MANY + b".", TUPLE),
+    "lists in lists": (
+        "w.pdparams", lambda: P + b"]" * (MANY // 2) + b"a" * (MANY // 2 - 1) + b".",
+        "no pickle of weights: it holds a list",
+    ),
+    "nothing but a stack": ("w.pdparams", lambda: P + b"]" * MANY, DAMAGED),
+    "marks": ("w.pdparams", lambda: P + b"(" * 6 * MANY, "no pickle of weights: it has more than 1000000 operations"),
+    "a list of itself": (
+        "w.pdparams", lambda: P + b"]q\0" + b"h\0a" * (MANY // 2) + b".", "no pickle of weights: it holds a list",
+    ),
+    "a memo of everything": (
+        "w.pdparams", lambda: P + b"N" + b"".join(b"r" + struct.pack("<I", i) for i in range(MANY)) + b".", "no pickle",
+    ),
+    "one string many times": ("w.pdparams", lambda: P + STRING + b"q\0(" + b"h\0" * MANY + b"t.", TUPLE),
+    "one string as bytes many times": (
+        "w.pdparams",
+        lambda: P + b"c_codecs\nencode\nq\0" + STRING + b"q\1U\6latin1q\2" + b"h\0h\1h\2\x86R" * 1000 + b".",
+        "no pickle of weights: it uses the same bytes many times",
+    ),
+    "one string as many arrays": (
+        "w.pdparams", lambda: shared_by(500), "no pickle of weights: it uses the same bytes many times",
+    ),
+    "a string of 2**62 bytes": ("w.pdparams", lambda: b"\x80\x04\x8d" + struct.pack("<Q", 2**62) + b"N.", DAMAGED),
+    "a number of five million digits": ("w.pdparams", lambda: b"L" + b"9" * 5_000_000 + b"L\n.", DAMAGED),
+    "an operation without end": ("w.pdparams", lambda: b"V" + b"a" * 5_000_000, DAMAGED),
+    "a call": ("w.pdparams", lambda: b"cos\nsystem\n(S'exit 1'\ntR.", "no pickle of weights: it calls 'os.system'"),
+    "a call that clears the screen": (
+        "w.pdparams", lambda: b"cfoo\x1b[2J\nbar\n.", "no pickle of weights: it calls 'foo\\x1b[2J.bar'",
+    ),
+    "a key that clears the screen": (
+        "w.pdparams", lambda: P + b"}U\4\n\x1b[2Ns.", "no pickle of weights: '\\n\\x1b[2' is a NoneType",
+    ),
+    "100 GB of nothing": ("w.pdparams", lambda: 100 << 30, "larger than 4 GB"),
+    "100 GB of a variable": ("", lambda: {"a": GOOD, "b": 100 << 30}, "larger than 4 GB"),
+    "JSON of lists": (
+        "w.safetensors", lambda: safetensors(b'{"a":[' + b"[]," * 1_500_000 + b"1]}"),
+        f"no safetensors file of weights: 'a' {SHAPE}",
+    ),
+    "JSON beyond need": (
+        "w.safetensors", lambda: safetensors(b" " * 20_000_000 + b"{}"),
+        "no safetensors file of weights: its header is damaged",
+    ),
+    "JSON in JSON": (
+        "w.safetensors", lambda: safetensors(b"[" * 90_000), "no safetensors file of weights: its header is damaged",
+    ),
+    "a tensor twice": (
+        "w.safetensors", lambda: safetensors(b'{"a":%s,"a":%s}' % ((json.dumps(entry(0)).encode(),) * 2)),
+        "no safetensors file of weights: its header names something twice",
+    ),
+    "no bytes of 2**78 numbers": (
+        "w.safetensors", lambda: safetensors({"a": entry(0, 2**39, 2**39)}),
+        f"no safetensors file of weights: 'a' {SHAPE}",
+    ),
+    "two tensors in one place": (
+        "w.safetensors", lambda: safetensors({"a": entry(2, end=8), "b": entry(2, end=8)}, bytes(8)),
+        "no safetensors file of weights: its tensors overlap",
+    ),
+    "more bytes than there are": (
+        "w.safetensors", lambda: safetensors({"a": entry(2**37, end=2**39)}),
+        "no safetensors file of weights: its tensors overlap",
+    ),
+    "no bytes of a huge variable": (
+        "", lambda: {"a": described(0, 2**39, 2**39)}, "a is no variable of Paddle's: its header declares",
+    ),
+    "a huge variable of four bytes": (
+        "", lambda: {"a": described(2**39, data=bytes(4))}, "a is no variable of Paddle's: it declares",
+    ),
+    "a bomb": (
+        "w.tar.gz", lambda: bomb(),
+        "its member 'conv1_weights' declares 268435456 bytes, far more than the archive has",
+    ),
+    "a bomb in a bomb": ("w.tar.gz", lambda: gzip.compress(bomb()), "a damaged archive: "),
+    "folders without end": ("w.tar.gz", lambda: folders(20_000), "it has more than 10000 members"),
+    "a way out": ("w.tar.gz", lambda: tar_gz(member("../a", GOOD)), "its member '../a' leaves the folder"),
+    "a way to the root": ("w.tar.gz", lambda: tar_gz(member("/a", GOOD)), "its member '/a' leaves the folder"),
+    "a link": (
+        "w.tar.gz", lambda: tar_gz(member("a", type=tarfile.SYMTYPE, linkname="/etc/passwd")),
+        "its member 'a' is a link",
+    ),
+    "a hard link": (
+        "w.tar.gz", lambda: tar_gz(member("a", GOOD), member("b", type=tarfile.LNKTYPE, linkname="a")),
+        "its member 'b' is a link",
+    ),
+    "a name that clears the screen": (
+        "w.tar.gz", lambda: tar_gz(member("a\n\x1b[2J", b"x")), "'a\\n\\x1b[2J' is no variable of Paddle's",
+    ),
+    "one name in two folders": (
+        "w.tar.gz", lambda: tar_gz(member("x/a\n", GOOD), member("y/a\n", GOOD)), "'a\\n' is there twice",
+    ),
+    "a header per header": (
+        "w.tar", lambda: member("x", bytes(512), type=tarfile.GNUTYPE_LONGNAME) * 3000, "a damaged archive: ",
+    ),
+    "headers for all that follows": (
+        "w.tar", lambda: tarfile.TarInfo.create_pax_global_header({"k": "v" * 300}) * 10_000, "a damaged archive: ",
+    ),
+    "many headers for one": (
+        "w.tar", lambda: member("x", pax_headers={f"k{i}": "v" for i in range(50_000)}) + bytes(1024),
+        "x is no variable",
+    ),
+}  # fmt: skip

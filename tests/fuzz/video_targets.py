@@ -1,0 +1,119 @@
+"""Videos and frame pickles under test: broken fixtures, other kinds of files made from them, and hand-made ones."""
+
+import io
+import pickle
+import random
+from pathlib import Path
+
+import av
+import numpy as np
+from fuzz.hostile_videos import CASES
+from fuzz.mutations import mutated
+from fuzz.target import FIXTURES, Target
+from PIL import Image
+
+from reader.dataset import ClipSpec, VideoError, read_clip
+
+
+def videos(decoder: str = "auto", seeds: dict[str, bytes] | None = None) -> Target:
+    """Files each made from the next one of `seeds` (default: all fixtures), to clips of several kinds."""
+    seeds = seeds or {path.name: path.read_bytes() for path in sorted(FIXTURES.iterdir()) if path.is_file()}
+
+    def write(folder: Path, rng: random.Random, number: int) -> Path:
+        name = list(seeds)[number % len(seeds)]
+        path = folder / name
+        path.write_bytes(mutated(seeds[name], rng, list(seeds.values())))
+        return path
+
+    def read(path: Path, rng: random.Random) -> None:
+        segments, seglen = rng.choice(((1, 1), (3, 1), (7, 1), (3, 2)))
+        how = {"augment_seed": rng.choice((None, 1)), "keep_aspect_ratio": rng.random() < 0.3}
+        spec = ClipSpec(segments, seglen, 256, 224, decoder=decoder, **how)
+        clip, label = read_clip(spec, str(path))
+        assert clip.shape == spec.shape and clip.dtype == np.uint8 and label is None
+
+    return Target(write, read, (VideoError,), memory=1000)
+
+
+# Kinds of files of which the fixtures have none: name, fixture whose packets they hold.
+_REMUXED = {
+    "a.h264": "h264.ts", "a.hevc": "hevc.mp4", "a.ivf": "vp9.webm", "a.asf": "mpeg4.avi", "a.ogg": "vp8.webm",
+    "a.mxf": "mpeg2.ts", "a.mpeg": "mpeg2.ts", "a.m4v": "mpeg4.avi", "a.mpegts": "hevc.mp4", "b.mp4": "vp9.webm",
+}  # fmt: skip
+# Name, encoder, kind of pixels.
+_ENCODED = (
+    ("a.gif", "gif", "rgb8"), ("a.mov", "prores_ks", "yuv422p10le"), ("b.mov", "png", "rgb24"),
+    ("c.mov", "qtrle", "rgb24"), ("d.mov", "rawvideo", "rgb24"), ("a.avi", "huffyuv", "yuv422p"),
+    ("b.avi", "cinepak", "rgb24"), ("c.avi", "rawvideo", "yuv420p"), ("d.avi", "msmpeg4", "yuv420p"),
+    ("b.asf", "wmv2", "yuv420p"), ("a.flv", "flv", "yuv420p"),
+)  # fmt: skip
+
+
+def more_videos() -> Target:
+    """As `videos`, of kinds of files that the fixtures lack and this build of FFmpeg can write."""
+    seeds = {}
+    for make, kinds in ((_remuxed, _REMUXED.items()), (_encoded, _ENCODED)):
+        for name, *how in kinds:
+            try:
+                seeds[name] = make(name, *how)
+            except (av.FFmpegError, ValueError, LookupError):  # this build of FFmpeg has no such writer
+                continue
+    return videos(seeds=seeds)
+
+
+def _remuxed(name: str, fixture: str) -> bytes:
+    file = io.BytesIO()
+    with av.open(str(FIXTURES / fixture)) as source, av.open(file, "w", format=name.split(".")[1]) as out:
+        out.flags |= av.container.core.Flags.bitexact.value
+        stream = out.add_stream_from_template(source.streams.video[0])
+        for packet in source.demux(video=0):
+            if packet.size:
+                packet.stream = stream
+                out.mux(packet)
+    return file.getvalue()
+
+
+def _encoded(name: str, codec: str, pixels: str) -> bytes:
+    file = io.BytesIO()
+    with av.open(file, "w", format=name.split(".")[1]) as out:
+        out.flags |= av.container.core.Flags.bitexact.value
+        stream = out.add_stream(codec, rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, pixels
+        for number in range(8):
+            image = np.full((48, 64, 3), 30 * number, np.uint8)
+            out.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+        out.mux(stream.encode(None))
+    return file.getvalue()
+
+
+def hostile_videos() -> Target:
+    """The hand-made cases, in their order."""
+
+    def write(folder: Path, rng: random.Random, number: int) -> Path:
+        name, make, _ = list(CASES.values())[number % len(CASES)]
+        (folder / name).write_bytes(make())
+        return folder / name
+
+    def read(path: Path, rng: random.Random) -> None:
+        read_clip(ClipSpec(7, 1, 256, 224), str(path))
+
+    return Target(write, read, (VideoError,), memory=1000)
+
+
+def frame_pickles() -> Target:
+    """The second format, broken anywhere: in the pickle or in its JPEGs."""
+    file = io.BytesIO()
+    Image.new("RGB", (44, 36), (200, 0, 0)).save(file, "JPEG")
+    seeds = [pickle.dumps(("video", 1, [file.getvalue()] * 4), protocol) for protocol in (0, 1, 2, 4)]
+
+    def write(folder: Path, rng: random.Random, number: int) -> Path:
+        path = folder / "video.pkl"
+        path.write_bytes(mutated(rng.choice(seeds), rng, seeds))
+        return path
+
+    def read(path: Path, rng: random.Random) -> None:
+        spec = ClipSpec(2, rng.choice((1, 2)), 36, 32, frame_format="pkl")
+        clip, label = read_clip(spec, str(path))
+        assert clip.shape == spec.shape and clip.dtype == np.uint8 and isinstance(label, int)
+
+    return Target(write, read, (VideoError,), memory=700)
