@@ -62,7 +62,9 @@ class Training:
     def output(self) -> str:
         """What it has said so far, without the noise of Paddle's start and the bars."""
         lines = self.log.read_text(errors="replace").splitlines(keepends=True)
-        return "".join(line for line in lines if not line.startswith("====") and "FLAGS_" not in line and "%|" not in line)
+        return "".join(
+            line for line in lines if not line.startswith("====") and "FLAGS_" not in line and "%|" not in line
+        )
 
     @property
     def errors(self) -> list[str]:
@@ -80,7 +82,7 @@ class Training:
         return self
 
     def signal(self, number: int, group: bool = False, rank: int | None = None) -> "Training":
-        """Sends a signal to it; to its whole process group, as a terminal does; or to one of the ranks it has started."""
+        """Sends a signal to it; to its whole process group, as a terminal does; or to one of its ranks."""
         pid = self.process.pid if rank is None else self._rank(rank)
         (os.killpg if group else os.kill)(pid, number)
         return self

@@ -134,7 +134,7 @@ class Loop:
 
 
 def train_one_epoch(loop: Loop, batches: Iterator[Batch], epoch: int, first_step: int) -> None:
-    """Runs the steps first_step.. of an epoch over this rank's batches; raises RunError for a loss that is not finite."""
+    """Runs the steps of an epoch from first_step on, over this rank's batches. Raises RunError for a loss of NaN."""
     loop.arithmetic.set_training_mode(loop.model)
     source = on_device(timed(batches), loop.arithmetic.device)
     loop.log.restart()

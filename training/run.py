@@ -15,7 +15,7 @@ from metrics.evaluate import evaluate
 from models import build_model, section_model
 from reader.build import build_loader
 from reader.filelist import Entry
-from reader.loader import Batch, Loader
+from reader.loader import Batch
 from reader.sampling import epoch_order
 from training.device import Arithmetic
 from training.loop import Loop, LossGuard, StepLog, Steps, train_one_epoch
@@ -93,7 +93,9 @@ class Run:
         resumed = (self.progress.epoch, self.progress.step) > (0, 0)
         model, optimizer = self.arithmetic.prepare(model, optimizer)
         if resumed:
-            tensors = {n: paddle.to_tensor(momentum[n]) if momentum else paddle.zeros_like(w) for n, w in weights.items()}
+            tensors = {
+                n: paddle.to_tensor(momentum[n]) if momentum else paddle.zeros_like(w) for n, w in weights.items()
+            }
             self.world.copy_from_first(list(tensors.values()))
             set_momentum(optimizer, model, tensors, weights)
         return model, optimizer
@@ -106,7 +108,10 @@ class Run:
             InputError: more training videos are unreadable than TRAIN.max_unreadable allows.
         """
         ranks = f", {self.world.size} processes" if self.world.size > 1 else ""
-        say(f"training on {len(self.entries)} videos, {self.steps.per_epoch} steps per epoch, seed {self.progress.seed}{ranks}")
+        say(
+            f"training on {len(self.entries)} videos, {self.steps.per_epoch} steps per epoch, "
+            f"seed {self.progress.seed}{ranks}"
+        )
         if self.world.is_main:
             self.progress = self.saver.begin(self.start.checkpoint) or self.progress
         self.progress = self.world.first(self.progress)
@@ -117,7 +122,12 @@ class Run:
             self.stop = stack.enter_context(StopRequest())
             self.profiler = stack.enter_context(self._profiler())
             loader = build_loader(
-                self.config, self.config.train, self.entries, self.progress.seed, batch_size=self.batch_size, world=self.world
+                self.config,
+                self.config.train,
+                self.entries,
+                self.progress.seed,
+                batch_size=self.batch_size,
+                world=self.world,
             )
             self.loader = stack.enter_context(loader)
             if self.valid_entries:
@@ -185,7 +195,9 @@ class Run:
             self.profiler.step()
         minutes = self.config.train.checkpoint_minutes
         due = self.world.is_main and minutes > 0 and time.monotonic() - self.last_saved >= 60 * minutes
-        unreadable, due, interrupted, terminated = self.world.sum([len(self.unreadable), due, *self.stop.flags]).tolist()
+        unreadable, due, interrupted, terminated = self.world.sum(
+            [len(self.unreadable), due, *self.stop.flags]
+        ).tolist()
         if unreadable > self.unreadable_met:
             self.unreadable_met = unreadable
             self._limit_unreadable()

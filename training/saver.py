@@ -9,7 +9,8 @@ from typing import Any
 import paddle
 
 from utils.checkpoint import (
-    Checkpoint, Progress, check_files, copy_checkpoint, read_manifest, remove_checkpoint, remove_leftovers, save_checkpoint,
+    Checkpoint, Progress, check_files, copy_checkpoint, read_manifest, remove_checkpoint, remove_leftovers,
+    save_checkpoint,
 )  # fmt: skip
 from utils.errors import InputError
 from utils.log import say
@@ -81,7 +82,9 @@ class Saver:
         copy_checkpoint(self._newest, self._folder / self._name, progress, self._about)
         best = ""
         if progress.best_epoch >= 0:
-            best = f"; best top1_acc {progress.best_top1:.2f} in epoch {progress.best_epoch}: {self._name}_best.pdparams"
+            best = (
+                f"; best top1_acc {progress.best_top1:.2f} in epoch {progress.best_epoch}: {self._name}_best.pdparams"
+            )
         say(f"saved {self._folder / self._name}.pdparams{best}")
 
     def _prefix(self, progress: Progress) -> Path:

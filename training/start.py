@@ -98,7 +98,9 @@ def _compared(checkpoint: Checkpoint, flags: Flags, config: Config, num_videos: 
         if here != there and str(here).lower() != str(there).lower():
             raise InputError(f"{where} has MODEL.{key} {one_line(repr(there))}, the configuration has {here!r}")
     if (progress.epoch, progress.step) > (train.epoch, 0):
-        raise InputError(f"{where} is in epoch {progress.epoch}, counted from 0, but TRAIN.epoch ends after {train.epoch}")
+        raise InputError(
+            f"{where} is in epoch {progress.epoch}, counted from 0, but TRAIN.epoch ends after {train.epoch}"
+        )
     changed = {}
     for key in TRAIN_KEYS:
         here, there = getattr(train, key), checkpoint.train.get(key)

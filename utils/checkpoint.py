@@ -55,7 +55,9 @@ class Checkpoint:
     saved_at: float  # seconds since 1970
 
 
-def save_checkpoint(prefix: Path, model: Any, optimizer: Any, progress: Progress, about: Mapping[str, Any]) -> Checkpoint:
+def save_checkpoint(
+    prefix: Path, model: Any, optimizer: Any, progress: Progress, about: Mapping[str, Any]
+) -> Checkpoint:
     """The checkpoint NAME.pdparams, NAME.pdopt, then NAME.json; `about` holds {"model": ..., "train": ..., ...}.
 
     Raises:
@@ -107,7 +109,9 @@ def copy_checkpoint(source: Checkpoint, target: Path, progress: Progress, about:
     """
     if source.prefix != target:
         for suffix in SUFFIXES:
-            write_atomic(with_suffix(target, suffix), lambda path: _link(with_suffix(source.prefix, suffix), path, target))
+            write_atomic(
+                with_suffix(target, suffix), lambda path: _link(with_suffix(source.prefix, suffix), path, target)
+            )
     return _write_manifest(target, progress, about, source.digests)
 
 
@@ -211,7 +215,9 @@ def check_files(checkpoint: Checkpoint) -> None:
         except OSError as error:
             raise InputError(f"{file}: cannot be read: {error.strerror}") from None
         if not whole:
-            raise InputError(f"{checkpoint.prefix}: torn checkpoint: {file.name} is not the file its manifest describes")
+            raise InputError(
+                f"{checkpoint.prefix}: torn checkpoint: {file.name} is not the file its manifest describes"
+            )
 
 
 def read_momentum(prefix: Path, model: Any) -> dict[str, Any]:

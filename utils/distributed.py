@@ -46,7 +46,7 @@ class World:
         return self.rank == 0
 
     def share(self, order: Sequence[int], batch_size: int) -> list[int]:
-        """This rank's part of `order`: a contiguous piece of every global batch, of equal length wherever it divides."""
+        """This rank's part of `order`: a contiguous piece of every global batch, of equal length where it divides."""
         if self.size == 1:
             return list(order)
         import numpy as np

@@ -219,7 +219,8 @@ def _explain(failed: _Rank, ranks: list[_Rank]) -> int:
     how = f"was killed by signal {-code} ({signal.Signals(-code).name})" if code < 0 else f"ended with exit code {code}"
     last = " | ".join(line for line in failed.tail if line not in failed.traceback) or "none"
     print(
-        f"error: rank {failed.number} of {len(ranks)} {how}; all ranks were ended; its last lines: {last}", file=sys.stderr
+        f"error: rank {failed.number} of {len(ranks)} {how}; all ranks were ended; its last lines: {last}",
+        file=sys.stderr,
     )
     return 1
 

@@ -55,7 +55,9 @@ def test_a_file_that_may_not_grow(workspace, tmp_path, undisturbed):
 
 
 def test_a_save_dir_that_goes_away_is_named(workspace, tmp_path):
-    training = Training(workspace, tmp_path, "--epoch=1000", "--set", "TRAIN.keep_checkpoints=1").says("Epoch 0, iter 1")
+    training = Training(workspace, tmp_path, "--epoch=1000", "--set", "TRAIN.keep_checkpoints=1").says(
+        "Epoch 0, iter 1"
+    )
     training.save_dir.rename(tmp_path / "moved")
     training.ends(1)
     assert not training.save_dir.exists()
@@ -77,7 +79,9 @@ def test_what_is_not_finite_never_gets_into_a_checkpoint(workspace, tmp_path, mi
     assert len(training.errors) == 1
     what, _, videos = training.errors[0].partition("; the last checkpoint is from before it; videos of the step: ")
     assert what == f"error: {complaint}"
-    assert len(videos.split(", ")) == num_videos and set(videos.split(", ")) <= {str(path) for path, _ in workspace.videos}
+    assert len(videos.split(", ")) == num_videos and set(videos.split(", ")) <= {
+        str(path) for path, _ in workspace.videos
+    }
     assert [path.stem for path in training.save_dir.glob("*.pdparams")] == saved
     for name in saved:
         check_files(read_manifest(training.save_dir / name))

@@ -53,8 +53,11 @@ def test_a_last_batch_may_have_fewer_videos_than_there_are_processes(workspace, 
 
 
 def test_accumulated_batches_are_one_large_one(workspace, tmp_path, lists, alone):
-    flags = ("--batch_size=3", "--set", "TRAIN.accumulate_steps=2")
-    training = train(workspace, tmp_path, *FROZEN, *flags, "--set", lists[11])
+    flags = ("--batch_size=3", "--set", "TRAIN.accumulate_steps=2", "--set", lists[11])
+    # And a learning rate that is meant for steps of 12 videos is halved for those of 6.
+    flags += ("--learning_rate=0.0002", "--set", "TRAIN.learning_rate_batch=12")
+    training = train(workspace, tmp_path, *FROZEN, *flags)
+    assert "learning rate 0.0002 for 12 videos a step, scaled to 0.0001 for 6\n" in training.output
     assert_equal_to_rounding(training.save_dir, alone)
 
 
@@ -72,7 +75,8 @@ def test_a_killed_rank_ends_the_run_and_any_number_of_processes_goes_on(workspac
     training.signal(signal.SIGKILL, rank=1).ends(1, seconds=30)
     assert len(training.errors) == 1 and "Traceback" not in training.output
     assert re.fullmatch(
-        r"error: rank 1 of 2 was killed by signal 9 \(SIGKILL\); all ranks were ended; its last lines: .+", training.errors[0]
+        r"error: rank 1 of 2 was killed by signal 9 \(SIGKILL\); all ranks were ended; its last lines: .+",
+        training.errors[0],
     )
     # One ends it.
     train(workspace, tmp_path, *flags)

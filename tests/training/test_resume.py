@@ -6,7 +6,6 @@ import time
 from pathlib import Path
 
 import numpy as np
-import pytest
 
 from fault_tools import Training, copy_run, manifest, steps, train, wait_for
 
@@ -52,7 +51,11 @@ def test_killed_at_any_moment_a_run_ends_with_the_same_bits(workspace, tmp_path,
     kill(run().says("Epoch 0, iter 1"))
     # While a checkpoint is written: half of it lies there.
     training = run().says("resumed from")
-    wait_for(lambda: list(save_dir.glob(".*.pd*.tmp")) or training.process.poll() is not None, "a temporary file", pause=0.001)
+    wait_for(
+        lambda: list(save_dir.glob(".*.pd*.tmp")) or training.process.poll() is not None,
+        "a temporary file",
+        pause=0.001,
+    )
     kill(training)
     # During a validation: the epoch's checkpoint is there, and its line is not.
     training = run().says("resumed from")
@@ -95,7 +98,9 @@ def test_a_signal_during_the_start_ends_it_with_nothing_written(workspace, tmp_p
     training = Training(workspace, tmp_path)
     status = Path(f"/proc/{training.process.pid}/status")
     # As soon as it has taken the signal over, long before paddle is imported.
-    wait_for(lambda: int(re.search(r"SigCgt:\s*(\w+)", status.read_text())[1], 16) >> (signal.SIGTERM - 1) & 1, "a handler")
+    wait_for(
+        lambda: int(re.search(r"SigCgt:\s*(\w+)", status.read_text())[1], 16) >> (signal.SIGTERM - 1) & 1, "a handler"
+    )
     training.signal(signal.SIGTERM).ends(143)
     assert training.output == "terminated\n"
     # After paddle has been imported, which puts a handler of its own in place.

@@ -27,7 +27,14 @@ def test_the_newest_epochs_stay_and_what_is_of_another_run(saver, saved, small, 
     saver = saver(keep=2)
     saver.begin(read_manifest(tmp_path / "TSN_epoch1"))
     saver.save(*small, Progress(2, 2, 5, 10, 4))
-    assert names(tmp_path) == ["TSN_best", "TSN_epoch0", "TSN_epoch1", "TSN_epoch2_step2", "TSN_epoch3_step1", "TSN_epoch5"]
+    assert names(tmp_path) == [
+        "TSN_best",
+        "TSN_epoch0",
+        "TSN_epoch1",
+        "TSN_epoch2_step2",
+        "TSN_epoch3_step1",
+        "TSN_epoch5",
+    ]
     saver.save(*small, Progress(2, 3, 5, 10, 4))
     assert names(tmp_path) == ["TSN_best", "TSN_epoch1", "TSN_epoch2", "TSN_epoch3_step1", "TSN_epoch5"]
     assert capsys.readouterr().out == ""

@@ -40,7 +40,12 @@ CONTRADICTIONS = [
     (["--set", "MODEL.num_classes=5"], 10, (1, 0), "has MODEL.num_classes 4, the configuration has 5"),
     (["--set", "MODEL.num_layers=34"], 10, (1, 0), "has MODEL.num_layers 18, the configuration has 34"),
     (["--epoch=1"], 10, (1, 2), "is in epoch 1, counted from 0, but TRAIN.epoch ends after 1"),
-    (["--batch_size=2"], 10, (1, 2), "stands within epoch 1, whose steps would be others: TRAIN.batch_size was 4, is 2"),
+    (
+        ["--batch_size=2"],
+        10,
+        (1, 2),
+        "stands within epoch 1, whose steps would be others: TRAIN.batch_size was 4, is 2",
+    ),
     ([], 12, (1, 2), "stands within epoch 1, whose steps would be others: the number of videos was 10, is 12"),
 ]
 

@@ -111,6 +111,7 @@ def change(**values):
     return write
 
 
+FOREIGN = "B.json: not a manifest of this checkpoint ("
 TEARS = [
     (".pdparams", cut, "torn checkpoint: B.pdparams is not the file its manifest describes"),
     (".pdparams", flip, "torn checkpoint: B.pdparams is not the file its manifest describes"),
@@ -118,18 +119,18 @@ TEARS = [
     (".pdopt", cut, "torn checkpoint: B.pdopt is not the file its manifest describes"),
     (".pdopt", Path.unlink, "torn checkpoint: B.pdopt is missing"),
     (".json", Path.unlink, "torn checkpoint: B.json is missing"),
-    (".json", lambda path: path.write_text(path.read_text()[:100]), "B.json: not a manifest of this checkpoint (JSONDecodeError: Expecting "),
-    (".json", lambda path: path.write_text("[]"), "B.json: not a manifest of this checkpoint (TypeError: "),
-    (".json", lambda path: path.write_text("{}"), "B.json: not a manifest of this checkpoint (KeyError: 'progress')"),
-    (".json", lambda path: path.write_bytes(b"{\xff}"), "B.json: not a manifest of this checkpoint (UnicodeDecodeError: "),
-    (".json", lambda path: path.write_text("[" * 100_000), "B.json: not a manifest of this checkpoint (RecursionError: "),
-    (".json", change(progress={"epoch": 1}), "B.json: not a manifest of this checkpoint (TypeError: "),
+    (".json", lambda path: path.write_text(path.read_text()[:100]), FOREIGN + "JSONDecodeError: Expecting "),
+    (".json", lambda path: path.write_text("[]"), FOREIGN + "TypeError: "),
+    (".json", lambda path: path.write_text("{}"), FOREIGN + "KeyError: 'progress')"),
+    (".json", lambda path: path.write_bytes(b"{\xff}"), FOREIGN + "UnicodeDecodeError: "),
+    (".json", lambda path: path.write_text("[" * 100_000), FOREIGN + "RecursionError: "),
+    (".json", change(progress={"epoch": 1}), FOREIGN + "TypeError: "),
     (".json", change(progress={"epoch": "1", "step": 0, "seed": 5, "videos": 8, "batch_size": 4}),
-     "B.json: not a manifest of this checkpoint (ValueError: epoch is '1')"),
-    (".json", change(format=2), "B.json: not a manifest of this checkpoint (ValueError: unknown format)"),
-    (".json", change(files={}), "B.json: not a manifest of this checkpoint (KeyError: 'B.pdparams')"),
+     FOREIGN + "ValueError: epoch is '1')"),
+    (".json", change(format=2), FOREIGN + "ValueError: unknown format)"),
+    (".json", change(files={}), FOREIGN + "KeyError: 'B.pdparams')"),
     (".json", lambda path: shutil.copy(path.with_name("A.json"), path),
-     "B.json: not a manifest of this checkpoint (KeyError: 'B.pdparams')"),
+     FOREIGN + "KeyError: 'B.pdparams')"),
 ]  # fmt: skip
 
 
