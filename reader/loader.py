@@ -170,10 +170,9 @@ def timed(batches: Iterator[Batch]) -> Iterator[tuple[Batch, float]]:
 
 
 def worker_count(num_reader_threads: int, num_videos: int, num_ranks: int = 1) -> int:
-    """Reader processes of a rank: its part of the configured number, at most one per core and video; 0 for one video.
+    """Reader processes of a rank: its part of the configured number, at most one per core and video.
 
-    More processes than cores only take memory and time to start (about 60 MB and 0.3 s each).
+    More processes than cores only take memory and time to start (about 60 MB and 0.3 s each). A single video has one
+    as well: without it there is no limit to the time and memory of a hostile one.
     """
-    if num_videos == 1:
-        return 0
     return max(1, min(num_reader_threads, num_videos, available_cores()) // num_ranks)

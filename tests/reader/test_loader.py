@@ -176,7 +176,7 @@ def test_time_spent_waiting(fake_read):
 
 def test_number_of_processes(monkeypatch):
     monkeypatch.setattr("reader.loader.available_cores", lambda: 8)
-    assert [worker_count(12, videos) for videos in (1, 2, 5, 100)] == [0, 2, 5, 8]
+    assert [worker_count(12, videos) for videos in (1, 2, 5, 100)] == [1, 2, 5, 8]
     assert worker_count(3, 100) == 3
     assert worker_count(12, 100, 2) == 4 and worker_count(12, 100, 20) == 1
 
