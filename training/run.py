@@ -20,7 +20,7 @@ from reader.sampling import epoch_order
 from training.device import Arithmetic
 from training.loop import Loop, LossGuard, StepLog, Steps, train_one_epoch
 from training.saver import Saver
-from training.start import Start, describe_run, find_start
+from training.start import Start, check_agreement, describe_run, find_start
 from utils.checkpoint import Progress, set_momentum
 from utils.cli import Terminated
 from utils.config import Config
@@ -44,6 +44,7 @@ class Run:
         self.flags, self.config, self.world = flags, config, world
         self.entries, self.valid_entries, self.folder = entries, valid_entries, Path(flags.save_dir)
         self.steps = Steps(len(entries), train.batch_size, train.accumulate_steps)
+        check_agreement(world, flags, config, len(entries), len(valid_entries))
         self.batch_size = world.local_batch_size(train.batch_size, "TRAIN.batch_size")
         tail = len(entries) % train.batch_size
         if train.sync_batch_norm and 0 < tail < world.size:

@@ -12,6 +12,7 @@ import paddle
 from models.weights import load_weights
 from utils.checkpoint import Checkpoint, find_checkpoint, prefix_of, read_momentum, with_suffix
 from utils.config import Config
+from utils.distributed import World
 from utils.download import imagenet_resnet50
 from utils.errors import InputError
 from utils.flags import Flags
@@ -33,6 +34,21 @@ def describe_run(config: Config) -> dict[str, Any]:
         "config": config.dump(),
         "versions": {"python": platform.python_version(), "paddle": paddle.__version__, "numpy": np.__version__},
     }
+
+
+def check_agreement(world: World, flags: Flags, config: Config, num_videos: int, num_valid: int) -> None:
+    """Raises InputError where machines have been started with different settings or lists: they would wait for ever."""
+    about = describe_run(config)
+    ours = {
+        **{f"MODEL.{key}": value for key, value in about["model"].items()},
+        **{f"TRAIN.{key}": value for key, value in about["train"].items()},
+        **{f"--{name}": getattr(flags, name) for name in ("log_interval", "valid_interval")},
+        "the number of training videos": num_videos,
+        "the number of validation videos": num_valid,
+    }
+    for name, theirs in world.first(ours).items():
+        if ours[name] != theirs:
+            raise InputError(f"rank {world.rank} is not started like rank 0: {name} is {ours[name]}, there {theirs}")
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,11 @@ import pytest
 from conftest import NUM_CLASSES, Workspace
 from models import build_model
 from training.device import Arithmetic, check_num_gpus
-from training.start import Start, find_start
+from training.start import Start, check_agreement, find_start
 from utils.checkpoint import Progress
 from utils.config import load_config
 from utils.config_keys import TrainConfig
+from utils.distributed import World
 from utils.errors import InputError
 from utils.flags import parse_flags
 from weight_formats import write_original_pdparams
@@ -101,6 +102,35 @@ def test_weights_that_lie_beside_their_momentum_are_only_taken_when_they_are_nam
 def test_auto_without_a_checkpoint_says_that_it_starts_anew(workspace, tmp_path, capsys):
     assert start(workspace, f"--save_dir={tmp_path}", "--resume=auto", "--pretrain=none") == Start()
     assert capsys.readouterr().out == f"--resume=auto: no checkpoint in {tmp_path} yet, training starts at epoch 0\n"
+
+
+class SecondOfTwo(World):
+    """Rank 1 beside a rank 0 that has what `first` is told before."""
+
+    def first(self, value):
+        if not hasattr(self, "theirs"):
+            object.__setattr__(self, "theirs", value)
+        return self.theirs
+
+
+@pytest.mark.parametrize(("flags", "numbers", "difference"), [
+    (["--batch_size=8"], (10, 5), "TRAIN.batch_size is 8, there 4"),
+    (["--log_interval=3"], (10, 5), "--log_interval is 3, there 10"),
+    ([], (11, 5), "the number of training videos is 11, there 10"),
+    ([], (10, 4), "the number of validation videos is 4, there 5"),
+    ([], (10, 5), ""),
+])  # fmt: skip
+def test_machines_that_are_not_started_alike_are_told(workspace, flags, numbers, difference):
+    world = SecondOfTwo(1, 2)
+    for given, (videos, valid), expected in (([], (10, 5), ""), (flags, numbers, difference)):
+        parsed = parse_flags("train", [workspace.config, *given])
+        config = load_config(parsed.config, parsed.section_overrides, parsed.sets)
+        if expected:
+            with pytest.raises(InputError) as error:
+                check_agreement(world, parsed, config, videos, valid)
+            assert str(error.value) == f"rank 1 is not started like rank 0: {expected}"
+        else:
+            check_agreement(world, parsed, config, videos, valid)
 
 
 @pytest.mark.parametrize("key", ["amp=O1", "amp=O2", "sync_batch_norm=True", "channels_last=True"])
