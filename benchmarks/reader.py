@@ -1,0 +1,98 @@
+"""How reading scales with readers, as processes and as threads: `python benchmarks/reader.py`.
+
+Clips per second that the loader's processes deliver to this one, for 1, 2, 4, ... readers up to the cores, against
+threads that do the same in this process; each also beside a thread that computes in Python all the time, as a program
+around the network may. Wall clock, in turns; needs an idle machine; takes 2 minutes.
+"""
+
+import argparse
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from benchmarks import common  # noqa: E402
+from reader.dataset import ClipSpec, read_clip  # noqa: E402
+from reader.filelist import Entry  # noqa: E402
+from reader.loader import Loader  # noqa: E402
+from utils.cli import run  # noqa: E402
+from utils.cores import available_cores  # noqa: E402
+
+SPEC = ClipSpec(num_segments=3, seglen=1, short_side=256, crop_size=224)
+
+
+@contextmanager
+def busy_thread(wanted: bool) -> Iterator[None]:
+    """A thread that holds the interpreter whenever it can, while the context lasts."""
+    stop = threading.Event()
+
+    def count() -> None:
+        number = 0
+        while not stop.is_set():
+            number += 1
+
+    thread = threading.Thread(target=count, daemon=True)
+    if wanted:
+        thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        if wanted:
+            thread.join()
+
+
+def with_processes(loader: Loader, busy: bool) -> Callable[[], None]:
+    def read() -> None:
+        with busy_thread(busy):
+            for _ in loader.batches():
+                pass
+
+    return read
+
+
+def with_threads(paths: list[str], number: int, busy: bool) -> Callable[[], None]:
+    def read() -> None:
+        with busy_thread(busy), ThreadPoolExecutor(number) as pool:
+            list(pool.map(lambda path: read_clip(SPEC, path), paths))
+
+    return read
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--videos", type=int, default=48, help="videos read in a measurement (default: 48)")
+    parser.add_argument("--repeats", type=int, default=3, help="measurements of each way (default: 3)")
+    args = parser.parse_args()
+    machine = common.describe_machine()
+    common.print_machine(machine)
+    clips = common.make_clips(common.ClipKind("340x256 default", 340, 256), 4)
+    paths = [clips[i % len(clips)] for i in range(args.videos)]
+    entries = [Entry(path, 0, i) for i, path in enumerate(paths, start=1)]
+    numbers = [n for n in (1, 2, 4, 8, 16, 32, 64) if n <= available_cores()]
+    loaders = {n: Loader(entries, SPEC, 8, num_classes=1, num_workers=n, buffer_videos=16) for n in numbers}
+    runs = {}
+    for busy in (False, True):
+        for n, loader in loaders.items():
+            runs["processes", n, busy] = lambda loader=loader, busy=busy: with_processes(loader, busy)
+            runs["threads", n, busy] = lambda n=n, busy=busy: with_threads(paths, n, busy)
+    try:
+        times = common.measure(runs, args.repeats)
+    finally:
+        for loader in loaders.values():
+            loader.__exit__(None, None, None)
+    rows = []
+    for (kind, n, busy), t in times.items():
+        one = times[kind, 1, busy].median
+        name = f"{n} {kind}{', beside a busy Python thread' * busy}"
+        rows.append([name, f"{args.videos / t.median:.1f} ±{100 * t.spread:.0f}%", f"{one / t.median:.2f}x"])
+    common.print_table(["readers", "videos/s", "to one of its kind"], rows)
+    seconds = {f"{n} {kind}, busy {busy}": t.seconds for (kind, n, busy), t in times.items()}
+    print(f"\nwritten to {common.write_results('reader', {'machine': machine, 'videos': args.videos, 'seconds': seconds})}")
+
+
+if __name__ == "__main__":
+    run(main)
