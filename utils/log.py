@@ -78,7 +78,7 @@ def trim_json_log(path: Path, epoch: int, step: int) -> None:
         try:
             entry = json.loads(line)
             before = entry["epoch"] < epoch or (entry["epoch"] == epoch and entry["iter"] < step and entry["mode"] == "train")
-        except (ValueError, TypeError, KeyError):
+        except (ValueError, TypeError, KeyError, RecursionError):
             continue
         if before:
             kept.append(line + "\n")

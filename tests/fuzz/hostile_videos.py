@@ -233,6 +233,11 @@ CASES: dict[str, Case] = {
     "sound of two billion samples a chunk": (
         "a.mp4", lambda: beside_a_video(sound_of(3)), "truncated: it has 34 of 60 frames",
     ),
+    "frames at one time": ("a.mp4", lambda: patched("h264.mp4", b"stts", 8, u32(1, 60, 0)), ""),
+    "frames that are years apart": ("a.mp4", lambda: patched("h264.mp4", b"stts", 8, u32(1, 60, 0x7FFFFFFF)), ""),
+    "frames shown before the beginning of time": (
+        "a.mp4", lambda: patched("h264.mp4", b"ctts", 8, u32(1, 60, 0x80000000)), "no frame could be decoded",
+    ),
     "a zero matrix": ("a.mp4", lambda: patched("rotated_90.mp4", b"tkhd", 44, bytes(36)), ""),
     "a matrix of the lowest numbers": (
         "a.mp4", lambda: patched("rotated_90.mp4", b"tkhd", 44, u32(0x80000000) * 9), "",

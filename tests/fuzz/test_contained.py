@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from fuzz.hostile_videos import beside_a_video, fixture, patched, sound_of
 
-from conftest import ROOT
+from conftest import ROOT, run_script
 from reader.dataset import ClipSpec
 from reader.filelist import Entry
 from reader.loader import Loader
@@ -42,6 +42,17 @@ def test_a_video_that_never_ends(tmp_path):
     data = fixture("h264.flv")
     data = data[:2000] + data[2000:2500] * 100 + data[2000:]
     assert unreadable_in(tmp_path, data, "a.flv", time_limit=2, decoder="decord") == "given up after 2 s"
+
+
+def test_a_single_video_that_kills_its_reader(tmp_path, workspace):
+    """predict.py ends with one line, not with the signal."""
+    pytest.importorskip("decord")
+    path = tmp_path / "a.mp4"
+    path.write_bytes(patched("vfr.mp4", b"stts", 36, b"\x7f"))
+    flags = (f"--video_path={path}", f"--save_dir={tmp_path}", "--set", "INFER.decoder=decord")
+    process = run_script("predict", workspace.config, workspace.weights, *flags)
+    assert process.returncode == 2
+    assert process.stderr.endswith(f"error: {path}: its reader process ended with signal 6 (Aborted), twice\n")
 
 
 BLOATED = """

@@ -11,6 +11,7 @@ from reader.filelist import Entry, read_list
 from utils.checkpoint import Progress, find_checkpoint
 from utils.config import load_config
 from utils.errors import InputError
+from utils.log import trim_json_log
 
 LONG = "x" * 6000
 
@@ -161,6 +162,17 @@ def test_manifests(replace, problem, tmp_path):
             find_checkpoint(resume, str(tmp_path))
         assert f"{tmp_path / 'TSN.json'}: not a manifest of this checkpoint ({problem}" in str(error.value)
         assert str(error.value).isprintable() and len(str(error.value)) < 600
+
+
+def test_the_log_of_another_program(tmp_path):
+    """A resumed run keeps the lines that it understands."""
+    good = '{"mode": "train", "epoch": 0, "iter": 1}'
+    strange = ["[" * 100_000, "9" * 10_000, "[]", "3", '{"epoch": "a"}', '{"epoch": NaN}', '{"epoch": 0}']
+    strange += ["\ud800", "\0", good[:-1]]
+    path = tmp_path / "train_log.jsonl"
+    path.write_text("\n".join([good, *strange, good]), errors="surrogatepass")
+    trim_json_log(path, epoch=0, step=5)
+    assert path.read_text() == f"{good}\n{good}\n"
 
 
 def test_what_is_no_file(tmp_path):
