@@ -217,7 +217,7 @@ def _explain(failed: _Rank, ranks: list[_Rank]) -> int:
         return code
     print("\n".join(failed.traceback), end="\n" if failed.traceback else "", file=sys.stderr)
     how = f"was killed by signal {-code} ({signal.Signals(-code).name})" if code < 0 else f"ended with exit code {code}"
-    last = " | ".join(line for line in failed.tail if line not in failed.traceback) or "none"
+    last = " | ".join(line[:200] for line in failed.tail if line not in failed.traceback) or "none"
     print(
         f"error: rank {failed.number} of {len(ranks)} {how}; all ranks were ended; its last lines: {last}",
         file=sys.stderr,
