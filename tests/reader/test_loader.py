@@ -276,6 +276,7 @@ def test_a_killed_process_is_replaced_and_its_video_read(tmp_path):
         (victim,) = wait_until(children)
         wait_until(lambda: sleeps(victim))  # it is at the second video now
         os.kill(victim, signal.SIGKILL)
+        wait_until(lambda: victim not in children())  # while it dies it could still take what is meant for the next one
         feed(entries[1], 1).join()
         feed(entries[2], 2).join()
         consumer.join(20)
