@@ -12,9 +12,6 @@ from training.start import describe_run
 from utils.checkpoint import Progress, save_checkpoint
 from utils.config import load_config
 
-# Checkpoints after every step.
-OFTEN = ("--epoch=3", "--set", "TRAIN.checkpoint_minutes=0.00001")
-
 
 def pytest_collection_modifyitems(items):
     if not sys.platform.startswith("linux"):
@@ -25,7 +22,7 @@ def pytest_collection_modifyitems(items):
 @pytest.fixture(scope="session")
 def undisturbed(workspace, tmp_path_factory) -> Path:
     """The save_dir of a run of 3 epochs that was never stopped."""
-    return train(workspace, tmp_path_factory.mktemp("undisturbed"), *OFTEN).save_dir
+    return train(workspace, tmp_path_factory.mktemp("undisturbed"), "--epoch=3").save_dir
 
 
 @pytest.fixture
