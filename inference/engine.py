@@ -4,9 +4,7 @@ import hashlib
 import json
 import os
 import sys
-import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -17,6 +15,7 @@ import paddle.inference
 
 from inference.cache import load_or_make
 from inference.precision import processor
+from inference.processes import EngineProcesses
 from utils.config_keys import ModelConfig
 
 # What one call computes at most: more frames fall out of the caches, fewer leave the weights' reordering unpaid.
@@ -25,8 +24,10 @@ FRAMES_PER_CALL = 8
 _BFLOAT16_OPERATORS = {"conv2d", "fused_conv2d", "pool2d"}
 # For each number of frames oneDNN keeps the weights in another order (100 to 200 MB): no more than two of them.
 _SHAPES_KEPT = 2
-# More predictors than this would take memory (100 to 200 MB each) rather than time; they get more threads instead.
-_MOST_PREDICTORS = 8
+# A process takes 1 to 2 s to start, a call 0.1 to 0.6 s.
+_CALLS_PER_PROCESS = 16
+# Each takes 500 to 600 MB. On more cores they have several threads instead.
+_MOST_PROCESSES = 8
 _SOURCES = sorted((Path(__file__).parents[1] / "models").glob("*.py")) + [Path(__file__)]
 
 
@@ -38,11 +39,14 @@ def open_engine(
     model: Callable[[], paddle.nn.Layer],
     cores: int,
     calls: int,
-) -> "Engine":
+) -> "Engine | EngineProcesses":
     """The network from segments uint8 [B, H, W, C], H and W being `image_size`, to their logits float32 [B, K].
 
     The optimised graph is kept between runs, under the digest of all that it depends on: with it, neither the model
-    is built nor its weights are parsed. `model` builds it where there is none. cores, calls: see `Engine`.
+    is built nor its weights are parsed. `model` builds it where there is none.
+
+    cores: for the network. Where `calls`, as many as are to be expected, are worth it, each has an engine of its own:
+    two threads in one engine wait for each other after every operator, and spin while a reader has the core.
     """
     facts = {
         "model": asdict(config),
@@ -60,57 +64,51 @@ def open_engine(
         _export(model(), shape, folder)
         _optimise(folder, precision)
 
-    def load(folder: Path) -> Engine:
-        settings = paddle.inference.Config(str(folder / "_optimized.pdmodel"), str(folder / "_optimized.pdiparams"))
-        settings.switch_ir_optim(False)  # done
-        settings.enable_memory_optim()
-        return Engine(settings, cores, calls)
+    number = max(1, min(cores, calls // _CALLS_PER_PROCESS, _MOST_PROCESSES))
+
+    def load(folder: Path) -> Engine | EngineProcesses:
+        return Engine(folder, cores) if number == 1 else EngineProcesses(folder, number, cores // number)
 
     return load_or_make(key, make, load)
 
 
 class Engine:
-    """A graph with one input and one output, computed by oneDNN on some cores.
+    """A graph with one input and one output, computed by oneDNN in the calling thread and those it starts.
 
-    On several cores each has a predictor of its own and they share the calls: two threads in one predictor would wait
-    for each other after every operator, and spin while a reader has the core that they wait for.
+    Always call it from the same thread: oneDNN keeps the weights in the order it needs for each thread.
     """
 
-    def __init__(self, settings: paddle.inference.Config, cores: int, calls: int):
-        """calls: as many calls are to be expected; where they are fewer than cores, several cores share one.
+    ahead = 0
 
-        Raises:
-            RuntimeError or ValueError: paddle.inference cannot load the graph.
-        """
-        self.parallel = max(1, min(cores, calls, _MOST_PREDICTORS))
-        settings.disable_glog_info()
-        settings.enable_mkldnn()
-        settings.set_mkldnn_cache_capacity(_SHAPES_KEPT)
-        settings.set_cpu_math_library_num_threads(cores // self.parallel)
-        predictor = paddle.inference.create_predictor(settings)
-        predictors = [predictor, *(predictor.clone() for _ in range(self.parallel - 1))]
-        # A predictor stays with its thread: oneDNN keeps the weights' order of each pair of them.
-        self._of_thread = threading.local()
-        self._pool = ThreadPoolExecutor(
-            self.parallel, "predictor", lambda: setattr(self._of_thread, "predictor", predictors.pop())
-        )
+    def __init__(self, folder: Path, threads: int):
+        """folder: what `_optimise` has written. Raises RuntimeError or ValueError where it cannot be loaded."""
+        graph = [folder / f"_optimized.{suffix}" for suffix in ("pdmodel", "pdiparams")]
+        settings = paddle.inference.Config(*map(str, graph))
+        settings.switch_ir_optim(False)  # done
+        settings.enable_memory_optim()
+        self._predictor = _create_predictor(settings, threads)
 
-    def start(self, frames: np.ndarray) -> Callable[[], np.ndarray]:
-        """A function that waits for the output for `frames` [B, ...], at least one, and returns it.
+    def start(self, parts: list[np.ndarray]) -> Callable[[], list[np.ndarray]]:
+        """A function that returns the outputs for `parts`, uint8 [B, ...] each."""
+        outputs = [self.compute(part) for part in parts]
+        return lambda: outputs
 
-        They are computed FRAMES_PER_CALL at a time or fewer, in parts whose sizes differ by one at most.
-        """
-        parts = np.array_split(frames, -(-len(frames) // FRAMES_PER_CALL))
-        results = [self._pool.submit(self._run, part) for part in parts]
-        return lambda: np.concatenate([result.result() for result in results])
-
-    def _run(self, part: np.ndarray) -> np.ndarray:
-        predictor = self._of_thread.predictor
+    def compute(self, frames: np.ndarray) -> np.ndarray:
+        """The output, float32 [B, ...], for `frames`, uint8 [B, ...]; at most FRAMES_PER_CALL of them are fastest."""
+        predictor = self._predictor
         source = predictor.get_input_handle(predictor.get_input_names()[0])
-        source.reshape(part.shape)
-        source.copy_from_cpu(part)
+        source.reshape(frames.shape)
+        source.copy_from_cpu(frames)
         predictor.run()
         return predictor.get_output_handle(predictor.get_output_names()[0]).copy_to_cpu()
+
+
+def _create_predictor(settings: paddle.inference.Config, threads: int) -> paddle.inference.Predictor:
+    settings.disable_glog_info()
+    settings.enable_mkldnn()
+    settings.set_mkldnn_cache_capacity(_SHAPES_KEPT)
+    settings.set_cpu_math_library_num_threads(threads)
+    return paddle.inference.create_predictor(settings)
 
 
 class _FrameLogits(paddle.nn.Layer):
@@ -148,7 +146,7 @@ def _optimise(folder: Path, precision: str) -> None:
         settings.enable_mkldnn_bfloat16()
         settings.set_bfloat16_op(_BFLOAT16_OPERATORS)
     with _quiet():
-        Engine(settings, cores=1, calls=1)
+        _create_predictor(settings, threads=1)
     for file in folder.glob("graph.*"):
         file.unlink()
 

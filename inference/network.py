@@ -13,6 +13,7 @@ from inference.cache import digest
 from inference.engine import FRAMES_PER_CALL, Engine, open_engine
 from inference.exported import exported_weights, is_exported
 from inference.precision import choose_precision
+from inference.processes import EngineProcesses
 from models import build_model, get_model_class, section_model
 from models.weight_files import find_weights
 from models.weights import load_weights
@@ -29,7 +30,7 @@ class Network:
     """A callable: uint8 frames [N, T, H, W, 3 * seglen] -> float32 logits [N, K]."""
 
     start: Callable[[np.ndarray], Callable[[], np.ndarray]]  # frames -> what waits for their logits
-    parallel: int  # batches that can be computed at the same time
+    ahead: int  # batches to start before the first one is waited for; 0: `start` itself computes
     description: str  # engine, precision, weights: what a reported number depends on
 
     def __call__(self, frames: np.ndarray) -> np.ndarray:
@@ -73,13 +74,14 @@ def load_network(
     )
 
 
-def _engine_network(engine: Engine, description: str) -> Network:
+def _engine_network(engine: Engine | EngineProcesses, description: str) -> Network:
     def start(frames: np.ndarray) -> Callable[[], np.ndarray]:
         n, t, *image = frames.shape
-        logits = engine.start(frames.reshape(n * t, *image))  # [N * T, K]
-        return lambda: logits().reshape(n, t, -1).mean(axis=1)  # [N, K]
+        # Calls whose sizes differ by one at most.
+        logits = engine.start(np.array_split(frames.reshape(n * t, *image), -(-n * t // FRAMES_PER_CALL)))
+        return lambda: np.concatenate(logits()).reshape(n, t, -1).mean(axis=1)  # [N * T, K] -> [N, K]
 
-    return Network(start, engine.parallel, description)
+    return Network(start, engine.ahead, description)
 
 
 def _eager_network(model: paddle.nn.Layer, description: str) -> Network:

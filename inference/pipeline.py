@@ -13,11 +13,11 @@ def answers(
 ) -> Iterator[tuple[Batch, np.ndarray]]:
     """Each batch with its logits float32 [N, K], in order; [0, 1] where none of its videos can be read.
 
-    A network that has `start` and `parallel` (inference.network.Network) is given as many batches ahead as it can
-    compute at the same time; of any other callable a batch is asked at a time.
+    A network that has `start` and `ahead` (inference.network.Network) is given so many batches before the first of
+    them is waited for; of any other callable a batch is asked at a time.
     """
     start = getattr(network, "start", None)
-    ahead = network.parallel if start else 0
+    ahead = network.ahead if start else 0
     pending: deque[tuple[Batch, Callable[[], np.ndarray]]] = deque()
     for batch in batches:
         if not batch.indices:

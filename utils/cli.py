@@ -24,10 +24,7 @@ def run(main: Callable[[], None]) -> None:
     Any other exception is a defect of ours and keeps its traceback.
     """
     signal.signal(signal.SIGTERM, _raise_terminated)
-    # `import paddle` warns wherever there is no ccache, which only matters to those who compile operators.
-    warnings.filterwarnings("ignore", message="No ccache found")
-    # Paddle's C++ side reports on itself below level 2; set before it is loaded.
-    os.environ.setdefault("GLOG_minloglevel", "2")
+    quieten_paddle()
     # A path that is not UTF-8 is printed with escapes instead of ending the run.
     sys.stdout.reconfigure(errors="backslashreplace")
     code = 0
@@ -47,6 +44,14 @@ def run(main: Callable[[], None]) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 141
     sys.exit(code)
+
+
+def quieten_paddle() -> None:
+    """Keeps off the screen what paddle says about itself; call it before paddle is imported."""
+    # The import warns wherever there is no ccache, which only matters to those who compile operators.
+    warnings.filterwarnings("ignore", message="No ccache found")
+    # Its C++ side reports on itself below level 2.
+    os.environ.setdefault("GLOG_minloglevel", "2")
 
 
 def _complain(message: object, code: int) -> int:

@@ -1,4 +1,4 @@
-"""Batches come back in order with their logits, and as many as can be computed at once are under way."""
+"""Batches come back in order with their logits, and as many as the network wants are under way."""
 
 import numpy as np
 import pytest
@@ -19,8 +19,8 @@ def logits(frames: np.ndarray) -> np.ndarray:
 class Recorded:
     """A network that notes what it is asked and when it is waited for."""
 
-    def __init__(self, parallel: int):
-        self.parallel, self.events = parallel, []
+    def __init__(self, ahead: int):
+        self.ahead, self.events = ahead, []
 
     def start(self, frames: np.ndarray):
         number = int(frames[0, 0, 0, 0, 0])
@@ -33,7 +33,7 @@ class Recorded:
         return wait
 
 
-@pytest.mark.parametrize("network", [logits, Recorded(1), Recorded(3), Recorded(20)])
+@pytest.mark.parametrize("network", [logits, Recorded(0), Recorded(1), Recorded(3), Recorded(20)])
 def test_order(network):
     results = [(b.frames[0, 0, 0, 0, 0], out[0, 0]) for b, out in answers(network, map(batch, range(10)))]
     assert results == [(n, n) for n in range(10)]

@@ -1,0 +1,122 @@
+"""A process on a pipe: started when it is needed, killed when it hangs, gone when its parent is."""
+
+import contextlib
+import multiprocessing
+import multiprocessing.connection
+import multiprocessing.resource_tracker
+import os
+import signal
+import threading
+from collections.abc import Callable
+
+from utils.errors import RunError
+
+# Seconds in which a new process must report that it is ready, and how often that may fail.
+START_LIMIT = 120.0
+STARTS = 3
+
+
+class Child:
+    """Runs `serve(pipe, *arguments)`, which sends "ready" once it can be asked, and then answers through `pipe`.
+
+    One thread at a time may start, ask and kill it.
+    """
+
+    def __init__(self, name: str, serve: Callable, *arguments: object):
+        """name: what it is to people, with its article: "a reader process"."""
+        self._name, self._serve, self._arguments = name, serve, arguments
+        self._process: multiprocessing.process.BaseProcess | None = None
+        self.pipe: multiprocessing.connection.Connection | None = None
+        self._lock = threading.Lock()  # between a start in one thread and `close` in another
+        self._closed = False
+
+    def start(self) -> None:
+        """Returns when the process is ready; at once where it is. Raises RunError where it cannot be started."""
+        if self._process is not None:
+            return
+        for _ in range(STARTS):
+            self._launch()
+            try:
+                if self.pipe.poll(START_LIMIT) and self.pipe.recv() == "ready":
+                    return
+            except (EOFError, OSError):
+                pass
+            end = self.end()
+        raise RunError(f"{self._name} could not be started: it ended with {end}")
+
+    def end(self) -> str:
+        """How the process, whose pipe broke, ended: "signal 9 (Killed)" or "exit code 1"; it is reaped."""
+        self._process.join(5)  # its end is under way: the exit code says more than our kill would
+        return _describe_exit(self.kill())
+
+    def kill(self) -> int | None:
+        """The exit code of the process after it has been ended; None if there was none."""
+        if self._process is None:
+            return None
+        with self._lock:
+            process, pipe = self._process, self.pipe
+            self._process = self.pipe = None
+        process.kill()
+        process.join()
+        pipe.close()
+        return process.exitcode
+
+    def close(self) -> None:
+        """Kills the process, from any thread, for good: whoever waits for its answer sees the pipe's end."""
+        with self._lock:
+            self._closed = True
+            if self._process is not None:
+                self._process.kill()
+
+    def _launch(self) -> None:
+        # spawn, not fork: the parent has threads (paddle, oneDNN, ours), of which a forked child inherits the locks.
+        context = multiprocessing.get_context("spawn")
+        ours, theirs = context.Pipe()
+        try:
+            with self._lock, _interrupts_blocked():
+                if self._closed:
+                    raise RunError(f"{self._name} was closed")
+                process = context.Process(target=_live, args=(self._serve, theirs, *self._arguments), daemon=True)
+                process.start()
+                self._process, self.pipe = process, ours
+        except OSError as error:
+            raise RunError(f"{self._name} could not be started: {error.strerror or error}") from None
+        finally:
+            theirs.close()
+
+
+def _live(serve: Callable, pipe: multiprocessing.connection.Connection, *arguments: object) -> None:
+    """The life of the process: until the parent closes the pipe, or is gone."""
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    with contextlib.suppress(EOFError, OSError):  # the parent has closed the pipe: it needs no more
+        serve(pipe, *arguments)
+
+
+def _end_with_parent() -> None:
+    # A killed parent closes no pipe that this process looks at while it decodes, or hangs, in a video.
+    multiprocessing.connection.wait([multiprocessing.parent_process().sentinel])
+    os._exit(1)
+
+
+@contextlib.contextmanager
+def _interrupts_blocked():
+    """A context in which this thread, and a process that it starts, do not get the SIGINT of Ctrl-C.
+
+    Ctrl-C goes to the whole process group; the parent alone decides when its children end.
+    """
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    # Starting the tracker, which the first process would do, unblocks SIGINT behind our back.
+    multiprocessing.resource_tracker.ensure_running()
+    previous = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, previous)
+
+
+def _describe_exit(code: int | None) -> str:
+    if code is not None and code < 0:
+        return f"signal {-code} ({signal.strsignal(-code)})"
+    return f"exit code {code}"
