@@ -36,9 +36,9 @@ from reader.packets import open_video, read_packets, video_stream  # noqa: E402
 from reader.sampling import segment_indices  # noqa: E402
 from reader.workers import describe_failure  # noqa: E402
 from utils.cli import run  # noqa: E402
-from utils.cores import available_cores  # noqa: E402
 from utils.errors import InputError, RunError  # noqa: E402
 from utils.files import write_atomic, write_text  # noqa: E402
+from utils.limits import available_cores  # noqa: E402
 from utils.log import progress_bar  # noqa: E402
 
 PRESETS = ("ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow")

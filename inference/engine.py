@@ -17,6 +17,7 @@ from inference.cache import load_or_make
 from inference.precision import processor
 from inference.processes import EngineProcesses
 from utils.config_keys import ModelConfig
+from utils.limits import available_memory
 
 # What one call computes at most: more frames fall out of the caches, fewer leave the weights' reordering unpaid.
 FRAMES_PER_CALL = 8
@@ -26,8 +27,9 @@ _BFLOAT16_OPERATORS = {"conv2d", "fused_conv2d", "pool2d"}
 _SHAPES_KEPT = 2
 # A process takes 1 to 2 s to start, a call 0.1 to 0.6 s.
 _CALLS_PER_PROCESS = 16
-# Each takes 500 to 600 MB. On more cores they have several threads instead.
+# Where fewer processes than cores run, each has several threads.
 _MOST_PROCESSES = 8
+_BYTES_PER_PROCESS = 1 << 30  # 500 to 700 MB for ResNet-50
 _SOURCES = sorted((Path(__file__).parents[1] / "models").glob("*.py")) + [Path(__file__)]
 
 
@@ -64,7 +66,9 @@ def open_engine(
         _export(model(), shape, folder)
         _optimise(folder, precision)
 
-    number = max(1, min(cores, calls // _CALLS_PER_PROCESS, _MOST_PROCESSES))
+    memory = available_memory()
+    room = _MOST_PROCESSES if memory is None else min(_MOST_PROCESSES, memory // _BYTES_PER_PROCESS)
+    number = max(1, min(cores, calls // _CALLS_PER_PROCESS, room))
 
     def load(folder: Path) -> Engine | EngineProcesses:
         return Engine(folder, cores) if number == 1 else EngineProcesses(folder, number, cores // number)

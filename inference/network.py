@@ -19,9 +19,9 @@ from models.weight_files import find_weights
 from models.weights import load_weights
 from utils.config import Config
 from utils.config_keys import InferConfig, ModelConfig, TestConfig
-from utils.cores import available_cores
 from utils.download import published_tsn
 from utils.errors import InputError
+from utils.limits import available_cores
 from utils.log import say
 
 
