@@ -13,6 +13,7 @@ from weight_formats import write_original_pdparams
 
 from inference.cache import VARIABLE
 from inference.precision import has_bfloat16
+from utils.limits import available_cores
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +40,7 @@ def test_float32_is_exact_for_any_number_of_segments(found):
 def test_batches_do_not_matter(found):
     assert found["batches"] < 1e-6
     assert found["in flight"] < 1e-5
+    assert (found["processes"] > 0) == (available_cores() > 1)
 
 
 def test_what_the_section_says_of_the_input_counts(found):
