@@ -1,5 +1,6 @@
 """Several engines at once, each in a process of its own."""
 
+import atexit
 import queue
 import threading
 from collections.abc import Callable
@@ -32,6 +33,7 @@ class EngineProcesses:
         ready: list[Future[None]] = [Future() for _ in range(number)]
         for future in ready:
             child = Child("a network process", _serve, str(folder), threads)
+            atexit.register(child.close)  # before multiprocessing asks them to end and waits for it
             # daemon: at exit nobody waits for what has not been computed yet.
             threading.Thread(target=self._feed, args=(child, future), daemon=True).start()
         for future in ready:
