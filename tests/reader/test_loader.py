@@ -257,11 +257,21 @@ def feed(entry: Entry, label: int, times: int = 1) -> threading.Thread:
     return thread
 
 
-def sleeps(pid: int) -> bool:
-    """Whether the process, once started, has not used the processor for a while: it waits for its video."""
-    before = Path(f"/proc/{pid}/stat").read_text().split()[13:15]
-    time.sleep(0.3)
-    return Path(f"/proc/{pid}/stat").read_text().split()[13:15] == before != ["0", "0"]
+def kill_reader_of(entry: Entry) -> None:
+    """Kills the one reader process once it has opened the pipe, and returns when it is gone."""
+
+    def opened() -> int | None:
+        try:
+            return os.open(entry.path, os.O_WRONLY | os.O_NONBLOCK)
+        except OSError:  # nobody reads it yet
+            return None
+
+    pipe = wait_until(opened)
+    (victim,) = children()
+    os.kill(victim, signal.SIGKILL)
+    os.close(pipe)
+    # While it dies it could still take what is meant for the next one.
+    wait_until(lambda: not Path(f"/proc/{victim}").exists())
 
 
 @linux
@@ -273,10 +283,7 @@ def test_a_killed_process_is_replaced_and_its_video_read(tmp_path):
         consumer = threading.Thread(target=lambda: result.extend(batches))
         consumer.start()
         feed(entries[0], 0).join()
-        (victim,) = wait_until(children)
-        wait_until(lambda: sleeps(victim))  # it is at the second video now
-        os.kill(victim, signal.SIGKILL)
-        wait_until(lambda: victim not in children())  # while it dies it could still take what is meant for the next one
+        kill_reader_of(entries[1])
         feed(entries[1], 1).join()
         feed(entries[2], 2).join()
         consumer.join(20)
@@ -291,12 +298,8 @@ def test_a_video_that_kills_its_process_twice_is_unreadable(tmp_path):
         consumer = threading.Thread(target=lambda: result.extend(reader.batches()))
         consumer.start()
         feed(entries[0], 0).join()
-        victims = set()
         for _ in range(2):
-            (victim,) = wait_until(lambda: children() - victims)
-            wait_until(lambda: sleeps(victim))
-            os.kill(victim, signal.SIGKILL)
-            victims.add(victim)
+            kill_reader_of(entries[1])
         feed(entries[2], 2).join()
         consumer.join(20)
     assert result[0].labels.tolist() == [0, 2]
