@@ -4,7 +4,7 @@ Writes to --save_dir: metrics.json, predictions.csv, confusion.csv and config.ya
 """
 
 from utils.cli import run
-from utils.session import announce, open_config
+from utils.config.session import announce, open_config
 
 
 def main() -> None:

@@ -6,7 +6,7 @@ predict.py and eval.py) and config.yaml.
 """
 
 from utils.cli import run
-from utils.session import announce, open_config
+from utils.config.session import announce, open_config
 
 
 def main() -> None:
@@ -18,15 +18,15 @@ def main() -> None:
     section = config.infer
     check_save_dir(flags.save_dir)
 
-    from utils.device import choose_device
+    from utils.processes.device import choose_device
 
     choose_device(section.use_gpu, config.demands_gpu)
 
     from inference.exported import save_exported
     from inference.network import describe_weights, load_model, weights_digest
     from models import section_model
-    from models.weight_files import find_weights
-    from utils.download import published_tsn
+    from models.weights.files import find_weights
+    from models.weights.download import published_tsn
 
     path = find_weights(flags.weights or published_tsn())
     model = load_model(section_model(config.model, section), path)

@@ -6,7 +6,7 @@ Writes to --save_dir: predictions.json and predictions.csv.
 from dataclasses import replace
 
 from utils.cli import run
-from utils.session import announce, open_config
+from utils.config.session import announce, open_config
 
 
 def main() -> None:

@@ -5,7 +5,7 @@ and .json each), config.yaml and train_log.jsonl.
 """
 
 from utils.cli import run
-from utils.session import announce, open_config
+from utils.config.session import announce, open_config
 
 
 def main() -> None:
@@ -13,16 +13,16 @@ def main() -> None:
 
     from reader.build import read_section_list
     from utils.files import check_save_dir, make_save_dir, write_text
-    from utils.launch import start_ranks
+    from utils.processes.launch import start_ranks
 
     check_save_dir(flags.save_dir)
     entries = read_section_list(config, config.train)
     valid_entries = read_section_list(config, config.valid) if flags.valid_interval else []
     start_ranks(flags.nproc, config.train.use_gpu)
 
-    from utils.device import choose_device
-    from utils.distributed import join_ranks
-    from utils.stop import signals_held
+    from utils.processes.device import choose_device
+    from utils.processes.ranks import join_ranks
+    from utils.processes.signals import signals_held
 
     with signals_held():  # all ranks come together, or none
         device = choose_device(config.train.use_gpu, config.demands_gpu)

@@ -18,7 +18,7 @@ from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # benchmarks are run as files
 from utils.files import write_atomic, write_text  # noqa: E402
-from utils.limits import available_cores  # noqa: E402
+from utils.processes.limits import available_cores  # noqa: E402
 
 RESULTS = Path(__file__).parent / "results"
 FPS = 30

@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks import common, ways  # noqa: E402
 from utils.cli import run  # noqa: E402
 from utils.files import write_text  # noqa: E402
-from utils.limits import available_cores  # noqa: E402
+from utils.processes.limits import available_cores  # noqa: E402
 
 STAGES = ("decode", "crop", "network")
 

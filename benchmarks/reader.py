@@ -19,7 +19,7 @@ from reader.dataset import ClipSpec, read_clip  # noqa: E402
 from reader.filelist import Entry  # noqa: E402
 from reader.loader import Loader  # noqa: E402
 from utils.cli import run  # noqa: E402
-from utils.limits import available_cores  # noqa: E402
+from utils.processes.limits import available_cores  # noqa: E402
 
 # A thread beside a busy one waits for the interpreter at every packet: seconds a video.
 FEW = 4

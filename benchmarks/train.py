@@ -27,7 +27,7 @@ class Training:
 
         from models import build_model
         from reader.build import build_loader, read_section_list
-        from utils.config import load_config
+        from utils.config.loading import load_config
 
         sets = [f"TRAIN.num_reader_threads={num_workers}"]
         self.config = load_config(ROOT / "configs" / "tsn_demo.yaml", {}, sets)

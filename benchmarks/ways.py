@@ -84,7 +84,7 @@ def ours(precision: str) -> Way:
     from metrics.report import top_predictions
     from reader.decode import read_frames
     from reader.sampling import segment_indices
-    from utils.config import load_config
+    from utils.config.loading import load_config
 
     config = load_config(ROOT / "configs" / "tsn.yaml", {}, [*SETTINGS, f"INFER.precision={precision}"])
     network = load_network(config, config.infer, str(WEIGHTS), "cpu", num_videos=1)
@@ -150,7 +150,7 @@ def eager_model() -> tuple[object, Callable[[np.ndarray], list]]:
     """Our network in paddle's eager mode, and what names the five likeliest of its logits."""
     from inference.network import load_model
     from metrics.report import top_predictions
-    from utils.config import load_config
+    from utils.config.loading import load_config
 
     model = load_model(load_config(ROOT / "configs" / "tsn.yaml").model, WEIGHTS)
     return model, lambda logits: top_predictions(logits, [str(k) for k in range(400)], 5)
@@ -163,7 +163,7 @@ def make_weights() -> None:
     import paddle
 
     from models import build_model
-    from utils.config import load_config
+    from utils.config.loading import load_config
     from utils.files import write_atomic
 
     paddle.seed(0)

@@ -38,7 +38,7 @@ from reader.workers import describe_failure  # noqa: E402
 from utils.cli import run  # noqa: E402
 from utils.errors import InputError, RunError  # noqa: E402
 from utils.files import write_atomic, write_text  # noqa: E402
-from utils.limits import available_cores  # noqa: E402
+from utils.processes.limits import available_cores  # noqa: E402
 from utils.log import progress_bar  # noqa: E402
 
 PRESETS = ("ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow")

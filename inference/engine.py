@@ -16,8 +16,8 @@ import paddle.inference
 from inference.cache import load_or_make
 from inference.precision import processor
 from inference.processes import EngineProcesses
-from utils.config_keys import ModelConfig
-from utils.limits import available_memory
+from utils.config.keys import ModelConfig
+from utils.processes.limits import available_memory
 
 # What one call computes at most: more frames fall out of the caches, fewer leave the weights' reordering unpaid.
 FRAMES_PER_CALL = 8

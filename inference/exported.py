@@ -12,8 +12,8 @@ from pathlib import Path
 
 import paddle
 
-from utils.config import Config, load_config
-from utils.config_keys import SectionConfig
+from utils.config.loading import Config, load_config
+from utils.config.keys import SectionConfig
 from utils.errors import InputError, RunError
 
 STEM = "model"

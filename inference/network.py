@@ -15,13 +15,13 @@ from inference.exported import exported_weights, is_exported
 from inference.precision import choose_precision
 from inference.processes import EngineProcesses
 from models import build_model, get_model_class, section_model
-from models.weight_files import find_weights
-from models.weights import load_weights
-from utils.config import Config
-from utils.config_keys import InferConfig, ModelConfig, TestConfig
-from utils.download import published_tsn
+from models.weights.files import find_weights
+from models.weights.loading import load_weights
+from utils.config.loading import Config
+from utils.config.keys import InferConfig, ModelConfig, TestConfig
+from models.weights.download import published_tsn
 from utils.errors import InputError
-from utils.limits import available_cores
+from utils.processes.limits import available_cores
 from utils.log import say
 
 

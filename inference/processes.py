@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from utils.child import Child
+from utils.processes.child import Child
 from utils.cli import quieten_paddle
 from utils.errors import RunError
 

@@ -3,12 +3,12 @@
 import os
 from typing import TYPE_CHECKING
 
-from utils.config import Config
-from utils.config_keys import InferConfig, TestConfig
-from utils.distributed import World, join_ranks
-from utils.flags import Flags
-from utils.launch import start_ranks
-from utils.stop import signals_held
+from utils.config.loading import Config
+from utils.config.keys import InferConfig, TestConfig
+from utils.processes.ranks import World, join_ranks
+from utils.config.flags import Flags
+from utils.processes.launch import start_ranks
+from utils.processes.signals import signals_held
 
 if TYPE_CHECKING:  # it imports paddle, whose environment is set here first
     from inference.network import Network
@@ -31,7 +31,7 @@ def open_network(flags: Flags, config: Config, section: TestConfig | InferConfig
     set_environment()
     start_ranks(flags.nproc, section.use_gpu, num_videos)
 
-    from utils.device import choose_device
+    from utils.processes.device import choose_device
 
     with signals_held():  # all ranks come together, or none
         device = choose_device(section.use_gpu, config.demands_gpu)

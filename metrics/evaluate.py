@@ -8,7 +8,7 @@ import numpy as np
 from inference.pipeline import answers
 from metrics.accuracy import Accuracy
 from reader.loader import Batch, Loader, timed
-from utils.distributed import World
+from utils.processes.ranks import World
 from utils.log import progress_bar
 
 # uint8 frames [N, T, H, W, 3 * seglen] -> float32 logits [N, K]

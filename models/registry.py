@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from utils.config_keys import ModelConfig, SectionConfig
+from utils.config.keys import ModelConfig, SectionConfig
 from utils.errors import InputError
 
 _CLASSES: dict[str, type] = {}

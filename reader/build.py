@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from reader.dataset import ClipSpec
 from reader.filelist import Entry, read_list
 from reader.loader import Loader, worker_count
-from utils.config import Config
-from utils.config_keys import SectionConfig
-from utils.distributed import World
+from utils.config.loading import Config
+from utils.config.keys import SectionConfig
+from utils.processes.ranks import World
 
 
 def read_section_list(config: Config, section: SectionConfig, needs_label: bool = True) -> list[Entry]:

@@ -15,7 +15,7 @@ from reader.dataset import ClipSpec, VideoError, read_clip
 from reader.filelist import Entry
 from reader.workers import TIME_LIMIT, WorkerProcess, describe_failure
 from utils.errors import InputError, RunError
-from utils.limits import available_cores
+from utils.processes.limits import available_cores
 
 
 @dataclass

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from reader.dataset import ClipSpec, VideoError, read_clip
-from utils.child import Child
+from utils.processes.child import Child
 from utils.errors import InputError, RunError
 
 # Seconds after which a video is given up. The longest clip of Kinetics takes well under one.

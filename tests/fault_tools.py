@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from conftest import ROOT, Workspace
-from models.weight_files import read_weights
+from models.weights.files import read_weights
 
 PATIENCE = 120.0  # seconds; only a broken program, never a slow machine, takes that long
 

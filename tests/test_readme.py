@@ -11,7 +11,7 @@ import pytest
 from conftest import ROOT, make_clip, synthetic_frames
 from weight_formats import write_original_pdparams
 
-from utils import config, flags
+from utils.config import flags, loading
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 COMMANDS = [line for block in re.findall(r"```bash\n(.*?)```", README, re.DOTALL) for line in block.splitlines()]
@@ -46,7 +46,7 @@ def test_readme_shows_every_way_to_run():
         assert any(script in command for command in COMMANDS), script
 
 
-@pytest.mark.parametrize("table", [flags.reference_table(), config.reference_table()], ids=["flags", "keys"])
+@pytest.mark.parametrize("table", [flags.reference_table(), loading.reference_table()], ids=["flags", "keys"])
 def test_table_of_the_readme_is_what_the_code_says(table):
     assert table in README
 

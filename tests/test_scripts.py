@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from conftest import LABELS, ROOT, run_script
-from utils.config import load_config
+from utils.config.loading import load_config
 
 STAMP = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d"
 NUMBER = r"\d+\.\d+"

@@ -1,1 +1,1 @@
-"""The training run: its loop, its validation, what it saves and when."""
+"""The training run: its loop, its validation, its checkpoints, what it starts from and when it stops."""

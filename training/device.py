@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, nullcontext
 import paddle
 
 from reader.loader import Batch
-from utils.config_keys import TrainConfig
+from utils.config.keys import TrainConfig
 from utils.errors import InputError
 from utils.log import say
 

@@ -21,15 +21,15 @@ from training.device import Arithmetic
 from training.loop import Loop, LossGuard, StepLog, Steps, train_one_epoch
 from training.saver import Saver
 from training.start import Start, check_agreement, describe_run, find_start
-from utils.checkpoint import Progress, set_momentum
+from training.checkpoint import Progress, set_momentum
 from utils.cli import Terminated
-from utils.config import Config
-from utils.distributed import World
+from utils.config.loading import Config
+from utils.processes.ranks import World
 from utils.errors import InputError
-from utils.flags import Flags
+from utils.config.flags import Flags
 from utils.log import JsonLog, format_metrics, say, say_in, trim_json_log
-from utils.schedule import learning_rate_at
-from utils.stop import StopRequest
+from training.schedule import learning_rate_at
+from utils.processes.signals import StopRequest
 
 
 class Run:

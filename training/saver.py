@@ -8,7 +8,7 @@ from typing import Any
 
 import paddle
 
-from utils.checkpoint import (
+from training.checkpoint import (
     Checkpoint, Progress, check_files, copy_checkpoint, read_manifest, remove_checkpoint, remove_leftovers,
     save_checkpoint,
 )  # fmt: skip

@@ -1,1 +1,1 @@
-"""One topic per file: configuration, flags, checkpoints, logs, downloads, errors."""
+"""What every room needs: log lines, errors, files, and how a script ends."""

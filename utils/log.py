@@ -8,7 +8,7 @@ import sys
 import time
 from pathlib import Path
 
-from utils.distributed import RANK_MARK, env_rank
+from utils.processes.ranks import RANK_MARK, env_rank
 from utils.errors import RunError
 from utils.files import write_text
 

@@ -17,7 +17,7 @@ import pytest
 from data.make_demo import CLASSES, HUES, best_accuracy, draw_clip, write_mp4
 from reader.decode import read_frames
 from reader.filelist import read_list
-from utils.config import load_config
+from utils.config.loading import load_config
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = [sys.executable, str(ROOT / "data" / "make_demo.py")]

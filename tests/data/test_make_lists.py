@@ -15,7 +15,7 @@ from data.classes import KINETICS_LABELS, loose, read_classes
 from data.make_lists import split_counts
 from list_making import HEADING, annotate, lines, make_lists, succeed, touch
 from reader.filelist import read_list
-from utils.config import load_config
+from utils.config.loading import load_config
 
 ROOT = Path(__file__).parents[2]
 

@@ -8,8 +8,8 @@ import pytest
 
 from metrics.report import read_labels
 from reader.filelist import Entry, read_list
-from utils.checkpoint import Progress, find_checkpoint
-from utils.config import load_config
+from training.checkpoint import Progress, find_checkpoint
+from utils.config.loading import load_config
 from utils.errors import InputError
 from utils.log import trim_json_log
 

@@ -9,7 +9,7 @@ from fuzz.target import ROOT, Target
 
 from metrics.report import read_labels, write_predictions
 from reader.filelist import read_list
-from utils.config import load_config
+from utils.config.loading import load_config
 from utils.errors import InputError
 
 _SNIPPETS = tuple(

@@ -17,9 +17,9 @@ from fuzz.text_targets import mutated_text
 from safetensors.numpy import save
 from weight_formats import lod_tensor, python2_pickle
 
-from models.weight_files import read_weights
-from models.weights import load_weights
-from utils.checkpoint import check_files, find_checkpoint, read_momentum
+from models.weights.files import read_weights
+from models.weights.loading import load_weights
+from training.checkpoint import check_files, find_checkpoint, read_momentum
 from utils.errors import InputError
 
 

@@ -23,7 +23,7 @@ import models  # noqa: E402
 
 from inference import network  # noqa: E402
 from inference.precision import has_bfloat16  # noqa: E402
-from utils.config import load_config  # noqa: E402
+from utils.config.loading import load_config  # noqa: E402
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:

@@ -13,7 +13,7 @@ from weight_formats import write_original_pdparams
 
 from inference.cache import VARIABLE
 from inference.precision import has_bfloat16
-from utils.limits import available_cores
+from utils.processes.limits import available_cores
 
 
 @pytest.fixture(scope="module")

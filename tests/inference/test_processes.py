@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from conftest import ROOT, processes, run_script, wait_until, write_list
 
-from utils.limits import available_cores
+from utils.processes.limits import available_cores
 
 pytestmark = pytest.mark.skipif(
     available_cores() < 2 or not Path("/proc/self/maps").exists(), reason="needs two cores and Linux's /proc"

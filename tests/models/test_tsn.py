@@ -11,7 +11,7 @@ from weight_formats import random_state, write_pickle
 
 from models.resnet import ResNet
 from models.tsn import TSN
-from models.weights import load_weights
+from models.weights.loading import load_weights
 from utils.errors import InputError
 
 

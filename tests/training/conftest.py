@@ -9,8 +9,8 @@ import pytest
 
 from fault_tools import train
 from training.start import describe_run
-from utils.checkpoint import Progress, save_checkpoint
-from utils.config import load_config
+from training.checkpoint import Progress, save_checkpoint
+from utils.config.loading import load_config
 
 
 def pytest_collection_modifyitems(items):

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from fault_tools import Training, copy_run, steps, train
-from models.weight_files import read_weights
-from utils.checkpoint import check_files, read_manifest
+from models.weights.files import read_weights
+from training.checkpoint import check_files, read_manifest
 
 OFTEN = ("--epoch=3", "--set", "TRAIN.checkpoint_minutes=0.00001", "--resume=auto")
 

@@ -4,7 +4,7 @@ import paddle
 import pytest
 
 from training.loop import LossGuard, Steps
-from utils.distributed import World
+from utils.processes.ranks import World
 from utils.errors import RunError
 
 

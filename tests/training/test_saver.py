@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from training.saver import Saver
-from utils.checkpoint import Progress, read_manifest, save_checkpoint
+from training.checkpoint import Progress, read_manifest, save_checkpoint
 
 
 @pytest.fixture

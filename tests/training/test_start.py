@@ -11,12 +11,12 @@ from conftest import NUM_CLASSES, Workspace
 from models import build_model
 from training.device import Arithmetic, check_num_gpus
 from training.start import Start, check_agreement, find_start
-from utils.checkpoint import Progress
-from utils.config import load_config
-from utils.config_keys import TrainConfig
-from utils.distributed import World
+from training.checkpoint import Progress
+from utils.config.loading import load_config
+from utils.config.keys import TrainConfig
+from utils.processes.ranks import World
 from utils.errors import InputError
-from utils.flags import parse_flags
+from utils.config.flags import parse_flags
 from weight_formats import write_original_pdparams
 
 

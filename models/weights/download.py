@@ -12,7 +12,7 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
-from utils.archive import ArchiveError, extract
+from models.weights.archive import ArchiveError, extract
 from utils.errors import InputError, RunError
 from utils.log import say
 

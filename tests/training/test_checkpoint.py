@@ -10,7 +10,7 @@ import numpy as np
 import paddle
 import pytest
 
-from utils.checkpoint import (
+from training.checkpoint import (
     Progress, check_files, copy_checkpoint, find_checkpoint, read_manifest, read_momentum, remove_checkpoint,
     remove_leftovers, save_checkpoint, set_momentum,
 )  # fmt: skip

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from utils.config import load_config
+from utils.config.loading import load_config
 from utils.errors import InputError
-from utils.strict_yaml import MAX_BYTES
+from utils.config.strict_yaml import MAX_BYTES
 
-ORIGINAL = Path(__file__).parents[1] / "configs" / "original_tsn_dist_and_dali.yaml"
+ORIGINAL = Path(__file__).parents[2] / "configs" / "original_tsn_dist_and_dali.yaml"
 
 
 def error(path, flags=None, sets=()) -> str:

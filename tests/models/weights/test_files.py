@@ -12,7 +12,7 @@ import pytest
 import safetensors.numpy
 from weight_formats import lod_tensor, write_archive, write_folder
 
-from models.weight_files import find_weights, read_weights
+from models.weights.files import find_weights, read_weights
 from utils.errors import InputError
 
 ARRAYS = {
@@ -20,7 +20,7 @@ ARRAYS = {
     "fc_0.b_0": np.ones(300, "f4"),
     "@STEP@": np.array([7]),
 }
-FIXTURES = Path(__file__).parents[1] / "fixtures" / "weights"
+FIXTURES = Path(__file__).parents[2] / "fixtures" / "weights"
 UNTRUSTED = "the file is not to be trusted"
 
 
@@ -72,7 +72,7 @@ def test_an_unreadable_file_says_why(tmp_path, monkeypatch):
     def refuse(*_):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("models.weight_files.is_archive", refuse)
+    monkeypatch.setattr("models.weights.files.is_archive", refuse)
     assert refusal(tmp_path / "w.pdparams") == "cannot be read: Permission denied"
 
 

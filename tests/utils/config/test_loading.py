@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from utils.config import load_config, reference_table
-from utils.config_keys import SECTIONS
+from utils.config.loading import load_config, reference_table
+from utils.config.keys import SECTIONS
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 SHIPPED = sorted((ROOT / "configs").glob("*.yaml"))
 ORIGINALS = sorted((ROOT / "tests" / "configs").glob("original_*.yaml"))
 

@@ -1,6 +1,6 @@
 """Configurations: one YAML file, flags and --set, checked and resolved into frozen dataclasses.
 
-`python -m utils.config` prints the reference table of the README.
+`python -m utils.config.loading` prints the reference table of the README.
 """
 
 import difflib
@@ -10,7 +10,7 @@ from dataclasses import Field, asdict, dataclass, field, fields
 
 import yaml
 
-from utils.config_keys import (
+from utils.config.keys import (
     IGNORED_KEYS,
     SECTIONS,
     InferConfig,
@@ -24,7 +24,7 @@ from utils.config_keys import (
     ValidConfig,
 )
 from utils.errors import InputError
-from utils.strict_yaml import Item, one_line, parse, read_file
+from utils.config.strict_yaml import Item, one_line, parse, read_file
 
 _READING = [section for section in SECTIONS if section != "MODEL"]
 # Flags that are not called as their key is.

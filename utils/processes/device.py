@@ -4,7 +4,7 @@ import signal
 
 from utils.errors import InputError
 from utils.log import say
-from utils.stop import signals_held
+from utils.processes.signals import signals_held
 
 
 def import_paddle():

@@ -10,7 +10,7 @@ from multiprocessing.connection import Client, Connection, Listener
 from secrets import token_bytes
 from typing import Any
 
-from utils.distributed import PEER_GONE
+from utils.processes.ranks import PEER_GONE
 from utils.errors import RunError
 
 

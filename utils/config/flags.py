@@ -1,6 +1,6 @@
 """The command lines of train.py, eval.py, predict.py and export.py.
 
-`python -m utils.flags` prints the reference table of the README. Nothing here imports paddle: `--help` is instant.
+`python -m utils.config.flags` prints the reference table of the README. Nothing here imports paddle: `--help` is instant.
 """
 
 import argparse
@@ -8,10 +8,10 @@ import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from utils.config import read_argument
-from utils.config_keys import Kind, Text, Truth, Whole
+from utils.config.loading import read_argument
+from utils.config.keys import Kind, Text, Truth, Whole
 from utils.errors import InputError
-from utils.strict_yaml import one_line
+from utils.config.strict_yaml import one_line
 
 # The section of the configuration whose keys a script's flags set.
 SECTION_OF = {"train": "TRAIN", "eval": "TEST", "predict": "INFER", "export": "INFER"}

@@ -1,6 +1,6 @@
 """Several processes as one run: who reads which videos, whose sums are added up. The only file that knows ranks.
 
-Processes are started by utils/launch.py or by `python -m paddle.distributed.launch`, over NCCL on GPUs and gloo on
+Processes are started by utils/processes/launch.py or by `python -m paddle.distributed.launch`, over NCCL on GPUs and gloo on
 CPUs. Every video belongs to exactly one rank, and nothing is padded: a rank without videos adds zeros to the sums.
 """
 
@@ -14,7 +14,7 @@ from utils.errors import InputError
 if TYPE_CHECKING:  # what takes time is imported where it is used: --help must not wait for it
     import numpy as np
 
-    from utils.channel import Channel
+    from utils.processes.channel import Channel
 
 # How a line begins that a rank other than the first one wants to be seen.
 RANK_MARK = "[rank "
@@ -142,7 +142,7 @@ def join_ranks(device: str) -> World:
         return World()
     import paddle
 
-    from utils.channel import Channel
+    from utils.processes.channel import Channel
 
     if device == "cpu":
         os.environ["PADDLE_DISTRI_BACKEND"] = "gloo"

@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from utils import download
-from utils.download import imagenet_resnet50, published_tsn
+from models.weights import download
+from models.weights.download import imagenet_resnet50, published_tsn
 from utils.errors import InputError, RunError
 
 CONTENT = b"\x80\x02" + np.random.default_rng(0).bytes(3_000_000)
@@ -258,8 +258,8 @@ def test_a_full_disk_is_no_mistake(server, tmp_path, monkeypatch):
 
 
 def test_processes_at_once_share_one_download(server, tmp_path):
-    code = f"from utils.download import published_tsn; published_tsn({str(tmp_path)!r}, {server.url!r})"
-    root = Path(__file__).parents[2]
+    code = f"from models.weights.download import published_tsn; published_tsn({str(tmp_path)!r}, {server.url!r})"
+    root = Path(__file__).parents[3]
     processes = [
         subprocess.Popen([sys.executable, "-c", code], cwd=root, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
         for _ in range(4)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from utils.schedule import learning_rate_at
+from training.schedule import learning_rate_at
 
 
 @pytest.mark.parametrize(("total", "falls"), [

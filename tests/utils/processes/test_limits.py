@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from utils import limits
+from utils.processes import limits
 
 GIB = 1 << 30
 

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from utils.config import load_config
-from utils.flags import parse_flags
-from utils.session import announce
+from utils.config.loading import load_config
+from utils.config.flags import parse_flags
+from utils.config.session import announce
 
-ORIGINAL = Path(__file__).parents[1] / "configs" / "original_tsn_dist_and_dali.yaml"
+ORIGINAL = Path(__file__).parents[2] / "configs" / "original_tsn_dist_and_dali.yaml"
 
 
 @pytest.mark.parametrize(

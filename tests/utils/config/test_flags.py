@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from utils.config import load_config
+from utils.config.loading import load_config
 from utils.errors import InputError
-from utils.flags import FLAGS, SECTION_OF, parse_flags, reference_table
+from utils.config.flags import FLAGS, SECTION_OF, parse_flags, reference_table
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 SCRIPTS = ("train", "eval", "predict", "export")
 
 # The original's flags: which scripts have them, and the defaults that are not "as in the configuration".
@@ -170,7 +170,7 @@ def test_reference_table_has_every_flag():
     assert {len(row) for row in rows} == {4}
 
 
-@pytest.mark.parametrize("module, first", [("utils.flags", "| flag |"), ("utils.config", "| section |")])
+@pytest.mark.parametrize("module, first", [("utils.config.flags", "| flag |"), ("utils.config.loading", "| section |")])
 def test_tables_are_printed_without_importing_the_heavy_packages(module, first):
     code = f"import runpy, sys; runpy.run_module({module!r}, run_name='__main__')\n"
     code += "assert not {'paddle', 'numpy', 'av'} & set(sys.modules)"

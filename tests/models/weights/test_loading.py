@@ -21,7 +21,7 @@ from weight_formats import (
 )
 
 from models.tsn import TSN
-from models.weights import load_weights, match_names
+from models.weights.loading import load_weights, match_names
 
 FRAMES = np.random.default_rng(0).integers(0, 256, (2, 3, 32, 32, 3), "uint8")
 CLASSES = 6  # as in conftest.py

@@ -9,7 +9,7 @@ import time
 import numpy as np
 import pytest
 
-from utils.archive import ArchiveError, extract, is_archive
+from models.weights.archive import ArchiveError, extract, is_archive
 
 
 def archive_of(path, *members: tuple[str, dict], mode: str = "w:gz", data: bytes = b"1234"):

@@ -11,8 +11,8 @@ import numpy as np
 import paddle
 import pytest
 
-from utils.channel import Channel
-from utils.distributed import World
+from utils.processes.channel import Channel
+from utils.processes.ranks import World
 from utils.errors import InputError, RunError
 
 

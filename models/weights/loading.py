@@ -9,8 +9,8 @@ import numpy as np
 from paddle import nn
 
 from models.resnet import DEPTHS
-from models.weight_files import find_weights, read_weights
-from models.weight_names import find_family, is_classifier, is_no_weight
+from models.weights.files import find_weights, read_weights
+from models.weights.names import find_family, is_classifier, is_no_weight
 from utils.errors import InputError
 
 _SHOWN = 8  # names in one list of an error
@@ -48,7 +48,7 @@ class Match:
 
 
 def load_weights(model: nn.Layer, path: str | os.PathLike, pretrain: bool = False) -> LoadReport:
-    """What was loaded into `model` from a file or folder of weights; see models.weight_files for the kinds.
+    """What was loaded into `model` from a file or folder of weights; see models.weights.files for the kinds.
 
     pretrain: the backbone only; any classifier in the file is left out, and the first convolution is adapted to
     seglen. Raises InputError when the file does not fit the model exactly; the model is untouched then.

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from utils.stop import signals_held
+from utils.processes.signals import signals_held
 
 
 def interrupt() -> None:

@@ -5,7 +5,7 @@ import pytest
 from weight_formats import renamed
 
 from models.tsn import TSN
-from models.weights import load_weights
+from models.weights.loading import load_weights
 from utils.errors import InputError
 
 CLASSES = 6  # as in conftest.py
