@@ -1,79 +1,15 @@
-"""The network on the CPU: a graph that oneDNN computes through paddle.inference, on all cores, cut to its best size."""
+"""The network on the CPU: an optimised graph that oneDNN computes through paddle.inference."""
 
-import hashlib
-import json
-import os
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import asdict
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import paddle
 import paddle.inference
-
-from inference.cache import load_or_make
-from inference.precision import processor
-from inference.processes import EngineProcesses
-from utils.config.keys import ModelConfig
-from utils.processes.limits import available_memory
 
 # What one call computes at most: more frames fall out of the caches, fewer leave the weights' reordering unpaid.
 FRAMES_PER_CALL = 8
-# Operators in bfloat16. The normalisation and the classifier stay in float32: they take no time, but lose digits.
-_BFLOAT16_OPERATORS = {"conv2d", "fused_conv2d", "pool2d"}
 # For each number of frames oneDNN keeps the weights in another order (100 to 200 MB): no more than two of them.
 _SHAPES_KEPT = 2
-# A process takes 1 to 2 s to start, a call 0.1 to 0.6 s.
-_CALLS_PER_PROCESS = 16
-# Where fewer processes than cores run, each has several threads.
-_MOST_PROCESSES = 8
-_BYTES_PER_PROCESS = 1 << 30  # 500 to 700 MB for ResNet-50
-_SOURCES = sorted((Path(__file__).parents[1] / "models").glob("*.py")) + [Path(__file__)]
-
-
-def open_engine(
-    config: ModelConfig,
-    image_size: int,
-    precision: str,
-    weights_digest: str,
-    model: Callable[[], paddle.nn.Layer],
-    cores: int,
-    calls: int,
-) -> "Engine | EngineProcesses":
-    """The network from segments uint8 [B, H, W, C], H and W being `image_size`, to their logits float32 [B, K].
-
-    The optimised graph is kept between runs, under the digest of all that it depends on: with it, neither the model
-    is built nor its weights are parsed. `model` builds it where there is none.
-
-    cores: for the network. Where `calls`, as many as are to be expected, are worth it, each has an engine of its own:
-    two threads in one engine wait for each other after every operator, and spin while a reader has the core.
-    """
-    facts = {
-        "model": asdict(config),
-        "weights": weights_digest,
-        "image_size": image_size,
-        "precision": precision,
-        "code": [hashlib.sha256(source.read_bytes()).hexdigest() for source in _SOURCES],
-        "paddle": [paddle.__version__, paddle.version.commit],
-        "processor": processor(),
-    }
-    key = hashlib.sha256(json.dumps(facts).encode()).hexdigest()
-    shape = [None, image_size, image_size, 3 * config.seglen]
-
-    def make(folder: Path) -> None:
-        _export(model(), shape, folder)
-        _optimise(folder, precision)
-
-    memory = available_memory()
-    room = _MOST_PROCESSES if memory is None else min(_MOST_PROCESSES, memory // _BYTES_PER_PROCESS)
-    number = max(1, min(cores, calls // _CALLS_PER_PROCESS, room))
-
-    def load(folder: Path) -> Engine | EngineProcesses:
-        return Engine(folder, cores) if number == 1 else EngineProcesses(folder, number, cores // number)
-
-    return load_or_make(key, make, load)
 
 
 class Engine:
@@ -85,12 +21,12 @@ class Engine:
     ahead = 0
 
     def __init__(self, folder: Path, threads: int):
-        """folder: what `_optimise` has written. Raises RuntimeError or ValueError where it cannot be loaded."""
+        """folder: what inference/graph.py has written. Raises RuntimeError or ValueError where it cannot be loaded."""
         graph = [folder / f"_optimized.{suffix}" for suffix in ("pdmodel", "pdiparams")]
         settings = paddle.inference.Config(*map(str, graph))
         settings.switch_ir_optim(False)  # done
         settings.enable_memory_optim()
-        self._predictor = _create_predictor(settings, threads)
+        self._predictor = create_predictor(settings, threads)
 
     def start(self, parts: list[np.ndarray]) -> Callable[[], list[np.ndarray]]:
         """A function that returns the outputs for `parts`, uint8 [B, ...] each."""
@@ -107,63 +43,9 @@ class Engine:
         return predictor.get_output_handle(predictor.get_output_names()[0]).copy_to_cpu()
 
 
-def _create_predictor(settings: paddle.inference.Config, threads: int) -> paddle.inference.Predictor:
+def create_predictor(settings: paddle.inference.Config, threads: int) -> paddle.inference.Predictor:
     settings.disable_glog_info()
     settings.enable_mkldnn()
     settings.set_mkldnn_cache_capacity(_SHAPES_KEPT)
     settings.set_cpu_math_library_num_threads(threads)
     return paddle.inference.create_predictor(settings)
-
-
-class _FrameLogits(paddle.nn.Layer):
-    """uint8 [B, H, W, C] -> logits of each segment, float32 [B, K]."""
-
-    def __init__(self, network: paddle.nn.Layer):
-        super().__init__()
-        self.network = network
-
-    # Traced as it runs: no branch depends on values, and to rewrite its source takes 0.8 s and a home to write to.
-    @paddle.jit.not_to_static
-    def forward(self, frames):
-        return self.network.frame_logits(frames)
-
-
-def _export(model: paddle.nn.Layer, shape: list[int | None], folder: Path) -> None:
-    """Writes graph.pdmodel and graph.pdiparams, in the format that `set_environment` asks for.
-
-    Raises RuntimeError when paddle was imported without it.
-    """
-    if paddle.framework.use_pir_api():
-        raise RuntimeError("paddle was imported before inference.start.set_environment was called")
-    model.eval()
-    paddle.jit.save(_FrameLogits(model), str(folder / "graph"), [paddle.static.InputSpec(shape, "uint8", "frames")])
-
-
-def _optimise(folder: Path, precision: str) -> None:
-    """Replaces the graph by one whose operators are fused for oneDNN: _optimized.pdmodel and _optimized.pdiparams."""
-    graph = [folder / f"graph.{suffix}" for suffix in ("pdmodel", "pdiparams")]
-    settings = paddle.inference.Config(*map(str, graph))
-    settings.enable_memory_optim()
-    settings.set_optim_cache_dir(str(folder))
-    settings.enable_save_optim_model(True)
-    if precision == "bfloat16":
-        settings.enable_mkldnn_bfloat16()
-        settings.set_bfloat16_op(_BFLOAT16_OPERATORS)
-    with _quiet():
-        _create_predictor(settings, threads=1)
-    for file in folder.glob("graph.*"):
-        file.unlink()
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keeps off the screen what paddle's passes print about themselves, past every log level."""
-    sys.stderr.flush()
-    screen = os.dup(2)
-    with open(os.devnull, "wb") as nowhere:
-        os.dup2(nowhere.fileno(), 2)
-        try:
-            yield
-        finally:
-            os.dup2(screen, 2)
-            os.close(screen)

@@ -29,7 +29,7 @@ class _Probabilities(paddle.nn.Layer):
         super().__init__()
         self.network = network
 
-    @paddle.jit.not_to_static  # as in inference/engine.py
+    @paddle.jit.not_to_static  # as in inference/graph.py
     def forward(self, frames):
         return paddle.nn.functional.softmax(self.network(frames))
 

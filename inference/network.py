@@ -10,8 +10,9 @@ import numpy as np
 import paddle
 
 from inference.cache import digest
-from inference.engine import FRAMES_PER_CALL, Engine, open_engine
+from inference.engine import FRAMES_PER_CALL, Engine
 from inference.exported import exported_weights, is_exported
+from inference.graph import open_engine
 from inference.precision import choose_precision
 from inference.processes import EngineProcesses
 from models import build_model, get_model_class, section_model

@@ -10,8 +10,10 @@ from multiprocessing.connection import Client, Connection, Listener
 from secrets import token_bytes
 from typing import Any
 
-from utils.processes.ranks import PEER_GONE
 from utils.errors import RunError
+
+# How the error of a process begins that ends because another one has: not the cause, only its echo.
+PEER_GONE = "another process has ended: rank "
 
 
 class Channel:

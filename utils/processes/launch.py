@@ -11,8 +11,9 @@ import time
 from collections import deque
 from importlib import metadata
 
-from utils.processes.ranks import PEER_GONE, RANK_MARK, env_size
+from utils.processes.ranks import RANK_MARK, env_size
 from utils.errors import InputError
+from utils.processes.channel import PEER_GONE
 from utils.processes.limits import available_cores
 
 # Seconds in which, after the first rank has ended, the others may end as well and say why.

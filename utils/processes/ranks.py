@@ -18,8 +18,6 @@ if TYPE_CHECKING:  # what takes time is imported where it is used: --help must n
 
 # How a line begins that a rank other than the first one wants to be seen.
 RANK_MARK = "[rank "
-# How the error of a process begins that ends because another one has: not the cause, only its echo.
-PEER_GONE = "another process has ended: rank "
 
 
 def env_rank() -> int:
