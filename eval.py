@@ -45,7 +45,9 @@ def main() -> None:
         result = evaluate(network, loader, range(world.rank, len(entries), world.size), on_batch)
     result, rows = result.over(world), world.gather(report.rows)
     if result.accuracy.videos == 0:
-        raise InputError(f"{section.filelist}: none of its {len(entries)} videos can be read: {result.unreadable[0][1]}")
+        raise InputError(
+            f"{section.filelist}: none of its {len(entries)} videos can be read: {result.unreadable[0][1]}"
+        )
     if not world.is_main:
         return
     for part in rows:
@@ -56,7 +58,9 @@ def main() -> None:
     report.write(folder, {**means, "videos": result.accuracy.videos, "protocol": protocol}, result.unreadable)
     write_text(folder / "config.yaml", config.dump())
     counts = f"videos: {result.accuracy.videos}, unreadable: {len(result.unreadable)}"
-    say_in("TEST", f"{format_metrics(means, ('Loss', 'TOP1_ACC', 'TOP5_ACC'))}, {counts}, {protocol}; written to {folder}")
+    say_in(
+        "TEST", f"{format_metrics(means, ('Loss', 'TOP1_ACC', 'TOP5_ACC'))}, {counts}, {protocol}; written to {folder}"
+    )
 
 
 if __name__ == "__main__":

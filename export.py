@@ -25,8 +25,8 @@ def main() -> None:
     from inference.exported import save_exported
     from inference.network import describe_weights, load_model, weights_digest
     from models import section_model
-    from models.weights.files import find_weights
     from models.weights.download import published_tsn
+    from models.weights.files import find_weights
 
     path = find_weights(flags.weights or published_tsn())
     model = load_model(section_model(config.model, section), path)
@@ -34,7 +34,9 @@ def main() -> None:
     folder = make_save_dir(flags.save_dir)
     save_exported(model, config, folder)
     shape = f"[N, {section.seg_num}, {section.target_size}, {section.target_size}, {3 * section.seglen}]"
-    say(f"exported {describe_weights(path, weights_digest(path))} to {folder}: uint8 frames {shape} in, probabilities [N, {config.model.num_classes}] out")
+    say(
+        f"exported {describe_weights(path, weights_digest(path))} to {folder}: uint8 frames {shape} in, probabilities [N, {config.model.num_classes}] out"
+    )
 
 
 if __name__ == "__main__":

@@ -12,8 +12,8 @@ from utils.config.session import announce, open_config
 def main() -> None:
     flags, config = open_config("predict")
 
-    from inference.start import open_network
     from inference.pipeline import answers
+    from inference.start import open_network
     from metrics.report import read_labels, top_predictions, write_predictions
     from reader.build import build_loader, describe_protocol, read_section_list
     from reader.filelist import Entry
@@ -37,7 +37,9 @@ def main() -> None:
 
     world, network = open_network(flags, config, section, len(entries))
     announce(flags, config)
-    say(f"predicting {len(entries)} video{'s' * (len(entries) > 1)}: {describe_protocol(section)}, {network.description}")
+    say(
+        f"predicting {len(entries)} video{'s' * (len(entries) > 1)}: {describe_protocol(section)}, {network.description}"
+    )
 
     results: dict[int, dict] = {}  # by position in the list
     order = range(world.rank, len(entries), world.size)

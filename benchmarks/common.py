@@ -17,8 +17,8 @@ import numpy as np
 from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # benchmarks are run as files
-from utils.files import write_atomic, write_text  # noqa: E402
-from utils.processes.limits import available_cores  # noqa: E402
+from utils.files import write_atomic, write_text
+from utils.processes.limits import available_cores
 
 RESULTS = Path(__file__).parent / "results"
 FPS = 30
@@ -169,7 +169,9 @@ def describe_machine() -> dict[str, object]:
 
 def print_machine(machine: dict[str, object]) -> None:
     versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
-    print(f"{machine['cpu']}, {machine['cores']} core{'s' * (machine['cores'] != 1)} used, {machine['system']}\n{versions}")
+    print(
+        f"{machine['cpu']}, {machine['cores']} core{'s' * (machine['cores'] != 1)} used, {machine['system']}\n{versions}"
+    )
 
 
 def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

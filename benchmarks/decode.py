@@ -15,13 +15,13 @@ import av
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from benchmarks import common  # noqa: E402
-from data.arguments import Parser, count  # noqa: E402
-from reader import sparse  # noqa: E402
-from reader.decode import read_frames  # noqa: E402
-from reader.packets import open_video, read_packets, video_stream  # noqa: E402
-from reader.sampling import segment_indices  # noqa: E402
-from utils.cli import run  # noqa: E402
+from benchmarks import common
+from data.arguments import Parser, count
+from reader import sparse
+from reader.decode import read_frames
+from reader.packets import open_video, read_packets, video_stream
+from reader.sampling import segment_indices
+from utils.cli import run
 
 # Kinds of clips, and how many of each.
 KINDS = {

@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from benchmarks import common  # noqa: E402
-from utils.cli import run  # noqa: E402
-from utils.errors import InputError, RunError  # noqa: E402
+from benchmarks import common
+from utils.cli import run
+from utils.errors import InputError, RunError
 
 LEAST_AGREEMENT, LARGEST_DIFFERENCE = 0.99, 0.03  # what `auto` may cost
 
@@ -24,7 +24,13 @@ LEAST_AGREEMENT, LARGEST_DIFFERENCE = 0.99, 0.03  # what `auto` may cost
 def probabilities(weights: str, precision: str) -> tuple[list[str], np.ndarray]:
     """(videos, probabilities [N, K]) that predict.py writes for the demo's held-out clips."""
     folder = common.RESULTS / f"precision_{precision}"
-    command = ["predict.py", "--config=configs/tsn_demo.yaml", f"--weights={weights}", "--use_gpu=False", "--infer_topk=8"]
+    command = [
+        "predict.py",
+        "--config=configs/tsn_demo.yaml",
+        f"--weights={weights}",
+        "--use_gpu=False",
+        "--infer_topk=8",
+    ]
     command += [f"--precision={precision}", "--log_interval=1000000", f"--save_dir={folder}"]
     subprocess.run([sys.executable, *command], cwd=Path(__file__).parents[1], check=True, stdout=subprocess.DEVNULL)
     results = json.loads((folder / "predictions.json").read_text())
@@ -46,7 +52,13 @@ def main() -> None:
     difference = float(np.abs(exact - rounded).max())
     header = ["videos", "top-1 agrees", "largest difference of a probability"]
     common.print_table(header, [[str(len(videos)), f"{100 * agreement:.1f}%", f"{difference:.5f}"]])
-    content = {"machine": machine, "weights": weights, "videos": len(videos), "agreement": agreement, "difference": difference}
+    content = {
+        "machine": machine,
+        "weights": weights,
+        "videos": len(videos),
+        "agreement": agreement,
+        "difference": difference,
+    }
     print(f"\nwritten to {common.write_results('precision', content)}")
     if agreement < LEAST_AGREEMENT or difference > LARGEST_DIFFERENCE:
         raise RunError("bfloat16 changes more than `auto` may")

@@ -21,10 +21,10 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from benchmarks import common, ways  # noqa: E402
-from utils.cli import run  # noqa: E402
-from utils.files import write_text  # noqa: E402
-from utils.processes.limits import available_cores  # noqa: E402
+from benchmarks import common, ways
+from utils.cli import run
+from utils.files import write_text
+from utils.processes.limits import available_cores
 
 STAGES = ("decode", "crop", "network")
 

@@ -14,12 +14,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from benchmarks import common  # noqa: E402
-from reader.dataset import ClipSpec, read_clip  # noqa: E402
-from reader.filelist import Entry  # noqa: E402
-from reader.loader import Loader  # noqa: E402
-from utils.cli import run  # noqa: E402
-from utils.processes.limits import available_cores  # noqa: E402
+from benchmarks import common
+from reader.dataset import ClipSpec, read_clip
+from reader.filelist import Entry
+from reader.loader import Loader
+from utils.cli import run
+from utils.processes.limits import available_cores
 
 # A thread beside a busy one waits for the interpreter at every packet: seconds a video.
 FEW = 4
@@ -94,7 +94,9 @@ def main() -> None:
         rows.append([name, f"{videos / t.median:.1f} ±{100 * t.spread:.0f}%", f"{one / t.median:.2f}x"])
     common.print_table(["readers", "videos/s", "to one of its kind"], rows)
     seconds = {f"{n} {kind}, busy {busy}": t.seconds for (kind, n, busy), t in times.items()}
-    print(f"\nwritten to {common.write_results('reader', {'machine': machine, 'videos': args.videos, 'seconds': seconds})}")
+    print(
+        f"\nwritten to {common.write_results('reader', {'machine': machine, 'videos': args.videos, 'seconds': seconds})}"
+    )
 
 
 if __name__ == "__main__":

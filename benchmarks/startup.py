@@ -13,8 +13,8 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from benchmarks import common, ways  # noqa: E402
-from utils.cli import run  # noqa: E402
+from benchmarks import common, ways
+from utils.cli import run
 
 IMPORT, ORIGINAL = "import paddle", "the original's way, one video"
 CACHE = common.RESULTS / "startup_cache"
@@ -78,7 +78,11 @@ def main() -> None:
         row = [name]
         for times in (wall, cpu):
             t, base = times[name], times[ORIGINAL].median
-            row += [f"{t.median:.2f} ±{100 * t.spread:.0f}%", f"{t.median / times[IMPORT].median:.2f}", f"{t.median / base:.2f}"]
+            row += [
+                f"{t.median:.2f} ±{100 * t.spread:.0f}%",
+                f"{t.median / times[IMPORT].median:.2f}",
+                f"{t.median / base:.2f}",
+            ]
         rows.append(row)
     ratios = ["to import paddle", "to the original's way"]
     common.print_table(["command", "wall clock, s", *ratios, "processor, s", *ratios], rows)

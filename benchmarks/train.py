@@ -13,8 +13,8 @@ from itertools import cycle, islice
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from benchmarks import common  # noqa: E402
-from utils.cli import run  # noqa: E402
+from benchmarks import common
+from utils.cli import run
 
 ROOT = Path(__file__).parents[1]
 
@@ -77,13 +77,22 @@ def main() -> None:
             training.steps(in_memory[:3])  # warms up
             for _ in range(args.repeats):
                 results.setdefault(f"in memory, beside {workers} idle readers", []).append(training.steps(in_memory))
-                results.setdefault(f"{workers} reader processes", []).append(training.steps(training.batches(args.steps)))
+                results.setdefault(f"{workers} reader processes", []).append(
+                    training.steps(training.batches(args.steps))
+                )
     rows, base = [], 1.0
     for name, values in results.items():
         rate = common.Times([rate for rate, _ in values])
         waited = common.Times([share for _, share in values]).median
         base = rate.median if name.startswith("in memory") else base
-        rows.append([name, f"{rate.median:.2f} ±{100 * rate.spread:.0f}%", f"{100 * rate.median / base:.0f}%", f"{100 * waited:.1f}%"])
+        rows.append(
+            [
+                name,
+                f"{rate.median:.2f} ±{100 * rate.spread:.0f}%",
+                f"{100 * rate.median / base:.0f}%",
+                f"{100 * waited:.1f}%",
+            ]
+        )
     common.print_table(["batches", "steps/s", "of those in memory", "waiting for data"], rows)
     content = {"machine": machine, "steps": args.steps, "results": {n: v for n, v in results.items()}}
     print(f"\nwritten to {common.write_results('train', content)}")

@@ -101,8 +101,6 @@ def mmaction2() -> Way:
     for name in ("mmaction.models.localizers.drn", "mmaction.models.localizers.drn.drn"):
         sys.modules[name] = types.ModuleType(name)  # imported by mmaction2 1.2.0, but missing in its wheel
     sys.modules[name].DRN = None
-    import mmaction.datasets.transforms  # registers them
-    import mmaction.models
     import torch
     from mmaction.registry import MODELS
     from mmengine.dataset import Compose

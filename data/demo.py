@@ -11,8 +11,8 @@ import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a file: the repository's root is not on the path
-from utils.cli import run  # noqa: E402
-from utils.errors import RunError  # noqa: E402
+from utils.cli import run
+from utils.errors import RunError
 
 OUT = Path("data/demo/results")
 CONFIG = "--config=configs/tsn_demo.yaml"

@@ -28,18 +28,18 @@ import av
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a file: the repository's root is not on the path
-from data.arguments import Parser, count  # noqa: E402
-from reader import sparse  # noqa: E402
-from reader.decode import VideoError, read_frames  # noqa: E402
-from reader.filelist import Entry, read_list  # noqa: E402
-from reader.packets import open_video, read_packets, video_stream  # noqa: E402
-from reader.sampling import segment_indices  # noqa: E402
-from reader.workers import describe_failure  # noqa: E402
-from utils.cli import run  # noqa: E402
-from utils.errors import InputError, RunError  # noqa: E402
-from utils.files import write_atomic, write_text  # noqa: E402
-from utils.processes.limits import available_cores  # noqa: E402
-from utils.log import progress_bar  # noqa: E402
+from data.arguments import Parser, count
+from reader import sparse
+from reader.decode import VideoError, read_frames
+from reader.filelist import Entry, read_list
+from reader.packets import open_video, read_packets, video_stream
+from reader.sampling import segment_indices
+from reader.workers import describe_failure
+from utils.cli import run
+from utils.errors import InputError, RunError
+from utils.files import write_atomic, write_text
+from utils.log import progress_bar
+from utils.processes.limits import available_cores
 
 PRESETS = ("ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow")
 # Seconds after which a video is given up.

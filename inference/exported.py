@@ -1,9 +1,9 @@
 """The folder that export.py writes: a graph for any program that has paddle, and what predict.py computes it with.
 
-    model.json, model.pdiparams  uint8 frames in, probabilities out, for paddle.inference.Config and paddle.jit.load
-    weights.pdparams             the same weights by name. predict.py and eval.py give them to their own engine: the
-                                 same numbers at its speed, and no program that came from elsewhere is run
-    config.yaml                  what it was exported with
+model.json, model.pdiparams  uint8 frames in, probabilities out, for paddle.inference.Config and paddle.jit.load
+weights.pdparams             the same weights by name. predict.py and eval.py give them to their own engine: the
+                             same numbers at its speed, and no program that came from elsewhere is run
+config.yaml                  what it was exported with
 """
 
 import os
@@ -12,8 +12,8 @@ from pathlib import Path
 
 import paddle
 
-from utils.config.loading import Config, load_config
 from utils.config.keys import SectionConfig
+from utils.config.loading import Config, load_config
 from utils.errors import InputError, RunError
 
 STEM = "model"

@@ -16,14 +16,14 @@ from inference.graph import open_engine
 from inference.precision import choose_precision
 from inference.processes import EngineProcesses
 from models import build_model, get_model_class, section_model
+from models.weights.download import published_tsn
 from models.weights.files import find_weights
 from models.weights.loading import load_weights
-from utils.config.loading import Config
 from utils.config.keys import InferConfig, ModelConfig, TestConfig
-from models.weights.download import published_tsn
+from utils.config.loading import Config
 from utils.errors import InputError
-from utils.processes.limits import available_cores
 from utils.log import say
+from utils.processes.limits import available_cores
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from utils.processes.child import Child
 from utils.cli import quieten_paddle
 from utils.errors import RunError
+from utils.processes.child import Child
 
 # Processes and not threads: paddle.inference holds the interpreter while it computes, and with it every thread here.
 

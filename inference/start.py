@@ -3,11 +3,11 @@
 import os
 from typing import TYPE_CHECKING
 
-from utils.config.loading import Config
-from utils.config.keys import InferConfig, TestConfig
-from utils.processes.ranks import World, join_ranks
 from utils.config.flags import Flags
+from utils.config.keys import InferConfig, TestConfig
+from utils.config.loading import Config
 from utils.processes.launch import start_ranks
+from utils.processes.ranks import World, join_ranks
 from utils.processes.signals import signals_held
 
 if TYPE_CHECKING:  # it imports paddle, whose environment is set here first
@@ -23,7 +23,9 @@ def set_environment() -> None:
     os.environ["FLAGS_enable_pir_api"] = "0"
 
 
-def open_network(flags: Flags, config: Config, section: TestConfig | InferConfig, num_videos: int) -> "tuple[World, Network]":
+def open_network(
+    flags: Flags, config: Config, section: TestConfig | InferConfig, num_videos: int
+) -> "tuple[World, Network]":
     """The processes that share the work, and this one's network; where there are several, the first process never returns.
 
     Raises InputError when the device, the precision or the weights are not to be had.

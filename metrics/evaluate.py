@@ -8,8 +8,8 @@ import numpy as np
 from inference.pipeline import answers
 from metrics.accuracy import Accuracy
 from reader.loader import Batch, Loader, timed
-from utils.processes.ranks import World
 from utils.log import progress_bar
+from utils.processes.ranks import World
 
 # uint8 frames [N, T, H, W, 3 * seglen] -> float32 logits [N, K]
 Network = Callable[[np.ndarray], np.ndarray]

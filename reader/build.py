@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from reader.dataset import ClipSpec
 from reader.filelist import Entry, read_list
 from reader.loader import Loader, worker_count
-from utils.config.loading import Config
 from utils.config.keys import SectionConfig
+from utils.config.loading import Config
 from utils.processes.ranks import World
 
 

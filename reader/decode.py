@@ -64,7 +64,9 @@ def _read_pyav(path: str, choose: Choose, each: Each) -> np.ndarray:
         stream = video_stream(path, container)
         packets = read_packets(path, container, stream)
         context, convert = stream.codec_context, sparse.converter(path, each)
-        return _settle(path, choose, len(packets.shown), lambda wanted: sparse.decode(context, packets, wanted, convert))
+        return _settle(
+            path, choose, len(packets.shown), lambda wanted: sparse.decode(context, packets, wanted, convert)
+        )
 
 
 def _count_packets(path: str) -> int:

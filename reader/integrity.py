@@ -86,7 +86,21 @@ def _units_are_whole(data: bytes, prefix: int) -> bool:
 # Offset of the number of samples from the name of the box it stands in (ISO/IEC 14496-12, 8.7.3 and 8.8.8).
 _SAMPLE_COUNTS = {b"stsz": 12, b"trun": 8}
 # Boxes by which FFmpeg knows a file as MP4 (mov_probe), and those in which it looks for no others.
-_MP4 = {b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"uuid", b"pnot", b"udta", b"junk", b"pict", b"ediw", b"prfl"}
+_MP4 = {
+    b"ftyp",
+    b"moov",
+    b"mdat",
+    b"free",
+    b"skip",
+    b"wide",
+    b"uuid",
+    b"pnot",
+    b"udta",
+    b"junk",
+    b"pict",
+    b"ediw",
+    b"prfl",
+}
 _PAYLOAD = {b"mdat", b"skip", b"wide"}
 # Bytes that a compressed header (QuickTime's cmov) may have. Those of an hour of video have a tenth of it.
 _MAX_HEADER = 1 << 25

@@ -1,6 +1,5 @@
 """The compressed side of a video: opening it as a plain file, its packets, their display order."""
 
-import os
 from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass

@@ -9,7 +9,6 @@ import numpy as np
 from reader.integrity import VideoError
 from reader.packets import Packets
 
-
 Convert = Callable[[av.VideoFrame], np.ndarray]
 
 

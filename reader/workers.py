@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from reader.dataset import ClipSpec, VideoError, read_clip
-from utils.processes.child import Child
 from utils.errors import InputError, RunError
+from utils.processes.child import Child
 
 # Seconds after which a video is given up. The longest clip of Kinetics takes well under one.
 TIME_LIMIT = 60.0

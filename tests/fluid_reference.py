@@ -1,6 +1,7 @@
 """The original's TSN in NumPy, driven by the original's variable names: what models/ is compared with."""
 
 import numpy as np
+
 from weight_formats import units
 
 

@@ -45,9 +45,18 @@ def read_number(frame: np.ndarray) -> int:
     return number
 
 
-def encode(name: str, codec: str, *, options: dict[str, str] | None = None, size: tuple[int, int] = (WIDTH, HEIGHT),
-           pixels: str = "yuv420p", times: Iterable[int] = range(NUM_FRAMES), rotation: int = 0,
-           container_options: dict[str, str] | None = None, rate_control: bool = True) -> None:
+def encode(
+    name: str,
+    codec: str,
+    *,
+    options: dict[str, str] | None = None,
+    size: tuple[int, int] = (WIDTH, HEIGHT),
+    pixels: str = "yuv420p",
+    times: Iterable[int] = range(NUM_FRAMES),
+    rotation: int = 0,
+    container_options: dict[str, str] | None = None,
+    rate_control: bool = True,
+) -> None:
     """Writes NUM_FRAMES numbered frames to fixtures/`name`, frame i at times[i]/RATE seconds."""
     with av.open(str(FIXTURES / name), "w", container_options=container_options or {}) as out:
         out.flags |= av.container.core.Flags.bitexact.value
@@ -65,8 +74,13 @@ def encode(name: str, codec: str, *, options: dict[str, str] | None = None, size
         out.mux(stream.encode(None))
 
 
-def remux(source: str, name: str, keep: Callable[[int, av.Packet], bool] = lambda i, packet: True, shift: int = 0,
-          container_options: dict[str, str] | None = None) -> None:
+def remux(
+    source: str,
+    name: str,
+    keep: Callable[[int, av.Packet], bool] = lambda i, packet: True,
+    shift: int = 0,
+    container_options: dict[str, str] | None = None,
+) -> None:
     """Copies those packets of fixtures/`source` that `keep` wants to fixtures/`name`, `shift` frames earlier."""
     path, options = str(FIXTURES / name), container_options or {}
     with av.open(str(FIXTURES / source)) as src, av.open(path, "w", container_options=options) as out:
@@ -166,7 +180,9 @@ MAKERS: dict[str, Callable[[str], None]] = {
     "vp9.webm": lambda name: encode(name, "libvpx-vp9", options=VP9),
     "vp9_odd.webm": lambda name: encode(name, "libvpx-vp9", options=VP9, size=(67, 49)),
     "vp8.webm": lambda name: encode(name, "libvpx", options={"deadline": "realtime", "cpu-used": "4", "g": "20"}),
-    "av1.mp4": lambda name: encode(name, "libsvtav1", options={"g": "20", "crf": "45", "preset": "8"}, rate_control=False),
+    "av1.mp4": lambda name: encode(
+        name, "libsvtav1", options={"g": "20", "crf": "45", "preset": "8"}, rate_control=False
+    ),
     "large.ts": lambda name: encode(name, "libx264", options=h264(), size=(128, 96)),
     "audio_only.mp4": audio_only,
 }

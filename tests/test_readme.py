@@ -8,10 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, make_clip, synthetic_frames
-from weight_formats import write_original_pdparams
 
+from conftest import ROOT, make_clip, synthetic_frames
 from utils.config import flags, loading
+from weight_formats import write_original_pdparams
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 COMMANDS = [line for block in re.findall(r"```bash\n(.*?)```", README, re.DOTALL) for line in block.splitlines()]
@@ -42,7 +42,15 @@ def test_command_of_the_readme_runs(command, copy):
 
 
 def test_readme_shows_every_way_to_run():
-    for script in ("train.py", "eval.py", "predict.py", "export.py", "run.sh predict", "run.sh train", "run.sh inference"):
+    for script in (
+        "train.py",
+        "eval.py",
+        "predict.py",
+        "export.py",
+        "run.sh predict",
+        "run.sh train",
+        "run.sh inference",
+    ):
         assert any(script in command for command in COMMANDS), script
 
 

@@ -19,10 +19,10 @@ from typing import Any
 
 import numpy as np
 
+from utils.config.strict_yaml import one_line
 from utils.errors import InputError, RunError
 from utils.files import write_atomic, write_text
 from utils.safe_pickle import PickleError, read_pickle
-from utils.config.strict_yaml import one_line
 
 MANIFEST_FORMAT = 1
 MAX_MANIFEST_BYTES = 1_000_000

@@ -11,9 +11,9 @@ import paddle.nn.functional as F
 from metrics.accuracy import Accuracy
 from reader.loader import Batch, timed
 from training.device import Arithmetic, on_device
-from utils.processes.ranks import World
 from utils.errors import RunError
 from utils.log import JsonLog, format_metrics, progress_bar, say_in
+from utils.processes.ranks import World
 
 
 @dataclass(frozen=True)

@@ -17,18 +17,18 @@ from reader.build import build_loader
 from reader.filelist import Entry
 from reader.loader import Batch
 from reader.sampling import epoch_order
+from training.checkpoint import Progress, set_momentum
 from training.device import Arithmetic
 from training.loop import Loop, LossGuard, StepLog, Steps, train_one_epoch
 from training.saver import Saver
-from training.start import Start, check_agreement, describe_run, find_start
-from training.checkpoint import Progress, set_momentum
-from utils.cli import Terminated
-from utils.config.loading import Config
-from utils.processes.ranks import World
-from utils.errors import InputError
-from utils.config.flags import Flags
-from utils.log import JsonLog, format_metrics, say, say_in, trim_json_log
 from training.schedule import learning_rate_at
+from training.start import Start, check_agreement, describe_run, find_start
+from utils.cli import Terminated
+from utils.config.flags import Flags
+from utils.config.loading import Config
+from utils.errors import InputError
+from utils.log import JsonLog, format_metrics, say, say_in, trim_json_log
+from utils.processes.ranks import World
 from utils.processes.signals import StopRequest
 
 

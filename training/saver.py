@@ -9,7 +9,13 @@ from typing import Any
 import paddle
 
 from training.checkpoint import (
-    Checkpoint, Progress, check_files, copy_checkpoint, read_manifest, remove_checkpoint, remove_leftovers,
+    Checkpoint,
+    Progress,
+    check_files,
+    copy_checkpoint,
+    read_manifest,
+    remove_checkpoint,
+    remove_leftovers,
     save_checkpoint,
 )  # fmt: skip
 from utils.errors import InputError

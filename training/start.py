@@ -9,15 +9,15 @@ from typing import Any
 import numpy as np
 import paddle
 
+from models.weights.download import imagenet_resnet50
 from models.weights.loading import load_weights
 from training.checkpoint import Checkpoint, find_checkpoint, prefix_of, read_momentum, with_suffix
-from utils.config.loading import Config
-from utils.processes.ranks import World
-from models.weights.download import imagenet_resnet50
-from utils.errors import InputError
 from utils.config.flags import Flags
-from utils.log import say
+from utils.config.loading import Config
 from utils.config.strict_yaml import one_line
+from utils.errors import InputError
+from utils.log import say
+from utils.processes.ranks import World
 
 MODEL_KEYS = ("name", "num_layers", "num_classes", "seglen")  # a checkpoint of another model cannot go on
 TRAIN_KEYS = (

@@ -8,9 +8,9 @@ import sys
 import time
 from pathlib import Path
 
-from utils.processes.ranks import RANK_MARK, env_rank
 from utils.errors import RunError
 from utils.files import write_text
+from utils.processes.ranks import RANK_MARK, env_rank
 
 
 def say(message: str, every_rank: bool = False) -> None:
@@ -77,7 +77,9 @@ def trim_json_log(path: Path, epoch: int, step: int) -> None:
     for line in lines:
         try:
             entry = json.loads(line)
-            before = entry["epoch"] < epoch or (entry["epoch"] == epoch and entry["iter"] < step and entry["mode"] == "train")
+            before = entry["epoch"] < epoch or (
+                entry["epoch"] == epoch and entry["iter"] < step and entry["mode"] == "train"
+            )
         except (ValueError, TypeError, KeyError, RecursionError):
             continue
         if before:
@@ -92,7 +94,13 @@ def progress_bar(total: int, description: str, initial: int = 0):
     """
     from tqdm import tqdm
 
-    options = {"total": total, "desc": description, "initial": initial, "dynamic_ncols": True, "disable": env_rank() > 0}
+    options = {
+        "total": total,
+        "desc": description,
+        "initial": initial,
+        "dynamic_ncols": True,
+        "disable": env_rank() > 0,
+    }
     if sys.stderr.isatty():
         return tqdm(**options, mininterval=0.2, leave=False)
     return tqdm(**options, mininterval=5.0, delay=0.01, file=_Lines())

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
+from models.weights.archive import ArchiveError, archive_members, is_archive
 from models.weights.lod_tensor import LodTensorError, read_lod_tensor
 from models.weights.safetensors_file import SafetensorsError, read_safetensors
-from models.weights.archive import ArchiveError, archive_members, is_archive
 from utils.errors import InputError
 from utils.safe_pickle import PickleError, read_pickle
 

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import av
 import pytest
-from conftest import ROOT, processes, run_script, wait_until
-from make_fixtures import FIXTURES, read_number
 
+from conftest import ROOT, processes, run_script, wait_until
 from data import reencode
+from make_fixtures import FIXTURES, read_number
 from reader.decode import VideoError, read_frames
 
 SOURCES = {

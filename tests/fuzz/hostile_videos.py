@@ -49,8 +49,17 @@ MATRIX = u32(0x10000, 0, 0, 0, 0x10000, 0, 0, 0, 0x40000000)
 REFERENCE = box(b"dinf", full(b"dref", u32(1), box(b"url ", u32(1))))
 
 
-def track(stsd: bytes, *, kind: bytes = b"vide", timescale: int = 12800, duration: int = 60, edits: bytes = b"",
-          matrix: bytes = MATRIX, more: bytes = b"", **tables: bytes) -> bytes:
+def track(
+    stsd: bytes,
+    *,
+    kind: bytes = b"vide",
+    timescale: int = 12800,
+    duration: int = 60,
+    edits: bytes = b"",
+    matrix: bytes = MATRIX,
+    more: bytes = b"",
+    **tables: bytes,
+) -> bytes:
     """A track whose tables of samples are those of sixty frames of ten bytes, or as given."""
     defaults = {"stts": u32(1, 60, 512), "stsc": u32(1, 1, 60, 1), "stsz": u32(10, 60), "stco": u32(1, 40)}
     stbl = box(b"stbl", stsd, *(full(name.encode(), table) for name, table in (defaults | tables).items()), more)

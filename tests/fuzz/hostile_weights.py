@@ -9,6 +9,7 @@ import tarfile
 from collections.abc import Callable
 
 import numpy as np
+
 from weight_formats import lod_tensor
 
 MANY = 200_000  # operations; the interpreter of pickles stops after five times as many

@@ -5,9 +5,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from fuzz.hostile_videos import beside_a_video, fixture, patched, sound_of
 
 from conftest import ROOT, run_script
+from fuzz.hostile_videos import beside_a_video, fixture, patched, sound_of
 from reader.dataset import ClipSpec
 from reader.filelist import Entry
 from reader.loader import Loader

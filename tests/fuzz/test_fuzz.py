@@ -6,6 +6,7 @@ The files are functions of (target, seed, number), so these runs are the same ev
 from pathlib import Path
 
 import pytest
+
 from fuzz import harness
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="measures memory in /proc")

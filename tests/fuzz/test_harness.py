@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
+
 from fuzz import harness
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="measures memory in /proc")

@@ -5,9 +5,9 @@ import socket
 from pathlib import Path
 
 import pytest
-from fuzz import harness, hostile_videos, hostile_weights
 
 from conftest import make_clip, synthetic_frames
+from fuzz import harness, hostile_videos, hostile_weights
 from reader.dataset import ClipSpec, VideoError, read_clip
 
 SPEC = ClipSpec(2, 1, 36, 32)

@@ -120,7 +120,7 @@ def test_configurations(content, problem, tmp_path):
 MANIFEST = {
     "format": 1,
     "saved_at": 1.0,
-    "progress": {field: 1 for field in Progress.__dataclass_fields__},
+    "progress": dict.fromkeys(Progress.__dataclass_fields__, 1),
     "model": {},
     "train": {},
     "files": {"TSN.pdparams": "", "TSN.pdopt": ""},

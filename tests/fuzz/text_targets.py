@@ -6,14 +6,13 @@ from pathlib import Path
 
 from fuzz.mutations import mutated
 from fuzz.target import ROOT, Target
-
 from metrics.report import read_labels, write_predictions
 from reader.filelist import read_list
 from utils.config.loading import load_config
 from utils.errors import InputError
 
 _SNIPPETS = tuple(
-    "&a|*a|!!x |\t|[|{|? |- |%TAG ! x\n|%YAML 9999999999.1\n|\x85|\u2028|\"\\x|\"\\U99999999\"|>9\n|: |---\n|...\n|#|"
+    '&a|*a|!!x |\t|[|{|? |- |%TAG ! x\n|%YAML 9999999999.1\n|\x85|\u2028|"\\x|"\\U99999999"|>9\n|: |---\n|...\n|#|'
     "'|\\|!<|!%ff |`|@|"
     "\n\n|<<: |\r|\x00|\x1b[2J|\U0001f600|~|]|}|,|MODEL:\n|  |1e999|-0|.nan|0x10|1:30|  seg_num: 1\n|null".split("|")
 )

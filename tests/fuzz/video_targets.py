@@ -7,11 +7,11 @@ from pathlib import Path
 
 import av
 import numpy as np
+from PIL import Image
+
 from fuzz.hostile_videos import CASES
 from fuzz.mutations import mutated
 from fuzz.target import FIXTURES, Target
-from PIL import Image
-
 from reader.dataset import ClipSpec, VideoError, read_clip
 
 

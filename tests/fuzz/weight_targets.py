@@ -10,17 +10,17 @@ import tarfile
 from pathlib import Path
 
 import numpy as np
+from safetensors.numpy import save
+
 from fuzz.hostile_weights import CASES
 from fuzz.mutations import mutated
 from fuzz.target import Target
 from fuzz.text_targets import mutated_text
-from safetensors.numpy import save
-from weight_formats import lod_tensor, python2_pickle
-
 from models.weights.files import read_weights
 from models.weights.loading import load_weights
 from training.checkpoint import check_files, find_checkpoint, read_momentum
 from utils.errors import InputError
+from weight_formats import lod_tensor, python2_pickle
 
 
 class _Tensor:

@@ -20,7 +20,6 @@ set_environment()
 import paddle  # noqa: E402
 
 import models  # noqa: E402
-
 from inference import network  # noqa: E402
 from inference.precision import has_bfloat16  # noqa: E402
 from utils.config.loading import load_config  # noqa: E402

@@ -8,12 +8,12 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import NUM_CLASSES, ROOT, Workspace, run_script
-from weight_formats import write_original_pdparams
 
+from conftest import NUM_CLASSES, ROOT, Workspace, run_script
 from inference.cache import VARIABLE
 from inference.precision import has_bfloat16
 from utils.processes.limits import available_cores
+from weight_formats import write_original_pdparams
 
 
 @pytest.fixture(scope="module")

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import run_script
 
+from conftest import run_script
 from reader.dataset import ClipSpec, read_clip
 
 # No line of this toolkit: what somebody else's program does with the two files.

@@ -9,8 +9,8 @@ import uuid
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, processes, run_script, wait_until, write_list
 
+from conftest import ROOT, processes, run_script, wait_until, write_list
 from utils.processes.limits import available_cores
 
 pytestmark = pytest.mark.skipif(
@@ -55,7 +55,13 @@ def test_the_answers_are_those_of_one_process(workspace, tmp_path):
     folders = {}
     for name, repeats in {"short": 1, "long": 24}.items():
         videos = workspace.held_out * repeats
-        flags = [workspace.config, workspace.weights, *SETTINGS, "--set", f"INFER.filelist={write_list(tmp_path / name, videos)}"]
+        flags = [
+            workspace.config,
+            workspace.weights,
+            *SETTINGS,
+            "--set",
+            f"INFER.filelist={write_list(tmp_path / name, videos)}",
+        ]
         folders[name] = tmp_path / f"out {name}"
         ended = run_script("predict", *flags, f"--save_dir={folders[name]}")
         assert (ended.returncode, ended.stderr.count("\n")) == (0, 0), ended.stderr

@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from weight_formats import random_state
 
 from models.tsn import TSN
+from weight_formats import random_state
 
 CLASSES = 6
 

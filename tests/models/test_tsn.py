@@ -6,13 +6,13 @@ import warnings
 import numpy as np
 import paddle
 import pytest
-from fluid_reference import reference_logits
-from weight_formats import random_state, write_pickle
 
+from fluid_reference import reference_logits
 from models.resnet import ResNet
 from models.tsn import TSN
 from models.weights.loading import load_weights
 from utils.errors import InputError
+from weight_formats import random_state, write_pickle
 
 
 def frames_of(*shape: int) -> np.ndarray:

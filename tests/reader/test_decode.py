@@ -7,8 +7,8 @@ import sys
 import av
 import numpy as np
 import pytest
-from make_fixtures import FIXTURES, MAKERS, read_number
 
+from make_fixtures import FIXTURES, MAKERS, read_number
 from reader import packets, sparse
 from reader.decode import VideoError, read_frames
 from utils.errors import InputError
@@ -205,11 +205,14 @@ def test_what_the_other_decoders_make_of_it(name, column, decoder, module):
     assert judge(name, decoder) == OTHERS[name][column]
 
 
-@pytest.mark.parametrize("decoder, module, message", [
-    ("decord", "decord", "decoder decord needs the package decord, which cannot be imported: "),
-    ("opencv", "cv2", "decoder opencv needs the package opencv-python-headless, which cannot be imported: "),
-    ("ffmpeg", None, "unknown decoder 'ffmpeg': expected one of auto, pyav, decord, opencv"),
-])
+@pytest.mark.parametrize(
+    "decoder, module, message",
+    [
+        ("decord", "decord", "decoder decord needs the package decord, which cannot be imported: "),
+        ("opencv", "cv2", "decoder opencv needs the package opencv-python-headless, which cannot be imported: "),
+        ("ffmpeg", None, "unknown decoder 'ffmpeg': expected one of auto, pyav, decord, opencv"),
+    ],
+)
 def test_a_decoder_that_is_not_there(decoder, module, message, monkeypatch):
     monkeypatch.setitem(sys.modules, module or "none", None)
     with pytest.raises(InputError) as caught:

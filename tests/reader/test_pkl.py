@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from reader import pkl
-from reader.pkl import read_pickle
 from reader.decode import VideoError
+from reader.pkl import read_pickle
 
 
 def jpeg(level: int, width: int = 32, height: int = 24, mode: str = "RGB") -> bytes:

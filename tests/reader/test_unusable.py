@@ -6,8 +6,8 @@ import struct
 
 import numpy as np
 import pytest
-from make_fixtures import FIXTURES
 
+from make_fixtures import FIXTURES
 from reader.decode import VideoError, read_frames
 
 UNREADABLE = "not a readable video file"

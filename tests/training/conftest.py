@@ -8,8 +8,8 @@ import paddle
 import pytest
 
 from fault_tools import train
-from training.start import describe_run
 from training.checkpoint import Progress, save_checkpoint
+from training.start import describe_run
 from utils.config.loading import load_config
 
 

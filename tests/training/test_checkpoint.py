@@ -11,8 +11,16 @@ import paddle
 import pytest
 
 from training.checkpoint import (
-    Progress, check_files, copy_checkpoint, find_checkpoint, read_manifest, read_momentum, remove_checkpoint,
-    remove_leftovers, save_checkpoint, set_momentum,
+    Progress,
+    check_files,
+    copy_checkpoint,
+    find_checkpoint,
+    read_manifest,
+    read_momentum,
+    remove_checkpoint,
+    remove_leftovers,
+    save_checkpoint,
+    set_momentum,
 )  # fmt: skip
 from utils.errors import InputError, RunError
 

@@ -4,8 +4,8 @@ import paddle
 import pytest
 
 from training.loop import LossGuard, Steps
-from utils.processes.ranks import World
 from utils.errors import RunError
+from utils.processes.ranks import World
 
 
 @pytest.mark.parametrize(("steps", "cut"), [

@@ -7,8 +7,8 @@ import time
 
 import pytest
 
-from fault_tools import Training, difference, manifest, steps, train
 from conftest import write_list
+from fault_tools import Training, difference, manifest, steps, train
 
 # A frozen BatchNorm: its statistics are those of a batch, and each process has a part of it.
 FROZEN = ("--epoch=3", "--learning_rate=0.0001", "--set", "TRAIN.freeze_batch_norm=True")

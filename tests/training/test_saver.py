@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from training.saver import Saver
 from training.checkpoint import Progress, read_manifest, save_checkpoint
+from training.saver import Saver
 
 
 @pytest.fixture

@@ -9,14 +9,14 @@ import pytest
 
 from conftest import NUM_CLASSES, Workspace
 from models import build_model
+from training.checkpoint import Progress
 from training.device import Arithmetic, check_num_gpus
 from training.start import Start, check_agreement, find_start
-from training.checkpoint import Progress
-from utils.config.loading import load_config
-from utils.config.keys import TrainConfig
-from utils.processes.ranks import World
-from utils.errors import InputError
 from utils.config.flags import parse_flags
+from utils.config.keys import TrainConfig
+from utils.config.loading import load_config
+from utils.errors import InputError
+from utils.processes.ranks import World
 from weight_formats import write_original_pdparams
 
 

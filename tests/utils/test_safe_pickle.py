@@ -8,9 +8,9 @@ from collections import OrderedDict
 
 import numpy as np
 import pytest
-from weight_formats import python2_pickle
 
 from utils.safe_pickle import MAX_OPERATIONS, PickleError, read_pickle
+from weight_formats import python2_pickle
 
 ARRAYS = {
     "a": np.arange(6, dtype="float32").reshape(2, 3),

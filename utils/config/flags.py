@@ -8,10 +8,10 @@ import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from utils.config.loading import read_argument
 from utils.config.keys import Kind, Text, Truth, Whole
-from utils.errors import InputError
+from utils.config.loading import read_argument
 from utils.config.strict_yaml import one_line
+from utils.errors import InputError
 
 # The section of the configuration whose keys a script's flags set.
 SECTION_OF = {"train": "TRAIN", "eval": "TEST", "predict": "INFER", "export": "INFER"}
@@ -76,7 +76,9 @@ FLAGS = (
     Flag("log_interval", "batches between two log lines", {"train": 10, "eval": 1, "predict": 1}, Whole(1)),
     Flag("valid_interval", "epochs between two validations; 0: never", _same("train", 1), Whole(0)),
     Flag("fix_random_seed", "True: seeded by TRAIN.seed, repeatable to the bit", _same("train", False), Truth()),
-    Flag("nproc", "processes on the CPU; on GPUs there is one per visible device", _same("train eval predict"), Whole(1)),
+    Flag(
+        "nproc", "processes on the CPU; on GPUs there is one per visible device", _same("train eval predict"), Whole(1)
+    ),
     Flag("is_profiler", "1: write a profile of a few steps", _same("train", False), Truth()),
     Flag("profiler_path", "where the profile goes", _same("train", "./")),
 )

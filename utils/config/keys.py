@@ -151,7 +151,9 @@ class SectionConfig:
     target_size: int = key(224, Whole(1, 4096), "side of the square cropped from them, in pixels; at most short_size")
     num_reader_threads: int = key(12, Whole(1, 256), "readers that decode at the same time")
     buf_size: int = key(1024, Whole(1, 1_000_000), "videos read ahead, at most")
-    video_timeout: float = key(60.0, Number(0, 86400, above=True), "seconds after which a video is given up as unreadable")
+    video_timeout: float = key(
+        60.0, Number(0, 86400, above=True), "seconds after which a video is given up as unreadable"
+    )
     use_gpu: bool = key(True, Truth(), "True: the GPU where there is one, else the CPU; False: the CPU")
     seg_num: int = from_model("seg_num")
     seglen: int = from_model("seglen")
@@ -178,7 +180,9 @@ class TrainConfig(SectionConfig):
     seed: int = key(1000, Whole(0, 2**31 - 1), "with --fix_random_seed=True; else a seed is drawn and logged")
     max_unreadable: float = key(0.01, Number(0, 1), "training stops above this share of unreadable videos")
     accumulate_steps: int = key(1, Whole(1, 65536), "batches of batch_size that make one step of the optimizer")
-    learning_rate_batch: int = key(0, Whole(0), "not 0: learning_rate is meant for steps of so many videos and scaled to ours")
+    learning_rate_batch: int = key(
+        0, Whole(0), "not 0: learning_rate is meant for steps of so many videos and scaled to ours"
+    )
     freeze_batch_norm: bool = key(False, Truth(), "True: BatchNorm keeps the statistics it starts with")
     sync_batch_norm: bool = key(False, Truth(), "True: BatchNorm statistics over all GPUs; not on the CPU")
     amp: str = key("off", Choice(("off", "O1", "O2")), "automatic mixed precision on the GPU")

@@ -23,8 +23,8 @@ from utils.config.keys import (
     Truth,
     ValidConfig,
 )
-from utils.errors import InputError
 from utils.config.strict_yaml import Item, one_line, parse, read_file
+from utils.errors import InputError
 
 _READING = [section for section in SECTIONS if section != "MODEL"]
 # Flags that are not called as their key is.
@@ -67,9 +67,7 @@ _Dumper.add_representer(tuple, lambda dumper, value: dumper.represent_sequence("
 _Dumper.add_representer(_Quoted, lambda dumper, value: dumper.represent_scalar("tag:yaml.org,2002:str", value, '"'))
 
 
-def load_config(
-    path: str | os.PathLike, flags: Mapping[str, object] | None = None, sets: Sequence[str] = ()
-) -> Config:
+def load_config(path: str | os.PathLike, flags: Mapping[str, object] | None = None, sets: Sequence[str] = ()) -> Config:
     """Returns the resolved configuration; --set wins over flags, flags over the file, the file over the defaults.
 
     flags: {"TRAIN.batch_size": 8 or "8", ...}; None: not given. sets: "SECTION.key=value", value in YAML.

@@ -2,8 +2,8 @@
 
 from dataclasses import asdict
 
-from utils.config.loading import Config, load_config
 from utils.config.flags import SECTION_OF, Flags, parse_flags
+from utils.config.loading import Config, load_config
 from utils.log import say
 
 

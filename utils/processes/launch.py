@@ -11,10 +11,10 @@ import time
 from collections import deque
 from importlib import metadata
 
-from utils.processes.ranks import RANK_MARK, env_size
 from utils.errors import InputError
 from utils.processes.channel import PEER_GONE
 from utils.processes.limits import available_cores
+from utils.processes.ranks import RANK_MARK, env_size
 
 # Seconds in which, after the first rank has ended, the others may end as well and say why.
 ECHO = 3.0

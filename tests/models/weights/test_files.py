@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import safetensors.numpy
-from weight_formats import lod_tensor, write_archive, write_folder
 
 from models.weights.files import find_weights, read_weights
 from utils.errors import InputError
+from weight_formats import lod_tensor, write_archive, write_folder
 
 ARRAYS = {
     "conv1_weights": np.arange(24, dtype="f4").reshape(2, 3, 4),

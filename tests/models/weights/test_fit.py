@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-from weight_formats import renamed
 
 from models.tsn import TSN
 from models.weights.loading import load_weights
 from utils.errors import InputError
+from weight_formats import renamed
 
 CLASSES = 6  # as in conftest.py
 

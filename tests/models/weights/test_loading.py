@@ -8,7 +8,10 @@ import numpy as np
 import paddle
 import pytest
 import safetensors.numpy
+
 from fluid_reference import reference_logits
+from models.tsn import TSN
+from models.weights.loading import load_weights, match_names
 from weight_formats import (
     python2_pickle,
     random_state,
@@ -19,9 +22,6 @@ from weight_formats import (
     write_folder,
     write_pickle,
 )
-
-from models.tsn import TSN
-from models.weights.loading import load_weights, match_names
 
 FRAMES = np.random.default_rng(0).integers(0, 256, (2, 3, 32, 32, 3), "uint8")
 CLASSES = 6  # as in conftest.py
@@ -108,9 +108,7 @@ def test_every_format_gives_the_same_logits(form, model, state, expected, tmp_pa
     path = write(form, tmp_path, state, 50)
     report = load_weights(model, path)
     shutil.rmtree(tmp_path)  # pytest would keep 100 MB for each
-    np.testing.assert_allclose(
-        model(paddle.to_tensor(FRAMES)).numpy(), expected, atol=2e-5 * np.abs(expected).max()
-    )
+    np.testing.assert_allclose(model(paddle.to_tensor(FRAMES)).numpy(), expected, atol=2e-5 * np.abs(expected).max())
     assert (report.family, report.matched) == (FORMATS[form], 5 * 53 + 2)
     assert str(report).startswith(f"{path}: 267 parameters loaded ({FORMATS[form]} names)")
 

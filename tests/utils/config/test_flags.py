@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from utils.config.flags import FLAGS, SECTION_OF, parse_flags, reference_table
 from utils.config.loading import load_config
 from utils.errors import InputError
-from utils.config.flags import FLAGS, SECTION_OF, parse_flags, reference_table
 
 ROOT = Path(__file__).parents[3]
 SCRIPTS = ("train", "eval", "predict", "export")

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from utils.config.loading import load_config, reference_table
 from utils.config.keys import SECTIONS
+from utils.config.loading import load_config, reference_table
 
 ROOT = Path(__file__).parents[3]
 SHIPPED = sorted((ROOT / "configs").glob("*.yaml"))

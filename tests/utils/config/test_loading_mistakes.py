@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from utils.config.loading import load_config
-from utils.errors import InputError
 from utils.config.strict_yaml import MAX_BYTES
+from utils.errors import InputError
 
 ORIGINAL = Path(__file__).parents[2] / "configs" / "original_tsn_dist_and_dali.yaml"
 

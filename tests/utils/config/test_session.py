@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from utils.config.loading import load_config
 from utils.config.flags import parse_flags
+from utils.config.loading import load_config
 from utils.config.session import announce
 
 ORIGINAL = Path(__file__).parents[2] / "configs" / "original_tsn_dist_and_dali.yaml"

@@ -11,9 +11,9 @@ import numpy as np
 import paddle
 import pytest
 
+from utils.errors import InputError, RunError
 from utils.processes.channel import Channel
 from utils.processes.ranks import World
-from utils.errors import InputError, RunError
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 4])
