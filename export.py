@@ -34,9 +34,8 @@ def main() -> None:
     folder = make_save_dir(flags.save_dir)
     save_exported(model, config, folder)
     shape = f"[N, {section.seg_num}, {section.target_size}, {section.target_size}, {3 * section.seglen}]"
-    say(
-        f"exported {describe_weights(path, weights_digest(path))} to {folder}: uint8 frames {shape} in, probabilities [N, {config.model.num_classes}] out"
-    )
+    interface = f"uint8 frames {shape} in, probabilities [N, {config.model.num_classes}] out"
+    say(f"exported {describe_weights(path, weights_digest(path))} to {folder}: {interface}")
 
 
 if __name__ == "__main__":

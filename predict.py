@@ -1,4 +1,6 @@
-"""Names the classes of one video or of a list: python predict.py --config=./configs/tsn.yaml --weights=TSN.pdparams --video_path=clip.mp4
+"""Names the classes of one video, or of each video of a list.
+
+    python predict.py --config=./configs/tsn.yaml --weights=TSN.pdparams --video_path=clip.mp4
 
 Writes to --save_dir: predictions.json and predictions.csv.
 """
@@ -37,9 +39,8 @@ def main() -> None:
 
     world, network = open_network(flags, config, section, len(entries))
     announce(flags, config)
-    say(
-        f"predicting {len(entries)} video{'s' * (len(entries) > 1)}: {describe_protocol(section)}, {network.description}"
-    )
+    videos = f"{len(entries)} video{'s' * (len(entries) > 1)}"
+    say(f"predicting {videos}: {describe_protocol(section)}, {network.description}")
 
     results: dict[int, dict] = {}  # by position in the list
     order = range(world.rank, len(entries), world.size)

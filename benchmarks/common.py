@@ -169,9 +169,8 @@ def describe_machine() -> dict[str, object]:
 
 def print_machine(machine: dict[str, object]) -> None:
     versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
-    print(
-        f"{machine['cpu']}, {machine['cores']} core{'s' * (machine['cores'] != 1)} used, {machine['system']}\n{versions}"
-    )
+    cores = f"{machine['cores']} core{'s' * (machine['cores'] != 1)}"
+    print(f"{machine['cpu']}, {cores} used, {machine['system']}\n{versions}")
 
 
 def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

@@ -94,9 +94,8 @@ def main() -> None:
         rows.append([name, f"{videos / t.median:.1f} ±{100 * t.spread:.0f}%", f"{one / t.median:.2f}x"])
     common.print_table(["readers", "videos/s", "to one of its kind"], rows)
     seconds = {f"{n} {kind}, busy {busy}": t.seconds for (kind, n, busy), t in times.items()}
-    print(
-        f"\nwritten to {common.write_results('reader', {'machine': machine, 'videos': args.videos, 'seconds': seconds})}"
-    )
+    content = {"machine": machine, "videos": args.videos, "seconds": seconds}
+    print(f"\nwritten to {common.write_results('reader', content)}")
 
 
 if __name__ == "__main__":

@@ -94,7 +94,7 @@ def main() -> None:
             ]
         )
     common.print_table(["batches", "steps/s", "of those in memory", "waiting for data"], rows)
-    content = {"machine": machine, "steps": args.steps, "results": {n: v for n, v in results.items()}}
+    content = {"machine": machine, "steps": args.steps, "results": results}
     print(f"\nwritten to {common.write_results('train', content)}")
 
 

@@ -20,14 +20,18 @@ WEIGHTS = f"--weights={OUT}/checkpoints/TSN.pdparams"
 STEPS = {
     "make the clips": ["data/make_demo.py"],
     "train from random weights": [
-        "train.py", CONFIG, "--pretrain=none", "--fix_random_seed=True", "--use_gpu=False", f"--save_dir={OUT}/checkpoints",
+        "train.py", CONFIG, "--pretrain=none", "--fix_random_seed=True", "--use_gpu=False",
+        f"--save_dir={OUT}/checkpoints",
     ],
-    "evaluate the held-out clips, three segments": ["eval.py", CONFIG, WEIGHTS, "--use_gpu=False", f"--save_dir={OUT}/eval"],
+    "evaluate the held-out clips, three segments": [
+        "eval.py", CONFIG, WEIGHTS, "--use_gpu=False", f"--save_dir={OUT}/eval",
+    ],
     "evaluate them again, one frame each": [
         "eval.py", CONFIG, WEIGHTS, "--use_gpu=False", "--set", "TEST.seg_num=1", f"--save_dir={OUT}/eval_1_segment",
     ],
     "predict the held-out clips": [
-        "predict.py", CONFIG, WEIGHTS, "--use_gpu=False", "--infer_topk=3", "--log_interval=1000", f"--save_dir={OUT}/predict",
+        "predict.py", CONFIG, WEIGHTS, "--use_gpu=False", "--infer_topk=3", "--log_interval=1000",
+        f"--save_dir={OUT}/predict",
     ],
 }  # fmt: skip
 

@@ -141,7 +141,7 @@ _context = multiprocessing.get_context("forkserver" if hasattr(os, "fork") else 
 
 
 def reencode_apart(job: Job) -> str | None:
-    """Why the video cannot be re-encoded, None if it was, in a process that may hang or die over it. Raises RunError."""
+    """Why the video cannot be re-encoded, or None; in a process that may hang or die over it. Raises RunError."""
     ours, theirs = _context.Pipe(duplex=False)
     process = _context.Process(target=_serve, args=(job, theirs), daemon=True)
     process.start()

@@ -26,9 +26,10 @@ def set_environment() -> None:
 def open_network(
     flags: Flags, config: Config, section: TestConfig | InferConfig, num_videos: int
 ) -> "tuple[World, Network]":
-    """The processes that share the work, and this one's network; where there are several, the first process never returns.
+    """The processes that share the work, and this one's network.
 
-    Raises InputError when the device, the precision or the weights are not to be had.
+    Where there are several, the first process never returns. Raises InputError when the device, the precision or the
+    weights are not to be had.
     """
     set_environment()
     start_ranks(flags.nproc, section.use_gpu, num_videos)

@@ -40,7 +40,9 @@ def evaluate(
     on_batch: Callable[[Batch, np.ndarray, Accuracy], None],
     description: str = "evaluation",
 ) -> Evaluation:
-    """The sums over the videos at the positions `order`; `on_batch(batch, logits [N, K], sums so far)` follows each batch.
+    """The sums over the videos at the positions `order`.
+
+    on_batch: called after each batch with the batch, its logits [N, K] and the sums so far.
 
     Raises:
         RuntimeError: seen + unreadable differ from the number of videos (a defect, never the user's fault).

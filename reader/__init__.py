@@ -1,1 +1,1 @@
-"""File list -> frame indices -> frames -> crops -> batches. Nothing here imports paddle: reader processes start fast."""
+"""File list -> frame indices -> frames -> crops -> batches. Without paddle, so that reader processes start fast."""

@@ -19,7 +19,7 @@ COMMANDS = [line for block in re.findall(r"```bash\n(.*?)```", README, re.DOTALL
 
 @pytest.fixture(scope="module")
 def copy(tmp_path_factory) -> Path:
-    """A copy of the repository with a small demo set, a clip, a list and a random-weight file in the original's format."""
+    """A copy of the repository with a small demo set, a clip, a list, and random weights in the original's format."""
     folder = tmp_path_factory.mktemp("readme") / "copy"
     written = ("demo", "checkpoints", "*_results", "inference_model", "__pycache__", "tests", "benchmarks")
     shutil.copytree(ROOT, folder, ignore=shutil.ignore_patterns(".*", *written, "runs"))

@@ -109,9 +109,8 @@ def copy_checkpoint(source: Checkpoint, target: Path, progress: Progress, about:
     """
     if source.prefix != target:
         for suffix in SUFFIXES:
-            write_atomic(
-                with_suffix(target, suffix), lambda path: _link(with_suffix(source.prefix, suffix), path, target)
-            )
+            file = with_suffix(source.prefix, suffix)
+            write_atomic(with_suffix(target, suffix), lambda path, file=file: _link(file, path, target))
     return _write_manifest(target, progress, about, source.digests)
 
 

@@ -6,4 +6,4 @@ class InputError(Exception):
 
 
 class RunError(Exception):
-    """A failure on the way that the user could not have foreseen: a full disk, a loss that is not finite. Exit code 1."""
+    """A failure on the way that nobody could foresee: a full disk, a loss that is not finite. Exit code 1."""

@@ -46,7 +46,7 @@ class JsonLog:
         """Appends to `path`; see `trim_json_log`. None: writes nothing. Raises RunError when it cannot be written."""
         self._path = path
         try:
-            self._file = open(path or os.devnull, "a", encoding="utf-8")
+            self._file = open(path or os.devnull, "a", encoding="utf-8")  # noqa: SIM115  (closed by __exit__)
         except OSError as error:
             raise RunError(f"{path}: cannot be written: {error.strerror}") from None
 

@@ -92,7 +92,7 @@ def _locked(target: Path) -> Iterator[None]:
     lock = target.with_name(target.name + ".lock")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        file = open(lock, "ab")
+        file = open(lock, "ab")  # noqa: SIM115  (closed below; the errors of what is done meanwhile are not its own)
     except OSError as error:
         raise InputError(f"{target.parent}: cannot be written: {error.strerror or error}") from error
     with file:

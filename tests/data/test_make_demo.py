@@ -192,12 +192,14 @@ def group_alive(group: int) -> bool:
     "arguments, message",
     [
         (["--seed", "-1"], "--seed: expected a whole number from 0 up, not '-1'; see python data/make_demo.py --help"),
-        (["--workers", "0"], "--workers: expected a whole number from 1 up, not '0'; see python data/make_demo.py --help"),
+        (["--workers", "0"],
+         "--workers: expected a whole number from 1 up, not '0'; see python data/make_demo.py --help"),
         (["--clips_per_class", "1", "1", "x"],
          "--clips_per_class: expected a whole number from 1 up, not 'x'; see python data/make_demo.py --help"),
         (["--output", "x"], "unrecognized arguments: --output x; see python data/make_demo.py --help"),
         (["--out", "mine"], "--out mine: exists and was not made by this script; name a new folder"),
-        (["--out", "mine/photo.jpg"], "--out mine/photo.jpg: exists and was not made by this script; name a new folder"),
+        (["--out", "mine/photo.jpg"],
+         "--out mine/photo.jpg: exists and was not made by this script; name a new folder"),
         (["--out", "mine/photo.jpg/x"], "--out mine/photo.jpg/x: cannot be written: Not a directory"),
     ],
 )  # fmt: skip

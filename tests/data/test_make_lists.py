@@ -267,8 +267,10 @@ def test_the_commands_of_the_readme_print_what_it_shows(tmp_path):
         if any(shown):
             assert result.stdout == "".join(shown).replace("/home/you/paddle-tsn", str(tmp_path)) + "\n"
     assert (tmp_path / "data/dataset/mine_split/val.list").read_text().splitlines() == [
-        "videos/mine_split/val/Cat jumping/a.mp4 0", "videos/mine_split/val/cooking/a.mp4 1", "videos/mine_split/val/waving/a.mp4 2",
-    ]  # fmt: skip
+        "videos/mine_split/val/Cat jumping/a.mp4 0",
+        "videos/mine_split/val/cooking/a.mp4 1",
+        "videos/mine_split/val/waving/a.mp4 2",
+    ]
     [keys] = re.findall(r"```yaml\n(.+?)```", readme, re.DOTALL)
     (tmp_path / "mine.yaml").write_text(keys)
     config = load_config(tmp_path / "mine.yaml")

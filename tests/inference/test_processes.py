@@ -85,10 +85,13 @@ def test_there_is_one_for_each_core_and_a_killed_one_ends_the_run(prediction):
 
 
 @pytest.mark.parametrize(
-    "number, group, code, says", [
-        (signal.SIGKILL, False, -9, None), (signal.SIGTERM, False, 143, "terminated"), (signal.SIGINT, True, 130, "interrupted"),
+    "number, group, code, says",
+    [
+        (signal.SIGKILL, False, -9, None),
+        (signal.SIGTERM, False, 143, "terminated"),
+        (signal.SIGINT, True, 130, "interrupted"),
     ],
-)  # fmt: skip
+)
 def test_they_end_with_the_script(prediction, number, group, code, says):
     started, mark = prediction
     (os.killpg if group else os.kill)(started.pid, number)

@@ -328,9 +328,10 @@ def test_a_failure_that_is_not_the_videos_fault_arrives_with_its_path(entries, w
 
 @pytest.mark.parametrize("workers", [0, 1])
 def test_a_mistake_in_the_settings_stays_one(entries, workers):
-    with loader(entries, spec=ClipSpec(2, 1, 36, 32, decoder="vhs"), num_workers=workers) as reader:
-        with pytest.raises(InputError, match="^unknown decoder 'vhs'"):
-            list(reader.batches())
+    spec = ClipSpec(2, 1, 36, 32, decoder="vhs")
+    unknown = pytest.raises(InputError, match="^unknown decoder 'vhs'")
+    with loader(entries, spec=spec, num_workers=workers) as reader, unknown:
+        list(reader.batches())
 
 
 @linux
@@ -344,7 +345,7 @@ def test_leaving_in_the_middle_of_a_pass_ends_every_process(tmp_path):
         next(batches)
         feeder.join()
         wait_until(lambda: len(children()) == 3)
-        1 / 0
+        raise ZeroDivisionError
     assert children() == set() and threading.active_count() == threads
     assert time.monotonic() - start < 10
 

@@ -95,7 +95,8 @@ def test_names_are_names_of_files(name, tmp_path, monkeypatch):
 
 
 TRUNCATED = [
-    "h264.mp4", "faststart.mp4", "fragmented.mp4", "h264.mkv", "vp9.webm", "h264.ts", "mpeg4.avi", "hevc.mp4", "av1.mp4",
+    "h264.mp4", "faststart.mp4", "fragmented.mp4", "h264.mkv", "vp9.webm", "h264.ts", "mpeg4.avi", "hevc.mp4",
+    "av1.mp4",
 ]  # fmt: skip
 
 

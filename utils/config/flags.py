@@ -1,6 +1,6 @@
 """The command lines of train.py, eval.py, predict.py and export.py.
 
-`python -m utils.config.flags` prints the reference table of the README. Nothing here imports paddle: `--help` is instant.
+`python -m utils.config.flags` prints the reference table of the README. Without paddle, so that `--help` is instant.
 """
 
 import argparse

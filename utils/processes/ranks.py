@@ -1,7 +1,8 @@
 """Several processes as one run: who reads which videos, whose sums are added up. The only file that knows ranks.
 
-Processes are started by utils/processes/launch.py or by `python -m paddle.distributed.launch`, over NCCL on GPUs and gloo on
-CPUs. Every video belongs to exactly one rank, and nothing is padded: a rank without videos adds zeros to the sums.
+Processes are started by utils/processes/launch.py or by `python -m paddle.distributed.launch`, over NCCL on GPUs and
+gloo on CPUs. Every video belongs to exactly one rank, and nothing is padded: a rank without videos adds zeros to the
+sums.
 """
 
 import os

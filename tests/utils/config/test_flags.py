@@ -33,11 +33,12 @@ def test_every_flag_of_the_original_is_there(script):
 @pytest.mark.parametrize(
     "script, defaults",
     [
-        ("train", dict(save_dir="data/checkpoints", log_interval=10, valid_interval=1, fix_random_seed=False,
-                       is_profiler=False, profiler_path="./", no_memory_optimize=False, pretrain=None, resume=None)),
-        ("eval", dict(save_dir="data/evaluate_results", log_interval=1, weights=None)),
-        ("predict", dict(save_dir="data/predict_results", log_interval=1, weights=None)),
-        ("export", dict(save_dir="data/inference_model", weights=None)),
+        ("train", {"save_dir": "data/checkpoints", "log_interval": 10, "valid_interval": 1, "fix_random_seed": False,
+                   "is_profiler": False, "profiler_path": "./", "no_memory_optimize": False, "pretrain": None,
+                   "resume": None}),
+        ("eval", {"save_dir": "data/evaluate_results", "log_interval": 1, "weights": None}),
+        ("predict", {"save_dir": "data/predict_results", "log_interval": 1, "weights": None}),
+        ("export", {"save_dir": "data/inference_model", "weights": None}),
     ],
 )  # fmt: skip
 def test_defaults(script, defaults):

@@ -59,7 +59,8 @@ MACHINE = {"proc/meminfo": "MemTotal:       16000000 kB\nMemFree: 1 kB\nMemAvail
         ({}, None),
         (MACHINE, 8 * GIB),
         (MACHINE | V2 | {"cgroup/user/job/memory.max": "max\n", "cgroup/user/job/memory.current": "5\n"}, 8 * GIB),
-        (MACHINE | V2 | {"cgroup/user/job/memory.max": f"{3 * GIB}", "cgroup/user/job/memory.current": f"{GIB}"}, 2 * GIB),
+        (MACHINE | V2 | {"cgroup/user/job/memory.max": f"{3 * GIB}", "cgroup/user/job/memory.current": f"{GIB}"},
+         2 * GIB),
         (MACHINE | V2 | {"cgroup/user/job/memory.max": "5", "cgroup/user/job/memory.current": "6"}, 0),
         (
             V2 | {"cgroup/user/job/memory.max": "9", "cgroup/user/job/memory.current": "8"}
@@ -67,8 +68,10 @@ MACHINE = {"proc/meminfo": "MemTotal:       16000000 kB\nMemFree: 1 kB\nMemAvail
         ),
         (V2 | {"cgroup/user/memory.max": "7", "cgroup/user/memory.current": "6"}, 1),
         # Version 1 writes a number that no machine has where there is no limit.
-        (MACHINE | V1 | {"cgroup/memory/memory.limit_in_bytes": f"{1 << 63}", "cgroup/memory/memory.usage_in_bytes": "1"}, 8 * GIB),
-        (MACHINE | V1 | {"cgroup/memory/memory.limit_in_bytes": f"{GIB}", "cgroup/memory/memory.usage_in_bytes": "1"}, GIB - 1),
+        (MACHINE | V1 | {"cgroup/memory/memory.limit_in_bytes": f"{1 << 63}"}
+         | {"cgroup/memory/memory.usage_in_bytes": "1"}, 8 * GIB),
+        (MACHINE | V1 | {"cgroup/memory/memory.limit_in_bytes": f"{GIB}"}
+         | {"cgroup/memory/memory.usage_in_bytes": "1"}, GIB - 1),
     ],
 )  # fmt: skip
 def test_memory(system, files, left):
