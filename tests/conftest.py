@@ -4,6 +4,7 @@ import io
 import json
 import os
 import pickle
+import shlex
 import signal
 import subprocess
 import sys
@@ -113,6 +114,20 @@ def workspace(tmp_path_factory) -> Workspace:
     (folder / "tiny.yaml").write_text(yaml.safe_dump(tree))
     write_original_pdparams(folder / "random.pdparams", num_layers=18, num_classes=NUM_CLASSES)
     return Workspace(folder, videos[:10], videos[10:])
+
+
+def python_files() -> list[Path]:
+    """Every Python file of the repository, relative to its root; without hidden folders and virtual environments."""
+    folders = [path for path in ROOT.glob("[!.]*/") if not (path / "pyvenv.cfg").exists()]
+    found = [*ROOT.glob("*.py"), *(path for folder in folders for path in folder.rglob("*.py"))]
+    return sorted(path.relative_to(ROOT) for path in found)
+
+
+def run_command(command: str, cwd: Path, timeout: float = 240) -> subprocess.CompletedProcess:
+    """The ended process of a line of shell, as a reader of the documentation types it, with our Python as `python`."""
+    environment = f"VIRTUAL_ENV={shlex.quote(sys.prefix)} PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH"
+    line = ["bash", "-c", f"export {environment}; {command}"]
+    return subprocess.run(line, cwd=cwd, capture_output=True, text=True, timeout=timeout)
 
 
 def run_script(

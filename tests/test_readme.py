@@ -1,7 +1,6 @@
 """The README's commands, run as they stand in a copy of the repository, and its tables against what the code says."""
 
 import re
-import shlex
 import shutil
 import subprocess
 import sys
@@ -9,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import ROOT, make_clip, synthetic_frames
+from conftest import ROOT, make_clip, run_command, synthetic_frames
 from utils.config import flags, loading
 from weight_formats import write_original_pdparams
 
@@ -33,10 +32,7 @@ def copy(tmp_path_factory) -> Path:
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_command_of_the_readme_runs(command, copy):
-    environment = f"VIRTUAL_ENV={shlex.quote(sys.prefix)} PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH"
-    shell = subprocess.run(
-        ["bash", "-c", f"export {environment}; {command}"], cwd=copy, capture_output=True, text=True, timeout=240
-    )
+    shell = run_command(command, copy)
     assert shell.returncode == 0, shell.stderr[-2000:]
     assert "Traceback" not in shell.stderr
 

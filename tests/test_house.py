@@ -1,0 +1,76 @@
+"""The house in order: which room may import which, no circle of files, no paddle where it costs time, no long file."""
+
+import ast
+import graphlib
+import subprocess
+import sys
+from importlib.util import resolve_name
+
+import pytest
+
+from conftest import ROOT, python_files
+
+# Arrows run down: every room, and those whose files it may import besides its own.
+LOW = {"utils", "reader", "models", "models.weights"}
+BELOW = {
+    "utils": set(),
+    "reader": {"utils"},
+    "models": {"utils"},
+    "models.weights": {"models", "utils"},
+    "inference": LOW,
+    "metrics": LOW | {"inference"},
+    "training": LOW | {"inference", "metrics"},
+    "scripts": LOW | {"inference", "metrics", "training"},
+    "data": {"reader", "utils"},
+    "benchmarks": LOW | {"inference", "metrics", "training", "data"},
+}
+
+
+def imports(source: str, package: str) -> set[str]:
+    """Every module of ours that a file of `package` imports, be it in a function or for type checkers alone."""
+    found = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            module = resolve_name("." * node.level + (node.module or ""), package)
+            found |= {module} | {f"{module}.{alias.name}" for alias in node.names}
+    return found & FILES.keys()
+
+
+# A module is called by its path, in tests/ from there on.
+FILES = {".".join(p.with_suffix("").parts).removeprefix("tests.").removesuffix(".__init__"): p for p in python_files()}
+GRAPH = {m: imports((ROOT / path).read_text("utf-8"), ".".join(path.parent.parts)) for m, path in FILES.items()}
+FOLDERS = {m: ".".join(path.parent.parts) or "scripts" for m, path in FILES.items() if path.parts[0] != "tests"}
+ROOMS = {m: folder if folder in BELOW else folder.split(".")[0] for m, folder in FOLDERS.items()}
+
+
+def test_no_file_imports_one_that_imports_it():
+    graphlib.TopologicalSorter(GRAPH).prepare()  # its error names the files of a circle
+
+
+@pytest.mark.parametrize("room", sorted({*BELOW, *ROOMS.values()}))
+def test_a_room_imports_those_below_it_alone(room):
+    allowed = BELOW[room] | ({room} - {"scripts"})  # no script imports another
+    arrows = [(module, other) for module in ROOMS if ROOMS[module] == room for other in GRAPH[module]]
+    assert arrows and [(module, other) for module, other in arrows if ROOMS.get(other) not in allowed] == []
+
+
+def test_readers_and_help_start_without_paddle():
+    modules = [module for module, room in ROOMS.items() if room in ("reader", "utils", "scripts")]
+    program = f"import sys, {', '.join(modules)}; sys.exit('paddle' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], cwd=ROOT).returncode == 0
+
+
+def test_no_file_is_longer_than_300_lines():
+    lengths = {module: len((ROOT / FILES[module]).read_text("utf-8").splitlines()) for module in ROOMS}
+    assert {module: length for module, length in lengths.items() if length > 300} == {}
+
+
+WAYS = "import os, utils.log|import utils.log as x|from utils.log import say|from utils import log|from .log import say"
+WAYS += "|from . import log|def f():\n    from utils import log|if TYPE_CHECKING:\n    from utils.log import say"
+
+
+@pytest.mark.parametrize("source", WAYS.split("|"))
+def test_every_way_to_import_is_seen(source):
+    assert "utils.log" in imports(source, "utils")
