@@ -3,6 +3,7 @@
 import random
 import struct
 import sys
+from dataclasses import fields
 
 import av
 import numpy as np
@@ -10,7 +11,8 @@ import pytest
 
 from make_fixtures import FIXTURES, MAKERS, read_number
 from reader import packets, sparse
-from reader.decode import VideoError, read_frames
+from reader.decode import DECODERS, VideoError, read_frames
+from utils.config.keys import ModelConfig
 from utils.errors import InputError
 
 WHOLE = list(range(60))
@@ -218,6 +220,11 @@ def test_a_decoder_that_is_not_there(decoder, module, message, monkeypatch):
     with pytest.raises(InputError) as caught:
         read_frames(str(FIXTURES / "h264.mp4"), range, decoder)
     assert str(caught.value).startswith(message)
+
+
+def test_the_configuration_knows_every_decoder():
+    [kind] = [field.metadata["kind"] for field in fields(ModelConfig) if field.name == "decoder"]
+    assert kind.options == tuple(DECODERS)
 
 
 def test_every_fixture_is_in_the_tables():

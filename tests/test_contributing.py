@@ -1,0 +1,68 @@
+"""What CONTRIBUTING.md says: its commands run, what it names is there, and its map has every room."""
+
+import ast
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from conftest import ROOT, make_clip, python_files, run_command, synthetic_frames
+
+GUIDE = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+COMMANDS = [line for block in re.findall(r"```bash\n(.*?)```", GUIDE, re.DOTALL) for line in block.splitlines()]
+NAMES = [name for name in re.findall(r"`([^`\n]+)`", GUIDE) if re.fullmatch(r"[\w.-]+(/[\w.-]*)*(:[\w.]+)?", name)]
+PLACES = sorted({name for name in NAMES if "/" in name or re.search(r"\.(py|md|sh|toml|txt)$", name)})
+
+
+@pytest.fixture(scope="module")
+def copy(tmp_path_factory) -> Path:
+    """A copy of the repository, with tiny clips in place of those that the benchmark would make."""
+    folder = tmp_path_factory.mktemp("contributing") / "copy"
+    written = ("demo", "checkpoints", "*_results", "inference_model", "results", "__pycache__", "runs")
+    shutil.copytree(ROOT, folder, ignore=shutil.ignore_patterns(".*", *written))
+    clips = folder / "benchmarks" / "results" / "clips"
+    clips.mkdir(parents=True)
+    for number in range(4):
+        make_clip(clips / f"340x256_default_10s_{number}.mp4", synthetic_frames(0, number))
+    return folder
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_command_of_the_guide_runs(command, copy):
+    if "fuzz" in command and not Path("/proc/self/clear_refs").exists():
+        pytest.skip("measures memory in /proc")
+    shell = run_command(command, copy)
+    assert shell.returncode == 0, shell.stdout[-2000:] + shell.stderr[-2000:]
+    assert "Traceback" not in shell.stderr
+
+
+def test_guide_shows_how_to_run_each_kind():
+    for start in ("bash run.sh test tests/", "python -m pytest tests/", "python tests/fuzz", "python benchmarks/"):
+        assert any(command.startswith(start) for command in COMMANDS), start
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_what_the_guide_names_is_there(place):
+    path, _, name = place.partition(":")
+    assert (ROOT / path).is_dir() if path.endswith("/") else (ROOT / path).is_file()
+    if name:
+        body = ast.parse((ROOT / path).read_text(encoding="utf-8")).body
+        for part in name.split("."):
+            [found] = [node for node in body if part in names_of(node)]
+            body = getattr(found, "body", [])
+
+
+def names_of(node: ast.stmt) -> list[str]:
+    """What a statement defines: a function, a class or a variable."""
+    targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", node)]
+    return [getattr(target, "name", getattr(target, "id", "")) for target in targets]
+
+
+def test_the_map_has_every_room_and_script():
+    rows = re.findall(r"^\| (`.+?`) \| ", GUIDE.split("\n## ")[1], re.MULTILINE)
+    ours = {"configs/", "tests/"}
+    for path in python_files():
+        if path.parts[0] != "tests":
+            ours.add(f"{path.parent.as_posix()}/" if path.parent.name else path.name)
+    assert {room.strip("`") for row in rows for room in row.split()} == ours
