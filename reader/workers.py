@@ -12,7 +12,7 @@ from utils.processes.child import Child, NoAnswer
 
 # Seconds after which a video is given up. The longest clip of Kinetics takes well under one.
 TIME_LIMIT = 60.0
-# Bytes that reading a video may take, on Linux. 8K video with 16 reference frames just fits; 7 kB can declare any amount.
+# Bytes that reading a video may take, on Linux. 8K with 16 reference frames just fits; 7 kB can declare any amount.
 MEMORY_LIMIT = 2 << 30
 
 
