@@ -7,21 +7,19 @@ for somewhat more bytes. Frame n stays frame n; rotation is applied, audio dropp
 the folder, as does a table of the videos that cannot be read. Run again, it goes on where it was stopped.
 """
 
-import contextlib
 import csv
 import hashlib
 import io
 import json
-import multiprocessing
-import multiprocessing.connection
 import os
-import signal
+import queue
 import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from fractions import Fraction
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import av
@@ -39,6 +37,7 @@ from utils.cli import run
 from utils.errors import InputError, RunError
 from utils.files import write_atomic, write_text
 from utils.log import progress_bar
+from utils.processes.child import Child, NoAnswer
 from utils.processes.limits import available_cores
 
 PRESETS = ("ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow")
@@ -120,61 +119,57 @@ def encode(path: Path, frames: Iterator[av.VideoFrame], rate: Fraction, settings
     return num_frames
 
 
-def _serve(job: Job, pipe: multiprocessing.connection.Connection) -> None:
-    """The life of an encoder process: one video."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
-    result = "done", None
-    try:
-        reencode(job)
-    except VideoError as error:
-        result = "unreadable", error.reason
-    except RunError as error:
-        result = "failed", str(error)
-    except Exception as error:  # not the video's fault: the parent stops with this message
-        result = "failed", describe_failure(job.source, error)
-    with contextlib.suppress(BrokenPipeError):  # the parent was killed
+def _serve(pipe: Connection) -> None:
+    """Re-encodes jobs until the pipe closes."""
+    pipe.send("ready")
+    while True:
+        job = pipe.recv()
+        result = "done", None
+        try:
+            reencode(job)
+        except VideoError as error:
+            result = "unreadable", error.reason
+        except RunError as error:
+            result = "failed", str(error)
+        except Exception as error:  # not the video's fault: the parent stops with this message
+            result = "failed", describe_failure(job.source, error)
         pipe.send(result)
-
-
-# Processes cost next to nothing when forked from one that has imported what they need and does nothing else.
-_context = multiprocessing.get_context("forkserver" if hasattr(os, "fork") else "spawn")
-
-
-def reencode_apart(job: Job) -> str | None:
-    """Why the video cannot be re-encoded, or None; in a process that may hang or die over it. Raises RunError."""
-    ours, theirs = _context.Pipe(duplex=False)
-    process = _context.Process(target=_serve, args=(job, theirs), daemon=True)
-    process.start()
-    theirs.close()
-    try:
-        kind, content = ours.recv() if ours.poll(TIME_LIMIT) else ("unreadable", f"given up after {TIME_LIMIT:g} s")
-    except EOFError:
-        process.join()
-        kind, content = "unreadable", f"the process that re-encoded it ended with exit code {process.exitcode}"
-    finally:
-        process.kill()
-        process.join()
-        ours.close()
-    if kind == "failed":
-        raise RunError(content)
-    return content
 
 
 def reencode_all(jobs: list[Job], workers: int) -> dict[str, str]:
     """The sources that cannot be re-encoded, with their reasons. Raises RunError for what is no fault of a video."""
-    unreadable = {}
-    with ThreadPoolExecutor(workers) as pool, progress_bar(len(jobs), "re-encoding") as bar:
-        futures = {pool.submit(reencode_apart, job): job for job in jobs}
+    children = [Child("an encoder process", _serve) for _ in range(min(workers, len(jobs)))]
+    idle: queue.SimpleQueue[Child] = queue.SimpleQueue()
+    for child in children:
+        idle.put(child)
+
+    def reencode_apart(job: Job) -> str | None:
+        child = idle.get()  # there are as many as threads: this never waits
         try:
+            kind, content = child.ask(job, TIME_LIMIT)
+        except NoAnswer as error:
+            return str(error)
+        finally:
+            idle.put(child)
+        if kind == "failed":
+            raise RunError(content)
+        return content
+
+    unreadable = {}
+    pool = ThreadPoolExecutor(max(1, len(children)))
+    try:
+        with progress_bar(len(jobs), "re-encoding") as bar:
+            futures = {pool.submit(reencode_apart, job): job for job in jobs}
             for future in as_completed(futures):
                 if reason := future.result():
                     unreadable[futures[future].source] = reason
                 bar.update()
-        except BaseException:  # Ctrl-C and SIGTERM among them: no process is left behind
-            pool.shutdown(wait=False, cancel_futures=True)
-            for process in multiprocessing.active_children():
-                process.kill()
-            raise
+    finally:  # after Ctrl-C and SIGTERM, too: no process is left behind
+        for child in children:
+            child.close()  # the thread that waits for its answer wakes up
+        pool.shutdown(cancel_futures=True)
+        for child in children:
+            child.kill()
     return unreadable
 
 

@@ -26,7 +26,7 @@ _CALLS_PER_PROCESS = 16
 # Where fewer processes than cores run, each has several threads.
 _MOST_PROCESSES = 8
 _BYTES_PER_PROCESS = 1 << 30  # 500 to 700 MB for ResNet-50
-_SOURCES = sorted((Path(__file__).parents[1] / "models").glob("*.py")) + [Path(__file__)]
+_SOURCES = [*sorted((Path(__file__).parents[1] / "models").rglob("*.py")), *sorted(Path(__file__).parent.glob("*.py"))]
 
 
 def open_engine(

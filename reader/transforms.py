@@ -1,4 +1,4 @@
-"""Frames to crops in uint8: the original's resize and crop, each pair of them in one Pillow call."""
+"""Frames to crops in uint8, equal to the original's to the bit: Pillow resizes the whole frame, then it is cropped."""
 
 import numpy as np
 from PIL import Image
@@ -39,19 +39,15 @@ def crop_frames(
     """Crops uint8 [T, crop_size, crop_size, 3] of frames uint8 [T, H, W, 3], all with the same window.
 
     With `rng` (training) the window is random and the video is mirrored with probability 0.5; else it is central.
-    The crop's window is scaled back to source pixels and resized in one step, which computes only the pixels that
-    are kept and differs from resize-then-crop by at most 1 level (both are Pillow's antialiased BILINEAR).
+    The whole frame is resized, with Pillow's antialiased BILINEAR, as in the original. Resizing the window alone takes
+    60% of the time, but rounds otherwise: a value that differs by 1 now and then moved a probability by up to 0.016.
     """
     height, width = frames.shape[1:3]
-    new_width, new_height = resized_size(width, height, short_side, keep_aspect_ratio)
-    left, top = crop_offset(new_width, new_height, crop_size, rng)
+    size = resized_size(width, height, short_side, keep_aspect_ratio)
+    left, top = crop_offset(*size, crop_size, rng)
     mirror = rng is not None and rng.random() < 0.5
 
-    if (new_width, new_height) == (width, height):
-        crops = frames[:, top : top + crop_size, left : left + crop_size]
-    else:
-        scale_x, scale_y = width / new_width, height / new_height
-        box = (left * scale_x, top * scale_y, (left + crop_size) * scale_x, (top + crop_size) * scale_y)
-        size = (crop_size, crop_size)
-        crops = np.stack([Image.fromarray(f).resize(size, Image.Resampling.BILINEAR, box) for f in frames])
-    return np.ascontiguousarray(crops[:, :, ::-1] if mirror else crops)
+    if size != (width, height):
+        frames = np.stack([Image.fromarray(frame).resize(size, Image.Resampling.BILINEAR) for frame in frames])
+    crops = frames[:, top : top + crop_size, left : left + crop_size]
+    return (crops[:, :, ::-1] if mirror else crops).copy()

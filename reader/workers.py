@@ -8,7 +8,7 @@ import numpy as np
 
 from reader.dataset import ClipSpec, VideoError, read_clip
 from utils.errors import InputError, RunError
-from utils.processes.child import Child
+from utils.processes.child import Child, NoAnswer
 
 # Seconds after which a video is given up. The longest clip of Kinetics takes well under one.
 TIME_LIMIT = 60.0
@@ -30,32 +30,27 @@ class WorkerProcess(Child):
     def read(self, path: str, epoch: int, index: int) -> tuple[np.ndarray, int | None]:
         """What `read_clip` returns, computed in the process.
 
-        A process that dies is replaced and asked once more, as the system may have killed it for want of memory.
-
         Raises:
             VideoError: the video cannot be read, took longer than the time limit, or killed the process twice.
             InputError: what the clips are read with is a mistake, whatever the video.
             RunError: the process could not be started, or failed for a reason that is no fault of the video.
         """
-        for _ in range(2):
-            self.start()
-            try:
-                return self._ask(path, epoch, index)
-            except (EOFError, OSError):
-                end = self.end()
-        raise VideoError(path, f"its reader process ended with {end}, twice")
-
-    def _ask(self, path: str, epoch: int, index: int) -> tuple[np.ndarray, int | None]:
-        self.pipe.send((path, epoch, index))
-        if not self.pipe.poll(self._time_limit):
-            self.kill()
-            raise VideoError(path, f"given up after {self._time_limit:g} s")
-        kind, content = self.pipe.recv()
+        try:
+            kind, content = self.ask((path, epoch, index), self._time_limit)
+        except NoAnswer as error:
+            raise VideoError(path, str(error)) from None
         if kind == "clip":
-            clip = np.empty(self._spec.shape, np.uint8)
-            self.pipe.recv_bytes_into(clip.data.cast("B"))
-            return clip, content
+            return content
         raise {"unreadable": VideoError(path, content), "input": InputError(content), "failed": RunError(content)}[kind]
+
+    def receive(self) -> tuple[str, object]:
+        """(kind, content) of the answer: "clip" with the clip and its label, or another kind with its reason."""
+        kind, content = self.pipe.recv()
+        if kind != "clip":
+            return kind, content
+        clip = np.empty(self._spec.shape, np.uint8)
+        self.pipe.recv_bytes_into(clip.data.cast("B"))
+        return kind, (clip, content)
 
 
 def describe_failure(path: str, error: Exception) -> str:

@@ -1,81 +1,78 @@
-"""The safetensors format, read by hand with every length checked: it is a JSON header before plain numbers.
+"""The safetensors format: the package reads it, and what the package lets pass but is no weight is refused here.
 
 uint64 n; n bytes of JSON {name: {"dtype", "shape", "data_offsets": [begin, end]}}; the data, little-endian. Defined in
-https://github.com/huggingface/safetensors#format.
+https://github.com/huggingface/safetensors#format. The package refuses holes, overlaps and bytes that are left over.
 """
 
 import json
-import math
 from typing import Any
 
 import numpy as np
+import safetensors
 
 # The format's own limit is ten times as much; a ResNet-152 needs 100 kB, and JSON takes up to 26 times its size.
 _MAX_HEADER = 10_000_000
-# BF16, which NumPy lacks, is the upper half of an F32.
+# BF16, which NumPy and with it safetensors.numpy lack, is the upper half of an F32.
 _DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2", "I64": "<i8", "I32": "<i4"}
 
 
-class SafetensorsError(ValueError):
+class SafetensorsError(Exception):
     """The bytes are no safetensors file, or hold what is no weight. One line, without the path."""
 
 
 def read_safetensors(data: bytes) -> dict[str, np.ndarray]:
-    """Name -> array: views of `data`, except for bfloat16, which becomes float32. Raises SafetensorsError."""
+    """Name -> array in the order of the file; bfloat16 becomes float32. Raises SafetensorsError.
+
+    Takes as much memory again as `data`.
+    """
+    names = _weight_names(data)
+    try:
+        tensors = dict(safetensors.deserialize(data))  # in an order that differs from run to run
+    except safetensors.SafetensorError as error:  # in words that differ from version to version
+        raise SafetensorsError("its header does not fit its data") from error
+    return {name: _array(name, tensors.pop(name)) for name in names}
+
+
+def _weight_names(data: bytes) -> list[str]:
+    """The names in the header. Raises SafetensorsError where one is there twice, or what it names is no weight.
+
+    The format forbids a name twice, and the package takes the last.
+    """
     length = int.from_bytes(data[:8], "little")
     if len(data) < 8 or not 2 <= length <= min(len(data) - 8, _MAX_HEADER):
         raise SafetensorsError("its header is damaged")
     try:
         header = json.loads(data[8 : 8 + length], object_pairs_hook=_unique)
-    except SafetensorsError:
-        raise
+        if not isinstance(header, dict):
+            raise ValueError("no object")
     except (ValueError, RecursionError) as error:
         raise SafetensorsError("its header is damaged") from error
-    if not isinstance(header, dict):
-        raise SafetensorsError("its header is damaged")
-    arrays, left = {}, len(data) - 8 - length
+    header.pop("__metadata__", None)
     for name, entry in header.items():
-        if name == "__metadata__":
-            continue
-        begin, end = _place(name, entry)
-        left -= end - begin
-        if left < 0:
-            raise SafetensorsError("its tensors overlap")
-        arrays[name] = _read_tensor(name, entry, memoryview(data)[8 + length :][begin:end])
-    return arrays
+        if not isinstance(entry, dict):
+            raise SafetensorsError(f"{name[:80]!r} has no proper shape and place")
+        dtype = entry.get("dtype")
+        if not isinstance(dtype, str) or dtype not in _DTYPES:
+            shown = dtype[:20] if isinstance(dtype, str) else type(dtype).__name__
+            raise SafetensorsError(f"{name[:80]!r} is of type {shown!r}, expected one of {', '.join(_DTYPES)}")
+    return list(header)
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """The JSON object. Raises SafetensorsError for a name that is there twice, which the format forbids."""
+    """The JSON object. Raises SafetensorsError for a name that is there twice."""
     content = dict(pairs)
     if len(content) < len(pairs):
         raise SafetensorsError("its header names something twice")
     return content
 
 
-def _place(name: str, entry: Any) -> tuple[int, int]:
-    """Where a tensor begins and ends in the data. Raises SafetensorsError when the entry is not as the format says."""
-    fields = entry if isinstance(entry, dict) else {}
-    shape, place, dtype = fields.get("shape"), fields.get("data_offsets"), fields.get("dtype")
-    proper = isinstance(shape, list) and len(shape) <= 8 and isinstance(place, list) and len(place) == 2
-    if not proper or any(type(size) is not int or not 0 <= size < 2**40 for size in [*shape, *place]):
-        raise SafetensorsError(f"{name[:80]!r} has no proper shape and place")
-    if not isinstance(dtype, str) or dtype not in _DTYPES:
-        shown = dtype[:20] if isinstance(dtype, str) else type(dtype).__name__
-        raise SafetensorsError(f"{name[:80]!r} is of type {shown!r}, expected one of {', '.join(_DTYPES)}")
-    if place[0] > place[1]:
-        raise SafetensorsError(f"{name[:80]!r} has no proper shape and place")
-    return place[0], place[1]
-
-
-def _read_tensor(name: str, entry: dict[str, Any], data: memoryview) -> np.ndarray:
-    """The array in `data`. Raises SafetensorsError when there are more or fewer bytes than the shape needs."""
-    dtype = np.dtype(_DTYPES[entry["dtype"]])
-    expected = math.prod(entry["shape"]) * dtype.itemsize
-    if expected != len(data):
-        raise SafetensorsError(f"{name[:80]!r} of shape {entry['shape']} needs {expected} bytes and has {len(data)}")
+def _array(name: str, tensor: dict[str, Any]) -> np.ndarray:
+    """The package's tensor as an array. Raises SafetensorsError for a shape that no weight has."""
+    shape, dtype = tensor["shape"], tensor["dtype"]
     try:
-        array = np.frombuffer(data, dtype).reshape(entry["shape"])
-    except ValueError as error:  # no bytes, but beside the 0 sizes that NumPy cannot multiply
+        if len(shape) > 8 or max(shape, default=0) >= 2**40:
+            raise ValueError
+        array = np.frombuffer(tensor["data"], _DTYPES[dtype]).reshape(shape)
+    except ValueError as error:  # also no bytes, but beside the 0 sizes that NumPy cannot multiply
         raise SafetensorsError(f"{name[:80]!r} has no proper shape and place") from error
-    return (array.astype("<u4") << 16).view("<f4") if entry["dtype"] == "BF16" else array
+    return (array.astype("<u4") << 16).view("<f4") if dtype == "BF16" else array

@@ -1,21 +1,25 @@
 """data/reencode.py: the same frames in small, close key frames; whole files only; the list and the table it leaves."""
 
+import contextlib
 import csv
 import multiprocessing
+import os
 import shutil
 import signal
 import subprocess
 import sys
-import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import av
+import numpy as np
 import pytest
 
 from conftest import ROOT, processes, run_script, wait_until
 from data import reencode
 from make_fixtures import FIXTURES, read_number
 from reader.decode import VideoError, read_frames
+from utils.errors import RunError
 
 SOURCES = {
     "a b/x y.mp4": "h264.mp4",
@@ -149,30 +153,39 @@ def test_mistakes(done, flags, code, message):
     assert code == 1 or not (folder / "new").exists()
 
 
-def start_slow_run(folder: Path, mark: str) -> subprocess.Popen:
-    """A run over 40 copies of a real-sized video, ended by the caller after the first was written."""
-    (folder / "v").mkdir()
-    long = folder / "v/0.mp4"
-    with av.open(str(long), "w") as out:
+def make_video(path: Path, width: int, height: int, num_frames: int, noise: bool = False) -> None:
+    path.parent.mkdir(exist_ok=True)
+    random = np.random.default_rng(0)
+    with av.open(str(path), "w") as out:
         stream = out.add_stream("libx264", rate=25, options={"preset": "ultrafast"})
-        stream.width, stream.height, stream.pix_fmt = 320, 240, "yuv420p"
-        picture = av.VideoFrame(320, 240, "rgb24")
-        for _ in range(200):
-            out.mux(stream.encode(picture))
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        picture = np.zeros((height, width, 3), np.uint8)
+        for _ in range(num_frames):
+            picture = random.integers(0, 256, picture.shape, np.uint8) if noise else picture
+            out.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
         out.mux(stream.encode(None))
-    for i in range(1, 40):
-        shutil.copy(long, folder / f"v/{i}.mp4")
-    (folder / "all.list").write_text("".join(f"v/{i}.mp4 {i}\n" for i in range(40)))
-    command = [sys.executable, str(ROOT / "data/reencode.py"), "all.list", "--out", "out", "--preset", "veryfast"]
-    process = subprocess.Popen(command, cwd=folder, env={"MARK": mark, "PATH": ""}, stderr=subprocess.PIPE, text=True)
-    wait_until(lambda: list(folder.glob("out/v/*.mp4")))
-    return process
 
 
-@pytest.mark.skipif(not Path("/proc").exists(), reason="needs /proc")
+def start(folder: Path, *flags: str) -> subprocess.Popen:
+    """A run over the videos in v/, all its processes marked with the folder's name."""
+    names = sorted(path.name for path in (folder / "v").iterdir())
+    (folder / "all.list").write_text("".join(f"v/{name} {i}\n" for i, name in enumerate(names)))
+    command = [sys.executable, str(ROOT / "data/reencode.py"), "all.list", "--out", "out", *flags]
+    environment = {"MARK": str(folder), "PATH": ""}
+    return subprocess.Popen(command, cwd=folder, env=environment, stderr=subprocess.PIPE, text=True)
+
+
+needs_proc = pytest.mark.skipif(not Path("/proc").exists(), reason="needs /proc")
+
+
+@needs_proc
 @pytest.mark.parametrize("number, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -9)])
 def test_stopped_it_leaves_whole_videos_and_no_process(number, code, tmp_path):
-    process = start_slow_run(tmp_path, str(tmp_path))
+    make_video(tmp_path / "v/0.mp4", 320, 240, 200)
+    for i in range(1, 40):
+        shutil.copy(tmp_path / "v/0.mp4", tmp_path / f"v/{i}.mp4")
+    process = start(tmp_path, "--preset", "veryfast")
+    wait_until(lambda: list(tmp_path.glob("out/v/*.mp4")))
     process.send_signal(number)
     error = process.communicate(timeout=30)[1]
     assert process.returncode == code
@@ -184,15 +197,95 @@ def test_stopped_it_leaves_whole_videos_and_no_process(number, code, tmp_path):
     assert not (tmp_path / "out/all.list").exists()
 
 
-def test_a_process_that_dies_or_hangs_costs_one_video(tmp_path, monkeypatch):
-    job = reencode.Job(str(FIXTURES / "large.ts"), tmp_path / "a/b.mp4", reencode.Settings(48, 12, 23, "placebo"))
-    killer = threading.Thread(target=lambda: wait_until(multiprocessing.active_children)[0].kill())
-    killer.start()
-    assert reencode.reencode_apart(job) == "the process that re-encoded it ended with exit code -9"
-    killer.join()
-    monkeypatch.setattr(reencode, "TIME_LIMIT", 0)
-    assert reencode.reencode_apart(job) == "given up after 0 s"
-    assert not list(tmp_path.glob("a/*.mp4"))
+# Frames of noise take 0.15 s each; with close key frames x264 begins to write at once.
+SLOW = ("--short_side", "360", "--keyint", "2", "--crf", "10", "--preset", "veryslow")
+
+
+@pytest.fixture(scope="module")
+def slow_video(tmp_path_factory) -> Path:
+    """One that takes half a minute to be encoded with SLOW."""
+    path = tmp_path_factory.mktemp("slow") / "slow.mp4"
+    make_video(path, 640, 360, 200, noise=True)
+    return path
+
+
+@needs_proc
+@pytest.mark.parametrize("number, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -9)])
+def test_stopped_in_the_middle_of_long_videos_it_leaves_no_process(number, code, slow_video, tmp_path):
+    (tmp_path / "v").mkdir()
+    for i in range(3):
+        shutil.copy(slow_video, tmp_path / f"v/{i}.mp4")
+    process = start(tmp_path, *SLOW, "--workers", "2")
+    try:
+        wait_until(lambda: len(list(tmp_path.glob("out/v/.*.tmp"))) == 2)  # both are at work
+        process.send_signal(number)
+        process.communicate(timeout=10)
+        assert process.returncode == code
+        wait_until(lambda: not processes(str(tmp_path)), seconds=5)
+    finally:
+        for pid in [process.pid, *processes(str(tmp_path))]:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+
+def slow_job(source: Path, out: Path) -> reencode.Job:
+    return reencode.Job(str(source), out / "slow.mp4", reencode.Settings(360, 2, 10, "veryslow"))
+
+
+def fast_job(out: Path) -> reencode.Job:
+    return reencode.Job(str(FIXTURES / "large.ts"), out / "fast.mp4", reencode.Settings(48, 12, 23, "veryfast"))
+
+
+def send(number: int, folder: Path, times: int = 1) -> None:
+    """Sends a signal to the process that writes a video into the folder, and to the one that comes in its place."""
+    sent: set[int] = set()
+    for _ in range(times):
+        writers = wait_until(lambda: {int(path.name.split(".")[-2]) for path in folder.glob(".*.tmp")} - sent)
+        sent.update(writers)
+        for pid in writers:
+            os.kill(pid, number)
+
+
+def reencode_under(signal_number: int, times: int, jobs: list[reencode.Job]) -> dict[str, str]:
+    """What `reencode_all` with one process makes of the jobs while signals hit the process at the first of them."""
+    with ThreadPoolExecutor() as pool:
+        sending = pool.submit(send, signal_number, jobs[0].target.parent, times)
+        unreadable = reencode.reencode_all(jobs, workers=1)
+        sending.result()
+    assert not multiprocessing.active_children()
+    return unreadable
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="no such signal")
+def test_a_stuck_video_is_given_up_and_the_next_gets_a_new_process(slow_video, tmp_path, monkeypatch):
+    monkeypatch.setattr(reencode, "TIME_LIMIT", 3)
+    jobs = [slow_job(slow_video, tmp_path / "a"), fast_job(tmp_path / "b")]
+    assert reencode_under(signal.SIGSTOP, 1, jobs) == {str(slow_video): "given up after 3 s"}
+    assert not jobs[0].target.exists() and len(read_frames(str(jobs[1].target), range)) == 60
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no such signal")
+def test_a_process_that_dies_is_replaced_and_tries_again(tmp_path):
+    make_video(tmp_path / "v/a.mp4", 320, 240, 20, noise=True)
+    jobs = [slow_job(tmp_path / "v/a.mp4", tmp_path / "a"), fast_job(tmp_path / "b")]
+    assert reencode_under(signal.SIGKILL, 1, jobs) == {}
+    assert [len(read_frames(str(job.target), range)) for job in jobs] == [20, 60]
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no such signal")
+def test_a_video_of_which_the_process_dies_twice_costs_no_other(slow_video, tmp_path):
+    jobs = [slow_job(slow_video, tmp_path / "a"), fast_job(tmp_path / "b")]
+    reason = "its encoder process ended with signal 9 (Killed), twice"
+    assert reencode_under(signal.SIGKILL, 2, jobs) == {str(slow_video): reason}
+    assert not jobs[0].target.exists() and len(read_frames(str(jobs[1].target), range)) == 60
+
+
+def test_what_is_no_videos_fault_ends_the_run(slow_video, tmp_path):
+    (tmp_path / "file").touch()
+    jobs = [slow_job(slow_video, tmp_path), fast_job(tmp_path / "file")]
+    with pytest.raises(RunError, match=r"large\.ts: (FileExistsError|NotADirectoryError): .*file"):
+        reencode.reencode_all(jobs, workers=2)
+    assert not multiprocessing.active_children()
 
 
 def test_a_damaged_video_leaves_nothing(tmp_path):

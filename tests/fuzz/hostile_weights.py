@@ -32,8 +32,8 @@ def safetensors(header: object, data: bytes = b"") -> bytes:
     return struct.pack("<Q", len(text)) + text + data
 
 
-def entry(*shape: int, dtype: str = "F32", end: int = 0) -> dict:
-    return {"dtype": dtype, "shape": list(shape), "data_offsets": [0, end]}
+def entry(*shape: int, dtype: str = "F32", begin: int = 0, end: int = 0) -> dict:
+    return {"dtype": dtype, "shape": list(shape), "data_offsets": [begin, end]}
 
 
 def described(*dims: int, data: bytes = b"") -> bytes:
@@ -140,11 +140,24 @@ CASES: dict[str, tuple[str, Callable[[], Contents], str]] = {
     ),
     "two tensors in one place": (
         "w.safetensors", lambda: safetensors({"a": entry(2, end=8), "b": entry(2, end=8)}, bytes(8)),
-        "no safetensors file of weights: its tensors overlap",
+        "no safetensors file of weights: its header does not fit its data",
     ),
     "more bytes than there are": (
         "w.safetensors", lambda: safetensors({"a": entry(2**37, end=2**39)}),
-        "no safetensors file of weights: its tensors overlap",
+        "no safetensors file of weights: its header does not fit its data",
+    ),
+    "bytes between tensors": (
+        "w.safetensors", lambda: safetensors({"a": entry(2, end=8), "b": entry(2, begin=9, end=17)}, bytes(17)),
+        "no safetensors file of weights: its header does not fit its data",
+    ),
+    "megabytes behind the tensors": (
+        "w.safetensors", lambda: safetensors({"a": entry(2, end=8)}, bytes(1 << 25)),
+        "no safetensors file of weights: its header does not fit its data",
+    ),
+    "a shape without end": (
+        "w.safetensors",
+        lambda: safetensors({"a": entry(*[0] * 3_000_000)}),
+        f"no safetensors file of weights: 'a' {SHAPE}",
     ),
     "no bytes of a huge variable": (
         "", lambda: {"a": described(0, 2**39, 2**39)}, "a is no variable of Paddle's: its header declares",

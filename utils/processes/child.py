@@ -16,6 +16,10 @@ START_LIMIT = 120.0
 STARTS = 3
 
 
+class NoAnswer(Exception):
+    """A child process took too long over a question, or died of it twice. One line, without the question."""
+
+
 class Child:
     """Runs `serve(pipe, *arguments)`, which sends "ready" once it can be asked, and then answers through `pipe`.
 
@@ -43,6 +47,31 @@ class Child:
                 pass
             end = self.end()
         raise RunError(f"{self._name} could not be started: it ended with {end}")
+
+    def ask(self, question: object, time_limit: float) -> object:
+        """The answer, from a process that is started if need be.
+
+        One that dies is replaced and asked once more, as the system may have killed it for want of memory.
+
+        Raises:
+            NoAnswer: the process took longer than `time_limit` seconds, and is killed; or it died twice.
+            RunError: it could not be started.
+        """
+        for _ in range(2):
+            self.start()
+            try:
+                self.pipe.send(question)
+                if not self.pipe.poll(time_limit):
+                    self.kill()
+                    raise NoAnswer(f"given up after {time_limit:g} s")
+                return self.receive()
+            except (EOFError, OSError):
+                end = self.end()
+        raise NoAnswer(f"its {self._name.split(' ', 1)[1]} ended with {end}, twice")
+
+    def receive(self) -> object:
+        """The answer that has arrived. Raises EOFError or OSError where the process dies meanwhile."""
+        return self.pipe.recv()
 
     def end(self) -> str:
         """How the process, whose pipe broke, ended: "signal 9 (Killed)" or "exit code 1"; it is reaped."""

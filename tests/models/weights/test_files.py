@@ -193,10 +193,26 @@ def entry(dtype="F32", shape=(2,), data_offsets=(0, 8)) -> dict:
     return {"a": {"dtype": dtype, "shape": shape, "data_offsets": data_offsets}}
 
 
+UNFIT = "its header does not fit its data"
+EXPECTED = "expected one of F64, F32, F16, BF16, I64, I32"
+# Of the two the package takes the last, which fits.
+TWICE = b'{"a": {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]}, %s' % json.dumps(entry()).encode()[1:]
+
+
 def test_safetensors_as_the_package_writes_them(tmp_path):
     arrays = ARRAYS | {"half": np.ones((2, 2), "f2"), "double": np.ones(3, "f8"), "empty": np.ones((0, 3), "f4")}
     safetensors.numpy.save_file(arrays, tmp_path / "w.safetensors", metadata={"format": "np"})
     assert same(read_weights(tmp_path / "w"), arrays)
+    header = json.loads((tmp_path / "w.safetensors").read_bytes()[8:].split(b"}}")[0] + b"}}")
+    assert list(read_weights(tmp_path / "w")) == [name for name in header if name != "__metadata__"]
+
+
+def test_a_truncated_safetensors_file_is_refused(tmp_path):
+    whole = safetensors.numpy.save(ARRAYS)
+    for length in range(0, len(whole), 7):
+        (tmp_path / "w.safetensors").write_bytes(whole[:length])
+        reason = "its header is damaged" if length < 8 + int.from_bytes(whole[:8], "little") else UNFIT
+        assert refusal(tmp_path / "w.safetensors") == f"no safetensors file of weights: {reason}"
 
 
 @pytest.mark.parametrize(
@@ -209,16 +225,37 @@ def test_safetensors_as_the_package_writes_them(tmp_path):
         (tensors([]), "its header is damaged"),
         (tensors(b"\xff\xff"), "its header is damaged"),
         (tensors({"a": 1}), "'a' has no proper shape and place"),
-        (tensors(entry(shape=[2.0])), "'a' has no proper shape and place"),
-        (tensors(entry(shape=[-2])), "'a' has no proper shape and place"),
-        (tensors(entry(data_offsets=[8, 0])), "'a' has no proper shape and place"),
-        (tensors(entry(data_offsets=[0])), "'a' has no proper shape and place"),
-        (tensors(entry(dtype=[])), "'a' is of type 'list', expected one of F64, F32, F16, BF16, I64, I32"),
-        (tensors(entry(dtype="F8_E4M3")), "'a' is of type 'F8_E4M3', expected one of F64, F32, F16, BF16, I64, I32"),
-        (tensors(entry(shape=[2**30])), "'a' of shape [1073741824] needs 4294967296 bytes and has 8"),
-        (tensors(entry(), data=bytes(4)), "its tensors overlap"),
-        (tensors(entry() | {"b": entry()["a"]}), "its tensors overlap"),
-        (tensors(entry(data_offsets=[4, 12])), "'a' of shape [2] needs 8 bytes and has 4"),
+        (tensors(entry(shape=[1] * 8 + [2])), "'a' has no proper shape and place"),
+        (tensors(entry(shape=[0, 2**40], data_offsets=[0, 0]), b""), "'a' has no proper shape and place"),
+        (tensors(entry(shape=[0, 2**39, 2**39], data_offsets=[0, 0]), b""), "'a' has no proper shape and place"),
+        (tensors(entry(dtype=[])), f"'a' is of type 'list', {EXPECTED}"),
+        (tensors({"a": {}}), f"'a' is of type 'NoneType', {EXPECTED}"),
+        (tensors(entry(dtype="F8_E4M3", shape=[8])), f"'a' is of type 'F8_E4M3', {EXPECTED}"),
+        (tensors(entry(dtype="BOOL", shape=[8])), f"'a' is of type 'BOOL', {EXPECTED}"),
+        (tensors(entry(dtype="F31")), f"'a' is of type 'F31', {EXPECTED}"),
+        (tensors(b'{"a": 1, "a": 2}'), "its header names something twice"),
+        (tensors(TWICE), "its header names something twice"),
+        (tensors(TWICE, bytes(16)), "its header names something twice"),
+        (tensors(b'{"a": {"dtype": "F32", "dtype": "F32"}}'), "its header names something twice"),
+        (tensors(entry(shape=[2.0])), UNFIT),
+        (tensors(entry(shape=[-2])), UNFIT),
+        (tensors(entry(shape=[2**64])), UNFIT),
+        (tensors(entry(shape=[2**40, 2**40])), UNFIT),
+        (tensors(entry(shape=[2**30])), UNFIT),
+        (tensors(entry(data_offsets=[8, 0])), UNFIT),
+        (tensors(entry(data_offsets=[0])), UNFIT),
+        (tensors({"a": {"dtype": "F32"}}), UNFIT),
+        (tensors(entry() | {"__metadata__": {"a": 1}}), UNFIT),
+        # fewer bytes than described, and more: in the middle, before, after
+        (tensors(entry(), data=bytes(4)), UNFIT),
+        (tensors(entry() | {"b": entry(data_offsets=[12, 20])["a"]}, bytes(20)), UNFIT),
+        (tensors(entry(data_offsets=[4, 12]), bytes(12)), UNFIT),
+        (tensors(entry(), bytes(9)), UNFIT),
+        (tensors({}, bytes(1)), UNFIT),
+        # one place for two, wholly and in part
+        (tensors(entry() | {"b": entry()["a"]}), UNFIT),
+        (tensors(entry() | {"b": entry(data_offsets=[4, 12])["a"]}, bytes(12)), UNFIT),
+        (tensors(entry(data_offsets=[4, 12])), UNFIT),
     ],
 )
 def test_damaged_safetensors_are_refused(data, reason, tmp_path):

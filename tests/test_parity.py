@@ -1,0 +1,113 @@
+"""predict.py with a file of the original's weights gives the original's probabilities, clip by clip.
+
+The original's whole way is written down here once more: frames are chosen, resized by Pillow, then cropped, and its
+network is computed in NumPy (fluid_reference.py).
+"""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from conftest import LABELS, make_clip, run_script, write_list
+from fluid_reference import reference_logits
+from weight_formats import random_state, write_pickle
+
+SHORT_SIDE, CROP = 72, 64
+# (width, height), number of frames
+CLIPS = {
+    "landscape": ((340, 256), 11),
+    "portrait": ((240, 320), 12),
+    "square": ((300, 300), 10),
+    "720p": ((1280, 720), 9),
+    "odd": ((321, 243), 21),
+    "wide": ((640, 270), 4),
+    "small": ((44, 36), 15),
+    "fits": ((100, 72), 14),
+    "fits, portrait": ((72, 96), 8),
+    "one frame": ((90, 60), 1),
+}
+
+
+def picture(width: int, height: int, random: np.random.Generator) -> np.ndarray:
+    """uint8 [height, width, 3]: coarse shapes under noise."""
+    coarse = Image.fromarray(random.integers(0, 256, (5, 6, 3), dtype=np.uint8)).resize((width, height), Image.BICUBIC)
+    return np.clip(np.asarray(coarse) + random.normal(0, 20, (height, width, 3)), 0, 255).astype(np.uint8)
+
+
+def central_indices(num_frames: int, num_segments: int) -> list[int]:
+    """The original's choice: the middle of each segment; of a video with fewer frames all, again and again."""
+    length = num_frames // num_segments
+    return [i * length + (length - 1) // 2 if length else i % num_frames for i in range(num_segments)]
+
+
+def prepare(frame: np.ndarray, short_side: int, crop: int) -> np.ndarray:
+    """The original's resize, unless the short side fits, and its crop in the centre."""
+    image = Image.fromarray(frame)
+    if min(image.size) != short_side:
+        sides = short_side, int(short_side * 4 / 3)
+        image = image.resize(sides if image.width < image.height else sides[::-1], Image.BILINEAR)
+    left, top = (int(round((side - crop) / 2)) for side in image.size)
+    return np.asarray(image.crop((left, top, left + crop, top + crop)))
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory) -> dict[Path, np.ndarray]:
+    """Path -> frames uint8 [T, H, W, 3] of each of CLIPS, encoded without loss."""
+    folder = tmp_path_factory.mktemp("parity")
+    random = np.random.default_rng(0)
+    made = {}
+    for name, (size, length) in CLIPS.items():
+        frames = np.stack([picture(*size, random) for _ in range(length)])
+        make_clip(folder / f"{name}.mp4", frames)
+        made[folder / f"{name}.mp4"] = frames
+    return made
+
+
+def prepared(clips: dict[Path, np.ndarray], num_segments: int) -> np.ndarray:
+    """uint8 [N, T, CROP, CROP, 3]: what the original's network gets."""
+    clips_of = []
+    for frames in clips.values():
+        chosen = central_indices(len(frames), num_segments)
+        clips_of.append([prepare(frames[i], SHORT_SIDE, CROP) for i in chosen])
+    return np.array(clips_of)
+
+
+@pytest.fixture(scope="module")
+def state(clips) -> dict[str, np.ndarray]:
+    """The weights of a ResNet-50 that tells the clips apart by little: a value that differs by 1 here and there shows.
+
+    Its probabilities lie far from 0 and 1, as the classifier's bias balances the classes.
+    """
+    state = random_state(50, len(LABELS), seed=3)
+    state["fc_0.w_0"] *= 10
+    state["fc_0.b_0"] -= reference_logits(state, prepared(clips, 2), 50).mean(axis=0).astype("float32")
+    return state
+
+
+@pytest.mark.parametrize("num_segments", [3, 7])
+def test_probabilities_are_the_originals(num_segments, clips, state, workspace, tmp_path):
+    write_pickle(tmp_path / "TSN.pdparams", state)
+    filelist = write_list(tmp_path / "clips.list", [(path, 0) for path in clips])
+    settings = [
+        "MODEL.num_layers=50", f"INFER.seg_num={num_segments}", f"INFER.short_size={SHORT_SIDE}",
+        f"INFER.target_size={CROP}", "INFER.use_gpu=False",
+    ]  # fmt: skip
+    ended = run_script(
+        "predict", workspace.config, f"--weights={tmp_path / 'TSN.pdparams'}", f"--save_dir={tmp_path / 'out'}",
+        f"--filelist={filelist}", "--precision=float32", f"--infer_topk={len(LABELS)}",
+        *(flag for setting in settings for flag in ("--set", setting)),
+    )  # fmt: skip
+    assert ended.returncode == 0, ended.stderr
+    ours = np.zeros((len(clips), len(LABELS)))
+    for row, result in zip(ours, json.loads((tmp_path / "out" / "predictions.json").read_text())):
+        for prediction in result["predictions"]:
+            row[prediction["class_id"]] = prediction["probability"]
+
+    logits = reference_logits(state, prepared(clips, num_segments), 50)
+    theirs = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    difference = dict(zip(CLIPS, np.abs(ours - theirs).max(axis=1).tolist()))
+    assert max(difference.values()) < 0.0005, difference
+    assert theirs.max(axis=1).mean() < 0.9  # no foregone conclusion
