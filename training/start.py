@@ -89,7 +89,14 @@ def find_start(flags: Flags, config: Config, num_videos: int) -> Start:
         say(f"--resume=auto: no checkpoint in {config.train.save_dir} yet, training starts at epoch 0")
     if (flags.pretrain or "").lower() == "none":
         return Start()
-    return Start(backbone=flags.pretrain or str(imagenet_resnet50(num_layers=config.model.num_layers)))
+    if flags.pretrain:
+        return Start(backbone=flags.pretrain)
+    if config.model.num_layers != 50:
+        raise InputError(
+            f"there are ImageNet weights to download for MODEL.num_layers 50, not for {config.model.num_layers}: "
+            "give others by --pretrain=PATH, or start from random weights by --pretrain=none"
+        )
+    return Start(backbone=str(imagenet_resnet50()))
 
 
 def _weights_alone(resume: str) -> str | None:
