@@ -109,8 +109,8 @@ def test_imagenet_weights_are_those_of_a_resnet50(workspace, tmp_path, monkeypat
     with pytest.raises(InputError) as error:
         start(workspace)
     assert str(error.value) == (
-        "there are ImageNet weights to download for MODEL.num_layers 50, not for 18: give others by --pretrain=PATH, or "
-        "start from random weights by --pretrain=none"
+        "there are ImageNet weights to download for MODEL.num_layers 50, not for 18: give others by --pretrain=PATH, "
+        "or start from random weights by --pretrain=none"
     )
     downloaded = tmp_path / ".paddle" / "weights" / "ResNet50_pretrained"
     downloaded.mkdir(parents=True)
