@@ -11,6 +11,7 @@ from utils.config.session import announce, open_config
 def main() -> None:
     flags, config = open_config("train")
 
+    from inference.start import set_environment
     from reader.build import read_section_list
     from utils.files import check_save_dir, make_save_dir, write_text
     from utils.processes.launch import start_ranks
@@ -18,6 +19,7 @@ def main() -> None:
     check_save_dir(config.train.save_dir)
     entries = read_section_list(config, config.train)
     valid_entries = read_section_list(config, config.valid) if flags.valid_interval and config.valid.filelist else []
+    set_environment()
     start_ranks(flags.nproc, config.train.use_gpu)
 
     from utils.processes.device import choose_device

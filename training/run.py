@@ -19,6 +19,7 @@ from reader.loader import Batch
 from reader.sampling import epoch_order
 from training.checkpoint import Progress, set_momentum
 from training.device import Arithmetic
+from training.engine import set_engine
 from training.loop import Loop, LossGuard, StepLog, Steps, train_one_epoch
 from training.saver import Saver
 from training.schedule import learning_rate_at
@@ -68,6 +69,7 @@ class Run:
         )
         self.arithmetic, self.guard = arithmetic, LossGuard(world)
         self.model, self.optimizer = self._load(model, optimizer)
+        set_engine(self.model, train.engine, device, world.size)
         name = type(model).__name__
         self.saver = Saver(self.folder, name, describe_run(config), self.steps.per_epoch, train.keep_checkpoints)
         self.base_rate = train.learning_rate

@@ -188,6 +188,11 @@ class TrainConfig(SectionConfig):
     amp: str = key("off", Choice(("off", "O1", "O2")), "automatic mixed precision on the GPU")
     amp_dtype: str = key("bfloat16", Choice(("bfloat16", "float16")), "of amp; float16 scales the loss")
     channels_last: bool = key(False, Truth(), "True: NHWC on the GPU, which suits its tensor cores")
+    engine: str = key(
+        "auto",
+        Choice(("auto", "eager", "onednn")),
+        "what computes a step on the CPU: oneDNN's convolutions (auto) or Paddle's own; on a GPU auto is eager",
+    )
     checkpoint_minutes: float = key(0.0, Number(0), "also save within an epoch, after so many minutes; 0: do not")
     keep_checkpoints: int = key(0, Whole(0), "newest checkpoints kept on disk; 0: all")
     save_dir: str = key("data/checkpoints", Text(), "where checkpoints and the log go")
