@@ -34,20 +34,20 @@ def set_engine(model: paddle.nn.Layer, wanted: str, device: str) -> str:
             raise InputError("TRAIN.engine is onednn, which is for the CPU; this run is on a GPU (auto, eager)")
         return "eager"
     _keep_memory()
-    engine = "eager"
-    if wanted != "eager":
-        problem = _find_problem()
-        if problem:
-            say(f"TRAIN.engine {wanted}: this Paddle cannot train with oneDNN ({problem})")
-        else:
-            _use_onednn(model)
-            engine = "onednn"
-            if os.environ.get(FREE_THREADS) == "1":
-                paddle.base.core.set_num_threads(
-                    available_cores()
-                )  # eager gains little, and stays as Paddle has it: one
-    say(f"training engine: {engine}")
-    return engine
+    problem = "" if wanted == "eager" else _find_problem()
+    if problem:
+        say(f"TRAIN.engine {wanted}: this Paddle cannot train with oneDNN ({problem})")
+    if problem or wanted == "eager":
+        say("training engine: eager")
+        return "eager"
+    _use_onednn(model)
+    threads = os.environ.get("OMP_NUM_THREADS", "1")
+    if os.environ.get(FREE_THREADS) == "1":
+        threads = available_cores()
+        # Not for eager, which gains little from more than Paddle's default: one.
+        paddle.base.core.set_num_threads(threads)
+    say(f"training engine: onednn, threads: {threads}")
+    return "onednn"
 
 
 def _keep_memory() -> None:
