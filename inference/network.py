@@ -70,7 +70,8 @@ def load_network(
         network = _eager_network(load_model(model_config, path), device, description)
     else:
         cores = max(1, available_cores() // num_ranks)
-        calls = math.ceil(num_videos / num_ranks * section.crops * section.seg_num / FRAMES_PER_CALL)
+        # Of one crop each: many videos are worth a process per core, many crops of a video not its 600 MB.
+        calls = math.ceil(num_videos / num_ranks * section.seg_num / FRAMES_PER_CALL)
         make = partial(load_model, model_config, path)
         network = _engine_network(
             open_engine(model_config, section.image_size, precision, sha256, make, cores, calls), description

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from reader.dataset import ClipSpec
 from reader.filelist import Entry, read_list
 from reader.loader import Loader, worker_count
-from utils.config.keys import SectionConfig
+from utils.config.keys import SectionConfig, TrainConfig
 from utils.config.loading import Config
 from utils.processes.ranks import World
 
@@ -14,6 +14,24 @@ def read_section_list(config: Config, section: SectionConfig, needs_label: bool 
     """The videos of a section's file list, checked."""
     classes = config.model.num_classes
     return read_list(section.filelist, num_classes=classes, frame_format=section.format, needs_label=needs_label)
+
+
+def clip_spec(section: SectionConfig, augment_seed: int | None = None) -> ClipSpec:
+    """How the section's clips are cut; with `augment_seed` as TRAIN has them."""
+    return ClipSpec(
+        num_segments=section.seg_num,
+        seglen=section.seglen,
+        short_side=section.short_size,
+        crop_size=section.image_size,
+        frame_format=section.format,
+        sampling=section.sampling,
+        resize=section.resize,
+        keep_aspect_ratio=section.keep_aspect_ratio,
+        crops=section.crops,
+        multi_scale_crop=section.multi_scale_crop if isinstance(section, TrainConfig) else "none",
+        decoder=section.decoder,
+        augment_seed=augment_seed,
+    )
 
 
 def build_loader(
@@ -30,23 +48,9 @@ def build_loader(
     batch_size: videos per batch of this process; None: the section's. Of videos with several crops there are as many
         fewer: a batch takes the memory of one with a crop each.
     """
-    spec = ClipSpec(
-        num_segments=section.seg_num,
-        seglen=section.seglen,
-        short_side=section.short_size,
-        crop_size=section.image_size,
-        frame_format=section.format,
-        sampling=section.sampling,
-        resize=section.resize,
-        keep_aspect_ratio=section.keep_aspect_ratio,
-        crops=section.crops,
-        multi_scale_crop="none" if augment_seed is None else config.train.multi_scale_crop,
-        decoder=section.decoder,
-        augment_seed=augment_seed,
-    )
     return Loader(
         entries,
-        spec,
+        clip_spec(section, augment_seed),
         max(1, (batch_size or section.batch_size) // section.crops),
         num_classes=config.model.num_classes if needs_label else None,
         num_workers=worker_count(section.num_reader_threads, len(entries), world.size),

@@ -14,7 +14,7 @@ import paddle
 from inference.views import in_pieces, over_views
 from metrics.evaluate import evaluate
 from models import build_model, section_model
-from reader.build import build_loader
+from reader.build import build_loader, describe_protocol
 from reader.filelist import Entry
 from reader.loader import Batch
 from reader.sampling import epoch_order
@@ -138,6 +138,7 @@ class Run:
                     self.config, self.config.valid, self.valid_entries, batch_size=batch_size, world=self.world
                 )
                 self.valid_loader = stack.enter_context(loader)
+                say(f"validating on {len(self.valid_entries)} videos: {describe_protocol(self.config.valid)}")
             self.last_saved = time.monotonic()
             self._epochs()
 
