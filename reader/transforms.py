@@ -117,4 +117,7 @@ def _resized(frame: np.ndarray, size: tuple[int, int], how: str) -> np.ndarray:
     import cv2  # takes 0.1 s
 
     cv2.setNumThreads(1)  # there is a reader for every core
-    return cv2.resize(frame, size, interpolation=cv2.INTER_LINEAR)
+    try:
+        return cv2.resize(frame, size, interpolation=cv2.INTER_LINEAR)
+    except cv2.error as error:
+        raise MemoryError from error  # nothing else is wrong with uint8 frames

@@ -141,12 +141,14 @@ def test_eval_measures_it_in_two_processes(expected, files, workspace, tmp_path)
 
 
 def test_validation_is_the_evaluation(workspace, files, tmp_path):
-    """train.py with crops for VALID: the network trains on one, and eval.py finds the accuracy of the log."""
+    """train.py with crops for VALID: two processes train on one, and eval.py finds the accuracy of the log."""
     common = ["MODEL.sampling=uniform", "MODEL.resize=opencv", "MODEL.crops=10", "MODEL.average=probabilities"]
     common = [flag for setting in common for flag in ("--set", setting)]
-    recipe = ["--set", "TRAIN.multi_scale_crop=13", "--pretrain=none", "--epoch=1", "--fix_random_seed=True"]
+    recipe = ["--set", "TRAIN.multi_scale_crop=13", "--pretrain=none", "--epoch=1", "--nproc=2"]
     ended = run_script("train", workspace.config, *common, *recipe, f"--save_dir={tmp_path / 'run'}")
     assert ended.returncode == 0, ended.stderr
+    protocol = "3 segments, short side 36 (aspect ratio kept), 10 crops 32, sampling uniform, resize opencv"
+    assert f"validating on 5 videos: {protocol}, average probabilities\n" in ended.stdout
     valid = json.loads((tmp_path / "run" / "train_log.jsonl").read_text().splitlines()[-1])
     ended = run_script(
         "eval", workspace.config, *common, "--set", "TEST.seg_num=3", f"--weights={tmp_path / 'run' / 'TSN.pdparams'}",

@@ -1,5 +1,6 @@
 """The peers' resize and crops, bit for bit, against their formulas written down once more with OpenCV and NumPy."""
 
+import sys
 from collections import Counter
 
 import cv2
@@ -8,8 +9,9 @@ import pytest
 from PIL import Image
 
 from conftest import make_clip, picture
-from reader.dataset import ClipSpec, read_clip
+from reader.dataset import ClipSpec, VideoError, read_clip
 from reader.transforms import crop_frame, crop_offsets, multi_scale_window, resized_size
+from reader.workers import WorkerProcess
 
 SIZES = [
     (340, 256), (320, 240), (640, 360), (1280, 720), (240, 320), (256, 455), (300, 300), (256, 256), (641, 333),
@@ -153,6 +155,19 @@ def test_a_frame_is_decoded_and_resized_once(clip, monkeypatch):
         resized.append(size), resize(frame, size, **how))[1])  # fmt: skip
     read_clip(ClipSpec(4, 1, 40, 32, resize="opencv", keep_aspect_ratio=True, crops=10), clip[0])
     assert len(resized) == 4
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a reader's memory is limited on Linux")
+@pytest.mark.parametrize("resize", ["pillow", "opencv"])
+def test_a_frame_too_long_to_be_resized_is_unreadable(tmp_path, resize):
+    make_clip(tmp_path / "v.mp4", np.zeros((2, 400, 2, 3), np.uint8))
+    spec = ClipSpec(1, 1, 4096, 32, resize=resize, keep_aspect_ratio=True)  # of 4096 x 819200: 10 GB
+    process = WorkerProcess(spec)
+    try:
+        with pytest.raises(VideoError, match="it takes more memory than there is"):
+            process.read(str(tmp_path / "v.mp4"), 0, 0)
+    finally:
+        process.kill()
 
 
 # --- multi-scale crops of training -------------------------------------------------------------------------------
