@@ -1,102 +1,152 @@
-"""Whether training waits for its data: `python benchmarks/train.py`.
+"""What the engines of training gain on the CPU: `python benchmarks/train.py`.
 
-The same steps of the demo's network (ResNet-18, 16 videos of 3 frames a step), on batches that lie in memory and on
-batches that reader processes decode meanwhile: steps per second of each, and the share of time spent waiting. In
-turns, wall clock; needs an idle machine and the demo's clips, which it makes; takes 2 minutes.
+A step (forward, loss, backward, Momentum) on a batch in memory, with Paddle's own kernels (eager), with oneDNN's
+convolutions (TRAIN.engine=onednn), and with torch where it is installed: float32, NCHW, the same network, batch and
+threads. Every measurement is a process of its own, on as many cores as it may use, in turns; needs an idle machine.
+
+    --torch venv/bin/python   another interpreter that has torch; the rest is measured with this one
 """
 
 import argparse
+import json
+import os
+import resource
 import subprocess
 import sys
 import time
-from itertools import cycle, islice
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from benchmarks import common
-from utils.cli import run
 
-ROOT = Path(__file__).parents[1]
+# name: (num_layers, crop size, videos a batch, segments)
+CASES = {"R50 224": (50, 224, 5, 3), "R18 112": (18, 112, 8, 3), "R18 32": (18, 32, 16, 3)}
+NUM_CLASSES = 10
 
 
-class Training:
-    """The demo's network, its list and what takes a step."""
+def batch(size: int, videos: int, segments: int):
+    """(frames uint8 [N, T, size, size, 3], labels int64 [N])"""
+    import numpy as np
 
-    def __init__(self, num_workers: int):
-        import paddle
+    random = np.random.default_rng(0)
+    frames = random.integers(0, 256, (videos, segments, size, size, 3), dtype=np.uint8)
+    return frames, random.integers(0, NUM_CLASSES, videos)
 
-        from models import build_model
-        from reader.build import build_loader, read_section_list
-        from utils.config.loading import load_config
 
-        sets = [f"TRAIN.num_reader_threads={num_workers}"]
-        self.config = load_config(ROOT / "configs" / "tsn_demo.yaml", {}, sets)
-        self.entries = read_section_list(self.config, self.config.train)
-        self.loader = build_loader(self.config, self.config.train, self.entries, augment_seed=0)
-        self.model = build_model(self.config.model)
-        self.optimizer = paddle.optimizer.Momentum(0.01, parameters=self.model.parameters())
+def paddle_step(engine: str, num_layers: int, size: int, videos: int, segments: int):
+    """A function that computes a step."""
+    from inference.start import set_environment
 
-    def batches(self, number: int):
-        """The first `number` batches of the list, read by the loader's processes as they are asked for."""
-        order = list(islice(cycle(range(len(self.entries))), number * self.config.train.batch_size))
-        return self.loader.batches(order)
+    set_environment()
+    import paddle
 
-    def steps(self, batches) -> tuple[float, float]:
-        """(steps per second, share of the time spent waiting for batches)."""
-        import paddle
+    from models.tsn import TSN
+    from training.engine import set_engine
+    from utils.processes.limits import available_cores
 
-        from reader.loader import timed
+    paddle.seed(0)
+    model = TSN(NUM_CLASSES, segments, num_layers)
+    optimizer = paddle.optimizer.Momentum(
+        0.001, parameters=model.parameters(), weight_decay=paddle.regularizer.L2Decay(1e-4)
+    )
+    if set_engine(model, engine, "cpu") != engine:
+        sys.exit(f"{engine} is not to be had here")
+    paddle.base.core.set_num_threads(available_cores())  # eager, too
+    frames, labels = map(paddle.to_tensor, batch(size, videos, segments))
 
-        self.model.train()
-        number, waited, start = 0, 0.0, time.perf_counter()
-        for batch, seconds in timed(iter(batches)):
-            logits = self.model(paddle.to_tensor(batch.frames))
-            loss = paddle.nn.functional.cross_entropy(logits, paddle.to_tensor(batch.labels))
-            loss.backward()
-            self.optimizer.step()
-            self.optimizer.clear_grad()
-            number, waited = number + 1, waited + seconds
-        elapsed = time.perf_counter() - start
-        return number / elapsed, waited / elapsed
+    def step() -> None:
+        loss = paddle.nn.functional.cross_entropy(model(frames), labels)
+        loss.backward()
+        optimizer.step()
+        optimizer.clear_grad()
+        float(loss)
+
+    return step
+
+
+def torch_step(num_layers: int, size: int, videos: int, segments: int):
+    """The same with torch."""
+    import torch
+
+    from benchmarks.torch_resnet import TSN
+
+    torch.manual_seed(0)
+    torch.set_num_threads(len(os.sched_getaffinity(0)))
+    model = TSN(NUM_CLASSES, num_layers)
+    optimizer = torch.optim.SGD(model.parameters(), 0.001, momentum=0.9, weight_decay=1e-4)
+    frames, labels = map(torch.from_numpy, batch(size, videos, segments))
+
+    def step() -> None:
+        loss = torch.nn.functional.cross_entropy(model(frames), labels)
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        float(loss)
+
+    return step
+
+
+def measure(engine: str, case: str, cores: int, steps: int) -> None:
+    """Prints seconds of each step after the first, and the peak memory in MB, as JSON."""
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:cores])
+    step = torch_step(*CASES[case]) if engine == "torch" else paddle_step(engine, *CASES[case])
+    seconds = []
+    for _ in range(steps + 1):
+        start = time.perf_counter()
+        step()
+        seconds.append(time.perf_counter() - start)
+    print(json.dumps([seconds[1:], resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024]))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=20, help="steps of a measurement (default: 20)")
-    parser.add_argument("--repeats", type=int, default=5, help="measurements of each (default: 5)")
-    parser.add_argument("--workers", type=int, nargs="+", default=[1, 2], help="reader processes (default: 1 2)")
+    parser.add_argument("--steps", type=int, default=4, help="steps of a measurement (default: 4)")
+    parser.add_argument("--repeats", type=int, default=2, help="measurements of each (default: 2)")
+    parser.add_argument("--cores", type=int, nargs="+", default=[1, 2], help="cores of a measurement (default: 1 2)")
+    parser.add_argument("--torch", default=sys.executable, metavar="PYTHON", help="an interpreter that has torch")
+    parser.add_argument("--cases", nargs="+", default=list(CASES), choices=list(CASES), help="default: all")
+    parser.add_argument("--measure", nargs=3, metavar=("ENGINE", "CASE", "CORES"), help=argparse.SUPPRESS)
     args = parser.parse_args()
-    subprocess.run([sys.executable, "data/make_demo.py"], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+    if args.measure:
+        measure(args.measure[0], args.measure[1], int(args.measure[2]), args.steps)
+        return
+
+    from benchmarks import common
+
     machine = common.describe_machine()
     common.print_machine(machine)
-    results: dict[str, list[tuple[float, float]]] = {}
-    for workers in args.workers:
-        training = Training(workers)
-        with training.loader:
-            in_memory = list(training.batches(args.steps))
-            training.steps(in_memory[:3])  # warms up
+    has_torch = subprocess.run([args.torch, "-c", "import torch"], capture_output=True).returncode == 0
+    engines = ["eager", "onednn", *(["torch"] if has_torch else [])]
+    rows, results = [], {}
+    for case in args.cases:
+        videos, segments = CASES[case][2:]
+        for cores in args.cores:
+            seconds: dict[str, list[float]] = {engine: [] for engine in engines}
+            memory: dict[str, float] = {}
             for _ in range(args.repeats):
-                results.setdefault(f"in memory, beside {workers} idle readers", []).append(training.steps(in_memory))
-                results.setdefault(f"{workers} reader processes", []).append(
-                    training.steps(training.batches(args.steps))
+                for engine in engines:
+                    python = args.torch if engine == "torch" else sys.executable
+                    command = [python, __file__, "--steps", str(args.steps), "--measure", engine, case, str(cores)]
+                    ended = subprocess.run(command, capture_output=True, text=True)
+                    if ended.returncode:
+                        sys.exit(ended.stderr)
+                    values, memory[engine] = json.loads(ended.stdout.splitlines()[-1])
+                    seconds[engine] += values
+            eager = common.Times(seconds["eager"]).median
+            for engine in engines:
+                times = common.Times(seconds[engine])
+                rows.append(
+                    [
+                        f"{case}, {videos} x {segments} frames, {cores} core{'s' * (cores > 1)}, {engine}",
+                        f"{videos * segments / times.median:.1f} ±{100 * times.spread:.0f}%",
+                        f"{eager / times.median:.2f}",
+                        f"{memory[engine]:.0f}",
+                        f"{memory[engine] / memory['eager']:.2f}",
+                    ]
                 )
-    rows, base = [], 1.0
-    for name, values in results.items():
-        rate = common.Times([rate for rate, _ in values])
-        waited = common.Times([share for _, share in values]).median
-        base = rate.median if name.startswith("in memory") else base
-        rows.append(
-            [
-                name,
-                f"{rate.median:.2f} ±{100 * rate.spread:.0f}%",
-                f"{100 * rate.median / base:.0f}%",
-                f"{100 * waited:.1f}%",
-            ]
-        )
-    common.print_table(["batches", "steps/s", "of those in memory", "waiting for data"], rows)
-    content = {"machine": machine, "steps": args.steps, "results": results}
-    print(f"\nwritten to {common.write_results('train', content)}")
+            results[f"{case}, {cores}"] = {"seconds": seconds, "memory_mb": memory}
+    common.print_table(["step", "frames/s", "of eager", "peak memory, MB", "of eager"], rows)
+    print(f"\nwritten to {common.write_results('train', {'machine': machine, 'results': results})}")
 
 
 if __name__ == "__main__":
-    run(main)
+    main()

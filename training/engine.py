@@ -6,6 +6,7 @@ optimizer and the checkpoints see the same model, and a run may go on in the oth
 """
 
 import ctypes
+import os
 import platform
 from collections.abc import Callable
 
@@ -14,6 +15,7 @@ import paddle
 import paddle.nn.functional as F
 from paddle import Tensor
 
+from inference.start import FREE_THREADS
 from utils.errors import InputError
 from utils.log import say
 from utils.processes.limits import available_cores
@@ -22,34 +24,30 @@ from utils.processes.limits import available_cores
 _M_TRIM_THRESHOLD, _M_MMAP_MAX, _NEVER = -1, -4, 2**31 - 1
 
 
-def set_engine(model: paddle.nn.Layer, wanted: str, device: str, num_ranks: int = 1) -> str:
+def set_engine(model: paddle.nn.Layer, wanted: str, device: str) -> str:
     """ "onednn" or "eager": what computes the model's training from now on; says so in the log.
 
-    Args:
-        wanted: TRAIN.engine; "auto" is onednn on the CPU and eager on a GPU.
-        num_ranks: the processes of the run; several are given their share of the cores by who starts them.
-
-    Raises:
-        InputError: onednn is wanted on a GPU.
+    wanted: TRAIN.engine; "auto" is onednn on the CPU and eager on a GPU. Raises InputError for onednn on a GPU.
     """
     if device == "gpu":
         if wanted == "onednn":
             raise InputError("TRAIN.engine is onednn, which is for the CPU; this run is on a GPU (auto, eager)")
         return "eager"
-    if num_ranks == 1:
-        # Paddle's default is one thread, whatever the machine has.
-        paddle.base.core.set_num_threads(available_cores())
     _keep_memory()
-    engine = "eager"
-    if wanted != "eager":
-        problem = _find_problem()
-        if problem:
-            say(f"TRAIN.engine {wanted}: this Paddle cannot train with oneDNN ({problem})")
-        else:
-            _use_onednn(model)
-            engine = "onednn"
-    say(f"training engine: {engine}")
-    return engine
+    problem = "" if wanted == "eager" else _find_problem()
+    if problem:
+        say(f"TRAIN.engine {wanted}: this Paddle cannot train with oneDNN ({problem})")
+    if problem or wanted == "eager":
+        say("training engine: eager")
+        return "eager"
+    _use_onednn(model)
+    threads = os.environ.get("OMP_NUM_THREADS", "1")
+    if os.environ.get(FREE_THREADS) == "1":
+        threads = available_cores()
+        # Not for eager, which gains little from more than Paddle's default: one.
+        paddle.base.core.set_num_threads(threads)
+    say(f"training engine: onednn, threads: {threads}")
+    return "onednn"
 
 
 def _keep_memory() -> None:

@@ -70,7 +70,7 @@ class Run:
         )
         self.arithmetic, self.guard = arithmetic, LossGuard(world)
         self.model, self.optimizer = self._load(model, optimizer)
-        set_engine(self.model, train.engine, device, world.size)
+        set_engine(self.model, train.engine, device)
         name = type(model).__name__
         self.saver = Saver(self.folder, name, describe_run(config), self.steps.per_epoch, train.keep_checkpoints)
         self.base_rate = train.learning_rate

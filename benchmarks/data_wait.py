@@ -1,0 +1,102 @@
+"""Whether training waits for its data: `python benchmarks/data_wait.py`.
+
+The same steps of the demo's network (ResNet-18, 16 videos of 3 frames a step), on batches that lie in memory and on
+batches that reader processes decode meanwhile: steps per second of each, and the share of time spent waiting. In
+turns, wall clock; needs an idle machine and the demo's clips, which it makes; takes 2 minutes.
+"""
+
+import argparse
+import subprocess
+import sys
+import time
+from itertools import cycle, islice
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from benchmarks import common
+from utils.cli import run
+
+ROOT = Path(__file__).parents[1]
+
+
+class Training:
+    """The demo's network, its list and what takes a step."""
+
+    def __init__(self, num_workers: int):
+        import paddle
+
+        from models import build_model
+        from reader.build import build_loader, read_section_list
+        from utils.config.loading import load_config
+
+        sets = [f"TRAIN.num_reader_threads={num_workers}"]
+        self.config = load_config(ROOT / "configs" / "tsn_demo.yaml", {}, sets)
+        self.entries = read_section_list(self.config, self.config.train)
+        self.loader = build_loader(self.config, self.config.train, self.entries, augment_seed=0)
+        self.model = build_model(self.config.model)
+        self.optimizer = paddle.optimizer.Momentum(0.01, parameters=self.model.parameters())
+
+    def batches(self, number: int):
+        """The first `number` batches of the list, read by the loader's processes as they are asked for."""
+        order = list(islice(cycle(range(len(self.entries))), number * self.config.train.batch_size))
+        return self.loader.batches(order)
+
+    def steps(self, batches) -> tuple[float, float]:
+        """(steps per second, share of the time spent waiting for batches)."""
+        import paddle
+
+        from reader.loader import timed
+
+        self.model.train()
+        number, waited, start = 0, 0.0, time.perf_counter()
+        for batch, seconds in timed(iter(batches)):
+            logits = self.model(paddle.to_tensor(batch.frames))
+            loss = paddle.nn.functional.cross_entropy(logits, paddle.to_tensor(batch.labels))
+            loss.backward()
+            self.optimizer.step()
+            self.optimizer.clear_grad()
+            number, waited = number + 1, waited + seconds
+        elapsed = time.perf_counter() - start
+        return number / elapsed, waited / elapsed
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--steps", type=int, default=20, help="steps of a measurement (default: 20)")
+    parser.add_argument("--repeats", type=int, default=5, help="measurements of each (default: 5)")
+    parser.add_argument("--workers", type=int, nargs="+", default=[1, 2], help="reader processes (default: 1 2)")
+    args = parser.parse_args()
+    subprocess.run([sys.executable, "data/make_demo.py"], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+    machine = common.describe_machine()
+    common.print_machine(machine)
+    results: dict[str, list[tuple[float, float]]] = {}
+    for workers in args.workers:
+        training = Training(workers)
+        with training.loader:
+            in_memory = list(training.batches(args.steps))
+            training.steps(in_memory[:3])  # warms up
+            for _ in range(args.repeats):
+                results.setdefault(f"in memory, beside {workers} idle readers", []).append(training.steps(in_memory))
+                results.setdefault(f"{workers} reader processes", []).append(
+                    training.steps(training.batches(args.steps))
+                )
+    rows, base = [], 1.0
+    for name, values in results.items():
+        rate = common.Times([rate for rate, _ in values])
+        waited = common.Times([share for _, share in values]).median
+        base = rate.median if name.startswith("in memory") else base
+        rows.append(
+            [
+                name,
+                f"{rate.median:.2f} ±{100 * rate.spread:.0f}%",
+                f"{100 * rate.median / base:.0f}%",
+                f"{100 * waited:.1f}%",
+            ]
+        )
+    common.print_table(["batches", "steps/s", "of those in memory", "waiting for data"], rows)
+    content = {"machine": machine, "steps": args.steps, "results": results}
+    print(f"\nwritten to {common.write_results('data_wait', content)}")
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,131 @@
+"""Trains small networks in both engines and prints what came out, as JSON: python engine_program.py, in a process.
+
+paddle takes the graph's format from the environment when it is imported, so pytest's own process will not do;
+test_engine.py judges the numbers.
+"""
+
+import json
+import os
+import resource
+import sys
+
+import numpy as np
+
+from inference.start import set_environment
+
+set_environment()
+
+import paddle  # noqa: E402
+import paddle.nn.functional as F  # noqa: E402
+
+from models.tsn import TSN  # noqa: E402
+from training import engine  # noqa: E402
+
+CLASSES = 5
+
+
+def network(num_layers: int, kind: str, seglen: int = 1, seed: int = 0) -> TSN:
+    paddle.seed(seed)
+    model = TSN(CLASSES, num_layers=num_layers, seglen=seglen)
+    model.train()
+    assert engine.set_engine(model, kind, "cpu") == kind
+    return model
+
+
+def clips(number: int, size: int, seglen: int = 1, seed: int = 0) -> tuple[paddle.Tensor, paddle.Tensor]:
+    random = np.random.default_rng([seed, number])
+    frames = random.integers(0, 256, (number, 2, size, size, 3 * seglen), dtype=np.uint8)
+    return paddle.to_tensor(frames), paddle.to_tensor(random.integers(0, CLASSES, number))
+
+
+def gradients(num_layers: int, kind: str, double: bool = False) -> dict[str, np.ndarray]:
+    """The gradient of each parameter after one batch; with `double` computed in float64."""
+    model = network(num_layers, kind)
+    frames, labels = clips(4, 64)
+    x = frames.flatten(0, 1).astype("float32").transpose([0, 3, 1, 2]) * model.scale + model.shift
+    if double:
+        state = model.state_dict()
+        paddle.set_default_dtype("float64")
+        model = network(num_layers, kind)
+        paddle.set_default_dtype("float32")
+        model.set_state_dict({name: weight.astype("float64") for name, weight in state.items()})
+        x = x.astype("float64")
+    features = model.backbone(x).reshape([4, 2, -1]).mean(axis=1)
+    F.cross_entropy(model.fc(features), labels).backward()
+    return {name: p.grad.numpy() for name, p in model.named_parameters() if not p.stop_gradient}
+
+
+def distances(found: dict[str, np.ndarray], exact: dict[str, np.ndarray]) -> list[float]:
+    return [float(np.linalg.norm(found[name] - exact[name]) / np.linalg.norm(exact[name])) for name in exact]
+
+
+def losses(
+    kind: str, sizes: list[int], seglen: int = 1, freeze: bool = False, accumulate: int = 1
+) -> dict[str, object]:
+    """Of batches of these sizes in turn, with an evaluation after each step; and what all weights add up to."""
+    model = network(18, kind, seglen)
+    # Without statistics of their own the activations are large, and so are the gradients.
+    optimizer = paddle.optimizer.Momentum(1e-6 if freeze else 0.001, parameters=model.parameters())
+    found: dict[str, object] = {"train": [], "eval": []}
+    for number, size in enumerate(sizes, start=1):
+        model.train()
+        if freeze:
+            for layer in model.sublayers():
+                if isinstance(layer, paddle.nn.BatchNorm2D):
+                    layer.eval()
+        frames, labels = clips(size, 32, seglen, number)
+        loss = F.cross_entropy(model(frames), labels)
+        (loss / accumulate).backward()
+        found["train"].append(float(loss))
+        if number % accumulate == 0:
+            optimizer.step()
+            optimizer.clear_grad()
+        model.eval()
+        with paddle.no_grad():
+            found["eval"].append(float(F.cross_entropy(model(frames[:1]), labels[:1])))
+    found["weights"] = [float(np.abs(w.numpy()).sum(dtype="float64")) for w in model.state_dict().values()]
+    return found
+
+
+def peak_memory(kind: str) -> float:
+    """MB at most, of a process of its own."""
+    model = network(18, kind)
+    optimizer = paddle.optimizer.Momentum(0.01, parameters=model.parameters())
+    for _ in range(3):
+        frames, labels = clips(12, 112)
+        F.cross_entropy(model(frames), labels).backward()
+        optimizer.step()
+        optimizer.clear_grad()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def graphs_made(sizes: list[int]) -> int:
+    """How many graphs batches of these sizes, in training and in evaluation, need."""
+    made, make = [], engine._graph
+    engine._graph = lambda *arguments: made.append(1) or make(*arguments)
+    losses("onednn", sizes)
+    engine._graph = make
+    return len(made) - 1  # but for the one that was tried
+
+
+def main() -> dict[str, object]:
+    found: dict[str, object] = {}
+    for num_layers in (18, 50):
+        exact = gradients(num_layers, "eager", double=True)
+        for kind in ("eager", "onednn"):
+            found[f"distances {num_layers} {kind}"] = distances(gradients(num_layers, kind), exact)
+    cases = {"plain": {}, "seglen": {"seglen": 2}, "frozen": {"freeze": True}, "accumulated": {"accumulate": 2}}
+    for name, options in cases.items():
+        for kind in ("eager", "onednn"):
+            found[f"losses {name} {kind}"] = losses(kind, [4, 4, 3, 2], **options)
+    found["again"] = losses("onednn", [4, 4, 3, 2])
+    found["graphs"] = [graphs_made([4]), graphs_made([4, 3, 2, 1])]
+    return found
+
+
+if __name__ == "__main__":
+    sys.stdout.flush()
+    output = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # what the log says goes elsewhere
+    result = peak_memory(sys.argv[1]) if len(sys.argv) > 1 else main()
+    print(json.dumps(result), file=output, flush=True)
