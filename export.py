@@ -33,7 +33,7 @@ def main() -> None:
     announce(flags, config)
     folder = make_save_dir(flags.save_dir)
     save_exported(model, config, folder)
-    shape = f"[N, {section.seg_num}, {section.target_size}, {section.target_size}, {3 * section.seglen}]"
+    shape = f"[N, {section.seg_num}, {section.image_size}, {section.image_size}, {3 * section.seglen}]"
     interface = f"uint8 frames {shape} in, probabilities [N, {config.model.num_classes}] out"
     say(f"exported {describe_weights(path, weights_digest(path))} to {folder}: {interface}")
 

@@ -1,9 +1,10 @@
 """The folder that export.py writes: a graph for any program that has paddle, and what predict.py computes it with.
 
-model.json, model.pdiparams  uint8 frames in, probabilities out, for paddle.inference.Config and paddle.jit.load
+model.json, model.pdiparams  uint8 frames of one crop in, probabilities out, for paddle.inference.Config and
+                             paddle.jit.load; of several crops its caller takes the mean, as INFER.average says
 weights.pdparams             the same weights by name. predict.py and eval.py give them to their own engine: the
                              same numbers at its speed, and no program that came from elsewhere is run
-config.yaml                  what it was exported with
+config.yaml                  what it was exported with: INFER says how its frames are chosen, resized and cropped
 """
 
 import os
@@ -19,7 +20,7 @@ from utils.errors import InputError, RunError
 STEM = "model"
 WEIGHTS = "weights.pdparams"
 # What must be the same in the exported folder and in the section that reads the videos for it.
-SHAPE_KEYS = ("seg_num", "seglen", "target_size", "image_mean", "image_std")
+SHAPE_KEYS = ("seg_num", "seglen", "image_mean", "image_std")
 
 
 class _Probabilities(paddle.nn.Layer):
@@ -41,7 +42,7 @@ def save_exported(model: paddle.nn.Layer, config: Config, folder: Path) -> None:
         RunError: the files cannot be written.
     """
     section = config.infer
-    size = section.target_size
+    size = section.image_size
     shape = [None, section.seg_num, size, size, 3 * section.seglen]
     model.eval()
     try:
@@ -69,8 +70,11 @@ def exported_weights(folder: Path, config: Config, section: SectionConfig) -> Pa
         InputError: the folder is incomplete, or was exported for other clips or classes than the configuration's.
     """
     exported = load_config(folder / "config.yaml")
-    theirs = {"num_classes": exported.model.num_classes} | {key: getattr(exported.infer, key) for key in SHAPE_KEYS}
-    ours = {"num_classes": config.model.num_classes} | {key: getattr(section, key) for key in SHAPE_KEYS}
+    size_key = "short_size" if section.crops == 3 else "target_size"
+    theirs = {"num_classes": exported.model.num_classes, size_key: exported.infer.image_size}
+    theirs |= {key: getattr(exported.infer, key) for key in SHAPE_KEYS}
+    ours = {"num_classes": config.model.num_classes, size_key: section.image_size}
+    ours |= {key: getattr(section, key) for key in SHAPE_KEYS}
     differing = [f"{key} {theirs[key]} (the configuration has {ours[key]})" for key in ours if ours[key] != theirs[key]]
     if differing:
         raise InputError(f"{folder}: exported with {', '.join(differing)}")

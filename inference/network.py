@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from inference.exported import exported_weights, is_exported
 from inference.graph import open_engine
 from inference.precision import choose_precision
 from inference.processes import EngineProcesses
+from inference.views import in_pieces, over_views
 from models import build_model, get_model_class, section_model
 from models.weights.download import published_tsn
 from models.weights.files import find_weights
@@ -28,7 +29,7 @@ from utils.processes.limits import available_cores
 
 @dataclass(frozen=True)
 class Network:
-    """A callable: uint8 frames [N, T, H, W, 3 * seglen] -> float32 logits [N, K]."""
+    """A callable: uint8 frames [N, V * T, H, W, 3 * seglen] -> float32 logits [N, K]."""
 
     start: Callable[[np.ndarray], Callable[[], np.ndarray]]  # frames -> what waits for their logits
     ahead: int  # batches to start before the first one is waited for; 0: `start` itself computes
@@ -66,13 +67,16 @@ def load_network(
     engine = "eager" if eager else "oneDNN"
     description = f"{precision} on {device} ({engine}), weights {describe_weights(path, sha256)}"
     if eager:
-        return _eager_network(load_model(model_config, path), description)
-    cores = max(1, available_cores() // num_ranks)
-    calls = math.ceil(num_videos / num_ranks * section.seg_num / FRAMES_PER_CALL)
-    make = partial(load_model, model_config, path)
-    return _engine_network(
-        open_engine(model_config, section.target_size, precision, sha256, make, cores, calls), description
-    )
+        network = _eager_network(load_model(model_config, path), device, description)
+    else:
+        cores = max(1, available_cores() // num_ranks)
+        # Of one crop each: many videos are worth a process per core, many crops of a video not its 600 MB.
+        calls = math.ceil(num_videos / num_ranks * section.seg_num / FRAMES_PER_CALL)
+        make = partial(load_model, model_config, path)
+        network = _engine_network(
+            open_engine(model_config, section.image_size, precision, sha256, make, cores, calls), description
+        )
+    return replace(network, start=over_views(network.start, section))
 
 
 def _engine_network(engine: Engine | EngineProcesses, description: str) -> Network:
@@ -85,13 +89,13 @@ def _engine_network(engine: Engine | EngineProcesses, description: str) -> Netwo
     return Network(start, engine.ahead, description)
 
 
-def _eager_network(model: paddle.nn.Layer, description: str) -> Network:
+def _eager_network(model: paddle.nn.Layer, device: str, description: str) -> Network:
     def start(frames: np.ndarray) -> Callable[[], np.ndarray]:
         with paddle.no_grad():
             logits = model(paddle.to_tensor(frames))
         return logits.numpy  # on a GPU this is what waits
 
-    return Network(start, 1, description)
+    return Network(in_pieces(start, device), 1, description)
 
 
 def load_model(config: ModelConfig, path: Path) -> paddle.nn.Layer:

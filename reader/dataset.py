@@ -8,7 +8,7 @@ import numpy as np
 from reader.decode import VideoError, read_frames
 from reader.pkl import read_pickle
 from reader.sampling import segment_indices, video_rng
-from reader.transforms import crop_frames
+from reader.transforms import crop_frame
 
 
 @dataclass(frozen=True)
@@ -20,21 +20,26 @@ class ClipSpec:
     short_side: int
     crop_size: int
     frame_format: str = "mp4"
+    sampling: str = "segment"
+    resize: str = "pillow"
     keep_aspect_ratio: bool = False
+    crops: int = 1
+    multi_scale_crop: str | int = "none"
     decoder: str = "auto"
     # None: the central frames and crop. A number: random ones and a mirror, from (seed, epoch, index of the video).
     augment_seed: int | None = None
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
-        """[T, H, W, 3 * seglen] of every clip."""
-        return self.num_segments, self.crop_size, self.crop_size, 3 * self.seglen
+        """[V * T, H, W, 3 * seglen] of every clip: all segments of one crop, then all of the next."""
+        return self.crops * self.num_segments, self.crop_size, self.crop_size, 3 * self.seglen
 
 
 def read_clip(spec: ClipSpec, path: str, epoch: int = 0, index: int = 0) -> tuple[np.ndarray, int | None]:
-    """(clip uint8 [T, H, W, 3 * seglen], label or None) of one video; only a pickle brings its own label.
+    """(clip uint8 [V * T, H, W, 3 * seglen], label or None) of one video; only a pickle brings its own label.
 
-    Channel c of segment t is colour c % 3 of the segment's frame c // 3, as the original lays them out.
+    Channel c of segment t is colour c % 3 of the segment's frame c // 3, as the original lays them out. Each frame is
+    decoded and resized once for the V crops.
 
     Raises:
         VideoError: the video cannot be read, with its path and the reason.
@@ -45,15 +50,26 @@ def read_clip(spec: ClipSpec, path: str, epoch: int = 0, index: int = 0) -> tupl
     def choose(num_frames: int) -> list[int]:
         if num_frames not in chosen:  # a second draw would choose other frames
             chosen[num_frames] = segment_indices(
-                num_frames, spec.num_segments, spec.seglen, frame_format=spec.frame_format, rng=rng
+                num_frames,
+                spec.num_segments,
+                spec.seglen,
+                frame_format=spec.frame_format,
+                sampling=spec.sampling,
+                rng=rng,
             )
         return chosen[num_frames]
 
     def crop(frame: np.ndarray) -> np.ndarray:
-        # A copy of the generator for each frame: all get the same window.
-        window = copy.deepcopy(rng)
-        size = spec.short_side, spec.crop_size
-        return crop_frames(frame[None], *size, keep_aspect_ratio=spec.keep_aspect_ratio, rng=window)[0]
+        return crop_frame(
+            frame,
+            spec.short_side,
+            spec.crop_size,
+            keep_aspect_ratio=spec.keep_aspect_ratio,
+            resize=spec.resize,
+            crops=spec.crops,
+            multi_scale_crop=spec.multi_scale_crop,
+            rng=copy.deepcopy(rng),  # a copy for each frame: all get the same window
+        )
 
     label = None
     try:
@@ -65,9 +81,22 @@ def read_clip(spec: ClipSpec, path: str, epoch: int = 0, index: int = 0) -> tupl
         raise VideoError(path, error.strerror or str(error)) from error
     except MemoryError as error:
         raise VideoError(path, "it takes more memory than there is") from error
-    # [T*seglen, H, W, 3] -> [T, seglen, H, W, 3] -> [T, H, W, seglen, 3] -> [T, H, W, seglen*3]
-    crops = crops.reshape(spec.num_segments, spec.seglen, *crops.shape[1:]).transpose(0, 2, 3, 1, 4)
-    return np.ascontiguousarray(crops).reshape(spec.shape), label
+    return _arranged(crops, spec), label
+
+
+def _arranged(crops: np.ndarray, spec: ClipSpec) -> np.ndarray:
+    """The clip, uint8 `spec.shape`, of the crops of its frames, uint8 [T * seglen, P, H, W, 3].
+
+    With ten crops P is 5: each place is followed by its mirror.
+    """
+    _, places, height, width, _ = crops.shape
+    # [T * seglen, P, H, W, 3] -> [T, seglen, P, H, W, 3] -> [P, T, H, W, seglen, 3]
+    crops = crops.reshape(spec.num_segments, spec.seglen, places, height, width, 3).transpose(2, 0, 3, 4, 1, 5)
+    views = np.empty((places, spec.crops // places, *crops.shape[1:]), np.uint8)
+    views[:, 0] = crops
+    if views.shape[1] == 2:
+        views[:, 1] = crops[:, :, :, ::-1]
+    return views.reshape(spec.shape)
 
 
 __all__ = ["ClipSpec", "VideoError", "read_clip"]

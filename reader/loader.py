@@ -26,7 +26,7 @@ class Batch:
     A replaced one is in `unreadable` as well.
     """
 
-    frames: np.ndarray  # uint8 [N, T, H, W, 3 * seglen]
+    frames: np.ndarray  # uint8 [N, V * T, H, W, 3 * seglen], see ClipSpec.shape
     labels: np.ndarray  # int64 [N]; -1 where the list gives none
     indices: list[int]  # [N], positions in the list of the videos in `frames`; of a replacement its own
     unreadable: list[tuple[int, str]] = field(default_factory=list)  # (position, reason)
@@ -67,7 +67,7 @@ class Loader:
             replace: in place of an unreadable video read the next readable one of the list (training).
             time_limit: seconds after which a video is given up; needs a process.
         """
-        self._entries, self._spec, self._batch_size = entries, spec, batch_size
+        self._entries, self._spec, self.batch_size = entries, spec, batch_size
         self._num_classes, self._replace = num_classes, replace
         self._processes = [WorkerProcess(spec, time_limit) for _ in range(min(num_workers, len(entries)))]
         self._ahead = max(min(buffer_videos, 2 * batch_size), batch_size, 2 * len(self._processes))
@@ -92,7 +92,7 @@ class Loader:
         """The batches of one pass over the positions `order` (default: all, in list order); the last may be smaller."""
         order = range(len(self._entries)) if order is None else order
         with closing(self._clips(order, epoch)) as clips:
-            while group := list(islice(clips, self._batch_size)):
+            while group := list(islice(clips, self.batch_size)):
                 yield self._assemble(group)
 
     def _clips(self, order: Sequence[int], epoch: int) -> Iterator[_Clip]:

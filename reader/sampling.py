@@ -1,4 +1,4 @@
-"""Which frames of a video are read: the original's index arithmetic, on numbers alone."""
+"""Which frames of a video are read: the original's index arithmetic and its peers', on numbers alone."""
 
 from collections.abc import Sequence
 
@@ -11,13 +11,13 @@ def segment_indices(
     seglen: int = 1,
     *,
     frame_format: str = "mp4",
+    sampling: str = "segment",
     rng: np.random.Generator | None = None,
 ) -> list[int]:
     """The num_segments * seglen frame indices, segment by segment, each in 0..num_frames-1.
 
-    With d = num_frames // num_segments, segment i starts at i*d plus a random offset in 0..d-seglen (`rng` given:
-    training), or plus the middle: (d-1)//2 for mp4, (d-seglen)//2 for pkl. A segment shorter than seglen starts
-    at i*d, a video with fewer frames than segments at i; every index is taken modulo num_frames.
+    sampling: "segment", "uniform" or "linspace": where the segments start, see below. Of each, seglen frames follow on;
+    every index is taken modulo num_frames. rng: given in training, where "linspace" draws as "segment" does.
 
     300 frames in 7 segments give 20, 62, 104, 146, 188, 230, 272.
 
@@ -26,19 +26,54 @@ def segment_indices(
     """
     if num_frames < 1:
         raise ValueError(f"num_frames must be positive, got {num_frames}")
+    if sampling == "uniform":
+        starts = _uniform_starts(num_frames, num_segments, seglen, rng)
+    elif sampling == "linspace" and rng is None:
+        # PaddleVideo, Sampler with linspace_sample, as PP-TSN is tested.
+        starts = np.linspace(0, num_frames - 1, num_segments).astype(int).tolist()
+    else:
+        starts = _segment_starts(num_frames, num_segments, seglen, frame_format, rng)
+    return [(start + j) % num_frames for start in starts for j in range(seglen)]
+
+
+def _segment_starts(
+    num_frames: int, num_segments: int, seglen: int, frame_format: str, rng: np.random.Generator | None
+) -> list[int]:
+    """The original's: with d = num_frames // num_segments, i*d plus an offset.
+
+    The offset is random in 0..d-seglen (`rng` given: training), or the middle: (d-1)//2 for mp4, (d-seglen)//2 for pkl;
+    0 in a segment shorter than seglen. A video with fewer frames than segments starts at i.
+    """
     duration = num_frames // num_segments
-    indices = []
+    if duration == 0:
+        return list(range(num_segments))
+    spare = duration - seglen
+    starts = []
     for i in range(num_segments):
-        if duration == 0:
-            start = i
-        elif duration < seglen:
-            start = i * duration
+        if spare < 0:
+            offset = 0
         elif rng is not None:
-            start = i * duration + int(rng.integers(0, duration - seglen, endpoint=True))
+            offset = int(rng.integers(0, spare, endpoint=True))
         else:
-            start = i * duration + (duration - (1 if frame_format == "mp4" else seglen)) // 2
-        indices += [(start + j) % num_frames for j in range(seglen)]
-    return indices
+            offset = (duration - (1 if frame_format == "mp4" else seglen)) // 2
+        starts.append(i * duration + offset)
+    return starts
+
+
+def _uniform_starts(num_frames: int, num_segments: int, seglen: int, rng: np.random.Generator | None) -> list[int]:
+    """mmaction2's (SampleFrames with clip_len 1), in its order of operations: rounding decides some of them.
+
+    Test: i*N/T + N/(2T), cut off. Training: with a = N // T, i*a plus a random offset in 0..a-1; of fewer frames than
+    segments i*N/T, rounded, half to even. N is the number of places where seglen frames may start.
+    """
+    if rng is None:
+        interval = num_frames / num_segments
+        return [int(i * interval + interval / 2) for i in range(num_segments)]
+    places = max(1, num_frames - seglen + 1)
+    interval = places // num_segments
+    if interval > 0:
+        return [i * interval + int(rng.integers(interval)) for i in range(num_segments)]
+    return [round(i * (places / num_segments)) for i in range(num_segments)]
 
 
 def video_rng(seed: int, epoch: int, index: int) -> np.random.Generator:

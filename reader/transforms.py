@@ -1,22 +1,34 @@
-"""Frames to crops in uint8, equal to the original's to the bit: Pillow resizes the whole frame, then it is cropped."""
+"""Frames to crops in uint8, equal to the bit to the original's and its peers': the whole frame is resized, then cut."""
 
 import numpy as np
 from PIL import Image
 
+# Sizes of a multi-scale crop, to the short side of the frame; the ranks of its width and height differ by 1 at most.
+_SCALES = (1, 0.875, 0.75, 0.66)
+# Where it lies, in quarters of what is left over, from the left and from the top: corners and centre, ...
+_PLACES = [(0, 0), (4, 0), (0, 4), (4, 4), (2, 2)]
+# ... and with 13 the middles of the sides and the quarter points.
+_MORE_PLACES = [(0, 2), (4, 2), (2, 4), (2, 0), (1, 1), (3, 1), (1, 3), (3, 3)]
 
-def resized_size(width: int, height: int, short_side: int, keep_aspect_ratio: bool = False) -> tuple[int, int]:
+
+def resized_size(
+    width: int, height: int, short_side: int, keep_aspect_ratio: bool = False, resize: str = "pillow"
+) -> tuple[int, int]:
     """(width, height) in pixels after the resize, before the crop.
 
     The original makes the short side `short_side` and the long one int(short_side * 4 / 3) whatever the aspect ratio
     (a square counts as landscape), and leaves a frame alone whose short side already fits.
-    With `keep_aspect_ratio` the long side keeps its proportion, rounded to the nearest pixel.
+    With `keep_aspect_ratio` the long side keeps its proportion, rounded to the nearest pixel; with resize "opencv" as
+    the peers do it: both sides are multiplied by the same number, and halves are rounded up.
     """
     if min(width, height) == short_side:
         return width, height
-    if keep_aspect_ratio:
-        long_side = max(short_side, round(max(width, height) * short_side / min(width, height)))
-    else:
+    if not keep_aspect_ratio:
         long_side = int(short_side * 4 / 3)
+    elif resize == "opencv":
+        long_side = int(max(width, height) * (short_side / min(width, height)) + 0.5)
+    else:
+        long_side = max(short_side, round(max(width, height) * short_side / min(width, height)))
     return (short_side, long_side) if width < height else (long_side, short_side)
 
 
@@ -28,26 +40,84 @@ def crop_offset(width: int, height: int, crop_size: int, rng: np.random.Generato
     return int(round(spare_x / 2)), int(round(spare_y / 2))
 
 
-def crop_frames(
-    frames: np.ndarray,
+def crop_offsets(
+    width: int, height: int, crop_size: int, crops: int = 1, resize: str = "pillow"
+) -> list[tuple[int, int]]:
+    """(left, top) of each place that is cropped for a test, in the peers' order.
+
+    1: the centre. 3 (ThreeCrop of mmaction2, UniformCrop of PaddleVideo): start, end and middle. 10 (TenCrop of both):
+    upper left, upper right, lower left, lower right, centre; with the mirror of each they are ten. What is left over is
+    divided without a rest, so that ends can be up to 3 pixels away from the edge.
+    """
+    spare_x, spare_y = width - crop_size, height - crop_size
+    if crops == 1:
+        return [(spare_x // 2, spare_y // 2) if resize == "opencv" else crop_offset(width, height, crop_size)]
+    if crops == 3:
+        step_x, step_y = spare_x // 2, spare_y // 2
+        return [(0, 0), (2 * step_x, 2 * step_y), (step_x, step_y)]
+    return [(i * (spare_x // 4), j * (spare_y // 4)) for i, j in _PLACES]
+
+
+def multi_scale_window(
+    width: int, height: int, crop_size: int, places: int, rng: np.random.Generator
+) -> tuple[int, int, int, int]:
+    """(left, top, width, height) in pixels of a random part of a frame: MultiScaleCrop of mmaction2.
+
+    places: 5 or 13, as many positions are equally probable; so are the 10 pairs of width and height. A side that is
+    within 2 pixels of crop_size becomes crop_size.
+    """
+    sides = [int(min(width, height) * scale) for scale in _SCALES]
+    sides = [crop_size if abs(side - crop_size) < 3 else side for side in sides]
+    pairs = [(w, h) for i, h in enumerate(sides) for j, w in enumerate(sides) if abs(i - j) <= 1]
+    w, h = pairs[rng.integers(len(pairs))]
+    i, j = (_PLACES + _MORE_PLACES)[rng.integers(places)]
+    return i * ((width - w) // 4), j * ((height - h) // 4), w, h
+
+
+def crop_frame(
+    frame: np.ndarray,
     short_side: int,
     crop_size: int,
     *,
     keep_aspect_ratio: bool = False,
+    resize: str = "pillow",
+    crops: int = 1,
+    multi_scale_crop: str | int = "none",
     rng: np.random.Generator | None = None,
 ) -> np.ndarray:
-    """Crops uint8 [T, crop_size, crop_size, 3] of frames uint8 [T, H, W, 3], all with the same window.
+    """The crops of a frame uint8 [H, W, 3]: uint8 [P, crop_size, crop_size, 3], one for each place of `crops`.
 
-    With `rng` (training) the window is random and the video is mirrored with probability 0.5; else it is central.
-    The whole frame is resized, with Pillow's antialiased BILINEAR, as in the original. Resizing the window alone takes
-    60% of the time, but rounds otherwise: a value that differs by 1 now and then moved a probability by up to 0.016.
+    With `rng` (training) there is one, at random, or as `multi_scale_crop` says, mirrored with probability 0.5: all
+    frames of a video have to get a generator in the same state.
+    The whole frame is resized, once. Resizing the window alone takes 60% of the time, but rounds otherwise: a value
+    that differs by 1 now and then moved a probability by up to 0.016.
     """
-    height, width = frames.shape[1:3]
-    size = resized_size(width, height, short_side, keep_aspect_ratio)
-    left, top = crop_offset(*size, crop_size, rng)
-    mirror = rng is not None and rng.random() < 0.5
+    height, width = frame.shape[:2]
+    size = resized_size(width, height, short_side, keep_aspect_ratio, resize)
+    frame = _resized(frame, size, resize)
+    if rng is None:
+        places = crop_offsets(*size, crop_size, crops, resize)
+        return np.stack([frame[top : top + crop_size, left : left + crop_size] for left, top in places])
+    if multi_scale_crop == "none":
+        left, top = crop_offset(*size, crop_size, rng)
+        crop = frame[top : top + crop_size, left : left + crop_size]
+    else:
+        left, top, w, h = multi_scale_window(*size, crop_size, multi_scale_crop, rng)
+        crop = _resized(frame[top : top + h, left : left + w], (crop_size, crop_size), resize)
+    mirror = rng.random() < 0.5
+    return (crop[:, ::-1] if mirror else crop)[None].copy()
 
-    if size != (width, height):
-        frames = np.stack([Image.fromarray(frame).resize(size, Image.Resampling.BILINEAR) for frame in frames])
-    crops = frames[:, top : top + crop_size, left : left + crop_size]
-    return (crops[:, :, ::-1] if mirror else crops).copy()
+
+def _resized(frame: np.ndarray, size: tuple[int, int], how: str) -> np.ndarray:
+    """The frame in `size` (width, height), bilinear: Pillow looks at all pixels in between, OpenCV at two by two."""
+    if size == (frame.shape[1], frame.shape[0]):
+        return frame
+    if how == "pillow":
+        return np.asarray(Image.fromarray(frame).resize(size, Image.Resampling.BILINEAR))
+    import cv2  # takes 0.1 s
+
+    cv2.setNumThreads(1)  # there is a reader for every core
+    try:
+        return cv2.resize(frame, size, interpolation=cv2.INTER_LINEAR)
+    except cv2.error as error:
+        raise MemoryError from error  # nothing else is wrong with uint8 frames

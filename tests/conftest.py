@@ -51,6 +51,13 @@ def synthetic_frames(label: int, seed: int, length: int = 12, height: int = 36, 
     return frames
 
 
+def picture(width: int, height: int, seed: int = 0) -> np.ndarray:
+    """uint8 [height, width, 3]: coarse shapes with noise, from 0 to 255."""
+    random = np.random.default_rng(seed)
+    coarse = Image.fromarray(random.integers(0, 256, (6, 8, 3), dtype=np.uint8)).resize((width, height), Image.BICUBIC)
+    return np.clip(np.asarray(coarse) + random.normal(0, 25, (height, width, 3)), 0, 255).astype(np.uint8)
+
+
 def frame_pickle(label: int) -> bytes:
     """A video in the original's second format: four JPEG frames of 44x36."""
     file = io.BytesIO()

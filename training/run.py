@@ -3,7 +3,7 @@
 import random
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -11,9 +11,10 @@ from pathlib import Path
 import numpy as np
 import paddle
 
+from inference.views import in_pieces, over_views
 from metrics.evaluate import evaluate
 from models import build_model, section_model
-from reader.build import build_loader
+from reader.build import build_loader, describe_protocol
 from reader.filelist import Entry
 from reader.loader import Batch
 from reader.sampling import epoch_order
@@ -134,11 +135,12 @@ class Run:
             )
             self.loader = stack.enter_context(loader)
             if self.valid_entries:
-                self.valid_batch = -(-self.config.valid.batch_size // self.world.size)
+                batch_size = -(-self.config.valid.batch_size // self.world.size)
                 loader = build_loader(
-                    self.config, self.config.valid, self.valid_entries, batch_size=self.valid_batch, world=self.world
+                    self.config, self.config.valid, self.valid_entries, batch_size=batch_size, world=self.world
                 )
                 self.valid_loader = stack.enter_context(loader)
+                say(f"validating on {len(self.valid_entries)} videos: {describe_protocol(self.config.valid)}")
             self.last_saved = time.monotonic()
             self._epochs()
 
@@ -246,20 +248,21 @@ class Run:
         self.model.eval()
         start = time.perf_counter()
 
-        def network(frames: np.ndarray) -> np.ndarray:
+        def network(frames: np.ndarray) -> Callable[[], np.ndarray]:
             with paddle.no_grad(), self.arithmetic.autocast():
-                return self.model(paddle.to_tensor(frames)).astype("float32").numpy()
+                return self.model(paddle.to_tensor(frames)).astype("float32").numpy
 
+        videos = over_views(in_pieces(network, self.arithmetic.device), self.config.valid)
         order = range(self.world.rank, len(self.valid_entries), self.world.size)
         # All ranks leave together: each asks after every batch, and as often as the one with most batches.
         most_videos = len(range(0, len(self.valid_entries), self.world.size))
-        rounds = iter(range(0, most_videos, self.valid_batch))
+        rounds = iter(range(0, most_videos, self.valid_loader.batch_size))
 
         def stop_if_asked(*_) -> None:
             next(rounds)
             self._leave_if_asked()
 
-        result = evaluate(network, self.valid_loader, order, stop_if_asked, "validation")
+        result = evaluate(lambda frames: videos(frames)(), self.valid_loader, order, stop_if_asked, "validation")
         for _ in rounds:
             self._leave_if_asked()
         result = result.over(self.world)

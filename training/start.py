@@ -13,6 +13,7 @@ from models.weights.download import imagenet_resnet50
 from models.weights.loading import load_weights
 from training.checkpoint import Checkpoint, find_checkpoint, prefix_of, read_momentum, with_suffix
 from utils.config.flags import Flags
+from utils.config.keys import TrainConfig
 from utils.config.loading import Config
 from utils.config.strict_yaml import one_line
 from utils.errors import InputError
@@ -22,7 +23,8 @@ from utils.processes.ranks import World
 MODEL_KEYS = ("name", "num_layers", "num_classes", "seglen")  # a checkpoint of another model cannot go on
 TRAIN_KEYS = (
     "learning_rate", "learning_rate_decay", "learning_rate_batch", "epoch", "momentum", "l2_weight_decay", "batch_size",
-    "accumulate_steps", "freeze_batch_norm", "amp", "seg_num", "short_size", "target_size",
+    "accumulate_steps", "freeze_batch_norm", "amp", "seg_num", "short_size", "target_size", "sampling", "resize",
+    "keep_aspect_ratio", "multi_scale_crop",
 )  # fmt: skip
 
 
@@ -126,7 +128,8 @@ def _compared(checkpoint: Checkpoint, flags: Flags, config: Config, num_videos: 
         )
     changed = {}
     for key in TRAIN_KEYS:
-        here, there = getattr(train, key), checkpoint.train.get(key)
+        # A checkpoint that is older than a key was trained with its default.
+        here, there = getattr(train, key), checkpoint.train.get(key, getattr(TrainConfig, key))
         if here != there:
             changed[f"TRAIN.{key}"] = (one_line(str(there)), here)
     if progress.videos != num_videos:

@@ -28,7 +28,9 @@ def videos(decoder: str = "auto", seeds: dict[str, bytes] | None = None) -> Targ
     def read(path: Path, rng: random.Random) -> None:
         segments, seglen = rng.choice(((1, 1), (3, 1), (7, 1), (3, 2)))
         how = {"augment_seed": rng.choice((None, 1)), "keep_aspect_ratio": rng.random() < 0.3}
-        spec = ClipSpec(segments, seglen, 256, 224, decoder=decoder, **how)
+        how |= {"resize": rng.choice(("pillow", "opencv")), "multi_scale_crop": rng.choice(("none", 5, 13))}
+        how["crops"] = 1 if how["augment_seed"] else rng.choice((1, 3, 10))
+        spec = ClipSpec(segments, seglen, 256, 256 if how["crops"] == 3 else 224, decoder=decoder, **how)
         clip, label = read_clip(spec, str(path))
         assert clip.shape == spec.shape and clip.dtype == np.uint8 and label is None
 

@@ -1,4 +1,4 @@
-"""Which frames are read: hand-computed cases of the original's arithmetic."""
+"""Which frames are read: hand-computed cases of the original's arithmetic, and its peers' formulas in NumPy."""
 
 import numpy as np
 import pytest
@@ -72,11 +72,93 @@ def test_short_videos_are_not_random(num_frames, num_segments, seglen):
 @pytest.mark.parametrize("num_segments", [1, 3, 7, 25])
 @pytest.mark.parametrize("seglen", [1, 3, 5])
 @pytest.mark.parametrize("frame_format", ["mp4", "pkl"])
-def test_every_index_is_a_frame(num_frames, num_segments, seglen, frame_format):
+@pytest.mark.parametrize("sampling", ["segment", "uniform", "linspace"])
+def test_every_index_is_a_frame(num_frames, num_segments, seglen, frame_format, sampling):
+    how = {"frame_format": frame_format, "sampling": sampling}
     for rng in (None, np.random.default_rng(0)):
-        indices = segment_indices(num_frames, num_segments, seglen, frame_format=frame_format, rng=rng)
+        indices = segment_indices(num_frames, num_segments, seglen, **how, rng=rng)
         assert len(indices) == num_segments * seglen
         assert all(type(i) is int and 0 <= i < num_frames for i in indices)
+
+
+PEERS = [
+    # frames, segments, uniform, linspace
+    (300, 8, [18, 56, 93, 131, 168, 206, 243, 281], [0, 42, 85, 128, 170, 213, 256, 299]),
+    (300, 3, [50, 150, 250], [0, 149, 299]),
+    (10, 3, [1, 5, 8], [0, 4, 9]),
+    (10, 1, [5], [0]),
+    (8, 8, list(range(8)), list(range(8))),
+    (5, 8, [0, 0, 1, 2, 2, 3, 4, 4], [0, 0, 1, 1, 2, 2, 3, 4]),
+    (2, 3, [0, 1, 1], [0, 0, 1]),
+    (1, 7, [0] * 7, [0] * 7),
+]
+
+
+@pytest.mark.parametrize("num_frames, num_segments, uniform, linspace", PEERS)
+@pytest.mark.parametrize("frame_format", ["mp4", "pkl"])
+def test_frames_of_the_peers(num_frames, num_segments, uniform, linspace, frame_format):
+    assert segment_indices(num_frames, num_segments, frame_format=frame_format, sampling="uniform") == uniform
+    assert segment_indices(num_frames, num_segments, frame_format=frame_format, sampling="linspace") == linspace
+
+
+@pytest.mark.parametrize("num_segments", [1, 2, 3, 7, 8, 25, 33])
+def test_frames_of_the_peers_of_any_video(num_segments):
+    """In floating point as they have it: a sum that is whole on paper can be cut off to one less."""
+    i = np.arange(num_segments)
+    for num_frames in range(1, 800):
+        interval = num_frames / float(num_segments)
+        uniform = np.mod(i * interval + interval / 2.0, num_frames).astype(np.int32)
+        assert segment_indices(num_frames, num_segments, sampling="uniform") == uniform.tolist()
+        if num_frames > num_segments:  # PaddleVideo's select_left
+            left = [int(interval / 2.0 + interval * x) for x in range(num_segments)]
+            assert segment_indices(num_frames, num_segments, sampling="uniform") == left
+        linspace = np.clip(np.linspace(0, num_frames - 1, num_segments), 0, num_frames - 1).astype(np.int64)
+        assert segment_indices(num_frames, num_segments, sampling="linspace") == linspace.tolist()
+
+
+def test_seglen_frames_follow_on_with_every_sampling():
+    assert segment_indices(30, 2, 3, sampling="uniform") == [7, 8, 9, 22, 23, 24]
+    assert segment_indices(30, 2, 3, sampling="linspace") == [0, 1, 2, 29, 0, 1]
+
+
+@pytest.mark.parametrize(
+    "num_frames, num_segments, seglen, offsets",
+    [(30, 3, 1, range(10)), (32, 3, 1, range(10)), (30, 3, 3, range(9)), (3, 3, 1, [0])],
+)
+def test_uniform_training_draws_from_the_whole_segment(num_frames, num_segments, seglen, offsets):
+    interval = (num_frames - seglen + 1) // num_segments
+    rng = np.random.default_rng(0)
+    seen = [set() for _ in range(num_segments)]
+    for _ in range(300):
+        indices = segment_indices(num_frames, num_segments, seglen, sampling="uniform", rng=rng)
+        for i, start in enumerate(indices[::seglen]):
+            seen[i].add(start - i * interval)
+    assert seen == [set(offsets)] * num_segments
+
+
+@pytest.mark.parametrize(
+    "num_frames, num_segments, expected",
+    [
+        (5, 8, [0, 1, 1, 2, 2, 3, 4, 4]),
+        (4, 8, [0, 0, 1, 2, 2, 2, 3, 0]),  # halves to the even neighbour; the last is 3.5, past the end
+        (2, 3, [0, 1, 1]),
+        (1, 7, [0] * 7),
+    ],
+)
+def test_uniform_training_spreads_a_short_video(num_frames, num_segments, expected):
+    drawn = segment_indices(num_frames, num_segments, sampling="uniform", rng=np.random.default_rng(0))
+    assert drawn == expected
+    theirs = np.mod(np.around(np.arange(num_segments) * (num_frames / num_segments)), num_frames)
+    assert drawn == theirs.astype(int).tolist()
+
+
+@pytest.mark.parametrize("num_frames, num_segments, seglen", [(300, 3, 1), (30, 3, 3), (5, 7, 1)])
+def test_linspace_training_draws_as_the_original(num_frames, num_segments, seglen):
+    drawn = [
+        segment_indices(num_frames, num_segments, seglen, sampling=sampling, rng=np.random.default_rng(1))
+        for sampling in ("segment", "linspace")
+    ]
+    assert drawn[0] == drawn[1]
 
 
 def test_no_frames():

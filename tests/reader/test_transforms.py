@@ -4,14 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from reader.transforms import crop_frames, crop_offset, resized_size
-
-
-def picture(width: int, height: int, seed: int = 0) -> np.ndarray:
-    """uint8 [height, width, 3]: coarse shapes with noise, from 0 to 255."""
-    random = np.random.default_rng(seed)
-    coarse = Image.fromarray(random.integers(0, 256, (6, 8, 3), dtype=np.uint8)).resize((width, height), Image.BICUBIC)
-    return np.clip(np.asarray(coarse) + random.normal(0, 25, (height, width, 3)), 0, 255).astype(np.uint8)
+from conftest import picture
+from reader.transforms import crop_frame, crop_offset, resized_size
 
 
 def resize_then_crop(frame: np.ndarray, size: tuple[int, int], left: int, top: int, crop: int) -> np.ndarray:
@@ -47,7 +41,7 @@ def test_central_crop(width, height, new_width, new_height, left, top):
     assert resized_size(width, height, 256) == (new_width, new_height)
     assert crop_offset(new_width, new_height, 224) == (left, top)
     frame = picture(width, height)
-    ours = crop_frames(frame[None], 256, 224)
+    ours = crop_frame(frame, 256, 224)
     assert ours.shape == (1, 224, 224, 3) and ours.dtype == np.uint8
     assert np.array_equal(ours[0], resize_then_crop(frame, (new_width, new_height), left, top, 224))
 
@@ -62,11 +56,11 @@ def test_any_size(seed, keep_aspect_ratio):
     short_side = crop + int(random.integers(0, 100))
     size = resized_size(width, height, short_side, keep_aspect_ratio)
     frame = picture(width, height, seed)
-    ours = crop_frames(frame[None], short_side, crop, keep_aspect_ratio=keep_aspect_ratio)[0]
+    ours = crop_frame(frame, short_side, crop, keep_aspect_ratio=keep_aspect_ratio)[0]
     assert np.array_equal(ours, resize_then_crop(frame, size, *crop_offset(*size, crop), crop))
 
     rng = np.random.default_rng(seed)
-    ours = crop_frames(frame[None], short_side, crop, keep_aspect_ratio=keep_aspect_ratio, rng=rng)[0]
+    ours = crop_frame(frame, short_side, crop, keep_aspect_ratio=keep_aspect_ratio, rng=rng)[0]
     rng = np.random.default_rng(seed)
     theirs = resize_then_crop(frame, size, *crop_offset(*size, crop, rng), crop)
     assert np.array_equal(ours, theirs[:, ::-1] if rng.random() < 0.5 else theirs)
@@ -86,7 +80,7 @@ def test_any_size(seed, keep_aspect_ratio):
 def test_keep_aspect_ratio(width, height, short_side, expected):
     assert resized_size(width, height, short_side, keep_aspect_ratio=True) == expected
     frame = picture(width, height)
-    ours = crop_frames(frame[None], short_side, 64, keep_aspect_ratio=True)[0]
+    ours = crop_frame(frame, short_side, 64, keep_aspect_ratio=True)[0]
     left, top = crop_offset(*expected, 64)
     assert np.array_equal(ours, resize_then_crop(frame, expected, left, top, 64))
 
@@ -94,7 +88,7 @@ def test_keep_aspect_ratio(width, height, short_side, expected):
 @pytest.mark.parametrize("side, short_side", [(300, 64), (29, 7), (123, 7)])
 def test_the_whole_resized_frame_can_be_the_crop(side, short_side):
     frame = picture(side, side)
-    ours = crop_frames(frame[None], short_side, short_side, keep_aspect_ratio=True)[0]
+    ours = crop_frame(frame, short_side, short_side, keep_aspect_ratio=True)[0]
     assert np.array_equal(ours, resize_then_crop(frame, (short_side, short_side), 0, 0, short_side))
 
 
@@ -110,7 +104,7 @@ def test_training_takes_one_window_and_one_mirror_for_all_frames(width, height):
     size = resized_size(width, height, 256)
     windows, mirrored = set(), 0
     for seed in range(12):
-        ours = crop_frames(frames, 256, 224, rng=np.random.default_rng(seed))
+        ours = [crop_frame(frame, 256, 224, rng=np.random.default_rng(seed))[0] for frame in frames]
         rng = np.random.default_rng(seed)
         left, top = crop_offset(*size, 224, rng)
         mirror = rng.random() < 0.5
@@ -130,14 +124,14 @@ def test_random_windows_reach_every_edge():
 
 @pytest.mark.parametrize("width", [340, 256])  # of 256 nothing is cut off
 def test_the_result_is_a_writable_array_of_its_own(width):
-    frames = np.zeros((1, 256, width, 3), np.uint8)
-    crops = crop_frames(frames, 256, 256)
+    frame = np.zeros((256, width, 3), np.uint8)
+    crops = crop_frame(frame, 256, 256)
     crops[:] = 1
-    assert crops.flags.c_contiguous and not frames.any()
+    assert crops.flags.c_contiguous and not frame.any()
 
 
 def test_frames_may_be_views_turned_and_mirrored():
     frame = picture(90, 120)
     turned = frame.swapaxes(0, 1)[::-1]  # as videos on their side are shown: 120 x 90
     theirs = resize_then_crop(np.ascontiguousarray(turned), (96, 72), 16, 4, 64)
-    assert np.array_equal(crop_frames(turned[None], 72, 64)[0], theirs)
+    assert np.array_equal(crop_frame(turned, 72, 64)[0], theirs)

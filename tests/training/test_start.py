@@ -1,5 +1,6 @@
 """What --resume and --pretrain lead to, and what they refuse."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -69,6 +70,17 @@ def test_what_may_change_is_said(workspace, saved, capsys):
             "TRAIN.batch_size was 4, goes on with 2", "the number of videos was 10, goes on with 11",
         )
     ]  # fmt: skip
+
+
+def test_a_checkpoint_that_is_older_than_a_key_has_its_default(workspace, saved, capsys):
+    prefix = saved("TSN_epoch0", 1, 0)
+    manifest = json.loads(Path(f"{prefix}.json").read_text())
+    for key in ("sampling", "multi_scale_crop"):
+        del manifest["train"][key]
+    Path(f"{prefix}.json").write_text(json.dumps(manifest))
+    start(workspace, f"--resume={prefix}", "--set", "TRAIN.multi_scale_crop=5")
+    change = "TRAIN.multi_scale_crop was none, goes on with 5"
+    assert capsys.readouterr().out == f"--resume={prefix}: {prefix}: {change}\n"
 
 
 def test_weights_alone_start_a_fine_tuning_run_at_epoch_0(workspace, model, tmp_path, capsys):

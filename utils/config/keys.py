@@ -87,12 +87,12 @@ class Choice:
     options: tuple
 
     def read(self, value: object) -> object:
-        if type(value) is not type(self.options[0]) or value not in self.options:
+        if not any(type(value) is type(option) and value == option for option in self.options):
             raise ValueError
         return value
 
     def __str__(self) -> str:
-        return "one of " + ", ".join(map(str, self.options))
+        return ("one of " if len(self.options) > 1 else "") + ", ".join(map(str, self.options))
 
 
 @dataclass(frozen=True)
@@ -138,7 +138,34 @@ class ModelConfig:
     num_layers: int = key(50, Choice((18, 34, 50, 101, 152)), "depth of the ResNet")
     topk: int = key(5, Whole(1), "classes named per video; num_classes, where the file or the default has more")
     decoder: str = key("auto", Choice(("auto", "pyav", "decord", "opencv")), "the library that decodes videos")
-    keep_aspect_ratio: bool = key(False, Truth(), "False: frames become 4:3 as in the original; True: keep their shape")
+    sampling: str = key(
+        "segment",
+        Choice(("segment", "uniform", "linspace")),
+        "which frames: the original's, mmaction2's, or those of PP-TSN's test (TRAIN draws as the original does, with "
+        "uniform as mmaction2)",
+    )
+    resize: str = key(
+        "pillow",
+        Choice(("pillow", "opencv")),
+        "pillow: the original's; opencv: the peers', not antialiased, centre crop rounded down",
+    )
+    keep_aspect_ratio: bool = key(
+        False,
+        Truth(),
+        "False: frames become 4:3 as in the original; True: keep their shape; not given: False with pillow, True with "
+        "opencv",
+    )
+    crops: int = key(
+        1,
+        Choice((1, 3, 10)),
+        "1: centre; 3: ends and middle of the long side, of side short_size; 10: corners and centre, and their mirrors "
+        "(TRAIN: always 1, random)",
+    )
+    average: str = key(
+        "logits",
+        Choice(("logits", "probabilities")),
+        "what is averaged over a video's crops; the peers' TSM: probabilities",
+    )
 
 
 @dataclass(frozen=True)
@@ -162,7 +189,16 @@ class SectionConfig:
     format: str = from_model("format")
     topk: int = from_model("topk")
     decoder: str = from_model("decoder")
+    sampling: str = from_model("sampling")
+    resize: str = from_model("resize")
     keep_aspect_ratio: bool = from_model("keep_aspect_ratio")
+    crops: int = from_model("crops")
+    average: str = from_model("average")
+
+    @property
+    def image_size(self) -> int:
+        """The side, in pixels, of the square images that the network gets."""
+        return self.short_size if self.crops == 3 else self.target_size
 
 
 @dataclass(frozen=True)
@@ -196,6 +232,12 @@ class TrainConfig(SectionConfig):
     checkpoint_minutes: float = key(0.0, Number(0), "also save within an epoch, after so many minutes; 0: do not")
     keep_checkpoints: int = key(0, Whole(0), "newest checkpoints kept on disk; 0: all")
     save_dir: str = key("data/checkpoints", Text(), "where checkpoints and the log go")
+    multi_scale_crop: str | int = key(
+        "none",
+        Choice(("none", 5, 13)),
+        "not none: crops of several sizes and shapes at one of so many positions, resized to target_size",
+    )
+    crops: int = key(1, Choice((1,)), "one random crop, whatever MODEL says")
 
 
 @dataclass(frozen=True)

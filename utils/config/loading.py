@@ -202,6 +202,8 @@ def _resolve(section: str, given: Mapping[str, Item], model: Mapping[str, object
         default = model[item.name] if item.metadata["inherited"] else item.default
         name = f"{section}.{item.name}"
         values[item.name] = given[name].value if name in given else default
+    if not {f"{section}.keep_aspect_ratio", "MODEL.keep_aspect_ratio"} & given.keys():
+        values["keep_aspect_ratio"] = values["resize"] == "opencv"  # the peers keep it, the original does not
     return values
 
 

@@ -161,6 +161,40 @@ def test_sections_inherit_from_model_and_may_override(write_config):
     assert (config.train.seg_num, config.test.seg_num) == (6, 9)
 
 
+def test_the_protocol_is_inherited_but_training_has_one_crop(write_config):
+    given = {"sampling": "uniform", "resize": "opencv", "crops": 10, "average": "probabilities"}
+    config = load_config(write_config(f"MODEL: {given}\nTRAIN: {{multi_scale_crop: 13}}\n"))
+    for section in (config.model, config.train, config.valid, config.test, config.infer):
+        crops = 1 if section is config.train else 10
+        assert {key: getattr(section, key) for key in given} == {**given, "crops": crops}
+        assert section.keep_aspect_ratio
+    assert config.train.multi_scale_crop == 13
+    config = load_config("x.yaml", sets=["VALID.crops=3", "TEST.sampling=linspace", "TRAIN.crops=1"])
+    assert (config.train.crops, config.valid.crops, config.test.crops) == (1, 3, 10)
+    assert (config.valid.sampling, config.test.sampling) == ("uniform", "linspace")
+    assert (config.valid.image_size, config.test.image_size) == (256, 224)
+    assert load_config(write_config(config.dump())) == config
+
+
+@pytest.mark.parametrize(
+    "text, model, test",
+    [
+        ("MODEL: {resize: opencv}", True, True),
+        ("MODEL: {resize: pillow}", False, False),
+        ("TEST: {resize: opencv}", False, True),
+        ("MODEL: {resize: opencv}\nTEST: {resize: pillow}", True, False),
+        ("MODEL: {resize: opencv, keep_aspect_ratio: False}", False, False),
+        ("MODEL: {keep_aspect_ratio: False}\nTEST: {resize: opencv}", False, False),
+        ("MODEL: {keep_aspect_ratio: True}\nTEST: {resize: pillow}", True, True),
+        ("MODEL: {resize: opencv}\nTEST: {keep_aspect_ratio: False}", True, False),
+    ],
+)
+def test_an_aspect_ratio_that_nobody_gave_follows_the_resize(write_config, text, model, test):
+    config = load_config(write_config(text))
+    assert (config.model.keep_aspect_ratio, config.test.keep_aspect_ratio) == (model, test)
+    assert load_config(write_config(config.dump())) == config
+
+
 @pytest.mark.parametrize(
     "argument, section, key, expected",
     [
@@ -174,6 +208,9 @@ def test_sections_inherit_from_model_and_may_override(write_config):
         ("INFER.video_path=", "infer", "video_path", ""),
         (" TRAIN.epoch = 2", "train", "epoch", 2),
         ("MODEL.name=123", "model", "name", "123"),
+        ("TRAIN.multi_scale_crop=5", "train", "multi_scale_crop", 5),
+        ("TRAIN.multi_scale_crop=none", "train", "multi_scale_crop", "none"),
+        ("VALID.crops=3", "valid", "crops", 3),
     ],
 )
 def test_set(write_config, argument, section, key, expected):

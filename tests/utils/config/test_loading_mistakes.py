@@ -32,7 +32,7 @@ BAD_FILES = [
     (
         "MODEL:\n    zzz: 8\n",
         "x.yaml:2: unknown key MODEL.zzz; the keys of MODEL are name, format, num_classes, seg_num, seglen, "
-        "image_mean, image_std, num_layers, topk, decoder, keep_aspect_ratio",
+        "image_mean, image_std, num_layers, topk, decoder, sampling, resize, keep_aspect_ratio, crops, average",
     ),
     ("TRIAN:\n    epoch: 8\n", "x.yaml:1: unknown section TRIAN; did you mean TRAIN?"),
     ("MODEL:\ntrain:\n    epoch: 8\n", "x.yaml:2: unknown section train; did you mean TRAIN?"),
@@ -77,6 +77,15 @@ BAD_FILES = [
     ("MODEL:\n    num_layers: 51\n", "x.yaml:2: MODEL.num_layers: expected one of 18, 34, 50, 101, 152, not 51"),
     ("MODEL:\n    num_layers: 50.0\n", "x.yaml:2: MODEL.num_layers: expected one of 18, 34, 50, 101, 152, not 50.0"),
     ("MODEL:\n    num_layers: '50'\n", "x.yaml:2: MODEL.num_layers: expected one of 18, 34, 50, 101, 152, not '50'"),
+    ("TRAIN:\n    crops: 10\n", "x.yaml:2: TRAIN.crops: expected 1, not 10"),
+    ("TEST:\n    crops: 5\n", "x.yaml:2: TEST.crops: expected one of 1, 3, 10, not 5"),
+    ("MODEL:\n    crops: True\n", "x.yaml:2: MODEL.crops: expected one of 1, 3, 10, not True"),
+    ("MODEL:\n    average: '1'\n", "x.yaml:2: MODEL.average: expected one of logits, probabilities, not '1'"),
+    ("INFER:\n    sampling: 3\n", "x.yaml:2: INFER.sampling: expected one of segment, uniform, linspace, not 3"),
+    ("VALID:\n    resize: cv2\n", "x.yaml:2: VALID.resize: expected one of pillow, opencv, not cv2"),
+    ("TRAIN:\n    multi_scale_crop: 10\n", "x.yaml:2: TRAIN.multi_scale_crop: expected one of none, 5, 13, not 10"),
+    ("TRAIN:\n    multi_scale_crop: '5'\n", "x.yaml:2: TRAIN.multi_scale_crop: expected one of none, 5, 13, not '5'"),
+    ("VALID:\n    multi_scale_crop: 5\n", "x.yaml:2: unknown key VALID.multi_scale_crop; it belongs to TRAIN"),
     # ranges
     ("MODEL:\n    seg_num: 0\n", "x.yaml:2: MODEL.seg_num: expected a whole number from 1 to 1000, not 0"),
     ("TEST:\n    seg_num: -7\n", "x.yaml:2: TEST.seg_num: expected a whole number from 1 to 1000, not -7"),
@@ -157,7 +166,7 @@ BAD_FILES = [
     (
         "MODEL:\n    <<: {seg_num: 3}\n",
         "x.yaml:2: unknown key MODEL.<<; the keys of MODEL are name, format, num_classes, seg_num, seglen, image_mean, "
-        "image_std, num_layers, topk, decoder, keep_aspect_ratio",
+        "image_std, num_layers, topk, decoder, sampling, resize, keep_aspect_ratio, crops, average",
     ),
     (
         "MODEL:\n    name: !!python/object/apply:os.system ['touch pwned']\n",

@@ -1,0 +1,59 @@
+"""From a section of the configuration to what is read, and the words for it."""
+
+import pytest
+
+from conftest import ROOT
+from reader.build import build_loader, clip_spec, describe_protocol
+from reader.dataset import ClipSpec
+from reader.filelist import Entry
+from utils.config.loading import load_config
+
+PEERS = ("MODEL.sampling=uniform", "MODEL.resize=opencv")
+
+
+def configuration(*sets: str):
+    return load_config(ROOT / "configs" / "tsn.yaml", {}, sets)
+
+
+def test_the_originals_clip():
+    assert clip_spec(configuration().test) == ClipSpec(7, 1, 256, 224)
+    assert clip_spec(configuration().train, augment_seed=3) == ClipSpec(3, 1, 256, 224, augment_seed=3)
+
+
+def test_the_peers_clip():
+    config = configuration(*PEERS, "MODEL.crops=10", "VALID.crops=3", "TRAIN.multi_scale_crop=13")
+    how = {"sampling": "uniform", "resize": "opencv", "keep_aspect_ratio": True}
+    assert clip_spec(config.test) == ClipSpec(7, 1, 256, 224, **how, crops=10)
+    assert clip_spec(config.valid) == ClipSpec(3, 1, 256, 256, **how, crops=3)
+    assert clip_spec(config.train, 5) == ClipSpec(3, 1, 256, 224, **how, multi_scale_crop=13, augment_seed=5)
+
+
+@pytest.mark.parametrize("crops, given, videos", [(1, None, 16), (1, 5, 5), (3, None, 5), (10, None, 1), (10, 5, 1)])
+def test_a_batch_has_fewer_videos_where_each_has_more_crops(crops, given, videos):
+    config = configuration(f"TEST.crops={crops}", "TEST.num_reader_threads=1")
+    with build_loader(config, config.test, [Entry("v.mp4", 0)], batch_size=given) as loader:
+        assert loader.batch_size == videos
+
+
+@pytest.mark.parametrize(
+    "sets, expected",
+    [
+        ((), "7 segments, short side 256 (4:3), 1 centre crop 224, sampling segment, resize pillow, average logits"),
+        (
+            (*PEERS, "MODEL.crops=10", "TEST.seg_num=25"),
+            "25 segments, short side 256 (aspect ratio kept), 10 crops 224, sampling uniform, resize opencv, "
+            "average logits",
+        ),
+        (
+            ("TEST.crops=3", "TEST.short_size=128", "TEST.target_size=112", "TEST.average=probabilities"),
+            "7 segments, short side 128 (4:3), 3 crops 128, sampling segment, resize pillow, average probabilities",
+        ),
+        (
+            ("TEST.seglen=2", "TEST.sampling=linspace", "TEST.keep_aspect_ratio=True"),
+            "7 segments of 2 frames, short side 256 (aspect ratio kept), 1 centre crop 224, sampling linspace, "
+            "resize pillow, average logits",
+        ),
+    ],
+)
+def test_protocol(sets, expected):
+    assert describe_protocol(configuration(*sets).test) == expected
