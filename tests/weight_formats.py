@@ -5,9 +5,11 @@ format: `python tests/weight_formats.py TSN.pdparams --num_classes 400`.
 """
 
 import argparse
+import io
 import pickle
 import struct
 import tarfile
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -169,6 +171,70 @@ def python2_pickle(state: dict[str, np.ndarray]) -> bytes:
         parts.append(b"cnumpy\ndtype\nU\x02f4K\x00K\x01\x87R(K\x03U\x01<NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb")
         parts.append(b"\x89" + string(array.tobytes()) + b"tb")
     return b"".join([*parts, b"u."])
+
+
+STORAGES = {"f4": "Float", "f8": "Double", "f2": "Half", "i8": "Long"}  # NumPy's type -> PyTorch's name
+
+
+def torch_pickle(content: dict, older: bool = False) -> tuple[bytes, dict[str, np.ndarray]]:
+    """(what torch.save pickles, the storages behind it) of a dictionary of arrays, dictionaries, texts, and `bytes`.
+
+    The latter are operations of the pickle machine as they are. Each array has a storage of its own.
+    """
+    storages: dict[str, np.ndarray] = {}
+
+    def text(value: str) -> bytes:
+        return b"X" + struct.pack("<I", len(value.encode())) + value.encode()
+
+    def numbers(values: tuple[int, ...]) -> bytes:
+        return b"(" + b"".join(b"J" + struct.pack("<i", value) for value in values) + b"t"
+
+    def tensor(array: np.ndarray) -> bytes:
+        key = str(len(storages))
+        storages[key] = array
+        storage = b"ctorch\n%sStorage\n" % STORAGES[array.dtype.str[1:]].encode()
+        place = b"(" + text("storage") + storage + text(key) + text("cpu") + b"J" + struct.pack("<i", array.size)
+        strides = tuple(step // array.itemsize for step in np.ascontiguousarray(array).strides)
+        shape = numbers(array.shape) + numbers(strides[: array.ndim])
+        hooks = b"ccollections\nOrderedDict\n)R"
+        end = b"NtQ" if older else b"tQ"
+        return b"ctorch._utils\n_rebuild_tensor_v2\n(" + place + end + b"K\0" + shape + b"\x89" + hooks + b"tR"
+
+    def value(of: object) -> bytes:
+        match of:
+            case dict():
+                return b"}(" + b"".join(text(name) + value(each) for name, each in of.items()) + b"u"
+            case np.ndarray():
+                return tensor(of)
+            case str():
+                return text(of)
+        return of
+
+    return b"\x80\x02" + value(content) + b".", storages
+
+
+def torch_zip(content: dict, byteorder: bytes = b"little") -> bytes:
+    """The bytes of torch.save(content) since PyTorch 1.6, see torch_pickle."""
+    pickled, storages = torch_pickle(content)
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("archive/data.pkl", pickled)
+        archive.writestr("archive/byteorder", byteorder)
+        for key, array in storages.items():
+            archive.writestr(f"archive/data/{key}", array.tobytes())
+        archive.writestr("archive/version", b"3\n")
+    return file.getvalue()
+
+
+def torch_older(content: dict, little_endian: bool = True) -> bytes:
+    """The bytes of torch.save(content) before PyTorch 1.6, see torch_pickle."""
+    pickled, storages = torch_pickle(content, older=True)
+    system = {"protocol_version": 1001, "little_endian": little_endian, "type_sizes": {"short": 2, "int": 4, "long": 4}}
+    parts = [pickle.dumps(part, 2) for part in (0x1950A86A20F9469CFC6C, 1001, system)]
+    parts += [pickled, pickle.dumps(list(storages), 2)]
+    for array in storages.values():
+        parts += [struct.pack("<q", array.size), array.tobytes()]
+    return b"".join(parts)
 
 
 def lod_tensor(array: np.ndarray, packed: bool = False) -> bytes:
