@@ -38,7 +38,7 @@ class _Model:
     """As much of a network as loading looks at: a few small parameters under the names of ours."""
 
     backbone_prefix, classifier_prefix = "backbone.", "fc."
-    num_layers, num_classes = 18, 3
+    num_layers, num_classes, variant, shifts = 18, 3, "resnet", False
 
     def __init__(self):
         norm = {f"backbone.bn1.{part}": _Tensor(4) for part in ("weight", "bias", "_mean", "_variance")}
