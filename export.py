@@ -28,7 +28,7 @@ def main() -> None:
     from models.weights.download import published_tsn
     from models.weights.files import find_weights
 
-    path = find_weights(flags.weights or published_tsn())
+    path = find_weights(section.weights or published_tsn())
     model = load_model(section_model(config.model, section), path)
     announce(flags, config)
     folder = make_save_dir(flags.save_dir)

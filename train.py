@@ -11,13 +11,15 @@ from utils.config.session import announce, open_config
 def main() -> None:
     flags, config = open_config("train")
 
+    from inference.start import set_environment
     from reader.build import read_section_list
     from utils.files import check_save_dir, make_save_dir, write_text
     from utils.processes.launch import start_ranks
 
-    check_save_dir(flags.save_dir)
+    check_save_dir(config.train.save_dir)
     entries = read_section_list(config, config.train)
-    valid_entries = read_section_list(config, config.valid) if flags.valid_interval else []
+    valid_entries = read_section_list(config, config.valid) if flags.valid_interval and config.valid.filelist else []
+    set_environment()
     start_ranks(flags.nproc, config.train.use_gpu)
 
     from utils.processes.device import choose_device
@@ -35,8 +37,8 @@ def main() -> None:
     announce(flags, config)
     check_num_gpus(config.train.num_gpus, device, world.size)
     if world.is_main:
-        make_save_dir(flags.save_dir)
-        write_text(f"{flags.save_dir}/config.yaml", config.dump())
+        folder = make_save_dir(config.train.save_dir)
+        write_text(folder / "config.yaml", config.dump())
     training.train()
 
 

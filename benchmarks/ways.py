@@ -86,8 +86,10 @@ def ours(precision: str) -> Way:
     from reader.sampling import segment_indices
     from utils.config.loading import load_config
 
-    config = load_config(ROOT / "configs" / "tsn.yaml", {}, [*SETTINGS, f"INFER.precision={precision}"])
-    network = load_network(config, config.infer, str(WEIGHTS), "cpu", num_videos=1)
+    config = load_config(
+        ROOT / "configs" / "tsn.yaml", {}, [*SETTINGS, f"INFER.precision={precision}", f"INFER.weights={WEIGHTS}"]
+    )
+    network = load_network(config, config.infer, "cpu", num_videos=1)
     names = [str(k) for k in range(400)]
     return Way(
         lambda path: read_frames(path, lambda n: segment_indices(n, 7)),

@@ -1,6 +1,8 @@
 """A command line whose mistakes end in one line, as everywhere in the toolkit."""
 
 import argparse
+import re
+from pathlib import Path
 
 from utils.errors import InputError
 
@@ -27,3 +29,18 @@ def seed(text: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) < 19):
         raise argparse.ArgumentTypeError(f"expected a whole number from 0 up, not {text!r}")
     return int(text)
+
+
+def out_folder(text: str) -> Path:
+    """The value of a flag that takes a folder. Raises ArgumentTypeError for one that no configuration can name."""
+    if any(c < " " or c == "\x7f" for c in text):
+        raise argparse.ArgumentTypeError(f"expected a path without control characters, not {text!r}")
+    return Path(text)
+
+
+def expression(text: str) -> re.Pattern:
+    """The value of a flag that takes a regular expression. Raises ArgumentTypeError for anything else."""
+    try:
+        return re.compile(text)
+    except (re.error, OverflowError, RecursionError) as error:
+        raise argparse.ArgumentTypeError(f"no regular expression: {text!r}: {error}") from None

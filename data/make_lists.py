@@ -7,6 +7,8 @@ Kinetics-400, from its annotation files and a folder of clips in any of the usua
 One's own videos, a folder per class, split at random by --seed (or as they lie, below train/, val/ and test/):
 
     python data/make_lists.py --videos my_videos --out data/dataset/mine --split 0.8 0.1 0.1
+
+Beside the lists it writes config.yaml, with which train.py, eval.py and predict.py need no other flag.
 """
 
 import argparse
@@ -15,10 +17,10 @@ import io
 import json
 import math
 import os
-import random
+import re
 import statistics
 import sys
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,27 +28,20 @@ from pathlib import Path
 from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a file: the repository's root is not on the path
+from data import own_config
 from data.annotations import Row, drop_repeated, match, read_annotations
-from data.arguments import Parser, seed
+from data.arguments import Parser, expression, out_folder, seed
 from data.classes import Classes, choose_classes
+from data.split import Clip, find_recordings, split_clips, split_recordings
 from data.videos import SPLITS, Video, find_videos, split_of
 from utils.cli import run
 from utils.errors import InputError
 from utils.files import write_text
 
 LISTS = ("train.list", "val.list", "test.list", "infer.list")
-OUTPUTS = (*LISTS, "kinetics_labels.json", "missing.csv", "remarks.csv", "classes.csv")
+OUTPUTS = (*LISTS, "kinetics_labels.json", own_config.NAME, "missing.csv", "remarks.csv", "classes.csv")
 # Classes up to which the table per class is printed; it is always in classes.csv.
 PRINTED_CLASSES = 20
-
-
-@dataclass(frozen=True)
-class Clip:
-    """A video with its split and class id; None where the class is not known."""
-
-    path: str
-    split: str
-    label: int | None
 
 
 @dataclass
@@ -58,6 +53,7 @@ class Found:
     annotated: Counter[str] | None = None  # per split; None without annotations
     missing: list[tuple[Row, str]] = field(default_factory=list)
     remarks: list[tuple[str, str]] = field(default_factory=list)  # (file or file:line, what about it)
+    grouping: str = ""  # what --group found
 
     def of(self, split: str) -> list[Clip]:
         return [clip for clip in self.clips if clip.split == split]
@@ -76,7 +72,7 @@ def from_annotations(rows: list[Row], videos: list[Video], labels: str | None) -
         )
     clips = []
     for number, video in found.items():
-        row, folder = rows[number], _class_of_folders(video, classes)
+        row, folder = rows[number], _class_folders(video, classes)
         label = classes.find(row.label) if row.label else folder
         if folder is not None and folder != label:
             more.append((video.path, f"lies in the folder of {classes.names[folder]}, {row.where} says {row.label}"))
@@ -87,20 +83,30 @@ def from_annotations(rows: list[Row], videos: list[Video], labels: str | None) -
     return Found(clips, classes, Counter(row.split for row in rows), lacking, remarks + more)
 
 
-def _class_of_folders(video: Video, classes: Classes) -> int | None:
+def _class_folders(video: Video, classes: Classes) -> int | None:
     ids = (classes.find(name) for name in reversed(video.folders))
     return next((i for i in ids if i is not None), None)
 
 
-def from_folders(videos: list[Video], labels: str | None, shares: Sequence[float] | None, split_seed: int) -> Found:
+def from_folders(
+    videos: list[Video],
+    labels: str | None,
+    shares: Sequence[float] | None,
+    split_seed: int,
+    recording: re.Pattern | None = None,
+) -> Found:
     """The clips of a folder per class: split as they lie below train/, val/ and test/, else by shares and seed.
 
+    recording: what names the recording that a clip is cut from; clips of one recording go to one split.
+
     Raises:
-        InputError: --split was given for folders that are split already, or no video lies in a class's folder.
+        InputError: --split or --group was given for folders that are split already, no video lies in a class's folder,
+            or none of them has a recording's name.
     """
     presplit = all(video.folders and split_of(video.folders[0]) for video in videos)
-    if presplit and shares:
-        raise InputError(f"--split: {videos[0].path} and all others are split already, by folders train, val, test")
+    if presplit and (shares or recording):
+        flag = "--split" if shares else "--group"
+        raise InputError(f"{flag}: {videos[0].path} and all others are split already, by folders train, val, test")
     depth = 1 if presplit else 0
     good = [video for video in videos if not video.empty and len(video.folders) > depth]
     others = (video for video in videos if video.empty or len(video.folders) <= depth)
@@ -108,38 +114,20 @@ def from_folders(videos: list[Video], labels: str | None, shares: Sequence[float
     if not good:
         raise InputError(f"no video lies in a folder of its class: found {videos[0].path}; or give --annotations")
     classes = choose_classes((video.folders[depth] for video in good), labels)
+    shares, grouping = shares or (0.8, 0.1, 0.1), ""
     if presplit:
         clips = [Clip(v.path, split_of(v.folders[0]) or "", classes.find(v.folders[1])) for v in good]
+    elif recording:
+        recordings, alone = find_recordings(good, recording)
+        clips = split_recordings(recordings, classes, shares, split_seed)
+        grouping = f"recordings, each in one split: {len(recordings)}; videos that --group finds none in: {alone}"
     else:
-        clips = _split(good, classes, shares or (0.8, 0.1, 0.1), split_seed)
-    return Found(clips, classes, remarks=remarks)
+        clips = split_clips(good, classes, shares, split_seed)
+    return Found(clips, classes, remarks=remarks, grouping=grouping)
 
 
-def _split(videos: list[Video], classes: Classes, shares: Sequence[float], split_seed: int) -> list[Clip]:
-    """Each class's videos dealt out at random; a class's split depends on the seed and its own files alone."""
-    of_class: dict[int | None, list[str]] = defaultdict(list)
-    for video in videos:
-        of_class[classes.find(video.folders[0])].append(video.path)
-    clips = []
-    for label, paths in sorted(of_class.items()):
-        random.Random(f"{split_seed} {classes.names[label]}").shuffle(paths)
-        todo = iter(paths)
-        for split, number in zip(SPLITS, split_counts(len(paths), shares)):
-            clips += [Clip(path, split, label) for path in sorted(next(todo) for _ in range(number))]
-    return clips
-
-
-def split_counts(number: int, shares: Sequence[float]) -> list[int]:
-    """How many of a class's clips go to train, val and test: one each as long as they last, the rest by shares."""
-    counts = [0, 0, 0]
-    for _ in range(number):
-        empty = [i for i in range(3) if shares[i] and not counts[i]]
-        counts[empty[0] if empty else max(range(3), key=lambda i: number * shares[i] - counts[i])] += 1
-    return counts
-
-
-def lists_of(found: Found) -> dict[str, str | None]:
-    """The content of every output file by its name; None for a list without a clip, which is not written."""
+def lists_of(found: Found, out: Path) -> dict[str, str | None]:
+    """The content of every output file in `out` by its name; None for a list without a clip, which is not written."""
     labelled = [clip for clip in found.clips if clip.label is not None]
     texts = {}
     for split in SPLITS:
@@ -148,12 +136,18 @@ def lists_of(found: Found) -> dict[str, str | None]:
     texts["test.list"] = texts["test.list"] or texts["val.list"]
     texts["infer.list"] = "".join(f"{clip.path}\n" for clip in found.of("test") or found.of("val"))
     texts["kinetics_labels.json"] = json.dumps(found.classes.names, indent=1, ensure_ascii=False) + "\n"
+    texts[own_config.NAME] = own_config.config_text(out, found.classes, _clips(texts))
     rows = ((r.label, r.youtube_id, r.start, r.end, r.split, why) for r, why in found.missing)
     texts["missing.csv"] = _csv(("label", "youtube_id", "time_start", "time_end", "split", "why"), rows)
     texts["remarks.csv"] = _csv(("where", "remark"), found.remarks)
     texts["classes.csv"] = _csv(("class_id", "label", *SPLITS), _per_class(found))
     wanted = {"missing.csv": found.missing, "remarks.csv": found.remarks}
     return {name: texts[name] if wanted.get(name, texts[name]) else None for name in OUTPUTS}
+
+
+def _clips(texts: dict[str, str | None]) -> dict[str, int]:
+    """The number of clips of each list that has one."""
+    return {name: texts[name].count("\n") for name in LISTS if texts[name]}
 
 
 def _csv(heading: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
@@ -181,6 +175,10 @@ def report(found: Found, videos: int) -> str:
     text = _table(rows, left={0})
     if len(present) <= PRINTED_CLASSES:
         text += "\n\n" + _table([["class_id", "label", *SPLITS], *present], left={1})
+    if untrained := [name for _, name, train, *_ in present if not train]:
+        text += f"\n\nclasses without a clip for training: {len(untrained)}: {', '.join(untrained[:PRINTED_CLASSES])}"
+    if found.grouping:
+        text += f"\n\n{found.grouping}"
     unlabelled = sum(clip.label is None for clip in found.clips)
     if unlabelled:
         text += f"\n\ntest clips without a label, in infer.list alone: {unlabelled}"
@@ -211,12 +209,13 @@ def write(out: Path, texts: dict[str, str | None]) -> None:
 
 def written(out: Path, texts: dict[str, str | None], found: Found) -> str:
     """What was written where, and what to tell the other scripts."""
-    source = found.classes.source
+    source, clips = found.classes.source, _clips(texts)
     order = f"as in {os.path.relpath(source)}" if source else "in their alphabetical order"
     notes = {
         "missing.csv": "annotated clips without a file, and why",
         "remarks.csv": "files and annotation lines that were passed over, and why",
         "classes.csv": "clips per class",
+        own_config.NAME: "for train.py, eval.py and predict.py",
         "kinetics_labels.json": f"{len(found.classes.names)} classes, numbered {order}",
     }
     if texts["test.list"] and texts["test.list"] == texts["val.list"]:
@@ -224,10 +223,14 @@ def written(out: Path, texts: dict[str, str | None], found: Found) -> str:
     lines = [f"written to {out}:"]
     for name, text in texts.items():
         if text is not None:
-            number = text.count("\n")
-            lines.append(f"  {name:20}  {notes.get(name) or f'{number} clip' + 's' * (number != 1)}")
+            lines.append(f"  {name:20}  {notes.get(name) or f'{clips[name]} clip' + 's' * (clips[name] != 1)}")
     absolute = all(os.path.isabs(clip.path) for clip in found.clips)
     lines.append("paths are absolute" if absolute else f"paths are relative to {os.getcwd()}: run the scripts there")
+    lines += ["", "next:", *(f"  {command}" for command in own_config.commands(out, found.classes, clips))]
+    if "train.list" in clips:
+        lines.append(
+            "train.py downloads ImageNet weights to start from; --pretrain=PATH takes others, --pretrain=none none"
+        )
     return "\n".join(lines)
 
 
@@ -236,24 +239,27 @@ def parse_arguments() -> argparse.Namespace:
     add = parser.add_argument
     add("--videos", nargs="+", required=True, metavar="DIR", help="folders with the videos, at any depth")
     add("--annotations", nargs="+", metavar="CSV", help="Kinetics annotation files; not given: a folder per class")
-    add("--out", type=Path, default=Path("data/dataset/kinetics"), metavar="DIR", help="default: %(default)s")
-    add("--force", action="store_true", help="replace lists that are in --out already")
+    add("--out", type=out_folder, default=Path("data/dataset/kinetics"), metavar="DIR", help="default: %(default)s")
+    add("--force", action="store_true", help="replace lists and config.yaml that are in --out already")
     order = (
         "own: their alphabetical order; not given: data/dataset/kinetics_labels.json if it has all of them, else own"
     )
     add("--labels", metavar="JSON|own", help=f"list of names that numbers the classes; {order}")
     add("--split", nargs=3, type=float, metavar=("TRAIN", "VAL", "TEST"), help="shares, default: 0.8 0.1 0.1")
     add("--seed", type=seed, default=0, help="of the random split (default: %(default)s)")
+    group = "what names a clip's recording in its path below the class's folder; a recording's clips stay in one split"
+    add("--group", type=expression, metavar="REGEX", help=group)
     args = parser.parse_args()
-    if args.split and args.annotations:
-        raise InputError("--split: the annotations say which clip is in which split")
+    for flag in ("split", "group"):
+        if args.annotations and getattr(args, flag):
+            raise InputError(f"--{flag}: the annotations say which clip is in which split")
     shares = args.split or (1, 0, 0)
     if not (shares[0] > 0 and min(shares) >= 0 and math.isclose(sum(shares), 1, abs_tol=1e-6)):
         given = " ".join(f"{share:g}" for share in shares)
         raise InputError(f"--split {given}: expected three shares that add up to 1, some for TRAIN")
     existing = [name for name in OUTPUTS if (args.out / name).exists()]
     if existing and not args.force:
-        raise InputError(f"--out {args.out}: {existing[0]} exists; --force replaces the lists there")
+        raise InputError(f"--out {args.out}: {existing[0]} exists; --force replaces the lists and config.yaml there")
     return args
 
 
@@ -267,10 +273,10 @@ def main() -> None:
     if not videos:
         raise InputError(f"--videos {' '.join(args.videos)}: no video files there")
     if rows is None:
-        found = from_folders(videos, args.labels, args.split, args.seed)
+        found = from_folders(videos, args.labels, args.split, args.seed, args.group)
     else:
         found = from_annotations(rows, videos, args.labels)
-    texts = lists_of(found)
+    texts = lists_of(found, args.out)
     write(args.out, texts)
     print(report(found, len(videos)), written(args.out, texts, found), sep="\n\n")
 

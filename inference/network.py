@@ -41,12 +41,11 @@ class Network:
 def load_network(
     config: Config,
     section: TestConfig | InferConfig,
-    weights: str | None,
     device: str,
     num_videos: int,
     num_ranks: int = 1,
 ) -> Network:
-    """The network for a section's clips; `weights` may also be a folder that export.py wrote.
+    """The network for a section's clips, with its weights, which may also be a folder that export.py wrote.
 
     num_videos: as many are to be expected. num_ranks: processes that share the processor.
 
@@ -59,9 +58,10 @@ def load_network(
         say("precision auto: bfloat16, which this processor has; --precision=float32 for full precision")
     elif section.precision == "bfloat16" and eager:
         say(f"precision bfloat16 is for the CPU's engine: {model_config.name} is computed in float32 on the {device}")
-    if weights and is_exported(Path(weights)):
+    weights = section.weights or published_tsn()
+    if is_exported(Path(weights)):
         weights = exported_weights(Path(weights), config, section)
-    path = find_weights(weights or published_tsn())
+    path = find_weights(weights)
     sha256 = weights_digest(path)
     engine = "eager" if eager else "oneDNN"
     description = f"{precision} on {device} ({engine}), weights {describe_weights(path, sha256)}"

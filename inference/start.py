@@ -42,4 +42,4 @@ def open_network(
 
     from inference.network import load_network
 
-    return world, load_network(config, section, flags.weights, device, num_videos, world.size)
+    return world, load_network(config, section, device, num_videos, world.size)

@@ -39,6 +39,7 @@ class Accuracy:
     loss_sum: float = 0.0
     top1: int = 0
     top5: int = 0
+    num_classes: int = 0  # 0: no video yet
 
     def update(self, logits: np.ndarray, labels: np.ndarray) -> None:
         """Adds a batch: logits [N, K], labels int64 [N] in 0..K-1. Raises RunError when a logit is not finite."""
@@ -49,22 +50,28 @@ class Accuracy:
         self.loss_sum -= float(np.take_along_axis(log_probabilities, labels[:, None], axis=1).sum())
         self.top1 += int((rank <= 1).sum())
         self.top5 += int((rank <= 5).sum())
+        self.num_classes = logits.shape[1]
 
     def __add__(self, other: "Accuracy") -> "Accuracy":
         return Accuracy(
-            self.videos + other.videos, self.loss_sum + other.loss_sum, self.top1 + other.top1, self.top5 + other.top5
+            videos=self.videos + other.videos,
+            loss_sum=self.loss_sum + other.loss_sum,
+            top1=self.top1 + other.top1,
+            top5=self.top5 + other.top5,
+            num_classes=max(self.num_classes, other.num_classes),  # a part may be without videos
         )
 
     @property
     def means(self) -> dict[str, float]:
-        """loss (nats per video), top1_acc and top5_acc (percent); NaN before the first video."""
-        if self.videos == 0:
-            return {"loss": float("nan"), "top1_acc": float("nan"), "top5_acc": float("nan")}
-        return {
-            "loss": self.loss_sum / self.videos,
-            "top1_acc": 100 * self.top1 / self.videos,
-            "top5_acc": 100 * self.top5 / self.videos,
-        }
+        """loss (nats per video), top1_acc and, of more than 5 classes, top5_acc (percent); NaN before the first video.
+
+        Of 5 classes or fewer every video has its class among the best 5: there top5_acc would only be noise.
+        """
+        videos = self.videos or float("nan")
+        means = {"loss": self.loss_sum / videos, "top1_acc": 100 * self.top1 / videos}
+        if self.num_classes > 5:
+            means["top5_acc"] = 100 * self.top5 / videos
+        return means
 
 
 def confusion_matrix(labels: np.ndarray, predicted: np.ndarray, num_classes: int) -> np.ndarray:

@@ -19,6 +19,7 @@ from reader.loader import Batch
 from reader.sampling import epoch_order
 from training.checkpoint import Progress, set_momentum
 from training.device import Arithmetic
+from training.engine import set_engine
 from training.loop import Loop, LossGuard, StepLog, Steps, train_one_epoch
 from training.saver import Saver
 from training.schedule import learning_rate_at
@@ -42,7 +43,7 @@ class Run:
         """Raises InputError for weights, checkpoints and settings that do not fit together."""
         train = config.train
         self.flags, self.config, self.world = flags, config, world
-        self.entries, self.valid_entries, self.folder = entries, valid_entries, Path(flags.save_dir)
+        self.entries, self.valid_entries, self.folder = entries, valid_entries, Path(train.save_dir)
         self.steps = Steps(len(entries), train.batch_size, train.accumulate_steps)
         check_agreement(world, flags, config, len(entries), len(valid_entries))
         self.batch_size = world.local_batch_size(train.batch_size, "TRAIN.batch_size")
@@ -68,6 +69,7 @@ class Run:
         )
         self.arithmetic, self.guard = arithmetic, LossGuard(world)
         self.model, self.optimizer = self._load(model, optimizer)
+        set_engine(self.model, train.engine, device, world.size)
         name = type(model).__name__
         self.saver = Saver(self.folder, name, describe_run(config), self.steps.per_epoch, train.keep_checkpoints)
         self.base_rate = train.learning_rate
@@ -221,7 +223,7 @@ class Run:
         """Validates if it is time to, and moves the epoch's checkpoint on to the start of the next epoch."""
         progress = replace(self.progress, epoch=epoch + 1, step=0)
         interval = self.flags.valid_interval
-        if interval and (epoch + 1) % interval == 0:
+        if self.valid_entries and (epoch + 1) % interval == 0:
             top1 = self._validate(epoch)
             if top1 > progress.best_top1:
                 progress = replace(progress, best_top1=top1, best_epoch=epoch)

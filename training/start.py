@@ -82,15 +82,23 @@ def find_start(flags: Flags, config: Config, num_videos: int) -> Start:
     if flags.resume:
         if weights := _weights_alone(flags.resume):
             return Start(weights=weights)
-        checkpoint, torn = find_checkpoint(flags.resume, flags.save_dir)
+        checkpoint, torn = find_checkpoint(flags.resume, config.train.save_dir)
         for line in torn:
             say(f"--resume={flags.resume}: passed over {line}")
         if checkpoint is not None:
             return Start(checkpoint=_compared(checkpoint, flags, config, num_videos))
-        say(f"--resume=auto: no checkpoint in {flags.save_dir} yet, training starts at epoch 0")
+        say(f"--resume=auto: no checkpoint in {config.train.save_dir} yet, training starts at epoch 0")
     if (flags.pretrain or "").lower() == "none":
         return Start()
-    return Start(backbone=flags.pretrain or str(imagenet_resnet50(num_layers=config.model.num_layers)))
+    if flags.pretrain:
+        return Start(backbone=flags.pretrain)
+    if (config.model.num_layers, config.model.backbone) != (50, "resnet"):
+        network = f"{config.model.num_layers}" + (" of resnet_vd" if config.model.backbone == "resnet_vd" else "")
+        raise InputError(
+            f"there are ImageNet weights to download for MODEL.num_layers 50, not for {network}: "
+            "give others by --pretrain=PATH, or start from random weights by --pretrain=none"
+        )
+    return Start(backbone=str(imagenet_resnet50()))
 
 
 def _weights_alone(resume: str) -> str | None:

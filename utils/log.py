@@ -34,9 +34,11 @@ def say_in(mode: str, message: str) -> None:
 
 
 def format_metrics(means: dict[str, float], names: tuple[str, str, str] = ("Loss", "top1_acc", "top5_acc")) -> str:
-    """`Loss: 5.99, top1_acc: 0.39, top5_acc: 1.56`: a mean loss and two percentages."""
-    loss, top1, top5 = names
-    return f"{loss}: {means['loss']:.6f}, {top1}: {means['top1_acc']:.2f}, {top5}: {means['top5_acc']:.2f}"
+    """`Loss: 5.99, top1_acc: 0.39, top5_acc: 1.56`: a mean loss and two percentages, or one where `means` has one."""
+    loss, *others = names
+    percentages = zip(others, ("top1_acc", "top5_acc"))
+    shown = [f"{name}: {means[key]:.2f}" for name, key in percentages if key in means]
+    return ", ".join([f"{loss}: {means['loss']:.6f}", *shown])
 
 
 class JsonLog:

@@ -35,7 +35,7 @@ def difference(ours: np.ndarray, exact: np.ndarray) -> float:
 
 
 def open_engine(config, section, weights, num_videos=1):
-    return network.load_network(config, section, str(weights), "cpu", num_videos)
+    return network.load_network(config, replace(section, weights=str(weights)), "cpu", num_videos)
 
 
 def eager(config, section, weights, frames):

@@ -71,6 +71,17 @@ def test_fewer_than_five_classes():
     assert (accuracy.top1, accuracy.top5) == (1, 5)
 
 
+@pytest.mark.parametrize("num_classes, names", [
+    (1, ["loss", "top1_acc"]), (5, ["loss", "top1_acc"]), (6, ["loss", "top1_acc", "top5_acc"]),
+])  # fmt: skip
+def test_top5_is_a_mean_of_more_than_five_classes_only(num_classes, names):
+    accuracy = Accuracy()
+    accuracy.update(LOGITS[:, :num_classes], np.zeros(5, int))
+    assert list(accuracy.means) == names
+    for parts in ([accuracy, Accuracy()], [Accuracy(), accuracy]):  # a rank without videos
+        assert sum(parts, Accuracy()) == accuracy
+
+
 @pytest.mark.parametrize("split", [[40], [1] * 40, [16, 16, 8], [39, 1], [7, 33]])
 def test_the_split_into_batches_and_processes_does_not_matter(split):
     random = np.random.default_rng(1)

@@ -122,6 +122,21 @@ def test_auto_without_a_checkpoint_says_that_it_starts_anew(workspace, tmp_path,
     assert capsys.readouterr().out == f"--resume=auto: no checkpoint in {tmp_path} yet, training starts at epoch 0\n"
 
 
+def test_imagenet_weights_are_those_of_a_resnet50(workspace, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with pytest.raises(InputError) as error:
+        start(workspace)
+    assert str(error.value) == (
+        "there are ImageNet weights to download for MODEL.num_layers 50, not for 18: give others by --pretrain=PATH, "
+        "or start from random weights by --pretrain=none"
+    )
+    downloaded = tmp_path / ".paddle" / "weights" / "ResNet50_pretrained"
+    downloaded.mkdir(parents=True)
+    assert start(workspace, "--set", "MODEL.num_layers=50") == Start(backbone=str(downloaded))
+    assert start(workspace, "--pretrain=a b") == Start(backbone="a b")
+    assert start(workspace, "--pretrain=None") == Start()
+
+
 class SecondOfTwo(World):
     """Rank 1 beside a rank 0 that has what `first` is told before."""
 

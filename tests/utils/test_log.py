@@ -13,6 +13,7 @@ MEANS = {"loss": 5.991464, "top1_acc": 100 / 256, "top5_acc": 100.0}
 
 def test_metrics():
     assert format_metrics(MEANS) == "Loss: 5.991464, top1_acc: 0.39, top5_acc: 100.00"
+    assert format_metrics({"loss": 0.5, "top1_acc": 50}) == "Loss: 0.500000, top1_acc: 50.00"
     assert format_metrics(MEANS, ("Loss", "TOP1_ACC", "TOP5_ACC")) == "Loss: 5.991464, TOP1_ACC: 0.39, TOP5_ACC: 100.00"
 
 

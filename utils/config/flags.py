@@ -32,7 +32,7 @@ _EXAMPLE = {
 
 @dataclass(frozen=True)
 class Flag:
-    """One flag. `defaults` has the scripts that know it; with `key` it sets a key of the configuration instead.
+    """One flag. `defaults` has the scripts that know it; with `key` and without a default it sets a key instead.
 
     `key`: "MODEL.name", or a name such as "batch_size" in the script's own section. Its default is then the file's.
     `kind`: what its values must be; None: a switch, which takes none. Keys are checked by `load_config`.
@@ -44,6 +44,12 @@ class Flag:
     kind: Kind | None = Text()
     key: str = ""
 
+    def key_of(self, script: str) -> str:
+        """The key that the script's flag sets, "TRAIN.batch_size"; '' for a flag that sets none."""
+        if not self.key or self.defaults[script] is not None:
+            return ""
+        return self.key if "." in self.key else f"{SECTION_OF[script]}.{self.key}"
+
 
 def _same(scripts: str, default: object = None) -> dict[str, object]:
     return dict.fromkeys(scripts.split(), default)
@@ -51,7 +57,7 @@ def _same(scripts: str, default: object = None) -> dict[str, object]:
 
 _SET_MEANING = "any key of the configuration, such as TRAIN.epoch=10; wins over flags and file; repeatable"
 _SAVE_DIR = {
-    "train": "data/checkpoints",
+    "train": None,  # the file's: two data sets must not overwrite each other's checkpoints
     "eval": "data/evaluate_results",
     "predict": "data/predict_results",
     "export": "data/inference_model",
@@ -65,14 +71,19 @@ FLAGS = (
     Flag("epoch", "times the training list is seen", _same("train"), key="epoch"),
     Flag("pretrain", "ImageNet weights; none: random; not given: downloaded to ~/.paddle/weights", _same("train")),
     Flag("resume", "checkpoint to go on from: file, prefix without suffix, directory, or auto", _same("train")),
-    Flag("weights", "weights file; not given: downloaded to ~/.paddle/weights", _same("eval predict export")),
+    Flag(
+        "weights",
+        "file or folder of weights; nowhere given: downloaded to ~/.paddle/weights",
+        _same("eval predict export"),
+        key="weights",
+    ),
     Flag("use_gpu", "True: stop without a GPU; False: CPU; not given: GPU if there is one", _same(_ALL), key="use_gpu"),
     Flag("no_memory_optimize", "accepted, without effect", _same("train", False), None),
     Flag("filelist", "the list of videos", _same("predict"), key="filelist"),
     Flag("video_path", "one video; wins over the list", _same("predict"), key="video_path"),
     Flag("infer_topk", "classes named per video", _same("predict"), key="topk"),
     Flag("precision", "arithmetic on the CPU: auto, float32, bfloat16", _same("eval predict"), key="precision"),
-    Flag("save_dir", "where results go", _SAVE_DIR),
+    Flag("save_dir", "where results go", _SAVE_DIR, key="save_dir"),
     Flag("log_interval", "batches between two log lines", {"train": 10, "eval": 1, "predict": 1}, Whole(1)),
     Flag("valid_interval", "epochs between two validations; 0: never", _same("train", 1), Whole(0)),
     Flag("fix_random_seed", "True: seeded by TRAIN.seed, repeatable to the bit", _same("train", False), Truth()),
@@ -94,12 +105,11 @@ class Flags:
 
     script: str
     config: str
-    save_dir: str
+    save_dir: str | None = None
     section_overrides: Mapping[str, str] = field(default_factory=dict)
     sets: tuple[str, ...] = ()
     pretrain: str | None = None
     resume: str | None = None
-    weights: str | None = None
     log_interval: int | None = None
     valid_interval: int | None = None
     fix_random_seed: bool | None = None
@@ -122,12 +132,12 @@ def parse_flags(script: str, argv: Sequence[str] | None = None) -> Flags:
     for flag in FLAGS:
         if script not in flag.defaults:
             continue
-        text = getattr(known, flag.name)
+        text, key = getattr(known, flag.name), flag.key_of(script)
         if flag.kind is None:
             values[flag.name] = text
-        elif flag.key and text:
-            overrides[flag.key if "." in flag.key else f"{SECTION_OF[script]}.{flag.key}"] = text
-        elif not flag.key:
+        elif key and text:
+            overrides[key] = text
+        elif not key:
             values[flag.name] = flag.defaults[script]
             if text:
                 values[flag.name] = read_argument(flag.kind, text, f"--{flag.name}={one_line(text)}").value
@@ -161,7 +171,7 @@ def _parser(script: str) -> argparse.ArgumentParser:
 
 
 def _shown_default(flag: Flag, script: str) -> str:
-    if flag.key:
+    if flag.key_of(script):
         return "default: as in the configuration"
     default = flag.defaults[script]
     return "default: not given" if default is None else f"default: {default}"
@@ -181,10 +191,8 @@ def reference_table() -> str:
     """Returns the Markdown table of every flag: which scripts know it, its default, its meaning."""
     rows = ["| flag | scripts | default | meaning |", "|---|---|---|---|"]
     for flag in FLAGS:
-        values = dict.fromkeys(str(value) for value in flag.defaults.values() if value is not None)
-        default = ", ".join(f"`{value}`" for value in values)
-        if flag.key:
-            default = "configuration"
+        values = [f"`{value}`" for value in flag.defaults.values() if value is not None]
+        default = ", ".join(dict.fromkeys((["configuration"] if flag.key else []) + values))
         rows.append(f"| --{flag.name} | {', '.join(flag.defaults)} | {default} | {flag.meaning} |")
     rows.append(f"| --set SECTION.key=value | {', '.join(SECTION_OF)} | none | {_SET_MEANING} |")
     return "\n".join(rows)

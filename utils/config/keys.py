@@ -138,7 +138,7 @@ class ModelConfig:
     backbone: str = key("resnet", Choice(("resnet", "resnet_vd")), "resnet: v1.5; resnet_vd: as in PP-TSN and PP-TSM")
     num_layers: int = key(50, Choice((18, 34, 50, 101, 152)), "depth of the ResNet")
     dropout: float = key(0.0, Number(0, 1, below=True), "share of the features hidden from the classifier in training")
-    topk: int = key(5, Whole(1), "classes named per video; not given: 5, or num_classes if fewer")
+    topk: int = key(5, Whole(1), "classes named per video; num_classes, where the file or the default has more")
     decoder: str = key("auto", Choice(("auto", "pyav", "decord", "opencv")), "the library that decodes videos")
     keep_aspect_ratio: bool = key(False, Truth(), "False: frames become 4:3 as in the original; True: keep their shape")
 
@@ -147,7 +147,7 @@ class ModelConfig:
 class SectionConfig:
     """What TRAIN, VALID, TEST and INFER share: how videos are read."""
 
-    filelist: str = key("", Text(), "the list of videos, one per line")
+    filelist: str = key("", Text(), "the list of videos, one per line; '' for VALID: no validation")
     batch_size: int = key(1, Whole(1, 65536), "videos per step, of all devices together")
     short_size: int = key(256, Whole(1, 4096), "frames are resized to this short side, in pixels")
     target_size: int = key(224, Whole(1, 4096), "side of the square cropped from them, in pixels; at most short_size")
@@ -190,15 +190,21 @@ class TrainConfig(SectionConfig):
     amp: str = key("off", Choice(("off", "O1", "O2")), "automatic mixed precision on the GPU")
     amp_dtype: str = key("bfloat16", Choice(("bfloat16", "float16")), "of amp; float16 scales the loss")
     channels_last: bool = key(False, Truth(), "True: NHWC on the GPU, which suits its tensor cores")
+    engine: str = key(
+        "auto",
+        Choice(("auto", "eager", "onednn")),
+        "what computes a step on the CPU: oneDNN's convolutions (auto) or Paddle's own; on a GPU auto is eager",
+    )
     checkpoint_minutes: float = key(0.0, Number(0), "also save within an epoch, after so many minutes; 0: do not")
     keep_checkpoints: int = key(0, Whole(0), "newest checkpoints kept on disk; 0: all")
+    save_dir: str = key("data/checkpoints", Text(), "where checkpoints and the log go")
 
 
 @dataclass(frozen=True)
 class ValidConfig(SectionConfig):
     """VALID: validation between the epochs of train.py."""
 
-    filelist: str = key("./data/dataset/kinetics/val.list", Text(), "the list of videos, one per line")
+    filelist: str = key("./data/dataset/kinetics/val.list", Text(empty=True), "the list of videos; '': no validation")
     batch_size: int = key(256, Whole(1, 65536), "videos per step, of all devices together")
 
 
@@ -213,14 +219,16 @@ class TestConfig(SectionConfig):
 
     filelist: str = key("./data/dataset/kinetics/test.list", Text(), "the list of videos, one per line")
     batch_size: int = key(16, Whole(1, 65536), "videos per step, of all devices together")
+    weights: str = key("", Text(empty=True), "the file or folder of weights; '': the published ones, downloaded")
     precision: str = key("float32", _PRECISION, "arithmetic on the CPU; auto: bfloat16 where the processor has it")
 
 
 @dataclass(frozen=True)
 class InferConfig(SectionConfig):
-    """INFER: predict.py."""
+    """INFER: predict.py and export.py."""
 
     filelist: str = key("./data/dataset/kinetics/infer.list", Text(), "the list of videos, one per line")
+    weights: str = key("", Text(empty=True), "the file or folder of weights; '': the published ones, downloaded")
     precision: str = key("auto", _PRECISION, "arithmetic on the CPU; auto: bfloat16 where the processor has it")
     video_path: str = key("", Text(empty=True), "one video to predict instead of the list; '': the list")
     kinetics_labels: str = key("./data/dataset/kinetics_labels.json", Text(), "JSON list with the name of each class")

@@ -5,8 +5,8 @@
 
 import difflib
 import os
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import Field, asdict, dataclass, field, fields
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import Field, asdict, dataclass, field, fields, replace
 
 import yaml
 
@@ -42,6 +42,8 @@ class Config:
     infer: InferConfig
     # (SECTION.key, where) of keys that have no effect, for the log.
     ignored_keys: tuple[tuple[str, str], ...] = field(default=(), compare=False)
+    # (SECTION.topk, where, value) of those that the file has larger than num_classes: num_classes holds instead.
+    cut_topk: tuple[tuple[str, str, int], ...] = field(default=(), compare=False)
     # use_gpu=True in a YAML file means "where there is one"; as a flag or --set it is a demand.
     demands_gpu: bool = field(default=False, compare=False)
 
@@ -81,6 +83,7 @@ def load_config(path: str | os.PathLike, flags: Mapping[str, object] | None = No
         given[name] = item
 
     ignored = tuple((name, item.where) for name, item in given.items() if name.split(".")[1] in IGNORED_KEYS)
+    cut = _cut_topk(given, dict(command_line))
     model = _resolve("MODEL", given, {})
     if "MODEL.topk" not in given:
         model["topk"] = min(model["topk"], model["num_classes"])
@@ -88,7 +91,19 @@ def load_config(path: str | os.PathLike, flags: Mapping[str, object] | None = No
     _check_together(resolved, given)
     demands_gpu = any(name.endswith(".use_gpu") and item.value is True for name, item in dict(command_line).items())
     parts = {section.lower(): SECTIONS[section](**values) for section, values in resolved.items()}
-    return Config(**parts, ignored_keys=ignored, demands_gpu=demands_gpu)
+    return Config(**parts, ignored_keys=ignored, cut_topk=cut, demands_gpu=demands_gpu)
+
+
+def _cut_topk(given: dict[str, Item], commanded: Collection[str]) -> tuple[tuple[str, str, int], ...]:
+    """Returns each topk of the file above num_classes, which `given` has cut afterwards; a commanded one stays.
+
+    A file made for 400 classes, copied for three, means "as many as there are"; a flag means what it says.
+    """
+    limit = given["MODEL.num_classes"].value if "MODEL.num_classes" in given else ModelConfig.num_classes
+    of_file = [(name, item) for name, item in given.items() if name.endswith(".topk") and name not in commanded]
+    cut = [(name, item) for name, item in of_file if item.value > limit]
+    given |= {name: replace(item, value=limit) for name, item in cut}
+    return tuple((name, item.where, item.value) for name, item in cut)
 
 
 def _from_file(path: str | os.PathLike) -> dict[str, Item]:

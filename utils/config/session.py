@@ -14,12 +14,15 @@ def open_config(script: str) -> tuple[Flags, Config]:
 
 
 def announce(flags: Flags, config: Config) -> None:
-    """Says once what the run goes by: the resolved configuration, and the keys and flags that have no effect."""
+    """Says once what the run goes by: the resolved configuration, and what of it has no effect."""
     say(f"configuration: {flags.config}, resolved to")
     for section in ("MODEL", SECTION_OF[flags.script], *(["VALID"] if flags.script == "train" else [])):
         values = asdict(getattr(config, section.lower()))
         say(f"  {section}: " + ", ".join(f"{key}={value}" for key, value in values.items()))
     if config.ignored_keys:
         say("keys without effect: " + ", ".join(f"{name} ({where})" for name, where in config.ignored_keys))
+    if config.cut_topk:
+        cut = ", ".join(f"{name}={value} ({where})" for name, where, value in config.cut_topk)
+        say(f"topk cut to num_classes {config.model.num_classes}: {cut}")
     if flags.no_memory_optimize:
         say("--no_memory_optimize has no effect: there is no such pass any more")

@@ -33,12 +33,12 @@ def test_every_flag_of_the_original_is_there(script):
 @pytest.mark.parametrize(
     "script, defaults",
     [
-        ("train", {"save_dir": "data/checkpoints", "log_interval": 10, "valid_interval": 1, "fix_random_seed": False,
+        ("train", {"save_dir": None, "log_interval": 10, "valid_interval": 1, "fix_random_seed": False,
                    "is_profiler": False, "profiler_path": "./", "no_memory_optimize": False, "pretrain": None,
                    "resume": None}),
-        ("eval", {"save_dir": "data/evaluate_results", "log_interval": 1, "weights": None}),
-        ("predict", {"save_dir": "data/predict_results", "log_interval": 1, "weights": None}),
-        ("export", {"save_dir": "data/inference_model", "weights": None}),
+        ("eval", {"save_dir": "data/evaluate_results", "log_interval": 1}),
+        ("predict", {"save_dir": "data/predict_results", "log_interval": 1}),
+        ("export", {"save_dir": "data/inference_model", "log_interval": None}),
     ],
 )  # fmt: skip
 def test_defaults(script, defaults):
@@ -55,17 +55,21 @@ def test_defaults(script, defaults):
         ("train", "learning_rate", "TRAIN.learning_rate"),
         ("train", "epoch", "TRAIN.epoch"),
         ("train", "use_gpu", "TRAIN.use_gpu"),
+        ("train", "save_dir", "TRAIN.save_dir"),
         ("eval", "model_name", "MODEL.name"),
         ("eval", "batch_size", "TEST.batch_size"),
         ("eval", "use_gpu", "TEST.use_gpu"),
         ("eval", "precision", "TEST.precision"),
+        ("eval", "weights", "TEST.weights"),
         ("predict", "batch_size", "INFER.batch_size"),
         ("predict", "use_gpu", "INFER.use_gpu"),
         ("predict", "filelist", "INFER.filelist"),
         ("predict", "video_path", "INFER.video_path"),
         ("predict", "infer_topk", "INFER.topk"),
         ("predict", "precision", "INFER.precision"),
+        ("predict", "weights", "INFER.weights"),
         ("export", "use_gpu", "INFER.use_gpu"),
+        ("export", "weights", "INFER.weights"),
     ],
 )
 def test_flags_that_set_keys(script, name, key):
@@ -98,23 +102,24 @@ def test_a_whole_command_line_reaches_the_configuration(monkeypatch):
     argv = "--model_name=tsn --batch_size=4 --video_path=a.mp4 --infer_topk=2 --use_gpu=False --log_interval=3".split()
     argv += ["--weights=w", "--set", "INFER.seg_num=9", "--set=INFER.topk=3", "--save_dir", "out dir"]
     flags = parse_flags("predict", argv)
-    assert (flags.weights, flags.log_interval, flags.save_dir) == ("w", 3, "out dir")
+    assert (flags.log_interval, flags.save_dir) == (3, "out dir")
     config = load_config(flags.config, flags.section_overrides, flags.sets)
     infer = config.infer
     assert config.model.name == "tsn"
     assert (infer.batch_size, infer.video_path, infer.topk, infer.use_gpu, infer.seg_num) == (4, "a.mp4", 3, False, 9)
+    assert (infer.weights, config.test.weights) == ("w", "")
 
 
 def test_the_last_of_two_counts():
-    flags = parse_flags("eval", ["--weights=a", "--weights=b", "--batch_size=1", "--batch_size=2"])
-    assert (flags.weights, flags.section_overrides) == ("b", {"TEST.batch_size": "2"})
+    flags = parse_flags("eval", ["--config=a", "--config=b", "--batch_size=1", "--batch_size=2"])
+    assert (flags.config, flags.section_overrides) == ("b", {"TEST.batch_size": "2"})
 
 
 def test_paths_are_taken_as_they_are():
     path = "'a' b: #c, [1].list"
     flags = parse_flags("predict", [f"--filelist={path}", f"--save_dir={path}", f"--weights={path}"])
-    assert (flags.save_dir, flags.weights) == (path, path)
-    assert load_config(ROOT / "configs" / "tsn.yaml", flags.section_overrides).infer.filelist == path
+    infer = load_config(ROOT / "configs" / "tsn.yaml", flags.section_overrides).infer
+    assert (flags.save_dir, infer.weights, infer.filelist) == (path, path, path)
 
 
 @pytest.mark.parametrize(
@@ -140,8 +145,8 @@ def test_paths_are_taken_as_they_are():
         ("train", ["--valid_interval=x"], "--valid_interval=x: expected a whole number from 0 up, not x"),
         ("train", ["--fix_random_seed=2"], "--fix_random_seed=2: expected True or False, not 2"),
         ("train", ["--is_profiler=maybe"], "--is_profiler=maybe: expected True or False, not maybe"),
-        ("train", ["--save_dir=a\x00b"], "--save_dir=a\\x00b: expected a text that is not empty, not a\\x00b"),
-        ("train", ["--save_dir=  "], "--save_dir=: expected a text that is not empty, not nothing"),
+        ("eval", ["--save_dir=a\x00b"], "--save_dir=a\\x00b: expected a text that is not empty, not a\\x00b"),
+        ("eval", ["--save_dir=  "], "--save_dir=: expected a text that is not empty, not nothing"),
     ],
 )
 def test_mistakes(script, argv, expected):

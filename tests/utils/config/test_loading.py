@@ -186,6 +186,32 @@ def test_topk_that_nobody_gave_follows_num_classes(write_config):
     assert load_config(write_config("MODEL: {num_classes: 30}\n")).infer.topk == 5
 
 
+@pytest.mark.parametrize(
+    "text, sets, model, test, infer, cut",
+    [
+        ("MODEL: {num_classes: 3, topk: 5}", [], 3, 3, 3, [("MODEL.topk", "x.yaml:1", 5)]),
+        ("MODEL: {topk: 5}", ["MODEL.num_classes=4"], 4, 4, 4, [("MODEL.topk", "x.yaml:1", 5)]),
+        ("MODEL: {num_classes: 6}\nINFER: {topk: 20}", [], 5, 5, 6, [("INFER.topk", "x.yaml:2", 20)]),
+        ("MODEL: {topk: 9, num_classes: 3}\nTEST: {topk: 8}\nINFER: {topk: 2}", [], 3, 3, 2,
+         [("MODEL.topk", "x.yaml:1", 9), ("TEST.topk", "x.yaml:2", 8)]),
+        ("MODEL: {num_classes: 3, topk: 5}", ["MODEL.topk=2"], 2, 2, 2, []),
+        ("MODEL: {num_classes: 3, topk: 5}", ["INFER.topk=1"], 3, 3, 1, [("MODEL.topk", "x.yaml:1", 5)]),
+        ("MODEL: {num_classes: 5, topk: 5}", [], 5, 5, 5, []),
+        ("MODEL: {topk: 401}", [], 400, 400, 400, [("MODEL.topk", "x.yaml:1", 401)]),
+    ],
+)  # fmt: skip
+def test_topk_of_the_file_is_cut_to_num_classes(write_config, text, sets, model, test, infer, cut):
+    config = load_config(write_config(text), sets=sets)
+    assert (config.model.topk, config.test.topk, config.infer.topk) == (model, test, infer)
+    assert config.cut_topk == tuple(cut)
+    again = load_config(write_config(config.dump()))
+    assert again == config and again.cut_topk == ()
+
+
+def test_a_validation_list_may_be_none(write_config):
+    assert load_config(write_config("VALID: {filelist: ''}\n")).valid.filelist == ""
+
+
 def test_use_gpu_in_the_file_is_no_demand(write_config):
     path = write_config("TRAIN: {use_gpu: True}\n")
     config = load_config(path)

@@ -124,8 +124,6 @@ BAD_FILES = [
     # together
     ("TRAIN:\n    target_size: 300\n", "x.yaml:2: TRAIN: target_size 300 is larger than short_size 256"),
     ("TEST:\n    short_size: 112\n", "x.yaml:2: TEST: target_size 224 is larger than short_size 112"),
-    ("MODEL:\n    topk: 9\n    num_classes: 8\n", "x.yaml:3: MODEL: topk 9 is larger than num_classes 8"),
-    ("MODEL:\n    num_classes: 8\nINFER:\n    topk: 20\n", "x.yaml:4: INFER: topk 20 is larger than num_classes 8"),
     ("VALID:\n    seglen: 5\n", "x.yaml:2: seglen must be the same in TRAIN and VALID"),
     ("TRAIN:\n    image_mean: [0, 0, 0]\n", "x.yaml:2: image_mean must be the same in TRAIN and VALID"),
     # shape of the file
@@ -204,12 +202,28 @@ def test_mistakes_in_the_file(write_config, text, expected):
         ({}, ["TRAIN.epoch=a\nb"], "--set TRAIN.epoch=a b: expected a whole number from 1 to 1000000, not a b"),
         ({}, ["TRAIN.epoch=&a 3"], "--set TRAIN.epoch=&a 3: anchors and aliases (& and *) are not accepted"),
         ({}, ["MODEL.num_classes=2", "MODEL.topk=3"], "--set MODEL.topk=3: MODEL: topk 3 is larger than num_classes 2"),
+        ({"TRAIN.save_dir": "a\x00b"}, [], "--save_dir=a\\x00b: expected a text that is not empty, not a\\x00b"),
+        ({"TRAIN.save_dir": "  "}, [], "--save_dir=: expected a text that is not empty, not nothing"),
         ({"TRAIN.batch_size": 8}, ["TRAIN.target_size=999"],
          "--set TRAIN.target_size=999: TRAIN: target_size 999 is larger than short_size 256"),
     ],
 )  # fmt: skip
 def test_mistakes_on_the_command_line(write_config, flags, sets, expected):
     assert error(write_config("MODEL:\n"), flags, sets) == expected
+
+
+@pytest.mark.parametrize(
+    "flags, sets, expected",
+    [
+        ({"INFER.topk": "4"}, [], "--infer_topk=4: INFER: topk 4 is larger than num_classes 3"),
+        ({}, ["INFER.topk=4"], "--set INFER.topk=4: INFER: topk 4 is larger than num_classes 3"),
+        ({}, ["MODEL.topk=4"], "--set MODEL.topk=4: MODEL: topk 4 is larger than num_classes 3"),
+        ({"INFER.topk": "3"}, ["MODEL.num_classes=2"],
+         "--set MODEL.num_classes=2: INFER: topk 3 is larger than num_classes 2"),
+    ],
+)  # fmt: skip
+def test_topk_of_the_command_line_is_not_cut(write_config, flags, sets, expected):
+    assert error(write_config("MODEL: {topk: 9, num_classes: 3}\nTEST: {topk: 8}\n"), flags, sets) == expected
 
 
 def test_files_that_cannot_be_read(tmp_path, monkeypatch):

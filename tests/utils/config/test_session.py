@@ -29,6 +29,14 @@ def test_the_sections_of_the_script(capsys, script, sections):
     assert out.startswith(f"configuration: {ORIGINAL}, resolved to\n")
 
 
+def test_what_is_cut_is_said_once(capsys, tmp_path):
+    path = tmp_path / "x.yaml"
+    path.write_text("MODEL: {num_classes: 3, topk: 5}\nINFER: {topk: 9}\n")
+    announce(parse_flags("eval", [f"--config={path}"]), load_config(path))
+    *_, cut = capsys.readouterr().out.splitlines()
+    assert cut == f"topk cut to num_classes 3: MODEL.topk=5 ({path}:1), INFER.topk=9 ({path}:2)"
+
+
 def test_what_has_no_effect_is_said_once(capsys):
     flags = parse_flags("train", [f"--config={ORIGINAL}", "--no_memory_optimize"])
     announce(flags, load_config(flags.config))
