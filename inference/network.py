@@ -52,7 +52,8 @@ def load_network(
     Raises InputError when the weights are missing or do not fit, or the precision is not to be had.
     """
     model_config = section_model(config.model, section)
-    eager = device == "gpu" or not hasattr(get_model_class(model_config.name), "frame_logits")
+    model_class = get_model_class(model_config.name)
+    eager = device == "gpu" or not hasattr(model_class, "frame_logits")
     precision = "float32" if eager else choose_precision(section.precision)
     if section.precision == "auto" and precision == "bfloat16":
         say("precision auto: bfloat16, which this processor has; --precision=float32 for full precision")
@@ -71,15 +72,20 @@ def load_network(
     calls = math.ceil(num_videos / num_ranks * section.seg_num / FRAMES_PER_CALL)
     make = partial(load_model, model_config, path)
     return _engine_network(
-        open_engine(model_config, section.target_size, precision, sha256, make, cores, calls), description
+        open_engine(model_config, section.target_size, precision, sha256, make, cores, calls),
+        model_class.shifts,
+        description,
     )
 
 
-def _engine_network(engine: Engine | EngineProcesses, description: str) -> Network:
+def _engine_network(engine: Engine | EngineProcesses, whole_videos: bool, description: str) -> Network:
+    """whole_videos: each call must be the frames of one video."""
+
     def start(frames: np.ndarray) -> Callable[[], np.ndarray]:
         n, t, *image = frames.shape
-        # Calls whose sizes differ by one at most.
-        logits = engine.start(np.array_split(frames.reshape(n * t, *image), -(-n * t // FRAMES_PER_CALL)))
+        # Else calls whose sizes differ by one at most.
+        calls = n if whole_videos else -(-n * t // FRAMES_PER_CALL)
+        logits = engine.start(np.array_split(frames.reshape(n * t, *image), calls))
         return lambda: np.concatenate(logits()).reshape(n, t, -1).mean(axis=1)  # [N * T, K] -> [N, K]
 
     return Network(start, engine.ahead, description)

@@ -42,13 +42,14 @@ class TSM(TSN):
 
 
 def shift_video(x: Tensor) -> Tensor:
-    """float32 [T, C, H, W] of one video, shifted: what F.temporal_shift does, twice as fast as it in oneDNN's graphs.
+    """float32 [T, C, H, W] of one video, shifted: what F.temporal_shift does, but twice as fast in oneDNN's graphs.
 
-    All in four dimensions: oneDNN keeps its own order of the numbers for no more.
+    All in four dimensions: oneDNN keeps its own order of the numbers for no more. Zeros are put before or behind and
+    a frame is taken away after: of a video of one frame the reverse would leave none in between, which oneDNN refuses.
     """
     fold = x.shape[1] // SHARE
     before, after, rest = paddle.split(x, [fold, fold, x.shape[1] - 2 * fold], axis=1)
     nothing = paddle.zeros_like(before[:1])
-    before = paddle.concat([nothing, before[:-1]], axis=0)
-    after = paddle.concat([after[1:], nothing], axis=0)
+    before = paddle.concat([nothing, before], axis=0)[:-1]
+    after = paddle.concat([after, nothing], axis=0)[1:]
     return paddle.concat([before, after, rest], axis=1)
