@@ -59,7 +59,7 @@ def load_network(
         say("precision auto: bfloat16, which this processor has; --precision=float32 for full precision")
     elif section.precision == "bfloat16" and eager:
         say(f"precision bfloat16 is for the CPU's engine: {model_config.name} is computed in float32 on the {device}")
-    weights = section.weights or published_tsn()
+    weights = section.weights or published_weights(model_config)
     if is_exported(Path(weights)):
         weights = exported_weights(Path(weights), config, section)
     path = find_weights(weights)
@@ -98,6 +98,16 @@ def _eager_network(model: paddle.nn.Layer, description: str) -> Network:
         return logits.numpy  # on a GPU this is what waits
 
     return Network(start, 1, description)
+
+
+def published_weights(config: ModelConfig) -> Path:
+    """The original's weights, downloaded. Raises InputError where they are not there, or the model is another one."""
+    if get_model_class(config.name).shifts or config.backbone != "resnet":
+        raise InputError(
+            f"there are weights to download for MODEL.name TSN with MODEL.backbone resnet, not for {config.name} with "
+            f"{config.backbone}: give them by --weights=PATH"
+        )
+    return published_tsn()
 
 
 def load_model(config: ModelConfig, path: Path) -> paddle.nn.Layer:
