@@ -74,6 +74,9 @@ demo)
 test)
     shift
     prepare requirements-test.txt
+    if [ $# -eq 0 ]; then
+        set -- -n auto --dist loadfile # a process per core; what lies in one file shares what it has set up
+    fi
     exec "$python" -m pytest "$@"
     ;;
 train | eval | predict | inference)
