@@ -23,12 +23,11 @@ def main() -> None:
     choose_device(section.use_gpu, config.demands_gpu)
 
     from inference.exported import save_exported
-    from inference.network import describe_weights, load_model, weights_digest
+    from inference.network import describe_weights, load_model, published_weights, weights_digest
     from models import section_model
-    from models.weights.download import published_tsn
     from models.weights.files import find_weights
 
-    path = find_weights(section.weights or published_tsn())
+    path = find_weights(section.weights or published_weights(config.model))
     model = load_model(section_model(config.model, section), path)
     announce(flags, config)
     folder = make_save_dir(flags.save_dir)

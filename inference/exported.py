@@ -19,7 +19,8 @@ from utils.errors import InputError, RunError
 
 STEM = "model"
 WEIGHTS = "weights.pdparams"
-# What must be the same in the exported folder and in the section that reads the videos for it.
+# What must be the same in the exported folder and in the configuration, and in the section that reads videos for it.
+MODEL_KEYS = ("name", "backbone", "num_classes")
 SHAPE_KEYS = ("seg_num", "seglen", "image_mean", "image_std")
 
 
@@ -71,13 +72,20 @@ def exported_weights(folder: Path, config: Config, section: SectionConfig) -> Pa
     """
     exported = load_config(folder / "config.yaml")
     size_key = "short_size" if section.crops == 3 else "target_size"
-    theirs = {"num_classes": exported.model.num_classes, size_key: exported.infer.image_size}
-    theirs |= {key: getattr(exported.infer, key) for key in SHAPE_KEYS}
-    ours = {"num_classes": config.model.num_classes, size_key: section.image_size}
-    ours |= {key: getattr(section, key) for key in SHAPE_KEYS}
-    differing = [f"{key} {theirs[key]} (the configuration has {ours[key]})" for key in ours if ours[key] != theirs[key]]
+    theirs = _facts(exported, exported.infer, size_key)
+    ours = _facts(config, section, size_key)
+    differing = [
+        f"{key} {theirs[key]} (the configuration has {ours[key]})"
+        for key in ours
+        if str(ours[key]).lower() != str(theirs[key]).lower()
+    ]
     if differing:
         raise InputError(f"{folder}: exported with {', '.join(differing)}")
     if not (folder / WEIGHTS).is_file():
         raise InputError(f"{folder}: {WEIGHTS} is missing")
     return folder / WEIGHTS
+
+
+def _facts(config: Config, section: SectionConfig, size_key: str) -> dict[str, object]:
+    of_model = {key: getattr(config.model, key) for key in MODEL_KEYS}
+    return of_model | {size_key: section.image_size} | {key: getattr(section, key) for key in SHAPE_KEYS}

@@ -20,7 +20,8 @@ from utils.config.keys import ModelConfig
 from utils.processes.limits import available_memory
 
 # Operators in bfloat16. The normalisation and the classifier stay in float32: they take no time, but lose digits.
-_BFLOAT16_OPERATORS = {"conv2d", "fused_conv2d", "pool2d"}
+# The last three shift channels: in float32 they would be converted before and behind it.
+_BFLOAT16_OPERATORS = {"conv2d", "fused_conv2d", "pool2d", "concat", "slice", "split"}
 # A process takes 1 to 2 s to start, a call 0.1 to 0.6 s.
 _CALLS_PER_PROCESS = 16
 # Where fewer processes than cores run, each has several threads.
@@ -73,7 +74,7 @@ def open_engine(
 
 
 class _FrameLogits(paddle.nn.Layer):
-    """uint8 [B, H, W, C] -> logits of each segment, float32 [B, K]."""
+    """uint8 [B, H, W, C] -> logits float32 [B, K] of each segment; B are those of one video where the model shifts."""
 
     def __init__(self, network: paddle.nn.Layer):
         super().__init__()

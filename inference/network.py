@@ -53,13 +53,14 @@ def load_network(
     Raises InputError when the weights are missing or do not fit, or the precision is not to be had.
     """
     model_config = section_model(config.model, section)
-    eager = device == "gpu" or not hasattr(get_model_class(model_config.name), "frame_logits")
+    model_class = get_model_class(model_config.name)
+    eager = device == "gpu" or not hasattr(model_class, "frame_logits")
     precision = "float32" if eager else choose_precision(section.precision)
     if section.precision == "auto" and precision == "bfloat16":
         say("precision auto: bfloat16, which this processor has; --precision=float32 for full precision")
     elif section.precision == "bfloat16" and eager:
         say(f"precision bfloat16 is for the CPU's engine: {model_config.name} is computed in float32 on the {device}")
-    weights = section.weights or published_tsn()
+    weights = section.weights or published_weights(model_config)
     if is_exported(Path(weights)):
         weights = exported_weights(Path(weights), config, section)
     path = find_weights(weights)
@@ -74,16 +75,21 @@ def load_network(
         calls = math.ceil(num_videos / num_ranks * section.seg_num / FRAMES_PER_CALL)
         make = partial(load_model, model_config, path)
         network = _engine_network(
-            open_engine(model_config, section.image_size, precision, sha256, make, cores, calls), description
+            open_engine(model_config, section.image_size, precision, sha256, make, cores, calls),
+            model_class.shifts,
+            description,
         )
     return replace(network, start=over_views(network.start, section))
 
 
-def _engine_network(engine: Engine | EngineProcesses, description: str) -> Network:
+def _engine_network(engine: Engine | EngineProcesses, whole_videos: bool, description: str) -> Network:
+    """whole_videos: each call must be the frames of one video."""
+
     def start(frames: np.ndarray) -> Callable[[], np.ndarray]:
         n, t, *image = frames.shape
-        # Calls whose sizes differ by one at most.
-        logits = engine.start(np.array_split(frames.reshape(n * t, *image), -(-n * t // FRAMES_PER_CALL)))
+        # Else calls whose sizes differ by one at most.
+        calls = n if whole_videos else -(-n * t // FRAMES_PER_CALL)
+        logits = engine.start(np.array_split(frames.reshape(n * t, *image), calls))
         return lambda: np.concatenate(logits()).reshape(n, t, -1).mean(axis=1)  # [N * T, K] -> [N, K]
 
     return Network(start, engine.ahead, description)
@@ -96,6 +102,16 @@ def _eager_network(model: paddle.nn.Layer, device: str, description: str) -> Net
         return logits.numpy  # on a GPU this is what waits
 
     return Network(in_pieces(start, device), 1, description)
+
+
+def published_weights(config: ModelConfig) -> Path:
+    """The original's weights, downloaded. Raises InputError where they are not there, or the model is another one."""
+    if get_model_class(config.name).shifts or config.backbone != "resnet":
+        raise InputError(
+            f"there are weights to download for MODEL.name TSN with MODEL.backbone resnet, not for {config.name} with "
+            f"{config.backbone}: give them by --weights=PATH"
+        )
+    return published_tsn()
 
 
 def load_model(config: ModelConfig, path: Path) -> paddle.nn.Layer:

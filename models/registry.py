@@ -44,10 +44,12 @@ def build_model(config: Any, **options: Any) -> Any:
     return get_model_class(config.name)(
         num_classes=config.num_classes,
         num_segments=config.seg_num,
+        backbone=config.backbone,
         num_layers=config.num_layers,
         seglen=config.seglen,
         image_mean=config.image_mean,
         image_std=config.image_std,
+        dropout=config.dropout,
         **options,
     )
 

@@ -7,11 +7,12 @@ import math
 from collections.abc import Sequence
 
 import paddle
+import paddle.nn.functional as F
 from paddle import Tensor, nn
 from paddle.nn.initializer import Constant, Uniform
 
 from models.registry import register_model
-from models.resnet import ResNet
+from models.resnet import Function, ResNet
 
 
 @register_model("TSN")
@@ -23,6 +24,8 @@ class TSN(nn.Layer):
 
     classifier_prefix = "fc."  # what --pretrain leaves out
     backbone_prefix = "backbone."
+    shifts = False  # whether the frames of a video exchange channels
+    vd_activation = staticmethod(F.relu)
 
     def __init__(
         self,
@@ -33,15 +36,24 @@ class TSN(nn.Layer):
         image_mean: Sequence[float] = (0.485, 0.456, 0.406),
         image_std: Sequence[float] = (0.229, 0.224, 0.225),
         data_format: str = "NCHW",
+        backbone: str = "resnet",
+        dropout: float = 0.0,
     ):
-        """image_mean, image_std: of RGB in 0..1; the defaults are ImageNet's. Raises InputError for num_layers."""
+        """image_mean, image_std: of RGB in 0..1; the defaults are ImageNet's. backbone: resnet or resnet_vd.
+
+        dropout: the share of the features that the classifier does not see in training.
+        Raises InputError for num_layers.
+        """
         super().__init__()
         self.num_classes = num_classes
         self.num_segments = num_segments
         self.num_layers = num_layers
         self.seglen = seglen
         self.data_format = data_format
-        self.backbone = ResNet(num_layers, 3 * seglen, data_format)
+        self.variant = backbone
+        self.dropout = dropout
+        vd = backbone == "resnet_vd"
+        self.backbone = ResNet(num_layers, 3 * seglen, data_format, vd, self.vd_activation if vd else F.relu)
         limit = 1 / math.sqrt(self.backbone.num_features)
         self.fc = nn.Linear(
             self.backbone.num_features,
@@ -62,18 +74,24 @@ class TSN(nn.Layer):
         num_segments = x.shape[1]
         features = self._features(x.flatten(0, 1))  # [N * T, F]
         features = features.reshape([-1, num_segments, self.backbone.num_features]).mean(axis=1)  # [N, F]
-        return self.fc(features)
+        return self._classify(features)
 
     def frame_logits(self, frames: Tensor) -> Tensor:
         """uint8 [B, H, W, 3 * seglen] -> logits float32 [B, K] of each segment alone.
 
         As the classifier is linear, the mean of a video's rows is what `forward` returns for it: with this method a
-        model says that its videos may be computed in any parts.
+        model says that its videos may be computed in any parts; with `shifts`, that each part must be a whole video.
         """
-        return self.fc(self._features(frames.astype("float32")))
+        return self._classify(self._features(frames.astype("float32")))
 
-    def _features(self, x: Tensor) -> Tensor:
-        """float32 [B, H, W, 3 * seglen] in 0..255 -> [B, F]."""
+    def _classify(self, features: Tensor) -> Tensor:
+        """[..., F] -> [..., K]."""
+        if self.training and self.dropout:
+            features = F.dropout(features, self.dropout)
+        return self.fc(features)
+
+    def _features(self, x: Tensor, shift: Function | None = None) -> Tensor:
+        """float32 [B, H, W, 3 * seglen] in 0..255 -> [B, F]. shift: see ResNet.forward."""
         if self.data_format == "NCHW":
             x = x.transpose([0, 3, 1, 2])
-        return self.backbone(x * self.scale + self.shift)
+        return self.backbone(x * self.scale + self.shift, shift)

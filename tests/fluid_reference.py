@@ -1,4 +1,7 @@
-"""The original's TSN in NumPy, driven by the original's variable names: what models/ is compared with."""
+"""The original's TSN in NumPy, and PP-TSN, TSM, PP-TSM beside it, driven by the original's variable names.
+
+What models/ is compared with.
+"""
 
 import numpy as np
 
@@ -18,17 +21,46 @@ def _max_pool(x: np.ndarray) -> np.ndarray:
     return np.lib.stride_tricks.sliding_window_view(x, (3, 3), axis=(2, 3))[:, :, ::2, ::2].max(axis=(4, 5))
 
 
+def _average_pool(x: np.ndarray) -> np.ndarray:
+    """Of 2x2 pixels, of fewer at odd ends."""
+    rows = np.add.reduceat(x, np.arange(0, x.shape[2], 2), axis=2)
+    sums = np.add.reduceat(rows, np.arange(0, x.shape[3], 2), axis=3)
+    rows = np.add.reduceat(np.ones_like(x), np.arange(0, x.shape[2], 2), axis=2)
+    return sums / np.add.reduceat(rows, np.arange(0, x.shape[3], 2), axis=3)
+
+
+def _shifted(x: np.ndarray, num_segments: int, first_from: int) -> np.ndarray:
+    """x [N * T, C, H, W], its first eighth of channels from frame t + first_from, the second from t - first_from."""
+    clips = x.reshape(-1, num_segments, *x.shape[1:])
+    result, fold = clips.copy(), x.shape[1] // 8
+    for channels, step in ((slice(0, fold), first_from), (slice(fold, 2 * fold), -first_from)):
+        for t in range(num_segments):
+            inside = 0 <= t + step < num_segments
+            result[:, t, channels] = clips[:, t + step, channels] if inside else 0
+    return result.reshape(x.shape)
+
+
 def reference_logits(
     state: dict[str, np.ndarray],
     frames: np.ndarray,
     num_layers: int,
     mean: tuple[float, ...] = (0.485, 0.456, 0.406),
     std: tuple[float, ...] = (0.229, 0.224, 0.225),
+    vd: bool = False,
+    first_from: int = 0,
+    slope: float = 0.0,
 ) -> np.ndarray:
-    """Logits [N, K] of uint8 frames [N, T, H, W, 3 * seglen], before the softmax."""
+    """Logits [N, K] of uint8 frames [N, T, H, W, 3 * seglen], before the softmax.
+
+    first_from: TSM whose first eighth of the channels comes from the next (1) or from the previous frame (-1).
+    slope: of the activation below 0.
+    """
+
+    def activation(x: np.ndarray) -> np.ndarray:
+        return np.where(x > 0, x, slope * x)
 
     def unit(x: np.ndarray, name: str, stride: int = 1) -> np.ndarray:
-        norm = "bn_conv1" if name == "conv1" else "bn" + name.removeprefix("res")
+        norm = "bn_conv1" if name == "conv1" else "bn" + name[3:]
         scale, offset, center, variance = (
             state[f"{norm}_{part}"].astype("float64")[:, None, None] for part in ("scale", "offset", "mean", "variance")
         )
@@ -38,20 +70,29 @@ def reference_logits(
     n, t, height, width, channels = frames.shape
     x = frames.reshape(n * t, height, width, channels) / 255.0
     x = (x - np.tile(mean, channels // 3)) / np.tile(std, channels // 3)
-    x = _max_pool(np.maximum(unit(x.transpose(0, 3, 1, 2), "conv1", 2), 0))
+    x = x.transpose(0, 3, 1, 2)
+    for name in ("conv1_1", "conv1_2", "conv1_3") if vd else ("conv1",):
+        x = activation(unit(x, name, 2 if name in ("conv1", "conv1_1") else 1))
+    x = _max_pool(x)
     blocks = list(dict.fromkeys((u.stage, u.block) for u in units(num_layers) if u.role != "stem"))
     for stage, block in blocks:
         letter = "abcdefgh"[block] if num_layers <= 50 or stage != 4 else ("a" if block == 0 else f"b{block}")
         name = f"res{stage}{letter}"
         stride = 2 if block == 0 and stage > 2 else 1
-        shortcut = unit(x, f"{name}_branch1", stride) if f"{name}_branch1_weights" in state else x
+        shortcut = x
+        if vd and stride == 2:
+            shortcut = unit(_average_pool(x), f"{name}_branch1")
+        elif f"{name}_branch1_weights" in state:
+            shortcut = unit(x, f"{name}_branch1", stride)
+        if first_from:
+            x = _shifted(x, t, first_from)
         if num_layers >= 50:
-            y = np.maximum(unit(x, f"{name}_branch2a"), 0)
-            y = np.maximum(unit(y, f"{name}_branch2b", stride), 0)
+            y = activation(unit(x, f"{name}_branch2a"))
+            y = activation(unit(y, f"{name}_branch2b", stride))
             y = unit(y, f"{name}_branch2c")
         else:
-            y = np.maximum(unit(x, f"{name}_branch2a", stride), 0)
+            y = activation(unit(x, f"{name}_branch2a", stride))
             y = unit(y, f"{name}_branch2b")
-        x = np.maximum(y + shortcut, 0)
+        x = activation(y + shortcut)
     features = x.mean(axis=(2, 3)).reshape(n, t, -1).mean(axis=1)
     return features @ state["fc_0.w_0"] + state["fc_0.b_0"]

@@ -378,3 +378,34 @@ def test_run_sh_ends_as_its_script_does(words, code, stderr):
         assert len(ended.stderr.splitlines()) == 3 and ended.stderr.startswith("usage: bash run.sh demo")
     else:
         assert ended.stderr == stderr
+
+
+def test_tsm_goes_the_whole_way(workspace, tmp_path):
+    """On ResNet-vd with dropout: killed after an epoch it ends with the same bits; exported, it predicts the same."""
+    keys = ["--model_name=tsm", "--set", "MODEL.backbone=resnet_vd", "--set", "MODEL.dropout=0.5"]
+    training = [workspace.config, *keys, "--fix_random_seed=True", "--valid_interval=0"]
+    whole, again, exported = (tmp_path / name for name in ("whole", "again", "exported"))
+    run("train", *training, "--pretrain=none", f"--save_dir={whole}")
+    run("train", *training, f"--resume={whole / 'TSM_epoch0'}", f"--save_dir={again}")
+    assert (whole / "TSM.pdparams").read_bytes() == (again / "TSM.pdparams").read_bytes()
+    assert (
+        "(our names)" in run("train", *training, f"--pretrain={whole / 'TSM'}", f"--save_dir={tmp_path / 'b'}").stdout
+    )
+    run("export", workspace.config, *keys, f"--weights={whole / 'TSM'}", f"--save_dir={exported}")
+    results = []
+    for weights, to in ((whole / "TSM", "a"), (exported, "b")):
+        run("predict", workspace.config, *keys, f"--weights={weights}", f"--save_dir={tmp_path / to}")
+        results.append((tmp_path / to / "predictions.json").read_text())
+    assert results[0] == results[1] and len(json.loads(results[0])) == 5
+    run("eval", workspace.config, *keys, f"--weights={whole / 'TSM'}", f"--save_dir={tmp_path / 'eval'}")
+    assert json.loads((tmp_path / "eval" / "metrics.json").read_text())["videos"] == 5
+
+
+@pytest.mark.parametrize("script", ["eval", "predict", "export"])
+def test_weights_to_download_are_of_one_network(script, workspace, tmp_path):
+    ended = run_script(script, workspace.config, "--model_name=TSM", f"--save_dir={tmp_path / 'out'}")
+    assert (ended.returncode, ended.stderr) == (
+        2,
+        "error: there are weights to download for MODEL.name TSN with MODEL.backbone resnet, not for TSM with resnet: "
+        "give them by --weights=PATH\n",
+    )

@@ -5,10 +5,13 @@ format: `python tests/weight_formats.py TSN.pdparams --num_classes 400`.
 """
 
 import argparse
+import io
 import pickle
 import struct
 import tarfile
+import zipfile
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +21,10 @@ BLOCKS = {18: [2, 2, 2, 2], 34: [3, 4, 6, 3], 50: [3, 4, 6, 3], 101: [3, 4, 23, 
 
 @dataclass
 class Unit:
-    """A convolution and its batch normalisation. role: "stem", "short", or "0", "1", "2" in a block."""
+    """A convolution and its batch normalisation. role: "stem", "short", or "0", "1", "2" in a block.
+
+    The three convolutions of a ResNet-vd's stem are numbered by `block`.
+    """
 
     stage: int  # 2 to 5 as in the paper's conv2_x; 1 for the stem
     block: int
@@ -26,9 +32,12 @@ class Unit:
     shape: tuple[int, int, int, int]
 
 
-def units(num_layers: int, seglen: int = 1) -> list[Unit]:
+def units(num_layers: int, seglen: int = 1, vd: bool = False) -> list[Unit]:
     """Every convolution of the network, in order."""
     found = [Unit(1, 0, "stem", (64, 3 * seglen, 7, 7))]
+    if vd:
+        shapes = [(32, 3 * seglen, 3, 3), (32, 32, 3, 3), (64, 32, 3, 3)]
+        found = [Unit(1, number, "stem", shape) for number, shape in enumerate(shapes)]
     channels = 64
     for stage, count in enumerate(BLOCKS[num_layers], start=2):
         width = 16 * 2**stage
@@ -40,7 +49,7 @@ def units(num_layers: int, seglen: int = 1) -> list[Unit]:
                 out = 4 * width
                 shapes = [(width, channels, 1, 1), (width, width, 3, 3), (out, width, 1, 1)]
             found += [Unit(stage, block, str(number), shape) for number, shape in enumerate(shapes)]
-            if block == 0 and (stage > 2 or num_layers >= 50):
+            if block == 0 and (stage > 2 or num_layers >= 50 or vd):
                 found.append(Unit(stage, block, "short", (out, channels, 1, 1)))
             channels = out
     return found
@@ -54,6 +63,12 @@ def _block_letter(unit: Unit, num_layers: int) -> str:
 
 def _fluid_names(unit: Unit, num_layers: int) -> list[str]:
     """The names of weight, scale, offset, mean and variance in the original's weights."""
+    if unit.role == "stem" and unit.shape[-1] == 3:
+        number = unit.block + 1
+        return [
+            f"conv1_{number}_weights",
+            *(f"bnv1_{number}_{part}" for part in ("scale", "offset", "mean", "variance")),
+        ]
     if unit.role == "stem":
         return ["conv1_weights", "bn_conv1_scale", "bn_conv1_offset", "bn_conv1_mean", "bn_conv1_variance"]
     branch = {"short": "branch1", "0": "branch2a", "1": "branch2b", "2": "branch2c"}[unit.role]
@@ -61,16 +76,20 @@ def _fluid_names(unit: Unit, num_layers: int) -> list[str]:
     return [f"res{place}_weights", *(f"bn{place}_{part}" for part in ("scale", "offset", "mean", "variance"))]
 
 
-def _paddlevideo_names(unit: Unit, num_layers: int) -> list[str]:
+def _paddlevideo_names(unit: Unit, num_layers: int, vd: bool = False) -> list[str]:
     layer = {"stem": "conv", "short": "short"}.get(unit.role, f"conv{unit.role}")
-    if unit.stage > 1:
+    if unit.shape[-1] == 3 and unit.role == "stem":
+        layer = f"conv1_{unit.block + 1}"
+    elif vd:
+        layer = f"bb_{unit.stage - 2}_{unit.block}.{layer}"
+    elif unit.stage > 1:
         layer = f"res{unit.stage}{_block_letter(unit, num_layers)}.{layer}"
     parts = ("weight", "bias", "_mean", "_variance")
     return [f"{layer}._conv.weight", *(f"{layer}._batch_norm.{part}" for part in parts)]
 
 
 def _paddleclas_names(unit: Unit, num_layers: int) -> list[str]:
-    layer = {"stem": "stem.0", "short": "short"}.get(unit.role, f"conv{unit.role}")
+    layer = {"stem": f"stem.{unit.block}", "short": "short"}.get(unit.role, f"conv{unit.role}")
     if unit.stage > 1:
         layer = f"blocks.{sum(BLOCKS[num_layers][: unit.stage - 2]) + unit.block}.{layer}"
     return [f"{layer}.conv.weight", *(f"{layer}.bn.{part}" for part in ("weight", "bias", "_mean", "_variance"))]
@@ -78,7 +97,8 @@ def _paddleclas_names(unit: Unit, num_layers: int) -> list[str]:
 
 def _vision_names(unit: Unit, num_layers: int, parts=("weight", "bias", "_mean", "_variance")) -> list[str]:
     if unit.role == "stem":
-        conv, norm = "conv1", "bn1"
+        number = f"1_{unit.block + 1}" if unit.shape[-1] == 3 else "1"
+        conv, norm = f"conv{number}", f"bn{number}"
     else:
         inside = {"short": ("downsample.0", "downsample.1")}
         conv, norm = inside.get(unit.role) or (f"conv{int(unit.role) + 1}", f"bn{int(unit.role) + 1}")
@@ -90,6 +110,15 @@ def _torch_names(unit: Unit, num_layers: int) -> list[str]:
     return _vision_names(unit, num_layers, ("weight", "bias", "running_mean", "running_var"))
 
 
+def _mmaction2_names(unit: Unit, num_layers: int, shifts: bool = False) -> list[str]:
+    layer = {"stem": "conv1", "short": "downsample", "0": "conv1", "1": "conv2", "2": "conv3"}[unit.role]
+    if unit.stage > 1:
+        layer = f"layer{unit.stage - 1}.{unit.block}.{layer}"
+    net = "net." if shifts and unit.role == "0" else ""
+    parts = ("weight", "bias", "running_mean", "running_var")
+    return [f"{layer}.conv.{net}weight", *(f"{layer}.bn.{part}" for part in parts)]
+
+
 # family -> (names of a unit's five arrays, of the classifier's two)
 NAMES = {
     "fluid": (_fluid_names, ("fc_0.w_0", "fc_0.b_0")),
@@ -97,6 +126,9 @@ NAMES = {
     "paddleclas": (_paddleclas_names, ("fc.weight", "fc.bias")),
     "vision": (_vision_names, ("fc.weight", "fc.bias")),
     "torch": (_torch_names, ("fc.weight", "fc.bias")),
+    "paddlevideo_vd": (partial(_paddlevideo_names, vd=True), ("head.fc.weight", "head.fc.bias")),
+    "mmaction2": (_mmaction2_names, ("cls_head.fc_cls.weight", "cls_head.fc_cls.bias")),
+    "mmaction2_tsm": (partial(_mmaction2_names, shifts=True), ("cls_head.fc_cls.weight", "cls_head.fc_cls.bias")),
 }
 
 
@@ -105,11 +137,13 @@ def unit_names(unit: Unit, num_layers: int, family: str) -> list[str]:
     return NAMES[family][0](unit, num_layers)
 
 
-def random_state(num_layers: int = 50, num_classes: int = 400, seed: int = 0, seglen: int = 1) -> dict[str, np.ndarray]:
+def random_state(
+    num_layers: int = 50, num_classes: int = 400, seed: int = 0, seglen: int = 1, vd: bool = False
+) -> dict[str, np.ndarray]:
     """float32 arrays of a whole TSN under the original's names; activations stay of order 1."""
     random = np.random.default_rng(seed)
     state = {}
-    for unit in units(num_layers, seglen):
+    for unit in units(num_layers, seglen, vd):
         out, fan_in = unit.shape[0], np.prod(unit.shape[1:])
         last = unit.role == ("2" if num_layers >= 50 else "1")
         arrays = [
@@ -127,15 +161,19 @@ def random_state(num_layers: int = 50, num_classes: int = 400, seed: int = 0, se
     return state
 
 
-def renamed(state: dict[str, np.ndarray], family: str, num_layers: int, backbone: str = "") -> dict[str, np.ndarray]:
+def renamed(
+    state: dict[str, np.ndarray], family: str, num_layers: int, backbone: str = "", vd: bool = False
+) -> dict[str, np.ndarray]:
     """The arrays of `random_state` under the names of another family, `backbone` before those of the backbone."""
     unit_names, classifier = NAMES[family]
     result = {}
-    for unit in units(num_layers):
+    for unit in units(num_layers, vd=vd):
         theirs = (backbone + name for name in unit_names(unit, num_layers))
         result |= {new: state[old] for old, new in zip(_fluid_names(unit, num_layers), theirs)}
     weight = state["fc_0.w_0"]
-    result[classifier[0]] = np.ascontiguousarray(weight.T) if family == "torch" else weight
+    result[classifier[0]] = (
+        np.ascontiguousarray(weight.T) if family in ("torch", "mmaction2", "mmaction2_tsm") else weight
+    )
     result[classifier[1]] = state["fc_0.b_0"]
     return result
 
@@ -169,6 +207,70 @@ def python2_pickle(state: dict[str, np.ndarray]) -> bytes:
         parts.append(b"cnumpy\ndtype\nU\x02f4K\x00K\x01\x87R(K\x03U\x01<NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb")
         parts.append(b"\x89" + string(array.tobytes()) + b"tb")
     return b"".join([*parts, b"u."])
+
+
+STORAGES = {"f4": "Float", "f8": "Double", "f2": "Half", "i8": "Long"}  # NumPy's type -> PyTorch's name
+
+
+def torch_pickle(content: dict, older: bool = False) -> tuple[bytes, dict[str, np.ndarray]]:
+    """(what torch.save pickles, the storages behind it) of a dictionary of arrays, dictionaries, texts, and `bytes`.
+
+    The latter are operations of the pickle machine as they are. Each array has a storage of its own.
+    """
+    storages: dict[str, np.ndarray] = {}
+
+    def text(value: str) -> bytes:
+        return b"X" + struct.pack("<I", len(value.encode())) + value.encode()
+
+    def numbers(values: tuple[int, ...]) -> bytes:
+        return b"(" + b"".join(b"J" + struct.pack("<i", value) for value in values) + b"t"
+
+    def tensor(array: np.ndarray) -> bytes:
+        key = str(len(storages))
+        storages[key] = array
+        storage = b"ctorch\n%sStorage\n" % STORAGES[array.dtype.str[1:]].encode()
+        place = b"(" + text("storage") + storage + text(key) + text("cpu") + b"J" + struct.pack("<i", array.size)
+        strides = tuple(step // array.itemsize for step in np.ascontiguousarray(array).strides)
+        shape = numbers(array.shape) + numbers(strides[: array.ndim])
+        hooks = b"ccollections\nOrderedDict\n)R"
+        end = b"NtQ" if older else b"tQ"
+        return b"ctorch._utils\n_rebuild_tensor_v2\n(" + place + end + b"K\0" + shape + b"\x89" + hooks + b"tR"
+
+    def value(of: object) -> bytes:
+        match of:
+            case dict():
+                return b"}(" + b"".join(text(name) + value(each) for name, each in of.items()) + b"u"
+            case np.ndarray():
+                return tensor(of)
+            case str():
+                return text(of)
+        return of
+
+    return b"\x80\x02" + value(content) + b".", storages
+
+
+def torch_zip(content: dict, byteorder: bytes = b"little") -> bytes:
+    """The bytes of torch.save(content) since PyTorch 1.6, see torch_pickle."""
+    pickled, storages = torch_pickle(content)
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("archive/data.pkl", pickled)
+        archive.writestr("archive/byteorder", byteorder)
+        for key, array in storages.items():
+            archive.writestr(f"archive/data/{key}", array.tobytes())
+        archive.writestr("archive/version", b"3\n")
+    return file.getvalue()
+
+
+def torch_older(content: dict, little_endian: bool = True) -> bytes:
+    """The bytes of torch.save(content) before PyTorch 1.6, see torch_pickle."""
+    pickled, storages = torch_pickle(content, older=True)
+    system = {"protocol_version": 1001, "little_endian": little_endian, "type_sizes": {"short": 2, "int": 4, "long": 4}}
+    parts = [pickle.dumps(part, 2) for part in (0x1950A86A20F9469CFC6C, 1001, system)]
+    parts += [pickled, pickle.dumps(list(storages), 2)]
+    for array in storages.values():
+        parts += [struct.pack("<q", array.size), array.tobytes()]
+    return b"".join(parts)
 
 
 def lod_tensor(array: np.ndarray, packed: bool = False) -> bytes:

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+import numpy as np
 import paddle
 import paddle.nn.functional as F
 
@@ -125,12 +126,18 @@ class Loop:
     arithmetic: Arithmetic
     steps: Steps
     world: World
+    seed: int  # of what the model draws: dropout
     log: StepLog
     guard: LossGuard
     learning_rate: Callable[[int, int], float]  # of (epoch, step)
     video_names: Callable[[Batch], list[str]]
     after_batch: Callable[[Batch], None]
     after_step: Callable[[int, int], None]  # (epoch, next step): may save, or end the run by raising
+
+
+def step_seed(seed: int, epoch: int, step: int, rank: int) -> int:
+    """What paddle draws from in a step on a rank: a run that goes on draws what it would have drawn."""
+    return int(np.random.SeedSequence([seed, epoch, step, rank]).generate_state(1)[0])
 
 
 def train_one_epoch(loop: Loop, batches: Iterator[Batch], epoch: int, first_step: int) -> None:
@@ -142,6 +149,7 @@ def train_one_epoch(loop: Loop, batches: Iterator[Batch], epoch: int, first_step
         for step in range(first_step, loop.steps.per_epoch):
             rate = loop.learning_rate(epoch, step)
             loop.optimizer.set_lr(rate)
+            paddle.seed(step_seed(loop.seed, epoch, step, loop.world.rank))
             sizes = loop.steps.batches_of(step)
             loss, outputs, names, waited = paddle.zeros([]), [], [], 0.0
             for size in sizes:

@@ -164,6 +164,7 @@ class Run:
             arithmetic=self.arithmetic,
             steps=self.steps,
             world=self.world,
+            seed=self.progress.seed,
             log=StepLog(self.flags.log_interval, self.json),
             guard=self.guard,
             learning_rate=self._learning_rate,

@@ -13,14 +13,14 @@ from models.weights.download import imagenet_resnet50
 from models.weights.loading import load_weights
 from training.checkpoint import Checkpoint, find_checkpoint, prefix_of, read_momentum, with_suffix
 from utils.config.flags import Flags
-from utils.config.keys import TrainConfig
+from utils.config.keys import ModelConfig, TrainConfig
 from utils.config.loading import Config
 from utils.config.strict_yaml import one_line
 from utils.errors import InputError
 from utils.log import say
 from utils.processes.ranks import World
 
-MODEL_KEYS = ("name", "num_layers", "num_classes", "seglen")  # a checkpoint of another model cannot go on
+MODEL_KEYS = ("name", "backbone", "num_layers", "num_classes", "seglen")  # a checkpoint of another model cannot go on
 TRAIN_KEYS = (
     "learning_rate", "learning_rate_decay", "learning_rate_batch", "epoch", "momentum", "l2_weight_decay", "batch_size",
     "accumulate_steps", "freeze_batch_norm", "amp", "seg_num", "short_size", "target_size", "sampling", "resize",
@@ -31,7 +31,7 @@ TRAIN_KEYS = (
 def describe_run(config: Config) -> dict[str, Any]:
     """What a checkpoint's manifest says about the run that wrote it."""
     return {
-        "model": {key: getattr(config.model, key) for key in MODEL_KEYS},
+        "model": {key: getattr(config.model, key) for key in (*MODEL_KEYS, "dropout")},
         "train": {key: getattr(config.train, key) for key in TRAIN_KEYS},
         "config": config.dump(),
         "versions": {"python": platform.python_version(), "paddle": paddle.__version__, "numpy": np.__version__},
@@ -93,9 +93,10 @@ def find_start(flags: Flags, config: Config, num_videos: int) -> Start:
         return Start()
     if flags.pretrain:
         return Start(backbone=flags.pretrain)
-    if config.model.num_layers != 50:
+    if (config.model.num_layers, config.model.backbone) != (50, "resnet"):
+        network = f"{config.model.num_layers}" + (" of resnet_vd" if config.model.backbone == "resnet_vd" else "")
         raise InputError(
-            f"there are ImageNet weights to download for MODEL.num_layers 50, not for {config.model.num_layers}: "
+            f"there are ImageNet weights to download for MODEL.num_layers 50, not for {network}: "
             "give others by --pretrain=PATH, or start from random weights by --pretrain=none"
         )
     return Start(backbone=str(imagenet_resnet50()))
@@ -119,7 +120,8 @@ def _compared(checkpoint: Checkpoint, flags: Flags, config: Config, num_videos: 
     """The checkpoint; stops on what contradicts it, says which harmless settings have changed."""
     where, progress, train = f"--resume={flags.resume}: {checkpoint.prefix}", checkpoint.progress, config.train
     for key in MODEL_KEYS:
-        here, there = getattr(config.model, key), checkpoint.model.get(key)
+        # A key that did not exist yet had the meaning of its default.
+        here, there = getattr(config.model, key), checkpoint.model.get(key, getattr(ModelConfig, key))
         if here != there and str(here).lower() != str(there).lower():
             raise InputError(f"{where} has MODEL.{key} {one_line(repr(there))}, the configuration has {here!r}")
     if (progress.epoch, progress.step) > (train.epoch, 0):
@@ -127,6 +129,8 @@ def _compared(checkpoint: Checkpoint, flags: Flags, config: Config, num_videos: 
             f"{where} is in epoch {progress.epoch}, counted from 0, but TRAIN.epoch ends after {train.epoch}"
         )
     changed = {}
+    if config.model.dropout != (there := checkpoint.model.get("dropout", ModelConfig.dropout)):
+        changed["MODEL.dropout"] = (one_line(str(there)), config.model.dropout)
     for key in TRAIN_KEYS:
         # A checkpoint that is older than a key was trained with its default.
         here, there = getattr(train, key), checkpoint.train.get(key, getattr(TrainConfig, key))

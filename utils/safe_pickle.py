@@ -2,9 +2,11 @@
 
 pickle.load and paddle.load call whatever the file names. Here the operations are read with pickletools and carried
 out on a stack of our own: the only callables are the few functions below, which build arrays, and nothing is
-allocated that is larger than the file. Protocols 1 to 4, as written by Python 2 and 3.
+allocated that is larger than the file. Protocols 1 to 4, as written by Python 2 and 3. What PyTorch's pickles have
+besides is in models/weights/pytorch.py.
 """
 
+import io
 import math
 import pickletools
 import re
@@ -39,7 +41,7 @@ class _DType:
             raise PickleError(f"it holds an array of dtype {shown}, which is no plain number")
         self.dtype = np.dtype(code)
 
-    def build(self, state: Any, machine: "_Machine") -> None:
+    def build(self, state: Any, machine: "Machine") -> None:
         order = state[1] if isinstance(state, tuple) and len(state) > 4 else None
         if order not in ("<", ">", "=", "|") or any(part is not None for part in state[2:5]):
             raise PickleError("it holds an array with fields, which is no plain number")
@@ -52,63 +54,64 @@ class _Array:
     def __init__(self, *_: Any):
         self.value: np.ndarray | None = None
 
-    def build(self, state: Any, machine: "_Machine") -> None:
+    def build(self, state: Any, machine: "Machine") -> None:
         if not isinstance(state, tuple) or len(state) != 5:
             raise PickleError("it holds an array without shape and data")
         _, shape, dtype, fortran_order, data = state
         self.value = _to_array(shape, dtype, data, "F" if fortran_order else "C", machine)
 
 
-def _to_array(shape: Any, dtype: Any, data: Any, order: str, machine: "_Machine") -> np.ndarray:
+def _to_array(shape: Any, dtype: Any, data: Any, order: str, machine: "Machine") -> np.ndarray:
     """The bytes `data` as an array, without copying. Raises PickleError when they are not what the shape declares."""
     if isinstance(data, str):
         data = _latin1_bytes(data, "latin1", machine=machine)  # a Python 2 string
     if not isinstance(dtype, _DType) or not isinstance(data, bytes):
         raise PickleError("it holds an array that is not made of plain numbers")
-    if not isinstance(shape, tuple) or len(shape) > MAX_DIMENSIONS or not all(_is_size(size) for size in shape):
+    if not isinstance(shape, tuple) or len(shape) > MAX_DIMENSIONS or not all(is_size(size) for size in shape):
         raise PickleError("it holds an array without a proper shape")
     if math.prod(shape) * dtype.dtype.itemsize != len(data):
         raise PickleError(f"it declares an array of shape {list(shape)} and {dtype.dtype} in {len(data)} bytes")
     return np.frombuffer(data, dtype.dtype).reshape(shape, order=order)
 
 
-def _is_size(size: Any) -> bool:
+def is_size(size: Any) -> bool:
+    """Whether it is a number that an array can have as its size in one dimension."""
     return type(size) is int and 0 <= size < 2**40
 
 
-def _new_array(*_: Any, machine: "_Machine") -> _Array:
+def _new_array(*_: Any, machine: "Machine") -> _Array:
     return _Array()
 
 
-def _new_dtype(*arguments: Any, machine: "_Machine") -> _DType:
+def _new_dtype(*arguments: Any, machine: "Machine") -> _DType:
     return _DType(*arguments[:1] or (None,))
 
 
-def _new_scalar(*arguments: Any, machine: "_Machine") -> np.ndarray:
+def _new_scalar(*arguments: Any, machine: "Machine") -> np.ndarray:
     dtype, data = arguments if len(arguments) == 2 else (None, None)
     return _to_array((), dtype, data, "C", machine)
 
 
-def _new_dict(*arguments: Any, machine: "_Machine") -> dict:
+def _new_dict(*arguments: Any, machine: "Machine") -> dict:
     if arguments:
         raise PickleError("it holds an ordered dictionary built from a list")
     return {}
 
 
-def _latin1_bytes(*arguments: Any, machine: "_Machine") -> bytes:
+def _latin1_bytes(*arguments: Any, machine: "Machine") -> bytes:
     if len(arguments) != 2 or not isinstance(arguments[0], str) or arguments[1] not in ("latin1", "latin-1"):
         raise PickleError("it calls _codecs.encode for something else than bytes")
     machine.charge(len(arguments[0]))
     return arguments[0].encode("latin1")
 
 
-def _empty_bytes(*arguments: Any, machine: "_Machine") -> bytes:
+def _empty_bytes(*arguments: Any, machine: "Machine") -> bytes:
     if arguments:
         raise PickleError("it calls bytes for something else than no bytes")
     return b""
 
 
-def _not_callable(*_: Any, machine: "_Machine") -> None:
+def _not_callable(*_: Any, machine: "Machine") -> None:
     raise PickleError("it calls numpy.ndarray")
 
 
@@ -126,17 +129,13 @@ _GLOBALS: dict[str, Callable] = {
 }
 
 
-def _global(name: str) -> Callable:
-    if name not in _GLOBALS:
-        raise PickleError(f"it calls {name[:80]!r}, which plain data does not need; the file is not to be trusted")
-    return _GLOBALS[name]
-
-
-class _Machine:
+class Machine:
     """The stack machine of the pickle protocol, restricted to dictionaries, tuples, lists, numbers, strings, arrays."""
 
-    def __init__(self, data: bytes):
-        self.data = data
+    def __init__(self, data: bytes, start: int = 0):
+        """The pickle begins at `start`; after `run`, `file` stands behind its end."""
+        self.file = io.BytesIO(data)
+        self.file.seek(start)
         self.stack: list[Any] = []
         self.memo: dict[int, Any] = {}
         self.budget = len(data)
@@ -156,9 +155,15 @@ class _Machine:
                 return items
         raise PickleError("it is damaged: a mark is missing")
 
+    def find(self, name: str) -> Any:
+        """What stands for the function or class that the pickle calls `name`. Raises PickleError."""
+        if name not in _GLOBALS:
+            raise PickleError(f"it calls {name[:80]!r}, which plain data does not need; the file is not to be trusted")
+        return _GLOBALS[name]
+
     def run(self) -> Any:
         """The one object that the pickle describes. Raises PickleError, ValueError, IndexError or KeyError."""
-        for count, (operation, argument, _) in enumerate(pickletools.genops(self.data)):
+        for count, (operation, argument, _) in enumerate(pickletools.genops(self.file)):
             if count >= MAX_OPERATIONS:
                 raise PickleError(f"it has more than {MAX_OPERATIONS} operations")
             if operation.name == "STOP":
@@ -196,9 +201,7 @@ class _Machine:
                 self.set_items(stack[-1], items)
             case "APPEND" | "APPENDS":
                 items = [stack.pop()] if name == "APPEND" else self.since_mark()
-                if not isinstance(stack[-1], list):
-                    raise PickleError("it is damaged: no list to append to")
-                stack[-1].extend(items)
+                self.append_items(stack[-1], items)
             case "PUT" | "BINPUT" | "LONG_BINPUT":
                 self.memo[argument] = stack[-1]
             case "MEMOIZE":
@@ -206,17 +209,15 @@ class _Machine:
             case "GET" | "BINGET" | "LONG_BINGET":
                 stack.append(self.memo[argument])
             case "GLOBAL":
-                stack.append(_global(argument.replace(" ", ".", 1)))
+                stack.append(self.find(argument.replace(" ", ".", 1)))
             case "STACK_GLOBAL":
                 attribute, module = stack.pop(), stack.pop()
                 if not isinstance(attribute, str) or not isinstance(module, str):
                     raise PickleError("it is damaged: a name that is no string")
-                stack.append(_global(f"{module}.{attribute}"))
+                stack.append(self.find(f"{module[:200]}.{attribute[:200]}"))
             case "REDUCE":
                 arguments, function = stack.pop(), stack.pop()
-                if not isinstance(arguments, tuple) or not callable(function):
-                    raise PickleError("it is damaged: a call of what is no function")
-                stack.append(function(*arguments, machine=self))
+                stack.append(self.call(function, arguments))
             case "BUILD":
                 state = stack.pop()
                 if not isinstance(stack[-1], _Array | _DType):
@@ -227,8 +228,18 @@ class _Machine:
             case _:
                 raise PickleError(f"it uses {name}, which plain data does not need; the file is not to be trusted")
 
-    @staticmethod
-    def set_items(target: Any, items: list[Any]) -> dict:
+    def call(self, function: Any, arguments: Any) -> Any:
+        """What the function, one of ours, makes of its arguments."""
+        if not isinstance(arguments, tuple) or not callable(function):
+            raise PickleError("it is damaged: a call of what is no function")
+        return function(*arguments, machine=self)
+
+    def append_items(self, target: Any, items: list[Any]) -> None:
+        if not isinstance(target, list):
+            raise PickleError("it is damaged: no list to append to")
+        target.extend(items)
+
+    def set_items(self, target: Any, items: list[Any]) -> Any:
         """`target` with the keys and values that follow one another in `items`. Keys are strings."""
         if not isinstance(target, dict) or len(items) % 2:
             raise PickleError("it is damaged: no dictionary to add to")
@@ -246,10 +257,15 @@ def unpickle(data: bytes) -> Any:
 
     Raises PickleError.
     """
+    return run_machine(Machine(data))
+
+
+def run_machine(machine: Machine) -> Any:
+    """What `machine.run()` returns. Raises PickleError alone."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # pickletools on malformed escapes
-            return _Machine(data).run()
+            return machine.run()
     except PickleError:
         raise
     except (ValueError, IndexError, KeyError) as error:

@@ -8,6 +8,7 @@ import numpy as np
 
 from models.weights.archive import ArchiveError, archive_members, is_archive
 from models.weights.lod_tensor import LodTensorError, read_lod_tensor
+from models.weights.pytorch import is_pytorch, read_pytorch
 from models.weights.safetensors_file import SafetensorsError, read_safetensors
 from utils.errors import InputError
 from utils.safe_pickle import PickleError, read_pickle
@@ -29,8 +30,8 @@ def find_weights(path: str | os.PathLike) -> Path:
 def read_weights(path: str | os.PathLike) -> dict[str, np.ndarray]:
     """Name in the file -> array, of any kind of weights; the arrays may be read-only.
 
-    A folder or .tar.gz of one LoDTensor file per variable, a .safetensors file, or a pickle (.pdparams, with or
-    without the suffix in `path`). Raises InputError, one line with the path and the reason.
+    A folder or .tar.gz of one LoDTensor file per variable, a .safetensors file, a file of torch.save (.pth, .pt), or a
+    pickle (.pdparams). SUFFIXES may be left out in `path`. Raises InputError, one line with the path and the reason.
     """
     found = find_weights(path)
     try:
@@ -49,6 +50,8 @@ def read_weights(path: str | os.PathLike) -> dict[str, np.ndarray]:
         raise InputError(f"{found}: {error}") from error
     if found.suffix == ".safetensors":
         return _read_safetensors(data, found)
+    if is_pytorch(data):
+        return _read_pytorch(data, found)
     return _read_pickle(data, found)
 
 
@@ -77,8 +80,6 @@ def _read_variables(files: Iterable[tuple[str, bytes]], path: Path) -> dict[str,
 
 
 def _read_pickle(data: bytes, path: Path) -> dict[str, np.ndarray]:
-    if data[:4] == b"PK\x03\x04":
-        raise InputError(f"{path}: a zip file, as PyTorch writes it; save the state dict as .safetensors instead")
     if data[:4] == bytes(4):
         raise InputError(f"{path}: one binary variable file; give the folder that holds one file per variable")
     try:
@@ -92,3 +93,10 @@ def _read_safetensors(data: bytes, path: Path) -> dict[str, np.ndarray]:
         return read_safetensors(data)
     except SafetensorsError as error:
         raise InputError(f"{path}: no safetensors file of weights: {error}") from error
+
+
+def _read_pytorch(data: bytes, path: Path) -> dict[str, np.ndarray]:
+    try:
+        return read_pytorch(data)
+    except PickleError as error:
+        raise InputError(f"{path}: no PyTorch file of weights: {error}") from error

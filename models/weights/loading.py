@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 from paddle import nn
 
-from models.resnet import DEPTHS
+from models.weights.facts import Facts, facts_of
 from models.weights.files import find_weights, read_weights
-from models.weights.names import find_family, is_classifier, is_no_weight
+from models.weights.names import find_family, is_classifier, is_no_weight, without_shift
+from models.weights.shift import turn_shift
 from utils.errors import InputError
 
 _SHOWN = 8  # names in one list of an error
@@ -44,7 +45,7 @@ class Match:
     unexpected: tuple[str, ...]
     left_out: tuple[str, ...]
     ignored: int
-    num_convolutions: int  # in the file
+    facts: Facts
 
 
 def load_weights(model: nn.Layer, path: str | os.PathLike, pretrain: bool = False) -> LoadReport:
@@ -58,11 +59,14 @@ def load_weights(model: nn.Layer, path: str | os.PathLike, pretrain: bool = Fals
     state = model.state_dict()
     arrays = match.arrays
     if pretrain:
-        first = model.backbone_prefix + "conv1.weight"
+        first = model.backbone_prefix + ("conv1_1.weight" if model.variant == "resnet_vd" else "conv1.weight")
         if first in arrays:
             arrays[first] = _widen(arrays[first], state[first].shape[1])
-    _check_fit(match, {name: list(tensor.shape) for name, tensor in state.items()}, model, found)
+    _check_fit(match, {name: list(tensor.shape) for name, tensor in state.items()}, model, found, pretrain)
     arrays = {name: _checked_values(array, name, found) for name, array in arrays.items()}
+    if match.facts.shifts and model.shifts:
+        is_vd = model.variant == "resnet_vd"
+        turn_shift(arrays, model.num_layers, is_vd, model.backbone_prefix, model.classifier_prefix)
     for name, array in arrays.items():
         state[name].set_value(array)
     return LoadReport(found, match.family, len(arrays), match.left_out, match.ignored)
@@ -74,13 +78,16 @@ def match_names(weights: dict[str, np.ndarray], model: nn.Layer, path: Path, pre
     if known is None:
         raise InputError(f"{path}: weights of no known kind: its first names are {_listing(sorted(weights))}")
     family, prefix = known
+    spelled = {without_shift(name): name for name in weights}
+    head = prefix.removesuffix("backbone.")
+    classifier = _first_present(family.classifiers, head, weights), _first_present(family.biases, head, weights)
     source = {}
     for name in model.state_dict():
         if name.startswith(model.backbone_prefix):
-            source[name] = prefix + family.backbone(name.removeprefix(model.backbone_prefix), model.num_layers)
+            theirs = prefix + family.backbone(name.removeprefix(model.backbone_prefix), model.num_layers)
+            source[name] = spelled.get(theirs, theirs)
         elif not pretrain:
-            candidates = family.classifiers if name.endswith("weight") else family.biases
-            source[name] = _first_present(candidates, prefix.removesuffix("backbone."), weights)
+            source[name] = classifier[0 if name.endswith("weight") else 1]
     arrays = {name: weights[theirs] for name, theirs in source.items() if theirs in weights}
     weight = model.classifier_prefix + "weight"
     if family.transposed and weight in arrays:
@@ -96,7 +103,7 @@ def match_names(weights: dict[str, np.ndarray], model: nn.Layer, path: Path, pre
         unexpected=tuple(name for name in extra if name not in left_out),
         left_out=left_out,
         ignored=len(others) - len(extra),
-        num_convolutions=sum(array.ndim == 4 for array in weights.values()),
+        facts=facts_of(weights, family, prefix, classifier),
     )
 
 
@@ -118,20 +125,29 @@ def _widen(weight: np.ndarray, in_channels: int) -> np.ndarray:
     return np.repeat(mean, in_channels, axis=1)
 
 
-def _check_fit(match: Match, shapes: dict[str, list[int]], model: nn.Layer, path: Path) -> None:
-    """Nothing. Raises InputError, one line, that names what is missing, unexpected or of another shape."""
+def _check_fit(match: Match, shapes: dict[str, list[int]], model: nn.Layer, path: Path, pretrain: bool) -> None:
+    """Nothing. Raises InputError, one line, that names what is missing, unexpected or of another shape.
+
+    Where other keys of the configuration would make the file fit, it names these and no parameters.
+    """
     wrong = {name: list(array.shape) for name, array in match.arrays.items() if list(array.shape) != shapes[name]}
     weight, bias = model.classifier_prefix + "weight", model.classifier_prefix + "bias"
-    only_classes = wrong.keys() == {weight, bias} and not match.missing and not match.unexpected
-    if only_classes and [wrong[weight][0], *wrong[bias]] == [shapes[weight][0], wrong[weight][-1]]:
+    fits_else = not match.missing and not match.unexpected and wrong.keys() <= {weight, bias}
+    differing = match.facts.differing(model, pretrain)
+    if fits_else and [fact for fact, _ in differing] == [match.facts.classes_fact(model)]:
+        raise InputError(f"{path}: {differing[0][0]}; use --pretrain to keep the backbone only")
+    if match.facts.shifts_in_part and not pretrain:
         raise InputError(
-            f"{path}: the file has {wrong[weight][1]} classes, MODEL.num_classes is {model.num_classes}; "
-            "use --pretrain to keep the backbone only"
+            f"{path}: this TSM shifts in {match.facts.shifted_blocks} blocks, as mmaction2 leaves every second one out "
+            "with ResNet-101, and here in all; use --pretrain to keep the backbone only"
         )
-    problems = []
-    depth = _depth(match.num_convolutions)
-    if depth and depth != model.num_layers:
-        problems.append(f"the file is a ResNet-{depth}'s, MODEL.num_layers is {model.num_layers}")
+    start = f"{path}: does not fit the model ({match.family} names)"
+    same_names = model.num_layers == match.facts.num_layers and model.variant == match.facts.family.variant
+    if differing and match.facts.whole and (fits_else or not same_names):
+        raise InputError(
+            f"{start}; {'; '.join(fact for fact, _ in differing)}; set {', '.join(k for _, k in differing)}"
+        )
+    problems = [fact for fact, _ in differing if fact != match.facts.classes_fact(model)]
     if match.missing:
         theirs = [_both_names(name, match.source[name]) for name in match.missing]
         problems.append(f"missing in the file: {_listing(theirs)}")
@@ -141,13 +157,7 @@ def _check_fit(match: Match, shapes: dict[str, list[int]], model: nn.Layer, path
         named = [f"{_both_names(name, match.source[name])}: file {wrong[name]}, model {shapes[name]}" for name in wrong]
         problems.append(f"of another shape: {_listing(named)}")
     if problems:
-        raise InputError(f"{path}: does not fit the model ({match.family} names); {'; '.join(problems)}")
-
-
-def _depth(num_convolutions: int) -> int | None:
-    """The num_layers of the ResNet with so many convolutions, the shortcuts' (3 or 4) included."""
-    counts = {1 + sum(stages) * (3 if deep else 2) + (4 if deep else 3): n for n, (deep, stages) in DEPTHS.items()}
-    return counts.get(num_convolutions)
+        raise InputError(f"{start}; {'; '.join(problems)}")
 
 
 def _both_names(ours: str, theirs: str) -> str:

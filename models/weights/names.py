@@ -5,13 +5,13 @@ with the model name by name. The names were taken from the projects' own model d
 """
 
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 
 from models.resnet import DEPTHS
 
-# backbone parameter -> stage, block (both absent in the stem), layer, its number, part
-_PARAMETER = re.compile(r"(?:layer(\d)\.(\d+)\.)?(conv|bn|downsample\.)(\d)\.(weight|bias|_mean|_variance)")
+# backbone parameter -> stage, block (both absent in the stem), layer, its number, part of a stem of three, part
+_PARAMETER = re.compile(r"(?:layer(\d)\.(\d+)\.)?(conv|bn|downsample\.)(\d)(?:_(\d))?\.(weight|bias|_mean|_variance)")
 _BN_FLUID = {"weight": "scale", "bias": "offset", "_mean": "mean", "_variance": "variance"}
 _BN_TORCH = {"weight": "weight", "bias": "bias", "_mean": "running_mean", "_variance": "running_var"}
 
@@ -20,25 +20,27 @@ _BN_TORCH = {"weight": "weight", "bias": "bias", "_mean": "running_mean", "_vari
 class Layer:
     """One convolution, or one batch normalisation, of a ResNet.
 
-    stage, block: 0-based, -1 in the stem; number: 0-based inside the block, -1 for the shortcut; part: weight, bias,
-    _mean or _variance.
+    stage, block: 0-based, -1 in the stem; number: 0-based inside the block or the stem, -1 for the shortcut; deep: in
+    a stem of three convolutions; part: weight, bias, _mean or _variance.
     """
 
     stage: int
     block: int
     number: int
+    deep: bool
     is_conv: bool
     part: str
 
     @classmethod
     def parse(cls, name: str) -> "Layer":
         """The layer that owns the parameter `name` of models.resnet.ResNet."""
-        stage, block, kind, number, part = _PARAMETER.fullmatch(name).groups()
+        stage, block, kind, number, deep, part = _PARAMETER.fullmatch(name).groups()
         is_shortcut = kind == "downsample."
         return cls(
             stage=int(stage) - 1 if stage else -1,
             block=int(block) if block else -1,
-            number=-1 if is_shortcut else int(number) - 1,
+            number=-1 if is_shortcut else int(deep or number) - 1,
+            deep=deep is not None,
             is_conv=kind == "conv" or (is_shortcut and number == "0"),
             part=part,
         )
@@ -50,11 +52,30 @@ class Layer:
             letter = f"b{self.block}"
         return f"res{self.stage + 2}{letter}"
 
+    def in_block(self) -> str:
+        return "short" if self.number < 0 else f"conv{self.number}"
+
+
+def parameter_names(num_layers: int, vd: bool) -> Iterator[str]:
+    """The names of the parameters and statistics of models.resnet.ResNet, without making one."""
+    bottleneck, stages = DEPTHS[num_layers]
+    pairs = [(f"conv1_{n}", f"bn1_{n}") for n in (1, 2, 3)] if vd else [("conv1", "bn1")]
+    for stage, num_blocks in enumerate(stages, start=1):
+        for block in range(num_blocks):
+            place = f"layer{stage}.{block}."
+            pairs += [(f"{place}conv{n}", f"{place}bn{n}") for n in range(1, 4 if bottleneck else 3)]
+            if block == 0 and (stage > 1 or bottleneck or vd):
+                pairs.append((f"{place}downsample.0", f"{place}downsample.1"))
+    for conv, norm in pairs:
+        yield f"{conv}.weight"
+        yield from (f"{norm}.{part}" for part in _BN_FLUID)
+
 
 def _fluid(name: str, num_layers: int) -> str:
     layer = Layer.parse(name)
     if layer.stage < 0:
-        return "conv1_weights" if layer.is_conv else f"bn_conv1_{_BN_FLUID[layer.part]}"
+        conv, norm = (f"conv1_{layer.number + 1}", f"bnv1_{layer.number + 1}") if layer.deep else ("conv1", "bn_conv1")
+        return f"{conv}_weights" if layer.is_conv else f"{norm}_{_BN_FLUID[layer.part]}"
     branch = "branch1" if layer.number < 0 else "branch2" + "abc"[layer.number]
     block = layer.res_name(num_layers)
     if layer.is_conv:
@@ -64,19 +85,33 @@ def _fluid(name: str, num_layers: int) -> str:
 
 def _paddlevideo(name: str, num_layers: int) -> str:
     layer = Layer.parse(name)
-    unit = "conv"
-    if layer.stage >= 0:
-        unit = f"{layer.res_name(num_layers)}.{'short' if layer.number < 0 else f'conv{layer.number}'}"
+    unit = "conv" if layer.stage < 0 else f"{layer.res_name(num_layers)}.{layer.in_block()}"
+    return f"{unit}._conv.weight" if layer.is_conv else f"{unit}._batch_norm.{layer.part}"
+
+
+def _paddlevideo_vd(name: str, num_layers: int) -> str:
+    layer = Layer.parse(name)
+    unit = f"bb_{layer.stage}_{layer.block}.{layer.in_block()}"
+    if layer.stage < 0:
+        unit = f"conv1_{layer.number + 1}"
     return f"{unit}._conv.weight" if layer.is_conv else f"{unit}._batch_norm.{layer.part}"
 
 
 def _paddleclas(name: str, num_layers: int) -> str:
     layer = Layer.parse(name)
-    unit = "stem.0"
+    unit = f"stem.{layer.number}"
     if layer.stage >= 0:
         position = sum(DEPTHS[num_layers][1][: layer.stage]) + layer.block  # blocks are numbered through
-        unit = f"blocks.{position}.{'short' if layer.number < 0 else f'conv{layer.number}'}"
+        unit = f"blocks.{position}.{layer.in_block()}"
     return f"{unit}.conv.weight" if layer.is_conv else f"{unit}.bn.{layer.part}"
+
+
+def _mmaction2(name: str, num_layers: int) -> str:
+    layer = Layer.parse(name)
+    unit = "downsample" if layer.number < 0 else f"conv{layer.number + 1}"
+    if layer.stage >= 0:
+        unit = f"layer{layer.stage + 1}.{layer.block}.{unit}"
+    return f"{unit}.conv.weight" if layer.is_conv else f"{unit}.bn.{_BN_TORCH[layer.part]}"
 
 
 def _vision(name: str, num_layers: int) -> str:
@@ -95,11 +130,12 @@ class Family:
     """One way to name a ResNet's parameters."""
 
     title: str
-    marker: str  # its name for the first convolution
+    marker: str  # a name that gives it away, as a rule its first convolution's
     backbone: Callable[[str, int], str]
     classifiers: tuple[str, ...]  # names of the classifier's weight
     biases: tuple[str, ...]  # and of its bias, in the same order
     transposed: bool = False  # the classifier's weight is [K, F], ours is [F, K]
+    variant: str = "resnet"  # MODEL.backbone
 
     def matches(self, names: Collection[str], prefix: str) -> bool:
         """Whether the file, whose names start with `prefix`, speaks this family's language."""
@@ -110,13 +146,20 @@ class Family:
         return self.marker != "conv1.weight" or is_torch == self.transposed
 
 
+_FLUID = (("fc_0.w_0",), ("fc_0.b_0",))
 _LINEAR = (("fc.weight", "head.fc.weight", "out.weight"), ("fc.bias", "head.fc.bias", "out.bias"))
+_MMACTION2 = (("cls_head.fc_cls.weight",), ("cls_head.fc_cls.bias",))
 FAMILIES = (
-    Family("Fluid", "conv1_weights", _fluid, ("fc_0.w_0",), ("fc_0.b_0",)),
+    Family("Fluid", "conv1_weights", _fluid, *_FLUID),
+    Family("Fluid", "conv1_1_weights", _fluid, *_FLUID, variant="resnet_vd"),
     Family("PaddleVideo", "conv._conv.weight", _paddlevideo, *_LINEAR),
+    Family("PaddleVideo", "conv1_1._conv.weight", _paddlevideo_vd, *_LINEAR, variant="resnet_vd"),
+    Family("PaddleClas", "stem.2.conv.weight", _paddleclas, *_LINEAR, variant="resnet_vd"),
     Family("PaddleClas", "stem.0.conv.weight", _paddleclas, *_LINEAR),
+    Family("mmaction2", "conv1.conv.weight", _mmaction2, *_MMACTION2, transposed=True),
     Family("torchvision", "conv1.weight", _torch, *_LINEAR, transposed=True),
     Family("paddle.vision", "conv1.weight", _vision, *_LINEAR),
+    Family("our", "conv1_1.weight", _vision, *_LINEAR, variant="resnet_vd"),
 )
 # What data-parallel wrappers and recognisers put in front of the backbone's names.
 PREFIXES = tuple(wrapper + part for wrapper in ("", "module.", "_layers.") for part in ("", "backbone."))
@@ -131,9 +174,23 @@ def find_family(names: Collection[str]) -> tuple[Family, str] | None:
     return None
 
 
+# mmaction2's TSM: layer1.0.conv1.conv.net.weight, where its TSN has layer1.0.conv1.conv.weight.
+_SHIFTED = re.compile(r"(.*\.conv1\.conv\.)net\.(weight)")
+
+
+def without_shift(name: str) -> str:
+    """The file's name without what tells that the convolution's input is shifted."""
+    return _SHIFTED.sub(r"\1\2", name)
+
+
+def count_shifted(names: Collection[str]) -> int:
+    """Of how many blocks the file's names tell that their input is shifted."""
+    return sum(_SHIFTED.fullmatch(name) is not None for name in names)
+
+
 # State of Fluid's optimizer and of PyTorch's BatchNorm that lies among the weights without being any.
 _NO_WEIGHT = re.compile(r".*_velocity_\d+|learning_rate_\d+|@LR_DECAY_COUNTER@|.*\bnum_batches_tracked")
-_CLASSIFIER = re.compile(r"(?:(?:module|_layers|head)\.)*(?:fc\w*|out|classifier)(?:\.\w+)?")
+_CLASSIFIER = re.compile(r"(?:(?:module|_layers|head|cls_head)\.)*(?:fc\w*|out|classifier)(?:\.\w+)?")
 
 
 def is_no_weight(name: str) -> bool:

@@ -6,6 +6,7 @@ import json
 import random
 import struct
 import tarfile
+import zipfile
 from collections.abc import Callable
 
 import numpy as np
@@ -76,7 +77,27 @@ def folders(count: int) -> bytes:
     return tar_gz(*(member(names.randbytes(16).hex(), type=tarfile.DIRTYPE) for _ in range(count)))
 
 
+def torch_zip(pickled: bytes, stored: bytes = b"", members: int = 1, compression: int = zipfile.ZIP_STORED) -> bytes:
+    """A PyTorch file of a pickle and one storage, which may be there under many names."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", compression, compresslevel=1) as archive:
+        archive.writestr("x/data.pkl", pickled)
+        for number in range(members):
+            archive.writestr(f"x/data/{number}", stored)
+    return file.getvalue()
+
+
+def torch_tensors(count: int, size: int, stored: int, stride: int = 1) -> bytes:
+    """The pickle of so many tensors of one storage of `stored` numbers."""
+    place = b"(U\7storagectorch\nFloatStorage\nU\0010U\3cpuJ" + struct.pack("<i", stored) + b"tQ"
+    shape = b"K\0(J" + struct.pack("<i", size) + b"t(J" + struct.pack("<i", stride) + b"t"
+    entries = b"".join(b"U\x06%06dctorch._utils\n_rebuild_tensor\n(h\0" % i + shape + b"tR" for i in range(count))
+    return P + place + b"q\0" + b"}(" + entries + b"u."
+
+
 GOOD = lod_tensor(np.ones(1, "float32"))
+MAGIC = P + b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
+TORCH = "no PyTorch file of weights: "
 TUPLE = "no pickle of weights: it holds a tuple, expected a dictionary of arrays"
 DAMAGED = "no pickle of weights: it is damaged"
 SHAPE = "has no proper shape and place"
@@ -196,5 +217,51 @@ CASES: dict[str, tuple[str, Callable[[], Contents], str]] = {
     "many headers for one": (
         "w.tar", lambda: member("x", pax_headers={f"k{i}": "v" for i in range(50_000)}) + bytes(1024),
         "x is no variable",
+    ),
+    "a tensor out of nothing": (
+        "w.pth", lambda: torch_zip(torch_tensors(1, 2**31 - 1, 1, stride=0), bytes(4)),
+        TORCH + "'000000' reaches beyond the numbers",
+    ),
+    "a tensor many times": (
+        "w.pth", lambda: torch_zip(torch_tensors(1000, 250_000, 250_000), bytes(1_000_000)),
+        TORCH + "it uses the same bytes many times",
+    ),
+    "a storage read many times": (
+        "w.pth", lambda: torch_zip(torch_tensors(5000, 1, 5_000_000), bytes(20_000_000)), "",
+    ),
+    "a compressed storage": (
+        "w.pth", lambda: torch_zip(torch_tensors(1, 2, 1 << 26), bytes(1 << 28), compression=zipfile.ZIP_DEFLATED),
+        TORCH + "its members are larger than the file",
+    ),
+    "members without end": (
+        "w.pth", lambda: torch_zip(b"", members=101_000), TORCH + "it has more than 100000 members",
+    ),
+    "objects without end": (
+        "w.pth", lambda: torch_zip(P + b"c\nx\nq\0)q\1(" + b"h\0h\1\x81" * MANY + b"t."), TORCH + "it holds a 'tuple'",
+    ),
+    "objects in objects": (
+        "w.pth", lambda: torch_zip(P + b"c\nx\nq\0" + b"h\0\x85h\0\x93" * 2 + b"." + b"x"), TORCH + "it is damaged",
+    ),
+    "tuples as keys": (
+        "w.pth", lambda: torch_zip(P + b"}N" + b"\x85" * MANY + b"Ns."), TORCH + "it holds no tensors by name",
+    ),
+    "one name of a class many times": (
+        "w.pth", lambda: torch_zip(P + STRING + b"q\0(" + b"h\0h\0\x93" * MANY + b"t."), TORCH + "it holds a 'tuple'",
+    ),
+    "pairs many times": (
+        "w.pth",
+        lambda: torch_zip(
+            P + b"ccollections\nOrderedDict\nq\0](" + b"NN\x86" * 50_000 + b"e\x85q\1(" + b"h\0h\1R" * 10_000 + b"t."
+        ),
+        TORCH + "it uses the same bytes many times",
+    ),
+    "a layout without end": (
+        "w.pth", lambda: MAGIC + P + b"N." * 2 + P + b"(" * MANY, TORCH + "it is damaged",
+    ),
+    "storages of nothing": (
+        "w.pth",
+        lambda: MAGIC + P + b"N." + P + b"}." + torch_tensors(1, 1, 2**31 - 1)
+        + P + b"]U\0010a." + bytes(8),
+        TORCH + "its storage '0' is damaged",
     ),
 }  # fmt: skip

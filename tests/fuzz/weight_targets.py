@@ -14,13 +14,13 @@ from safetensors.numpy import save
 
 from fuzz.hostile_weights import CASES
 from fuzz.mutations import mutated
-from fuzz.target import Target
+from fuzz.target import FIXTURES, Target
 from fuzz.text_targets import mutated_text
 from models.weights.files import read_weights
 from models.weights.loading import load_weights
 from training.checkpoint import check_files, find_checkpoint, read_momentum
 from utils.errors import InputError
-from weight_formats import lod_tensor, python2_pickle
+from weight_formats import lod_tensor, python2_pickle, torch_older, torch_zip
 
 
 class _Tensor:
@@ -38,7 +38,7 @@ class _Model:
     """As much of a network as loading looks at: a few small parameters under the names of ours."""
 
     backbone_prefix, classifier_prefix = "backbone.", "fc."
-    num_layers, num_classes = 18, 3
+    num_layers, num_classes, variant, shifts = 18, 3, "resnet", False
 
     def __init__(self):
         norm = {f"backbone.bn1.{part}": _Tensor(4) for part in ("weight", "bias", "_mean", "_variance")}
@@ -72,14 +72,17 @@ def weights() -> Target:
     paddle_2 = {name: (name, array) for name, array in ours.items()} | {"StructuredToParameterName@@": {}}
     pickles += [python2_pickle(fluid), pickle.dumps(paddle_2, 2)]
     tensors = [save(_state(_TORCH)), save({k: v.astype("float16") for k, v in ours.items()}, {"format": "np"})]
+    torch_states = [{"meta": {"epoch": "3"}, "state_dict": _state(_TORCH)}, _state(_TORCH)]
+    torch_files = [make(state) for make in (torch_zip, torch_older) for state in torch_states]
+    torch_files += [(FIXTURES / "weights" / f"torch_2.13{name}.pth").read_bytes() for name in ("", "_older_layout")]
+    seeds_of = {"w.pdparams": pickles, "w.safetensors": tensors, "w.pth": torch_files}
     variables = {name: [lod_tensor(array), lod_tensor(array, packed=True)] for name, array in fluid.items()}
 
     def write(folder: Path, rng: random.Random, number: int) -> Path:
-        kind = rng.choice(("pickle", "pickle", "safetensors", "folder", "tar", "tar.gz"))
-        if kind in ("pickle", "safetensors"):
-            path = folder / ("w.pdparams" if kind == "pickle" else "w.safetensors")
-            seeds = pickles if kind == "pickle" else tensors
-            path.write_bytes(mutated(rng.choice(seeds), rng, seeds))
+        kind = rng.choice(("w.pdparams", "w.pdparams", "w.safetensors", "w.pth", "w.pth", "folder", "tar", "tar.gz"))
+        if kind in seeds_of:
+            path = folder / kind
+            path.write_bytes(mutated(rng.choice(seeds_of[kind]), rng, seeds_of[kind]))
             return path
         contents = {name: rng.choice(both) for name, both in variables.items()}
         victim = rng.choice(list(contents))

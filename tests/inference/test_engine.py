@@ -24,7 +24,12 @@ def found(workspace: Workspace, tmp_path_factory) -> dict:
     write_original_pdparams(folder / "other.pdparams", num_layers=18, num_classes=NUM_CLASSES, seed=1)
     program = Path(__file__).with_name("engine_program.py")
     arguments = [workspace.folder / "tiny.yaml", folder / "weights.pdparams", folder / "other.pdparams"]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "ignore", VARIABLE: str(folder / "cache")}
+    environment = {
+        **os.environ,
+        "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}",
+        "PYTHONWARNINGS": "ignore",
+        VARIABLE: str(folder / "cache"),
+    }
     command = [sys.executable, program, *arguments]
     ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
     assert ended.returncode == 0, ended.stderr
@@ -41,6 +46,11 @@ def test_batches_do_not_matter(found):
     assert found["batches"] < 1e-6
     assert found["in flight"] < 1e-5
     assert (found["processes"] > 0) == (available_cores() > 1)
+
+
+@pytest.mark.parametrize("backbone", ["resnet", "resnet_vd"])
+def test_frames_that_see_each_other_are_computed_video_by_video(found, backbone):
+    assert found[f"TSM {backbone}"] < 1e-5
 
 
 def test_what_the_section_says_of_the_input_counts(found):

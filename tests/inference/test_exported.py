@@ -65,6 +65,8 @@ def test_predict_gives_the_same_from_the_folder_in_any_precision(exported, works
     "flag, message",
     [
         ("INFER.seg_num=5", "exported with seg_num 3 (the configuration has 5)"),
+        ("MODEL.name=TSM", "exported with name TSN (the configuration has TSM)"),
+        ("MODEL.backbone=resnet_vd", "exported with backbone resnet (the configuration has resnet_vd)"),
         ("INFER.target_size=24", "exported with target_size 32 (the configuration has 24)"),
     ],
 )

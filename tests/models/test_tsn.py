@@ -37,6 +37,30 @@ def test_logits_equal_an_independent_computation(num_layers, seglen, data_format
     np.testing.assert_allclose(logits.numpy(), expected, atol=2e-5 * np.abs(expected).max())
 
 
+@pytest.mark.parametrize("num_layers, seglen, data_format", [(18, 2, "NHWC"), (50, 1, "NCHW")])
+def test_resnet_vd_equals_an_independent_computation(num_layers, seglen, data_format, file_with):
+    """36 pixels become 9, then 5 and 3: the averages at the ends are of what is there."""
+    model = TSN(7, 3, num_layers, seglen, data_format=data_format, backbone="resnet_vd").eval()
+    state = random_state(num_layers, 7, seed=3, seglen=seglen, vd=True)
+    load_weights(model, file_with(state))
+    frames = frames_of(1, 2, 32, 36, 3 * seglen)
+    expected = reference_logits(state, frames, num_layers, vd=True)
+    np.testing.assert_allclose(model(paddle.to_tensor(frames)).numpy(), expected, atol=2e-5 * np.abs(expected).max())
+
+
+def test_dropout_hides_features_from_the_classifier_in_training_alone():
+    model = TSN(4, num_layers=18, dropout=0.5)
+    features = paddle.ones([2000, 512])
+    paddle.seed(0)
+    model.fc = paddle.nn.Identity()
+    seen = model._classify(features)
+    assert sorted(set(seen.numpy().ravel())) == [0, 2]  # what is left is doubled
+    assert 0.49 < float((seen > 0).astype("float32").mean()) < 0.51
+    model.eval()
+    assert float(model._classify(features).min()) == 1
+    assert TSN(4, num_layers=18).dropout == 0
+
+
 @pytest.mark.parametrize("num_layers", [18, 34, 50, 101])
 def test_names_and_shapes_are_those_of_paddle_vision(num_layers):
     theirs = getattr(paddle.vision.models, f"resnet{num_layers}")(num_classes=0).state_dict()

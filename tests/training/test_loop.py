@@ -1,9 +1,11 @@
 """How an epoch is cut into steps, and how a loss that is no number is told, by whichever process it comes from."""
 
+import itertools
+
 import paddle
 import pytest
 
-from training.loop import LossGuard, Steps
+from training.loop import LossGuard, Steps, step_seed
 from utils.errors import RunError
 from utils.processes.ranks import World
 
@@ -80,3 +82,10 @@ def test_weights_and_statistics_are_looked_at_too(place):
     assert str(error.value) == (
         "weights are not finite after epoch 3, iter 4; the last checkpoint is from before it; videos of the step: x.mp4"
     )
+
+
+def test_dropout_draws_anew_in_each_step_and_the_same_when_a_run_goes_on():
+    seeds = {step_seed(*place) for place in itertools.product((0, 1000), (0, 1), (0, 1), (0, 1))}
+    assert len(seeds) == 16 and step_seed(1000, 1, 0, 1) in seeds
+    for seed in seeds:
+        paddle.seed(seed)

@@ -41,6 +41,13 @@ def test_a_checkpoint_of_the_same_run_is_taken(workspace, saved, capsys):
 CONTRADICTIONS = [
     (["--set", "MODEL.num_classes=5"], 10, (1, 0), "has MODEL.num_classes 4, the configuration has 5"),
     (["--set", "MODEL.num_layers=34"], 10, (1, 0), "has MODEL.num_layers 18, the configuration has 34"),
+    (["--set", "MODEL.name=TSM"], 10, (1, 0), "has MODEL.name 'TSN', the configuration has 'TSM'"),
+    (
+        ["--set", "MODEL.backbone=resnet_vd"],
+        10,
+        (1, 0),
+        "has MODEL.backbone 'resnet', the configuration has 'resnet_vd'",
+    ),
     (["--epoch=1"], 10, (1, 2), "is in epoch 1, counted from 0, but TRAIN.epoch ends after 1"),
     (
         ["--batch_size=2"],
@@ -58,6 +65,17 @@ def test_a_checkpoint_that_contradicts_stops(workspace, saved, flags, num_videos
     with pytest.raises(InputError) as error:
         start(workspace, f"--resume={prefix}", *flags, num_videos=num_videos)
     assert str(error.value) == f"--resume={prefix}: {prefix} {message}"
+
+
+def test_a_checkpoint_from_before_a_key_has_its_default(workspace, saved, about, capsys):
+    del about["model"]["backbone"], about["model"]["dropout"]
+    prefix = saved("TSN_epoch0", 1, 0)
+    assert start(workspace, f"--resume={prefix}").checkpoint.prefix == prefix
+    assert capsys.readouterr().out == ""
+    start(workspace, f"--resume={prefix}", "--set", "MODEL.dropout=0.5")
+    assert capsys.readouterr().out == f"--resume={prefix}: {prefix}: MODEL.dropout was 0.0, goes on with 0.5\n"
+    with pytest.raises(InputError, match="has MODEL.backbone 'resnet', the configuration has 'resnet_vd'$"):
+        start(workspace, f"--resume={prefix}", "--set", "MODEL.backbone=resnet_vd")
 
 
 def test_what_may_change_is_said(workspace, saved, capsys):

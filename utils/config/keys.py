@@ -135,7 +135,9 @@ class ModelConfig:
     seglen: int = key(1, Whole(1, 100), "consecutive frames per segment, stacked as channels")
     image_mean: tuple = key((0.485, 0.456, 0.406), Colour(Number(-1e3, 1e3)), "subtracted from RGB in 0..1")
     image_std: tuple = key((0.229, 0.224, 0.225), Colour(Number(0, 1e3, above=True)), "RGB is divided by it after that")
+    backbone: str = key("resnet", Choice(("resnet", "resnet_vd")), "resnet: v1.5; resnet_vd: as in PP-TSN and PP-TSM")
     num_layers: int = key(50, Choice((18, 34, 50, 101, 152)), "depth of the ResNet")
+    dropout: float = key(0.0, Number(0, 1, below=True), "share of the features hidden from the classifier in training")
     topk: int = key(5, Whole(1), "classes named per video; num_classes, where the file or the default has more")
     decoder: str = key("auto", Choice(("auto", "pyav", "decord", "opencv")), "the library that decodes videos")
     sampling: str = key(

@@ -80,7 +80,7 @@ def test_an_unreadable_file_says_why(tmp_path, monkeypatch):
     "data, reason",
     [
         (b"", "no pickle of weights: it is damaged (ValueError)"),
-        (b"PK\x03\x04....", "a zip file, as PyTorch writes it; save the state dict as .safetensors instead"),
+        (b"PK\x03\x04....", "no PyTorch file of weights: a damaged zip file"),
         (lod_tensor(ARRAYS["fc_0.b_0"]), "one binary variable file; give the folder that holds one file per variable"),
         (
             pickle.dumps({"a": print}),

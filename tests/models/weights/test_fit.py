@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 
+from models.tsm import TSM
 from models.tsn import TSN
 from models.weights.loading import load_weights
 from utils.errors import InputError
-from weight_formats import renamed
+from weight_formats import random_state, renamed
 
 CLASSES = 6  # as in conftest.py
 
@@ -170,14 +171,19 @@ def test_a_file_that_does_not_fit_changes_nothing(change, pretrain, message, sma
 
 
 def test_weights_of_another_depth_are_called_so(small_state, file_with):
+    small_state = dict(small_state)
     path = file_with(small_state)
     with pytest.raises(InputError) as error:
         load_weights(TSN(CLASSES, num_layers=34), path)
-    assert str(error.value).startswith(
+    assert str(error.value) == (
         f"{path}: does not fit the model (Fluid names); the file is a ResNet-18's, MODEL.num_layers is 34; "
-        "missing in the file: backbone.layer1.2.conv1.weight (there res2c_branch2a_weights), "
+        "set MODEL.num_layers=18"
     )
-    assert str(error.value).endswith(" and 72 more")
+    del small_state["res2a_branch2b_weights"]  # of no ResNet now
+    with pytest.raises(InputError) as error:
+        load_weights(TSN(CLASSES, num_layers=34), file_with(small_state))
+    start = f"{path}: does not fit the model (Fluid names); missing in the file: backbone.layer1.0.conv2.weight (there "
+    assert str(error.value).startswith(start) and str(error.value).endswith(" and 73 more")
 
 
 def test_a_projection_in_the_first_block_is_another_network(small, small_state, file_with):
@@ -186,3 +192,95 @@ def test_a_projection_in_the_first_block_is_another_network(small, small_state, 
     with pytest.raises(InputError) as error:
         load_weights(small, path)
     assert str(error.value).endswith("unexpected in the file: res2a_branch1_weights")
+
+
+# (network, its keys), family of the file, (its depth, classes, whether vd), pretrain, what is said
+OTHER_KEYS = [
+    (
+        (TSN, {}), "mmaction2_tsm", (18, CLASSES, False), False,
+        "does not fit the model (mmaction2 names); the file is a TSM's, MODEL.name is TSN; set MODEL.name=TSM",
+    ),
+    (
+        (TSM, {}), "mmaction2", (18, CLASSES, False), False,
+        "does not fit the model (mmaction2 names); the file is a TSN's, MODEL.name is TSM; set MODEL.name=TSN",
+    ),
+    (
+        (TSN, {}), "paddlevideo_vd", (18, CLASSES, True), False,
+        "does not fit the model (PaddleVideo names); the file is a ResNet-vd's, MODEL.backbone is resnet; "
+        "set MODEL.backbone=resnet_vd",
+    ),
+    (
+        (TSN, {"backbone": "resnet_vd"}), "torch", (18, CLASSES, False), False,
+        "does not fit the model (torchvision names); the file is a ResNet's, MODEL.backbone is resnet_vd; "
+        "set MODEL.backbone=resnet",
+    ),
+    (
+        (TSN, {}), "paddleclas", (34, 1000, True), True,
+        "does not fit the model (PaddleClas names); the file is a ResNet-vd's, MODEL.backbone is resnet; "
+        "the file is a ResNet-34's, MODEL.num_layers is 18; set MODEL.backbone=resnet_vd, MODEL.num_layers=34",
+    ),
+    (
+        (TSN, {"backbone": "resnet_vd"}), "mmaction2_tsm", (34, 400, False), False,
+        "does not fit the model (mmaction2 names); the file is a TSM's, MODEL.name is TSN; the file is a ResNet's, "
+        "MODEL.backbone is resnet_vd; the file is a ResNet-34's, MODEL.num_layers is 18; the file has 400 classes, "
+        "MODEL.num_classes is 6; set MODEL.name=TSM, MODEL.backbone=resnet, MODEL.num_layers=34, MODEL.num_classes=400",
+    ),
+    (
+        (TSM, {}), "paddlevideo", (18, CLASSES, False), False,
+        "does not fit the model (PaddleVideo names); PaddleVideo's TSM of 3 segments shifts 1/3 of the channels, known "
+        "here is its TSM of 8; set MODEL.seg_num=8",
+    ),
+    (
+        (TSM, {"num_segments": 8}), "paddlevideo", (18, 400, False), False,
+        "the file has 400 classes, MODEL.num_classes is 6; use --pretrain to keep the backbone only",
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("made, family, of, pretrain, message", OTHER_KEYS)
+def test_keys_that_would_make_a_file_fit_are_named(made, family, of, pretrain, message, file_with):
+    num_layers, classes, vd = of
+    path = file_with(renamed(random_state(num_layers, classes, vd=vd), family, num_layers, "backbone.", vd))
+    network, keys = made
+    with pytest.raises(InputError) as error:
+        load_weights(network(CLASSES, num_layers=18, **keys), path, pretrain)
+    assert str(error.value) == f"{path}: {message}"
+
+
+@pytest.mark.parametrize("family", ["mmaction2", "mmaction2_tsm", "paddlevideo", "torch", "vision"])
+@pytest.mark.parametrize("network", [TSN, TSM])
+def test_any_backbone_starts_the_training_of_any_model(family, network, small_state, file_with):
+    model = network(CLASSES + 1, num_layers=18)
+    report = load_weights(model, file_with(renamed(small_state, family, 18, "backbone.")), pretrain=True)
+    assert report.matched == 100 and len(report.left_out) == 2
+    same = np.array_equal(
+        model.backbone.layer1[0].conv2.weight.numpy()[16:], small_state["res2a_branch2b_weights"][16:]
+    )
+    assert same and model.fc.weight.shape == [512, CLASSES + 1]
+
+
+def test_a_tsm_that_leaves_blocks_out_is_another_network(small_state, file_with):
+    """mmaction2's with ResNet-101, whose every second block has another name."""
+    named = renamed(small_state, "mmaction2_tsm", 18, "backbone.")
+    for stage in range(1, 5):
+        name = f"backbone.layer{stage}.1.conv1.conv."
+        named[f"{name}weight"] = named.pop(f"{name}net.weight")
+    path = file_with(named)
+    for network in (TSM, TSN):
+        with pytest.raises(InputError) as error:
+            load_weights(network(CLASSES, num_layers=18), path)
+        assert str(error.value) == (
+            f"{path}: this TSM shifts in 4 blocks, as mmaction2 leaves every second one out with ResNet-101, and here "
+            "in all; use --pretrain to keep the backbone only"
+        )
+    assert load_weights(TSM(CLASSES, num_layers=18), path, pretrain=True).matched == 100
+
+
+def test_a_missing_name_is_told_as_the_file_spells_it(small_state, file_with):
+    named = renamed(small_state, "mmaction2_tsm", 18, "backbone.")
+    del named["backbone.layer2.0.conv2.bn.running_var"]
+    with pytest.raises(InputError) as error:
+        load_weights(TSM(CLASSES, num_layers=18), file_with(named))
+    assert str(error.value).endswith(
+        "missing in the file: backbone.layer2.0.bn2._variance (there backbone.layer2.0.conv2.bn.running_var)"
+    )

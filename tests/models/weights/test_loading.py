@@ -10,12 +10,17 @@ import pytest
 import safetensors.numpy
 
 from fluid_reference import reference_logits
+from models.resnet import ResNet
+from models.tsm import TSM
 from models.tsn import TSN
 from models.weights.loading import load_weights, match_names
+from models.weights.names import parameter_names
 from weight_formats import (
     python2_pickle,
     random_state,
     renamed,
+    torch_older,
+    torch_zip,
     unit_names,
     units,
     write_archive,
@@ -81,6 +86,16 @@ def write(form: str, folder, state: dict[str, np.ndarray], num_layers: int):
             path = folder / "torch_tsn.safetensors"
             wrapped = renamed(state, "torch", num_layers, "backbone.")
             save_torch(path, {f"module.{name}": array for name, array in wrapped.items()})
+        case "torchvision_pth":
+            path = folder / "torchvision.pth"
+            path.write_bytes(torch_zip(renamed(state, "torch", num_layers)))
+        case "mmaction2":
+            path = folder / "tsn_r50.pth"
+            named = renamed(state, "mmaction2", num_layers, "backbone.")
+            path.write_bytes(torch_zip({"meta": b"cmmengine\nConfig\n", "state_dict": named}))
+        case "mmaction2_older":
+            path = folder / "tsn_r50.pth"
+            path.write_bytes(torch_older({"state_dict": renamed(state, "mmaction2", num_layers, "backbone.")}))
         case "own":
             own = TSN(CLASSES, num_layers=num_layers)
             own.set_state_dict(renamed(state, "vision", num_layers, "backbone."))
@@ -99,6 +114,9 @@ FORMATS = {
     "paddle_vision": "paddle.vision",
     "torchvision": "torchvision",
     "torch_tsn": "torchvision",
+    "torchvision_pth": "torchvision",
+    "mmaction2": "mmaction2",
+    "mmaction2_older": "mmaction2",
     "own": "paddle.vision",
 }
 
@@ -120,10 +138,29 @@ def test_names_of_other_depths(num_layers):
     labels = {name: np.array([[number]]) for number, name in enumerate([*names, "fc_0.w_0", "fc_0.b_0"])}
     model = TSN(CLASSES, num_layers=num_layers)
     expected = {name: label.item() for name, label in renamed(labels, "vision", num_layers, "backbone.").items()}
-    for family in ("fluid", "paddlevideo", "paddleclas", "vision", "torch"):
+    for family in ("fluid", "paddlevideo", "paddleclas", "vision", "torch", "mmaction2", "mmaction2_tsm"):
         match = match_names(renamed(labels, family, num_layers), model, "weights", pretrain=False)
         assert not match.missing and not match.unexpected and not match.left_out, family
         assert {name: label.item() for name, label in match.arrays.items()} == expected, family
+
+
+@pytest.mark.parametrize("num_layers", [18, 34, 50, 101, 152])
+def test_names_of_resnet_vd(num_layers):
+    names = [name for unit in units(num_layers, vd=True) for name in unit_names(unit, num_layers, "fluid")]
+    labels = {name: np.array([[number]]) for number, name in enumerate([*names, "fc_0.w_0", "fc_0.b_0"])}
+    model = TSN(CLASSES, num_layers=num_layers, backbone="resnet_vd")
+    expected = {n: label.item() for n, label in renamed(labels, "vision", num_layers, "backbone.", vd=True).items()}
+    assert expected.keys() == model.state_dict().keys()
+    for family in ("fluid", "paddlevideo_vd", "paddleclas", "vision"):
+        match = match_names(renamed(labels, family, num_layers, vd=True), model, "weights", pretrain=False)
+        assert not match.missing and not match.unexpected and not match.left_out, family
+        assert {name: label.item() for name, label in match.arrays.items()} == expected, family
+
+
+@pytest.mark.parametrize("num_layers", [18, 34, 50, 101, 152])
+@pytest.mark.parametrize("vd", [False, True])
+def test_the_names_of_a_network_are_known_without_making_it(num_layers, vd):
+    assert list(parameter_names(num_layers, vd)) == list(ResNet(num_layers, vd=vd).state_dict())
 
 
 def test_a_checkpoint_comes_back_bit_for_bit(small, tmp_path):
@@ -134,6 +171,15 @@ def test_a_checkpoint_comes_back_bit_for_bit(small, tmp_path):
     assert str(report) == f"{path}.pdparams: 102 parameters loaded (paddle.vision names)"
     for name, tensor in small.state_dict().items():
         assert np.array_equal(tensor.numpy(), other.state_dict()[name].numpy()), name
+
+
+def test_our_own_resnet_vd_comes_back(tmp_path):
+    models = [TSM(CLASSES, num_layers=18, backbone="resnet_vd") for _ in range(2)]
+    paddle.save(models[0].state_dict(), f"{tmp_path}/TSM.pdparams")
+    report = load_weights(models[1], tmp_path / "TSM")
+    assert str(report) == f"{tmp_path}/TSM.pdparams: 117 parameters loaded (our names)"
+    for a, b in zip(models[0].state_dict().values(), models[1].state_dict().values()):
+        assert np.array_equal(a.numpy(), b.numpy())
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float64"])

@@ -1,0 +1,55 @@
+"""Temporal Shift Module: TSN whose blocks see an eighth of the channels of the frame before, and of the frame after.
+
+Lin et al., https://arxiv.org/abs/1811.08383. The shift costs no parameter and no multiplication: before the first
+convolution of every block, channels [0, C/8) come from the frame before, [C/8, 2C/8) from the frame after, zeros at the
+ends of the video; the shortcut is not shifted. PaddleVideo and paddle's own operation have these directions;
+models/weights/shift.py turns the files of mmaction2, which has the opposite ones.
+"""
+
+from functools import partial
+
+import paddle
+import paddle.nn.functional as F
+from paddle import Tensor
+
+from models.registry import register_model
+from models.tsn import TSN
+
+SHARE = 8  # an eighth in each direction: the paper's choice, and that of every published file
+
+
+@register_model("TSM")
+class TSM(TSN):
+    """Frames of N videos -> logits, the mean over the frames of the classifier's. Parameters are those of TSN.
+
+    On ResNet-vd it is PaddleVideo's PP-TSM, whose activation is the leaky ReLU (resnet_tweaks_tsm.py there).
+    """
+
+    shifts = True
+    vd_activation = staticmethod(F.leaky_relu)  # slope 0.01
+
+    def forward(self, frames: Tensor) -> Tensor:
+        """uint8 [N, T, H, W, 3 * seglen] in RGB, any T -> logits float32 [N, K]."""
+        num_segments = frames.shape[1]
+        shift = partial(F.temporal_shift, seg_num=num_segments, shift_ratio=1 / SHARE, data_format=self.data_format)
+        features = self._features(frames.astype("float32").flatten(0, 1), shift)  # [N * T, F]
+        logits = self._classify(features)  # [N * T, K]
+        return logits.reshape([-1, num_segments, self.num_classes]).mean(axis=1)  # [N, K]
+
+    def frame_logits(self, frames: Tensor) -> Tensor:
+        """uint8 [T, H, W, 3 * seglen], the frames of one video -> logits float32 [T, K], whose mean is its answer."""
+        return self._classify(self._features(frames.astype("float32"), shift_video))
+
+
+def shift_video(x: Tensor) -> Tensor:
+    """float32 [T, C, H, W] of one video, shifted: what F.temporal_shift does, but twice as fast in oneDNN's graphs.
+
+    All in four dimensions: oneDNN keeps its own order of the numbers for no more. Zeros are put before or behind and
+    a frame is taken away after: of a video of one frame the reverse would leave none in between, which oneDNN refuses.
+    """
+    fold = x.shape[1] // SHARE
+    before, after, rest = paddle.split(x, [fold, fold, x.shape[1] - 2 * fold], axis=1)
+    nothing = paddle.zeros_like(before[:1])
+    before = paddle.concat([nothing, before], axis=0)[:-1]
+    after = paddle.concat([after, nothing], axis=0)[1:]
+    return paddle.concat([before, after, rest], axis=1)

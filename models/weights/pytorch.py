@@ -1,0 +1,130 @@
+"""Files of torch.save: tensors by name, read without torch. Nothing is called, and no class is constructed.
+
+Since PyTorch 1.6 a zip archive of stored members: */data.pkl, the pickle of everything but the numbers, and */data/KEY,
+the bytes of one storage. Before, the older layout: pickles of a magic number, of the layout's version, of the machine
+that wrote it, of everything but the numbers, and of the storages' keys in the order in which they follow, each after
+its length. Defined in torch/serialization.py and torch/_utils.py.
+"""
+
+import io
+import struct
+import zipfile
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from models.weights.torch_pickle import ReadStorage, Storage, Tensor, TorchMachine, Unknown
+from utils.safe_pickle import PickleError, run_machine
+
+MAGIC = b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # the number that opens the older layout, pickled
+_ZIP = b"PK\x03\x04"
+_ENTRY = b"PK\x01\x02"  # opens each entry of a zip archive's directory
+_MAX_MEMBERS = 100_000  # a ResNet-152 with its momentum takes 2,000
+# As often may a file's bytes be used, on average: tensors may share a storage.
+_MAX_SHARING = 4
+_ZIP_ERRORS = (zipfile.BadZipFile, NotImplementedError, RuntimeError, ValueError, EOFError, struct.error, OverflowError)
+_BIG_ENDIAN = "it was written on a machine with the other order of bytes (big-endian)"
+
+
+def is_pytorch(data: bytes) -> bool:
+    """Whether the file starts like one of torch.save, in either layout."""
+    return data[:4] == _ZIP or (data[:1] == b"\x80" and MAGIC in data[:32])
+
+
+def read_pytorch(data: bytes) -> dict[str, np.ndarray]:
+    """Name -> array of the tensors under `state_dict`, else under `model`, else at the top; bfloat16 becomes float32.
+
+    What is no tensor is passed over. The arrays are read-only, and take as much memory again as `data` at most, or
+    little more where tensors share their numbers. Raises PickleError.
+    """
+    content, read_storage = _read_zip(data) if data[:4] == _ZIP else _read_older(data)
+    if not isinstance(content, dict):
+        shown = content.name if isinstance(content, Unknown) else type(content).__name__
+        raise PickleError(f"it holds a {shown!r}, expected a dictionary of tensors")
+    named = next((content[key] for key in ("state_dict", "model") if isinstance(content.get(key), dict)), content)
+    arrays, left = {}, _MAX_SHARING * len(data)
+    for name, value in named.items():
+        if isinstance(value, Tensor):
+            arrays[name] = value.read(name, read_storage, left)
+            left -= arrays[name].nbytes
+    if not arrays:
+        raise PickleError("it holds no tensors by name, neither under 'state_dict', nor under 'model', nor at its top")
+    return arrays
+
+
+def _read_zip(data: bytes) -> tuple[Any, ReadStorage]:
+    """(what the pickle describes, a function that gives a storage's bytes). Raises PickleError."""
+    if data.count(_ENTRY) > _MAX_MEMBERS:
+        raise PickleError(f"it has more than {_MAX_MEMBERS} members")
+    archive = _opened(data)
+    members = {member.filename: member for member in archive.infolist()}
+    if len(members) < len(archive.infolist()):
+        raise PickleError("it names a member twice")
+    if sum(max(member.file_size, member.compress_size) for member in members.values()) > len(data):
+        raise PickleError("its members are larger than the file, or compressed, as PyTorch never has them")
+    roots = [name.removesuffix("data.pkl") for name in members if name.endswith("/data.pkl")]
+    if len(roots) != 1:
+        raise PickleError("a zip file without PyTorch's data.pkl in it")
+
+    def read(name: str) -> bytes:
+        if name not in members:
+            raise PickleError(f"its member {name[:80]!r} is missing")
+        if members[name].compress_type != zipfile.ZIP_STORED:
+            raise PickleError(f"its member {name[:80]!r} is compressed, as PyTorch never has it")
+        try:
+            return archive.read(name)
+        except _ZIP_ERRORS as error:
+            raise PickleError(f"its member {name[:80]!r} is damaged") from error
+
+    @cache
+    def read_storage(storage: Storage) -> bytes:
+        stored = read(f"{roots[0]}data/{storage.key}")
+        if len(stored) != storage.num_bytes:
+            raise PickleError(f"its storage {storage.key[:80]!r} has {len(stored)} bytes, expected {storage.num_bytes}")
+        return stored
+
+    if roots[0] + "byteorder" in members and read(roots[0] + "byteorder") != b"little":
+        raise PickleError(_BIG_ENDIAN)
+    return run_machine(TorchMachine(read(roots[0] + "data.pkl"))), read_storage
+
+
+def _opened(data: bytes) -> zipfile.ZipFile:
+    try:
+        return zipfile.ZipFile(io.BytesIO(data))
+    except _ZIP_ERRORS as error:
+        raise PickleError("a damaged zip file") from error
+
+
+def _read_older(data: bytes) -> tuple[Any, ReadStorage]:
+    """(what the pickle describes, a function that gives a storage's bytes). Raises PickleError."""
+    contents, position = [], 0
+    for _ in range(5):
+        machine = TorchMachine(data, position)
+        contents.append(run_machine(machine))
+        position = machine.file.tell()
+        if len(contents) == 4:
+            storages = machine.storages
+    _, _, system, content, keys = contents
+    if isinstance(system, dict) and system.get("little_endian") is False:
+        raise PickleError(_BIG_ENDIAN)
+    if not isinstance(keys, list):
+        raise PickleError("it is damaged: no list of storages")
+    places: dict[str, int] = {}
+    for key in keys:
+        if not isinstance(key, str) or key not in storages or key in places:
+            raise PickleError("it is damaged: its list of storages names one that nobody uses, or one twice")
+        storage = storages[key]
+        size = int.from_bytes(data[position : position + 8], "little")
+        places[key] = position + 8
+        position += 8 + storage.num_bytes
+        if size != storage.size or position > len(data):
+            raise PickleError(f"its storage {key[:80]!r} is damaged, or the file is cut off")
+
+    def read_storage(storage: Storage) -> memoryview:
+        if storage.key not in places:
+            raise PickleError(f"its storage {storage.key[:80]!r} is missing")
+        place = places[storage.key]
+        return memoryview(data)[place : place + storage.num_bytes]
+
+    return content, read_storage
