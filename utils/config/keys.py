@@ -110,7 +110,25 @@ class Colour:
         return f"a list of three numbers, each {str(self.each).removeprefix('a number ')}"
 
 
-Kind = Whole | Number | Truth | Text | Choice | Colour
+@dataclass(frozen=True)
+class Rising:
+    """Whole numbers from `low` up, each larger than the one before; at least one."""
+
+    low: int
+
+    def read(self, value: object) -> tuple[int, ...]:
+        if not isinstance(value, list | tuple) or not value:
+            raise ValueError
+        numbers = tuple(Whole(self.low).read(number) for number in value)
+        if any(a >= b for a, b in zip(numbers, numbers[1:])):
+            raise ValueError
+        return numbers
+
+    def __str__(self) -> str:
+        return f"a list of whole numbers from {self.low} up, each larger than the one before"
+
+
+Kind = Whole | Number | Truth | Text | Choice | Colour | Rising
 
 
 def key(default: object, kind: Kind, meaning: str) -> Field:
@@ -211,7 +229,7 @@ class TrainConfig(SectionConfig):
     batch_size: int = key(256, Whole(1, 65536), "videos per step, of all devices together")
     epoch: int = key(45, Whole(1, 1_000_000), "times the list is seen")
     learning_rate: float = key(0.01, Number(0, above=True), "at the start; not scaled with the number of devices")
-    learning_rate_decay: float = key(0.1, Number(0, 1, above=True), "factor at 1/3 and at 2/3 of the epochs")
+    learning_rate_decay: float = key(0.1, Number(0, 1, above=True), "factor at each of the milestones")
     l2_weight_decay: float = key(1e-4, Number(0), "L2 penalty, on every parameter")
     momentum: float = key(0.9, Number(0, 1, below=True), "of the Momentum optimizer")
     num_gpus: int | None = key(None, Whole(1), "the visible devices count; a warning where this says otherwise")
@@ -238,6 +256,45 @@ class TrainConfig(SectionConfig):
         "none",
         Choice(("none", 5, 13)),
         "not none: crops of several sizes and shapes at one of so many positions, resized to target_size",
+    )
+    schedule: str = key(
+        "steps",
+        Choice(("steps", "cosine")),
+        "learning_rate falls at the milestones, or along half a cosine to 0, a little in every step",
+    )
+    milestones: tuple | None = key(
+        None, Rising(1), "of schedule steps: the rate falls after so many epochs; none: after 1/3 and 2/3 of the steps"
+    )
+    warmup_epochs: float = key(
+        0.0, Number(0), "epochs in which the rate first rises from warmup_learning_rate, in every step by as much"
+    )
+    warmup_learning_rate: float = key(0.0, Number(0), "the rate of the first step, with warmup_epochs")
+    nesterov: bool = key(False, Truth(), "True: Nesterov's momentum")
+    clip_gradient_norm: float = key(
+        0.0, Number(0), "the gradient of all parameters together is scaled down to this length; 0: it is not"
+    )
+    label_smoothing: float = key(
+        0.0, Number(0, 1, below=True), "the share of the target that is spread over all classes"
+    )
+    mixup_alpha: float = key(
+        0.0, Number(0), "videos are mixed in pairs, the share drawn from Beta(alpha, alpha); 0: they are not"
+    )
+    no_decay_on_bn_and_bias: bool = key(
+        False, Truth(), "True: no L2 penalty on BatchNorm's parameters and the classifier's bias"
+    )
+    classifier_learning_rate: float | None = key(
+        None,
+        Number(0, above=True),
+        "the classifier's weight learns at so many times learning_rate, its bias at twice that; none: both as all else",
+    )
+    freeze_stages: int = key(
+        0,
+        Whole(0, 5),
+        "so many stages of the network, from its input on, are not trained, nor their BatchNorm's statistics; 5: all "
+        "but the classifier",
+    )
+    balance_classes: bool = key(
+        False, Truth(), "True: an epoch has as many videos of each class, of few ones some several times"
     )
     crops: int = key(1, Choice((1,)), "one random crop, whatever MODEL says")
 

@@ -223,6 +223,9 @@ def _check_together(resolved: Mapping[str, Mapping[str, object]], given: Mapping
         if resolved["TRAIN"][name] != resolved["VALID"][name]:
             where = _last_given(given, f"TRAIN.{name}", f"VALID.{name}")
             raise InputError(f"{where}: {name} must be the same in TRAIN and VALID")
+    if resolved["TRAIN"]["balance_classes"] and resolved["TRAIN"]["format"] == "pkl":
+        where = _last_given(given, "TRAIN.balance_classes", "TRAIN.format", "MODEL.format")
+        raise InputError(f"{where}: TRAIN.balance_classes needs labels in the list; with format pkl they lie elsewhere")
 
 
 def _last_given(given: Mapping[str, Item], *names: str) -> str:
