@@ -93,6 +93,13 @@ def test_numbers(write_config, text, expected):
     assert value == expected and type(value) is float
 
 
+def test_milestones(write_config):
+    config = load_config(write_config("TRAIN:\n    milestones: [40, 80]\n"))
+    assert config.train.milestones == (40, 80) and "milestones: [40, 80]\n" in config.dump()
+    assert load_config(write_config("TRAIN:\n"), {}, ["TRAIN.milestones=[3]"]).train.milestones == (3,)
+    assert load_config(write_config("TRAIN:\n")).train.milestones is None
+
+
 @pytest.mark.parametrize(
     "text, expected",
     [
