@@ -74,7 +74,7 @@ def decord_eager() -> Way:
     return Way(lambda path: decord(path, 7), lambda frames: crop_like_ours(frames), network)
 
 
-def ours(precision: str) -> Way:
+def ours(precision: str, model: str = "TSN") -> Way:
     """What predict.py does."""
     from inference.start import set_environment
 
@@ -86,9 +86,8 @@ def ours(precision: str) -> Way:
     from reader.sampling import segment_indices
     from utils.config.loading import load_config
 
-    config = load_config(
-        ROOT / "configs" / "tsn.yaml", {}, [*SETTINGS, f"INFER.precision={precision}", f"INFER.weights={WEIGHTS}"]
-    )
+    settings = [*SETTINGS, f"MODEL.name={model}", f"INFER.precision={precision}", f"INFER.weights={WEIGHTS}"]
+    config = load_config(ROOT / "configs" / "tsn.yaml", {}, settings)
     network = load_network(config, config.infer, "cpu", num_videos=1)
     names = [str(k) for k in range(400)]
     return Way(
@@ -179,6 +178,8 @@ WAYS: dict[str, Callable[[], Way]] = {
     "mmaction2": mmaction2,
     FLOAT32: partial(ours, "float32"),
     BFLOAT16: partial(ours, "bfloat16"),
+    f"{FLOAT32}, TSM": partial(ours, "float32", "TSM"),
+    f"{BFLOAT16}, TSM": partial(ours, "bfloat16", "TSM"),
 }
 
 
@@ -188,7 +189,7 @@ def available_ways() -> list[str]:
 
     needed = {"decord, eager": "decord", "mmaction2": "mmaction"}
     missing = {name for name, module in needed.items() if not importlib.util.find_spec(module)}
-    return [name for name in WAYS if name not in missing and (name != BFLOAT16 or has_bfloat16())]
+    return [name for name in WAYS if name not in missing and (not name.startswith(BFLOAT16) or has_bfloat16())]
 
 
 if __name__ == "__main__":
