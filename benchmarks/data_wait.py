@@ -23,10 +23,14 @@ class Training:
     """The demo's network, its list and what takes a step."""
 
     def __init__(self, num_workers: int):
+        from inference.start import set_environment
+
+        set_environment()
         import paddle
 
         from models import build_model
         from reader.build import build_loader, read_section_list
+        from training.engine import set_engine
         from utils.config.loading import load_config
 
         sets = [f"TRAIN.num_reader_threads={num_workers}"]
@@ -34,6 +38,7 @@ class Training:
         self.entries = read_section_list(self.config, self.config.train)
         self.loader = build_loader(self.config, self.config.train, self.entries, augment_seed=0)
         self.model = build_model(self.config.model)
+        set_engine(self.model, self.config.train.engine, "cpu")
         self.optimizer = paddle.optimizer.Momentum(0.01, parameters=self.model.parameters())
 
     def batches(self, number: int):
