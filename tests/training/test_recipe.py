@@ -9,13 +9,15 @@ import numpy as np
 import paddle
 import pytest
 
-from conftest import write_list
+from conftest import ROOT, write_list
 from fault_tools import Training, difference, manifest, steps, train
 from models.tsm import TSM
 from models.tsn import TSN
 from training.device import Arithmetic, moving_statistics
 from training.recipe import Objective, build_optimizer, freeze_stages, mixup_share, partners
+from training.schedule import build_schedule
 from utils.config.keys import TrainConfig
+from utils.config.loading import load_config
 
 # --- the optimizer ------------------------------------------------------------------------------------------------
 
@@ -197,6 +199,22 @@ def test_frozen_layers_keep_float32_where_the_others_become_low_precision(monkey
         names = {name for name, layer in model.named_sublayers() if id(layer) in excluded}
         assert ("backbone.conv1" in names, "backbone.layer1.1.conv2" in names) == (number > 0, number > 0)
         assert not names & {"fc", "backbone.layer2.0.conv1", "backbone"}
+
+
+# --- the shipped recipes ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("name", "rates"), [
+    ("tsn", {(0, 0): 0.01, (15, 0): 0.001, (30, 0): 0.0001}),
+    ("tsn_strong", {(0, 0): 0.01, (39, 99): 0.01, (40, 0): 0.001, (79, 99): 0.001, (80, 0): 0.0001}),
+    ("pptsn", {(0, 0): 0.005, (10, 0): 0.0097552826, (50, 0): 0.005}),
+    ("tsm", {(0, 0): 0.002, (2, 50): 0.011, (5, 0): 0.02, (24, 99): 0.02, (25, 0): 0.002, (45, 0): 0.0002}),
+    ("finetune", {(0, 0): 0.001, (15, 0): 0.0005}),
+])  # fmt: skip
+def test_rates_of_the_shipped_recipes(name, rates):
+    train = load_config(ROOT / "configs" / f"{name}.yaml").train
+    schedule = build_schedule(train, steps_per_epoch=100, step_size=train.batch_size)
+    assert {place: schedule(*place) for place in rates} == pytest.approx(rates, rel=1e-6)
 
 
 # --- all of it, in runs -------------------------------------------------------------------------------------------

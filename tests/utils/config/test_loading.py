@@ -2,6 +2,7 @@
 
 import dataclasses
 import random
+import re
 from pathlib import Path
 
 import pytest
@@ -21,13 +22,23 @@ ORIGINALS = sorted((ROOT / "tests" / "configs").glob("original_*.yaml"))
 @pytest.mark.parametrize("path", SHIPPED + ORIGINALS, ids=lambda path: path.name)
 def test_every_configuration_loads(path):
     config = load_config(path)
-    assert config.model.name == "TSN"
-    assert not config.demands_gpu
+    assert config.model.name == ("TSM" if path.name == "tsm.yaml" else "TSN")
+    assert not config.demands_gpu and not config.cut_topk
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.name)
+def test_every_configuration_opens_with_its_command_and_whose_figures_it_has(path):
+    opening = path.read_text().split("\nMODEL:")[0]
+    assert all(not line or line.startswith("#") for line in opening.splitlines())
+    assert re.search(rf"\n#   (python train.py --config=configs/{path.name}|bash run.sh)", opening)
+    figures = "Expected on" if path.stem in ("tsn", "tsn_demo") else "Not measured by us"
+    assert figures in opening and "Run time" in opening
 
 
 def test_both_originals_and_the_shipped_files_are_there():
     assert [path.name for path in ORIGINALS] == ["original_tsn.yaml", "original_tsn_dist_and_dali.yaml"]
-    assert {"tsn.yaml", "tsn_demo.yaml"} <= {path.name for path in SHIPPED}
+    names = ["finetune", "pptsn", "tsm", "tsn", "tsn_demo", "tsn_strong"]
+    assert [path.stem for path in SHIPPED] == names
 
 
 @pytest.mark.parametrize("path", ORIGINALS, ids=lambda path: path.name)
