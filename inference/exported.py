@@ -71,9 +71,8 @@ def exported_weights(folder: Path, config: Config, section: SectionConfig) -> Pa
         InputError: the folder is incomplete, or was exported for other clips or classes than the configuration's.
     """
     exported = load_config(folder / "config.yaml")
-    size_key = "short_size" if section.crops == 3 else "target_size"
-    theirs = _facts(exported, exported.infer, size_key)
-    ours = _facts(config, section, size_key)
+    size_key = "short_size" if section.crops == 3 else "target_size"  # what the side of our crops comes from
+    theirs, ours = _facts(exported, exported.infer, size_key), _facts(config, section, size_key)
     differing = [
         f"{key} {theirs[key]} (the configuration has {ours[key]})"
         for key in ours
@@ -87,5 +86,5 @@ def exported_weights(folder: Path, config: Config, section: SectionConfig) -> Pa
 
 
 def _facts(config: Config, section: SectionConfig, size_key: str) -> dict[str, object]:
-    of_model = {key: getattr(config.model, key) for key in MODEL_KEYS}
-    return of_model | {size_key: section.image_size} | {key: getattr(section, key) for key in SHAPE_KEYS}
+    model = {key: getattr(config.model, key) for key in MODEL_KEYS}
+    return model | {size_key: section.image_size} | {key: getattr(section, key) for key in SHAPE_KEYS}

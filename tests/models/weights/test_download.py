@@ -306,6 +306,7 @@ def test_an_archive_put_there_by_hand_needs_no_network(tmp_path):
         (archive("ok", "../escaped"), "its member '../escaped' leaves the folder; the file is not to be trusted"),
         (archive("ok")[:60], "a damaged archive: Compressed file ended before the end-of-stream marker was reached"),
     ],
+    ids=["escaping", "cut off"],
 )
 def test_a_bad_archive_leaves_no_folder(server, data, reason, tmp_path):
     server.files["ResNet50_pretrained.tar.gz"] = data
