@@ -100,8 +100,11 @@ MODEL:
     num_classes: {len(classes.names)}
     # the depth of the ImageNet weights that train.py downloads; another one needs --pretrain=PATH or --pretrain=none
     num_layers: 50
+    # as mmaction2's TSN has it, on UCF101 too
+    dropout: 0.4
 
 TRAIN:
+    # The recipe is that of configs/finetune.yaml.
     # {train} clips
     filelist: {_quoted(out / "train.list")}
     # beside the lists: in the common data/checkpoints two data sets would overwrite each other
@@ -113,6 +116,18 @@ TRAIN:
     epoch: {epoch}
     # what Wang et al. fine-tune UCF101 and HMDB51 with; the original's 0.01 is for 256 videos a step
     learning_rate: 0.001
+    # the rate falls in every step, to 0 at the end: no milestones to find for this number of epochs
+    schedule: "cosine"
+    # the classifier starts from random weights, all else from trained ones; 5 is what PP-TSN and TSM take
+    classifier_learning_rate: 5
+    # a class with few clips is seen as often as the others
+    balance_classes: True
+    # crops of several sizes: few clips want more variety
+    multi_scale_crop: 5
+    # what mmaction2 fine-tunes UCF101 with, as the next one
+    l2_weight_decay: 5e-4
+    # no step is spoiled by one clip that is unlike all others
+    clip_gradient_norm: 40
     # one takes 190 MB; the best one stays as well
     keep_checkpoints: 2
 

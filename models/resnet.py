@@ -149,6 +149,11 @@ class ResNet(nn.Layer):
                 channels = width * (4 if bottleneck else 1)
             self.add_sublayer(f"layer{stage + 1}", Stage(*blocks))
 
+    def stages(self) -> list[list[nn.Layer]]:
+        """The layers of the stem, and of each of the four groups of blocks, in their order."""
+        groups = [self.layer1, self.layer2, self.layer3, self.layer4]
+        return [[layer for layer in self.children() if layer not in groups], *([group] for group in groups)]
+
     def forward(self, x: Tensor, shift: Function | None = None) -> Tensor:
         """shift: what is done to the input of each block's first convolution."""
         if self.vd:

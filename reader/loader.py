@@ -89,7 +89,10 @@ class Loader:
             process.kill()
 
     def batches(self, order: Sequence[int] | None = None, epoch: int = 0) -> Iterator[Batch]:
-        """The batches of one pass over the positions `order` (default: all, in list order); the last may be smaller."""
+        """The batches of one pass over the positions `order` (default: all, in list order); the last may be smaller.
+
+        position + k * length of the list is the same video again, in training with other frames and another crop.
+        """
         order = range(len(self._entries)) if order is None else order
         with closing(self._clips(order, epoch)) as clips:
             while group := list(islice(clips, self.batch_size)):
@@ -124,18 +127,19 @@ class Loader:
     def _read(self, index: int, epoch: int) -> _Clip:
         """One clip; in training that of the next readable video, with the randomness of the one it stands for."""
         number = len(self._entries)
-        for candidate in ((index + i) % number for i in range(number if self._replace else 1)):
+        asked = index % number
+        for candidate in ((asked + i) % number for i in range(number if self._replace else 1)):
             if candidate not in self._bad:
                 try:
                     clip, label = self._read_one(self._entries[candidate], epoch, index)
-                    return _Clip(index, candidate, clip, label, self._bad.get(index))
+                    return _Clip(asked, candidate, clip, label, self._bad.get(asked))
                 except VideoError as error:
                     self._bad[candidate] = error.reason
         if self._replace:
             raise InputError(
-                f"none of the {number} videos can be read; {self._entries[index].path}: {self._bad[index]}"
+                f"none of the {number} videos can be read; {self._entries[asked].path}: {self._bad[asked]}"
             )
-        return _Clip(index, index, None, None, self._bad[index])
+        return _Clip(asked, asked, None, None, self._bad[asked])
 
     def _read_one(self, entry: Entry, epoch: int, index: int) -> tuple[np.ndarray, int | None]:
         clip, label = self._read_path(entry.path, epoch, index)

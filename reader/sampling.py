@@ -85,3 +85,23 @@ def epoch_order(num_videos: int, seed: int, epoch: int) -> Sequence[int]:
     """A permutation of 0..num_videos-1, the order in which an epoch of training reads the list."""
     # The tag keeps this stream apart from those of video_rng, whose third number is never negative.
     return np.random.default_rng([seed, epoch, num_videos, 0x5F1E]).permutation(num_videos).tolist()
+
+
+def balanced_order(labels: Sequence[int], seed: int, epoch: int) -> Sequence[int]:
+    """len(labels) draws in which each class appears equally often, up to one: class-balanced sampling.
+
+    Kang et al., https://arxiv.org/abs/1910.09217. A class's videos are drawn in a random order, none again before all
+    of them are; the k-th draw of a video, from 0, is position + k * len(labels): the reader crops each differently.
+    Where the videos do not divide by the classes, some random ones appear once more.
+    """
+    number, of = len(labels), np.asarray(labels)
+    classes = np.unique(of)
+    random = np.random.default_rng([seed, epoch, number, 0xBA1A])
+    share, rest = divmod(number, len(classes))
+    draws = []
+    for label, more in zip(classes, random.permutation(len(classes)) < rest):
+        videos = np.flatnonzero(of == label)
+        count = share + int(more)
+        rounds = -(-count // len(videos))
+        draws.append(np.concatenate([random.permutation(videos) + k * number for k in range(rounds)])[:count])
+    return random.permutation(np.concatenate(draws)).tolist()

@@ -40,18 +40,24 @@ class Arithmetic:
         return float(self._scaler.state_dict()["scale"].item()) if self._scaler else 0.0
 
     def prepare(self, model: paddle.nn.Layer, optimizer: paddle.optimizer.Optimizer):
-        """(model, optimizer) for O2: parameters in the low precision, the optimizer keeps them in float32."""
+        """(model, optimizer) for O2: parameters in the low precision, the optimizer keeps them in float32.
+
+        Of frozen ones the optimizer has no copy: they stay in float32 themselves.
+        """
         if self._amp != "O2":
             return model, optimizer
-        return paddle.amp.decorate(model, optimizer, level="O2", dtype=self._dtype, master_weight=True)
+        frozen = [layer for layer in model.sublayers() if getattr(layer, "weight", None) is not None]
+        frozen = [layer for layer in frozen if layer.weight.stop_gradient]
+        return paddle.amp.decorate(
+            model, optimizer, level="O2", dtype=self._dtype, master_weight=True, excluded_layers=frozen or None
+        )
 
     def set_training_mode(self, model: paddle.nn.Layer) -> None:
-        """Switches the model to training; BatchNorm stays in evaluation when it is frozen."""
+        """Switches the model to training; BatchNorm stays in evaluation where it, or its stage, is frozen."""
         model.train()
-        if self._freeze:
-            for layer in model.sublayers():
-                if isinstance(layer, (paddle.nn.BatchNorm2D, paddle.nn.SyncBatchNorm)):
-                    layer.eval()
+        for layer in batch_norms(model):
+            if self._freeze or layer.weight.stop_gradient:
+                layer.eval()
 
     def autocast(self) -> AbstractContextManager:
         if self._amp == "off":
@@ -69,6 +75,17 @@ class Arithmetic:
             self._scaler.step(optimizer)
             self._scaler.update()
         optimizer.clear_grad()
+
+
+def batch_norms(model: paddle.nn.Layer) -> list[paddle.nn.Layer]:
+    """The model's BatchNorm layers."""
+    kinds = (paddle.nn.BatchNorm2D, paddle.nn.SyncBatchNorm)
+    return [layer for layer in model.sublayers() if isinstance(layer, kinds)]
+
+
+def moving_statistics(model: paddle.nn.Layer) -> list[paddle.Tensor]:
+    """Mean and variance of each BatchNorm that is in training."""
+    return [statistic for layer in batch_norms(model) if layer.training for statistic in (layer._mean, layer._variance)]
 
 
 def check_num_gpus(num_gpus: int | None, device: str, num_ranks: int) -> None:

@@ -74,7 +74,8 @@ class _Convolution:
         """graphs: those of the layers before; layers that differ in their weights alone share one."""
         self._layer, self._graphs = layer, graphs
         self._geometry = (layer._stride, layer._updated_padding, layer._dilation, layer._groups)
-        self._key = (*layer.weight.shape, *map(str, self._geometry))
+        # A frozen weight gets no gradient, and none is computed.
+        self._key = (layer.weight.stop_gradient, *layer.weight.shape, *map(str, self._geometry))
 
     def __call__(self, x: Tensor) -> Tensor:
         key = (x.stop_gradient, *self._key)  # the first layer's input needs no gradient, and none is computed

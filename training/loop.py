@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import paddle
-import paddle.nn.functional as F
 
 from metrics.accuracy import Accuracy
 from reader.loader import Batch, timed
 from training.device import Arithmetic, on_device
+from training.recipe import Objective
 from utils.errors import RunError
 from utils.log import JsonLog, format_metrics, progress_bar, say_in
 from utils.processes.ranks import World
@@ -123,6 +123,7 @@ class Loop:
 
     model: paddle.nn.Layer
     optimizer: paddle.optimizer.Optimizer
+    objective: Objective
     arithmetic: Arithmetic
     steps: Steps
     world: World
@@ -152,17 +153,18 @@ def train_one_epoch(loop: Loop, batches: Iterator[Batch], epoch: int, first_step
             paddle.seed(step_seed(loop.seed, epoch, step, loop.world.rank))
             sizes = loop.steps.batches_of(step)
             loss, outputs, names, waited = paddle.zeros([]), [], [], 0.0
-            for size in sizes:
+            for number, size in enumerate(sizes):
                 if loop.world.rank >= size:  # an epoch's last batch may have fewer videos than there are ranks
                     continue
                 batch, frames, labels, seconds = next(source)
                 waited += seconds
                 loop.after_batch(batch)
                 names += loop.video_names(batch)
+                frames, losses = loop.objective(frames, labels, epoch, step, number)
                 with loop.arithmetic.autocast():
                     logits = loop.model(frames)  # [N, K]
                 # A sum over these videos, divided by all of the step: adds up to the mean over batches and ranks.
-                part = F.cross_entropy(logits.astype("float32"), labels, reduction="sum") / sum(sizes)
+                part = losses(logits.astype("float32")) / sum(sizes)
                 loop.arithmetic.backward(part)
                 loss += part.detach()
                 outputs.append((logits.detach(), batch.labels))

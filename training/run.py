@@ -17,13 +17,14 @@ from models import build_model, section_model
 from reader.build import build_loader, describe_protocol
 from reader.filelist import Entry
 from reader.loader import Batch
-from reader.sampling import epoch_order
+from reader.sampling import balanced_order, epoch_order
 from training.checkpoint import Progress, set_momentum
-from training.device import Arithmetic
+from training.device import Arithmetic, moving_statistics
 from training.engine import set_engine
 from training.loop import Loop, LossGuard, StepLog, Steps, train_one_epoch
+from training.recipe import Objective, build_optimizer, freeze_stages
 from training.saver import Saver
-from training.schedule import learning_rate_at
+from training.schedule import build_schedule
 from training.start import Start, check_agreement, describe_run, find_start
 from utils.cli import Terminated
 from utils.config.flags import Flags
@@ -62,24 +63,15 @@ class Run:
         model = build_model(section_model(config.model, train), data_format="NHWC" if train.channels_last else "NCHW")
         if train.sync_batch_norm:
             model = paddle.nn.SyncBatchNorm.convert_sync_batchnorm(model)
-        optimizer = paddle.optimizer.Momentum(
-            learning_rate=train.learning_rate,
-            momentum=train.momentum,
-            parameters=model.parameters(),
-            weight_decay=paddle.regularizer.L2Decay(train.l2_weight_decay),
-        )
+        freeze_stages(model, train.freeze_stages)
+        optimizer = build_optimizer(model, train)
+        self.objective = Objective(self.progress.seed, train.label_smoothing, train.mixup_alpha)
+        self.schedule = build_schedule(train, self.steps.per_epoch, self.steps.size)
         self.arithmetic, self.guard = arithmetic, LossGuard(world)
         self.model, self.optimizer = self._load(model, optimizer)
         set_engine(self.model, train.engine, device)
         name = type(model).__name__
         self.saver = Saver(self.folder, name, describe_run(config), self.steps.per_epoch, train.keep_checkpoints)
-        self.base_rate = train.learning_rate
-        if train.learning_rate_batch:
-            self.base_rate *= self.steps.size / train.learning_rate_batch
-            say(
-                f"learning rate {train.learning_rate:g} for {train.learning_rate_batch} videos a step, "
-                f"scaled to {self.base_rate:g} for {self.steps.size}"
-            )
         self.unreadable: dict[str, str] = {}  # path -> reason, of training videos met on this rank
         self.unreadable_met = 0  # the sum of their numbers over all ranks
 
@@ -161,13 +153,14 @@ class Run:
         loop = Loop(
             model=self.model,
             optimizer=self.optimizer,
+            objective=self.objective,
             arithmetic=self.arithmetic,
             steps=self.steps,
             world=self.world,
             seed=self.progress.seed,
             log=StepLog(self.flags.log_interval, self.json),
             guard=self.guard,
-            learning_rate=self._learning_rate,
+            learning_rate=self.schedule,
             video_names=lambda batch: [self.entries[i].path for i in batch.indices],
             after_batch=self._note_unreadable,
             after_step=self._after_step,
@@ -175,7 +168,7 @@ class Run:
         for epoch in range(self.progress.epoch, self.config.train.epoch):
             first = self.progress.step
             if first < self.steps.per_epoch:
-                order = epoch_order(len(self.entries), self.progress.seed, epoch)[first * self.steps.size :]
+                order = self._order(epoch)[first * self.steps.size :]
                 mine = self.world.share(order, self.steps.batch_size)
                 train_one_epoch(loop, self.loader.batches(mine, epoch), epoch, first)
                 self._save(replace(self.progress, epoch=epoch, step=self.steps.per_epoch))
@@ -183,10 +176,11 @@ class Run:
         if self.world.is_main:
             self.saver.finish()
 
-    def _learning_rate(self, epoch: int, step: int) -> float:
-        per_epoch = self.steps.per_epoch
-        total = self.config.train.epoch * per_epoch
-        return learning_rate_at(epoch * per_epoch + step, total, self.base_rate, self.config.train.learning_rate_decay)
+    def _order(self, epoch: int) -> Sequence[int]:
+        """The videos of an epoch, of which there are as many as in the list."""
+        if self.config.train.balance_classes:
+            return balanced_order([entry.label for entry in self.entries], self.progress.seed, epoch)
+        return epoch_order(len(self.entries), self.progress.seed, epoch)
 
     def _note_unreadable(self, batch: Batch) -> None:
         for index, reason in batch.unreadable:
@@ -277,7 +271,7 @@ class Run:
         say_in("VALID", f"Epoch {epoch}, {format_metrics(accuracy.means)}, {counted}, time {seconds:.2f}")
         last = self.steps.per_epoch - 1
         self.json.write(
-            mode="valid", epoch=epoch, iter=last, **accuracy.means, lr=self._learning_rate(epoch, last),
+            mode="valid", epoch=epoch, iter=last, **accuracy.means, lr=self.schedule(epoch, last),
             videos_per_second=len(self.valid_entries) / seconds, data_wait=result.waited / seconds,
             videos=accuracy.videos, unreadable=len(unreadable),
         )  # fmt: skip
@@ -286,7 +280,7 @@ class Run:
     def _save(self, progress: Progress) -> None:
         """Writes a checkpoint, unless a loss or weight on any rank is not finite; all ranks must call it."""
         self.guard.check()
-        self.world.average_statistics(self.model)
+        self.world.average(moving_statistics(self.model))
         self.guard.check_weights(self.model)
         self.progress = replace(progress, loss_scale=self.arithmetic.loss_scale)
         if self.world.is_main:

@@ -24,7 +24,9 @@ MODEL_KEYS = ("name", "backbone", "num_layers", "num_classes", "seglen")  # a ch
 TRAIN_KEYS = (
     "learning_rate", "learning_rate_decay", "learning_rate_batch", "epoch", "momentum", "l2_weight_decay", "batch_size",
     "accumulate_steps", "freeze_batch_norm", "amp", "seg_num", "short_size", "target_size", "sampling", "resize",
-    "keep_aspect_ratio", "multi_scale_crop",
+    "keep_aspect_ratio", "multi_scale_crop", "schedule", "milestones", "warmup_epochs", "warmup_learning_rate",
+    "nesterov", "clip_gradient_norm", "label_smoothing", "mixup_alpha", "no_decay_on_bn_and_bias",
+    "classifier_learning_rate", "freeze_stages", "balance_classes",
 )  # fmt: skip
 
 
@@ -32,10 +34,16 @@ def describe_run(config: Config) -> dict[str, Any]:
     """What a checkpoint's manifest says about the run that wrote it."""
     return {
         "model": {key: getattr(config.model, key) for key in (*MODEL_KEYS, "dropout")},
-        "train": {key: getattr(config.train, key) for key in TRAIN_KEYS},
+        "train": {key: _setting(config, key) for key in TRAIN_KEYS},
         "config": config.dump(),
         "versions": {"python": platform.python_version(), "paddle": paddle.__version__, "numpy": np.__version__},
     }
+
+
+def _setting(config: Config, key: str) -> Any:
+    """A value of TRAIN as JSON gives it back."""
+    value = getattr(config.train, key)
+    return list(value) if isinstance(value, tuple) else value
 
 
 def check_agreement(world: World, flags: Flags, config: Config, num_videos: int, num_valid: int) -> None:
@@ -124,6 +132,12 @@ def _compared(checkpoint: Checkpoint, flags: Flags, config: Config, num_videos: 
         here, there = getattr(config.model, key), checkpoint.model.get(key, getattr(ModelConfig, key))
         if here != there and str(here).lower() != str(there).lower():
             raise InputError(f"{where} has MODEL.{key} {one_line(repr(there))}, the configuration has {here!r}")
+    trained = checkpoint.train.get("freeze_stages", TrainConfig.freeze_stages)
+    if trained != train.freeze_stages:
+        raise InputError(
+            f"{where} has TRAIN.freeze_stages {one_line(repr(trained))}, the configuration has {train.freeze_stages}: "
+            "other weights would be trained, without their momentum"
+        )
     if (progress.epoch, progress.step) > (train.epoch, 0):
         raise InputError(
             f"{where} is in epoch {progress.epoch}, counted from 0, but TRAIN.epoch ends after {train.epoch}"
@@ -133,12 +147,13 @@ def _compared(checkpoint: Checkpoint, flags: Flags, config: Config, num_videos: 
         changed["MODEL.dropout"] = (one_line(str(there)), config.model.dropout)
     for key in TRAIN_KEYS:
         # A checkpoint that is older than a key was trained with its default.
-        here, there = getattr(train, key), checkpoint.train.get(key, getattr(TrainConfig, key))
+        here, there = _setting(config, key), checkpoint.train.get(key, getattr(TrainConfig, key))
         if here != there:
             changed[f"TRAIN.{key}"] = (one_line(str(there)), here)
     if progress.videos != num_videos:
         changed["the number of videos"] = (progress.videos, num_videos)
-    cuts = {"TRAIN.batch_size", "TRAIN.accumulate_steps", "the number of videos"} & changed.keys()
+    cuts = {"TRAIN.batch_size", "TRAIN.accumulate_steps", "TRAIN.balance_classes", "the number of videos"}
+    cuts &= changed.keys()
     if progress.step and cuts:
         what = "; ".join(f"{name} was {changed[name][0]}, is {changed[name][1]}" for name in sorted(cuts))
         raise InputError(f"{where} stands within epoch {progress.epoch}, whose steps would be others: {what}")

@@ -5,6 +5,7 @@ import re
 import shlex
 import subprocess
 import sys
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -91,6 +92,14 @@ def test_a_whole_data_set(tmp_path, monkeypatch):
     text = (tmp_path / "config.yaml").read_text()
     assert "# takes 3.4 GB of memory; 8.0 GB were free here\n    batch_size: 8\n" in text
     assert "# without a GPU about 27 min on 2 cores, at 3 frames a second each\n    epoch: 16\n" in text
+
+
+def test_the_recipe_is_that_of_the_shipped_configuration(tmp_path):
+    ours, shipped = written(tmp_path, CLASSES, ALL), load_config(ROOT / "configs" / "finetune.yaml")
+    own = {"filelist", "batch_size", "epoch", "save_dir", "topk"}
+    found, expected = ({k: v for k, v in asdict(config.train).items() if k not in own} for config in (ours, shipped))
+    assert found == expected
+    assert replace(ours.model, num_classes=101, topk=5) == shipped.model
 
 
 def test_each_key_has_its_reason(tmp_path):

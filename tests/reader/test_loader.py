@@ -211,6 +211,17 @@ def test_training_takes_the_next_readable_video(entries):
             assert all((a == b).all() for a, b in zip(ours, expected))
 
 
+def test_a_video_read_again_in_an_epoch_is_another_clip(entries):
+    spec = ClipSpec(2, 1, 36, 32, augment_seed=1)
+    with loader(with_bad(entries, 3), spec=spec, replace=True) as reader:
+        (batch,) = reader.batches([2, 12, 13, 22], epoch=1)
+    assert batch.indices == [2, 2, 4, 2] and batch.labels.tolist() == [2, 2, 0, 2]
+    assert [i for i, _ in batch.unreadable] == [3]
+    expected = [read_clip(spec, entries[i].path, 1, index)[0] for i, index in ((2, 2), (2, 12), (4, 13), (2, 22))]
+    assert all((a == b).all() for a, b in zip(batch.frames, expected))
+    assert len({clip.tobytes() for clip in batch.frames}) == 4
+
+
 def test_an_unreadable_video_is_tried_once(fake_read):
     calls = []
 

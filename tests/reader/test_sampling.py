@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from reader.sampling import epoch_order, segment_indices, video_rng
+from reader.sampling import balanced_order, epoch_order, segment_indices, video_rng
 
 CASES = [
     # frames, segments, seglen, mp4, pkl
@@ -180,3 +180,30 @@ def test_the_order_of_an_epoch_is_a_permutation_of_its_own():
     assert all(sorted(order) == list(range(50)) for order in orders)
     assert len({tuple(order) for order in orders}) == 4
     assert epoch_order(50, 0, 1) == orders[1]
+
+
+@pytest.mark.parametrize("labels", [
+    [0] * 7 + [1] * 2 + [5], [0, 1, 2, 3], [3, 3, 3], [0] * 90 + [1] * 9 + [2], list(range(5)) * 3 + [0],
+])  # fmt: skip
+def test_a_balanced_epoch_has_each_class_equally_often(labels):
+    number, classes = len(labels), sorted(set(labels))
+    for epoch in range(3):
+        order = balanced_order(labels, 1, epoch)
+        assert len(order) == number == len(set(order))
+        counts = [sum(labels[draw % number] == label for draw in order) for label in classes]
+        assert max(counts) - min(counts) <= 1
+        for label in classes:
+            of_class = [draw for draw in order if labels[draw % number] == label]
+            times = [
+                sum(draw % number == video for draw in of_class) for video in range(number) if labels[video] == label
+            ]
+            assert max(times) - min(times) <= 1  # no video again before all of its class
+            assert {draw // number for draw in of_class} == set(range(max(times)))  # each draw has a number of its own
+
+
+def test_a_balanced_order_is_a_function_of_seed_and_epoch():
+    labels = [0] * 40 + [1] * 10
+    orders = [balanced_order(labels, seed, epoch) for seed in (0, 1) for epoch in (0, 1)]
+    assert len({tuple(order) for order in orders}) == 4
+    assert balanced_order(labels, 0, 1) == orders[1]
+    assert {draw % 50 for epoch in range(20) for draw in balanced_order(labels, 0, epoch)} == set(range(50))

@@ -20,13 +20,17 @@ import paddle.nn.functional as F  # noqa: E402
 
 from models.tsn import TSN  # noqa: E402
 from training import engine  # noqa: E402
+from training.device import Arithmetic  # noqa: E402
+from training.recipe import freeze_stages  # noqa: E402
+from utils.config.keys import TrainConfig  # noqa: E402
 
 CLASSES = 5
 
 
-def network(num_layers: int, kind: str, seglen: int = 1, seed: int = 0) -> TSN:
+def network(num_layers: int, kind: str, seglen: int = 1, seed: int = 0, stages: int = 0) -> TSN:
     paddle.seed(seed)
     model = TSN(CLASSES, num_layers=num_layers, seglen=seglen)
+    freeze_stages(model, stages)
     model.train()
     assert engine.set_engine(model, kind, "cpu") == kind
     return model
@@ -60,19 +64,15 @@ def distances(found: dict[str, np.ndarray], exact: dict[str, np.ndarray]) -> lis
 
 
 def losses(
-    kind: str, sizes: list[int], seglen: int = 1, freeze: bool = False, accumulate: int = 1
+    kind: str, sizes: list[int], seglen: int = 1, freeze: bool = False, accumulate: int = 1, stages: int = 0
 ) -> dict[str, object]:
     """Of batches of these sizes in turn, with an evaluation after each step; and what all weights add up to."""
-    model = network(18, kind, seglen)
+    model = network(18, kind, seglen, stages=stages)
     # Without statistics of their own the activations are large, and so are the gradients.
     optimizer = paddle.optimizer.Momentum(1e-6 if freeze else 0.001, parameters=model.parameters())
     found: dict[str, object] = {"train": [], "eval": []}
     for number, size in enumerate(sizes, start=1):
-        model.train()
-        if freeze:
-            for layer in model.sublayers():
-                if isinstance(layer, paddle.nn.BatchNorm2D):
-                    layer.eval()
+        Arithmetic(TrainConfig(freeze_batch_norm=freeze), "cpu", seeded=True).set_training_mode(model)
         frames, labels = clips(size, 32, seglen, number)
         loss = F.cross_entropy(model(frames), labels)
         (loss / accumulate).backward()
@@ -114,7 +114,8 @@ def main() -> dict[str, object]:
         exact = gradients(num_layers, "eager", double=True)
         for kind in ("eager", "onednn"):
             found[f"distances {num_layers} {kind}"] = distances(gradients(num_layers, kind), exact)
-    cases = {"plain": {}, "seglen": {"seglen": 2}, "frozen": {"freeze": True}, "accumulated": {"accumulate": 2}}
+    cases = {"plain": {}, "seglen": {"seglen": 2}, "frozen": {"freeze": True}, "accumulated": {"accumulate": 2},
+             "stages": {"stages": 3}}  # fmt: skip
     for name, options in cases.items():
         for kind in ("eager", "onednn"):
             found[f"losses {name} {kind}"] = losses(kind, [4, 4, 3, 2], **options)

@@ -39,7 +39,7 @@ def test_gradients_are_as_near_to_float64_as_those_of_eager(found, num_layers):
     assert onednn <= max(1.5 * eager, ROUNDING)
 
 
-@pytest.mark.parametrize("case", ["plain", "seglen", "frozen", "accumulated"])
+@pytest.mark.parametrize("case", ["plain", "seglen", "frozen", "accumulated", "stages"])
 def test_losses_of_training_are_those_of_eager(found, case):
     eager, onednn = (found[f"losses {case} {kind}"] for kind in ("eager", "onednn"))
     assert onednn["train"][:3] == pytest.approx(eager["train"][:3], rel=1e-3)
@@ -47,7 +47,7 @@ def test_losses_of_training_are_those_of_eager(found, case):
     assert sum(onednn["weights"]) == pytest.approx(sum(eager["weights"]), rel=1e-4)
 
 
-@pytest.mark.parametrize("case", ["plain", "seglen", "frozen", "accumulated"])
+@pytest.mark.parametrize("case", ["plain", "seglen", "frozen", "accumulated", "stages"])
 def test_an_evaluation_within_training_sees_the_weights_of_the_moment(found, case):
     eager, onednn = (found[f"losses {case} {kind}"]["eval"] for kind in ("eager", "onednn"))
     assert onednn[:3] == pytest.approx(eager[:3], rel=1e-3)

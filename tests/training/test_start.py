@@ -10,9 +10,9 @@ import pytest
 
 from conftest import NUM_CLASSES, Workspace
 from models import build_model
-from training.checkpoint import Progress
+from training.checkpoint import Progress, save_checkpoint
 from training.device import Arithmetic, check_num_gpus
-from training.start import Start, check_agreement, find_start
+from training.start import Start, check_agreement, describe_run, find_start
 from utils.config.flags import parse_flags
 from utils.config.keys import TrainConfig
 from utils.config.loading import load_config
@@ -56,6 +56,18 @@ CONTRADICTIONS = [
         "stands within epoch 1, whose steps would be others: TRAIN.batch_size was 4, is 2",
     ),
     ([], 12, (1, 2), "stands within epoch 1, whose steps would be others: the number of videos was 10, is 12"),
+    (
+        ["--set", "TRAIN.balance_classes=True"],
+        10,
+        (1, 2),
+        "stands within epoch 1, whose steps would be others: TRAIN.balance_classes was False, is True",
+    ),
+    (
+        ["--set", "TRAIN.freeze_stages=3"],
+        10,
+        (1, 0),
+        "has TRAIN.freeze_stages 0, the configuration has 3: other weights would be trained, without their momentum",
+    ),
 ]
 
 
@@ -99,6 +111,18 @@ def test_a_checkpoint_that_is_older_than_a_key_has_its_default(workspace, saved,
     start(workspace, f"--resume={prefix}", "--set", "TRAIN.multi_scale_crop=5")
     change = "TRAIN.multi_scale_crop was none, goes on with 5"
     assert capsys.readouterr().out == f"--resume={prefix}: {prefix}: {change}\n"
+
+
+def test_a_list_of_milestones_is_compared_as_the_manifest_has_it(workspace, small, tmp_path, capsys):
+    config = load_config(str(workspace.folder / "tiny.yaml"), {}, ["TRAIN.milestones=[1, 2]"])
+    save_checkpoint(tmp_path / "TSN_epoch0", *small, Progress(1, 0, 5, 10, 4), describe_run(config))
+    resume = f"--resume={tmp_path / 'TSN_epoch0'}"
+    start(workspace, resume, "--set", "TRAIN.milestones=[1, 2]")
+    assert capsys.readouterr().out == ""
+    start(workspace, resume, "--set", "TRAIN.milestones=[2]")
+    assert capsys.readouterr().out.endswith("TRAIN.milestones was [1, 2], goes on with [2]\n")
+    start(workspace, resume)
+    assert capsys.readouterr().out.endswith("TRAIN.milestones was [1, 2], goes on with None\n")
 
 
 def test_weights_alone_start_a_fine_tuning_run_at_epoch_0(workspace, model, tmp_path, capsys):

@@ -8,7 +8,7 @@ import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from utils.config.keys import Kind, Text, Truth, Whole
+from utils.config.kinds import Kind, Text, Truth, Whole
 from utils.config.loading import read_argument
 from utils.config.strict_yaml import one_line
 from utils.errors import InputError

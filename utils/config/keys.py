@@ -1,116 +1,12 @@
 """The keys of a configuration: one line each with default, what values it takes, and what it means."""
 
-import math
-import os
 from dataclasses import Field, dataclass, field, fields
+
+from utils.config.kinds import Choice, Colour, Kind, Number, Rising, Text, Truth, Whole
 
 # Keys of the original that have no effect here. The schedule counts the list itself, processes are started by the
 # launcher, and frames are never decoded by DALI.
 IGNORED_KEYS = ("total_videos", "use_dali", "num_trainers", "trainer_id")
-
-
-@dataclass(frozen=True)
-class Whole:
-    """A whole number from `low` to `high`, both included. True, 3.0 and "3" are none."""
-
-    low: int
-    high: int | None = None
-
-    def read(self, value: object) -> int:
-        if type(value) is not int or value < self.low or (self.high is not None and value > self.high):
-            raise ValueError
-        return value
-
-    def __str__(self) -> str:
-        return f"a whole number from {self.low} " + ("up" if self.high is None else f"to {self.high}")
-
-
-@dataclass(frozen=True)
-class Number:
-    """A finite number from `low` to `high`; `above`: `low` itself is out, `below`: `high` itself is out."""
-
-    low: float
-    high: float = math.inf
-    above: bool = False
-    below: bool = False
-
-    def read(self, value: object) -> float:
-        if type(value) not in (int, float) or not math.isfinite(value) or not self.low <= value <= self.high:
-            raise ValueError
-        if (self.above and value == self.low) or (self.below and value == self.high):
-            raise ValueError
-        return float(value)
-
-    def __str__(self) -> str:
-        low = f"a number above {self.low:g}" if self.above else f"a number from {self.low:g}"
-        if self.high == math.inf:
-            return low if self.above else f"{low} up"
-        return low + (f", below {self.high:g}" if self.below else f" to {self.high:g}")
-
-
-@dataclass(frozen=True)
-class Truth:
-    """True or False."""
-
-    def read(self, value: object) -> bool:
-        if type(value) is not bool:
-            raise ValueError
-        return value
-
-    def __str__(self) -> str:
-        return "True or False"
-
-
-@dataclass(frozen=True)
-class Text:
-    """A text on one line, such as a path; `empty` allows ''."""
-
-    empty: bool = False
-
-    def read(self, value: object) -> str:
-        value = "" if value is None and self.empty else value
-        if not isinstance(value, str) or not (value.strip() or self.empty):
-            raise ValueError
-        if any(c < " " or c == "\x7f" for c in value):
-            raise ValueError
-        os.fsencode(value)  # UnicodeEncodeError, a ValueError, for what no path can hold
-        return value
-
-    def __str__(self) -> str:
-        return "a text" if self.empty else "a text that is not empty"
-
-
-@dataclass(frozen=True)
-class Choice:
-    """One of a few words or numbers."""
-
-    options: tuple
-
-    def read(self, value: object) -> object:
-        if not any(type(value) is type(option) and value == option for option in self.options):
-            raise ValueError
-        return value
-
-    def __str__(self) -> str:
-        return ("one of " if len(self.options) > 1 else "") + ", ".join(map(str, self.options))
-
-
-@dataclass(frozen=True)
-class Colour:
-    """Three numbers, for red, green and blue."""
-
-    each: Number
-
-    def read(self, value: object) -> tuple[float, float, float]:
-        if not isinstance(value, list | tuple) or len(value) != 3:
-            raise ValueError
-        return tuple(self.each.read(channel) for channel in value)
-
-    def __str__(self) -> str:
-        return f"a list of three numbers, each {str(self.each).removeprefix('a number ')}"
-
-
-Kind = Whole | Number | Truth | Text | Choice | Colour
 
 
 def key(default: object, kind: Kind, meaning: str) -> Field:
@@ -211,7 +107,7 @@ class TrainConfig(SectionConfig):
     batch_size: int = key(256, Whole(1, 65536), "videos per step, of all devices together")
     epoch: int = key(45, Whole(1, 1_000_000), "times the list is seen")
     learning_rate: float = key(0.01, Number(0, above=True), "at the start; not scaled with the number of devices")
-    learning_rate_decay: float = key(0.1, Number(0, 1, above=True), "factor at 1/3 and at 2/3 of the epochs")
+    learning_rate_decay: float = key(0.1, Number(0, 1, above=True), "factor at each of the milestones")
     l2_weight_decay: float = key(1e-4, Number(0), "L2 penalty, on every parameter")
     momentum: float = key(0.9, Number(0, 1, below=True), "of the Momentum optimizer")
     num_gpus: int | None = key(None, Whole(1), "the visible devices count; a warning where this says otherwise")
@@ -238,6 +134,45 @@ class TrainConfig(SectionConfig):
         "none",
         Choice(("none", 5, 13)),
         "not none: crops of several sizes and shapes at one of so many positions, resized to target_size",
+    )
+    schedule: str = key(
+        "steps",
+        Choice(("steps", "cosine")),
+        "learning_rate falls at the milestones, or along half a cosine to 0, a little in every step",
+    )
+    milestones: tuple | None = key(
+        None, Rising(1), "of schedule steps: the rate falls after so many epochs; none: after 1/3 and 2/3 of the steps"
+    )
+    warmup_epochs: float = key(
+        0.0, Number(0), "epochs in which the rate first rises from warmup_learning_rate, in every step by as much"
+    )
+    warmup_learning_rate: float = key(0.0, Number(0), "the rate of the first step, with warmup_epochs")
+    nesterov: bool = key(False, Truth(), "True: Nesterov's momentum")
+    clip_gradient_norm: float = key(
+        0.0, Number(0), "the gradient of all parameters together is scaled down to this length; 0: it is not"
+    )
+    label_smoothing: float = key(
+        0.0, Number(0, 1, below=True), "the share of the target that is spread over all classes"
+    )
+    mixup_alpha: float = key(
+        0.0, Number(0), "videos are mixed in pairs, the share drawn from Beta(alpha, alpha); 0: they are not"
+    )
+    no_decay_on_bn_and_bias: bool = key(
+        False, Truth(), "True: no L2 penalty on BatchNorm's parameters and the classifier's bias"
+    )
+    classifier_learning_rate: float | None = key(
+        None,
+        Number(0, above=True),
+        "the classifier's weight learns at so many times learning_rate, its bias at twice that; none: both as all else",
+    )
+    freeze_stages: int = key(
+        0,
+        Whole(0, 5),
+        "so many stages of the network, from its input on, are not trained, nor their BatchNorm's statistics; 5: all "
+        "but the classifier",
+    )
+    balance_classes: bool = key(
+        False, Truth(), "True: an epoch has as many videos of each class, of few ones some several times"
     )
     crops: int = key(1, Choice((1,)), "one random crop, whatever MODEL says")
 

@@ -14,15 +14,13 @@ from utils.config.keys import (
     IGNORED_KEYS,
     SECTIONS,
     InferConfig,
-    Kind,
     ModelConfig,
     SectionConfig,
     TestConfig,
-    Text,
     TrainConfig,
-    Truth,
     ValidConfig,
 )
+from utils.config.kinds import Kind, Text, Truth
 from utils.config.strict_yaml import Item, one_line, parse, read_file
 from utils.errors import InputError
 
@@ -223,6 +221,11 @@ def _check_together(resolved: Mapping[str, Mapping[str, object]], given: Mapping
         if resolved["TRAIN"][name] != resolved["VALID"][name]:
             where = _last_given(given, f"TRAIN.{name}", f"VALID.{name}")
             raise InputError(f"{where}: {name} must be the same in TRAIN and VALID")
+    if resolved["TRAIN"]["balance_classes"] and resolved["TRAIN"]["format"] == "pkl":
+        where = _last_given(given, "TRAIN.balance_classes", "TRAIN.format", "MODEL.format")
+        raise InputError(
+            f"{where}: TRAIN.balance_classes needs labels in the list; of format pkl they lie in the pickles"
+        )
 
 
 def _last_given(given: Mapping[str, Item], *names: str) -> str:

@@ -115,14 +115,12 @@ class World:
             for parameter, part in zip(group, flat.split([p.size for p in group])):
                 parameter.grad = part.reshape(parameter.shape)
 
-    def average_statistics(self, model: Any) -> None:
-        """Makes the BatchNorm statistics of all ranks the mean of theirs, so that all evaluate and save one model."""
-        if self.size == 1:
+    def average(self, statistics: Sequence[Any]) -> None:
+        """Makes BatchNorm's statistics on all ranks the mean of theirs, so that all evaluate and save one model."""
+        if self.size == 1 or not statistics:
             return
         import paddle
 
-        # Paddle counts them as parameters without gradient.
-        statistics = [tensor for tensor in model.state_dict().values() if tensor.stop_gradient]
         self._meet()
         with paddle.no_grad():
             flat = paddle.concat([tensor.flatten() for tensor in statistics])

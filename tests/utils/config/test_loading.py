@@ -2,6 +2,7 @@
 
 import dataclasses
 import random
+import re
 from pathlib import Path
 
 import pytest
@@ -21,13 +22,23 @@ ORIGINALS = sorted((ROOT / "tests" / "configs").glob("original_*.yaml"))
 @pytest.mark.parametrize("path", SHIPPED + ORIGINALS, ids=lambda path: path.name)
 def test_every_configuration_loads(path):
     config = load_config(path)
-    assert config.model.name == "TSN"
-    assert not config.demands_gpu
+    assert config.model.name == ("TSM" if path.name == "tsm.yaml" else "TSN")
+    assert not config.demands_gpu and not config.cut_topk
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.name)
+def test_every_configuration_opens_with_its_command_and_whose_figures_it_has(path):
+    opening = path.read_text().split("\nMODEL:")[0]
+    assert all(not line or line.startswith("#") for line in opening.splitlines())
+    assert re.search(rf"\n#   (python train.py --config=configs/{path.name}|bash run.sh)", opening)
+    figures = "Expected on" if path.stem in ("tsn", "tsn_demo") else "Not measured by us"
+    assert figures in opening and "Run time" in opening
 
 
 def test_both_originals_and_the_shipped_files_are_there():
     assert [path.name for path in ORIGINALS] == ["original_tsn.yaml", "original_tsn_dist_and_dali.yaml"]
-    assert {"tsn.yaml", "tsn_demo.yaml"} <= {path.name for path in SHIPPED}
+    names = ["finetune", "pptsn", "tsm", "tsn", "tsn_demo", "tsn_strong"]
+    assert [path.stem for path in SHIPPED] == names
 
 
 @pytest.mark.parametrize("path", ORIGINALS, ids=lambda path: path.name)
@@ -91,6 +102,13 @@ def test_defaults_are_the_values_of_the_shipped_file(write_config):
 def test_numbers(write_config, text, expected):
     value = load_config(write_config(f"TRAIN:\n    learning_rate: {text}\n")).train.learning_rate
     assert value == expected and type(value) is float
+
+
+def test_milestones(write_config):
+    config = load_config(write_config("TRAIN:\n    milestones: [40, 80]\n"))
+    assert config.train.milestones == (40, 80) and "milestones: [40, 80]\n" in config.dump()
+    assert load_config(write_config("TRAIN:\n"), {}, ["TRAIN.milestones=[3]"]).train.milestones == (3,)
+    assert load_config(write_config("TRAIN:\n")).train.milestones is None
 
 
 @pytest.mark.parametrize(

@@ -131,7 +131,44 @@ BAD_FILES = [
         "MODEL:\n    image_std: [0.2, .inf, 0.2]\n",
         "x.yaml:2: MODEL.image_std: expected a list of three numbers, each above 0 to 1000, not [0.2, .inf, 0.2]",
     ),
+    # milestones
+    (
+        "TRAIN:\n    milestones: 40\n",
+        "x.yaml:2: TRAIN.milestones: expected a list of rising whole numbers from 1 up, not 40",
+    ),
+    (
+        "TRAIN:\n    milestones: []\n",
+        "x.yaml:2: TRAIN.milestones: expected a list of rising whole numbers from 1 up, not []",
+    ),
+    (
+        "TRAIN:\n    milestones: [40, 40]\n",
+        "x.yaml:2: TRAIN.milestones: expected a list of rising whole numbers from 1 up, not [40, 40]",
+    ),
+    (
+        "TRAIN:\n    milestones: [80, 40]\n",
+        "x.yaml:2: TRAIN.milestones: expected a list of rising whole numbers from 1 up, not [80, 40]",
+    ),
+    (
+        "TRAIN:\n    milestones: [0, 40]\n",
+        "x.yaml:2: TRAIN.milestones: expected a list of rising whole numbers from 1 up, not [0, 40]",
+    ),
+    (
+        "TRAIN:\n    milestones: [1.5]\n",
+        "x.yaml:2: TRAIN.milestones: expected a list of rising whole numbers from 1 up, not [1.5]",
+    ),
+    (
+        "TRAIN:\n    milestones: [true]\n",
+        "x.yaml:2: TRAIN.milestones: expected a list of rising whole numbers from 1 up, not [true]",
+    ),
+    (
+        "TRAIN:\n    milestones: [[1]]\n",
+        "x.yaml:2: TRAIN.milestones: expected a list of rising whole numbers from 1 up, not [[1]]",
+    ),
     # together
+    (
+        "MODEL:\n    format: pkl\nTRAIN:\n    balance_classes: True\n",
+        "x.yaml:4: TRAIN.balance_classes needs labels in the list; of format pkl they lie in the pickles",
+    ),
     ("TRAIN:\n    target_size: 300\n", "x.yaml:2: TRAIN: target_size 300 is larger than short_size 256"),
     ("TEST:\n    short_size: 112\n", "x.yaml:2: TEST: target_size 224 is larger than short_size 112"),
     ("VALID:\n    seglen: 5\n", "x.yaml:2: seglen must be the same in TRAIN and VALID"),

@@ -1,0 +1,268 @@
+"""What a recipe adds to training, against values computed by hand; and runs with all of it, resumed and shared."""
+
+import math
+import re
+import signal
+from pathlib import Path
+
+import numpy as np
+import paddle
+import pytest
+
+from conftest import ROOT, write_list
+from fault_tools import Training, difference, manifest, steps, train
+from models.tsm import TSM
+from models.tsn import TSN
+from training.device import Arithmetic, moving_statistics
+from training.recipe import Objective, build_optimizer, freeze_stages, mixup_share, partners
+from training.schedule import build_schedule
+from utils.config.keys import TrainConfig
+from utils.config.loading import load_config
+
+# --- the optimizer ------------------------------------------------------------------------------------------------
+
+START = {"body.weight": 2.0, "body.bias": -1.0, "fc.weight": 3.0, "fc.bias": 1.0}
+GRADIENT = {"body.weight": 1.0, "body.bias": 2.0, "fc.weight": -2.0, "fc.bias": 4.0}  # its length is 5
+
+
+class Tiny(paddle.nn.Layer):
+    """Four numbers, of which those called bias have one dimension."""
+
+    classifier_prefix = "fc."
+
+    def __init__(self):
+        super().__init__()
+        self.body, self.fc = paddle.nn.Linear(1, 1), paddle.nn.Linear(1, 1)
+        for name, parameter in self.named_parameters():
+            parameter.set_value(paddle.full_like(parameter, START[name]))
+
+    def values(self) -> dict[str, float]:
+        return {name: parameter.item() for name, parameter in self.named_parameters()}
+
+
+def trained(steps: int = 1, accumulate: int = 1, **recipe) -> dict[str, float]:
+    """The numbers after steps of rate 0.1, each of the same gradient, which comes in so many parts."""
+    model = Tiny()
+    settings = {"learning_rate": 0.1, "l2_weight_decay": 0.0, "momentum": 0.5, **recipe}
+    optimizer = build_optimizer(model, TrainConfig(**settings))
+    for _ in range(steps):
+        for _ in range(accumulate):
+            sum((p * GRADIENT[name] / accumulate).sum() for name, p in model.named_parameters()).backward()
+        optimizer.step()
+        optimizer.clear_grad()
+    return model.values()
+
+
+@pytest.mark.parametrize(("steps", "recipe", "expected"), [
+    # w - 0.1 * g; then v = 0.5 * g + g
+    (1, {}, (1.9, -1.2, 3.2, 0.6)),
+    (2, {}, (1.75, -1.5, 3.5, 0.0)),
+    # w - 0.1 * (g + 0.5 * v): of v = g, and then of v = 1.5 * g
+    (1, {"nesterov": True}, (1.85, -1.3, 3.3, 0.4)),
+    (2, {"nesterov": True}, (1.675, -1.65, 3.65, -0.3)),
+    # g + 0.2 * w
+    (1, {"l2_weight_decay": 0.2}, (1.86, -1.18, 3.14, 0.58)),
+    (1, {"l2_weight_decay": 0.2, "no_decay_on_bn_and_bias": True}, (1.86, -1.2, 3.14, 0.6)),
+    # the classifier at 5 and 10 times the rate, its penalty too
+    (1, {"classifier_learning_rate": 5.0}, (1.9, -1.2, 4.0, -3.0)),
+    (1, {"classifier_learning_rate": 5.0, "l2_weight_decay": 0.2}, (1.86, -1.18, 3.7, -3.2)),
+    (1, {"classifier_learning_rate": 1.0}, (1.9, -1.2, 3.2, 0.2)),
+    # g * 1 / 5, as one vector; no change where it is shorter
+    (1, {"clip_gradient_norm": 1.0}, (1.98, -1.04, 3.04, 0.92)),
+    (1, {"clip_gradient_norm": 6.0}, (1.9, -1.2, 3.2, 0.6)),
+    # not of the penalty: g / 5 + 0.2 * w
+    (1, {"clip_gradient_norm": 1.0, "l2_weight_decay": 0.2}, (1.94, -1.02, 2.98, 0.9)),
+    # g / 5 + 0.2 * w for the weights alone, 1.5 times it with Nesterov's momentum, times 1, 1, 5 and 10
+    (1, {"clip_gradient_norm": 1.0, "l2_weight_decay": 0.2, "no_decay_on_bn_and_bias": True, "nesterov": True,
+         "classifier_learning_rate": 5.0}, (1.91, -1.06, 2.85, -0.2)),
+])  # fmt: skip
+def test_steps_of_the_optimizer(steps, recipe, expected):
+    found = trained(steps, **recipe)
+    assert found == pytest.approx(dict(zip(START, expected)), abs=1e-6)
+    assert trained(steps, accumulate=2, **recipe) == pytest.approx(found, abs=1e-6)
+
+
+def test_of_a_network_batch_norm_and_the_classifiers_bias_have_no_penalty():
+    model = TSN(3, num_layers=18)
+    build_optimizer(model, TrainConfig(no_decay_on_bn_and_bias=True))
+    without = {name for name, p in model.named_parameters() if not p.stop_gradient and p.regularizer is not None}
+    norms = {name for name, _ in model.named_parameters() if ".bn" in name or "downsample.1" in name}
+    assert without == {name for name in norms if name.endswith(("weight", "bias"))} | {"fc.bias"}
+
+
+# --- the objective ------------------------------------------------------------------------------------------------
+
+LOGITS = [[2.0, 0.0, -1.0, 1.0], [0.5, 0.5, 0.5, 0.5], [-3.0, 4.0, 0.0, 0.0]]
+LABELS = [0, 3, 2]
+
+
+def cross_entropy(logits: list[float], target: list[float]) -> float:
+    total = math.log(sum(map(math.exp, logits)))
+    return sum(share * (total - logit) for share, logit in zip(target, logits))
+
+
+def target(label: int, smoothing: float) -> list[float]:
+    return [smoothing / 4 + (1 - smoothing) * (label == k) for k in range(4)]
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.5])
+def test_label_smoothing(smoothing):
+    frames = paddle.zeros([3, 2, 4, 4, 3], dtype="uint8")
+    same, losses = Objective(0, label_smoothing=smoothing)(frames, paddle.to_tensor(LABELS), 0, 0, 0)
+    assert same is frames
+    expected = sum(cross_entropy(logits, target(label, smoothing)) for logits, label in zip(LOGITS, LABELS))
+    assert float(losses(paddle.to_tensor(LOGITS))) == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_mixup(smoothing):
+    frames = np.random.default_rng(0).integers(0, 256, (3, 2, 4, 4, 3), dtype=np.uint8)
+    objective = Objective(7, label_smoothing=smoothing, mixup_alpha=0.2)
+    mixed, losses = objective(paddle.to_tensor(frames), paddle.to_tensor(LABELS), 2, 5, 1)
+    share, others = mixup_share(0.2, 7, 2, 5, 1), [1, 0, 0]
+    assert 0 < share < 1 and mixed.dtype == paddle.float32
+    assert mixed.numpy() == pytest.approx(share * frames + (1 - share) * frames[others], abs=1e-3)
+    expected = sum(
+        share * cross_entropy(LOGITS[i], target(LABELS[i], smoothing))
+        + (1 - share) * cross_entropy(LOGITS[i], target(LABELS[other], smoothing))
+        for i, other in enumerate(others)
+    )
+    assert float(losses(paddle.to_tensor(LOGITS))) == pytest.approx(expected, rel=1e-5)
+
+
+def test_the_network_normalises_a_mixture():
+    model, random = TSN(3, num_layers=18), np.random.default_rng(0)
+    model.eval()
+    first, second = (random.integers(0, 256, (1, 2, 32, 32, 3), dtype=np.uint8) for _ in range(2))
+    mixed = paddle.to_tensor(0.25 * first + 0.75 * second, dtype="float32")
+    whole = paddle.to_tensor(np.full_like(first, 128))
+    assert np.array_equal(model(whole).numpy(), model(whole.astype("float32")).numpy())
+    assert not np.allclose(model(mixed).numpy(), model(paddle.to_tensor(first)).numpy())
+
+
+def test_the_share_is_one_draw_of_beta_a_batch():
+    """Beta(a, a) has mean 1/2 and variance 1 / (4 * (2a + 1))."""
+    for alpha in (0.2, 1.0):
+        drawn = [mixup_share(alpha, 1, epoch, step, 0) for epoch in range(20) for step in range(100)]
+        assert np.mean(drawn) == pytest.approx(0.5, abs=0.04)
+        assert np.var(drawn) == pytest.approx(1 / (4 * (2 * alpha + 1)), abs=0.015)
+    places = [(1, 0, 0, 0), (2, 0, 0, 0), (1, 1, 0, 0), (1, 0, 1, 0), (1, 0, 0, 1)]
+    assert len({mixup_share(0.2, *place) for place in places}) == len(places)
+    assert mixup_share(0.2, 1, 2, 3, 4) == mixup_share(0.2, 1, 2, 3, 4)
+
+
+@pytest.mark.parametrize(("number", "expected"), [
+    (1, [0]), (2, [1, 0]), (3, [1, 0, 0]), (4, [1, 0, 3, 2]), (5, [1, 0, 3, 2, 0]),
+])  # fmt: skip
+def test_partners(number, expected):
+    assert partners(number) == expected
+
+
+# --- frozen stages ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("kind", "backbone", "number"), [
+    *((TSN, "resnet", number) for number in (0, 1, 2, 5)), *((TSM, "resnet_vd", number) for number in (1, 4)),
+])  # fmt: skip
+def test_frozen_stages_stay_as_they_are(kind, backbone, number):
+    model = kind(3, num_layers=18, backbone=backbone)
+    freeze_stages(model, number)
+    train = TrainConfig(learning_rate=1e-6, clip_gradient_norm=40.0, freeze_stages=number)
+    optimizer = build_optimizer(model, train)
+    Arithmetic(train, "cpu", seeded=True).set_training_mode(model)
+    before = {name: weight.numpy().copy() for name, weight in model.state_dict().items()}
+    frames = np.random.default_rng(0).integers(0, 256, (4, 2, 32, 32, 3), dtype=np.uint8)
+    model(paddle.to_tensor(frames)).sum().backward()
+    optimizer.step()
+    after = model.state_dict()
+    same = {name for name in before if np.array_equal(before[name], after[name].numpy())}
+    stages = ["backbone.conv1", "backbone.layer1.", "backbone.layer2.", "backbone.layer3.", "backbone.layer4."]
+    frozen = {name for name in before if name.replace("bn1", "conv1", 1).startswith(tuple(stages[:number]))}
+    assert frozen <= same
+    # A bias in front of a mean of zero may not move.
+    assert {name for name in before.keys() - frozen if name.endswith(("conv1.weight", "_mean", "fc.weight"))} <= (
+        before.keys() - same
+    )
+    statistics = [name for name in before.keys() - frozen if name.endswith(("_mean", "_variance"))]
+    assert len(moving_statistics(model)) == len(statistics)
+
+
+def test_frozen_layers_keep_float32_where_the_others_become_low_precision(monkeypatch):
+    asked = {}
+    monkeypatch.setattr(paddle, "set_flags", lambda flags: None)  # those of a GPU
+    monkeypatch.setattr(paddle.amp, "decorate", lambda model, optimizer, **how: asked.update(how) or (model, optimizer))
+    for number in (0, 2):
+        model = TSN(3, num_layers=18)
+        freeze_stages(model, number)
+        Arithmetic(TrainConfig(amp="O2"), "gpu", seeded=False).prepare(model, None)
+        excluded = {id(layer) for layer in asked["excluded_layers"] or ()}
+        names = {name for name, layer in model.named_sublayers() if id(layer) in excluded}
+        assert ("backbone.conv1" in names, "backbone.layer1.1.conv2" in names) == (number > 0, number > 0)
+        assert not names & {"fc", "backbone.layer2.0.conv1", "backbone"}
+
+
+# --- the shipped recipes ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("name", "rates"), [
+    ("tsn", {(0, 0): 0.01, (15, 0): 0.001, (30, 0): 0.0001}),
+    ("tsn_strong", {(0, 0): 0.01, (39, 99): 0.01, (40, 0): 0.001, (79, 99): 0.001, (80, 0): 0.0001}),
+    ("pptsn", {(0, 0): 0.005, (10, 0): 0.0097552826, (50, 0): 0.005}),
+    ("tsm", {(0, 0): 0.002, (2, 50): 0.011, (5, 0): 0.02, (24, 99): 0.02, (25, 0): 0.002, (45, 0): 0.0002}),
+    ("finetune", {(0, 0): 0.001, (15, 0): 0.0005}),
+])  # fmt: skip
+def test_rates_of_the_shipped_recipes(name, rates):
+    train = load_config(ROOT / "configs" / f"{name}.yaml").train
+    schedule = build_schedule(train, steps_per_epoch=100, step_size=train.batch_size)
+    assert {place: schedule(*place) for place in rates} == pytest.approx(rates, rel=1e-6)
+
+
+# --- all of it, in runs -------------------------------------------------------------------------------------------
+
+# BatchNorm as it starts: a process normalises with its part of the batch.
+ALL = [
+    "schedule=cosine", "warmup_epochs=1", "warmup_learning_rate=0.001", "nesterov=True", "clip_gradient_norm=1",
+    "label_smoothing=0.1", "mixup_alpha=0.4", "multi_scale_crop=13", "no_decay_on_bn_and_bias=True",
+    "classifier_learning_rate=5", "freeze_stages=2", "balance_classes=True", "accumulate_steps=2",
+    "freeze_batch_norm=True", "milestones=[1, 2]",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def flags(workspace, tmp_path_factory) -> list[str]:
+    """Of 3 epochs of 20 videos, 10, 5, 3 and 2 of a class: steps of 4 + 4, 4 + 4 and 4."""
+    videos = [*workspace.videos, *(workspace.videos[i] for i in (0, 4, 8, 0, 4, 8, 0, 1, 5, 2))]
+    path = write_list(tmp_path_factory.mktemp("list") / "uneven.list", videos)
+    settings = (part for key in [*ALL, f"filelist={path}"] for part in ("--set", f"TRAIN.{key}"))
+    return ["--epoch=3", "--resume=auto", *settings]
+
+
+@pytest.fixture(scope="module")
+def alone(workspace, tmp_path_factory, flags) -> Path:
+    """The save_dir of one process that nothing stopped."""
+    return train(workspace, tmp_path_factory.mktemp("alone"), *flags).save_dir
+
+
+def test_a_run_with_everything_is_resumed_to_the_bit(workspace, tmp_path, flags, alone):
+    killed = Training(workspace, tmp_path, *flags, "--set", "TRAIN.checkpoint_minutes=0.00001")
+    killed.says("Epoch 1, iter 1").signal(signal.SIGKILL).ends(-signal.SIGKILL)
+    resumed = train(workspace, tmp_path, *flags)
+    assert re.search("resumed from .*: epoch 1, iter [12]\n", resumed.output) and " was " not in resumed.output
+    for name in ("TSN.pdparams", "TSN.pdopt", "TSN_best.pdparams"):
+        assert (tmp_path / "save" / name).read_bytes() == (alone / name).read_bytes(), name
+    assert steps(tmp_path / "save") == steps(alone)
+
+
+def test_a_run_with_everything_is_the_same_in_two_processes(workspace, tmp_path, flags, alone):
+    Training(workspace, tmp_path, *flags, "--nproc=2").says("Epoch 1, iter 0").signal(signal.SIGTERM).ends(143)
+    save_dir = train(workspace, tmp_path, *flags, "--nproc=2").save_dir
+    assert difference(save_dir / "TSN.pdparams", alone / "TSN.pdparams") < 1e-6
+    ours, theirs = steps(save_dir), steps(alone)
+    assert [line[:3] for line in ours] == [line[:3] for line in theirs]
+    assert [line[3] for line in ours] == pytest.approx([line[3] for line in theirs], rel=1e-4)
+
+
+def test_a_manifest_has_the_whole_recipe(alone):
+    kept = manifest(alone)["train"]
+    assert {key.partition("=")[0] for key in ALL} <= kept.keys()
+    assert (kept["milestones"], kept["freeze_stages"], kept["schedule"]) == ([1, 2], 2, "cosine")

@@ -1,0 +1,127 @@
+"""What values a key or a flag takes: each kind reads a value, or raises ValueError, and says in words what it wants."""
+
+import math
+import os
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Whole:
+    """A whole number from `low` to `high`, both included. True, 3.0 and "3" are none."""
+
+    low: int
+    high: int | None = None
+
+    def read(self, value: object) -> int:
+        if type(value) is not int or value < self.low or (self.high is not None and value > self.high):
+            raise ValueError
+        return value
+
+    def __str__(self) -> str:
+        return f"a whole number from {self.low} " + ("up" if self.high is None else f"to {self.high}")
+
+
+@dataclass(frozen=True)
+class Number:
+    """A finite number from `low` to `high`; `above`: `low` itself is out, `below`: `high` itself is out."""
+
+    low: float
+    high: float = math.inf
+    above: bool = False
+    below: bool = False
+
+    def read(self, value: object) -> float:
+        if type(value) not in (int, float) or not math.isfinite(value) or not self.low <= value <= self.high:
+            raise ValueError
+        if (self.above and value == self.low) or (self.below and value == self.high):
+            raise ValueError
+        return float(value)
+
+    def __str__(self) -> str:
+        low = f"a number above {self.low:g}" if self.above else f"a number from {self.low:g}"
+        if self.high == math.inf:
+            return low if self.above else f"{low} up"
+        return low + (f", below {self.high:g}" if self.below else f" to {self.high:g}")
+
+
+@dataclass(frozen=True)
+class Truth:
+    """True or False."""
+
+    def read(self, value: object) -> bool:
+        if type(value) is not bool:
+            raise ValueError
+        return value
+
+    def __str__(self) -> str:
+        return "True or False"
+
+
+@dataclass(frozen=True)
+class Text:
+    """A text on one line, such as a path; `empty` allows ''."""
+
+    empty: bool = False
+
+    def read(self, value: object) -> str:
+        value = "" if value is None and self.empty else value
+        if not isinstance(value, str) or not (value.strip() or self.empty):
+            raise ValueError
+        if any(c < " " or c == "\x7f" for c in value):
+            raise ValueError
+        os.fsencode(value)  # UnicodeEncodeError, a ValueError, for what no path can hold
+        return value
+
+    def __str__(self) -> str:
+        return "a text" if self.empty else "a text that is not empty"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One of a few words or numbers."""
+
+    options: tuple
+
+    def read(self, value: object) -> object:
+        if not any(type(value) is type(option) and value == option for option in self.options):
+            raise ValueError
+        return value
+
+    def __str__(self) -> str:
+        return ("one of " if len(self.options) > 1 else "") + ", ".join(map(str, self.options))
+
+
+@dataclass(frozen=True)
+class Colour:
+    """Three numbers, for red, green and blue."""
+
+    each: Number
+
+    def read(self, value: object) -> tuple[float, float, float]:
+        if not isinstance(value, list | tuple) or len(value) != 3:
+            raise ValueError
+        return tuple(self.each.read(channel) for channel in value)
+
+    def __str__(self) -> str:
+        return f"a list of three numbers, each {str(self.each).removeprefix('a number ')}"
+
+
+@dataclass(frozen=True)
+class Rising:
+    """Whole numbers from `low` up, each larger than the one before; at least one."""
+
+    low: int
+
+    def read(self, value: object) -> tuple[int, ...]:
+        if not isinstance(value, list | tuple) or not value:
+            raise ValueError
+        numbers = tuple(Whole(self.low).read(number) for number in value)
+        if any(a >= b for a, b in zip(numbers, numbers[1:])):
+            raise ValueError
+        return numbers
+
+    def __str__(self) -> str:
+        return f"a list of rising whole numbers from {self.low} up"
+
+
+Kind = Whole | Number | Truth | Text | Choice | Colour | Rising
