@@ -14,7 +14,9 @@ import resource
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -30,6 +32,19 @@ def batch(size: int, videos: int, segments: int):
     random = np.random.default_rng(0)
     frames = random.integers(0, 256, (videos, segments, size, size, 3), dtype=np.uint8)
     return frames, random.integers(0, NUM_CLASSES, videos)
+
+
+def make_step(loss_of: Callable[[], Any], optimizer: Any, clear_gradients: Callable[[], None]) -> Callable[[], None]:
+    """A function that computes a step, with whichever library."""
+
+    def step() -> None:
+        loss = loss_of()
+        loss.backward()
+        optimizer.step()
+        clear_gradients()
+        float(loss)
+
+    return step
 
 
 def paddle_step(engine: str, num_layers: int, size: int, videos: int, segments: int):
@@ -52,15 +67,7 @@ def paddle_step(engine: str, num_layers: int, size: int, videos: int, segments: 
         sys.exit(f"{engine} is not to be had here")
     paddle.base.core.set_num_threads(available_cores())  # eager, too
     frames, labels = map(paddle.to_tensor, batch(size, videos, segments))
-
-    def step() -> None:
-        loss = paddle.nn.functional.cross_entropy(model(frames), labels)
-        loss.backward()
-        optimizer.step()
-        optimizer.clear_grad()
-        float(loss)
-
-    return step
+    return make_step(lambda: paddle.nn.functional.cross_entropy(model(frames), labels), optimizer, optimizer.clear_grad)
 
 
 def torch_step(num_layers: int, size: int, videos: int, segments: int):
@@ -74,15 +81,7 @@ def torch_step(num_layers: int, size: int, videos: int, segments: int):
     model = TSN(NUM_CLASSES, num_layers)
     optimizer = torch.optim.SGD(model.parameters(), 0.001, momentum=0.9, weight_decay=1e-4)
     frames, labels = map(torch.from_numpy, batch(size, videos, segments))
-
-    def step() -> None:
-        loss = torch.nn.functional.cross_entropy(model(frames), labels)
-        loss.backward()
-        optimizer.step()
-        optimizer.zero_grad()
-        float(loss)
-
-    return step
+    return make_step(lambda: torch.nn.functional.cross_entropy(model(frames), labels), optimizer, optimizer.zero_grad)
 
 
 def measure(engine: str, case: str, cores: int, steps: int) -> None:
