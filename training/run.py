@@ -3,14 +3,14 @@
 import random
 import secrets
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import paddle
 
+from inference.network import Network, eager_start
 from inference.views import in_pieces, over_views
 from metrics.evaluate import evaluate
 from models import build_model, section_model
@@ -242,12 +242,8 @@ class Run:
         """The top-1 accuracy in percent on the validation list, logged; every rank has its part of the list."""
         self.model.eval()
         start = time.perf_counter()
-
-        def network(frames: np.ndarray) -> Callable[[], np.ndarray]:
-            with paddle.no_grad(), self.arithmetic.autocast():
-                return self.model(paddle.to_tensor(frames)).astype("float32").numpy
-
-        videos = over_views(in_pieces(network, self.arithmetic.device), self.config.valid)
+        views = in_pieces(eager_start(self.model, self.arithmetic.autocast), self.arithmetic.device)
+        network = Network(over_views(views, self.config.valid), 0, "eager")
         order = range(self.world.rank, len(self.valid_entries), self.world.size)
         # All ranks leave together: each asks after every batch, and as often as the one with most batches.
         most_videos = len(range(0, len(self.valid_entries), self.world.size))
@@ -257,7 +253,7 @@ class Run:
             next(rounds)
             self._leave_if_asked()
 
-        result = evaluate(lambda frames: videos(frames)(), self.valid_loader, order, stop_if_asked, "validation")
+        result = evaluate(network, self.valid_loader, order, stop_if_asked, "validation")
         for _ in rounds:
             self._leave_if_asked()
         result = result.over(self.world)
