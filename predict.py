@@ -2,10 +2,13 @@
 
     python predict.py --config=./configs/tsn.yaml --weights=TSN.pdparams --video_path=clip.mp4
 
-Writes to --save_dir: predictions.json and predictions.csv.
+Writes to --save_dir: predictions.json, predictions.csv, and of a list predictions.jsonl, from which a run that was
+ended goes on with the same command.
 """
 
 from dataclasses import replace
+from functools import partial
+from pathlib import Path
 
 from utils.cli import run
 from utils.config.session import announce, open_config
@@ -14,15 +17,17 @@ from utils.config.session import announce, open_config
 def main() -> None:
     flags, config = open_config("predict")
 
-    from inference.pipeline import answers
     from inference.start import open_network
-    from metrics.report import read_labels, top_predictions, write_predictions
+    from metrics.head import run_head
+    from metrics.journal import open_journal
+    from metrics.report import read_labels, write_predictions
+    from metrics.rows import PREDICTION, complete, compute_rows, predictions_of
     from reader.build import build_loader, describe_protocol, read_section_list
     from reader.filelist import Entry
     from reader.integrity import VideoError, check_file
     from utils.errors import InputError
     from utils.files import check_save_dir, make_save_dir
-    from utils.log import progress_bar, say
+    from utils.log import say
 
     section = config.infer
     check_save_dir(flags.save_dir)
@@ -42,42 +47,42 @@ def main() -> None:
     videos = f"{len(entries)} video{'s' * (len(entries) > 1)}"
     say(f"predicting {videos}: {describe_protocol(section)}, {network.description}")
 
-    results: dict[int, dict] = {}  # by position in the list
+    batch_size = -(-section.batch_size // world.size)
+    loader = build_loader(config, section, entries, needs_label=False, batch_size=batch_size, world=world)
+    compute = partial(compute_rows, network, loader, entries, predictions_of(names, section.topk))
     order = range(world.rank, len(entries), world.size)
-    loader = build_loader(
-        config, section, entries, needs_label=False, batch_size=-(-section.batch_size // world.size), world=world
-    )
-    with loader, progress_bar(len(order), "prediction") as bar:
-        for number, (batch, (logits, _)) in enumerate(answers(network, loader.batches(order))):
-            for index, reason in batch.unreadable:
-                if single:
-                    raise InputError(f"{entries[index].path}: {reason}")
-                results[index] = {"video": entries[index].path, "error": reason}
-            if batch.indices:
-                predictions = top_predictions(logits, names, section.topk)
-                for index, prediction in zip(batch.indices, predictions):
-                    results[index] = {"video": entries[index].path, "predictions": prediction}
-            if number % flags.log_interval == 0:
-                for index in sorted(batch.indices + [index for index, _ in batch.unreadable]):
-                    say(describe(results[index]), every_rank=True)
-            bar.update(len(batch.indices) + len(batch.unreadable))
-    for part in world.gather(results):
-        results |= part
-    if not world.is_main:
-        return
-
-    folder = make_save_dir(flags.save_dir)
-    write_predictions(folder, [results[index] for index in range(len(entries))])
-    unreadable = sum("error" in result for result in results.values())
-    say(f"predicted {len(results) - unreadable} of {len(results)} videos, {unreadable} unreadable; written to {folder}")
+    if single:
+        with loader:
+            [[row]] = compute(order)
+        if "error" in row:
+            raise InputError(f"{row['video']}: {row['error']}")
+        say(describe(row))
+        folder = make_save_dir(flags.save_dir)
+        unreadable = write_predictions(folder, [row])
+    else:
+        folder = Path(flags.save_dir)
+        head = run_head("predict", config, section, network, names, len(entries), world.size)
+        how = (order, loader.batch_size, world, flags.restart)
+        with open_journal(folder, "predictions", head, PREDICTION, *how) as journal:
+            with loader:
+                for number, rows in complete(journal, compute, "prediction"):
+                    for row in rows if number % flags.log_interval == 0 else ():
+                        say(describe(row), every_rank=True)
+            world.gather(None)  # all ranks are done
+            if not world.is_main:
+                return
+            unreadable = write_predictions(folder, journal.rows())
+            journal.finish()
+    total = len(entries)
+    say(f"predicted {total - unreadable} of {total} videos, {unreadable} unreadable; written to {folder}")
 
 
-def describe(result: dict) -> str:
+def describe(row: dict) -> str:
     """The log lines of one video: its name, then a line per class with its probability."""
-    if "error" in result:
-        return f"{result['video']}: unreadable: {result['error']}"
-    lines = [f"  {p['probability']:.6f}  {p['label']}" for p in result["predictions"]]
-    return "\n".join([f"{result['video']}:", *lines])
+    if "error" in row:
+        return f"{row['video']}: unreadable: {row['error']}"
+    lines = [f"  {p['probability']:.6f}  {p['label']}" for p in row["predictions"]]
+    return "\n".join([f"{row['video']}:", *lines])
 
 
 if __name__ == "__main__":

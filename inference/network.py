@@ -35,6 +35,8 @@ class Network:
     start: Start
     ahead: int  # batches to start before the first one is waited for; 0: `start` itself computes
     description: str  # engine, precision, weights: what a reported number depends on
+    arithmetic: str = ""  # of these the first two
+    weights: str = ""  # and the SHA-256 of the third
 
     def __call__(self, frames: np.ndarray) -> np.ndarray:
         return self.start(frames)().logits
@@ -66,8 +68,8 @@ def load_network(
         weights = exported_weights(Path(weights), config, section)
     path = find_weights(weights)
     sha256 = weights_digest(path)
-    engine = "eager" if eager else "oneDNN"
-    description = f"{precision} on {device} ({engine}), weights {describe_weights(path, sha256)}"
+    arithmetic = f"{precision} on {device} ({'eager' if eager else 'oneDNN'})"
+    description = f"{arithmetic}, weights {describe_weights(path, sha256)}"
     if eager:
         network = Network(in_pieces(eager_start(load_model(model_config, path)), device), 1, description)
     else:
@@ -77,7 +79,7 @@ def load_network(
         make = partial(load_model, model_config, path)
         engine, classifier = open_engine(model_config, section.image_size, precision, sha256, make, cores, calls)
         network = Network(engine_start(engine, classifier, model_class.shifts), engine.ahead, description)
-    return replace(network, start=over_views(network.start, section))
+    return replace(network, start=over_views(network.start, section), arithmetic=arithmetic, weights=sha256)
 
 
 def engine_start(engine: Engine | EngineProcesses, classifier: Classifier, whole_videos: bool) -> Start:

@@ -4,6 +4,7 @@ import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import TextIO
 
 from utils.errors import InputError, RunError
 
@@ -20,16 +21,21 @@ def write_atomic(path: str | os.PathLike, write: Callable[[Path], None]) -> None
         write(temporary)
         with open(temporary, "r+b") as file:
             os.fsync(file.fileno())
-        os.replace(temporary, path)
-        _flush_folder(path.parent)
+        rename(temporary, path)
     except OSError as error:
         raise RunError(f"{path}: cannot be written: {error.strerror or error}") from None
     finally:
         temporary.unlink(missing_ok=True)
 
 
-def _flush_folder(folder: Path) -> None:
-    # Else a power cut could undo the renaming, but not what is deleted after it.
+def rename(path: Path, target: Path) -> None:
+    """Gives the file another name in its folder, for good. Raises OSError."""
+    os.replace(path, target)
+    flush_folder(target.parent)  # else a power cut could undo the renaming, but not what is deleted after it
+
+
+def flush_folder(folder: Path) -> None:
+    """Returns when the names of the folder's files are on the disk. Raises OSError."""
     if os.name != "nt":  # Windows cannot open folders
         descriptor = os.open(folder, os.O_RDONLY)
         try:
@@ -38,9 +44,19 @@ def _flush_folder(folder: Path) -> None:
             os.close(descriptor)
 
 
+def write_stream(path: str | os.PathLike, write: Callable[[TextIO], object]) -> None:
+    """Calls `write` on a text file, with `write_atomic`: UTF-8, and bytes of a path that are not stay as they are."""
+
+    def write_file(temporary: Path) -> None:
+        with open(temporary, "w", encoding="utf-8", errors="surrogateescape", newline="") as file:
+            write(file)
+
+    write_atomic(path, write_file)
+
+
 def write_text(path: str | os.PathLike, text: str) -> None:
-    """Writes text as UTF-8 with `write_atomic`; bytes of a path that are not UTF-8 come out as they went in."""
-    write_atomic(path, lambda p: p.write_text(text, encoding="utf-8", errors="surrogateescape", newline=""))
+    """Writes a text with `write_stream`."""
+    write_stream(path, lambda file: file.write(text))
 
 
 def check_save_dir(path: str) -> None:

@@ -90,6 +90,7 @@ FLAGS = (
     Flag(
         "nproc", "processes on the CPU; on GPUs there is one per visible device", _same("train eval predict"), Whole(1)
     ),
+    Flag("restart", "True: drop what an earlier run knows already", _same("eval predict", False), Truth()),
     Flag("is_profiler", "1: write a profile of a few steps", _same("train", False), Truth()),
     Flag("profiler_path", "where the profile goes", _same("train", "./")),
 )
@@ -116,6 +117,7 @@ class Flags:
     is_profiler: bool | None = None
     profiler_path: str | None = None
     nproc: int | None = None
+    restart: bool | None = None
     no_memory_optimize: bool = False
 
 
