@@ -2,8 +2,8 @@
 
     python predict.py --config=./configs/tsn.yaml --weights=TSN.pdparams --video_path=clip.mp4
 
-Writes to --save_dir: predictions.json, predictions.csv, and of a list predictions.jsonl, from which a run that was
-ended goes on with the same command.
+Writes to --save_dir: predictions.json, predictions.csv, with --features features.npy, and of a list predictions.jsonl,
+from which a run that was ended goes on with the same command.
 """
 
 from dataclasses import replace
@@ -18,6 +18,7 @@ def main() -> None:
     flags, config = open_config("predict")
 
     from inference.start import open_network
+    from metrics.features import FeatureFile, remove_partial_features
     from metrics.head import run_head
     from metrics.journal import open_journal
     from metrics.report import read_labels, write_predictions
@@ -50,20 +51,29 @@ def main() -> None:
     batch_size = -(-section.batch_size // world.size)
     loader = build_loader(config, section, entries, needs_label=False, batch_size=batch_size, world=world)
     compute = partial(compute_rows, network, loader, entries, predictions_of(names, section.topk))
-    order = range(world.rank, len(entries), world.size)
+    folder, order = Path(flags.save_dir), range(world.rank, len(entries), world.size)
+    features = None
+    if flags.features:
+        shape = [section.seg_num] * (flags.features == "segments") + [network.num_features]
+        features = FeatureFile(folder, order, shape, section.feature_dtype, world)
     if single:
+        outputs = []
         with loader:
-            [[row]] = compute(order)
+            [[row]] = compute(order, lambda *output: outputs.append(output))
         if "error" in row:
             raise InputError(f"{row['video']}: {row['error']}")
         say(describe(row))
-        folder = make_save_dir(flags.save_dir)
-        unreadable = write_predictions(folder, [row])
+        unreadable = write_predictions(make_save_dir(flags.save_dir), [row])
+        if features:
+            features.open(0)
+            features.put(*outputs[0])
+            features.finish()
     else:
-        folder = Path(flags.save_dir)
-        head = run_head("predict", config, section, network, names, len(entries), world.size)
-        how = (order, loader.batch_size, world, flags.restart)
+        facts = {"features": flags.features}
+        head = run_head("predict", config, section, network, names, len(entries), world.size, **facts)
+        how = (order, loader.batch_size, world, flags.restart, features)
         with open_journal(folder, "predictions", head, PREDICTION, *how) as journal:
+            compute = partial(compute, keep=features and features.put)
             with loader:
                 for number, rows in complete(journal, compute, "prediction"):
                     for row in rows if number % flags.log_interval == 0 else ():
@@ -72,7 +82,10 @@ def main() -> None:
             if not world.is_main:
                 return
             unreadable = write_predictions(folder, journal.rows())
+            if features:
+                features.finish()
             journal.finish()
+            remove_partial_features(folder)
     total = len(entries)
     say(f"predicted {total - unreadable} of {total} videos, {unreadable} unreadable; written to {folder}")
 

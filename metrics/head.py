@@ -26,10 +26,11 @@ def run_head(
     names: Sequence[str],
     num_videos: int,
     num_ranks: int = 1,
+    **more: object,
 ) -> dict[str, object]:
     """The head of a journal: what is computed of which videos, and the SHA-256 of the weights, the list and the keys.
 
-    names: of the classes. Raises InputError when the list cannot be read.
+    names: of the classes. more: facts of the script. Raises InputError when the list cannot be read.
     """
     keys = {name: value for name, value in asdict(section).items() if name not in _WITHOUT_EFFECT}
     configuration = {"model": asdict(config.model), "section": keys, "names": list(names)}
@@ -41,6 +42,7 @@ def run_head(
         "configuration": hashlib.sha256(json.dumps(configuration).encode()).hexdigest(),
         "arithmetic": network.arithmetic,
         "processes": num_ranks,
+        **more,
         "protocol": f"{describe_protocol(section)}, {network.description}",
     }
 

@@ -12,25 +12,19 @@ import os
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from io import FileIO
 from operator import itemgetter
 from pathlib import Path
 
+from metrics.features import FeatureFile
 from utils.errors import RunError
 from utils.files import flush_folder, make_save_dir, rename, write_stream
+from utils.lock import open_locked
 from utils.log import say
 from utils.processes.ranks import World
-
-try:
-    import fcntl
-except ImportError:  # Windows: two runs in one folder are the user's to avoid
-    fcntl = None
 
 # A batch's rows are handed to the system at once, which survives the end of the process; a power cut costs the batches
 # of so many seconds. A disk takes 1 to 20 ms to flush.
 SECONDS_BETWEEN_FLUSHES = 0.2
-# Seconds in which a killed run's other processes have ended.
-PATIENCE = 5.0
 
 
 def part_path(folder: Path, name: str, rank: int = 0) -> Path:
@@ -96,20 +90,20 @@ class Journal:
         self._made_folder = not folder.exists()
         make_save_dir(str(folder))
         with _reported(self.path):
-            self._file = _open_locked(self.path)
+            self._file = open_locked(self.path)
             self._empty = self.path.stat().st_size == 0
 
-    def resume(self, order: Sequence[int], batch_size: int, restart: bool = False) -> str:
+    def resume(self, order: Sequence[int], batch_size: int, restart: str = "") -> str:
         """Keeps the rows of whole batches of `order`, from its beginning on, and cuts off what comes behind them.
 
-        Returns "" where the file is this run's; else it is begun anew, and this is why: "new", for there was none, or
-        what people should know.
+        restart: why nothing is to be kept. Returns "" where the file is this run's; else it is begun anew, and this is
+        why: "new", for there was none, or what people should know.
         """
         self.order, self.batch_size = order, batch_size
         with _reported(self.path):
             with open(self.path, "rb") as file:
                 first = file.readline()
-                why = "new" if not first else "--restart=True" if restart else self._difference(first)
+                why = "new" if not first else restart or self._difference(first)
                 self.count, kept = (0, 0) if why else self._whole_batches(len(first), file)
             self._file.truncate(kept)
             if why:
@@ -162,7 +156,7 @@ class Journal:
         self._file.close()
 
     def _let_go(self) -> None:
-        if fcntl is None:  # Windows renames and removes no open file; elsewhere the lock is held over that
+        if os.name == "nt":  # Windows renames and removes no open file; elsewhere the lock is held over that
             self._file.close()
 
     def _write(self, text: str) -> None:
@@ -205,14 +199,19 @@ def open_journal(
     batch_size: int,
     world: World = World(),
     restart: bool = False,
+    features: FeatureFile | None = None,
 ) -> Iterator[Journal]:
     """The rank's journal, with what it knows already of its `order`; all ranks must call it, and rank 0 says how it is.
 
-    head: as for `Journal`; `videos` in it is their number. Raises InputError and RunError as that does, and RunError
-    when the ranks do not share the folder.
+    head: as for `Journal`; `videos` in it is their number. features: what the rows are worth nothing without.
+
+    Raises InputError and RunError as `Journal` does, and RunError when the ranks do not share the folder.
     """
     with Journal(folder, name, head, columns, world) as journal:
-        why = journal.resume(order, batch_size, restart)
+        why = journal.resume(order, batch_size, "--restart=True" if restart else "")
+        if features is not None and not features.open(journal.count):
+            why = journal.resume(order, batch_size, f"{features.path.name} is missing or another run's")
+            features.open(0)
         found = world.gather((why, journal.count))
         if world.is_main:
             _check_parts(journal.parts)
@@ -252,33 +251,3 @@ def _reported(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise RunError(f"{path}: cannot be written: {error.strerror or error}") from None
-
-
-def _open_locked(path: Path) -> FileIO:
-    """The file for appending, locked until it is closed. Raises RunError where another process holds it."""
-    deadline = time.monotonic() + PATIENCE
-    while True:
-        file = open(path, "ab", buffering=0)  # noqa: SIM115  (closed by Journal.__exit__)
-        if _lock(file) and _is_at(file, path):
-            return file
-        file.close()
-        if time.monotonic() > deadline:
-            raise RunError(f"{path}: another process is writing it: wait for its end, or give another --save_dir")
-        time.sleep(0.1)
-
-
-def _lock(file: FileIO) -> bool:
-    if fcntl is not None:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            return not isinstance(error, BlockingIOError)  # else a file system without locks
-    return True
-
-
-def _is_at(file: FileIO, path: Path) -> bool:
-    """Whether the file still has this path: the process that held it may have renamed it, or removed it."""
-    try:
-        return os.path.samestat(os.fstat(file.fileno()), os.stat(path))
-    except FileNotFoundError:
-        return False

@@ -16,7 +16,7 @@ from metrics.accuracy import check_finite, log_softmax, top_classes, true_class_
 from metrics.journal import Journal
 from metrics.report import top_predictions
 from reader.filelist import Entry
-from reader.loader import Loader
+from reader.loader import Batch, Loader
 from utils.log import progress_bar
 
 PREDICTION = ("predictions",)
@@ -56,15 +56,24 @@ def evaluations_of(names: Sequence[str]) -> Values:
 
 
 def compute_rows(
-    network: Network, loader: Loader, entries: Sequence[Entry], values: Values, order: Sequence[int]
+    network: Network,
+    loader: Loader,
+    entries: Sequence[Entry],
+    values: Values,
+    order: Sequence[int],
+    keep: Callable[[Batch, np.ndarray], None] | None = None,
 ) -> Iterator[list[dict]]:
     """The rows of each batch of the positions `order`, which rise.
+
+    keep: called before with the batch and its features [N, T, F].
 
     Raises:
         RuntimeError: the rows differ in number from `order` (a defect, never the user's fault).
     """
     counted = 0
-    for batch, (logits, _) in answers(network, loader.batches(order)):
+    for batch, (logits, features) in answers(network, loader.batches(order)):
+        if keep is not None:
+            keep(batch, features)
         known = [(index, {"error": reason}) for index, reason in batch.unreadable]
         if batch.indices:
             known += zip(batch.indices, values(logits, batch.labels))

@@ -5,6 +5,7 @@ import os
 import resource
 import subprocess
 import sys
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,8 @@ import pytest
 from conftest import ROOT
 from metrics import journal as module
 from metrics.journal import Journal, Rows, open_journal, part_path, read_rows, to_line
+from metrics.report import write_predictions
+from utils import lock
 from utils.errors import RunError
 from utils.processes.ranks import World
 
@@ -190,7 +193,7 @@ def test_parts_of_a_run_of_more_ranks_are_removed(tmp_path, path):
 
 
 def test_a_second_run_in_the_folder_is_refused(tmp_path, path, monkeypatch):
-    monkeypatch.setattr(module, "PATIENCE", 0.2)
+    monkeypatch.setattr(lock, "PATIENCE", 0.2)
     with Journal(tmp_path, "predictions", HEAD, ["predictions"]) as first:
         first.resume(ORDER, BATCH)
         first.append(map(row, range(3)))
@@ -249,6 +252,27 @@ def test_what_is_not_a_number_never_gets_in(tmp_path):
         journal.resume(ORDER, BATCH)
         with pytest.raises(ValueError, match="not JSON compliant"):
             journal.append([{"position": 0, "video": "a", "predictions": float("nan")}])
+
+
+def final_files(folder: Path, rows: int) -> int:
+    """The most bytes that Python has held while they were made."""
+    best = [{"class_id": k, "label": "a class", "probability": 0.1} for k in range(5)]
+    with Journal(folder, "predictions", HEAD, ["predictions"]) as journal:
+        journal.resume(range(rows), BATCH)
+        journal.append({"position": i, "video": f"{i}.mp4", "predictions": best} for i in range(rows) if i % 3)
+        journal.append({"position": i, "video": f"{i}.mp4", "error": "no such file"} for i in range(0, rows, 3))
+        tracemalloc.start()
+        try:
+            assert write_predictions(folder, journal.rows()) == -(-rows // 3)
+            journal.resume(range(rows), BATCH)
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+
+def test_the_memory_for_the_final_files_does_not_grow_with_the_list(tmp_path):
+    """A row takes 2 kB as an object: 10,000 would be 20 MB."""
+    assert final_files(tmp_path / "long", 10_000) < final_files(tmp_path / "short", 10) + 1_000_000
 
 
 @pytest.mark.parametrize("value", [0.1 + 0.2, 5e-324, 1.7976931348623157e308, 1e22, 3])

@@ -8,7 +8,7 @@ import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from utils.config.kinds import Kind, Text, Truth, Whole
+from utils.config.kinds import Choice, Kind, Text, Truth, Whole
 from utils.config.loading import read_argument
 from utils.config.strict_yaml import one_line
 from utils.errors import InputError
@@ -82,6 +82,12 @@ FLAGS = (
     Flag("filelist", "the list of videos", _same("predict"), key="filelist"),
     Flag("video_path", "one video; wins over the list", _same("predict"), key="video_path"),
     Flag("infer_topk", "classes named per video", _same("predict"), key="topk"),
+    Flag(
+        "features",
+        "True: features.npy [N, F] besides, the mean over segments; segments: [N, T, F]",
+        _same("predict", False),
+        Choice((False, True, "segments")),
+    ),
     Flag("precision", "arithmetic on the CPU: auto, float32, bfloat16", _same("eval predict"), key="precision"),
     Flag("save_dir", "where results go", _SAVE_DIR, key="save_dir"),
     Flag("log_interval", "batches between two log lines", {"train": 10, "eval": 1, "predict": 1}, Whole(1)),
@@ -118,6 +124,7 @@ class Flags:
     profiler_path: str | None = None
     nproc: int | None = None
     restart: bool | None = None
+    features: bool | str | None = None
     no_memory_optimize: bool = False
 
 
