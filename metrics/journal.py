@@ -9,6 +9,7 @@ import heapq
 import itertools
 import json
 import os
+import re
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -25,6 +26,8 @@ from utils.processes.ranks import World
 # A batch's rows are handed to the system at once, which survives the end of the process; a power cut costs the batches
 # of so many seconds. A disk takes 1 to 20 ms to flush.
 SECONDS_BETWEEN_FLUSHES = 0.2
+# What utils.files.write_atomic leaves of a final file when the process is killed meanwhile.
+_UNFINISHED = re.compile(r"\.(predictions|metrics|confusion|evaluation|features)\.\w+\.\d+\.tmp")
 
 
 def part_path(folder: Path, name: str, rank: int = 0) -> Path:
@@ -87,7 +90,7 @@ class Journal:
         self._final, self._head = folder / f"{name}.jsonl", head
         self._kinds = [("position", "video", *columns), ("position", "video", "error")]
         self._flushed = 0.0
-        self._made_folder = not folder.exists()
+        self.made_folder = not folder.exists()  # this run, whichever rank
         make_save_dir(str(folder))
         with _reported(self.path):
             self._file = open_locked(self.path)
@@ -150,7 +153,7 @@ class Journal:
         if self._empty:
             self._let_go()
             _remove([self.path])
-            if self._made_folder:
+            if self.made_folder:
                 with suppress(OSError):  # another rank's file may be there
                     self.path.parent.rmdir()
         self._file.close()
@@ -212,12 +215,14 @@ def open_journal(
         if features is not None and not features.open(journal.count):
             why = journal.resume(order, batch_size, f"{features.path.name} is missing or another run's")
             features.open(0)
-        found = world.gather((why, journal.count))
+        whys, counts, made = zip(*world.gather((why, journal.count, journal.made_folder)))
+        journal.made_folder = any(made)
         if world.is_main:
             _check_parts(journal.parts)
             _remove(set(folder.glob(f"{name}.partial.rank*.jsonl")) - set(journal.parts))  # of a run of more ranks
-            if any(why == "" for why, _ in found):
-                known = sum(count for _, count in found)
+            _remove(path for path in folder.glob(".*.tmp") if _UNFINISHED.fullmatch(path.name))
+            if "" in whys:
+                known = sum(counts)
                 say(f"{journal.path}: {known} of {head['videos']} videos are known already: going on behind them")
             elif why != "new":
                 say(f"{journal.path}: {why}: starting anew")

@@ -1,12 +1,15 @@
 """The rows of a pass: one per video, in the order of the list, with exactly the fields that are promised."""
 
 import math
+from functools import partial
+from itertools import islice
 
 import numpy as np
 import pytest
 
 from inference.views import Output
-from metrics.rows import EVALUATION, PREDICTION, compute_rows, evaluations_of, predictions_of
+from metrics.journal import open_journal
+from metrics.rows import EVALUATION, PREDICTION, complete, compute_rows, evaluations_of, predictions_of
 from reader.filelist import Entry
 from reader.loader import Batch
 from utils.errors import RunError
@@ -88,3 +91,24 @@ def test_a_video_that_gets_lost_is_a_defect():
 
     with pytest.raises(RuntimeError, match="5 videos counted of 6"):
         list(compute_rows(Network(), Losing(), ENTRIES, predictions_of(NAMES, 1), range(6)))
+
+
+def test_a_pass_goes_on_and_counts_on(tmp_path):
+    """The last run was ended while it wrote the final files, the one before in the middle."""
+    whole = [
+        row for batch in compute_rows(Network(), Reader(), ENTRIES, predictions_of(NAMES, 1), range(6)) for row in batch
+    ]
+    numbers = []
+
+    def run(most: int) -> None:
+        compute = partial(compute_rows, Network(), Reader(), ENTRIES, predictions_of(NAMES, 1))
+        head = {"script": "predict", "videos": 6}
+        with open_journal(tmp_path, "predictions", head, PREDICTION, range(6), Reader.batch_size) as journal:
+            for number, rows in islice(complete(journal, compute, "prediction"), most):
+                numbers.append((number, [row["position"] for row in rows]))
+                assert list(journal.rows())[-1] == rows[-1]
+            assert list(journal.rows()) == whole[: journal.count]
+
+    for _ in range(3):
+        run(1)
+    assert numbers == [(0, [0, 1, 2]), (1, [3, 4, 5])]
