@@ -18,7 +18,7 @@ def main() -> None:
     flags, config = open_config("predict")
 
     from inference.start import open_network
-    from metrics.features import FeatureFile, remove_partial_features
+    from metrics.features import FeatureFile, remove_partial_features, write_features
     from metrics.head import run_head
     from metrics.journal import open_journal
     from metrics.report import read_labels, write_predictions
@@ -51,24 +51,24 @@ def main() -> None:
     batch_size = -(-section.batch_size // world.size)
     loader = build_loader(config, section, entries, needs_label=False, batch_size=batch_size, world=world)
     compute = partial(compute_rows, network, loader, entries, predictions_of(names, section.topk))
-    folder, order = Path(flags.save_dir), range(world.rank, len(entries), world.size)
-    features = None
-    if flags.features:
-        shape = [section.seg_num] * (flags.features == "segments") + [network.num_features]
-        features = FeatureFile(folder, order, shape, section.feature_dtype, world)
+    folder = Path(flags.save_dir)
     if single:
-        outputs = []
+        if not world.is_main:
+            return
+        kept = []
         with loader:
-            [[row]] = compute(order, lambda *output: outputs.append(output))
+            [[row]] = compute(range(1), lambda batch, features: kept.append(features))
         if "error" in row:
             raise InputError(f"{row['video']}: {row['error']}")
         say(describe(row))
         unreadable = write_predictions(make_save_dir(flags.save_dir), [row])
-        if features:
-            features.open(0)
-            features.put(*outputs[0])
-            features.finish()
+        if flags.features:
+            write_features(folder, kept[0], section.feature_dtype, flags.features == "segments")
     else:
+        order, features = range(world.rank, len(entries), world.size), None
+        if flags.features:
+            shape = [section.seg_num] * (flags.features == "segments") + [network.num_features]
+            features = FeatureFile(folder, order, shape, section.feature_dtype, world)
         facts = {"features": flags.features}
         head = run_head("predict", config, section, network, names, len(entries), world.size, **facts)
         how = (order, loader.batch_size, world, flags.restart, features)

@@ -17,6 +17,7 @@ from utils.errors import RunError
 from utils.files import rename, write_atomic
 from utils.processes.ranks import World
 
+FINAL = "features.npy"
 _ROWS_AT_ONCE = 4096  # read and written when the files of the ranks are joined
 
 
@@ -29,7 +30,7 @@ class FeatureFile:
     def __init__(self, folder: Path, order: range, shape: Sequence[int], dtype: str, world: World = World()):
         """order: the rank's positions. shape: of a row, (F,) for the mean of the segments or (T, F)."""
         self._parts = [folder / f"features.partial{f'.rank{r}' if r else ''}.npy" for r in range(world.size)]
-        self.path, self._final = self._parts[world.rank], folder / "features.npy"
+        self.path, self._final = self._parts[world.rank], folder / FINAL
         self._order, self._shape, self._dtype = order, (len(order), *shape), np.dtype(dtype)
         self._offset = 0  # of the first row, in bytes
 
@@ -93,6 +94,17 @@ class FeatureFile:
                 piece = part[start : start + _ROWS_AT_ONCE]
                 whole[rank + start * len(parts) :: len(parts)][: len(piece)] = piece
         whole.flush()
+
+
+def write_features(folder: Path, features: np.ndarray, dtype: str, segments: bool) -> None:
+    """Writes features float32 [N, T, F], or their means [N, F], as features.npy. Raises RunError where that fails."""
+    rows = (features if segments else features.mean(axis=1)).astype(dtype)
+
+    def write(path: Path) -> None:
+        with open(path, "wb") as file:  # a name would get another suffix
+            np.save(file, rows)
+
+    write_atomic(folder / FINAL, write)
 
 
 def allocate(path: Path, dtype: np.dtype, shape: tuple[int, ...]) -> None:

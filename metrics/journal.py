@@ -113,7 +113,7 @@ class Journal:
                 self._write(to_line(self._head))
                 flush_folder(self.path.parent)
             self._flush()
-        self._empty = self.count == 0
+        self._empty = self.count == 0 < len(order)  # a rank without videos has all that it will have
         return why
 
     def append(self, rows: Iterable[Mapping[str, object]]) -> None:

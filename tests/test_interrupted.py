@@ -1,5 +1,6 @@
 """predict.py and eval.py ended on the way, by every means: the same command goes on, and ends with the same bytes."""
 
+import json
 import os
 import re
 import resource
@@ -8,6 +9,7 @@ import signal
 import subprocess
 import sys
 import uuid
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -94,9 +96,18 @@ def killed(predict, predicted, tmp_path_factory) -> Path:
     return folder
 
 
-def test_what_an_undisturbed_run_leaves(predicted):
+def test_what_an_undisturbed_run_leaves(predicted, workspace, videos):
     assert sorted(predicted) == ["features.npy", "predictions.csv", "predictions.json", "predictions.jsonl"]
-    assert predicted["predictions.jsonl"].count(b"\n") == 1 + VIDEOS
+    head, *rows = map(json.loads, predicted["predictions.jsonl"].splitlines())
+    assert list(head) == [
+        "script", "videos", "weights", "list", "configuration", "arithmetic", "processes", "features", "protocol",
+    ]  # fmt: skip
+    assert (head["script"], head["videos"], head["processes"]) == ("predict", VIDEOS, 1)
+    assert head["weights"] == sha256((workspace.folder / "random.pdparams").read_bytes()).hexdigest()
+    assert head["list"] == sha256(videos.read_bytes()).hexdigest()
+    assert head["arithmetic"] == "float32 on cpu (oneDNN)"
+    assert [row.pop("position") for row in rows] == list(range(VIDEOS))
+    assert rows == json.loads(predicted["predictions.json"])
 
 
 def test_features(predict, predicted, tmp_path):

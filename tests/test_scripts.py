@@ -234,9 +234,12 @@ def test_prediction_of_one_video(predicted, trained, workspace, tmp_path):
         f"--video_path={video}",
         "--infer_topk=2",
         "--filelist=not.read",
+        "--features=segments",
         "--set",
         "INFER.precision=float32",
     )
+    assert set(os.listdir(tmp_path)) == {"predictions.json", "predictions.csv", "features.npy"}
+    assert np.load(tmp_path / "features.npy").shape == (1, 3, 512)
     assert [(video, len(classes)) for video, classes in probabilities(tmp_path).items()] == [(str(video), 2)]
     assert_close(tmp_path, predicted[1])
 

@@ -33,7 +33,7 @@ def expected(shape: tuple[int, ...], dtype: str) -> np.ndarray:
 
 @pytest.mark.parametrize("shape", [(F,), (T, F)])
 @pytest.mark.parametrize("dtype", ["float16", "float32"])
-@pytest.mark.parametrize("ranks", [1, 2, 3])
+@pytest.mark.parametrize("ranks", [1, 2, 3, 8])
 def test_rows_are_where_the_list_has_their_videos(tmp_path, shape, dtype, ranks):
     for rank in reversed(range(ranks)):
         order = range(rank, N, ranks)

@@ -159,12 +159,14 @@ def test_the_parts_of_the_ranks_become_one_file(tmp_path, ranks):
         order = range(rank, 10, ranks)
         journals.append(Journal(tmp_path, "predictions", HEAD, ["predictions"], World(rank, ranks)))
         assert journals[-1].resume(order, BATCH) == "new"
-        journals[-1].append(map(row, order))
+        if order:
+            journals[-1].append(map(row, order))
     (tmp_path / "predictions.jsonl").write_text("of an earlier run")
+    for journal in journals[:-1]:  # rank 0 comes last
+        journal.__exit__()
     assert list(journals[-1].rows()) == list(map(row, ORDER))
     journals[-1].finish()
-    for journal in journals:
-        journal.__exit__()
+    journals[-1].__exit__()
     assert os.listdir(tmp_path) == ["predictions.jsonl"]
     assert (tmp_path / "predictions.jsonl").read_text() == "".join(LINES)
 
