@@ -10,7 +10,7 @@ from reader.decode import VideoError, read_frames
 from reader.pkl import read_pickle
 from reader.sampling import segment_indices, video_rng
 from reader.transforms import crop_frame
-from utils.storage import on_this_machine
+from utils.copies import on_this_machine
 
 
 @dataclass(frozen=True)

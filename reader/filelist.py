@@ -5,8 +5,9 @@ import re
 import unicodedata
 from dataclasses import dataclass
 
+from utils.copies import open_text
 from utils.errors import InputError
-from utils.storage import check_path, open_text
+from utils.storage import check_path
 
 # Longer than any path that a file system takes (Linux: 4096) with a label behind it.
 MAX_LINE = 5000

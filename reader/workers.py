@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from reader.dataset import ClipSpec, VideoError, read_clip
+from utils.copies import temporary_folder
 from utils.errors import InputError, RunError
 from utils.processes.child import Child, NoAnswer
-from utils.storage import temporary_folder
 
 # Seconds after which a video is given up. The longest clip of Kinetics takes well under one.
 TIME_LIMIT = 60.0

@@ -13,13 +13,11 @@ import errno
 import os
 import re
 import shutil
-import tempfile
 import time
-import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, TextIO, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import parse_qsl, urlencode
 
 from utils.errors import InputError
@@ -70,39 +68,6 @@ def check_path(path: str, where: str) -> None:
         raise InputError(f"{where}: expected {scheme}://BUCKET/PATH")
     for name in query.keys() - {*_PARAMETERS[scheme]}:
         raise InputError(f"{where}: {scheme}:// takes {', '.join(_PARAMETERS[scheme])} behind the ?, not {name}")
-
-
-@contextlib.contextmanager
-def on_this_machine(path: str, folder: Path | None = None) -> Iterator[str]:
-    """A context with the path of a local file: the path itself, or a copy of a remote one that ends with the context.
-
-    folder: made for the copy and removed with it; None: any.
-
-    Raises OSError, StorageError where the file cannot be had; InputError without pyarrow.
-    """
-    if not is_remote(path):
-        yield path
-        return
-    folder = folder or temporary_folder()
-    folder.mkdir(mode=0o700, exist_ok=True)
-    try:
-        copy = folder / f"copy{PurePosixPath(file_name(path)).suffix[:20]}"  # FFmpeg looks at the end of a name as well
-        copy_to_local(path, copy)
-        yield str(copy)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def temporary_folder() -> Path:
-    """A name in the system's folder of temporary files that nothing has."""
-    return Path(tempfile.gettempdir()) / f"paddle-tsn-{uuid.uuid4().hex}"
-
-
-@contextlib.contextmanager
-def open_text(path: str, **how: str | None) -> Iterator[TextIO]:
-    """A context with the file opened for reading text; `how`: arguments of `open`. Raises as on_this_machine does."""
-    with on_this_machine(path) as local, open(local, **how) as file:
-        yield file
 
 
 def file_name(path: str) -> str:

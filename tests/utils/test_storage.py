@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 
@@ -21,20 +20,13 @@ from utils.storage import (
     extended,
     file_size,
     is_remote,
-    on_this_machine,
-    open_text,
     upload,
 )
 
 
 @pytest.fixture(autouse=True)
-def temporary(tmp_path, monkeypatch) -> Path:
-    """The folder of temporary files; short waits."""
-    folder = tmp_path / "temporary"
-    folder.mkdir()
-    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+def short_waits(monkeypatch) -> None:
     monkeypatch.setattr(storage, "WAITS", (0.01, 0.02, 0.03))
-    return folder
 
 
 @pytest.mark.parametrize(
@@ -92,41 +84,11 @@ def test_extended(path, end, result):
     assert extended(path, end) == result
 
 
-@pytest.mark.parametrize("key", ["plain.mp4", "my clips/a b.mp4", "größe.mp4", "a%20b#c.mp4", "what?.mp4", "x" * 300])
-def test_a_file_comes_as_it_is_and_its_copy_goes(store, temporary, key):
-    path, content = store.put(f"storage/{key}", os.urandom(100)), None
-    with on_this_machine(path) as copy:
-        content = Path(copy).read_bytes()
-        assert Path(copy).suffix == Path(key).suffix and Path(copy).parents[1] == temporary
-    assert content == store.get(f"storage/{key}") and file_size(path) == 100
-    assert os.listdir(temporary) == []
-
-
-def test_a_local_file_stays_where_it_is(temporary):
-    with on_this_machine("no such/file") as path:
-        assert path == "no such/file"
-
-
 def test_a_large_file_takes_several_requests(store, tmp_path, monkeypatch):
     monkeypatch.setattr(storage, "_BLOCK", 1000)
     path = store.put("storage/large", content := os.urandom(4500))
     copy_to_local(path, tmp_path / "copy")
     assert (tmp_path / "copy").read_bytes() == content
-
-
-def test_the_copy_goes_after_an_error_too(store, temporary):
-    path = store.put("storage/x", b"x")
-    with pytest.raises(KeyboardInterrupt), on_this_machine(path):
-        raise KeyboardInterrupt
-    with pytest.raises(StorageError), on_this_machine("s3://clips/storage/none"):
-        pass
-    assert os.listdir(temporary) == []
-
-
-def test_text(store):
-    path = store.put("storage/list", b"\xef\xbb\xbfa\r\n\xff\n")
-    with open_text(path, encoding="utf-8-sig", errors="surrogateescape", newline=None) as file:
-        assert file.read() == "a\n\udcff\n"
 
 
 def test_upload_and_the_check_beforehand(store, tmp_path):
@@ -250,6 +212,6 @@ def test_without_pyarrow(monkeypatch):
 
 
 def test_pyarrow_is_imported_for_remote_paths_alone():
-    program = "import sys, utils.storage as s; s.check_path('s3://b/k', ''); s.open_text(sys.argv[1]).__enter__()"
-    program += "; sys.exit('pyarrow' in sys.modules)"
+    program = "import sys, utils.copies, utils.storage; utils.storage.check_path('s3://b/k', '')"
+    program += "; utils.copies.open_text(sys.argv[1]).__enter__(); sys.exit('pyarrow' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program, __file__], cwd=ROOT).returncode == 0
