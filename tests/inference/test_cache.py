@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from inference.cache import ENTRIES_KEPT, digest, load_or_make
-from utils.files import CACHE_VARIABLE, cache_folder
+from utils.files import CACHE_VARIABLE
 
 
 def key(word: str) -> str:
@@ -142,23 +142,6 @@ def test_the_longest_unused_are_removed_and_only_they(root):
     work.run("new")
     kept = {key(word) for word in ("0", *map(str, range(2, ENTRIES_KEPT)), "new")}
     assert {p.name for p in root.iterdir()} == kept | {"notes", f".{key('alive')}-abc"}
-
-
-@pytest.mark.parametrize(
-    "environment, folder",
-    [
-        ({CACHE_VARIABLE: "/elsewhere", "XDG_CACHE_HOME": "/caches"}, Path("/elsewhere")),
-        ({CACHE_VARIABLE: "", "XDG_CACHE_HOME": "/caches"}, Path("/caches/paddle-tsn")),
-        ({"XDG_CACHE_HOME": ""}, Path.home() / ".cache" / "paddle-tsn"),
-        ({CACHE_VARIABLE: "off"}, None),
-    ],
-)
-def test_where_it_is(monkeypatch, environment, folder):
-    for name in (CACHE_VARIABLE, "XDG_CACHE_HOME"):
-        monkeypatch.delenv(name, raising=False)
-    for name, value in environment.items():
-        monkeypatch.setenv(name, value)
-    assert cache_folder() == folder
 
 
 def test_digest(tmp_path):
