@@ -5,7 +5,6 @@ that was ended goes on with the same command.
 """
 
 from functools import partial
-from pathlib import Path
 
 from utils.cli import run
 from utils.config.session import announce, open_config
@@ -21,8 +20,9 @@ def main() -> None:
     from metrics.rows import EVALUATION, complete, compute_rows, evaluations_of
     from reader.build import build_loader, describe_protocol, read_section_list
     from utils.errors import InputError
-    from utils.files import check_save_dir, write_text
+    from utils.files import check_save_dir, publish, write_text, written_to
     from utils.log import format_metrics, say, say_in
+    from utils.storage import is_remote
 
     section = config.test
     check_save_dir(flags.save_dir)
@@ -38,9 +38,9 @@ def main() -> None:
     loader = build_loader(config, section, entries, batch_size=-(-section.batch_size // world.size), world=world)
     compute = partial(compute_rows, network, loader, entries, evaluations_of(names))
     order = range(world.rank, len(entries), world.size)
-    folder = Path(flags.save_dir)
-    head = run_head("eval", config, section, network, names, len(entries), world.size)
-    how = (order, loader.batch_size, world, flags.restart)
+    folder = written_to(flags.save_dir)
+    head = run_head("eval", config, section, network, names, entries, world.size)
+    how = (order, loader.batch_size, world, flags.restart, is_remote(flags.save_dir))
     with open_journal(folder, "evaluation", head, EVALUATION, *how) as journal:
         so_far = summarise(read_rows(journal.path), num_classes).accuracy
         with loader:
@@ -66,9 +66,11 @@ def main() -> None:
         write_evaluation(folder, journal.rows(), summary, metrics, names)
         write_text(folder / "config.yaml", config.dump())
         journal.finish()
+        where = publish(folder, flags.save_dir)
+        journal.discard()
     counts = f"videos: {videos}, unreadable: {summary.unreadable}"
     figures = format_metrics(means, ("Loss", "TOP1_ACC", "TOP5_ACC"))
-    say_in("TEST", f"{figures}, {counts}, {protocol}; written to {folder}")
+    say_in("TEST", f"{figures}, {counts}, {protocol}; written to {where}")
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ from which a run that was ended goes on with the same command.
 
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 
 from utils.cli import run
 from utils.config.session import announce, open_config
@@ -27,8 +26,9 @@ def main() -> None:
     from reader.filelist import Entry
     from reader.integrity import VideoError, check_file
     from utils.errors import InputError
-    from utils.files import check_save_dir, make_save_dir
+    from utils.files import check_save_dir, make_save_dir, publish, written_to
     from utils.log import say
+    from utils.storage import is_remote
 
     section = config.infer
     check_save_dir(flags.save_dir)
@@ -51,7 +51,7 @@ def main() -> None:
     batch_size = -(-section.batch_size // world.size)
     loader = build_loader(config, section, entries, needs_label=False, batch_size=batch_size, world=world)
     compute = partial(compute_rows, network, loader, entries, predictions_of(names, section.topk))
-    folder = Path(flags.save_dir)
+    folder = written_to(flags.save_dir)
     if single:
         if not world.is_main:
             return
@@ -64,15 +64,19 @@ def main() -> None:
         unreadable = write_predictions(make_save_dir(flags.save_dir), [row])
         if flags.features:
             write_features(folder, kept[0], section.feature_dtype, flags.features == "segments")
+        ended = any(folder.glob("*.partial*"))  # a run over a list, which may yet go on
+        where = publish(folder, flags.save_dir, clear=not ended)
     else:
         order, features = range(world.rank, len(entries), world.size), None
         if flags.features:
             shape = [section.seg_num] * (flags.features == "segments") + [network.num_features]
             features = FeatureFile(folder, order, shape, section.feature_dtype, world)
         facts = {"features": flags.features}
-        head = run_head("predict", config, section, network, names, len(entries), world.size, **facts)
-        how = (order, loader.batch_size, world, flags.restart, features)
+        head = run_head("predict", config, section, network, names, entries, world.size, **facts)
+        how = (order, loader.batch_size, world, flags.restart, is_remote(flags.save_dir), features)
         with open_journal(folder, "predictions", head, PREDICTION, *how) as journal:
+            if world.is_main:
+                remove_partial_features(folder, keep=features.parts if features else ())
             compute = partial(compute, keep=features and features.put)
             with loader:
                 for number, rows in complete(journal, compute, "prediction"):
@@ -85,9 +89,12 @@ def main() -> None:
             if features:
                 features.finish()
             journal.finish()
-            remove_partial_features(folder)
+            where = publish(folder, flags.save_dir)
+            if features:
+                features.discard()
+            journal.discard()
     total = len(entries)
-    say(f"predicted {total - unreadable} of {total} videos, {unreadable} unreadable; written to {folder}")
+    say(f"predicted {total - unreadable} of {total} videos, {unreadable} unreadable; written to {where}")
 
 
 def describe(row: dict) -> str:

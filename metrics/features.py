@@ -29,8 +29,8 @@ class FeatureFile:
 
     def __init__(self, folder: Path, order: range, shape: Sequence[int], dtype: str, world: World = World()):
         """order: the rank's positions. shape: of a row, (F,) for the mean of the segments or (T, F)."""
-        self._parts = [folder / f"features.partial{f'.rank{r}' if r else ''}.npy" for r in range(world.size)]
-        self.path, self._final = self._parts[world.rank], folder / FINAL
+        self.parts = [folder / f"features.partial{f'.rank{r}' if r else ''}.npy" for r in range(world.size)]
+        self.path, self._final = self.parts[world.rank], folder / FINAL
         self._order, self._shape, self._dtype = order, (len(order), *shape), np.dtype(dtype)
         self._offset = 0  # of the first row, in bytes
 
@@ -49,7 +49,7 @@ class FeatureFile:
                 size = math.prod(self._shape) * self._dtype.itemsize
                 why = f"{error.strerror or error} (it takes {size} bytes)"
                 raise RunError(f"{self.path}: cannot be written: {why}") from None
-        elif known == len(self._order) and not self.path.exists() and len(self._parts) == 1:
+        elif known == len(self._order) and not self.path.exists() and len(self.parts) == 1:
             with suppress(OSError):  # the run ended between the last two of its renamings
                 os.replace(self._final, self.path)
         try:
@@ -76,7 +76,7 @@ class FeatureFile:
 
     def finish(self) -> None:
         """Gives the rows of all ranks their final name. For rank 0, once the others are done."""
-        if len(self._parts) > 1:
+        if len(self.parts) > 1:
             write_atomic(self._final, self._join)
             return
         try:
@@ -84,8 +84,13 @@ class FeatureFile:
         except OSError as error:
             raise RunError(f"{self._final}: cannot be written: {error.strerror or error}") from None
 
+    def discard(self) -> None:
+        """Removes what `finish` has joined. For rank 0, once nobody needs it any more."""
+        if len(self.parts) > 1:
+            remove_partial_features(self._final.parent, keep=())
+
     def _join(self, path: Path) -> None:
-        parts = [np.load(part, mmap_mode="r") for part in self._parts]
+        parts = [np.load(part, mmap_mode="r") for part in self.parts]
         shape = (sum(map(len, parts)), *self._shape[1:])
         allocate(path, self._dtype, shape)
         whole = np.load(path, mmap_mode="r+")
@@ -116,8 +121,8 @@ def allocate(path: Path, dtype: np.dtype, shape: tuple[int, ...]) -> None:
             os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
 
 
-def remove_partial_features(folder: Path) -> None:
-    """Removes what runs have left that were never finished."""
-    for path in folder.glob("features.partial*.npy"):
+def remove_partial_features(folder: Path, keep: Sequence[Path]) -> None:
+    """Removes what runs have left that were never finished, but for the files `keep`."""
+    for path in set(folder.glob("features.partial*.npy")) - set(keep):
         with suppress(OSError):
             path.unlink()

@@ -2,14 +2,15 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from reader.build import describe_protocol
+from reader.filelist import Entry
 from utils.config.keys import InferConfig, TestConfig
 from utils.config.loading import Config
-from utils.errors import InputError
 
 if TYPE_CHECKING:  # it imports paddle, whose environment open_network sets first
     from inference.network import Network
@@ -24,21 +25,21 @@ def run_head(
     section: TestConfig | InferConfig,
     network: "Network",
     names: Sequence[str],
-    num_videos: int,
+    entries: Sequence[Entry],
     num_ranks: int = 1,
     **more: object,
 ) -> dict[str, object]:
     """The head of a journal: what is computed of which videos, and the SHA-256 of the weights, the list and the keys.
 
-    names: of the classes. more: facts of the script. Raises InputError when the list cannot be read.
+    names: of the classes. more: facts of the script.
     """
     keys = {name: value for name, value in asdict(section).items() if name not in _WITHOUT_EFFECT}
     configuration = {"model": asdict(config.model), "section": keys, "names": list(names)}
     return {
         "script": script,
-        "videos": num_videos,
+        "videos": len(entries),
         "weights": network.weights,
-        "list": _digest_of_list(section.filelist),
+        "list": _digest_of_list(entries),
         "configuration": hashlib.sha256(json.dumps(configuration).encode()).hexdigest(),
         "arithmetic": network.arithmetic,
         "processes": num_ranks,
@@ -47,9 +48,9 @@ def run_head(
     }
 
 
-def _digest_of_list(path: str) -> str:
-    try:
-        with open(path, "rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise InputError(f"{path}: the file list cannot be read: {error.strerror}") from None
+def _digest_of_list(entries: Sequence[Entry]) -> str:
+    """The SHA-256 of the paths and labels in their order: blanks and empty lines of a list change nothing."""
+    found = hashlib.sha256()
+    for entry in entries:
+        found.update(os.fsencode(f"{entry.path}\t{entry.label}\n"))
+    return found.hexdigest()

@@ -72,11 +72,12 @@ class Journal:
         head: Mapping[str, object],
         columns: Sequence[str],
         world: World = World(),
+        undelivered: bool = False,
     ):
         """Opens the rank's file or creates it.
 
         head: says what the run is; rows of one with another head are not its own. columns: what a readable video's row
-        has behind `position` and `video`.
+        has behind `position` and `video`. undelivered: take up a finished file, as nobody has got it yet.
 
         Raises:
             InputError: the folder cannot be made.
@@ -92,8 +93,11 @@ class Journal:
         self._flushed = 0.0
         self.made_folder = not folder.exists()  # this run, whichever rank
         make_save_dir(str(folder))
+        finished = undelivered and len(self.parts) == 1 and self._final.exists() and not self.path.exists()
         with _reported(self.path):
-            self._file = open_locked(self.path)
+            self._file = open_locked(self._final if finished else self.path)
+            if finished:
+                rename(self._final, self.path)
             self._empty = self.path.stat().st_size == 0
 
     def resume(self, order: Sequence[int], batch_size: int, restart: str = "") -> str:
@@ -130,21 +134,21 @@ class Journal:
         return Rows(self.parts)
 
     def finish(self) -> None:
-        """Gives the rows of all ranks their final name, and ends the run with that. For rank 0, as `rows`."""
+        """Gives the rows of all ranks their final name. For rank 0, as `rows`."""
         if len(self.parts) == 1:
             with _reported(self.path):
                 self._flush()
                 self._let_go()
                 rename(self.path, self._final)
+            self.parts = []  # what is called so from now on is another process's
             return
         lines = itertools.chain([self._head], self.rows())
         write_stream(self._final, lambda file: file.writelines(map(to_line, lines)))
-        _remove(self.parts)
 
     def discard(self) -> None:
-        """Forgets the rows of all ranks. For rank 0, as `rows`."""
-        _remove(self.parts)
-        self._empty = True
+        """Has the parts removed: they are of no use, or what they hold has been delivered. For rank 0, as `rows`."""
+        _remove(part for part in self.parts if part != self.path)
+        self._empty = bool(self.parts)
 
     def __enter__(self) -> "Journal":
         return self
@@ -202,15 +206,16 @@ def open_journal(
     batch_size: int,
     world: World = World(),
     restart: bool = False,
+    undelivered: bool = False,
     features: FeatureFile | None = None,
 ) -> Iterator[Journal]:
     """The rank's journal, with what it knows already of its `order`; all ranks must call it, and rank 0 says how it is.
 
-    head: as for `Journal`; `videos` in it is their number. features: what the rows are worth nothing without.
+    head, undelivered: as for `Journal`; `videos` in the head is their number. features: what the rows need beside them.
 
     Raises InputError and RunError as `Journal` does, and RunError when the ranks do not share the folder.
     """
-    with Journal(folder, name, head, columns, world) as journal:
+    with Journal(folder, name, head, columns, world, undelivered) as journal:
         why = journal.resume(order, batch_size, "--restart=True" if restart else "")
         if features is not None and not features.open(journal.count):
             why = journal.resume(order, batch_size, f"{features.path.name} is missing or another run's")

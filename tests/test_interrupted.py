@@ -104,7 +104,8 @@ def test_what_an_undisturbed_run_leaves(predicted, workspace, videos):
     ]  # fmt: skip
     assert (head["script"], head["videos"], head["processes"]) == ("predict", VIDEOS, 1)
     assert head["weights"] == sha256((workspace.folder / "random.pdparams").read_bytes()).hexdigest()
-    assert head["list"] == sha256(videos.read_bytes()).hexdigest()
+    entries = [line.rsplit(" ", 1) for line in videos.read_text().splitlines()]
+    assert head["list"] == sha256("".join(f"{path}\t{label}\n" for path, label in entries).encode()).hexdigest()
     assert head["arithmetic"] == "float32 on cpu (oneDNN)"
     assert [row.pop("position") for row in rows] == list(range(VIDEOS))
     assert rows == json.loads(predicted["predictions.json"])

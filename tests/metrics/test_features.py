@@ -43,11 +43,18 @@ def test_rows_are_where_the_list_has_their_videos(tmp_path, shape, dtype, ranks)
             file.put(*batch)
     assert not (tmp_path / "features.npy").exists()
     file.finish()
-    remove_partial_features(tmp_path)
+    file.discard()
     assert os.listdir(tmp_path) == ["features.npy"]
     found = np.load(tmp_path / "features.npy", mmap_mode="r")
     assert (found.shape, found.dtype) == ((N, *shape), dtype)
     assert np.array_equal(found, expected(shape, dtype), equal_nan=True)
+
+
+def test_files_that_another_run_has_left_are_removed(tmp_path):
+    for name in ("features.partial.npy", "features.partial.rank2.npy", "features.npy"):
+        (tmp_path / name).touch()
+    remove_partial_features(tmp_path, keep=[tmp_path / "features.partial.npy"])
+    assert sorted(os.listdir(tmp_path)) == ["features.npy", "features.partial.npy"]
 
 
 def test_all_unreadable(tmp_path):

@@ -166,9 +166,28 @@ def test_the_parts_of_the_ranks_become_one_file(tmp_path, ranks):
         journal.__exit__()
     assert list(journals[-1].rows()) == list(map(row, ORDER))
     journals[-1].finish()
+    journals[-1].discard()
     journals[-1].__exit__()
     assert os.listdir(tmp_path) == ["predictions.jsonl"]
     assert (tmp_path / "predictions.jsonl").read_text() == "".join(LINES)
+
+
+def test_after_its_end_a_run_touches_no_file_of_the_next_one(tmp_path, path):
+    with Journal(tmp_path, "predictions", HEAD, ["predictions"]) as journal:
+        journal.resume(ORDER, BATCH)
+        journal.append(map(row, ORDER))
+        journal.finish()
+        path.write_text("the next run's")
+        journal.discard()
+    assert path.read_text() == "the next run's"
+
+
+@pytest.mark.parametrize("undelivered", [True, False])
+def test_what_could_not_be_uploaded_is_known(tmp_path, path, undelivered):
+    """The folder stands for a remote one; only what could not be uploaded remains in it."""
+    path.with_name("predictions.jsonl").write_text("".join(LINES))
+    assert run(tmp_path, rows=3, undelivered=undelivered) == (10 if undelivered else 0)
+    assert path.with_name("predictions.jsonl").exists() is not undelivered
 
 
 def test_parts_in_another_folder_are_missed_before_anything_is_computed(tmp_path):
