@@ -3,7 +3,6 @@
 import json
 import math
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 # Of a line of train_log.jsonl what is no scalar.
@@ -20,11 +19,11 @@ class Board:
         """kind: tensorboard or visualdl, whose package must be there. log: train_log.jsonl, beside which it writes."""
         self._open = _WRITERS[kind]
         self._log, self._steps_per_epoch = log, steps_per_epoch
-        self._write: Callable | None = None
+        self._writer: _TensorBoard | _VisualDL | None = None
 
     def __call__(self, line: dict) -> None:
         """Adds a line that the log has just got. Raises OSError when it cannot be written."""
-        if self._write:
+        if self._writer:
             self._add(line)
             return
         folder = self._log.with_name("logger")
@@ -32,10 +31,14 @@ class Board:
         for pattern in ("events.out.tfevents.*", "vdlrecords.*.log"):
             for old in folder.glob(pattern):
                 old.unlink()
-        self._write = self._open(folder)
+        self._writer = self._open(folder)
         with open(self._log, encoding="utf-8") as lines:
             for text in lines:
                 self._add(json.loads(text))
+
+    def close(self) -> None:
+        if self._writer:
+            self._writer.close()
 
     def _add(self, line: dict) -> None:
         step = line["epoch"] * self._steps_per_epoch + line["iter"]
@@ -44,45 +47,52 @@ class Board:
             for name, value in line.items()
             if name not in _NO_SCALARS and isinstance(value, int | float) and math.isfinite(value)
         }
-        self._write(scalars, step, line.get("time") or time.time())
+        self._writer.add(scalars, step, line.get("time") or time.time())
 
 
 # Both packages' own writers hand everything to a thread, on which a run waits for ever once a full disk has ended it:
-# here a record is written, and on the disk, when the call returns.
+# here a record is written, and on the disk, when `add` returns.
 
 
-def _tensorboard(folder: Path) -> Callable[[dict[str, float], int, float], None]:
-    from tensorboardX.event_file_writer import EventsWriter
-    from tensorboardX.proto.event_pb2 import Event
-    from tensorboardX.proto.summary_pb2 import Summary
+class _TensorBoard:
+    def __init__(self, folder: Path):
+        from tensorboardX.event_file_writer import EventsWriter
 
-    events = EventsWriter(str(folder.resolve() / "events"))
+        self._events = EventsWriter(str(folder.resolve() / "events"))
 
-    def write(scalars: dict[str, float], step: int, when: float) -> None:
+    def add(self, scalars: dict[str, float], step: int, when: float) -> None:
+        from tensorboardX.proto.event_pb2 import Event
+        from tensorboardX.proto.summary_pb2 import Summary
+
         values = [Summary.Value(tag=tag, simple_value=value) for tag, value in scalars.items()]
-        events.write_event(Event(wall_time=when, step=step, summary=Summary(value=values)))
-        events.flush()
+        self._events.write_event(Event(wall_time=when, step=step, summary=Summary(value=values)))
+        self._events.flush()
 
-    return write
+    def close(self) -> None:
+        self._events.close()
 
 
-def _visualdl(folder: Path) -> Callable[[dict[str, float], int, float], None]:
-    from visualdl.component.base_component import meta_data, scalar
-    from visualdl.writer.record_writer import RecordWriter
+class _VisualDL:
+    def __init__(self, folder: Path):
+        from visualdl.component.base_component import meta_data
+        from visualdl.writer.record_writer import RecordWriter
 
-    # The same name as VisualDL's own.
-    file = open(folder / f"vdlrecords.{int(time.time()):010d}.log", "wb")  # noqa: SIM115  (open as long as the run)
-    records = RecordWriter(file)
-    start = meta_data(tag="meta_data_tag", display_name="", step=0, walltime=round(1000 * time.time()))
-    records.write(start.SerializeToString())
+        # Its name as VisualDL gives it; what the file begins with, too.
+        file = open(folder / f"vdlrecords.{int(time.time()):010d}.log", "wb")  # noqa: SIM115  (closed below)
+        self._records = RecordWriter(file)
+        start = meta_data(tag="meta_data_tag", display_name="", step=0, walltime=round(1000 * time.time()))
+        self._records.write(start.SerializeToString())
 
-    def write(scalars: dict[str, float], step: int, when: float) -> None:
+    def add(self, scalars: dict[str, float], step: int, when: float) -> None:
+        from visualdl.component.base_component import scalar
+
         for tag, value in scalars.items():
             record = scalar(tag=tag, value=value, step=step, walltime=round(1000 * when))
-            records.write(record.SerializeToString())
-        records.flush()
+            self._records.write(record.SerializeToString())
+        self._records.flush()
 
-    return write
+    def close(self) -> None:
+        self._records.close()
 
 
-_WRITERS = {"tensorboard": _tensorboard, "visualdl": _visualdl}
+_WRITERS = {"tensorboard": _TensorBoard, "visualdl": _VisualDL}

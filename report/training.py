@@ -3,7 +3,7 @@
 import json
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from report.boards import Board
@@ -55,6 +55,9 @@ def following(
     try:
         yield follow
     finally:
+        for board in boards:
+            with suppress(OSError):  # each line is on the disk already
+                board.close()
         renew()
 
 
