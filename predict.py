@@ -48,7 +48,7 @@ def main() -> None:
         config, section, entries, needs_label=False, batch_size=-(-section.batch_size // world.size), world=world
     )
     with loader, progress_bar(len(order), "prediction") as bar:
-        for number, (batch, logits) in enumerate(answers(network, loader.batches(order))):
+        for number, (batch, (logits, _)) in enumerate(answers(network, loader.batches(order))):
             for index, reason in batch.unreadable:
                 if single:
                     raise InputError(f"{entries[index].path}: {reason}")

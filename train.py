@@ -47,7 +47,9 @@ def main() -> None:
     write_text(folder / "config.yaml", config.dump())
     facts = {
         "training": f"{len(entries)} videos of {config.train.filelist}",
-        "validation": f"{len(valid_entries)} videos of {config.valid.filelist}: {describe_protocol(config.valid)}",
+        "validation": f"{len(valid_entries)} videos of {config.valid.filelist}: {describe_protocol(config.valid)}"
+        if valid_entries
+        else "none",
         "seed": training.progress.seed,
         "configuration": config.dump(),
     }

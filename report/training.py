@@ -38,7 +38,7 @@ def following(
     boards = [] if logger == "none" else [Board(logger, log, steps_per_epoch)]
 
     def renew() -> None:
-        if report and log.exists():
+        if report and log.exists() and log.stat().st_size:  # nothing to look at before the first line
             write_training(page, log, steps_per_epoch, config.train.epoch, facts)
 
     def follow(line: dict) -> None:
@@ -74,7 +74,7 @@ def write_training(path: Path, log: Path, steps_per_epoch: int, epochs: int, fac
     steps = [step for step, _ in lines()]
     x_range = (min(steps, default=0), max(steps, default=0))
     curves = {(mode, key): Curve(*x_range) for mode in ("train", "valid") for key, *_ in _CHARTS}
-    last: dict[str, dict] = {}
+    last: dict[str, dict | None] = {"train": None, "valid": None}
     best: dict | None = None
     validations: deque[dict] = deque(maxlen=MOST_VALIDATIONS)
     resumed: deque[tuple[int, int, int]] = deque(maxlen=MOST_VALIDATIONS)
@@ -90,7 +90,7 @@ def write_training(path: Path, log: Path, steps_per_epoch: int, epochs: int, fac
             validations.append(line)
             if best is None or line["top1_acc"] > best["top1_acc"]:
                 best = line
-    marks = [step for step, *_ in resumed if x_range[0] <= step <= x_range[1]]
+    marks = [max(x_range[0], step) for step, *_ in resumed]
     write_page(
         path,
         "training.html",

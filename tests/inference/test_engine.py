@@ -42,6 +42,10 @@ def test_float32_is_exact_for_any_number_of_segments(found):
     assert max(found["float32"].values()) < 1e-5
 
 
+def test_features_are_those_of_each_segment(found):
+    assert found["features"] < 1e-5
+
+
 def test_batches_do_not_matter(found):
     assert found["batches"] < 1e-6
     assert found["in flight"] < 1e-5

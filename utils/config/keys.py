@@ -171,6 +171,11 @@ class TrainConfig(SectionConfig):
         "so many stages of the network, from its input on, are not trained, nor their BatchNorm's statistics; 5: all "
         "but the classifier",
     )
+    feature_views: int = key(
+        10,
+        Whole(1, 1000),
+        "with freeze_stages 5: random views of each training video whose features are computed, once, and trained on",
+    )
     balance_classes: bool = key(
         False, Truth(), "True: an epoch has as many videos of each class, of few ones some several times"
     )
