@@ -12,7 +12,7 @@ MOST_CLASSES, MOST_PAIRS, MATRIX_SIDE, MOST_MISTAKES, MOST_UNREADABLE = 2000, 20
 
 
 @never_fatal
-def write_evaluation(
+def write_evaluation_page(
     path: Path,
     rows: Iterable[dict],
     metrics: Mapping[str, object],

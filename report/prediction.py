@@ -44,7 +44,7 @@ class PredictionSums:
 
 
 @never_fatal
-def write_prediction(path: Path, rows: Iterable[dict], facts: Mapping[str, object], frames: Frames) -> None:
+def write_prediction_page(path: Path, rows: Iterable[dict], facts: Mapping[str, object], frames: Frames) -> None:
     """Writes the page; a failure is one line on the screen.
 
     rows: what `PredictionSums` takes, one per video, gone through once. facts: lines about the run. frames: what the

@@ -39,7 +39,7 @@ def following(
 
     def renew() -> None:
         if report and log.exists() and log.stat().st_size:  # nothing to look at before the first line
-            write_training(page, log, steps_per_epoch, config.train.epoch, facts)
+            write_training_page(page, log, steps_per_epoch, config.train.epoch, facts)
 
     def follow(line: dict) -> None:
         for board in list(boards):
@@ -62,7 +62,7 @@ def following(
 
 
 @never_fatal
-def write_training(path: Path, log: Path, steps_per_epoch: int, epochs: int, facts: Mapping[str, object]) -> None:
+def write_training_page(path: Path, log: Path, steps_per_epoch: int, epochs: int, facts: Mapping[str, object]) -> None:
     """Writes the page of the run whose log is `log` (train_log.jsonl); a failure is one line on the screen."""
 
     def lines() -> Iterator[tuple[int, dict]]:

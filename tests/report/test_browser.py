@@ -7,9 +7,9 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 import pytest
 
-from report.evaluation import write_evaluation
-from report.prediction import write_prediction
-from report.training import write_training
+from report.evaluation import write_evaluation_page
+from report.prediction import write_prediction_page
+from report.training import write_training_page
 from report_rows import HOSTILE, evaluation_rows, log_line, prediction_rows
 
 pytest.importorskip("jinja2")
@@ -38,14 +38,14 @@ def pages(tmp_path_factory) -> dict[str, str]:
     rows = [*evaluation_rows(logits, labels, HOSTILE), {"position": 1000, "video": HOSTILE, "error": HOSTILE}]
     metrics = {"loss": 1.0, "top1_acc": 50.0, "top5_acc": 70.0, "protocol": "3 segments"}
     facts = {"weights": f"{HOSTILE}/TSN.pdparams", "configuration": "MODEL:\n" + "  name: TSN" * 60}
-    write_evaluation(folder / "evaluation.html", rows, metrics, NAMES, facts, grey_frames)
-    write_prediction(folder / "prediction.html", prediction_rows(60, NAMES), facts, grey_frames)
+    write_evaluation_page(folder / "evaluation.html", rows, metrics, NAMES, facts, grey_frames)
+    write_prediction_page(folder / "prediction.html", prediction_rows(60, NAMES), facts, grey_frames)
     log = folder / "train_log.jsonl"
     lines = [log_line("train", epoch, step) for epoch in range(3) for step in range(0, 200, 10)]
     lines += [log_line("valid", epoch, 199) for epoch in range(3)]
     lines[30]["resumed"] = [1, 95]
     log.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    write_training(folder / "training.html", log, 200, 3, facts)
+    write_training_page(folder / "training.html", log, 200, 3, facts)
     return {kind: f"file://{folder}/{kind}.html" for kind in KINDS}
 
 

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from report.boards import Board
-from report.evaluation import MOST_MISTAKES, write_evaluation
+from report.evaluation import MOST_MISTAKES, write_evaluation_page
 from report.extras import check_board, wants_report
-from report.prediction import MOST_VIDEOS, write_prediction
-from report.training import write_training
+from report.prediction import MOST_VIDEOS, write_prediction_page
+from report.training import write_training_page
 from report_rows import HOSTILE, evaluation_rows, log_line, noise_frames, prediction_rows
 from utils.errors import InputError
 
@@ -20,7 +20,7 @@ NAMES = [f"class_{k}" for k in range(400)]
 
 
 def evaluation_page(path, rows, names=NAMES, metrics=METRICS, facts=None, frames=noise_frames) -> str:
-    write_evaluation(path / "report.html", rows, metrics, names, facts or {"weights": "TSN.pdparams"}, frames)
+    write_evaluation_page(path / "report.html", rows, metrics, names, facts or {"weights": "TSN.pdparams"}, frames)
     return (path / "report.html").read_text("utf-8")
 
 
@@ -49,7 +49,7 @@ def test_an_evaluation_of_20000_videos_of_400_classes_is_small(tmp_path):
 
 
 def test_a_prediction_of_20000_videos_is_small(tmp_path):
-    write_prediction(tmp_path / "report.html", prediction_rows(20_000, NAMES), {}, noise_frames)
+    write_prediction_page(tmp_path / "report.html", prediction_rows(20_000, NAMES), {}, noise_frames)
     html = (tmp_path / "report.html").read_text("utf-8")
     assert len(html.encode()) < 10e6 and html.count('<article class="card">') == MOST_VIDEOS
     for words in (f"{MOST_VIDEOS} of 19,800", "200 could not be read", "the first 100 are listed"):
@@ -60,7 +60,7 @@ def test_the_sample_is_the_same_each_time_and_in_order(tmp_path):
     asked = []
     for _ in range(2):
         rows = prediction_rows(1000, NAMES)
-        write_prediction(tmp_path / "report.html", rows, {}, lambda positions: asked.append(list(positions)) or [])
+        write_prediction_page(tmp_path / "report.html", rows, {}, lambda positions: asked.append(list(positions)) or [])
     assert asked[0] == asked[1] == sorted(set(asked[0])) and len(asked[0]) == MOST_VIDEOS and asked[0][-1] > 500
 
 
@@ -74,13 +74,13 @@ def hostile_pages(folder) -> dict[str, str]:
     facts = {HOSTILE: HOSTILE, "configuration": f"{HOSTILE}\n{HOSTILE}"}
     metrics = {"loss": 1.0, "top1_acc": 50.0, "protocol": HOSTILE}
     pages = {name: folder / f"{name}.html" for name in ("evaluation", "prediction", "single", "training")}
-    write_evaluation(pages["evaluation"], [*rows, error], metrics, [HOSTILE] * 4, facts, noise_frames)
+    write_evaluation_page(pages["evaluation"], [*rows, error], metrics, [HOSTILE] * 4, facts, noise_frames)
     videos = [{"position": i, "video": HOSTILE, "predictions": predicted} for i in range(3)]
-    write_prediction(pages["prediction"], [*videos, error], facts, noise_frames)
-    write_prediction(pages["single"], videos[:1], facts, noise_frames)
+    write_prediction_page(pages["prediction"], [*videos, error], facts, noise_frames)
+    write_prediction_page(pages["single"], videos[:1], facts, noise_frames)
     log = folder / "train_log.jsonl"
     log.write_text(json.dumps(log_line("train", 0, 0)) + "\n" + json.dumps(log_line("valid", 0, 4)) + "\n")
-    write_training(pages["training"], log, 5, 2, facts)
+    write_training_page(pages["training"], log, 5, 2, facts)
     return {name: page.read_text("utf-8") for name, page in pages.items()}
 
 
@@ -111,7 +111,7 @@ def test_a_page_that_cannot_be_written_is_one_line(tmp_path, capsys, make):
     path = tmp_path / "out" / "report.html"
     path.parent.mkdir()
     make(path)
-    write_prediction(path, prediction_rows(3, NAMES), {}, noise_frames)
+    write_prediction_page(path, prediction_rows(3, NAMES), {}, noise_frames)
     [line] = capsys.readouterr().out.splitlines()
     assert line.startswith(f"no report: {path}: cannot be written: ")
 
@@ -120,7 +120,7 @@ def test_a_page_that_cannot_be_made_is_one_line(tmp_path, capsys):
     def broken(positions):
         raise ValueError("of\ntwo lines")
 
-    write_prediction(tmp_path / "report.html", prediction_rows(3, NAMES), {}, broken)
+    write_prediction_page(tmp_path / "report.html", prediction_rows(3, NAMES), {}, broken)
     assert capsys.readouterr().out == f"no report: {tmp_path}/report.html: ValueError: of two lines\n"
     assert not list(tmp_path.iterdir())
 

@@ -4,7 +4,7 @@ import json
 
 from conftest import run_script
 from report.charts import POINTS, Curve, ticks
-from report.training import write_training
+from report.training import write_training_page
 from report_rows import log_line
 
 
@@ -46,7 +46,7 @@ def test_a_run_without_the_packages(workspace, tmp_path):
 def written(tmp_path, lines: list[dict], steps_per_epoch: int = 100) -> str:
     log = tmp_path / "train_log.jsonl"
     log.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    write_training(tmp_path / "report.html", log, steps_per_epoch, 1000, {})
+    write_training_page(tmp_path / "report.html", log, steps_per_epoch, 1000, {})
     return (tmp_path / "report.html").read_text("utf-8")
 
 
