@@ -4,7 +4,6 @@ import base64
 import functools
 import hashlib
 import io
-import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
@@ -25,7 +24,10 @@ _SIDE, _QUALITY = 160, 80
 
 
 def write_page(path: Path, template: str, **values: object) -> None:
-    """Writes report/templates/`template` with these values. Raises RunError when it cannot be written."""
+    """Writes report/templates/`template` with these values: of the same values the same bytes, at any time.
+
+    Raises RunError when it cannot be written.
+    """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup, escape
 
@@ -49,7 +51,7 @@ def write_page(path: Path, template: str, **values: object) -> None:
     style, script = ((_TEMPLATES / name).read_text("utf-8") for name in ("style.css", "page.js"))
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     html = pages.get_template(template).render(
-        style=Markup(style), script=Markup(script), script_digest=digest, now=time.strftime("%Y-%m-%d %H:%M"), **values
+        style=Markup(style), script=Markup(script), script_digest=digest, **values
     )
     write_text(path, html)
 

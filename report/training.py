@@ -1,6 +1,7 @@
 """The page of a training run, renewed at each validation, and whoever else follows its log line by line."""
 
 import json
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -75,7 +76,7 @@ def write_training_page(path: Path, log: Path, steps_per_epoch: int, epochs: int
     x_range = (min(steps, default=0), max(steps, default=0))
     curves = {(mode, key): Curve(*x_range) for mode in ("train", "valid") for key, *_ in _CHARTS}
     last: dict[str, dict | None] = {"train": None, "valid": None}
-    best: dict | None = None
+    best, written = None, None
     validations: deque[dict] = deque(maxlen=MOST_VALIDATIONS)
     resumed: deque[tuple[int, int, int]] = deque(maxlen=MOST_VALIDATIONS)
     for step, line in lines():
@@ -83,6 +84,7 @@ def write_training_page(path: Path, log: Path, steps_per_epoch: int, epochs: int
             if line.get(key) is not None and (both or line["mode"] == "train"):
                 curves[line["mode"], key].add(step, factor * line[key])
         last[line["mode"]] = line
+        written = line.get("time")
         if "resumed" in line:
             epoch, iteration = line["resumed"]
             resumed.append((epoch * steps_per_epoch + iteration, epoch, iteration))
@@ -101,6 +103,7 @@ def write_training_page(path: Path, log: Path, steps_per_epoch: int, epochs: int
         ],
         facts=facts,
         last=last,
+        when=written and time.strftime("%Y-%m-%d %H:%M", time.localtime(written)),
         best=best,
         validations=validations,
         resumed=resumed,

@@ -48,6 +48,15 @@ def test_an_evaluation_of_20000_videos_of_400_classes_is_small(tmp_path):
         assert words in html
 
 
+def test_the_same_rows_give_the_same_page(tmp_path):
+    """A run that was ended and goes on leaves the files of one that was not."""
+    pages = []
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        pages.append(evaluation_page(tmp_path / name, random_rows(50, 10), frames=lambda positions: []))
+    assert pages[0] == pages[1]
+
+
 def test_a_prediction_of_20000_videos_is_small(tmp_path):
     write_prediction_page(tmp_path / "report.html", prediction_rows(20_000, NAMES), {}, noise_frames)
     html = (tmp_path / "report.html").read_text("utf-8")
