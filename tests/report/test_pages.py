@@ -2,11 +2,11 @@
 
 import json
 import re
+import sys
 
 import numpy as np
 import pytest
 
-from report.boards import Board
 from report.evaluation import MOST_MISTAKES, write_evaluation_page
 from report.extras import check_board, wants_report
 from report.prediction import MOST_VIDEOS, write_prediction_page
@@ -137,7 +137,7 @@ def test_a_page_that_cannot_be_made_is_one_line(tmp_path, capsys):
 def test_missing_packages(monkeypatch):
     assert wants_report(None) and wants_report(True) and not wants_report(False)
     for package in ("jinja2", "tensorboardX", "visualdl"):
-        monkeypatch.setitem(__import__("sys").modules, package, None)
+        monkeypatch.setitem(sys.modules, package, None)
     assert not wants_report(None) and not wants_report(False)
     with pytest.raises(InputError) as error:
         wants_report(True)
@@ -149,38 +149,3 @@ def test_missing_packages(monkeypatch):
     assert str(error.value) == f"TRAIN.logger tensorboard needs the package tensorboardX, {install}"
     with pytest.raises(InputError, match="visualdl, which is not installed: pip install visualdl$"):
         check_board("visualdl")
-
-
-def scalars_of(folder) -> list[tuple[str, int, float, float]]:
-    """(tag, step, value, time) of all events in the folder, in the order in which they were written."""
-    from tensorboardX.proto.event_pb2 import Event
-
-    [path] = folder.iterdir()
-    data, found = path.read_bytes(), []
-    while data:  # a record: its length, 4 bytes of checksum, itself, 4 bytes of checksum
-        length = int.from_bytes(data[:8], "little")
-        event = Event.FromString(data[12 : 12 + length])
-        found += [(value.tag, event.step, value.simple_value, event.wall_time) for value in event.summary.value]
-        data = data[16 + length :]
-    return found
-
-
-def test_a_board_of_a_resumed_run_has_each_step_once(tmp_path):
-    pytest.importorskip("tensorboardX")
-    log, lines = tmp_path / "train_log.jsonl", [log_line("train", e, i) for e in (0, 1) for i in (0, 2)]
-    lines += [log_line("valid", 1, 2, loss=None, top1_acc=40.0)]
-    for kept in (0, 2, 0):  # from the start, resumed after the first epoch, and once more from the start
-        log.write_text("".join(json.dumps(line) + "\n" for line in lines[:kept]))
-        board = Board("tensorboard", log, 3)
-        for line in lines[kept:]:
-            with open(log, "a") as file:
-                file.write(json.dumps(line) + "\n")
-            board(line)
-        board.close()
-        found = scalars_of(tmp_path / "logger")
-        assert [step for tag, step, *_ in found if tag == "train/loss"] == [0, 2, 3, 5]
-        assert [(step, value) for tag, step, value, _ in found if tag == "valid/top1_acc"] == [(5, 40.0)]
-        assert {tag.split("/")[1] for tag, *_ in found} == {
-            "loss", "top1_acc", "lr", "videos_per_second", "data_wait", "videos", "unreadable",
-        }  # fmt: skip
-        assert {step: when for _, step, _, when in found} == {0: 1.7e9, 2: 1.7e9 + 2, 3: 1.7e9 + 100, 5: 1.7e9 + 102}
