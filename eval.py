@@ -15,7 +15,7 @@ def main() -> None:
     from metrics.report import EvaluationReport, class_names
     from reader.build import build_loader, describe_protocol, read_section_list
     from utils.errors import InputError
-    from utils.files import check_save_dir, make_save_dir, write_text
+    from utils.files import check_save_dir, make_save_dir, publish, write_text
     from utils.log import format_metrics, say, say_in
 
     section = config.test
@@ -58,8 +58,9 @@ def main() -> None:
     report.write(folder, {**means, "videos": result.accuracy.videos, "protocol": protocol}, result.unreadable)
     write_text(folder / "config.yaml", config.dump())
     counts = f"videos: {result.accuracy.videos}, unreadable: {len(result.unreadable)}"
+    where = publish(folder, flags.save_dir)
     say_in(
-        "TEST", f"{format_metrics(means, ('Loss', 'TOP1_ACC', 'TOP5_ACC'))}, {counts}, {protocol}; written to {folder}"
+        "TEST", f"{format_metrics(means, ('Loss', 'TOP1_ACC', 'TOP5_ACC'))}, {counts}, {protocol}; written to {where}"
     )
 
 

@@ -21,7 +21,7 @@ def main() -> None:
     from reader.filelist import Entry
     from reader.integrity import VideoError, check_file
     from utils.errors import InputError
-    from utils.files import check_save_dir, make_save_dir
+    from utils.files import check_save_dir, make_save_dir, publish
     from utils.log import progress_bar, say
 
     section = config.infer
@@ -69,7 +69,8 @@ def main() -> None:
     folder = make_save_dir(flags.save_dir)
     write_predictions(folder, [results[index] for index in range(len(entries))])
     unreadable = sum("error" in result for result in results.values())
-    say(f"predicted {len(results) - unreadable} of {len(results)} videos, {unreadable} unreadable; written to {folder}")
+    where = publish(folder, flags.save_dir)
+    say(f"predicted {len(results) - unreadable} of {len(results)} videos, {unreadable} unreadable; written to {where}")
 
 
 def describe(result: dict) -> str:

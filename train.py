@@ -14,11 +14,13 @@ def main() -> None:
     from inference.start import set_environment
     from reader.build import describe_protocol, read_section_list
     from report.extras import check_board, wants_report
-    from utils.files import check_save_dir, make_save_dir, write_text
+    from utils.files import check_local, check_save_dir, make_save_dir, write_text
     from utils.processes.launch import start_ranks
 
     report = wants_report(flags.report)
     check_board(config.train.logger)
+    check_local("--save_dir", config.train.save_dir)
+    check_local("--resume", flags.resume)
     check_save_dir(config.train.save_dir)
     entries = read_section_list(config, config.train)
     valid_entries = read_section_list(config, config.valid) if flags.valid_interval and config.valid.filelist else []

@@ -21,6 +21,7 @@ from models import build_model, get_model_class, section_model
 from models.weights.download import published_tsn
 from models.weights.files import find_weights
 from models.weights.loading import load_weights
+from models.weights.remote import origin
 from utils.config.keys import InferConfig, ModelConfig, TestConfig
 from utils.config.loading import Config
 from utils.errors import InputError
@@ -61,10 +62,9 @@ def load_network(
         say("precision auto: bfloat16, which this processor has; --precision=float32 for full precision")
     elif section.precision == "bfloat16" and eager:
         say(f"precision bfloat16 is for the CPU's engine: {model_config.name} is computed in float32 on the {device}")
-    weights = section.weights or published_weights(model_config)
-    if is_exported(Path(weights)):
-        weights = exported_weights(Path(weights), config, section)
-    path = find_weights(weights)
+    path = find_weights(section.weights or published_weights(model_config))
+    if is_exported(path):
+        path = exported_weights(path, config, section)
     sha256 = weights_digest(path)
     engine = "eager" if eager else "oneDNN"
     description = f"{precision} on {device} ({engine}), weights {describe_weights(path, sha256)}"
@@ -134,9 +134,9 @@ def weights_digest(path: Path) -> str:
     try:
         return digest(path)
     except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
+        raise InputError(f"{origin(path)}: cannot be read: {error.strerror or error}") from error
 
 
 def describe_weights(path: Path, sha256: str) -> str:
     """The path with the beginning of its digest, which tells two weights of one name apart."""
-    return f"{path} (sha256 {sha256[:12]})"
+    return f"{origin(path)} (sha256 {sha256[:12]})"

@@ -5,7 +5,9 @@ import re
 import unicodedata
 from dataclasses import dataclass
 
+from utils.copies import open_text
 from utils.errors import InputError
+from utils.storage import check_path
 
 # Longer than any path that a file system takes (Linux: 4096) with a label behind it.
 MAX_LINE = 5000
@@ -38,6 +40,7 @@ def read_list(path: str, *, num_classes: int, frame_format: str = "mp4", needs_l
         if len(text) > MAX_LINE or not text.isprintable() and _has_control(text):
             raise InputError(f"{where}: not a line of a file list: {shorten(text)}")
         if text := text.strip():
+            check_path(text, where)
             if frame_format == "pkl":
                 if VIDEO.search(text):
                     raise InputError(
@@ -59,7 +62,7 @@ def read_list(path: str, *, num_classes: int, frame_format: str = "mp4", needs_l
 def _lines(path: str):
     """The lines of a text file, one at a time; paths that are not UTF-8 survive as surrogates."""
     try:
-        with open(path, encoding="utf-8-sig", errors="surrogateescape", newline=None) as file:
+        with open_text(path, encoding="utf-8-sig", errors="surrogateescape", newline=None) as file:
             # A bounded readline: a file without line ends is refused by its first line, not read into memory.
             while line := file.readline(MAX_LINE + 2):
                 yield line.rstrip("\n")

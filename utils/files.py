@@ -1,11 +1,21 @@
-"""Files that are whole or not there, and folders that are known to be writable before work begins."""
+"""Files that are whole or not there, folders that are known to be writable before work begins, and the cache folder.
 
+A remote save_dir has a local folder in its place until a script has ended its work: nothing can be appended to a file
+in object storage. It lies in the cache folder under the path's digest, so that the same command finds there what it
+had written when it was killed.
+"""
+
+import hashlib
 import os
+import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 from utils.errors import InputError, RunError
+from utils.storage import StorageError, check_writable, extended, is_remote, upload
+
+CACHE_VARIABLE = "PADDLE_TSN_CACHE"
 
 
 def write_atomic(path: str | os.PathLike, write: Callable[[Path], None]) -> None:
@@ -43,9 +53,32 @@ def write_text(path: str | os.PathLike, text: str) -> None:
     write_atomic(path, lambda p: p.write_text(text, encoding="utf-8", errors="surrogateescape", newline=""))
 
 
+def cache_folder() -> Path | None:
+    """Where what took time to make or to fetch is kept for the next run; None: nowhere."""
+    named = os.environ.get(CACHE_VARIABLE)
+    if named:
+        return None if named == "off" else Path(named).expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "paddle-tsn"
+
+
+def needed_cache_folder(path: str) -> Path:
+    """The cache folder, which the remote `path` cannot do without. Raises InputError where there is none."""
+    if (root := cache_folder()) is None:
+        raise InputError(f"{path}: needs a folder on this machine meanwhile, but {CACHE_VARIABLE} is off")
+    return root
+
+
 def check_save_dir(path: str) -> None:
-    """Raises InputError unless files can be created in the folder, or in its nearest parent. Creates nothing."""
-    folder = Path(path)
+    """Raises InputError unless files can be created in the folder, or in its nearest parent. Creates nothing there.
+
+    Of a remote folder an empty object may remain, which marks it.
+    """
+    folder = _written_to(path)
+    if is_remote(path):
+        try:
+            check_writable(path)
+        except StorageError as error:
+            raise InputError(f"--save_dir={path}: cannot be written: {error.strerror}") from None
     try:
         os.lstat(folder)
     except (FileNotFoundError, NotADirectoryError):
@@ -67,9 +100,47 @@ def check_save_dir(path: str) -> None:
 
 
 def make_save_dir(path: str) -> Path:
-    """The folder, created if need be."""
+    """The folder to write to, created if need be; of a remote save_dir the local one in its place."""
+    folder = _written_to(path)
     try:
-        Path(path).mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise InputError(f"--save_dir={path}: cannot be created: {error.strerror}") from None
-    return Path(path)
+        what = f"{folder} cannot" if is_remote(path) else "cannot"
+        raise InputError(f"--save_dir={path}: {what} be created: {error.strerror}") from None
+    return folder
+
+
+def publish(folder: Path, path: str) -> str:
+    """Where the files of a script that has ended its work are; `folder` is what `make_save_dir(path)` gave.
+
+    The files of a remote save_dir are uploaded, .jsonl the last, and the local folder is removed. Hidden files are not
+    part of it. Raises RunError where that fails: the same command goes on from the local folder.
+    """
+    if not is_remote(path):
+        return str(folder)
+    files = [file for file in sorted(folder.rglob("*")) if file.is_file() and not file.name.startswith(".")]
+    for file in sorted(files, key=lambda file: file.suffix == ".jsonl"):
+        url = extended(path, f"/{file.relative_to(folder).as_posix()}")
+        try:
+            upload(file, url)
+        except StorageError as error:
+            raise RunError(
+                f"{url}: cannot be written: {error.strerror}; what it should hold is kept in {folder}, from where "
+                "the same command goes on"
+            ) from None
+    shutil.rmtree(folder, ignore_errors=True)
+    return path
+
+
+def check_local(name: str, path: str) -> None:
+    """Raises InputError for a remote path, given as `name`, where the work needs a folder on this machine."""
+    if is_remote(path):
+        raise InputError(f"{name}={path}: checkpoints are written to and read from local folders alone")
+
+
+def _written_to(path: str) -> Path:
+    """The folder that a script writes to: save_dir itself, or the local one in place of a remote save_dir."""
+    if not is_remote(path):
+        return Path(path)
+    digest = hashlib.sha256(os.fsencode(extended(path, ""))).hexdigest()
+    return needed_cache_folder(path) / "save_dirs" / digest[:32]
