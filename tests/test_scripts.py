@@ -74,6 +74,18 @@ def test_training_writes_its_log(trained):
     assert [line["videos"] for line in lines if line["mode"] == "valid"] == [5, 5]
 
 
+def test_training_draws_its_page(trained):
+    """With the numbers of the last validation, and all that the curves show."""
+    html = (trained[1] / "report.html").read_text()
+    line = json_lines(trained[1] / "train_log.jsonl")[-1]
+    assert f">{line['loss']:,.4f}<" in html and f">{line['top1_acc']:.2f}%<" in html
+    captions = re.findall("<figcaption>(.*?)</figcaption>", html)
+    assert captions == [
+        "Loss", "Top-1 accuracy, %", "Learning rate", "Videos per second", "Time spent waiting for data, %",
+    ]  # fmt: skip
+    assert "10 videos of " in html and "5 videos of " in html and "Resumed" not in html
+
+
 def test_training_writes_its_checkpoints(trained, workspace):
     folder = trained[1]
     names = {
@@ -81,7 +93,7 @@ def test_training_writes_its_checkpoints(trained, workspace):
         for name in ("TSN_epoch0", "TSN_epoch1", "TSN", "TSN_best")
         for suffix in ("pdparams", "pdopt", "json")
     }
-    assert set(os.listdir(folder)) == {*names, "train_log.jsonl", "config.yaml"}
+    assert set(os.listdir(folder)) == {*names, "train_log.jsonl", "config.yaml", "report.html"}
     assert (folder / "TSN.pdparams").read_bytes() == (folder / "TSN_epoch1.pdparams").read_bytes()
     config = load_config(workspace.config.removeprefix("--config="), {"TRAIN.save_dir": str(folder)})
     assert load_config(folder / "config.yaml") == config
@@ -121,6 +133,9 @@ def test_a_resumed_run_goes_on_where_it_stood(trained, workspace, tmp_path):
         return [line["loss"] for line in json_lines(folder / "train_log.jsonl") if line["epoch"] == 1]
 
     assert losses(tmp_path) == losses(trained[1])
+    resumed = [line.get("resumed") for line in json_lines(tmp_path / "train_log.jsonl")]
+    assert resumed == [[1, 0], None, None, None]
+    assert "Resumed at epoch 1, iter 0." in (tmp_path / "report.html").read_text()
 
 
 def weights(folder: Path) -> str:

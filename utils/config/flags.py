@@ -90,6 +90,12 @@ FLAGS = (
     ),
     Flag("precision", "arithmetic on the CPU: auto, float32, bfloat16", _same("eval predict"), key="precision"),
     Flag("save_dir", "where results go", _SAVE_DIR, key="save_dir"),
+    Flag(
+        "report",
+        "write report.html; not given: where jinja2 is installed",
+        _same("train eval predict"),
+        Truth(),
+    ),
     Flag("log_interval", "batches between two log lines", {"train": 10, "eval": 1, "predict": 1}, Whole(1)),
     Flag("valid_interval", "epochs between two validations; 0: never", _same("train", 1), Whole(0)),
     Flag("fix_random_seed", "True: seeded by TRAIN.seed, repeatable to the bit", _same("train", False), Truth()),
@@ -117,6 +123,7 @@ class Flags:
     sets: tuple[str, ...] = ()
     pretrain: str | None = None
     resume: str | None = None
+    report: bool | None = None
     log_interval: int | None = None
     valid_interval: int | None = None
     fix_random_seed: bool | None = None

@@ -179,6 +179,11 @@ class TrainConfig(SectionConfig):
     balance_classes: bool = key(
         False, Truth(), "True: an epoch has as many videos of each class, of few ones some several times"
     )
+    logger: str = key(
+        "none",
+        Choice(("none", "tensorboard", "visualdl")),
+        "a board that gets the numbers of the log, in save_dir/logger",
+    )
     crops: int = key(1, Choice((1,)), "one random crop, whatever MODEL says")
 
 
