@@ -4,6 +4,7 @@ import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import TextIO
 
 from utils.errors import InputError, RunError
 
@@ -38,9 +39,19 @@ def _flush_folder(folder: Path) -> None:
             os.close(descriptor)
 
 
+def write_stream(path: str | os.PathLike, write: Callable[[TextIO], object]) -> None:
+    """Calls `write` on a text file, with `write_atomic`: UTF-8, and bytes of a path that are not stay as they are."""
+
+    def write_file(temporary: Path) -> None:
+        with open(temporary, "w", encoding="utf-8", errors="surrogateescape", newline="") as file:
+            write(file)
+
+    write_atomic(path, write_file)
+
+
 def write_text(path: str | os.PathLike, text: str) -> None:
-    """Writes text as UTF-8 with `write_atomic`; bytes of a path that are not UTF-8 come out as they went in."""
-    write_atomic(path, lambda p: p.write_text(text, encoding="utf-8", errors="surrogateescape", newline=""))
+    """Writes a text with `write_stream`."""
+    write_stream(path, lambda file: file.write(text))
 
 
 def check_save_dir(path: str) -> None:
