@@ -98,7 +98,9 @@ def killed(predict, predicted, tmp_path_factory) -> Path:
 
 
 def test_what_an_undisturbed_run_leaves(predicted, workspace, videos):
-    assert sorted(predicted) == ["features.npy", "predictions.csv", "predictions.json", "predictions.jsonl"]
+    assert sorted(predicted) == [
+        "features.npy", "predictions.csv", "predictions.json", "predictions.jsonl", "report.html",
+    ]  # fmt: skip
     head, *rows = map(json.loads, predicted["predictions.jsonl"].splitlines())
     assert list(head) == [
         "script", "videos", "weights", "list", "configuration", "arithmetic", "processes", "features", "protocol",
@@ -137,7 +139,9 @@ def test_another_command_starts_anew(predict, killed, tmp_path):
     run = predict(folder, "--infer_topk=1", "--features=True").ends(0)
     said = "another run's (configuration, features differ): starting anew"
     assert f"{folder / 'predictions.partial.jsonl'}: {said}\n" in run.out
-    assert sorted(os.listdir(folder)) == ["features.npy", "predictions.csv", "predictions.json", "predictions.jsonl"]
+    assert sorted(os.listdir(folder)) == [
+        "features.npy", "predictions.csv", "predictions.json", "predictions.jsonl", "report.html",
+    ]  # fmt: skip
     assert np.load(folder / "features.npy").shape == (VIDEOS, 512)
 
 
@@ -163,5 +167,5 @@ def test_evaluation_by_two_processes_survives_a_full_disk_and_sigterm(workspace,
     assert 0 < stopped.known() < run.known() < VIDEOS
     assert snapshot(tmp_path / "b") == snapshot(tmp_path / "a")
     assert sorted(os.listdir(tmp_path / "b")) == [
-        "config.yaml", "confusion.csv", "evaluation.jsonl", "metrics.json", "predictions.csv",
+        "config.yaml", "confusion.csv", "evaluation.jsonl", "metrics.json", "predictions.csv", "report.html",
     ]  # fmt: skip
