@@ -35,9 +35,12 @@ def pages(tmp_path_factory) -> dict[str, str]:
     labels = random.integers(0, 40, 1000)
     logits = random.normal(size=(1000, 40)).astype(np.float32)
     logits[np.arange(1000), labels] += 2
-    rows = [*evaluation_rows(logits, labels, HOSTILE), {"position": 1000, "video": HOSTILE, "error": HOSTILE}]
+    rows = [
+        *evaluation_rows(logits, labels, HOSTILE + 150 * "x"),
+        {"position": 1000, "video": HOSTILE, "error": HOSTILE},
+    ]
     metrics = {"loss": 1.0, "top1_acc": 50.0, "top5_acc": 70.0, "protocol": "3 segments"}
-    facts = {"weights": f"{HOSTILE}/TSN.pdparams", "configuration": "MODEL:\n" + "  name: TSN" * 60}
+    facts = {"weights": f"{HOSTILE}/TSN.pdparams", "list": 150 * "x", "configuration": "MODEL:\n" + "  name: TSN" * 60}
     write_evaluation_page(folder / "evaluation.html", rows, metrics, NAMES, facts, grey_frames)
     write_prediction_page(folder / "prediction.html", prediction_rows(60, NAMES), facts, grey_frames)
     log = folder / "train_log.jsonl"
