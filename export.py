@@ -12,7 +12,7 @@ from utils.config.session import announce, open_config
 def main() -> None:
     flags, config = open_config("export")
 
-    from utils.files import check_save_dir, make_save_dir
+    from utils.files import check_save_dir, make_save_dir, publish
     from utils.log import say
 
     section = config.infer
@@ -34,7 +34,8 @@ def main() -> None:
     save_exported(model, config, folder)
     shape = f"[N, {section.seg_num}, {section.image_size}, {section.image_size}, {3 * section.seglen}]"
     interface = f"uint8 frames {shape} in, probabilities [N, {config.model.num_classes}] out"
-    say(f"exported {describe_weights(path, weights_digest(path))} to {folder}: {interface}")
+    where = publish(folder, flags.save_dir)
+    say(f"exported {describe_weights(path, weights_digest(path))} to {where}: {interface}")
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ SEGMENTS, CROPS = 25, 10
 MOST_TIME, MOST_BYTES = 1.1, 1.5e9
 PROTOCOL = (
     f"INFER.seg_num={SEGMENTS}", f"INFER.crops={CROPS}", "INFER.sampling=uniform", "INFER.resize=opencv",
-    "INFER.precision=float32", "INFER.use_gpu=False",
+    "INFER.precision=float32", "INFER.use_gpu=False", f"INFER.weights={ways.WEIGHTS}",
 )  # fmt: skip
 
 
@@ -41,9 +41,9 @@ def measure_time(video: str, repeats: int) -> dict[str, common.Times]:
     from utils.config.loading import load_config
 
     config = load_config(ways.ROOT / "configs" / "tsn.yaml", {}, PROTOCOL)
-    views = load_network(config, config.infer, str(ways.WEIGHTS), "cpu", num_videos=1)
+    views = load_network(config, config.infer, "cpu", num_videos=1)
     config_of_one = load_config(ways.ROOT / "configs" / "tsn.yaml", {}, [*PROTOCOL, "INFER.crops=1"])
-    view = load_network(config_of_one, config_of_one.infer, str(ways.WEIGHTS), "cpu", num_videos=1)
+    view = load_network(config_of_one, config_of_one.infer, "cpu", num_videos=1)
 
     def read() -> np.ndarray:
         return read_clip(clip_spec(config.infer), video)[0][None]
@@ -63,7 +63,7 @@ def measure_time(video: str, repeats: int) -> dict[str, common.Times]:
 def most_memory(video: str) -> float:
     """The most bytes that predict.py and the processes it starts hold together; shared ones are counted once."""
     sets = [flag for setting in PROTOCOL for flag in ("--set", setting)]
-    command = [sys.executable, "predict.py", f"--weights={ways.WEIGHTS}", f"--video_path={video}", *sets]
+    command = [sys.executable, "predict.py", f"--video_path={video}", *sets]
     command.append(f"--save_dir={common.RESULTS / 'predicted'}")
     process = subprocess.Popen(command, cwd=ways.ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     most = 0.0

@@ -9,6 +9,7 @@ from pathlib import Path
 import yaml
 
 from data.classes import KINETICS_LABELS, Classes
+from utils.config.keys import TrainConfig
 from utils.processes.limits import available_cores, available_memory
 
 NAME = "config.yaml"
@@ -19,6 +20,9 @@ SEGMENTS = 3
 # 0.73 GB and 0.265 GB for each video of the batch.
 BASE_MEMORY, VIDEO_MEMORY = 1.0e9, 0.3e9
 CPU_SPEED = 3  # frames trained in a second on a core, about
+FEATURE_SPEED = 20  # of a frozen network, in float32, about
+FROZEN = "TRAIN.freeze_stages=5"
+VIEWS = TrainConfig.feature_views
 
 
 def is_published(classes: Classes) -> bool:
@@ -27,10 +31,14 @@ def is_published(classes: Classes) -> bool:
 
 
 def commands(out: Path, classes: Classes, clips: Mapping[str, int]) -> list[str]:
-    """What can be called next, word for word; `clips` has the number of clips of each list that is there."""
+    """What can be called next, word for word; `clips` has the number of clips of each list that is there.
+
+    Own classes have a classifier in minutes: train.py leaves the rest of the network as it is.
+    """
     config = shlex.quote(f"--config={out / NAME}")
     train = "train.list" in clips
-    lines = [f"python train.py {config}"] * train
+    frozen = "" if is_published(classes) else f" --set {FROZEN}"
+    lines = [f"python train.py {config}{frozen}"] * train
     lines += [f"python eval.py {config}"] * (train or "test.list" in clips)
     lines.append(f"python predict.py {config}")
     if train and is_published(classes):
@@ -68,9 +76,9 @@ def epochs(clips: int, batch: int) -> tuple[int, str]:
     )
 
 
-def cpu_time(frames: int, cores: int) -> str:
-    """About how long training on so many frames takes without a GPU."""
-    minutes = frames / (CPU_SPEED * cores) / 60
+def cpu_time(frames: int, cores: int, speed: float = CPU_SPEED) -> str:
+    """About how long so many frames take without a GPU, at so many in a second on each core."""
+    minutes = frames / (speed * cores) / 60
     if minutes > 120:
         return f"{minutes / 60:.0f} h" if minutes < 2880 else f"{minutes / 1440:.0f} days"
     return f"{max(1, minutes):.0f} min"
@@ -82,6 +90,7 @@ def config_text(out: Path, classes: Classes, clips: Mapping[str, int]) -> str:
     batch, why_batch = batch_size(train, available_memory())
     epoch, why_epochs = epochs(train, batch)
     time = cpu_time(epoch * train * SEGMENTS, cores)
+    frozen_time = cpu_time(VIEWS * train * SEGMENTS, cores, FEATURE_SPEED)
     valid = out / "val.list" if "val.list" in clips else ""
     about_valid = f"{clips['val.list']} clips" if valid else "'': no clip is left for validation"
     test, about_test = _list_for("test.list", clips)
@@ -112,7 +121,8 @@ TRAIN:
     # {why_batch}
     batch_size: {batch}
     # {why_epochs};
-    # without a GPU about {time} on {cores} core{"s" * (cores > 1)}, at {CPU_SPEED} frames a second each
+    # without a GPU about {time} on {cores} core{"s" * (cores > 1)}, at {CPU_SPEED} frames a second each; with --set
+    # {FROZEN} about {frozen_time} for {VIEWS} views of each clip, and seconds for the epochs
     epoch: {epoch}
     # what Wang et al. fine-tune UCF101 and HMDB51 with; the original's 0.01 is for 256 videos a step
     learning_rate: 0.001

@@ -15,9 +15,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
+from utils.files import CACHE_VARIABLE, cache_folder
 from utils.log import say
 
-VARIABLE = "PADDLE_TSN_CACHE"
 ENTRIES_KEPT = 4  # of about 100 MB each
 _MANIFEST = "manifest.json"  # file -> SHA-256
 _ABANDONED = 3600  # seconds after which an unfinished folder belongs to nobody any more
@@ -47,18 +47,10 @@ def load_or_make(key: str, make: Callable[[Path], None], load: Callable[[Path], 
             root.mkdir(parents=True, exist_ok=True)
             return _make_in(root, key, make, load)
         except (OSError, RuntimeError) as error:
-            say(f"{root}: the network cannot be kept for the next run (see {VARIABLE}): {_last_line(error)}")
+            say(f"{root}: the network cannot be kept for the next run (see {CACHE_VARIABLE}): {_last_line(error)}")
     with tempfile.TemporaryDirectory() as folder:
         make(Path(folder))
         return load(Path(folder))
-
-
-def cache_folder() -> Path | None:
-    """Where folders are kept; None: nowhere."""
-    named = os.environ.get(VARIABLE)
-    if named:
-        return None if named == "off" else Path(named).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "paddle-tsn"
 
 
 def digest(path: Path) -> str:

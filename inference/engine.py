@@ -33,6 +33,10 @@ class Engine:
         outputs = [self.compute(part) for part in parts]
         return lambda: outputs
 
+    def close(self) -> None:
+        """Lets go of the graph."""
+        self._predictor = None
+
     def compute(self, frames: np.ndarray) -> np.ndarray:
         """The output, float32 [B, ...], for `frames`, uint8 [B, ...]; at most FRAMES_PER_CALL of them are fastest."""
         predictor = self._predictor

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import paddle
 
+from models.weights.remote import origin
 from utils.config.keys import SectionConfig
 from utils.config.loading import Config, load_config
 from utils.errors import InputError, RunError
@@ -79,9 +80,9 @@ def exported_weights(folder: Path, config: Config, section: SectionConfig) -> Pa
         if str(ours[key]).lower() != str(theirs[key]).lower()
     ]
     if differing:
-        raise InputError(f"{folder}: exported with {', '.join(differing)}")
+        raise InputError(f"{origin(folder)}: exported with {', '.join(differing)}")
     if not (folder / WEIGHTS).is_file():
-        raise InputError(f"{folder}: {WEIGHTS} is missing")
+        raise InputError(f"{origin(folder)}: {WEIGHTS} is missing")
     return folder / WEIGHTS
 
 

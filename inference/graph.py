@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
+import numpy as np
 import paddle
 import paddle.inference
 
@@ -19,7 +20,7 @@ from inference.processes import EngineProcesses
 from utils.config.keys import ModelConfig
 from utils.processes.limits import available_memory
 
-# Operators in bfloat16. The normalisation and the classifier stay in float32: they take no time, but lose digits.
+# Operators in bfloat16. The normalisation stays in float32: it takes no time, but loses digits.
 # The last three shift channels: in float32 they would be converted before and behind it.
 _BFLOAT16_OPERATORS = {"conv2d", "fused_conv2d", "pool2d", "concat", "slice", "split"}
 # A process takes 1 to 2 s to start, a call 0.1 to 0.6 s.
@@ -30,6 +31,25 @@ _BYTES_PER_PROCESS = 1 << 30  # 500 to 700 MB for ResNet-50
 _SOURCES = [*sorted((Path(__file__).parents[1] / "models").rglob("*.py")), *sorted(Path(__file__).parent.glob("*.py"))]
 
 
+class Classifier:
+    """The linear layer behind the graph: features float32 [..., F] -> logits float32 [..., K]."""
+
+    FILE = "classifier.npz"
+
+    def __init__(self, folder: Path):
+        """folder: what `open_engine` has written. Raises OSError or ValueError where it cannot be loaded."""
+        with np.load(folder / self.FILE) as file:
+            self._weight, self._bias = file["weight"], file["bias"]  # [F, K], [K]
+        self.num_features = len(self._weight)
+
+    def __call__(self, features: np.ndarray) -> np.ndarray:
+        return features @ self._weight + self._bias
+
+    @classmethod
+    def save(cls, layer: paddle.nn.Linear, folder: Path) -> None:
+        np.savez(folder / cls.FILE, weight=layer.weight.numpy(), bias=layer.bias.numpy())
+
+
 def open_engine(
     config: ModelConfig,
     image_size: int,
@@ -38,8 +58,8 @@ def open_engine(
     model: Callable[[], paddle.nn.Layer],
     cores: int,
     calls: int,
-) -> Engine | EngineProcesses:
-    """The network from segments uint8 [B, H, W, C], H and W being `image_size`, to their logits float32 [B, K].
+) -> tuple[Engine | EngineProcesses, Classifier]:
+    """The network from segments uint8 [B, H, W, C], H and W being `image_size`, to their features float32 [B, F].
 
     The optimised graph is kept between runs, under the digest of all that it depends on: with it, neither the model
     is built nor its weights are parsed. `model` builds it where there is none.
@@ -60,21 +80,24 @@ def open_engine(
     shape = [None, image_size, image_size, 3 * config.seglen]
 
     def make(folder: Path) -> None:
-        _export(model(), shape, folder)
+        network = model()
+        _export(network, shape, folder)
         _optimise(folder, precision)
+        Classifier.save(network.fc, folder)
 
     memory = available_memory()
     room = _MOST_PROCESSES if memory is None else min(_MOST_PROCESSES, memory // _BYTES_PER_PROCESS)
     number = max(1, min(cores, calls // _CALLS_PER_PROCESS, room))
 
-    def load(folder: Path) -> Engine | EngineProcesses:
-        return Engine(folder, cores) if number == 1 else EngineProcesses(folder, number, cores // number)
+    def load(folder: Path) -> tuple[Engine | EngineProcesses, Classifier]:
+        engine = Engine(folder, cores) if number == 1 else EngineProcesses(folder, number, cores // number)
+        return engine, Classifier(folder)
 
     return load_or_make(key, make, load)
 
 
-class _FrameLogits(paddle.nn.Layer):
-    """uint8 [B, H, W, C] -> logits float32 [B, K] of each segment; B are those of one video where the model shifts."""
+class _FrameFeatures(paddle.nn.Layer):
+    """uint8 [B, H, W, C] -> features float32 [B, F] of each segment; B are one video's where the model shifts."""
 
     def __init__(self, network: paddle.nn.Layer):
         super().__init__()
@@ -83,7 +106,7 @@ class _FrameLogits(paddle.nn.Layer):
     # Traced as it runs: no branch depends on values, and to rewrite its source takes 0.8 s and a home to write to.
     @paddle.jit.not_to_static
     def forward(self, frames):
-        return self.network.frame_logits(frames)
+        return self.network.frame_features(frames)
 
 
 def _export(model: paddle.nn.Layer, shape: list[int | None], folder: Path) -> None:
@@ -94,7 +117,7 @@ def _export(model: paddle.nn.Layer, shape: list[int | None], folder: Path) -> No
     if paddle.framework.use_pir_api():
         raise RuntimeError("paddle was imported before inference.start.set_environment was called")
     model.eval()
-    paddle.jit.save(_FrameLogits(model), str(folder / "graph"), [paddle.static.InputSpec(shape, "uint8", "frames")])
+    paddle.jit.save(_FrameFeatures(model), str(folder / "graph"), [paddle.static.InputSpec(shape, "uint8", "frames")])
 
 
 def _optimise(folder: Path, precision: str) -> None:

@@ -1,7 +1,8 @@
-"""A network ready to answer: uint8 frames in, logits out, whatever runs behind it."""
+"""A network ready to answer: uint8 frames in, logits and features out, whatever runs behind it."""
 
 import math
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -12,14 +13,15 @@ import paddle
 from inference.cache import digest
 from inference.engine import FRAMES_PER_CALL, Engine
 from inference.exported import exported_weights, is_exported
-from inference.graph import open_engine
+from inference.graph import Classifier, open_engine
 from inference.precision import choose_precision
 from inference.processes import EngineProcesses
-from inference.views import in_pieces, over_views
+from inference.views import Output, Start, in_pieces, over_views
 from models import build_model, get_model_class, section_model
 from models.weights.download import published_tsn
 from models.weights.files import find_weights
 from models.weights.loading import load_weights
+from models.weights.remote import origin
 from utils.config.keys import InferConfig, ModelConfig, TestConfig
 from utils.config.loading import Config
 from utils.errors import InputError
@@ -31,12 +33,15 @@ from utils.processes.limits import available_cores
 class Network:
     """A callable: uint8 frames [N, V * T, H, W, 3 * seglen] -> float32 logits [N, K]."""
 
-    start: Callable[[np.ndarray], Callable[[], np.ndarray]]  # frames -> what waits for their logits
+    start: Start
     ahead: int  # batches to start before the first one is waited for; 0: `start` itself computes
     description: str  # engine, precision, weights: what a reported number depends on
+    arithmetic: str = ""  # of these the first two
+    weights: str = ""  # and the SHA-256 of the third
+    num_features: int = 0  # F
 
     def __call__(self, frames: np.ndarray) -> np.ndarray:
-        return self.start(frames)()
+        return self.start(frames)().logits
 
 
 def load_network(
@@ -54,54 +59,63 @@ def load_network(
     """
     model_config = section_model(config.model, section)
     model_class = get_model_class(model_config.name)
-    eager = device == "gpu" or not hasattr(model_class, "frame_logits")
+    eager = device == "gpu" or not hasattr(model_class, "frame_features")
     precision = "float32" if eager else choose_precision(section.precision)
     if section.precision == "auto" and precision == "bfloat16":
         say("precision auto: bfloat16, which this processor has; --precision=float32 for full precision")
     elif section.precision == "bfloat16" and eager:
         say(f"precision bfloat16 is for the CPU's engine: {model_config.name} is computed in float32 on the {device}")
-    weights = section.weights or published_weights(model_config)
-    if is_exported(Path(weights)):
-        weights = exported_weights(Path(weights), config, section)
-    path = find_weights(weights)
+    path = find_weights(section.weights or published_weights(model_config))
+    if is_exported(path):
+        path = exported_weights(path, config, section)
     sha256 = weights_digest(path)
-    engine = "eager" if eager else "oneDNN"
-    description = f"{precision} on {device} ({engine}), weights {describe_weights(path, sha256)}"
+    arithmetic = f"{precision} on {device} ({'eager' if eager else 'oneDNN'})"
+    description = f"{arithmetic}, weights {describe_weights(path, sha256)}"
     if eager:
-        network = _eager_network(load_model(model_config, path), device, description)
+        model = load_model(model_config, path)
+        num_features = model.backbone.num_features
+        network = Network(in_pieces(eager_start(model), device), 1, description)
     else:
         cores = max(1, available_cores() // num_ranks)
         # Of one crop each: many videos are worth a process per core, many crops of a video not its 600 MB.
         calls = math.ceil(num_videos / num_ranks * section.seg_num / FRAMES_PER_CALL)
         make = partial(load_model, model_config, path)
-        network = _engine_network(
-            open_engine(model_config, section.image_size, precision, sha256, make, cores, calls),
-            model_class.shifts,
-            description,
-        )
-    return replace(network, start=over_views(network.start, section))
+        engine, classifier = open_engine(model_config, section.image_size, precision, sha256, make, cores, calls)
+        num_features = classifier.num_features
+        network = Network(engine_start(engine, classifier, model_class.shifts), engine.ahead, description)
+    start = over_views(network.start, section)
+    return replace(network, start=start, arithmetic=arithmetic, weights=sha256, num_features=num_features)
 
 
-def _engine_network(engine: Engine | EngineProcesses, whole_videos: bool, description: str) -> Network:
+def engine_start(engine: Engine | EngineProcesses, classifier: Classifier, whole_videos: bool) -> Start:
     """whole_videos: each call must be the frames of one video."""
 
-    def start(frames: np.ndarray) -> Callable[[], np.ndarray]:
+    def start(frames: np.ndarray) -> Callable[[], Output]:
         n, t, *image = frames.shape
         # Else calls whose sizes differ by one at most.
         calls = n if whole_videos else -(-n * t // FRAMES_PER_CALL)
-        logits = engine.start(np.array_split(frames.reshape(n * t, *image), calls))
-        return lambda: np.concatenate(logits()).reshape(n, t, -1).mean(axis=1)  # [N * T, K] -> [N, K]
+        wait = engine.start(np.array_split(frames.reshape(n * t, *image), calls))
 
-    return Network(start, engine.ahead, description)
+        def answer() -> Output:
+            features = np.concatenate(wait()).reshape(n, t, -1)  # [N * T, F] -> [N, T, F]
+            return Output(classifier(features.mean(axis=1)), features)
+
+        return answer
+
+    return start
 
 
-def _eager_network(model: paddle.nn.Layer, device: str, description: str) -> Network:
-    def start(frames: np.ndarray) -> Callable[[], np.ndarray]:
-        with paddle.no_grad():
-            logits = model(paddle.to_tensor(frames))
-        return logits.numpy  # on a GPU this is what waits
+def eager_start(model: paddle.nn.Layer, autocast: Callable[[], AbstractContextManager] = nullcontext) -> Start:
+    """What the model itself computes; it must be in evaluation mode. autocast: of the precision it computes in."""
 
-    return Network(in_pieces(start, device), 1, description)
+    def start(frames: np.ndarray) -> Callable[[], Output]:
+        with paddle.no_grad(), autocast():
+            features = model.features(paddle.to_tensor(frames))
+            output = model.classify(features.mean(axis=1)), features
+        # On a GPU this is what waits.
+        return lambda: Output(*(tensor.astype("float32").numpy() for tensor in output))
+
+    return start
 
 
 def published_weights(config: ModelConfig) -> Path:
@@ -127,9 +141,9 @@ def weights_digest(path: Path) -> str:
     try:
         return digest(path)
     except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
+        raise InputError(f"{origin(path)}: cannot be read: {error.strerror or error}") from error
 
 
 def describe_weights(path: Path, sha256: str) -> str:
     """The path with the beginning of its digest, which tells two weights of one name apart."""
-    return f"{path} (sha256 {sha256[:12]})"
+    return f"{origin(path)} (sha256 {sha256[:12]})"

@@ -1,37 +1,39 @@
-"""Batches in, logits out, while the next batches are read and computed."""
+"""Batches in, answers out, while the next batches are read and computed."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from typing import Protocol
 
 import numpy as np
 
+from inference.views import Output
 from reader.loader import Batch
 
+_NOTHING = Output(np.empty((0, 1), np.float32), np.empty((0, 1, 1), np.float32))
 
-def answers(
-    network: Callable[[np.ndarray], np.ndarray], batches: Iterable[Batch]
-) -> Iterator[tuple[Batch, np.ndarray]]:
-    """Each batch with its logits float32 [N, K], in order; [0, 1] where none of its videos can be read.
 
-    A network that has `start` and `ahead` (inference.network.Network) is given so many batches before the first of
-    them is waited for; of any other callable a batch is asked at a time.
+class Network(Protocol):
+    """inference.network.Network, and whatever else answers like it."""
+
+    ahead: int
+
+    def start(self, frames: np.ndarray) -> Callable[[], Output]: ...
+
+
+def answers(network: Network, batches: Iterable[Batch]) -> Iterator[tuple[Batch, Output]]:
+    """Each batch with its output, in order; without rows where none of its videos can be read.
+
+    The network is given `ahead` batches more before the first of them is waited for.
     """
-    start = getattr(network, "start", None)
-    ahead = network.ahead if start else 0
-    pending: deque[tuple[Batch, Callable[[], np.ndarray]]] = deque()
+    pending: deque[tuple[Batch, Callable[[], Output]]] = deque()
     for batch in batches:
-        if not batch.indices:
-            pending.append((batch, lambda: np.empty((0, 1), np.float32)))
-        elif start:
-            pending.append((batch, start(batch.frames)))
-        else:
-            pending.append((batch, lambda batch=batch: network(batch.frames)))
-        if len(pending) > ahead:
+        pending.append((batch, network.start(batch.frames) if batch.indices else lambda: _NOTHING))
+        if len(pending) > network.ahead:
             yield _finished(pending)
     while pending:
         yield _finished(pending)
 
 
-def _finished(pending: deque[tuple[Batch, Callable[[], np.ndarray]]]) -> tuple[Batch, np.ndarray]:
+def _finished(pending: deque[tuple[Batch, Callable[[], Output]]]) -> tuple[Batch, Output]:
     batch, wait = pending.popleft()
     return batch, wait()

@@ -30,9 +30,11 @@ class EngineProcesses:
         """
         self.ahead = number
         self._calls: queue.SimpleQueue[tuple[np.ndarray, Future[np.ndarray]]] = queue.SimpleQueue()
+        self._children: list[Child] = []
         ready: list[Future[None]] = [Future() for _ in range(number)]
         for future in ready:
             child = Child("a network process", _serve, str(folder), threads)
+            self._children.append(child)
             atexit.register(child.close)  # before multiprocessing asks them to end and waits for it
             # daemon: at exit nobody waits for what has not been computed yet.
             threading.Thread(target=self._feed, args=(child, future), daemon=True).start()
@@ -48,6 +50,11 @@ class EngineProcesses:
         for call in zip(parts, results):
             self._calls.put(call)
         return lambda: [result.result() for result in results]
+
+    def close(self) -> None:
+        """Ends the processes."""
+        for child in self._children:
+            child.close()
 
     def _feed(self, child: Child, ready: Future[None]) -> None:
         try:

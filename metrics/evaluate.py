@@ -5,14 +5,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from inference.pipeline import answers
+from inference.pipeline import Network, answers
 from metrics.accuracy import Accuracy
 from reader.loader import Batch, Loader, timed
 from utils.log import progress_bar
 from utils.processes.ranks import World
-
-# uint8 frames [N, T, H, W, 3 * seglen] -> float32 logits [N, K]
-Network = Callable[[np.ndarray], np.ndarray]
 
 
 @dataclass
@@ -55,7 +52,7 @@ def evaluate(
             yield batch
 
     with progress_bar(len(order), description) as bar:
-        for batch, logits in answers(network, batches()):
+        for batch, (logits, _) in answers(network, batches()):
             if batch.indices:
                 result.accuracy.update(logits, batch.labels)
             result.unreadable += batch.unreadable

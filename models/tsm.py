@@ -30,15 +30,18 @@ class TSM(TSN):
 
     def forward(self, frames: Tensor) -> Tensor:
         """uint8 [N, T, H, W, 3 * seglen] in RGB, any T -> logits float32 [N, K]."""
+        return self.classify(self.features(frames)).mean(axis=1)  # [N, T, K] -> [N, K]
+
+    def features(self, frames: Tensor) -> Tensor:
+        """uint8 [N, T, H, W, 3 * seglen] -> float32 [N, T, F], those of each frame."""
         num_segments = frames.shape[1]
         shift = partial(F.temporal_shift, seg_num=num_segments, shift_ratio=1 / SHARE, data_format=self.data_format)
         features = self._features(frames.astype("float32").flatten(0, 1), shift)  # [N * T, F]
-        logits = self._classify(features)  # [N * T, K]
-        return logits.reshape([-1, num_segments, self.num_classes]).mean(axis=1)  # [N, K]
+        return features.reshape([-1, num_segments, self.backbone.num_features])
 
-    def frame_logits(self, frames: Tensor) -> Tensor:
-        """uint8 [T, H, W, 3 * seglen], the frames of one video -> logits float32 [T, K], whose mean is its answer."""
-        return self._classify(self._features(frames.astype("float32"), shift_video))
+    def frame_features(self, frames: Tensor) -> Tensor:
+        """uint8 [T, H, W, 3 * seglen], the frames of one video -> float32 [T, F]."""
+        return self._features(frames.astype("float32"), shift_video)
 
 
 def shift_video(x: Tensor) -> Tensor:

@@ -70,22 +70,24 @@ class TSN(nn.Layer):
 
     def forward(self, frames: Tensor) -> Tensor:
         """uint8 [N, T, H, W, 3 * seglen] in RGB, any T -> logits float32 [N, K]."""
+        return self.classify(self.features(frames).mean(axis=1))
+
+    def features(self, frames: Tensor) -> Tensor:
+        """uint8 [N, T, H, W, 3 * seglen] -> float32 [N, T, F], those of each segment."""
         x = frames.astype("float32")  # first: graphs of Paddle 2.6 can do little else with uint8
         num_segments = x.shape[1]
-        features = self._features(x.flatten(0, 1))  # [N * T, F]
-        features = features.reshape([-1, num_segments, self.backbone.num_features]).mean(axis=1)  # [N, F]
-        return self._classify(features)
+        return self._features(x.flatten(0, 1)).reshape([-1, num_segments, self.backbone.num_features])
 
-    def frame_logits(self, frames: Tensor) -> Tensor:
-        """uint8 [B, H, W, 3 * seglen] -> logits float32 [B, K] of each segment alone.
+    def frame_features(self, frames: Tensor) -> Tensor:
+        """uint8 [B, H, W, 3 * seglen] -> float32 [B, F], those of each segment.
 
-        As the classifier is linear, the mean of a video's rows is what `forward` returns for it: with this method a
-        model says that its videos may be computed in any parts; with `shifts`, that each part must be a whole video.
+        With this method a model says that its videos may be computed in any parts; with `shifts`, that each part must
+        be a whole video. As the classifier is linear, the logits of their mean are what `forward` returns.
         """
-        return self._classify(self._features(frames.astype("float32")))
+        return self._features(frames.astype("float32"))
 
-    def _classify(self, features: Tensor) -> Tensor:
-        """[..., F] -> [..., K]."""
+    def classify(self, features: Tensor) -> Tensor:
+        """float32 [..., F] -> logits float32 [..., K]."""
         if self.training and self.dropout:
             features = F.dropout(features, self.dropout)
         return self.fc(features)

@@ -2,6 +2,7 @@
 
 import copy
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -9,6 +10,7 @@ from reader.decode import VideoError, read_frames
 from reader.pkl import read_pickle
 from reader.sampling import segment_indices, video_rng
 from reader.transforms import crop_frame
+from utils.copies import on_this_machine
 
 
 @dataclass(frozen=True)
@@ -35,11 +37,15 @@ class ClipSpec:
         return self.crops * self.num_segments, self.crop_size, self.crop_size, 3 * self.seglen
 
 
-def read_clip(spec: ClipSpec, path: str, epoch: int = 0, index: int = 0) -> tuple[np.ndarray, int | None]:
+def read_clip(
+    spec: ClipSpec, path: str, epoch: int = 0, index: int = 0, folder: Path | None = None
+) -> tuple[np.ndarray, int | None]:
     """(clip uint8 [V * T, H, W, 3 * seglen], label or None) of one video; only a pickle brings its own label.
 
     Channel c of segment t is colour c % 3 of the segment's frame c // 3, as the original lays them out. Each frame is
     decoded and resized once for the V crops.
+
+    folder: where a remote video is copied to for as long as it is read; None: a temporary one.
 
     Raises:
         VideoError: the video cannot be read, with its path and the reason.
@@ -73,10 +79,13 @@ def read_clip(spec: ClipSpec, path: str, epoch: int = 0, index: int = 0) -> tupl
 
     label = None
     try:
-        if spec.frame_format == "pkl":
-            crops, label = read_pickle(path, choose, crop)
-        else:
-            crops = read_frames(path, choose, spec.decoder, crop)
+        with on_this_machine(path, folder) as local:
+            if spec.frame_format == "pkl":
+                crops, label = read_pickle(local, choose, crop)
+            else:
+                crops = read_frames(local, choose, spec.decoder, crop)
+    except VideoError as error:
+        raise VideoError(path, error.reason) from error  # and not that of the copy
     except OSError as error:
         raise VideoError(path, error.strerror or str(error)) from error
     except MemoryError as error:

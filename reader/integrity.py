@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator
 
 import av
 
+from utils.storage import StorageError, file_size, is_remote
+
 
 class VideoError(Exception):
     """A video that cannot be used: which one (`path`) and why (`reason`), in one line."""
@@ -21,7 +23,18 @@ class VideoError(Exception):
 
 
 def check_file(path: str) -> None:
-    """Raises VideoError unless `path` is an existing, readable, non-empty file whose index fits into memory."""
+    """Raises VideoError unless `path` is an existing, readable, non-empty file whose index fits into memory.
+
+    Of a remote file the index is not looked at: its copy is, when it is read.
+    """
+    if is_remote(path):
+        try:
+            size = file_size(path)
+        except StorageError as error:
+            raise VideoError(path, error.strerror) from None
+        if size == 0:
+            raise VideoError(path, "the file is empty")
+        return
     if not os.path.exists(path):
         raise VideoError(path, "no such file")
     if not os.path.isfile(path):

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from reader.dataset import ClipSpec, VideoError, read_clip
+from utils.copies import temporary_folder
 from utils.errors import InputError, RunError
 from utils.processes.child import Child, NoAnswer
 
@@ -24,7 +25,8 @@ class WorkerProcess(Child):
     """
 
     def __init__(self, spec: ClipSpec, time_limit: float = TIME_LIMIT):
-        super().__init__("a reader process", _serve, spec)
+        folder = temporary_folder()
+        super().__init__("a reader process", _serve, spec, folder, scratch=folder)
         self._spec, self._time_limit = spec, time_limit
 
     def read(self, path: str, epoch: int, index: int) -> tuple[np.ndarray, int | None]:
@@ -59,14 +61,14 @@ def describe_failure(path: str, error: Exception) -> str:
     return f"{path}: {type(error).__name__}: {error} ({where.filename}:{where.lineno})"
 
 
-def _serve(pipe: multiprocessing.connection.Connection, spec: ClipSpec) -> None:
-    """Clips for (path, epoch, index) until the pipe closes."""
+def _serve(pipe: multiprocessing.connection.Connection, spec: ClipSpec, folder: Path) -> None:
+    """Clips for (path, epoch, index) until the pipe closes. `folder` is made for the copy of a remote video."""
     _limit_memory()
     pipe.send("ready")
     while True:
         path, epoch, index = pipe.recv()
         try:
-            clip, label = read_clip(spec, path, epoch, index)
+            clip, label = read_clip(spec, path, epoch, index, folder)
         except VideoError as error:
             pipe.send(("unreadable", error.reason))
         except InputError as error:

@@ -9,10 +9,10 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 # Before NumPy is imported: its second thread only waits for the first, and keeps a core busy with that.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
@@ -24,6 +24,9 @@ import yaml
 from PIL import Image
 
 from weight_formats import write_original_pdparams
+
+if TYPE_CHECKING:
+    from object_store import Store
 
 # A shell that starts the tests in the background has them ignore Ctrl-C, and with them every process they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -95,6 +98,15 @@ class Workspace:
 def cache(tmp_path_factory) -> None:
     """Networks that predict.py keeps for its next run go where the tests go, not to the user's cache."""
     os.environ["PADDLE_TSN_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(scope="session")
+def store() -> "Iterator[Store]":
+    """A real S3 server on this machine, which the environment names as the endpoint."""
+    from object_store import Store  # skips where pyarrow or the server is not installed
+
+    with Store() as server:
+        yield server
 
 
 @pytest.fixture(scope="session")

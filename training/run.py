@@ -8,23 +8,23 @@ from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import paddle
 
-from inference.views import in_pieces, over_views
 from metrics.evaluate import evaluate
 from models import build_model, section_model
-from reader.build import build_loader, describe_protocol
-from reader.filelist import Entry
+from reader.build import describe_protocol
+from reader.filelist import FileList
 from reader.loader import Batch
 from reader.sampling import balanced_order, epoch_order
 from training.checkpoint import Progress, set_momentum
 from training.device import Arithmetic, moving_statistics
 from training.engine import set_engine
+from training.frozen import ALL_BUT_THE_CLASSIFIER, feature_sources
 from training.loop import Loop, LossGuard, StepLog, Steps, train_one_epoch
 from training.recipe import Objective, build_optimizer, freeze_stages
 from training.saver import Saver
 from training.schedule import build_schedule
+from training.sources import Lists, Sources, video_sources
 from training.start import Start, check_agreement, describe_run, find_start
 from utils.cli import Terminated
 from utils.config.flags import Flags
@@ -39,7 +39,7 @@ class Run:
     """Everything is checked and loaded when it is made; nothing is written before `train`."""
 
     def __init__(
-        self, flags: Flags, config: Config, entries: Sequence[Entry], valid_entries: Sequence[Entry],
+        self, flags: Flags, config: Config, entries: FileList, valid_entries: FileList,
         device: str, world: World,
     ):  # fmt: skip
         """Raises InputError for weights, checkpoints and settings that do not fit together."""
@@ -69,7 +69,10 @@ class Run:
         self.schedule = build_schedule(train, self.steps.per_epoch, self.steps.size)
         self.arithmetic, self.guard = arithmetic, LossGuard(world)
         self.model, self.optimizer = self._load(model, optimizer)
-        set_engine(self.model, train.engine, device)
+        self.frozen = train.freeze_stages == ALL_BUT_THE_CLASSIFIER
+        if not self.frozen:
+            set_engine(self.model, train.engine, device)
+        self.lists = Lists(config, entries, valid_entries, self.batch_size, world)
         name = type(model).__name__
         self.saver = Saver(self.folder, name, describe_run(config), self.steps.per_epoch, train.keep_checkpoints)
         self.unreadable: dict[str, str] = {}  # path -> reason, of training videos met on this rank
@@ -96,8 +99,10 @@ class Run:
             set_momentum(optimizer, model, tensors, weights)
         return model, optimizer
 
-    def train(self) -> None:
+    def train(self, follow: Callable[[dict], None] | None = None) -> None:
         """Trains, validates and saves until the last epoch is done; a signal ends it after the step in hand.
+
+        follow: is told each line of the log. Only the first of several ranks has a log.
 
         Raises:
             RunError: a loss is not finite, or a checkpoint cannot be written.
@@ -113,35 +118,32 @@ class Run:
         self.progress = self.world.first(self.progress)
         if self.progress.epoch == self.config.train.epoch:
             say(f"all {self.progress.epoch} epochs are done already; more of them need a larger TRAIN.epoch")
+        features = self._features()
         with ExitStack() as stack:
-            self.json = stack.enter_context(self._json_log())
+            self.json = stack.enter_context(self._json_log(follow))
             self.stop = stack.enter_context(StopRequest())
             self.profiler = stack.enter_context(self._profiler())
-            loader = build_loader(
-                self.config,
-                self.config.train,
-                self.entries,
-                self.progress.seed,
-                batch_size=self.batch_size,
-                world=self.world,
-            )
-            self.loader = stack.enter_context(loader)
+            self.sources = features or video_sources(stack, self.lists, self.progress.seed, self.model, self.arithmetic)
             if self.valid_entries:
-                batch_size = -(-self.config.valid.batch_size // self.world.size)
-                loader = build_loader(
-                    self.config, self.config.valid, self.valid_entries, batch_size=batch_size, world=self.world
-                )
-                self.valid_loader = stack.enter_context(loader)
                 say(f"validating on {len(self.valid_entries)} videos: {describe_protocol(self.config.valid)}")
             self.last_saved = time.monotonic()
             self._epochs()
 
-    def _json_log(self) -> JsonLog:
+    def _features(self) -> Sources | None:
+        """Of a frozen network, as long as there is something to train. A signal ends this at once: it goes on later."""
+        if not self.frozen or self.progress.epoch == self.config.train.epoch:
+            return None
+        return feature_sources(
+            self.lists, self.progress.seed, self.model, self.arithmetic.device, self._limit_own_unreadable
+        )
+
+    def _json_log(self, follow: Callable[[dict], None] | None) -> JsonLog:
         path = self.folder / "train_log.jsonl"
         if not self.world.is_main:
             return JsonLog(None)
-        trim_json_log(path, self.progress.epoch, self.progress.step)
-        return JsonLog(path)
+        epoch, step = self.progress.epoch, self.progress.step
+        trim_json_log(path, epoch, step)
+        return JsonLog(path, {"resumed": [epoch, step]} if self.start.checkpoint else None, follow)
 
     def _profiler(self) -> AbstractContextManager:
         if not (self.flags.is_profiler and self.world.is_main):
@@ -151,7 +153,7 @@ class Run:
 
     def _epochs(self) -> None:
         loop = Loop(
-            model=self.model,
+            model=self.sources.model,
             optimizer=self.optimizer,
             objective=self.objective,
             arithmetic=self.arithmetic,
@@ -170,7 +172,7 @@ class Run:
             if first < self.steps.per_epoch:
                 order = self._order(epoch)[first * self.steps.size :]
                 mine = self.world.share(order, self.steps.batch_size)
-                train_one_epoch(loop, self.loader.batches(mine, epoch), epoch, first)
+                train_one_epoch(loop, self.sources.loader.batches(mine, epoch), epoch, first)
                 self._save(replace(self.progress, epoch=epoch, step=self.steps.per_epoch))
             self._finish_epoch(epoch)
         if self.world.is_main:
@@ -200,14 +202,20 @@ class Run:
         ).tolist()
         if unreadable > self.unreadable_met:
             self.unreadable_met = unreadable
-            self._limit_unreadable()
+            self._limit_unreadable(self.world.gather(self.unreadable))
         if step < self.steps.per_epoch and (due or interrupted or terminated):
             self._save(replace(self.progress, epoch=epoch, step=step))
             self._leave(interrupted, terminated)
 
-    def _limit_unreadable(self) -> None:
+    def _limit_own_unreadable(self, batch: Batch) -> None:
+        """Before training begins, where ranks do not wait for each other."""
+        self._note_unreadable(batch)
+        self._limit_unreadable([self.unreadable])
+
+    def _limit_unreadable(self, parts: Sequence[dict[str, str]]) -> None:
+        """parts: what is known on each rank."""
         everywhere: dict[str, str] = {}
-        for known in self.world.gather(self.unreadable):
+        for known in parts:
             everywhere |= known
         share = self.config.train.max_unreadable
         if len(everywhere) > max(1, int(share * len(self.entries))):
@@ -242,22 +250,17 @@ class Run:
         """The top-1 accuracy in percent on the validation list, logged; every rank has its part of the list."""
         self.model.eval()
         start = time.perf_counter()
-
-        def network(frames: np.ndarray) -> Callable[[], np.ndarray]:
-            with paddle.no_grad(), self.arithmetic.autocast():
-                return self.model(paddle.to_tensor(frames)).astype("float32").numpy
-
-        videos = over_views(in_pieces(network, self.arithmetic.device), self.config.valid)
         order = range(self.world.rank, len(self.valid_entries), self.world.size)
         # All ranks leave together: each asks after every batch, and as often as the one with most batches.
         most_videos = len(range(0, len(self.valid_entries), self.world.size))
-        rounds = iter(range(0, most_videos, self.valid_loader.batch_size))
+        network, loader = self.sources.valid_network, self.sources.valid_loader
+        rounds = iter(range(0, most_videos, loader.batch_size))
 
         def stop_if_asked(*_) -> None:
             next(rounds)
             self._leave_if_asked()
 
-        result = evaluate(lambda frames: videos(frames)(), self.valid_loader, order, stop_if_asked, "validation")
+        result = evaluate(network, loader, order, stop_if_asked, "validation")
         for _ in rounds:
             self._leave_if_asked()
         result = result.over(self.world)
@@ -273,7 +276,7 @@ class Run:
         self.json.write(
             mode="valid", epoch=epoch, iter=last, **accuracy.means, lr=self.schedule(epoch, last),
             videos_per_second=len(self.valid_entries) / seconds, data_wait=result.waited / seconds,
-            videos=accuracy.videos, unreadable=len(unreadable),
+            videos=accuracy.videos, unreadable=len(unreadable), time=time.time(),
         )  # fmt: skip
         return accuracy.means["top1_acc"]
 

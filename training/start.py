@@ -26,7 +26,7 @@ TRAIN_KEYS = (
     "accumulate_steps", "freeze_batch_norm", "amp", "seg_num", "short_size", "target_size", "sampling", "resize",
     "keep_aspect_ratio", "multi_scale_crop", "schedule", "milestones", "warmup_epochs", "warmup_learning_rate",
     "nesterov", "clip_gradient_norm", "label_smoothing", "mixup_alpha", "no_decay_on_bn_and_bias",
-    "classifier_learning_rate", "freeze_stages", "balance_classes",
+    "classifier_learning_rate", "freeze_stages", "feature_views", "balance_classes",
 )  # fmt: skip
 
 

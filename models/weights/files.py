@@ -9,9 +9,11 @@ import numpy as np
 from models.weights.archive import ArchiveError, archive_members, is_archive
 from models.weights.lod_tensor import LodTensorError, read_lod_tensor
 from models.weights.pytorch import is_pytorch, read_pytorch
+from models.weights.remote import fetch, origin
 from models.weights.safetensors_file import SafetensorsError, read_safetensors
 from utils.errors import InputError
 from utils.safe_pickle import PickleError, read_pickle
+from utils.storage import is_remote
 
 SUFFIXES = (".pdparams", ".safetensors", ".tar.gz")
 # Of a file, or of all files of a folder. A ResNet-152 with its momentum in float64 takes 1 GB.
@@ -19,7 +21,12 @@ MAX_BYTES = 4 << 30
 
 
 def find_weights(path: str | os.PathLike) -> Path:
-    """The file or folder that `path` means: itself, or with one of SUFFIXES behind it. Raises InputError."""
+    """The file or folder that `path` means: itself, or with one of SUFFIXES behind it; of a remote one a local copy.
+
+    Raises InputError.
+    """
+    if is_remote(path):
+        return fetch(path, SUFFIXES, MAX_BYTES)
     named = Path(path).expanduser()
     for candidate in (named, *(Path(f"{named}{suffix}") for suffix in SUFFIXES)):
         if candidate.is_dir() or candidate.is_file():
@@ -34,34 +41,35 @@ def read_weights(path: str | os.PathLike) -> dict[str, np.ndarray]:
     pickle (.pdparams). SUFFIXES may be left out in `path`. Raises InputError, one line with the path and the reason.
     """
     found = find_weights(path)
+    named = origin(found)
     try:
         if found.is_dir():
             files = sorted(file for file in found.iterdir() if file.is_file())
-            _check_size(found, files)
-            return _read_variables(((file.name, file.read_bytes()) for file in files), found)
-        _check_size(found, [found])
+            _check_size(named, files)
+            return _read_variables(((file.name, file.read_bytes()) for file in files), named)
+        _check_size(named, [found])
         if is_archive(found):
             members = ((member.name, data) for member, data in archive_members(found))
-            return _read_variables(members, found)
+            return _read_variables(members, named)
         data = found.read_bytes()
     except OSError as error:
-        raise InputError(f"{found}: cannot be read: {error.strerror or error}") from error
+        raise InputError(f"{named}: cannot be read: {error.strerror or error}") from error
     except ArchiveError as error:
-        raise InputError(f"{found}: {error}") from error
+        raise InputError(f"{named}: {error}") from error
     if found.suffix == ".safetensors":
-        return _read_safetensors(data, found)
+        return _read_safetensors(data, named)
     if is_pytorch(data):
-        return _read_pytorch(data, found)
-    return _read_pickle(data, found)
+        return _read_pytorch(data, named)
+    return _read_pickle(data, named)
 
 
-def _check_size(path: Path, files: list[Path]) -> None:
+def _check_size(path: str, files: list[Path]) -> None:
     """Raises InputError, before memory is taken, for more than any weights have."""
     if sum(file.stat().st_size for file in files) > MAX_BYTES:
         raise InputError(f"{path}: larger than {MAX_BYTES >> 30} GB, which no weights of a ResNet are")
 
 
-def _read_variables(files: Iterable[tuple[str, bytes]], path: Path) -> dict[str, np.ndarray]:
+def _read_variables(files: Iterable[tuple[str, bytes]], path: str) -> dict[str, np.ndarray]:
     """File name -> array. Hidden files (.DS_Store, ._conv1_weights) are no variables. Raises InputError."""
     arrays: dict[str, np.ndarray] = {}
     for name, data in files:
@@ -79,7 +87,7 @@ def _read_variables(files: Iterable[tuple[str, bytes]], path: Path) -> dict[str,
     return arrays
 
 
-def _read_pickle(data: bytes, path: Path) -> dict[str, np.ndarray]:
+def _read_pickle(data: bytes, path: str) -> dict[str, np.ndarray]:
     if data[:4] == bytes(4):
         raise InputError(f"{path}: one binary variable file; give the folder that holds one file per variable")
     try:
@@ -88,14 +96,14 @@ def _read_pickle(data: bytes, path: Path) -> dict[str, np.ndarray]:
         raise InputError(f"{path}: no pickle of weights: {error}") from error
 
 
-def _read_safetensors(data: bytes, path: Path) -> dict[str, np.ndarray]:
+def _read_safetensors(data: bytes, path: str) -> dict[str, np.ndarray]:
     try:
         return read_safetensors(data)
     except SafetensorsError as error:
         raise InputError(f"{path}: no safetensors file of weights: {error}") from error
 
 
-def _read_pytorch(data: bytes, path: Path) -> dict[str, np.ndarray]:
+def _read_pytorch(data: bytes, path: str) -> dict[str, np.ndarray]:
     try:
         return read_pytorch(data)
     except PickleError as error:

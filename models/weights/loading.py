@@ -3,7 +3,6 @@
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from paddle import nn
@@ -11,6 +10,7 @@ from paddle import nn
 from models.weights.facts import Facts, facts_of
 from models.weights.files import find_weights, read_weights
 from models.weights.names import find_family, is_classifier, is_no_weight, without_shift
+from models.weights.remote import origin
 from models.weights.shift import turn_shift
 from utils.errors import InputError
 
@@ -21,7 +21,7 @@ _SHOWN = 8  # names in one list of an error
 class LoadReport:
     """What was loaded. str() is one line for the log."""
 
-    path: Path
+    path: str
     family: str  # whose names the file uses
     matched: int  # parameters and statistics set
     left_out: tuple[str, ...]  # the file's classifier with --pretrain
@@ -55,24 +55,25 @@ def load_weights(model: nn.Layer, path: str | os.PathLike, pretrain: bool = Fals
     seglen. Raises InputError when the file does not fit the model exactly; the model is untouched then.
     """
     found = find_weights(path)
-    match = match_names(read_weights(found), model, found, pretrain)
+    named = origin(found)
+    match = match_names(read_weights(found), model, named, pretrain)
     state = model.state_dict()
     arrays = match.arrays
     if pretrain:
         first = model.backbone_prefix + ("conv1_1.weight" if model.variant == "resnet_vd" else "conv1.weight")
         if first in arrays:
             arrays[first] = _widen(arrays[first], state[first].shape[1])
-    _check_fit(match, {name: list(tensor.shape) for name, tensor in state.items()}, model, found, pretrain)
-    arrays = {name: _checked_values(array, name, found) for name, array in arrays.items()}
+    _check_fit(match, {name: list(tensor.shape) for name, tensor in state.items()}, model, named, pretrain)
+    arrays = {name: _checked_values(array, name, named) for name, array in arrays.items()}
     if match.facts.shifts and model.shifts:
         is_vd = model.variant == "resnet_vd"
         turn_shift(arrays, model.num_layers, is_vd, model.backbone_prefix, model.classifier_prefix)
     for name, array in arrays.items():
         state[name].set_value(array)
-    return LoadReport(found, match.family, len(arrays), match.left_out, match.ignored)
+    return LoadReport(named, match.family, len(arrays), match.left_out, match.ignored)
 
 
-def match_names(weights: dict[str, np.ndarray], model: nn.Layer, path: Path, pretrain: bool) -> Match:
+def match_names(weights: dict[str, np.ndarray], model: nn.Layer, path: str, pretrain: bool) -> Match:
     """Which of the file's names is which of the model's. Raises InputError when the names are of no known kind."""
     known = find_family(weights)
     if known is None:
@@ -125,7 +126,7 @@ def _widen(weight: np.ndarray, in_channels: int) -> np.ndarray:
     return np.repeat(mean, in_channels, axis=1)
 
 
-def _check_fit(match: Match, shapes: dict[str, list[int]], model: nn.Layer, path: Path, pretrain: bool) -> None:
+def _check_fit(match: Match, shapes: dict[str, list[int]], model: nn.Layer, path: str, pretrain: bool) -> None:
     """Nothing. Raises InputError, one line, that names what is missing, unexpected or of another shape.
 
     Where other keys of the configuration would make the file fit, it names these and no parameters.
@@ -171,7 +172,7 @@ def _listing(names: Iterable[str]) -> str:
     return f"{shown} and {len(names) - _SHOWN} more" if len(names) > _SHOWN else shown
 
 
-def _checked_values(array: np.ndarray, name: str, path: Path) -> np.ndarray:
+def _checked_values(array: np.ndarray, name: str, path: str) -> np.ndarray:
     """The array as float32. Raises InputError when it is not of floating point, not finite, or a negative variance."""
     if array.dtype.kind != "f":
         raise InputError(f"{path}: {name} holds {array.dtype}, expected floating point")

@@ -20,7 +20,7 @@ from weight_formats import random_state, write_folder
 
 GUIDE = (ROOT / "data" / "README.md").read_text(encoding="utf-8").split("## Your own videos\n")[1].split("\n## ")[0]
 COMMANDS = [line for block in re.findall(r"```bash\n(.*?)```", GUIDE, re.DOTALL) for line in block.splitlines()]
-SCRIPTS = [command for command in COMMANDS if "make_lists.py" not in command]
+LISTS, TRAIN, PREDICT, EVALUATE, FINE_TUNE = COMMANDS[:5]
 QUICK = ["--epoch=1"]
 for size in ("TRAIN.short_size=36", "TRAIN.target_size=32", "VALID.short_size=36", "VALID.target_size=32"):
     QUICK += ["--set", size]
@@ -73,15 +73,17 @@ def test_the_guide_leads_to_predictions(number, home, tmp_path):
     copy_with_videos(folder, names, ["garden", "kitchen", "street"])
     whole, out = number == 6, {}
     for command in COMMANDS:
-        more = [] if whole or command not in SCRIPTS else SMALL
-        if "train.py" in command:
-            more = [*QUICK, *more] if whole else [*QUICK, *more, "--pretrain=none"]
-        out[command] = call(command, folder, home, *more)
-    lists, (train, evaluate, predict) = out[COMMANDS[0]], (out[script] for script in SCRIPTS)
-    assert "\n".join(["next:", *(f"  {script}" for script in SCRIPTS)]) in lists
+        if command != FINE_TUNE:
+            more = [] if whole or command not in (TRAIN, EVALUATE, PREDICT) else SMALL
+            if command == TRAIN:
+                more = [*QUICK, *more] if whole else [*QUICK, *more, "--pretrain=none"]
+            out[command] = call(command, folder, home, *more)
+    lists, train, evaluate, predict = (out[command] for command in (LISTS, TRAIN, EVALUATE, PREDICT))
+    assert "\n".join(["next:", *(f"  {script}" for script in (TRAIN, EVALUATE, PREDICT))]) in lists
 
     assert (f"{home}/.paddle/weights/ResNet50_pretrained: 265 parameters loaded" in train) == whole
     checkpoints = "data/dataset/mine/checkpoints"
+    assert f"features of {number} training videos, 10 views each: computed once" in train
     assert f"saved {checkpoints}/TSN.pdparams; best top1_acc " in train.splitlines()[-1]
     metrics = json.loads((folder / "data/evaluate_results/metrics.json").read_text())
     assert metrics["videos"] == number and f"weights {checkpoints}/TSN_best.pdparams" in metrics["protocol"]
@@ -107,13 +109,13 @@ def test_the_guide_leads_to_predictions(number, home, tmp_path):
 
 
 def test_one_clip_of_each_class_is_enough_to_run(home, tmp_path):
-    """Nothing is left to validate or to test with: the configuration says what is read instead."""
+    """Nothing is left to validate or to test with: the configuration says what is read instead. All is trained."""
     folder = tmp_path / "copy"
     copy_with_videos(folder, NAMES[:2], ["garden"])
-    call(COMMANDS[0], folder, home)
-    train = call(SCRIPTS[0], folder, home, *QUICK, "--pretrain=none", *SMALL)
+    call(LISTS, folder, home)
+    train = call(FINE_TUNE, folder, home, *QUICK, "--pretrain=none", *SMALL)
     assert "[VALID" not in train and not (folder / "data/dataset/mine/checkpoints/TSN_best.pdparams").exists()
-    evaluate, predict = (call(script, folder, home, *SMALL) for script in SCRIPTS[1:])
+    evaluate, predict = (call(script, folder, home, *SMALL) for script in (EVALUATE, PREDICT))
     assert "evaluating 2 videos of data/dataset/mine/train.list" in evaluate
     assert "weights data/dataset/mine/checkpoints/TSN.pdparams" in evaluate.splitlines()[-1]
     assert "predicted 2 of 2 videos" in predict

@@ -91,7 +91,8 @@ def test_a_whole_data_set(tmp_path, monkeypatch):
     assert config.test.weights == config.infer.weights == "lists/checkpoints/TSN_best.pdparams"
     text = (tmp_path / "config.yaml").read_text()
     assert "# takes 3.4 GB of memory; 8.0 GB were free here\n    batch_size: 8\n" in text
-    assert "# without a GPU about 27 min on 2 cores, at 3 frames a second each\n    epoch: 16\n" in text
+    assert "# without a GPU about 27 min on 2 cores, at 3 frames a second each; with --set\n" in text
+    assert "# TRAIN.freeze_stages=5 about 2 min for 10 views of each clip, and seconds for the epochs\n" in text
 
 
 def test_the_recipe_is_that_of_the_shipped_configuration(tmp_path):
@@ -154,7 +155,11 @@ def test_the_next_commands(classes, clips, scripts):
     ]
     assert [command[1] for command in commands] == [f"{script}.py" for script in scripts]
     assert all(command[0] == "python" and command[2] == "--config=my lists/config.yaml" for command in commands)
-    assert [command[3:] for command in commands[3:]] == [["--set", "TEST.weights="]] * (len(scripts) - 3)
+    settings = {command[1]: command[3:] for command in commands}
+    frozen = [] if classes is PUBLISHED else ["--set", "TRAIN.freeze_stages=5"]
+    assert settings.pop("train.py", frozen) == frozen
+    assert settings.pop("eval.py", []) == (["--set", "TEST.weights="] if len(scripts) > 3 else [])
+    assert settings.pop("predict.py") == [] and not settings
 
 
 @pytest.mark.parametrize(

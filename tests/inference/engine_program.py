@@ -45,6 +45,14 @@ def eager(config, section, weights, frames):
         return model(paddle.to_tensor(frames)).numpy()
 
 
+def features_difference(config, section, weights, engine, frames) -> float:
+    """Relative to the largest feature."""
+    model = network.load_model(models.section_model(config.model, section), weights)
+    with paddle.no_grad():
+        exact = model.features(paddle.to_tensor(frames)).numpy()
+    return float(np.abs(engine.start(frames)().features - exact).max() / exact.max())
+
+
 def unwanted(*arguments):
     raise AssertionError("a kept graph needs no model")
 
@@ -72,13 +80,14 @@ def main(config_path: str, weights: Path, other: Path) -> dict[str, object]:
     found["float32"] = {t: difference(engine(frames[t]), exact[t]) for t in frames}
     found["spread"] = float(softmax(exact[3]).std(axis=0).max())
     found["description"] = engine.description
+    found["features"] = features_difference(config, section, weights, engine, frames[3])
     together = engine(frames[3])
     one_by_one = np.concatenate([engine(clip[None]) for clip in frames[3]])
     found["batches"] = difference(one_by_one, together)
     several = open_engine(config, section, weights, num_videos=1000)  # on several cores, several processes
     found["processes"] = several.ahead
     waiting = [several.start(clip[None]) for clip in np.repeat(frames[3], 4, axis=0)]
-    found["in flight"] = difference(np.concatenate([wait() for wait in waiting]), np.repeat(exact[3], 4, axis=0))
+    found["in flight"] = difference(np.concatenate([wait().logits for wait in waiting]), np.repeat(exact[3], 4, axis=0))
 
     mean = replace(section, image_mean=(0.1, 0.2, 0.3))
     shifted = eager(config, mean, weights, frames[3])

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from inference.cache import ENTRIES_KEPT, VARIABLE, cache_folder, digest, load_or_make
+from inference.cache import ENTRIES_KEPT, digest, load_or_make
+from utils.files import CACHE_VARIABLE
 
 
 def key(word: str) -> str:
@@ -35,7 +36,7 @@ class Work:
 
 @pytest.fixture
 def root(tmp_path, monkeypatch) -> Path:
-    monkeypatch.setenv(VARIABLE, str(tmp_path / "cache"))
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "cache"))
     return tmp_path / "cache"
 
 
@@ -90,7 +91,7 @@ def test_a_folder_that_cannot_be_loaded_is_made_again(root, capsys):
 
 def test_off_keeps_nothing(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setenv(VARIABLE, "off")
+    monkeypatch.setenv(CACHE_VARIABLE, "off")
     work = Work()
     assert [work.run(), work.run()] == ["content"] * 2
     assert work.made == 2 and list(tmp_path.iterdir()) == []
@@ -99,10 +100,10 @@ def test_off_keeps_nothing(tmp_path, monkeypatch, capsys):
 
 def test_a_folder_that_cannot_be_written_is_said(tmp_path, monkeypatch, capsys):
     (tmp_path / "file").write_text("")
-    monkeypatch.setenv(VARIABLE, str(tmp_path / "file"))
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "file"))
     assert Work().run() == "content"
     assert capsys.readouterr().out.startswith(
-        f"{tmp_path / 'file'}: the network cannot be kept for the next run (see {VARIABLE}): "
+        f"{tmp_path / 'file'}: the network cannot be kept for the next run (see {CACHE_VARIABLE}): "
     )
 
 
@@ -141,23 +142,6 @@ def test_the_longest_unused_are_removed_and_only_they(root):
     work.run("new")
     kept = {key(word) for word in ("0", *map(str, range(2, ENTRIES_KEPT)), "new")}
     assert {p.name for p in root.iterdir()} == kept | {"notes", f".{key('alive')}-abc"}
-
-
-@pytest.mark.parametrize(
-    "environment, folder",
-    [
-        ({VARIABLE: "/elsewhere", "XDG_CACHE_HOME": "/caches"}, Path("/elsewhere")),
-        ({VARIABLE: "", "XDG_CACHE_HOME": "/caches"}, Path("/caches/paddle-tsn")),
-        ({"XDG_CACHE_HOME": ""}, Path.home() / ".cache" / "paddle-tsn"),
-        ({VARIABLE: "off"}, None),
-    ],
-)
-def test_where_it_is(monkeypatch, environment, folder):
-    for name in (VARIABLE, "XDG_CACHE_HOME"):
-        monkeypatch.delenv(name, raising=False)
-    for name, value in environment.items():
-        monkeypatch.setenv(name, value)
-    assert cache_folder() == folder
 
 
 def test_digest(tmp_path):

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from conftest import NUM_CLASSES, ROOT, Workspace, run_script
-from inference.cache import VARIABLE
 from inference.precision import has_bfloat16
+from utils.files import CACHE_VARIABLE
 from utils.processes.limits import available_cores
 from weight_formats import write_original_pdparams
 
@@ -28,7 +28,7 @@ def found(workspace: Workspace, tmp_path_factory) -> dict:
         **os.environ,
         "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}",
         "PYTHONWARNINGS": "ignore",
-        VARIABLE: str(folder / "cache"),
+        CACHE_VARIABLE: str(folder / "cache"),
     }
     command = [sys.executable, program, *arguments]
     ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
@@ -40,6 +40,10 @@ def test_float32_is_exact_for_any_number_of_segments(found):
     assert found["spread"] > 0.01  # the clips differ: there is something to get wrong
     assert set(found["float32"]) == {"1", "3", "11"}
     assert max(found["float32"].values()) < 1e-5
+
+
+def test_features_are_those_of_each_segment(found):
+    assert found["features"] < 1e-5
 
 
 def test_batches_do_not_matter(found):
@@ -77,7 +81,7 @@ def test_bfloat16_is_close(found):
 
 def test_predict_says_what_auto_means_and_how_to_get_float32(workspace, tmp_path):
     flags = [workspace.config, workspace.weights, "--use_gpu=False", f"--video_path={workspace.held_out[0][0]}"]
-    ended = run_script("predict", *flags, f"--save_dir={tmp_path / 'out'}", **{VARIABLE: str(tmp_path / "cache")})
+    ended = run_script("predict", *flags, f"--save_dir={tmp_path / 'out'}", **{CACHE_VARIABLE: str(tmp_path / "cache")})
     assert (ended.returncode, ended.stderr.count("\n")) == (0, 0), ended.stderr
     said = "precision auto: bfloat16, which this processor has; --precision=float32 for full precision\n"
     assert (said in ended.stdout) == has_bfloat16()

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from inference.pipeline import answers
+from inference.views import Output
 from reader.loader import Batch
 
 
@@ -12,8 +13,8 @@ def batch(number: int, videos: int = 1) -> Batch:
     return Batch(frames, np.zeros(videos, np.int64), list(range(videos)))
 
 
-def logits(frames: np.ndarray) -> np.ndarray:
-    return frames[:, 0, 0, 0, :1].astype(np.float32)
+def output(frames: np.ndarray) -> Output:
+    return Output(frames[:, 0, 0, 0, :1].astype(np.float32), np.zeros((len(frames), 1, 1), np.float32))
 
 
 class Recorded:
@@ -26,16 +27,16 @@ class Recorded:
         number = int(frames[0, 0, 0, 0, 0])
         self.events.append(f"start {number}")
 
-        def wait() -> np.ndarray:
+        def wait() -> Output:
             self.events.append(f"wait {number}")
-            return logits(frames)
+            return output(frames)
 
         return wait
 
 
-@pytest.mark.parametrize("network", [logits, Recorded(0), Recorded(1), Recorded(3), Recorded(20)])
+@pytest.mark.parametrize("network", [Recorded(0), Recorded(1), Recorded(3), Recorded(20)])
 def test_order(network):
-    results = [(b.frames[0, 0, 0, 0, 0], out[0, 0]) for b, out in answers(network, map(batch, range(10)))]
+    results = [(b.frames[0, 0, 0, 0, 0], out.logits[0, 0]) for b, out in answers(network, map(batch, range(10)))]
     assert results == [(n, n) for n in range(10)]
 
 
@@ -47,18 +48,7 @@ def test_batches_are_given_ahead():
     ]  # fmt: skip
 
 
-def test_a_plain_function_is_asked_for_one_batch_at_a_time():
-    asked = []
-
-    def network(frames: np.ndarray) -> np.ndarray:
-        asked.append(int(frames[0, 0, 0, 0, 0]))
-        return logits(frames)
-
-    for number, _ in enumerate(answers(network, map(batch, range(3)))):
-        assert asked == list(range(number + 1))
-
-
-@pytest.mark.parametrize("network", [logits, Recorded(2)])
+@pytest.mark.parametrize("network", [Recorded(0), Recorded(2)])
 def test_a_batch_of_unreadable_videos_is_not_computed(network):
     batches = [batch(5), batch(0, videos=0), batch(7)]
-    assert [out.tolist() for _, out in answers(network, batches)] == [[[5]], [], [[7]]]
+    assert [out.logits.tolist() for _, out in answers(network, batches)] == [[[5]], [], [[7]]]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from inference import views
-from inference.views import average_views, in_pieces, over_views
+from inference.views import Output, average_views, in_pieces, over_views
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
@@ -45,14 +45,15 @@ def test_what_is_not_a_number_stays_so():
 
 
 class Network:
-    """Logits [N, 1] of views: the sum of their pixels; notes what it is asked."""
+    """Logits [N, 1] of views: the sum of their pixels, features: each frame's; notes what it is asked."""
 
     def __init__(self):
         self.asked = []
 
     def __call__(self, frames: np.ndarray):
         self.asked.append(frames.shape)
-        return lambda: frames.sum(axis=(1, 2, 3, 4), dtype=np.float32)[:, None]
+        features = frames.sum(axis=(2, 3, 4), dtype=np.float32)[..., None]
+        return lambda: Output(features.sum(axis=1), features)
 
 
 def test_views_are_those_of_one_crop_after_another():
@@ -61,7 +62,9 @@ def test_views_are_those_of_one_crop_after_another():
     frames = np.zeros((2, 12, 2, 2, 3), np.uint8)  # 3 crops of 4 segments
     frames[0, 0:4] = 1
     frames[1, 8:12] = 5
-    assert start(frames)().tolist() == [[16], [80]]
+    output = start(frames)()
+    assert output.logits.tolist() == [[16], [80]]
+    assert output.features.tolist() == [[[4]] * 4, [[20]] * 4]
     assert network.asked == [(6, 4, 2, 2, 3)]
 
 
@@ -70,5 +73,6 @@ def test_pieces(monkeypatch, segments, sizes):
     monkeypatch.setattr(views, "_FRAMES_AT_ONCE", {"cpu": 6})
     network = Network()
     frames = np.random.default_rng(0).integers(0, 256, (11, segments, 2, 2, 3), dtype=np.uint8)
-    assert np.array_equal(in_pieces(network, "cpu")(frames)(), Network()(frames)())
+    pieces, whole = in_pieces(network, "cpu")(frames)(), Network()(frames)()
+    assert np.array_equal(pieces.logits, whole.logits) and np.array_equal(pieces.features, whole.features)
     assert [shape[0] for shape in network.asked] == sizes

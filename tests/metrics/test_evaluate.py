@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from inference.views import Output
 from metrics.accuracy import Accuracy
 from metrics.evaluate import evaluate
 from reader.dataset import ClipSpec
@@ -20,6 +21,19 @@ def loader(entries, batch_size):
     return Loader(entries, ClipSpec(2, 1, 36, 32), batch_size, num_classes=4, num_workers=0)
 
 
+class Plain:
+    """A network without features, made of a function from frames to logits."""
+
+    ahead = 0
+
+    def __init__(self, logits):
+        self.logits = logits
+
+    def start(self, frames: np.ndarray):
+        return lambda: Output(self.logits(frames), np.empty((len(frames), 1, 0)))
+
+
+@Plain
 def reads_the_colour(frames: np.ndarray) -> np.ndarray:
     """Logits [N, 4] from the colour of the moving square: right for every clip."""
     red, green, blue = (frames[..., c].astype(float) > 220 for c in range(3))
@@ -60,12 +74,12 @@ def test_a_video_that_gets_lost_is_an_error():
             yield Batch(np.zeros((1, 2, 4, 4, 3), np.uint8), np.zeros(1, np.int64), [0])
 
     with pytest.raises(RuntimeError, match="1 videos counted of 2"):
-        evaluate(lambda frames: np.zeros((1, 4)), Losing(), range(2), lambda *_: None)
+        evaluate(Plain(lambda frames: np.zeros((1, 4))), Losing(), range(2), lambda *_: None)
 
 
 def test_a_broken_network_stops_the_evaluation(entries):
     with loader(entries, 4) as reader, pytest.raises(RunError, match="not finite"):
-        evaluate(lambda frames: np.full((len(frames), 4), np.nan), reader, range(10), lambda *_: None)
+        evaluate(Plain(lambda frames: np.full((len(frames), 4), np.nan)), reader, range(10), lambda *_: None)
 
 
 def test_ranks_add_up(entries):

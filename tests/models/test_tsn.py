@@ -52,11 +52,11 @@ def test_dropout_hides_features_from_the_classifier_in_training_alone():
     features = paddle.ones([2000, 512])
     paddle.seed(0)
     model.fc = paddle.nn.Identity()
-    seen = model._classify(features)
+    seen = model.classify(features)
     assert sorted(set(seen.numpy().ravel())) == [0, 2]  # what is left is doubled
     assert 0.49 < float((seen > 0).astype("float32").mean()) < 0.51
     model.eval()
-    assert float(model._classify(features).min()) == 1
+    assert float(model.classify(features).min()) == 1
     assert TSN(4, num_layers=18).dropout == 0
 
 

@@ -29,7 +29,7 @@ def test_an_undisturbed_run_logs_every_step_and_keeps_what_it_says(undisturbed):
     names = {path.name for path in undisturbed.iterdir()}
     checkpoints = ["TSN", "TSN_best", *(f"TSN_epoch{epoch}" for epoch in range(3))]
     expected = {name + suffix for name in checkpoints for suffix in (".pdparams", ".pdopt", ".json")}
-    assert names == expected | {"config.yaml", "train_log.jsonl"}
+    assert names == expected | {"config.yaml", "train_log.jsonl", "report.html"}
     # The best epoch is the first with the highest top-1, and TSN_best has its weights.
     top1 = [line[-1] for line in steps(undisturbed) if line[0] == "valid"]
     best = int(np.argmax(top1))

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from utils.errors import InputError, RunError
-from utils.files import check_save_dir, make_save_dir, write_atomic, write_text
+from utils.files import CACHE_VARIABLE, cache_folder, check_save_dir, make_save_dir, write_atomic, write_text
 
 
 def test_text_is_written_as_it_is(tmp_path):
@@ -87,3 +87,20 @@ def test_a_folder_that_was_taken_meanwhile(tmp_path):
     (tmp_path / "a").touch()
     with pytest.raises(InputError, match="cannot be created: File exists"):
         make_save_dir(str(tmp_path / "a"))
+
+
+@pytest.mark.parametrize(
+    "environment, folder",
+    [
+        ({CACHE_VARIABLE: "/elsewhere", "XDG_CACHE_HOME": "/caches"}, Path("/elsewhere")),
+        ({CACHE_VARIABLE: "", "XDG_CACHE_HOME": "/caches"}, Path("/caches/paddle-tsn")),
+        ({"XDG_CACHE_HOME": ""}, Path.home() / ".cache" / "paddle-tsn"),
+        ({CACHE_VARIABLE: "off"}, None),
+    ],
+)
+def test_where_the_cache_folder_is(monkeypatch, environment, folder):
+    for name in (CACHE_VARIABLE, "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert cache_folder() == folder

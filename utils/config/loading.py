@@ -23,6 +23,7 @@ from utils.config.keys import (
 from utils.config.kinds import Kind, Text, Truth
 from utils.config.strict_yaml import Item, one_line, parse, read_file
 from utils.errors import InputError
+from utils.storage import check_path
 
 _READING = [section for section in SECTIONS if section != "MODEL"]
 # Flags that are not called as their key is.
@@ -188,9 +189,13 @@ def _checked(kind: Kind | None, item: Item, label: str = "") -> Item:
     if kind is None:
         return item
     try:
-        return Item(kind.read(item.value), item.raw, item.where)
+        value = kind.read(item.value)
     except ValueError:
         raise InputError(f"{item.where}: {label}expected {kind}, not {item.raw}") from None
+    # Without a flag's value, which may hold a secret.
+    where = item.where.partition("=")[0] if item.where.startswith("--") else item.where
+    check_path(value, f"{where}: {label}".rstrip(": "))
+    return Item(value, item.raw, item.where)
 
 
 def _resolve(section: str, given: Mapping[str, Item], model: Mapping[str, object]) -> dict[str, object]:

@@ -5,9 +5,11 @@ import multiprocessing
 import multiprocessing.connection
 import multiprocessing.resource_tracker
 import os
+import shutil
 import signal
 import threading
 from collections.abc import Callable
+from pathlib import Path
 
 from utils.errors import RunError
 
@@ -26,9 +28,13 @@ class Child:
     One thread at a time may start, ask and kill it.
     """
 
-    def __init__(self, name: str, serve: Callable, *arguments: object):
-        """name: what it is to people, with its article: "a reader process"."""
-        self._name, self._serve, self._arguments = name, serve, arguments
+    def __init__(self, name: str, serve: Callable, *arguments: object, scratch: Path | None = None):
+        """
+        Args:
+            name: what it is to people, with its article: "a reader process".
+            scratch: a folder that `serve` may make for its files; it is gone when the process is, or its parent.
+        """
+        self._name, self._serve, self._arguments, self._scratch = name, serve, arguments, scratch
         self._process: multiprocessing.process.BaseProcess | None = None
         self.pipe: multiprocessing.connection.Connection | None = None
         self._lock = threading.Lock()  # between a start in one thread and `close` in another
@@ -88,6 +94,7 @@ class Child:
         process.kill()
         process.join()
         pipe.close()
+        _remove(self._scratch)
         return process.exitcode
 
     def close(self) -> None:
@@ -105,7 +112,8 @@ class Child:
             with self._lock, _interrupts_blocked():
                 if self._closed:
                     raise RunError(f"{self._name} was closed")
-                process = context.Process(target=_live, args=(self._serve, theirs, *self._arguments), daemon=True)
+                arguments = self._serve, self._scratch, theirs, *self._arguments
+                process = context.Process(target=_live, args=arguments, daemon=True)
                 process.start()
                 self._process, self.pipe = process, ours
         except OSError as error:
@@ -114,17 +122,27 @@ class Child:
             theirs.close()
 
 
-def _live(serve: Callable, pipe: multiprocessing.connection.Connection, *arguments: object) -> None:
+def _live(
+    serve: Callable, scratch: Path | None, pipe: multiprocessing.connection.Connection, *arguments: object
+) -> None:
     """The life of the process: until the parent closes the pipe, or is gone."""
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=_end_with_parent, args=(scratch,), daemon=True).start()
     with contextlib.suppress(EOFError, OSError):  # the parent has closed the pipe: it needs no more
         serve(pipe, *arguments)
 
 
-def _end_with_parent() -> None:
+def _end_with_parent(scratch: Path | None) -> None:
     # A killed parent closes no pipe that this process looks at while it decodes, or hangs, in a video.
     multiprocessing.connection.wait([multiprocessing.parent_process().sentinel])
+    _remove(scratch)
     os._exit(1)
+
+
+def _remove(scratch: Path | None) -> None:
+    """Nothing; the folder is not there afterwards, even if a thread of this process was about to put a file into it."""
+    for _ in range(3):
+        if scratch is not None and scratch.exists():
+            shutil.rmtree(scratch, ignore_errors=True)
 
 
 @contextlib.contextmanager

@@ -1,0 +1,88 @@
+"""Weights in object storage: copied once, anew when they change, bounded, and called by their remote path."""
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from models.weights.files import find_weights, read_weights
+from models.weights.remote import COPIES_KEPT, fetch, origin
+from utils.errors import InputError
+from utils.files import CACHE_VARIABLE
+
+
+@pytest.fixture(autouse=True)
+def root(tmp_path, monkeypatch) -> Path:
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "cache"))
+    return tmp_path / "cache" / "weights"
+
+
+def test_a_file_is_copied_once_and_anew_when_it_changes(store, capsys):
+    path = store.put("weights/a.pdparams", b"first")
+    first = find_weights(path)
+    assert first.read_bytes() == b"first" and first.name == "a.pdparams" and origin(first) == path
+    assert capsys.readouterr().out.endswith(f"copying {path} to {first.parent}\n")
+    assert find_weights(path) == first == find_weights("s3://clips/weights/a") and capsys.readouterr().out == ""
+    time.sleep(1)  # S3 gives the time of change in seconds
+    store.put("weights/a.pdparams", b"other")
+    assert find_weights(path).read_bytes() == b"other"
+
+
+def test_a_folder(store):
+    for name in ("conv1_weights", "conv1_bias", "below/x"):
+        store.put(f"weights/folder/{name}", name.encode())
+    found = find_weights("s3://clips/weights/folder/")
+    assert {path.name: path.read_bytes() for path in found.iterdir()} == {
+        "conv1_weights": b"conv1_weights",
+        "conv1_bias": b"conv1_bias",
+    }
+    assert origin(found) == "s3://clips/weights/folder"
+    assert origin(found / "conv1_bias") == "s3://clips/weights/folder/conv1_bias"
+
+
+def test_other_paths_are_called_as_they_are(root, monkeypatch):
+    for path in ("a/b", "/a", root / "x", root / "x" / "y"):
+        assert origin(path) == str(path)
+    monkeypatch.setenv(CACHE_VARIABLE, "off")
+    assert origin("a/b") == "a/b"
+
+
+def test_errors_name_the_remote_path(store, monkeypatch):
+    path = store.put("weights/broken.pdparams", b"no pickle")
+    with pytest.raises(InputError, match=r"^s3://clips/weights/broken.pdparams: no pickle of weights: "):
+        read_weights(path)
+    with pytest.raises(InputError) as error:
+        fetch(path, (), 8)
+    assert str(error.value) == f"{path}: larger than 0 GB, which no weights of a ResNet are"
+    with pytest.raises(InputError) as error:
+        find_weights("s3://clips/weights/none")
+    assert str(error.value) == (
+        "s3://clips/weights/none: no such weights, neither a file nor a folder, nor with .pdparams, .safetensors, "
+        ".tar.gz behind"
+    )
+    monkeypatch.setenv(CACHE_VARIABLE, "off")
+    with pytest.raises(InputError) as error:
+        find_weights(path)
+    assert str(error.value) == f"{path}: needs a folder on this machine meanwhile, but PADDLE_TSN_CACHE is off"
+
+
+def test_a_cache_folder_that_cannot_be_written(store, tmp_path, monkeypatch):
+    path = store.put("weights/a.pdparams", b"a")
+    (tmp_path / "file").touch()
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "file"))
+    with pytest.raises(InputError) as error:
+        find_weights(path)
+    assert str(error.value) == f"{path}: cannot be copied to the cache folder: Not a directory"
+
+
+def test_the_longest_unused_copies_are_removed(store, root):
+    found = []
+    for number in range(COPIES_KEPT + 1):
+        found.append(find_weights(store.put(f"weights/{number}.pdparams", b"x")))
+        os.utime(found[-1].parent, (number, number))
+    (root / ".killed").mkdir()
+    os.utime(root / ".killed", (0, 0))
+    find_weights("s3://clips/weights/0.pdparams")  # fetched again, and one more than fits
+    assert sum(path.exists() for path in found) == COPIES_KEPT and not found[1].exists()
+    assert not (root / ".killed").exists()

@@ -1,0 +1,92 @@
+"""The scripts with everything in object storage: a list, its videos, the weights and the folder of results."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from conftest import run_script
+
+MISSING = "s3://none-such/x"
+
+
+@pytest.fixture(scope="module")
+def inputs(store, workspace) -> dict[str, str]:
+    """Paths of the list of held-out videos (its last two cannot be read) and of weights."""
+    videos = [store.put(f"my clips/{n}.mp4", path) for n, (path, _) in enumerate(workspace.held_out)]
+    lines = [f"{video} {label}\n" for video, (_, label) in zip(videos, workspace.held_out)]
+    lines += ["s3://clips/my clips/none.mp4 1\n", "s3://none-such/a b.mp4 2\n"]
+    return {
+        "list": store.put("test.list", "".join(lines).encode()),
+        "video": videos[0],
+        "weights": store.put("random.pdparams", workspace.folder / "random.pdparams"),
+    }
+
+
+@pytest.fixture(scope="module")
+def exported(store, workspace, inputs) -> str:
+    """The remote folder that export.py writes, from remote weights; all that computes with it shares a graph."""
+    ended = run_script("export", workspace.config, f"--weights={inputs['weights']}", "--save_dir=s3://clips/exported")
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert f"exported {inputs['weights']} (sha256 " in ended.stdout and " to s3://clips/exported: " in ended.stdout
+    assert store.keys("exported/") == ["config.yaml", "model.json", "model.pdiparams", "weights.pdparams"]
+    return "s3://clips/exported"
+
+
+def test_predict_writes_what_it_writes_with_local_files(store, workspace, inputs, exported, tmp_path):
+    (tmp_path / "temporary").mkdir()
+    flags = [workspace.config, f"--filelist={inputs['list']}", f"--weights={exported}/", "--save_dir=s3://clips/out/"]
+    ended = run_script("predict", *flags, TMPDIR=str(tmp_path / "temporary"))
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert "weights s3://clips/exported/weights.pdparams (sha256 " in ended.stdout
+    assert "predicted 5 of 7 videos, 2 unreadable; written to s3://clips/out/\n" in ended.stdout
+    assert os.environ["AWS_SECRET_ACCESS_KEY"] not in ended.stdout
+    assert store.keys("out/") == ["predictions.csv", "predictions.json", "predictions.jsonl"]
+    results = json.loads(store.get("out/predictions.json"))
+    assert [result.get("error") for result in results] == [None] * 5 + ["no such file", "no such bucket"]
+    assert os.listdir(tmp_path / "temporary") == []
+    assert os.listdir(Path(os.environ["PADDLE_TSN_CACHE"]) / "save_dirs") == []
+
+    (tmp_path / "exported").mkdir()
+    for name in store.keys("exported/"):
+        (tmp_path / "exported" / name).write_bytes(store.get(f"exported/{name}"))
+    flags = [workspace.config, f"--weights={tmp_path / 'exported'}", f"--save_dir={tmp_path / 'out'}"]
+    assert run_script("predict", *flags).returncode == 0
+    expected = json.loads((tmp_path / "out" / "predictions.json").read_text())
+    assert [r["predictions"] for r in results[:5]] == [r["predictions"] for r in expected]
+
+
+def test_eval(store, workspace, inputs, exported):
+    flags = [f"--weights={exported}", "--save_dir=s3://clips/evaluated", "--set", "TEST.seg_num=3"]
+    ended = run_script("eval", workspace.config, *flags, "--set", f"TEST.filelist={inputs['list']}")
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert "unreadable, not counted: s3://clips/my clips/none.mp4: no such file\n" in ended.stdout
+    assert "; written to s3://clips/evaluated\n" in ended.stdout
+    assert store.keys("evaluated/") == [
+        "config.yaml", "confusion.csv", "evaluation.jsonl", "metrics.json", "predictions.csv",
+    ]  # fmt: skip
+    assert json.loads(store.get("evaluated/metrics.json"))["videos"] == 5
+
+
+@pytest.mark.parametrize(
+    "script, flags, message",
+    [
+        ("predict", [f"--save_dir={MISSING}"], f"--save_dir={MISSING}: cannot be written: no such bucket"),
+        ("predict", [f"--filelist={MISSING}"], f"{MISSING}: the file list cannot be read: no such bucket"),
+        ("predict", [f"--video_path={MISSING}"], f"{MISSING}: no such bucket"),
+        ("predict", ["--weights=s3://me:word@b/x"], "--weights: no credentials in a path, which ends up in logs and "
+         "results: give them by the environment"),
+        ("predict", ["--set", "INFER.weights=s3://b/x?key=word"], "--set INFER.weights: s3:// takes region, scheme, "
+         "endpoint_override behind the ?, not key"),
+        ("train", ["--save_dir=s3://b/x"], "--save_dir=s3://b/x: checkpoints are written to and read from local "
+         "folders alone"),
+        ("train", ["--resume=s3://b/x"], "--resume=s3://b/x: checkpoints are written to and read from local folders "
+         "alone"),
+    ],
+)  # fmt: skip
+def test_mistakes_are_one_line_before_work_begins(store, workspace, tmp_path, script, flags, message):
+    folder = [] if "--save_dir" in flags[0] else [f"--save_dir={tmp_path}"]
+    ended = run_script(script, workspace.config, *folder, *flags)
+    assert (ended.returncode, ended.stderr) == (2, f"error: {message}\n")
+    assert "word" not in ended.stdout

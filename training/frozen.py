@@ -1,0 +1,240 @@
+"""TRAIN.freeze_stages 5: the features never change. They are computed once, the classifier alone is trained on them.
+
+They lie in the folder `features` of TRAIN.save_dir, a file for each list, named after the digest of all that they
+depend on: the frozen weights, the list, how its clips are cut, the precision.
+"""
+
+import hashlib
+import json
+import math
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import paddle
+
+from inference.engine import FRAMES_PER_CALL
+from inference.graph import open_engine
+from inference.network import Network, eager_start, engine_start
+from inference.pipeline import answers
+from inference.precision import choose_precision
+from inference.views import Output, Start, average_views, in_pieces
+from models import build_model, section_model
+from reader.build import build_loader, clip_spec
+from reader.loader import Batch
+from training.features import (
+    FeatureLoader,
+    append_records,
+    join_records,
+    open_records,
+    record_type,
+    records_of,
+    whole_records,
+)  # fmt: skip
+from training.sources import Lists, Sources
+from utils.errors import InputError, RunError
+from utils.log import progress_bar, say
+from utils.processes.limits import available_cores
+
+ALL_BUT_THE_CLASSIFIER = 5  # TRAIN.freeze_stages
+SUFFIX = ".features"
+_MODEL_KEYS = ("name", "backbone", "num_layers", "num_classes", "image_mean", "image_std")
+OLDER_KEPT = 2  # files of other networks, lists or protocols that stay
+
+
+def feature_sources(
+    lists: Lists, seed: int, model: paddle.nn.Layer, device: str, on_batch: Callable[[Batch], None]
+) -> Sources:
+    """The frozen features of training and validation videos, computed now as far as they are not kept.
+
+    Of a training video TRAIN.feature_views random views, drawn from TRAIN.seed; of a validation video those of VALID.
+    on_batch: called with each batch of training videos that is read. seed: of the order in which views are seen.
+
+    Raises:
+        InputError: the disk is too small for them, or another machine's.
+        RunError: they cannot be written, or are not finite.
+    """
+    config, digest = lists.config, _digest(model)
+    kept = [
+        _Kept(lists, training, model, digest, device) for training in ([True, False] if lists.valid_entries else [True])
+    ]
+    if lists.world.is_main:
+        _make_room(kept)
+    records = [each.records(on_batch) for each in kept]
+    loader = FeatureLoader(records[0], lists.batch_size, config.train.feature_views, seed)
+    valid_loader = FeatureLoader(records[1], lists.valid_batch_size) if lists.valid_entries else None
+    network = Network(_classified(model, config.valid.average), 0, "kept features")
+    return Sources(loader, _Classifier(model), valid_loader, network)
+
+
+class _Classifier(paddle.nn.Layer):
+    """Features float32 [N, F] -> logits float32 [N, K]; the parameters are the whole network's."""
+
+    def __init__(self, network: paddle.nn.Layer):
+        super().__init__()
+        self.network = network
+
+    def forward(self, features):
+        return self.network.classify(features)
+
+
+def _classified(model: paddle.nn.Layer, average: str) -> Start:
+    """What starts the features [N, V, F] of videos' views in place of their frames."""
+
+    def start(features: np.ndarray) -> Callable[[], Output]:
+        with paddle.no_grad():
+            logits = model.classify(paddle.to_tensor(features)).numpy()  # [N, V, K]
+        return lambda: Output(average_views(logits, average), features)
+
+    return start
+
+
+def _digest(model: paddle.nn.Layer) -> str:
+    """The SHA-256 of all weights but the classifier's."""
+    found = hashlib.sha256()
+    for name, tensor in sorted(model.backbone.state_dict().items()):
+        found.update(name.encode())
+        found.update(np.ascontiguousarray(tensor.astype("float32").numpy()))
+    return found.hexdigest()
+
+
+class _Kept:
+    """The features of the training list or of the validation list."""
+
+    def __init__(self, lists: Lists, training: bool, model: paddle.nn.Layer, weights: str, device: str):
+        config = lists.config
+        self.config, self.world, self.model, self.weights = config, lists.world, model, weights
+        self.device, self.training = device, training
+        self.section = config.train if training else config.valid
+        self.entries = lists.entries if training else lists.valid_entries
+        self.batch_size = lists.batch_size if training else lists.valid_batch_size
+        self.seed = config.train.seed if training else None
+        self.model_config = section_model(config.model, self.section)
+        # A record is a random view of a training video, or all crops of another one.
+        self.jobs = len(self.entries) * (config.train.feature_views if training else 1)
+        number = model.backbone.num_features
+        self.dtype = record_type((number,) if training else (self.section.crops, number))
+        self.precision = "float32" if device == "gpu" else choose_precision("auto")
+        facts = {
+            "weights": weights,
+            "model": [getattr(self.model_config, key) for key in _MODEL_KEYS],
+            "precision": f"{self.precision} on {device}",
+            "list": self.entries.digest,
+            "protocol": asdict(clip_spec(self.section, self.seed)),
+            "records": self.jobs,
+        }
+        key = hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
+        name = f"{'train' if training else 'valid'}-{key}{SUFFIX}"
+        self.path = Path(config.train.save_dir) / "features" / name
+
+    def records(self, on_batch: Callable[[Batch], None]) -> np.ndarray:
+        """One for each job, in the order of jobs."""
+        world, ranks, what = self.world, range(self.world.size), f"features of {self._description()}"
+        if world.first(world.is_main and whole_records(self.path, self.dtype) == self.jobs):
+            say(f"{what}: kept in {self.path}")
+        else:
+            parts = [self.path.with_name(f"{self.path.name}.rank{rank}of{world.size}") for rank in ranks]
+            part, own = parts[world.rank], range(world.rank, self.jobs, world.size)
+            done = whole_records(part, self.dtype)
+            going_on = f", goes on behind {done * world.size}" if done else ""
+            say(f"{what}: computed once, in {self.precision}, and kept in {self.path}{going_on}")
+            self._compute(part, own[done:], on_batch)
+            world.gather(None)  # all parts are whole
+            if world.is_main:
+                join_records(self.path, parts, self.dtype)
+            world.first(None)
+        if not self.path.exists():
+            raise InputError(f"{self.path}: not on this machine; with freeze_stages 5 all need one TRAIN.save_dir")
+        return open_records(self.path, self.dtype)
+
+    def _description(self) -> str:
+        if self.training:
+            return f"{len(self.entries)} training videos, {self.config.train.feature_views} views each"
+        crops = f"{self.section.crops} crops" if self.section.crops > 1 else "1 centre crop"
+        return f"{len(self.entries)} validation videos, {crops} each"
+
+    def _compute(self, part: Path, jobs: Sequence[int], on_batch: Callable[[Batch], None]) -> None:
+        """Adds the records of `jobs` to `part`."""
+        loader = build_loader(
+            self.config, self.section, self.entries, self.seed, batch_size=self.batch_size, world=self.world
+        )
+        with loader, self._network(len(jobs)) as network, progress_bar(len(jobs), "features") as bar:
+
+            def batches() -> Iterator[np.ndarray]:
+                at = 0
+                for batch, output in answers(network, loader.batches(jobs)):
+                    if self.training:
+                        on_batch(batch)
+                    # In training every position asked for is in `indices`, those of replacements instead of its own.
+                    number = len(batch.indices) + (0 if self.training else len(batch.unreadable))
+                    asked = [job % len(self.entries) for job in jobs[at : at + number]]
+                    at += number
+                    features = output.features.reshape(-1, *self.dtype["features"].shape)
+                    if not np.isfinite(features).all():
+                        raise RunError("the network's features are not finite: its weights are damaged")
+                    yield records_of(self.dtype, batch, features, asked, self.training)
+                    bar.update(number)
+
+            append_records(part, batches())
+
+    @contextmanager
+    def _network(self, videos: int) -> Iterator[Network]:
+        """A network whose features are [N, V, F], of each view the mean over its segments."""
+        if self.device == "gpu" or not hasattr(self.model, "frame_features"):
+            yield Network(self._of_views(in_pieces(eager_start(self._copy()), self.device)), 1, "eager")
+            return
+        calls = math.ceil(videos * self.section.crops * self.section.seg_num / FRAMES_PER_CALL)
+        cores = max(1, available_cores() // self.world.size)
+        engine, classifier = open_engine(
+            self.model_config,
+            self.section.image_size,
+            self.precision,
+            f"backbone {self.weights}",
+            self._copy,
+            cores,
+            calls,
+        )
+        with closing(engine):
+            start = engine_start(engine, classifier, self.model.shifts)
+            yield Network(self._of_views(start), engine.ahead, "oneDNN")
+
+    def _of_views(self, start: Start) -> Start:
+        def start_videos(frames: np.ndarray) -> Callable[[], Output]:
+            videos, _, *image = frames.shape
+            wait = start(frames.reshape(videos * self.section.crops, -1, *image))
+
+            def features() -> Output:
+                logits, features = wait()
+                return Output(logits, features.mean(axis=1).reshape(videos, self.section.crops, -1))
+
+            return features
+
+        return start_videos
+
+    def _copy(self) -> paddle.nn.Layer:
+        """The same network without what training has changed about its layers."""
+        model = build_model(self.model_config)
+        model.set_state_dict(self.model.state_dict())
+        model.eval()
+        return model
+
+
+def _make_room(kept: Sequence[_Kept]) -> None:
+    """Deletes the oldest files of other networks, lists and protocols, and makes sure that what is missing fits."""
+    folder = kept[0].path.parent
+    folder.mkdir(parents=True, exist_ok=True)
+    names = tuple(each.path.name for each in kept)
+    others = [path for path in folder.iterdir() if SUFFIX in path.name and not path.name.startswith(names)]
+    for path in sorted(others, key=lambda path: path.stat().st_mtime, reverse=True)[OLDER_KEPT:]:
+        path.unlink(missing_ok=True)
+    there = sum(path.stat().st_size for path in folder.iterdir() if path.name.startswith(names))
+    missing = sum(each.jobs * each.dtype.itemsize for each in kept) - there
+    free = shutil.disk_usage(folder).free
+    if missing > free:
+        raise InputError(
+            f"{folder}: the features take {missing / 1e9:.1f} GB more, but {free / 1e9:.1f} GB are free: choose fewer "
+            "TRAIN.feature_views or another TRAIN.save_dir"
+        )
