@@ -19,6 +19,7 @@ has() {
 }
 
 # Sets `python`: the active virtual environment's if it has what file $1 names, else that of .venv, made when needed.
+# What file $2 names is installed with it, but nothing is installed for that alone.
 prepare() {
     local candidate
     for candidate in "${VIRTUAL_ENV:-}" "${CONDA_PREFIX:-}" .venv; do
@@ -42,7 +43,7 @@ prepare() {
     fi
     python=.venv/bin/python
     echo "installing what $1 names into .venv (some minutes)"
-    "$python" -m pip install --quiet --disable-pip-version-check -r "$1"
+    "$python" -m pip install --quiet --disable-pip-version-check -r "$1" ${2:+-r "$2"}
 }
 
 # Runs script $1 with model $2, configuration $3, the settings of the environment, and further flags, which win.
@@ -68,7 +69,7 @@ mode=${1-}
 case "$mode" in
 demo)
     shift
-    prepare requirements.txt
+    prepare requirements.txt requirements-extras.txt
     exec "$python" data/demo.py "$@"
     ;;
 test)
