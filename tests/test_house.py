@@ -23,6 +23,7 @@ BELOW = {
     "training": LOW | {"inference", "metrics"},
     "scripts": LOW | {"inference", "metrics", "report", "training"},
     "data": {"reader", "utils"},
+    "docs": {"utils"},
     "benchmarks": LOW | {"inference", "metrics", "training", "data"},
 }
 
