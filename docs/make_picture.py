@@ -1,7 +1,7 @@
 """The picture that README.md opens with, docs/demo.png: `python docs/make_picture.py`, after `bash run.sh demo`.
 
-On the left what predict.py answers for three held-out clips, on the right what eval.py says of all, as report.html shows
-them in Chromium.
+On the left what predict.py answers for three held-out clips, on the right what eval.py says of all, as report.html
+shows them in Chromium.
 """
 
 import io
