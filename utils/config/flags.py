@@ -62,6 +62,7 @@ _SAVE_DIR = {
     "predict": "data/predict_results",
     "export": "data/inference_model",
 }
+FORMAT = Choice(("paddle", "onnx"))
 _ALL = "train eval predict export"
 FLAGS = (
     Flag("model_name", "the model; upper and lower case are the same", _same(_ALL), key="MODEL.name"),
@@ -90,6 +91,7 @@ FLAGS = (
     ),
     Flag("precision", "arithmetic on the CPU: auto, float32, bfloat16", _same("eval predict"), key="precision"),
     Flag("save_dir", "where results go", _SAVE_DIR, key="save_dir"),
+    Flag("format", "paddle: for predict.py and programs with Paddle; onnx: without", _same("export", "paddle"), FORMAT),
     Flag(
         "report",
         "write report.html; not given: where jinja2 is installed",
@@ -132,6 +134,7 @@ class Flags:
     nproc: int | None = None
     restart: bool | None = None
     features: bool | str | None = None
+    format: str | None = None
     no_memory_optimize: bool = False
 
 
