@@ -3,6 +3,7 @@
 import os
 import re
 import unicodedata
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from utils.copies import open_text
@@ -34,7 +35,12 @@ def read_list(path: str, *, num_classes: int, frame_format: str = "mp4", needs_l
     Raises:
         InputError: the list is missing, unreadable or empty, or a line is malformed (with file:line).
     """
-    entries = []
+    return list(entries_of(path, num_classes=num_classes, frame_format=frame_format, needs_label=needs_label))
+
+
+def entries_of(path: str, *, num_classes: int, frame_format: str = "mp4", needs_label: bool = True) -> Iterator[Entry]:
+    """What `read_list` returns, one by one as the file is read: a list of any length takes no memory."""
+    empty = True
     for number, text in enumerate(_lines(path), start=1):
         where = f"{path}:{number}"
         if len(text) > MAX_LINE or not text.isprintable() and _has_control(text):
@@ -53,10 +59,10 @@ def read_list(path: str, *, num_classes: int, frame_format: str = "mp4", needs_l
                 raise InputError(
                     f"{where}: label {entry.label} is outside 0..{num_classes - 1} (num_classes is {num_classes})"
                 )
-            entries.append(entry)
-    if not entries:
+            empty = False
+            yield entry
+    if empty:
         raise InputError(f"{path}: the file list is empty")
-    return entries
 
 
 def _lines(path: str):
