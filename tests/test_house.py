@@ -22,6 +22,7 @@ BELOW = {
     "training": LOW | {"inference", "metrics"},
     "scripts": LOW | {"inference", "metrics", "training"},
     "data": {"reader", "utils"},
+    "doctor": LOW | {"inference", "training"},
     "benchmarks": LOW | {"inference", "metrics", "training", "data"},
 }
 
