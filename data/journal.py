@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import BinaryIO
 
 from utils.errors import InputError, RunError
 
@@ -16,21 +17,22 @@ class Journal:
     def __init__(self, path: Path, settings: Mapping[str, object]):
         """Makes the file, or takes it up without a line that was cut off in writing.
 
-        Raises InputError where it is of other settings, RunError where it cannot be written.
+        Raises InputError where it is of other settings, or cannot be written.
         """
         self._path = path
+        heading = json.dumps({"settings": settings}).encode() + b"\n"
+        self._first = len(heading)  # where the first record stands
         try:
+            with open(path, "a+b") as file:
+                file.seek(0)
+                start = file.read(len(heading))
+                if not heading.startswith(start):
+                    raise InputError(f"{path}: is of other settings; remove it, or name another folder by --out")
+                file.write(heading[len(start) :])
+                _drop_torn_line(file)
             self._file = open(path, "a+b")  # noqa: SIM115  (closed by __exit__)
-            self._drop_torn_line()
-            self._file.seek(0)
-            first = self._file.readline()
         except OSError as error:
-            raise RunError(f"{path}: cannot be written: {error.strerror}") from None
-        self._first = len(first)
-        if not first:
-            self._first = self.add({"settings": settings}) + self._file.tell()
-        elif _parsed(first) != {"settings": json.loads(json.dumps(settings))}:
-            raise InputError(f"{path}: was written with other settings; remove it, or name another folder by --out")
+            raise InputError(f"{path}: cannot be written: {error.strerror}") from None
 
     def __enter__(self) -> "Journal":
         return self
@@ -65,16 +67,15 @@ class Journal:
                 yield offset, record
             offset += len(line)
 
-    def _drop_torn_line(self) -> None:
-        end = self._file.seek(0, 2)
-        start = end
-        while start:  # from the end backwards: the last line may be all there is
-            start = max(0, start - 65536)
-            self._file.seek(start)
-            if (found := self._file.read(end - start).rfind(b"\n")) >= 0:
-                self._file.truncate(start + found + 1)
-                return
-        self._file.truncate(0)
+
+def _drop_torn_line(file: BinaryIO) -> None:
+    start = file.seek(0, 2)
+    while start:
+        start = max(0, start - 65536)
+        file.seek(start)
+        if (found := file.read(65536).rfind(b"\n")) >= 0:
+            file.truncate(start + found + 1)
+            return
 
 
 def _parsed(line: bytes) -> object:

@@ -23,6 +23,8 @@ CLASSES, VIDEOS, SIZE = 8, 8, 64
 WEIGHTS = "weights.pdparams"
 # Videos of a step whose time is taken; a GPU needs many to be busy.
 TIMED_VIDEOS = {"cpu": 4, "gpu": 256}
+# Batches that are copied to the device, one after the other.
+COPIES = 40
 # Every so many-th of the numbers of a weight is compared.
 STRIDE = 97
 PADDLE = "paddle"
@@ -136,7 +138,7 @@ def train(folder: Path, device: str = "gpu", processes: int = 1, **keys: object)
     from training.engine import set_engine
     from training.recipe import build_optimizer
 
-    config = TrainConfig(learning_rate=0.002, **keys)
+    config = TrainConfig(learning_rate=0.0005, **keys)
     # The default of 65536 may overflow in the first steps, which are then left out.
     arithmetic = Arithmetic(config, device, seeded=False, loss_scale=128.0)
     model = new_model(data_format="NHWC" if config.channels_last else "NCHW")
@@ -187,13 +189,14 @@ def epoch(model, optimizer, arithmetic, world, videos: int, steps: int) -> tuple
             synchronize(arithmetic.device)
             clock.append(time.perf_counter())
 
-    loop = Loop(
-        model=model, optimizer=optimizer, objective=Objective(0), arithmetic=arithmetic,
-        steps=Steps(videos * steps, videos, 1), world=world, seed=0, log=StepLog(10**9, JsonLog(None)),
-        guard=Losses(world), learning_rate=lambda epoch, step: optimizer.get_lr(), video_names=lambda batch: [],
-        after_batch=lambda batch: None, after_step=after_step,
-    )  # fmt: skip
-    train_one_epoch(loop, batches(videos, steps, world), 0, 0)
+    with JsonLog(None) as nothing:
+        loop = Loop(
+            model=model, optimizer=optimizer, objective=Objective(0), arithmetic=arithmetic,
+            steps=Steps(videos * steps, videos, 1), world=world, seed=0, log=StepLog(10**9, nothing),
+            guard=Losses(world), learning_rate=lambda epoch, step: optimizer.get_lr(), video_names=lambda batch: [],
+            after_batch=lambda batch: None, after_step=after_step,
+        )  # fmt: skip
+        train_one_epoch(loop, batches(videos, steps, world), 0, 0)
     of_ranks = world.gather([float(loss) for loss in losses])
     return np.sum(of_ranks, axis=0), (clock[-1] - clock[0]) / max(1, steps - 1)
 
@@ -225,8 +228,8 @@ def copies(folder: Path, device: str = "gpu") -> tuple[Numbers, float]:
     from utils.processes.ranks import World
 
     choose_device(device == "gpu", demanded=device == "gpu")
-    videos, number = TIMED_VIDEOS[device], 40
-    sent = list(batches(videos, number, World()))
+    videos = TIMED_VIDEOS[device]
+    sent = list(batches(videos, COPIES, World()))
     work, arrived = paddle.ones([1024, 1024]), []
     start = time.perf_counter()
     for _, frames, labels, _ in on_device(((batch, 0.0) for batch in sent), device):
@@ -236,8 +239,8 @@ def copies(folder: Path, device: str = "gpu") -> tuple[Numbers, float]:
     seconds = time.perf_counter() - start
     for i, (batch, (frames, labels)) in enumerate(zip(sent, sums)):
         if (frames != batch.frames.sum(axis=(1, 2, 3, 4), dtype=np.int64)).any() or (labels != batch.labels).any():
-            raise RunError(f"batch {i} of {number} has not arrived as it was sent")
-    return {}, videos * number / seconds
+            raise RunError(f"batch {i} of {COPIES} has not arrived as it was sent")
+    return {}, videos * COPIES / seconds
 
 
 def describe_paddle(folder: Path) -> dict[str, object]:

@@ -106,7 +106,7 @@ def examine(folder: Path) -> Iterator[Row]:
     """Every row, as soon as it is known; what the machine has is printed before the first."""
     paddle, about = check_paddle(folder)
     print("\n".join(f"{name:10}  {value}" for name, value in describe(about)), end="\n\n")
-    print(COLUMNS.format("check", "result", "images/s", "distance", ""), flush=True)
+    print(COLUMNS.format("check", "result", "images/s", "distance", "").rstrip(), flush=True)
     requirements = "requirements-gpu.txt" if about.get("cuda") else "requirements.txt"
     yield checked(f"packages of {requirements}", missing_packages(requirements), f"pip install -r {requirements}")
     yield paddle
