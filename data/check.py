@@ -9,7 +9,7 @@ without the videos that cannot be read, and problems.csv:
     duration             (of pickles: the number of frames) odd: at least twice the median of all lists, or half of it
     size                 odd: the same with the root of the number of pixels, or 1.5 times for width / height
     frame rate           odd: 1.5 times
-    same bytes           as another video of these lists; of equal sizes SHA-256 decides
+    same bytes           as another video of these lists; of equal sizes and ends SHA-256 decides
 
 Odd is nothing that is within 5 robust standard deviations of the median (1.4826 times the median absolute deviation of
 the logarithm): where all durations differ none is odd. The exit code is 0 where problems.csv is empty, else 1, and 2
@@ -67,7 +67,7 @@ def read_videos(listings: Listings, journal: Journal, config: Config) -> Finding
 
 
 def compare(findings: Findings, journal: Journal, number: int) -> None:
-    """Has the SHA-256 of every file that is as large as another one in the findings, computed by `number` threads."""
+    """Puts the SHA-256 of files that may be equal into the findings, computed by `number` threads."""
     candidates = findings.candidates()
     pool = ThreadPoolExecutor(number)
     try:

@@ -36,25 +36,25 @@ class Findings:
         number = listings.num_videos
         self.offsets = np.full(number, -1, np.int64)
         self.readable = np.zeros(number, bool)
-        self.bytes = np.full(number, -1, np.int64)
+        self._marks = np.zeros(number, np.uint64)  # of its size and its end: of equal files the same
         # The length; the root of the number of pixels; width / height; frames per second.
         self._numbers = {name: np.full(number, np.nan, np.float32) for name in FACTORS}
-        self._digests = np.zeros(number, "V32")  # SHA-256, where another video has as many bytes
+        self._digests = np.zeros(number, "V32")  # SHA-256 of the candidates
 
     def note(self, video: int, offset: int, record: dict) -> None:
         """Takes up a record, which stands at `offset` in the journal."""
         self.offsets[video], self.readable[video] = offset, record["error"] is None
         if record["error"] is None:
             width, height = record["width"], record["height"]
-            self.bytes[video] = record["bytes"]
+            self._marks[video] = ((record["bytes"] << 32) + record["end"]) % 2**64
             values = record[self.length], (width * height) ** 0.5, width / height, record["fps"]
             for numbers, value in zip(self._numbers.values(), values):
                 numbers[video] = np.nan if value is None else value
 
     def candidates(self) -> np.ndarray:
-        """Which of the D are readable and as large as another one."""
+        """Which of the D are readable, and as large as another one with the same end."""
         readable = np.flatnonzero(self.readable)
-        return readable[repeated(self.bytes[readable])]
+        return readable[repeated(self._marks[readable])]
 
     def note_digest(self, video: int, sha256: str) -> None:
         self._digests[video] = bytes.fromhex(sha256)

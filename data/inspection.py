@@ -2,6 +2,7 @@
 
 import os
 import queue
+import zlib
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, as_completed, wait
 from multiprocessing.connection import Connection
@@ -55,8 +56,8 @@ class Inspector(Child):
         """What is found out about a video, as JSON has it.
 
         "video": its path; "file": see `signature`; "error": why it cannot be read, or None; "again": whether that may
-        have been the machine's fault. Of a readable one also "bytes"; "frames"; "width" and "height" as shown;
-        "seconds" and "fps", None of a pickle, whose own "label" is there.
+        have been the machine's fault. Of a readable one also "bytes"; "end", a checksum of the last of them; "frames";
+        "width" and "height" as shown; "seconds" and "fps", None of a pickle, whose own "label" is there.
 
         Raises InputError, RunError for what is no fault of the video.
         """
@@ -143,6 +144,7 @@ def _read(spec: ClipSpec, video: Video, folder: Path) -> dict:
         rate = None if spec.frame_format == "pkl" else _frame_rate(local)
         return {
             "bytes": os.path.getsize(local),
+            "end": _checksum_of_end(local),
             "frames": seen.num_frames,
             "width": seen.width,
             "height": seen.height,
@@ -150,6 +152,13 @@ def _read(spec: ClipSpec, video: Video, folder: Path) -> dict:
             "fps": rate,
             "label": label,
         }
+
+
+def _checksum_of_end(path: str) -> int:
+    """The CRC-32 of the last 64 KB, in which files that have the same size by chance differ."""
+    with open(path, "rb") as file:
+        file.seek(max(0, os.path.getsize(path) - 65536))
+        return zlib.crc32(file.read(65536))
 
 
 def _frame_rate(path: str) -> float | None:
