@@ -41,11 +41,12 @@ def _free(folder: Path) -> str:
 
 
 def _names() -> list[str]:
-    """The packages that the toolkit can use."""
+    """The packages that the toolkit can use besides Paddle."""
     files = ("requirements.txt", "requirements-gpu.txt", "requirements-cluster.txt")
     lines = [line for file in files for line in (ROOT / file).read_text(encoding="utf-8").splitlines()]
     found = [re.match(r"[A-Za-z][\w.-]*", line) for line in lines]
-    return list(dict.fromkeys(match[0] for match in found if match))
+    names = dict.fromkeys(match[0] for match in found if match)
+    return [name for name in names if not name.startswith("paddle")]
 
 
 def _version(package: str) -> str:

@@ -153,7 +153,7 @@ def train(folder: Path, device: str = "gpu", processes: int = 1, **keys: object)
     changes = [new - old for new, old in zip(weights(model, optimizer), before)]
     second, _ = epoch(model, optimizer, arithmetic, world, VIDEOS, steps=1)
     timed = TIMED_VIDEOS[device] * (world.size if on_gpu else 1)
-    _, seconds = epoch(model, optimizer, arithmetic, world, timed, steps=8 if on_gpu else 2)
+    _, seconds = epoch(model, optimizer, arithmetic, world, timed, steps=8 if on_gpu else 3)
     if not world.is_main:
         return None
     numbers = {

@@ -36,7 +36,7 @@ def test_description():
     found = dict(machine.describe(paddle))
     assert found["Paddle"] == "3.3.1, CUDA 12.6, cuDNN 9.5" and found["GPU"] == "NVIDIA H100, 80 GB, capability 9.0"
     assert f"cores to use: {available_cores()}" in found["processor"] and "GB free" in found["disk"]
-    assert "numpy 2." in found["packages"] and "paddlepaddle-gpu" in found["packages"]
+    assert "numpy 2." in found["packages"] and "paddle" not in found["packages"]
     assert "Paddle" not in dict(machine.describe({}))
 
 
