@@ -41,7 +41,8 @@ find_python() {
     return 1
 }
 
-# Sets `python`: one that has what file $1 names, installed into .venv when needed.
+# Sets `python`: one that has what file $1 names, installed into .venv when needed. What file $2 names is installed with
+# it, but nothing is installed for that alone.
 prepare() {
     local candidate
     if find_python has_on_any_device "$1"; then
@@ -62,7 +63,7 @@ prepare() {
     fi
     python=.venv/bin/python
     echo "installing what $1 names into .venv (some minutes)"
-    "$python" -m pip install --quiet --disable-pip-version-check -r "$1"
+    "$python" -m pip install --quiet --disable-pip-version-check -r "$1" ${2:+-r "$2"}
 }
 
 # Runs script $1 with model $2, configuration $3, the settings of the environment, and further flags, which win.
@@ -88,7 +89,7 @@ mode=${1-}
 case "$mode" in
 demo)
     shift
-    prepare requirements.txt
+    prepare requirements.txt requirements-extras.txt
     exec "$python" data/demo.py "$@"
     ;;
 test)

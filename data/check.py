@@ -22,7 +22,6 @@ import csv
 import hashlib
 import sys
 from collections import Counter
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import asdict
@@ -41,7 +40,7 @@ from utils.cli import run
 from utils.config.loading import Config, load_config
 from utils.copies import on_this_machine
 from utils.errors import InputError, RunError
-from utils.files import write_atomic
+from utils.files import write_stream
 from utils.log import progress_bar
 from utils.processes.limits import available_cores
 from utils.storage import is_remote
@@ -56,9 +55,9 @@ def read_videos(listings: Listings, journal: Journal, config: Config) -> Finding
     known = findings.offsets >= 0
     left = listings.num_videos - int(known.sum())
     train = config.train
-    tasks = (video for _, video in listings.videos_without(known))
     processes = worker_count(train.num_reader_threads, left)
-    records = inspect_all(tasks, processes, clip_spec(train, train.seed), train.video_timeout, config.model.num_classes)
+    limits = train.video_timeout, config.model.num_classes
+    records = inspect_all(listings.unknown(known), processes, clip_spec(train, train.seed), *limits)
     with closing(records), progress_bar(listings.num_videos, "reading", initial=listings.num_videos - left) as bar:
         for record in records:
             findings.note(listings.find(record["video"]), journal.add(record), record)
@@ -97,16 +96,16 @@ def _with_digest(task: tuple[int, dict]) -> tuple[int, dict, str]:
 def write_readable(listings: Listings, findings: Findings, out: Path) -> list[tuple[str, int, int, Path]]:
     """(list, its lines, those that can be read, the list that was written of them), of each list."""
     written = []
-    for start, end, path in zip(listings.starts, listings.starts[1:], listings.paths):
-        readable = findings.readable[listings.videos[start:end]]
+    for start, path, entries in zip(listings.starts, listings.paths, listings.lists):
+        readable = findings.readable[listings.videos[start : start + len(entries)]]
         lines = (
-            entry.path + ("" if entry.label is None else f" {entry.label}")
-            for entry, good in zip(listings.entries(path), readable)
+            entry.path + ("\n" if entry.label is None else f" {entry.label}\n")
+            for entry, good in zip(entries, readable)
             if good
         )
         target = out / f"{_stem(path)}.readable.list"
-        _write(target, lambda file, lines=lines: file.writelines(f"{line}\n" for line in lines))
-        written.append((path, end - start, int(readable.sum()), target))
+        write_stream(target, lambda file, lines=lines: file.writelines(lines))
+        written.append((path, len(entries), int(readable.sum()), target))
     return written
 
 
@@ -121,16 +120,8 @@ def write_problems(findings: Findings, path: Path) -> Counter[str]:
             counts[problem.problem] += 1
             rows.writerow(problem)
 
-    _write(path, write)
+    write_stream(path, write)
     return counts
-
-
-def _write(path: Path, write: Callable[[TextIO], object]) -> None:
-    def write_text(temporary: Path) -> None:
-        with open(temporary, "w", encoding="utf-8", errors="surrogateescape", newline="") as file:
-            write(file)
-
-    write_atomic(path, write_text)
 
 
 def _stem(path: str) -> str:

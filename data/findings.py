@@ -8,6 +8,7 @@ import numpy as np
 from data.journal import Journal
 from data.listings import Listings
 from data.oddities import Usual, first_of_each, repeated, usual
+from reader.filelist import Entry
 
 # How many times the median, or which part of it, is odd.
 FACTORS = {"length": 2.0, "side": 2.0, "shape": 1.5, "rate": 1.5}
@@ -69,17 +70,17 @@ class Findings:
         odd["size"] = odd["side"] | odd["shape"]
         first = self._first_with_these_bytes()
         flagged = ~self.readable[videos] | odd["length"] | odd["size"] | odd["rate"] | (first < np.arange(len(first)))
-        for position in np.flatnonzero(flagged):
+        for position in np.flatnonzero(flagged).tolist():
+            path, entry = self.listings.line(position)
             record = self.record(videos[position])
             found = {
                 "unreadable": record["error"],
                 "duration": odd["length"][position] and self._length(record, ranges),
                 "size": odd["size"][position] and _size(record, ranges),
                 "frame rate": odd["rate"][position] and f"{record['fps']:.5g} frames/s; {_shown(ranges['rate'], '')}",
-                "same bytes": first[position] < position and self._same(position, first[position]),
+                "same bytes": first[position] < position and self._same(entry, int(first[position])),
             }
-            place = self.listings.list_of(position), int(self.listings.lines[position]), record["video"]
-            yield from (Problem(*place, problem, reason) for problem, reason in found.items() if reason)
+            yield from (Problem(path, entry.line, entry.path, name, reason) for name, reason in found.items() if reason)
 
     def usual(self) -> dict[str, Usual]:
         """By each of FACTORS, over the videos of all lists, each once."""
@@ -99,11 +100,10 @@ class Findings:
         value, unit = (record["frames"], "") if self.length == "frames" else (round(record["seconds"], 2), " s")
         return f"{value} {unit.strip() or 'frames'}; {_shown(ranges['length'], unit)}"
 
-    def _same(self, position: int, first: int) -> str:
-        labels = self.listings.labels[[position, first]].tolist()
-        video = self.record(self.listings.videos[first])["video"]
-        label = f", which has label {labels[1]}, not {labels[0]}" if labels[0] != labels[1] else ""
-        return f"as {self.listings.place(first)}: {video}{label}"
+    def _same(self, entry: Entry, first: int) -> str:
+        path, other = self.listings.line(first)
+        label = f", which has label {other.label}, not {entry.label}" if other.label != entry.label else ""
+        return f"as {path}:{other.line}: {other.path}{label}"
 
 
 def _size(record: dict, ranges: dict[str, Usual]) -> str:

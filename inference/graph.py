@@ -39,7 +39,8 @@ class Classifier:
     def __init__(self, folder: Path):
         """folder: what `open_engine` has written. Raises OSError or ValueError where it cannot be loaded."""
         with np.load(folder / self.FILE) as file:
-            self._weight, self._bias = file["weight"], file["bias"]
+            self._weight, self._bias = file["weight"], file["bias"]  # [F, K], [K]
+        self.num_features = len(self._weight)
 
     def __call__(self, features: np.ndarray) -> np.ndarray:
         return features @ self._weight + self._bias

@@ -36,6 +36,9 @@ class Network:
     start: Start
     ahead: int  # batches to start before the first one is waited for; 0: `start` itself computes
     description: str  # engine, precision, weights: what a reported number depends on
+    arithmetic: str = ""  # of these the first two
+    weights: str = ""  # and the SHA-256 of the third
+    num_features: int = 0  # F
 
     def __call__(self, frames: np.ndarray) -> np.ndarray:
         return self.start(frames)().logits
@@ -66,18 +69,22 @@ def load_network(
     if is_exported(path):
         path = exported_weights(path, config, section)
     sha256 = weights_digest(path)
-    engine = "eager" if eager else "oneDNN"
-    description = f"{precision} on {device} ({engine}), weights {describe_weights(path, sha256)}"
+    arithmetic = f"{precision} on {device} ({'eager' if eager else 'oneDNN'})"
+    description = f"{arithmetic}, weights {describe_weights(path, sha256)}"
     if eager:
-        network = Network(in_pieces(eager_start(load_model(model_config, path)), device), 1, description)
+        model = load_model(model_config, path)
+        num_features = model.backbone.num_features
+        network = Network(in_pieces(eager_start(model), device), 1, description)
     else:
         cores = max(1, available_cores() // num_ranks)
         # Of one crop each: many videos are worth a process per core, many crops of a video not its 600 MB.
         calls = math.ceil(num_videos / num_ranks * section.seg_num / FRAMES_PER_CALL)
         make = partial(load_model, model_config, path)
         engine, classifier = open_engine(model_config, section.image_size, precision, sha256, make, cores, calls)
+        num_features = classifier.num_features
         network = Network(engine_start(engine, classifier, model_class.shifts), engine.ahead, description)
-    return replace(network, start=over_views(network.start, section))
+    start = over_views(network.start, section)
+    return replace(network, start=start, arithmetic=arithmetic, weights=sha256, num_features=num_features)
 
 
 def engine_start(engine: Engine | EngineProcesses, classifier: Classifier, whole_videos: bool) -> Start:

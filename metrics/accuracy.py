@@ -52,6 +52,13 @@ class Accuracy:
         self.top5 += int((rank <= 5).sum())
         self.num_classes = logits.shape[1]
 
+    def count(self, loss: float, rank: int) -> None:
+        """Adds a video: its loss in nats and the rank of its true class, 1 for the best."""
+        self.videos += 1
+        self.loss_sum += loss
+        self.top1 += rank <= 1
+        self.top5 += rank <= 5
+
     def __add__(self, other: "Accuracy") -> "Accuracy":
         return Accuracy(
             videos=self.videos + other.videos,
@@ -72,10 +79,3 @@ class Accuracy:
         if self.num_classes > 5:
             means["top5_acc"] = 100 * self.top5 / videos
         return means
-
-
-def confusion_matrix(labels: np.ndarray, predicted: np.ndarray, num_classes: int) -> np.ndarray:
-    """Counts int64 [K, K]: row = true class, column = predicted class."""
-    matrix = np.zeros((num_classes, num_classes), np.int64)
-    np.add.at(matrix, (labels, predicted), 1)
-    return matrix

@@ -1,19 +1,21 @@
 """The files that evaluation and prediction leave behind: JSON for programs, CSV for tables."""
 
 import csv
-import io
 import json
 import os
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
 
 import numpy as np
 
-from metrics.accuracy import check_finite, confusion_matrix, log_softmax, top_classes, true_class_rank
-from reader.filelist import Entry, shorten
+from metrics.accuracy import Accuracy, check_finite, log_softmax, top_classes
+from reader.filelist import shorten
 from utils.errors import InputError
-from utils.files import write_text
+from utils.files import write_stream
 from utils.log import say
 
 MAX_LABELS_BYTES = 10_000_000
@@ -74,63 +76,101 @@ def top_predictions(logits: np.ndarray, names: Sequence[str], k: int) -> list[li
     ]
 
 
-def write_predictions(folder: Path, results: Sequence[dict]) -> None:
-    """predictions.json, the list as it is, and predictions.csv, one line per video and rank, or per error."""
-    write_text(folder / "predictions.json", json.dumps(results, indent=1) + "\n")
-    rows = []
-    for result in results:
-        if "error" in result:
-            rows.append([result["video"], "", "", "", "", result["error"]])
-        for rank, p in enumerate(result.get("predictions", ()), start=1):
-            rows.append([result["video"], rank, p["class_id"], p["label"], p["probability"], ""])
-    _write_csv(folder / "predictions.csv", ["video", "rank", "class_id", "label", "probability", "error"], rows)
+def write_predictions(folder: Path, rows: Iterable[dict]) -> int:
+    """Writes predictions.json and predictions.csv, of a line per video and rank or per error; returns the errors.
+
+    rows: in the order of the list, see metrics/rows.py. They are iterated over for each file and not kept.
+    """
+    results = ({key: value for key, value in row.items() if key != "position"} for row in rows)
+    write_stream(folder / "predictions.json", lambda file: (_write_array(file, results), file.write("\n")))
+    unreadable = 0
+
+    def lines() -> Iterator[list]:
+        nonlocal unreadable
+        for row in rows:
+            if "error" in row:
+                unreadable += 1
+                yield [row["video"], "", "", "", "", row["error"]]
+            for rank, p in enumerate(row.get("predictions", ()), start=1):
+                yield [row["video"], rank, p["class_id"], p["label"], p["probability"], ""]
+
+    header = ["video", "rank", "class_id", "label", "probability", "error"]
+    _write_csv(folder / "predictions.csv", header, lines())
+    return unreadable
 
 
-class EvaluationReport:
-    """Collects what metrics.json, predictions.csv and confusion.csv of an evaluation hold."""
+@dataclass
+class Summary:
+    """What an evaluation's rows add up to."""
 
-    def __init__(self, entries: Sequence[Entry], names: Sequence[str]):
-        self._entries, self._names = entries, names
-        self.rows: dict[int, list] = {}  # position in the list -> line of predictions.csv
+    accuracy: Accuracy
+    confusion: Counter[tuple[int, int]]  # (true class, predicted class) -> videos; only of those that occur
+    unreadable: int = 0
+    first_error: str = ""
 
-    def add(self, indices: Sequence[int], labels: np.ndarray, logits: np.ndarray) -> None:
-        """Adds a batch: positions [N], labels [N], logits [N, K]."""
-        probabilities = np.exp(log_softmax(logits))
-        predicted, ranks = top_classes(logits, 1)[:, 0], true_class_rank(logits, labels)
-        for i, (index, label, best, rank) in enumerate(
-            zip(indices, labels.tolist(), predicted.tolist(), ranks.tolist())
-        ):
-            p_best, p_true = float(probabilities[i, best]), float(probabilities[i, label])
-            self.rows[index] = [self._entries[index].path, label, best, self._names[best], p_best, rank, p_true]
 
-    def write(self, folder: Path, metrics: dict, unreadable: Iterable[tuple[int, str]]) -> None:
-        """Writes the three files; `metrics` is completed by the unreadable videos and the accuracy of each class."""
-        rows = [self.rows[i] for i in sorted(self.rows)]
-        true, predicted = np.array([(label, best) for _, label, best, *_ in rows], np.int64).reshape(-1, 2).T
-        # Only the classes that occur, as a table of all would grow with the square of num_classes.
-        classes = np.union1d(true, predicted)
-        names = [self._names[k] for k in classes]
-        matrix = confusion_matrix(np.searchsorted(classes, true), np.searchsorted(classes, predicted), len(classes))
-        per_class = [
-            {"class_id": k, "label": name, "videos": sum(row), "top1_acc": 100 * row[i] / sum(row)}
-            for i, (k, name, row) in enumerate(zip(classes.tolist(), names, matrix.tolist()))
-            if sum(row)
-        ]
-        listed = [{"video": self._entries[i].path, "error": reason} for i, reason in sorted(unreadable)]
-        content = {**metrics, "unreadable": listed, "per_class": per_class}
-        write_text(folder / "metrics.json", json.dumps(content, indent=1) + "\n")
-        header = ["video", "label", "predicted_class", "predicted_name", "probability", "rank", "true_probability"]
-        _write_csv(folder / "predictions.csv", header, rows)
-        _write_csv(
-            folder / "confusion.csv",
-            ["true \\ predicted", *names],
-            [[name, *row] for name, row in zip(names, matrix.tolist())],
-        )
+def summarise(rows: Iterable[dict], num_classes: int) -> Summary:
+    """The sums over the rows, taken one after the other: the same to the last bit for the same rows."""
+    summary = Summary(Accuracy(num_classes=num_classes), Counter())
+    for row in rows:
+        if "error" in row:
+            summary.unreadable += 1
+            summary.first_error = summary.first_error or row["error"]
+        else:
+            summary.accuracy.count(row["loss"], row["rank"])
+            summary.confusion[row["label"], row["predicted_class"]] += 1
+    return summary
+
+
+def write_evaluation(folder: Path, rows: Iterable[dict], summary: Summary, metrics: dict, names: Sequence[str]) -> None:
+    """Writes predictions.csv, confusion.csv and metrics.json: `metrics`, the unreadable videos, each class's accuracy.
+
+    rows: in the order of the list, see metrics/rows.py. They are iterated over for each file and not kept.
+    """
+    header = ["video", "label", "predicted_class", "predicted_name", "probability", "rank", "true_probability"]
+    _write_csv(folder / "predictions.csv", header, ([row[key] for key in header] for row in rows if "error" not in row))
+
+    confusion = summary.confusion
+    # Only the classes that occur, as a table of all would grow with the square of num_classes.
+    classes = sorted({k for pair in confusion for k in pair})
+    table = ([names[true], *(confusion[true, predicted] for predicted in classes)] for true in classes)
+    _write_csv(folder / "confusion.csv", ["true \\ predicted", *(names[k] for k in classes)], table)
+
+    videos = Counter()
+    for (true, _), number in confusion.items():
+        videos[true] += number
+    per_class = (
+        {"class_id": k, "label": names[k], "videos": videos[k], "top1_acc": 100 * confusion[k, k] / videos[k]}
+        for k in sorted(videos)
+    )
+    unreadable = ({"video": row["video"], "error": row["error"]} for row in rows if "error" in row)
+
+    def write(file: TextIO) -> None:
+        file.write("{\n")
+        for key, value in metrics.items():
+            file.write(f" {json.dumps(key)}: {json.dumps(value)},\n")
+        for key, items, end in (("unreadable", unreadable, ",\n"), ("per_class", per_class, "\n}\n")):
+            file.write(f' "{key}": ')
+            _write_array(file, items, depth=1)
+            file.write(end)
+
+    write_stream(folder / "metrics.json", write)
+
+
+def _write_array(file: TextIO, items: Iterable[dict], depth: int = 0) -> None:
+    """Writes what json.dump(list(items), file, indent=1) would, `depth` levels down in a document."""
+    before = "\n" + " " * (depth + 1)
+    separator = "["
+    for item in items:
+        file.write(separator + before + json.dumps(item, indent=1).replace("\n", before))
+        separator = ","
+    file.write("[]" if separator == "[" else "\n" + " " * depth + "]")
 
 
 def _write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence]) -> None:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(rows)
-    write_text(path, text.getvalue())
+    def write(file: TextIO) -> None:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(header)
+        writer.writerows(rows)
+
+    write_stream(path, write)

@@ -19,10 +19,12 @@ BELOW = {
     "models.weights": {"models", "utils"},
     "inference": LOW,
     "metrics": LOW | {"inference"},
+    "report": LOW | {"inference", "metrics"},
     "training": LOW | {"inference", "metrics"},
-    "scripts": LOW | {"inference", "metrics", "training"},
+    "scripts": LOW | {"inference", "metrics", "report", "training"},
     "data": {"reader", "utils"},
     "doctor": LOW | {"inference", "training"},
+    "docs": {"utils"},
     "benchmarks": LOW | {"inference", "metrics", "training", "data"},
 }
 

@@ -42,7 +42,7 @@ def test_predict_writes_what_it_writes_with_local_files(store, workspace, inputs
     assert "weights s3://clips/exported/weights.pdparams (sha256 " in ended.stdout
     assert "predicted 5 of 7 videos, 2 unreadable; written to s3://clips/out/\n" in ended.stdout
     assert os.environ["AWS_SECRET_ACCESS_KEY"] not in ended.stdout
-    assert store.keys("out/") == ["predictions.csv", "predictions.json"]
+    assert store.keys("out/") == ["predictions.csv", "predictions.json", "predictions.jsonl", "report.html"]
     results = json.loads(store.get("out/predictions.json"))
     assert [result.get("error") for result in results] == [None] * 5 + ["no such file", "no such bucket"]
     assert os.listdir(tmp_path / "temporary") == []
@@ -63,7 +63,9 @@ def test_eval(store, workspace, inputs, exported):
     assert (ended.returncode, ended.stderr) == (0, "")
     assert "unreadable, not counted: s3://clips/my clips/none.mp4: no such file\n" in ended.stdout
     assert "; written to s3://clips/evaluated\n" in ended.stdout
-    assert store.keys("evaluated/") == ["config.yaml", "confusion.csv", "metrics.json", "predictions.csv"]
+    assert store.keys("evaluated/") == [
+        "config.yaml", "confusion.csv", "evaluation.jsonl", "metrics.json", "predictions.csv", "report.html",
+    ]  # fmt: skip
     assert json.loads(store.get("evaluated/metrics.json"))["videos"] == 5
 
 

@@ -74,6 +74,18 @@ def test_training_writes_its_log(trained):
     assert [line["videos"] for line in lines if line["mode"] == "valid"] == [5, 5]
 
 
+def test_training_draws_its_page(trained):
+    """With the numbers of the last validation, and all that the curves show."""
+    html = (trained[1] / "report.html").read_text()
+    line = json_lines(trained[1] / "train_log.jsonl")[-1]
+    assert f">{line['loss']:,.4f}<" in html and f">{line['top1_acc']:.2f}%<" in html
+    captions = re.findall("<figcaption>(.*?)</figcaption>", html)
+    assert captions == [
+        "Loss", "Top-1 accuracy, %", "Learning rate", "Videos per second", "Time spent waiting for data, %",
+    ]  # fmt: skip
+    assert "10 videos of " in html and "5 videos of " in html and "Resumed" not in html
+
+
 def test_training_writes_its_checkpoints(trained, workspace):
     folder = trained[1]
     names = {
@@ -81,7 +93,7 @@ def test_training_writes_its_checkpoints(trained, workspace):
         for name in ("TSN_epoch0", "TSN_epoch1", "TSN", "TSN_best")
         for suffix in ("pdparams", "pdopt", "json")
     }
-    assert set(os.listdir(folder)) == {*names, "train_log.jsonl", "config.yaml"}
+    assert set(os.listdir(folder)) == {*names, "train_log.jsonl", "config.yaml", "report.html"}
     assert (folder / "TSN.pdparams").read_bytes() == (folder / "TSN_epoch1.pdparams").read_bytes()
     config = load_config(workspace.config.removeprefix("--config="), {"TRAIN.save_dir": str(folder)})
     assert load_config(folder / "config.yaml") == config
@@ -121,6 +133,9 @@ def test_a_resumed_run_goes_on_where_it_stood(trained, workspace, tmp_path):
         return [line["loss"] for line in json_lines(folder / "train_log.jsonl") if line["epoch"] == 1]
 
     assert losses(tmp_path) == losses(trained[1])
+    resumed = [line.get("resumed") for line in json_lines(tmp_path / "train_log.jsonl")]
+    assert resumed == [[1, 0], None, None, None]
+    assert "Resumed at epoch 1, iter 0." in (tmp_path / "report.html").read_text()
 
 
 def weights(folder: Path) -> str:
@@ -159,6 +174,19 @@ def test_evaluation(evaluated, trained, workspace):
     assert per_class == {"walking_past": 2, "waving": 1, "opening a door": 1, "closing a door": 1}
     confusion = rows(folder / "confusion.csv")
     assert sum(int(value) for row in confusion for name, value in row.items() if name in LABELS) == 5
+
+
+def test_the_page_of_an_evaluation_has_its_numbers(evaluated):
+    metrics = json.loads((evaluated[1] / "metrics.json").read_text())
+    html = (evaluated[1] / "report.html").read_text()
+    assert f"<h1>{metrics['top1_acc']:.2f}% of 5 videos named right</h1>" in html and metrics["protocol"] in html
+    assert f"<strong>{metrics['loss']:.4f}</strong>" in html
+    table = html.split('id="classes"')[1].split("</table>")[0]
+    found = re.findall(r'<tr>.*?<bdi>(.*?)</bdi>.*?data-value="(.*?)".*?<td class="n">(\d+)<', table)
+    shown = {name.replace("<wbr>", ""): (float(top1), int(videos)) for name, top1, videos in found}
+    assert shown == {entry["label"]: (entry["top1_acc"], entry["videos"]) for entry in metrics["per_class"]}
+    mistakes = sum(row["rank"] != "1" for row in rows(evaluated[1] / "predictions.csv"))
+    assert html.count("<img ") == 4 * mistakes and html.count('<article class="card">') == mistakes  # 4 segments
 
 
 def test_the_log_of_training_agrees_with_the_evaluation(trained, workspace, tmp_path):
@@ -212,6 +240,15 @@ def test_prediction_of_a_list(predicted, workspace):
             assert (int(row["class_id"]), row["label"], float(row["probability"]), row["error"]) == (*p.values(), "")
 
 
+def test_the_page_of_a_prediction_has_its_frames(predicted):
+    html = (predicted[1] / "report.html").read_text()
+    assert html.count('<article class="card">') == 5 and html.count("<img ") == 5 * 3
+    results = json.loads((predicted[1] / "predictions.json").read_text())
+    for result in results:
+        assert f"<bdi>{result['video']}</bdi>" in html
+        assert all(f">{100 * p['probability']:.1f}%<" in html for p in result["predictions"])
+
+
 def probabilities(folder: Path) -> dict[str, dict[int, float]]:
     results = json.loads((folder / "predictions.json").read_text())
     return {result["video"]: {p["class_id"]: p["probability"] for p in result["predictions"]} for result in results}
@@ -234,11 +271,16 @@ def test_prediction_of_one_video(predicted, trained, workspace, tmp_path):
         f"--video_path={video}",
         "--infer_topk=2",
         "--filelist=not.read",
+        "--report=False",
+        "--features=segments",
         "--set",
         "INFER.precision=float32",
     )
+    assert set(os.listdir(tmp_path)) == {"predictions.json", "predictions.csv", "features.npy"}
+    assert np.load(tmp_path / "features.npy").shape == (1, 3, 512)
     assert [(video, len(classes)) for video, classes in probabilities(tmp_path).items()] == [(str(video), 2)]
     assert_close(tmp_path, predicted[1])
+    assert not (tmp_path / "report.html").exists()
 
 
 def test_an_exported_network_gives_the_same_probabilities(predicted, trained, workspace, tmp_path):

@@ -112,7 +112,7 @@ class StepLog:
         say_in("TRAIN", f"Epoch {epoch}, iter {step}, time {seconds / self._steps:.2f}, {format_metrics(means)}")
         self._json.write(
             mode="train", epoch=epoch, iter=step, **means, lr=lr, videos_per_second=self._videos / seconds,
-            data_wait=self._waited / seconds,
+            data_wait=self._waited / seconds, time=time.time(),
         )  # fmt: skip
         self.restart()
 

@@ -3,7 +3,7 @@
 import random
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +13,7 @@ import paddle
 from metrics.evaluate import evaluate
 from models import build_model, section_model
 from reader.build import describe_protocol
-from reader.filelist import Entry
+from reader.filelist import FileList
 from reader.loader import Batch
 from reader.sampling import balanced_order, epoch_order
 from training.checkpoint import Progress, set_momentum
@@ -39,7 +39,7 @@ class Run:
     """Everything is checked and loaded when it is made; nothing is written before `train`."""
 
     def __init__(
-        self, flags: Flags, config: Config, entries: Sequence[Entry], valid_entries: Sequence[Entry],
+        self, flags: Flags, config: Config, entries: FileList, valid_entries: FileList,
         device: str, world: World,
     ):  # fmt: skip
         """Raises InputError for weights, checkpoints and settings that do not fit together."""
@@ -99,8 +99,10 @@ class Run:
             set_momentum(optimizer, model, tensors, weights)
         return model, optimizer
 
-    def train(self) -> None:
+    def train(self, follow: Callable[[dict], None] | None = None) -> None:
         """Trains, validates and saves until the last epoch is done; a signal ends it after the step in hand.
+
+        follow: is told each line of the log. Only the first of several ranks has a log.
 
         Raises:
             RunError: a loss is not finite, or a checkpoint cannot be written.
@@ -118,7 +120,7 @@ class Run:
             say(f"all {self.progress.epoch} epochs are done already; more of them need a larger TRAIN.epoch")
         features = self._features()
         with ExitStack() as stack:
-            self.json = stack.enter_context(self._json_log())
+            self.json = stack.enter_context(self._json_log(follow))
             self.stop = stack.enter_context(StopRequest())
             self.profiler = stack.enter_context(self._profiler())
             self.sources = features or video_sources(stack, self.lists, self.progress.seed, self.model, self.arithmetic)
@@ -135,12 +137,13 @@ class Run:
             self.lists, self.progress.seed, self.model, self.arithmetic.device, self._limit_own_unreadable
         )
 
-    def _json_log(self) -> JsonLog:
+    def _json_log(self, follow: Callable[[dict], None] | None) -> JsonLog:
         path = self.folder / "train_log.jsonl"
         if not self.world.is_main:
             return JsonLog(None)
-        trim_json_log(path, self.progress.epoch, self.progress.step)
-        return JsonLog(path)
+        epoch, step = self.progress.epoch, self.progress.step
+        trim_json_log(path, epoch, step)
+        return JsonLog(path, {"resumed": [epoch, step]} if self.start.checkpoint else None, follow)
 
     def _profiler(self) -> AbstractContextManager:
         if not (self.flags.is_profiler and self.world.is_main):
@@ -273,7 +276,7 @@ class Run:
         self.json.write(
             mode="valid", epoch=epoch, iter=last, **accuracy.means, lr=self.schedule(epoch, last),
             videos_per_second=len(self.valid_entries) / seconds, data_wait=result.waited / seconds,
-            videos=accuracy.videos, unreadable=len(unreadable),
+            videos=accuracy.videos, unreadable=len(unreadable), time=time.time(),
         )  # fmt: skip
         return accuracy.means["top1_acc"]
 

@@ -11,6 +11,7 @@ import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import TextIO
 
 from utils.errors import InputError, RunError
 from utils.storage import StorageError, check_writable, extended, is_remote, upload
@@ -30,16 +31,21 @@ def write_atomic(path: str | os.PathLike, write: Callable[[Path], None]) -> None
         write(temporary)
         with open(temporary, "r+b") as file:
             os.fsync(file.fileno())
-        os.replace(temporary, path)
-        _flush_folder(path.parent)
+        rename(temporary, path)
     except OSError as error:
         raise RunError(f"{path}: cannot be written: {error.strerror or error}") from None
     finally:
         temporary.unlink(missing_ok=True)
 
 
-def _flush_folder(folder: Path) -> None:
-    # Else a power cut could undo the renaming, but not what is deleted after it.
+def rename(path: Path, target: Path) -> None:
+    """Gives the file another name in its folder, for good. Raises OSError."""
+    os.replace(path, target)
+    flush_folder(target.parent)  # else a power cut could undo the renaming, but not what is deleted after it
+
+
+def flush_folder(folder: Path) -> None:
+    """Returns when the names of the folder's files are on the disk. Raises OSError."""
     if os.name != "nt":  # Windows cannot open folders
         descriptor = os.open(folder, os.O_RDONLY)
         try:
@@ -48,9 +54,19 @@ def _flush_folder(folder: Path) -> None:
             os.close(descriptor)
 
 
+def write_stream(path: str | os.PathLike, write: Callable[[TextIO], object]) -> None:
+    """Calls `write` on a text file, with `write_atomic`: UTF-8, and bytes of a path that are not stay as they are."""
+
+    def write_file(temporary: Path) -> None:
+        with open(temporary, "w", encoding="utf-8", errors="surrogateescape", newline="") as file:
+            write(file)
+
+    write_atomic(path, write_file)
+
+
 def write_text(path: str | os.PathLike, text: str) -> None:
-    """Writes text as UTF-8 with `write_atomic`; bytes of a path that are not UTF-8 come out as they went in."""
-    write_atomic(path, lambda p: p.write_text(text, encoding="utf-8", errors="surrogateescape", newline=""))
+    """Writes a text with `write_stream`."""
+    write_stream(path, lambda file: file.write(text))
 
 
 def cache_folder() -> Path | None:
@@ -73,7 +89,7 @@ def check_save_dir(path: str) -> None:
 
     Of a remote folder an empty object may remain, which marks it.
     """
-    folder = _written_to(path)
+    folder = written_to(path)
     if is_remote(path):
         try:
             check_writable(path)
@@ -99,9 +115,17 @@ def check_save_dir(path: str) -> None:
         raise InputError(f"--save_dir={path}: {folder} cannot be written: {error.strerror}") from None
 
 
+def written_to(path: str) -> Path:
+    """The folder that a script writes to, as `make_save_dir` has it; it need not be there."""
+    if not is_remote(path):
+        return Path(path)
+    digest = hashlib.sha256(os.fsencode(extended(path, ""))).hexdigest()
+    return needed_cache_folder(path) / "save_dirs" / digest[:32]
+
+
 def make_save_dir(path: str) -> Path:
     """The folder to write to, created if need be; of a remote save_dir the local one in its place."""
-    folder = _written_to(path)
+    folder = written_to(path)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -110,15 +134,18 @@ def make_save_dir(path: str) -> Path:
     return folder
 
 
-def publish(folder: Path, path: str) -> str:
+def publish(folder: Path, path: str, clear: bool = True) -> str:
     """Where the files of a script that has ended its work are; `folder` is what `make_save_dir(path)` gave.
 
-    The files of a remote save_dir are uploaded, .jsonl the last, and the local folder is removed. Hidden files are not
-    part of it. Raises RunError where that fails: the same command goes on from the local folder.
+    The files of a remote save_dir are uploaded, .jsonl the last, and the local folder is removed, if `clear`. Hidden
+    files and those called *.partial* are not part of it.
+
+    Raises RunError where that fails: the same command goes on from the local folder.
     """
     if not is_remote(path):
         return str(folder)
-    files = [file for file in sorted(folder.rglob("*")) if file.is_file() and not file.name.startswith(".")]
+    files = [file for file in sorted(folder.rglob("*")) if file.is_file()]
+    files = [file for file in files if not file.name.startswith(".") and ".partial" not in file.name]
     for file in sorted(files, key=lambda file: file.suffix == ".jsonl"):
         url = extended(path, f"/{file.relative_to(folder).as_posix()}")
         try:
@@ -128,7 +155,8 @@ def publish(folder: Path, path: str) -> str:
                 f"{url}: cannot be written: {error.strerror}; what it should hold is kept in {folder}, from where "
                 "the same command goes on"
             ) from None
-    shutil.rmtree(folder, ignore_errors=True)
+    if clear:
+        shutil.rmtree(folder, ignore_errors=True)
     return path
 
 
@@ -136,11 +164,3 @@ def check_local(name: str, path: str) -> None:
     """Raises InputError for a remote path, given as `name`, where the work needs a folder on this machine."""
     if is_remote(path):
         raise InputError(f"{name}={path}: checkpoints are written to and read from local folders alone")
-
-
-def _written_to(path: str) -> Path:
-    """The folder that a script writes to: save_dir itself, or the local one in place of a remote save_dir."""
-    if not is_remote(path):
-        return Path(path)
-    digest = hashlib.sha256(os.fsencode(extended(path, ""))).hexdigest()
-    return needed_cache_folder(path) / "save_dirs" / digest[:32]

@@ -6,6 +6,7 @@ import math
 import os
 import sys
 import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from utils.errors import RunError
@@ -44,9 +45,14 @@ def format_metrics(means: dict[str, float], names: tuple[str, str, str] = ("Loss
 class JsonLog:
     """A file of one JSON object per line, each on the disk before the next step begins. A context manager."""
 
-    def __init__(self, path: Path | None):
-        """Appends to `path`; see `trim_json_log`. None: writes nothing. Raises RunError when it cannot be written."""
-        self._path = path
+    def __init__(
+        self, path: Path | None, first: Mapping[str, object] | None = None, follow: Callable[[dict], None] | None = None
+    ):
+        """Appends to `path`; see `trim_json_log`. None: writes nothing. Raises RunError when it cannot be written.
+
+        first: what the first line has besides. follow: is told each line, once it is on the disk.
+        """
+        self._path, self._first, self._follow = path, first or {}, follow
         try:
             self._file = open(path or os.devnull, "a", encoding="utf-8")  # noqa: SIM115  (closed by __exit__)
         except OSError as error:
@@ -55,11 +61,14 @@ class JsonLog:
     def write(self, **values: object) -> None:
         # NaN and infinity are no JSON; a reader of the log must not stumble over them.
         values = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in values.items()}
+        values, self._first = values | self._first, {}
         try:
             self._file.write(json.dumps(values) + "\n")
             self._file.flush()
         except OSError as error:
             raise RunError(f"{self._path}: cannot be written: {error.strerror}") from None
+        if self._follow:
+            self._follow(values)
 
     def __enter__(self) -> "JsonLog":
         return self

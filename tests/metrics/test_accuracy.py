@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from metrics.accuracy import Accuracy, check_finite, confusion_matrix, log_softmax, top_classes, true_class_rank
+from metrics.accuracy import Accuracy, check_finite, log_softmax, top_classes, true_class_rank
 from utils.errors import RunError
 
 LOGITS = np.array(
@@ -117,8 +117,3 @@ def test_an_output_that_is_not_finite_is_never_an_accuracy(value):
         ):
             function(logits)
     assert accuracy == Accuracy()
-
-
-def test_confusion_matrix():
-    matrix = confusion_matrix(np.array([0, 0, 1, 2, 2, 2]), np.array([0, 1, 1, 0, 2, 2]), 3)
-    assert matrix.tolist() == [[1, 1, 0], [0, 1, 0], [1, 0, 2]]

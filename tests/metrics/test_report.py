@@ -7,8 +7,14 @@ import os
 import numpy as np
 import pytest
 
-from metrics.report import EvaluationReport, class_names, read_labels, top_predictions, write_predictions
-from reader.filelist import Entry
+from metrics.report import (
+    class_names,
+    read_labels,
+    summarise,
+    top_predictions,
+    write_evaluation,
+    write_predictions,
+)
 from utils.errors import InputError, RunError
 
 
@@ -24,41 +30,40 @@ def probabilities(*rows) -> np.ndarray:
     return np.log(np.array(rows, np.float32))
 
 
+def evaluation(position: int, video: str, label: int, best: int, rank: int = 1, name: str = "x") -> dict:
+    """A row as metrics/rows.py makes it."""
+    values = {"label": label, "predicted_class": best, "predicted_name": name, "probability": 0.6, "rank": rank}
+    return {"position": position, "video": video, **values, "true_probability": 0.1 + 0.2, "loss": 0.25}
+
+
 def test_the_files_of_an_evaluation(tmp_path):
-    entries = [
-        Entry("a.mp4", 0),
-        Entry("b c.mp4", 1),
-        Entry("bad.mp4", 0),
-        Entry(os.fsdecode(b"\xff.mp4"), 2),
-        Entry("e.mp4", 1),
+    all_rows = [
+        evaluation(0, "a.mp4", 0, 0, name="abseiling"),
+        evaluation(1, "b c.mp4", 1, 0, rank=2, name="abseiling"),
+        {"position": 2, "video": "bad.mp4", "error": "no such file"},
+        evaluation(3, os.fsdecode(b"\xff.mp4"), 2, 2, name="影"),
+        evaluation(4, "e.mp4", 1, 4, rank=7, name="waving"),
     ]
-    report = EvaluationReport(entries, NAMES)
-    # the batches arrive in another order than the list's
-    report.add([3, 4], np.array([2, 1]), probabilities([0.1, 0.2, 0.3, 0.15, 0.25], [0.1, 0.2, 0.05, 0.05, 0.6]))
-    report.add([0, 1], np.array([0, 1]), probabilities([0.6, 0.1, 0.1, 0.1, 0.1], [0.5, 0.3, 0.1, 0.05, 0.05]))
-    report.write(tmp_path, {"loss": 0.5, "videos": 4, "protocol": "p"}, [(2, "no such file")])
+    summary = summarise(iter(all_rows), 6)
+    assert (summary.unreadable, summary.first_error) == (1, "no such file")
+    assert summary.accuracy.means == {"loss": 0.25, "top1_acc": 50.0, "top5_acc": 75.0}
+    write_evaluation(tmp_path, all_rows, summary, {"loss": 0.5, "videos": 4, "protocol": "p"}, NAMES)
 
     metrics = json.loads((tmp_path / "metrics.json").read_text())
     assert list(metrics) == ["loss", "videos", "protocol", "unreadable", "per_class"]
+    assert (tmp_path / "metrics.json").read_text() == json.dumps(metrics, indent=1) + "\n"
     assert metrics["unreadable"] == [{"video": "bad.mp4", "error": "no such file"}]
     assert metrics["per_class"] == [
         {"class_id": 0, "label": "abseiling", "videos": 1, "top1_acc": 100.0},
         {"class_id": 1, "label": NAMES[1], "videos": 2, "top1_acc": 0.0},
         {"class_id": 2, "label": "影", "videos": 1, "top1_acc": 100.0},
     ]
-    header, *lines = rows(tmp_path / "predictions.csv")
-    assert header == ["video", "label", "predicted_class", "predicted_name", "probability", "rank", "true_probability"]
-    assert [line[:4] + line[5:6] for line in lines] == [
-        ["a.mp4", "0", "0", "abseiling", "1"],
-        ["b c.mp4", "1", "0", "abseiling", "2"],
-        [os.fsdecode(b"\xff.mp4"), "2", "2", "影", "1"],
-        ["e.mp4", "1", "4", "waving", "2"],
-    ]
-    assert [[round(float(line[i]), 3) for i in (4, 6)] for line in lines] == [
-        [0.6, 0.6],
-        [0.5, 0.3],
-        [0.3, 0.3],
-        [0.6, 0.2],
+    assert rows(tmp_path / "predictions.csv") == [
+        ["video", "label", "predicted_class", "predicted_name", "probability", "rank", "true_probability"],
+        ["a.mp4", "0", "0", "abseiling", "0.6", "1", "0.30000000000000004"],
+        ["b c.mp4", "1", "0", "abseiling", "0.6", "2", "0.30000000000000004"],
+        [os.fsdecode(b"\xff.mp4"), "2", "2", "影", "0.6", "1", "0.30000000000000004"],
+        ["e.mp4", "1", "4", "waving", "0.6", "7", "0.30000000000000004"],
     ]
     assert rows(tmp_path / "confusion.csv") == [
         ["true \\ predicted", "abseiling", NAMES[1], "影", "waving"],
@@ -70,10 +75,21 @@ def test_the_files_of_an_evaluation(tmp_path):
 
 
 def test_many_classes_need_no_table_of_all(tmp_path):
-    report = EvaluationReport([Entry("a.mp4", 999_999)], [str(k) for k in range(1_000_000)])
-    report.add([0], np.array([999_999]), np.zeros((1, 1_000_000), np.float32))
-    report.write(tmp_path, {}, [])
+    all_rows = [evaluation(0, "a.mp4", 999_999, 0)]
+    summary = summarise(all_rows, 1_000_000)
+    write_evaluation(tmp_path, all_rows, summary, {}, [str(k) for k in range(1_000_000)])
     assert rows(tmp_path / "confusion.csv")[1:] == [["0", "0", "0"], ["999999", "1", "0"]]
+    assert json.loads((tmp_path / "metrics.json").read_text())["unreadable"] == []
+
+
+def test_sums_are_taken_in_the_order_of_the_list():
+    """Sums of floats depend on their order: those of ranks or of a resumed run must not have another one."""
+    losses = np.random.default_rng(0).exponential(1, 1000).tolist()
+    all_rows = [{**evaluation(i, "a", 0, 0), "loss": loss} for i, loss in enumerate(losses)]
+    in_turn = 0.0
+    for loss in losses:
+        in_turn += loss
+    assert summarise(all_rows, 6).accuracy.loss_sum == in_turn != sum(losses[::2]) + sum(losses[1::2])
 
 
 def test_predictions(tmp_path):
@@ -86,18 +102,18 @@ def test_predictions(tmp_path):
     results = [
         {"video": "a b.mp4", "predictions": first},
         {"video": os.fsdecode(b"\xff.mp4"), "error": "no such file"},
-        {"video": "c.mp4", "predictions": second},
+        {"video": "c\n.mp4", "predictions": second},
     ]
-    write_predictions(tmp_path, results)
-    assert json.loads((tmp_path / "predictions.json").read_text()) == results
+    assert write_predictions(tmp_path, [{"position": i, **result} for i, result in enumerate(results)]) == 1
+    assert (tmp_path / "predictions.json").read_text() == json.dumps(results, indent=1) + "\n"
     header, *lines = rows(tmp_path / "predictions.csv")
     assert header == ["video", "rank", "class_id", "label", "probability", "error"]
     assert [line[:4] + line[5:] for line in lines] == [
         ["a b.mp4", "1", "2", "影", ""],
         ["a b.mp4", "2", "4", "waving", ""],
         [os.fsdecode(b"\xff.mp4"), "", "", "", "no such file"],
-        ["c.mp4", "1", "0", "abseiling", ""],
-        ["c.mp4", "2", "1", NAMES[1], ""],
+        ["c\n.mp4", "1", "0", "abseiling", ""],
+        ["c\n.mp4", "2", "1", NAMES[1], ""],
     ]
 
 

@@ -29,7 +29,7 @@ def test_an_undisturbed_run_logs_every_step_and_keeps_what_it_says(undisturbed):
     names = {path.name for path in undisturbed.iterdir()}
     checkpoints = ["TSN", "TSN_best", *(f"TSN_epoch{epoch}" for epoch in range(3))]
     expected = {name + suffix for name in checkpoints for suffix in (".pdparams", ".pdopt", ".json")}
-    assert names == expected | {"config.yaml", "train_log.jsonl"}
+    assert names == expected | {"config.yaml", "train_log.jsonl", "report.html"}
     # The best epoch is the first with the highest top-1, and TSN_best has its weights.
     top1 = [line[-1] for line in steps(undisturbed) if line[0] == "valid"]
     best = int(np.argmax(top1))
@@ -113,7 +113,7 @@ def test_a_second_ctrl_c_stops_at_once(workspace, tmp_path):
     training = Training(workspace, tmp_path).says("training on 10 videos").stop_reader().signal(signal.SIGINT)
     time.sleep(2)
     assert training.process.poll() is None  # it waits for the step, which waits for its videos
-    training.signal(signal.SIGINT).ends(130, seconds=15)
+    training.signal(signal.SIGINT).ends(130, seconds=45)
     assert training.output.endswith("interrupted\n") and "Traceback" not in training.output
     assert {path.name for path in training.save_dir.iterdir()} == {"config.yaml", "train_log.jsonl"}
 

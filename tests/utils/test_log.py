@@ -52,6 +52,19 @@ def test_json_lines(tmp_path):
         JsonLog(tmp_path / "none" / "log.jsonl")
 
 
+def test_a_log_says_where_it_was_resumed_and_tells_who_follows(tmp_path):
+    told, path = [], tmp_path / "log.jsonl"
+
+    def follow(values: dict) -> None:
+        told.append(values)
+        assert json.loads(path.read_text().splitlines()[-1]) == values  # on the disk already
+
+    with JsonLog(path, {"resumed": [1, 3]}, follow) as log:
+        log.write(iter=4, loss=float("nan"))
+        log.write(iter=5, loss=0.5)
+    assert told == [{"iter": 4, "loss": None, "resumed": [1, 3]}, {"iter": 5, "loss": 0.5}]
+
+
 def line(mode: str, epoch: int, step: int) -> str:
     return json.dumps({"mode": mode, "epoch": epoch, "iter": step}) + "\n"
 

@@ -26,6 +26,8 @@ def test_files_are_uploaded_and_the_local_folder_goes(store):
     (folder / "parts").mkdir()
     (folder / "parts" / "0.parquet").write_bytes(b"0")
     (folder / ".results.json.12.tmp").write_bytes(b"half")
+    (folder / "results.partial.rank1.jsonl").write_bytes(b"one of several")
+    assert publish(folder, path, clear=False) == path and folder.exists()
     assert publish(folder, path) == path and not folder.exists()
     assert store.keys("saved/run 1/") == ["parts/0.parquet", "results.json"]
     assert store.get("saved/run 1/parts/0.parquet") == b"0"

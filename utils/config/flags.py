@@ -8,7 +8,7 @@ import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from utils.config.kinds import Kind, Text, Truth, Whole
+from utils.config.kinds import Choice, Kind, Text, Truth, Whole
 from utils.config.loading import read_argument
 from utils.config.strict_yaml import one_line
 from utils.errors import InputError
@@ -82,14 +82,27 @@ FLAGS = (
     Flag("filelist", "the list of videos", _same("predict"), key="filelist"),
     Flag("video_path", "one video; wins over the list", _same("predict"), key="video_path"),
     Flag("infer_topk", "classes named per video", _same("predict"), key="topk"),
+    Flag(
+        "features",
+        "True: features.npy [N, F] besides, the mean over segments; segments: [N, T, F]",
+        _same("predict", False),
+        Choice((False, True, "segments")),
+    ),
     Flag("precision", "arithmetic on the CPU: auto, float32, bfloat16", _same("eval predict"), key="precision"),
     Flag("save_dir", "where results go", _SAVE_DIR, key="save_dir"),
+    Flag(
+        "report",
+        "write report.html; not given: where jinja2 is installed",
+        _same("train eval predict"),
+        Truth(),
+    ),
     Flag("log_interval", "batches between two log lines", {"train": 10, "eval": 1, "predict": 1}, Whole(1)),
     Flag("valid_interval", "epochs between two validations; 0: never", _same("train", 1), Whole(0)),
     Flag("fix_random_seed", "True: seeded by TRAIN.seed, repeatable to the bit", _same("train", False), Truth()),
     Flag(
         "nproc", "processes on the CPU; on GPUs there is one per visible device", _same("train eval predict"), Whole(1)
     ),
+    Flag("restart", "True: drop what an earlier run knows already", _same("eval predict", False), Truth()),
     Flag("is_profiler", "1: write a profile of a few steps", _same("train", False), Truth()),
     Flag("profiler_path", "where the profile goes", _same("train", "./")),
 )
@@ -110,12 +123,15 @@ class Flags:
     sets: tuple[str, ...] = ()
     pretrain: str | None = None
     resume: str | None = None
+    report: bool | None = None
     log_interval: int | None = None
     valid_interval: int | None = None
     fix_random_seed: bool | None = None
     is_profiler: bool | None = None
     profiler_path: str | None = None
     nproc: int | None = None
+    restart: bool | None = None
+    features: bool | str | None = None
     no_memory_optimize: bool = False
 
 

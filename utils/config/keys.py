@@ -179,6 +179,11 @@ class TrainConfig(SectionConfig):
     balance_classes: bool = key(
         False, Truth(), "True: an epoch has as many videos of each class, of few ones some several times"
     )
+    logger: str = key(
+        "none",
+        Choice(("none", "tensorboard", "visualdl")),
+        "a board that gets the numbers of the log, in save_dir/logger",
+    )
     crops: int = key(1, Choice((1,)), "one random crop, whatever MODEL says")
 
 
@@ -213,6 +218,9 @@ class InferConfig(SectionConfig):
     weights: str = key("", Text(empty=True), "the file or folder of weights; '': the published ones, downloaded")
     precision: str = key("auto", _PRECISION, "arithmetic on the CPU; auto: bfloat16 where the processor has it")
     video_path: str = key("", Text(empty=True), "one video to predict instead of the list; '': the list")
+    feature_dtype: str = key(
+        "float32", Choice(("float16", "float32")), "of the features that --features writes; float16: half the disk"
+    )
     kinetics_labels: str = key("./data/dataset/kinetics_labels.json", Text(), "JSON list with the name of each class")
 
 

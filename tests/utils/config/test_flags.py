@@ -36,8 +36,8 @@ def test_every_flag_of_the_original_is_there(script):
         ("train", {"save_dir": None, "log_interval": 10, "valid_interval": 1, "fix_random_seed": False,
                    "is_profiler": False, "profiler_path": "./", "no_memory_optimize": False, "pretrain": None,
                    "resume": None}),
-        ("eval", {"save_dir": "data/evaluate_results", "log_interval": 1}),
-        ("predict", {"save_dir": "data/predict_results", "log_interval": 1}),
+        ("eval", {"save_dir": "data/evaluate_results", "log_interval": 1, "restart": False, "features": None}),
+        ("predict", {"save_dir": "data/predict_results", "log_interval": 1, "restart": False, "features": False}),
         ("export", {"save_dir": "data/inference_model", "log_interval": None}),
     ],
 )  # fmt: skip
@@ -95,6 +95,11 @@ def test_truths(text):
 def test_falsehoods(text):
     assert parse_flags("train", [f"--fix_random_seed={text}"]).fix_random_seed is False
     assert load_config(ROOT / "configs" / "tsn.yaml", {"TRAIN.use_gpu": text}).train.use_gpu is False
+
+
+@pytest.mark.parametrize("text, value", [("True", True), ("false", False), ("segments", "segments"), ("", False)])
+def test_features(text, value):
+    assert parse_flags("predict", [f"--features={text}"]).features == value
 
 
 def test_a_whole_command_line_reaches_the_configuration(monkeypatch):

@@ -1,0 +1,40 @@
+"""The frames that the network saw of a few videos, read once more as it read them."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from reader.build import build_loader
+from reader.filelist import Entry
+from utils.config.keys import SectionConfig
+from utils.config.loading import Config
+
+# Pictures of a video on a page.
+MOST_FRAMES = 6
+# Of several crops, the one that lies in the middle: of ten each place is followed by its mirror.
+_MIDDLE = {1: 0, 3: 2, 10: 8}
+
+
+def frames_seen(
+    config: Config, section: SectionConfig, entries: Sequence[Entry], positions: Sequence[int]
+) -> Iterator[tuple[int, np.ndarray]]:
+    """(position, frames uint8 [T, H, W, 3]) of the videos at `positions`: the middle crop, of T segments at most 6.
+
+    One after the other, in the reader's processes with their limits of time and memory. What cannot be read any more
+    is left out. Of segments with several frames it is the first.
+    """
+    few = [entries[position] for position in positions]
+    if not few:
+        return
+    with build_loader(config, section, few, needs_label=False, batch_size=1) as loader:
+        for batch in loader.batches():
+            if batch.indices:
+                yield positions[batch.indices[0]], _shown(batch.frames[0], section)
+
+
+def _shown(clip: np.ndarray, section: SectionConfig) -> np.ndarray:
+    """uint8 [T, H, W, 3] of a clip [V * T, H, W, 3 * seglen]."""
+    start = _MIDDLE[section.crops] * section.seg_num
+    segments = clip[start : start + section.seg_num, ..., :3]
+    chosen = np.linspace(0, section.seg_num - 1, min(section.seg_num, MOST_FRAMES)).round().astype(int)
+    return segments[chosen]

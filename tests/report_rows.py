@@ -1,0 +1,57 @@
+"""Rows as eval.py and predict.py have them, and what hostile ones hold."""
+
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
+
+from metrics.accuracy import log_softmax, top_classes, true_class_rank
+
+# A file's name, a class's or an error's, that would run where it is taken for markup.
+HOSTILE = "\"'></td><script>window.hacked = 1</script><img src=x onerror='window.hacked = 1'>{{ 7 * 7 }}"
+
+
+def evaluation_rows(logits: np.ndarray, labels: np.ndarray, folder: str = "clips") -> Iterator[dict]:
+    """A row for each video of logits [N, K] with labels int64 [N]."""
+    log_probabilities = log_softmax(logits)
+    named, ranks = top_classes(logits, 1)[:, 0], true_class_rank(logits, labels)
+    for i, (label, best, rank) in enumerate(zip(labels.tolist(), named.tolist(), ranks.tolist())):
+        yield {
+            "position": i,
+            "video": f"{folder}/{i}.mp4",
+            "label": label,
+            "predicted_class": best,
+            "predicted_name": str(best),
+            "probability": float(np.exp(log_probabilities[i, best])),
+            "rank": rank,
+            "true_probability": float(np.exp(log_probabilities[i, label])),
+            "loss": -float(log_probabilities[i, label]),
+        }
+
+
+def prediction_rows(videos: int, names: Sequence[str]) -> Iterator[dict]:
+    """A row for each video, every hundredth of them unreadable."""
+    for i in range(videos):
+        if i % 100 == 7:
+            yield {"position": i, "video": f"clips/{i}.mp4", "error": "truncated"}
+            continue
+        shares = np.random.default_rng(i).dirichlet([0.5] * 5)
+        best = [
+            {"class_id": (i + j) % len(names), "label": names[(i + j) % len(names)], "probability": float(p)}
+            for j, p in enumerate(sorted(shares, reverse=True))
+        ]
+        yield {"position": i, "video": f"clips/{i}.mp4", "predictions": best}
+
+
+def noise_frames(positions: Iterable[int]) -> Iterator[tuple[int, np.ndarray]]:
+    """Six frames of each video, such as no picture format makes small."""
+    for position in positions:
+        yield position, np.random.default_rng(position).integers(0, 256, (6, 224, 224, 3), dtype=np.uint8)
+
+
+def log_line(mode: str, epoch: int, step: int, **values: object) -> dict:
+    """A line of train_log.jsonl."""
+    line = {
+        "mode": mode, "epoch": epoch, "iter": step, "loss": 2.0 / (1 + epoch + step / 10), "top1_acc": 20.0 * epoch,
+        "lr": 0.01, "videos_per_second": 12.5, "data_wait": 0.02, "time": 1.7e9 + 100 * epoch + step,
+    }  # fmt: skip
+    return line | ({"videos": 5, "unreadable": 0} if mode == "valid" else {}) | values
