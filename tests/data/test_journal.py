@@ -3,7 +3,8 @@
 import pytest
 
 from data.journal import Journal
-from utils.errors import InputError
+from utils import lock
+from utils.errors import InputError, RunError
 
 SETTINGS = {"reading": {"short_side": 256, "augment_seed": None}}
 
@@ -58,3 +59,12 @@ def test_a_journal_of_other_settings_is_left_alone(content, tmp_path):
     with pytest.raises(InputError, match=message):
         Journal(tmp_path / "j", SETTINGS)
     assert (tmp_path / "j").read_bytes() == content
+
+
+@pytest.mark.skipif(lock.fcntl is None, reason="there are no locks")
+def test_two_runs_do_not_write_one_journal(tmp_path, monkeypatch):
+    monkeypatch.setattr(lock, "PATIENCE", 0.0)
+    message = f"^{tmp_path}/j: another process is writing it: wait for its end, or give another --out$"
+    with Journal(tmp_path / "j", SETTINGS), pytest.raises(RunError, match=message):
+        Journal(tmp_path / "j", SETTINGS)
+    Journal(tmp_path / "j", SETTINGS).__exit__()
