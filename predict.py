@@ -1,4 +1,4 @@
-"""Names the classes of one video, or of each video of a list.
+"""Names the classes of one video, or of each video of a folder, a pattern or a list.
 
     python predict.py --config=./configs/tsn.yaml --weights=TSN.pdparams --video_path=clip.mp4
 
@@ -25,6 +25,7 @@ def main() -> None:
     from reader.build import build_loader, describe_protocol, read_section_list
     from reader.filelist import Entry
     from reader.integrity import VideoError, check_file
+    from reader.videos import videos_at
     from utils.errors import InputError
     from utils.files import check_save_dir, make_save_dir, publish, written_to
     from utils.log import say
@@ -33,15 +34,17 @@ def main() -> None:
     section = config.infer
     check_save_dir(flags.save_dir)
     names = read_labels(section.kinetics_labels, config.model.num_classes)
-    single = bool(section.video_path)
+    path = section.video_path
+    if path and not path.endswith((".pkl", ".pickle")):
+        section = replace(section, format="mp4")  # as the original: a path is a video whatever its lists hold
+    entries = videos_at(path) if path else read_section_list(config, section, needs_label=False)
+    single = entries is None
     if single:
         try:
-            check_file(section.video_path)  # before paddle and weights are loaded
+            check_file(path)  # before paddle and weights are loaded
         except VideoError as error:
             raise InputError(str(error)) from None
-    if single and not section.video_path.endswith((".pkl", ".pickle")):
-        section = replace(section, format="mp4")  # as the original: a single path is a video whatever its lists hold
-    entries = [Entry(section.video_path)] if single else read_section_list(config, section, needs_label=False)
+        entries = [Entry(path)]
 
     world, network = open_network(flags, config, section, len(entries))
     announce(flags, config)

@@ -19,7 +19,7 @@ SECTION_OF = {"train": "TRAIN", "eval": "TEST", "predict": "INFER", "export": "I
 _ABOUT = {
     "train": "Train a network on the list of TRAIN, validating on the list of VALID.",
     "eval": "Measure loss, top-1 and top-5 accuracy on the list of TEST.",
-    "predict": "Name the classes of one video, or of each video on the list of INFER.",
+    "predict": "Name the classes of one video, or of each video of a folder, of a pattern or on the list of INFER.",
     "export": "Write the network as a folder for inference: uint8 frames in, probabilities out.",
 }
 _EXAMPLE = {
@@ -80,7 +80,12 @@ FLAGS = (
     Flag("use_gpu", "True: stop without a GPU; False: CPU; not given: GPU if there is one", _same(_ALL), key="use_gpu"),
     Flag("no_memory_optimize", "accepted, without effect", _same("train", False), None),
     Flag("filelist", "the list of videos", _same("predict"), key="filelist"),
-    Flag("video_path", "one video; wins over the list", _same("predict"), key="video_path"),
+    Flag(
+        "video_path",
+        "a video, a folder of them, or a quoted pattern such as 'clips/*.mp4'; wins over the list",
+        _same("predict"),
+        key="video_path",
+    ),
     Flag("infer_topk", "classes named per video", _same("predict"), key="topk"),
     Flag(
         "features",
