@@ -8,7 +8,7 @@ import os
 import shutil
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from utils.errors import RunError
@@ -74,6 +74,29 @@ class Child:
             except (EOFError, OSError):
                 end = self.end()
         raise NoAnswer(f"its {self._name.split(' ', 1)[1]} ended with {end}, twice")
+
+    def stream(self, question: object, time_limit: float) -> Iterator[object]:
+        """The answers to a question that has many, up to None, the last; whoever stops before that ends the process.
+
+        Raises:
+            NoAnswer: the process was silent for more than `time_limit` seconds, and is killed; or it died.
+            RunError: it could not be started.
+        """
+        self.start()
+        answer = self
+        try:
+            self.pipe.send(question)
+            while self.pipe.poll(time_limit):
+                answer = self.receive()
+                if answer is None:
+                    return
+                yield answer
+        except (EOFError, OSError):
+            raise NoAnswer(f"its {self._name.split(' ', 1)[1]} ended with {self.end()}") from None
+        finally:
+            if answer is not None:
+                self.kill()
+        raise NoAnswer(f"given up after {time_limit:g} s without progress")
 
     def receive(self) -> object:
         """The answer that has arrived. Raises EOFError or OSError where the process dies meanwhile."""
