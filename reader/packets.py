@@ -109,6 +109,11 @@ def open_video(path: str) -> av.container.InputContainer:
     return container
 
 
+def open_sound(path: str) -> av.container.InputContainer:
+    """The same for sound, once more, with the times that FFmpeg makes up where the file has none."""
+    return _open(path, {"fflags": "+genpts"})
+
+
 def _open(path: str, options: dict[str, str]) -> av.container.InputContainer:
     try:
         # The prefix keeps names like "http://..." or "concat:..." names of files.
