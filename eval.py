@@ -1,7 +1,7 @@
 """Measures a network on the list of TEST: python eval.py --config=./configs/tsn.yaml --weights=TSN.pdparams
 
-Writes to --save_dir: metrics.json, predictions.csv, confusion.csv, config.yaml and evaluation.jsonl, from which a run
-that was ended goes on with the same command.
+Writes to --save_dir: metrics.json, predictions.csv, confusion.csv, config.yaml, report.html and evaluation.jsonl, from
+which a run that was ended goes on with the same command.
 """
 
 from functools import partial
@@ -19,12 +19,16 @@ def main() -> None:
     from metrics.report import class_names, summarise, write_evaluation
     from metrics.rows import EVALUATION, complete, compute_rows, evaluations_of
     from reader.build import build_loader, describe_protocol, read_section_list
+    from report.evaluation import write_evaluation_page
+    from report.extras import wants_report
+    from report.frames import frames_seen
     from utils.errors import InputError
     from utils.files import check_save_dir, publish, write_text, written_to
     from utils.log import format_metrics, say, say_in
     from utils.storage import is_remote
 
     section = config.test
+    report = wants_report(flags.report)
     check_save_dir(flags.save_dir)
     entries = read_section_list(config, section)
     num_classes = config.model.num_classes
@@ -65,6 +69,10 @@ def main() -> None:
         metrics = {**means, "videos": videos, "protocol": protocol}
         write_evaluation(folder, journal.rows(), summary, metrics, names)
         write_text(folder / "config.yaml", config.dump())
+        if report:
+            about = {"list": section.filelist, "how": protocol, "configuration": config.dump()}
+            frames = partial(frames_seen, config, section, entries)
+            write_evaluation_page(folder / "report.html", journal.rows(), metrics, names, about, frames)
         journal.finish()
         where = publish(folder, flags.save_dir)
         journal.discard()

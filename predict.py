@@ -2,8 +2,8 @@
 
     python predict.py --config=./configs/tsn.yaml --weights=TSN.pdparams --video_path=clip.mp4
 
-Writes to --save_dir: predictions.json, predictions.csv, with --features features.npy, and of a list predictions.jsonl,
-from which a run that was ended goes on with the same command.
+Writes to --save_dir: predictions.json, predictions.csv, report.html, with --features features.npy, and of a list
+predictions.jsonl, from which a run that was ended goes on with the same command.
 """
 
 from dataclasses import replace
@@ -26,6 +26,9 @@ def main() -> None:
     from reader.filelist import Entry
     from reader.integrity import VideoError, check_file
     from reader.videos import videos_at
+    from report.extras import wants_report
+    from report.frames import frames_seen
+    from report.prediction import write_prediction_page
     from utils.errors import InputError
     from utils.files import check_save_dir, make_save_dir, publish, written_to
     from utils.log import say
@@ -45,16 +48,32 @@ def main() -> None:
         except VideoError as error:
             raise InputError(str(error)) from None
         entries = [Entry(path)]
+    report = wants_report(flags.report)
+    check_save_dir(flags.save_dir)
+    names = read_labels(section.kinetics_labels, config.model.num_classes)
+    single = bool(section.video_path)
+    if single:
+        try:
+            check_file(section.video_path)  # before paddle and weights are loaded
+        except VideoError as error:
+            raise InputError(str(error)) from None
+    if single and not section.video_path.endswith((".pkl", ".pickle")):
+        section = replace(section, format="mp4")  # as the original: a single path is a video whatever its lists hold
+    entries = [Entry(section.video_path)] if single else read_section_list(config, section, needs_label=False)
 
     world, network = open_network(flags, config, section, len(entries))
     announce(flags, config)
     videos = f"{len(entries)} video{'s' * (len(entries) > 1)}"
     say(f"predicting {videos}: {describe_protocol(section)}, {network.description}")
+    protocol = f"{describe_protocol(section)}, {network.description}"
+    say(f"predicting {videos}: {protocol}")
 
     batch_size = -(-section.batch_size // world.size)
     loader = build_loader(config, section, entries, needs_label=False, batch_size=batch_size, world=world)
     compute = partial(compute_rows, network, loader, entries, predictions_of(names, section.topk))
     folder = written_to(flags.save_dir)
+    about = {"videos": section.video_path or section.filelist, "how": protocol, "configuration": config.dump()}
+    frames = partial(frames_seen, config, section, entries)
     if single:
         if not world.is_main:
             return
@@ -65,6 +84,8 @@ def main() -> None:
             raise InputError(f"{row['video']}: {row['error']}")
         say(describe(row))
         unreadable = write_predictions(make_save_dir(flags.save_dir), [row])
+        if report:
+            write_prediction_page(folder / "report.html", [row], about, frames)
         if flags.features:
             write_features(folder, kept[0], section.feature_dtype, flags.features == "segments")
         ended = any(folder.glob("*.partial*"))  # a run over a list, which may yet go on
@@ -89,6 +110,8 @@ def main() -> None:
             if not world.is_main:
                 return
             unreadable = write_predictions(folder, journal.rows())
+            if report:
+                write_prediction_page(folder / "report.html", journal.rows(), about, frames)
             if features:
                 features.finish()
             journal.finish()

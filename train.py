@@ -13,6 +13,7 @@ def main() -> None:
 
     from inference.start import set_environment
     from reader.build import describe_protocol, read_section_list
+    from reader.filelist import FileList
     from report.extras import check_board, wants_report
     from utils.files import check_local, check_save_dir, make_save_dir, write_text
     from utils.processes.launch import start_ranks
@@ -23,7 +24,8 @@ def main() -> None:
     check_local("--resume", flags.resume)
     check_save_dir(config.train.save_dir)
     entries = read_section_list(config, config.train)
-    valid_entries = read_section_list(config, config.valid) if flags.valid_interval and config.valid.filelist else []
+    validates = flags.valid_interval and config.valid.filelist
+    valid_entries = read_section_list(config, config.valid) if validates else FileList([])
     set_environment()
     start_ranks(flags.nproc, config.train.use_gpu)
 

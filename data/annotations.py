@@ -2,6 +2,7 @@
 
 import csv
 import re
+import sys
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from utils.errors import InputError
 CLIP_NAME = re.compile(r"(.+)_(\d{1,9})_(\d{1,9})")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Row:
     """A line of an annotation file: one clip. `label` is "" where it is held back, as in the first test split."""
 
@@ -69,7 +70,7 @@ def _parse(line: dict[str, str | None], where: str, split_of_file: str | None) -
     known = split_of(split) if split else split_of_file
     if known is None:
         raise InputError(f"{where}: split {split!r}: expected train, val or test, here or as the file's name")
-    return Row(label, youtube_id, *seconds, known, where)
+    return Row(sys.intern(label), youtube_id, *seconds, sys.intern(known), where)
 
 
 def drop_repeated(rows: Iterable[Row]) -> tuple[list[Row], list[tuple[str, str]]]:
@@ -93,29 +94,35 @@ def match(
     A file is named `id_start_end`, or `id` alone where the annotations have one clip of that id. Empty files count as
     missing; of several files of one clip the first that is not empty, in the order of `videos`, is taken.
     """
-    by_clip: dict[tuple[str, int, int], list[Video]] = defaultdict(list)
-    by_name: dict[str, list[Video]] = defaultdict(list)
-    for video in videos:
-        by_name[video.stem].append(video)
-        if parts := CLIP_NAME.fullmatch(video.stem):
-            by_clip[parts[1], int(parts[2]), int(parts[3])].append(video)
-    clips_of: dict[str, int] = defaultdict(int)
-    for row in rows:
-        clips_of[row.youtube_id] += 1
-    cuts = {youtube_id for youtube_id, _, _ in by_clip}
-
-    found, missing, remarks, seen = {}, {}, [], set()
+    numbers = {row.clip: number for number, row in enumerate(rows)}
+    of_id: dict[str, int | None] = {}  # the row of the one clip of an id; None: it has several
     for number, row in enumerate(rows):
-        same = list(by_clip.get(row.clip, ()))
-        if clips_of[row.youtube_id] == 1:
-            same += [video for video in by_name.get(row.youtube_id, ()) if video not in same]
-        seen.update(video.path for video in same)
+        of_id[row.youtube_id] = None if row.youtube_id in of_id else number
+    cut: set[str] = set()  # ids of which some clip is there
+    named, whole = defaultdict(list), defaultdict(list)  # row number -> its videos: id_start_end, id alone
+    strangers = []
+    for video in videos:
+        stem = video.stem
+        parts = CLIP_NAME.fullmatch(stem)
+        clip = numbers.get((parts[1], int(parts[2]), int(parts[3]))) if parts else None
+        alone = of_id.get(stem)
+        if clip is not None:
+            named[clip].append(video)
+        if alone is not None:
+            whole[alone].append(video)
+        if clip is None and alone is None:
+            strangers.append((video.path, "not in the annotations"))
+        if parts and parts[1] in of_id:
+            cut.add(parts[1])
+
+    found, missing, remarks = {}, {}, []
+    for number, row in enumerate(rows):
+        same = [*named.get(number, ()), *whole.get(number, ())]
         good = [video for video in same if not video.empty]
         remarks += [(video.path, "an empty file") for video in same if video.empty]
         remarks += [(video.path, f"the same clip as {good[0].path}, which is listed") for video in good[1:]]
         if good:
             found[number] = good[0]
         else:
-            missing[number] = "empty file" if same else "only other times" if row.youtube_id in cuts else "no file"
-    remarks += [(video.path, "not in the annotations") for video in videos if video.path not in seen]
-    return found, missing, remarks
+            missing[number] = "empty file" if same else "only other times" if row.youtube_id in cut else "no file"
+    return found, missing, remarks + strangers

@@ -4,6 +4,7 @@ import json
 import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from utils.errors import InputError
@@ -11,6 +12,7 @@ from utils.errors import InputError
 KINETICS_LABELS = Path(__file__).parent / "dataset" / "kinetics_labels.json"
 
 
+@lru_cache(10_000)  # the name of a class comes with each of its videos
 def loose(name: str) -> str:
     """What stays of a name in every spelling in use: letters and digits, in lower case.
 
@@ -20,6 +22,7 @@ def loose(name: str) -> str:
     return "".join(c for c in unicodedata.normalize("NFKC", name).casefold() if c.isalnum())
 
 
+@lru_cache(10_000)
 def label_of(name: str) -> str:
     """A name the way label lists spell it: words joined by `_`."""
     return "_".join(unicodedata.normalize("NFC", name).replace("_", " ").split())

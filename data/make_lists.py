@@ -13,7 +13,6 @@ Beside the lists it writes config.yaml, with which train.py, eval.py and predict
 
 import argparse
 import csv
-import io
 import json
 import math
 import os
@@ -21,7 +20,7 @@ import re
 import statistics
 import sys
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -37,7 +36,7 @@ from data.splits import SPLITS, split_of
 from reader.videos import Video, find_videos
 from utils.cli import run
 from utils.errors import InputError
-from utils.files import write_text
+from utils.files import write_stream
 
 LISTS = ("train.list", "val.list", "test.list", "infer.list")
 OUTPUTS = (*LISTS, "kinetics_labels.json", own_config.NAME, "missing.csv", "remarks.csv", "classes.csv")
@@ -127,34 +126,44 @@ def from_folders(
     return Found(clips, classes, remarks=remarks, grouping=grouping)
 
 
-def lists_of(found: Found, out: Path) -> dict[str, str | None]:
-    """The content of every output file in `out` by its name; None for a list without a clip, which is not written."""
+def lists_of(found: Found) -> dict[str, list[Clip]]:
+    """The clips of each list that has one."""
     labelled = [clip for clip in found.clips if clip.label is not None]
-    texts = {}
-    for split in SPLITS:
-        texts[f"{split}.list"] = "".join(f"{clip.path} {clip.label}\n" for clip in labelled if clip.split == split)
+    lists = {f"{split}.list": [clip for clip in labelled if clip.split == split] for split in SPLITS}
     # The original's users evaluate on the validation split: the test split's labels were long held back.
-    texts["test.list"] = texts["test.list"] or texts["val.list"]
-    texts["infer.list"] = "".join(f"{clip.path}\n" for clip in found.of("test") or found.of("val"))
-    texts["kinetics_labels.json"] = json.dumps(found.classes.names, indent=1, ensure_ascii=False) + "\n"
-    texts[own_config.NAME] = own_config.config_text(out, found.classes, _clips(texts))
-    rows = ((r.label, r.youtube_id, r.start, r.end, r.split, why) for r, why in found.missing)
-    texts["missing.csv"] = _csv(("label", "youtube_id", "time_start", "time_end", "split", "why"), rows)
-    texts["remarks.csv"] = _csv(("where", "remark"), found.remarks)
+    lists["test.list"] = lists["test.list"] or lists["val.list"]
+    lists["infer.list"] = found.of("test") or found.of("val")
+    return {name: lists[name] for name in LISTS if lists[name]}
+
+
+def texts_of(found: Found, lists: dict[str, list[Clip]], out: Path) -> dict[str, Iterable[str]]:
+    """The pieces of text of every file to be written in `out`, by its name; made as they are written."""
+    texts = {name: _lines(clips, labels=name != "infer.list") for name, clips in lists.items()}
+    texts["kinetics_labels.json"] = [json.dumps(found.classes.names, indent=1, ensure_ascii=False), "\n"]
+    numbers = {name: len(clips) for name, clips in lists.items()}
+    texts[own_config.NAME] = [own_config.config_text(out, found.classes, numbers)]
+    if found.missing:
+        rows = ((r.label, r.youtube_id, r.start, r.end, r.split, why) for r, why in found.missing)
+        texts["missing.csv"] = _csv(("label", "youtube_id", "time_start", "time_end", "split", "why"), rows)
+    if found.remarks:
+        texts["remarks.csv"] = _csv(("where", "remark"), found.remarks)
     texts["classes.csv"] = _csv(("class_id", "label", *SPLITS), _per_class(found))
-    wanted = {"missing.csv": found.missing, "remarks.csv": found.remarks}
-    return {name: texts[name] if wanted.get(name, texts[name]) else None for name in OUTPUTS}
+    return texts
 
 
-def _clips(texts: dict[str, str | None]) -> dict[str, int]:
-    """The number of clips of each list that has one."""
-    return {name: texts[name].count("\n") for name in LISTS if texts[name]}
+def _lines(clips: Iterable[Clip], labels: bool) -> Iterator[str]:
+    return (f"{clip.path} {clip.label}\n" if labels else f"{clip.path}\n" for clip in clips)
 
 
-def _csv(heading: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([heading, *rows])
-    return text.getvalue()
+class _Echo:
+    def write(self, text: str) -> str:
+        return text
+
+
+def _csv(heading: Iterable[str], rows: Iterable[Iterable[object]]) -> Iterator[str]:
+    writer = csv.writer(_Echo(), lineterminator="\n")  # writerow returns what write does
+    yield writer.writerow(heading)
+    yield from map(writer.writerow, rows)
 
 
 def _per_class(found: Found) -> list[tuple[object, ...]]:
@@ -195,22 +204,22 @@ def _table(rows: Sequence[Sequence[object]], left: set[int]) -> str:
     return "\n".join(lines)
 
 
-def write(out: Path, texts: dict[str, str | None]) -> None:
-    """Writes the files, each whole or not at all; what an earlier run left goes."""
+def write(out: Path, texts: dict[str, Iterable[str]]) -> None:
+    """Writes the files, each whole or not at all; others that an earlier run left go."""
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"--out {out}: cannot be created: {error.strerror}") from None
-    for name, text in texts.items():
-        if text is None:
-            (out / name).unlink(missing_ok=True)
+    for name in OUTPUTS:
+        if name in texts:
+            write_stream(out / name, lambda file, name=name: file.writelines(texts[name]))
         else:
-            write_text(out / name, text)
+            (out / name).unlink(missing_ok=True)
 
 
-def written(out: Path, texts: dict[str, str | None], found: Found) -> str:
+def written(out: Path, names: Iterable[str], lists: dict[str, list[Clip]], found: Found) -> str:
     """What was written where, and what to tell the other scripts."""
-    source, clips = found.classes.source, _clips(texts)
+    source, clips = found.classes.source, {name: len(clips) for name, clips in lists.items()}
     order = f"as in {os.path.relpath(source)}" if source else "in their alphabetical order"
     notes = {
         "missing.csv": "annotated clips without a file, and why",
@@ -219,12 +228,11 @@ def written(out: Path, texts: dict[str, str | None], found: Found) -> str:
         own_config.NAME: "for train.py, eval.py and predict.py",
         "kinetics_labels.json": f"{len(found.classes.names)} classes, numbered {order}",
     }
-    if texts["test.list"] and texts["test.list"] == texts["val.list"]:
+    if "test.list" in lists and lists["test.list"] is lists.get("val.list"):
         notes["test.list"] = "the validation clips again: no labelled clip is in the test split"
     lines = [f"written to {out}:"]
-    for name, text in texts.items():
-        if text is not None:
-            lines.append(f"  {name:20}  {notes.get(name) or f'{clips[name]} clip' + 's' * (clips[name] != 1)}")
+    for name in names:
+        lines.append(f"  {name:20}  {notes.get(name) or f'{clips[name]} clip' + 's' * (clips[name] != 1)}")
     absolute = all(os.path.isabs(clip.path) for clip in found.clips)
     lines.append("paths are absolute" if absolute else f"paths are relative to {os.getcwd()}: run the scripts there")
     lines += ["", "next:", *(f"  {command}" for command in own_config.commands(out, found.classes, clips))]
@@ -277,9 +285,10 @@ def main() -> None:
         found = from_folders(videos, args.labels, args.split, args.seed, args.group)
     else:
         found = from_annotations(rows, videos, args.labels)
-    texts = lists_of(found, args.out)
+    lists = lists_of(found)
+    texts = texts_of(found, lists, args.out)
     write(args.out, texts)
-    print(report(found, len(videos)), written(args.out, texts, found), sep="\n\n")
+    print(report(found, len(videos)), written(args.out, texts, lists, found), sep="\n\n")
 
 
 if __name__ == "__main__":

@@ -7,40 +7,37 @@ for somewhat more bytes. Frame n stays frame n; rotation is applied, audio dropp
 the folder, as does a table of the videos that cannot be read. Run again, it goes on where it was stopped.
 """
 
+import contextlib
 import csv
-import hashlib
-import io
 import json
 import os
 import queue
 import sys
 import time
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import asdict, dataclass
-from fractions import Fraction
+from array import array
+from collections.abc import Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import asdict
+from itertools import islice
 from multiprocessing.connection import Connection
 from pathlib import Path
-
-import av
-import numpy as np
+from typing import TextIO
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a file: the repository's root is not on the path
 from data.arguments import Parser, count
-from reader import sparse
+from data.encoding import PRESETS, Job, Settings, reencode, target_of
 from reader.decode import VideoError, read_frames
 from reader.filelist import Entry, read_list
-from reader.packets import open_video, read_packets, video_stream
 from reader.sampling import segment_indices
+from reader.workers import TIME_LIMIT as READING_LIMIT
 from reader.workers import describe_failure
 from utils.cli import run
 from utils.errors import InputError, RunError
-from utils.files import write_atomic, write_text
+from utils.files import write_stream, write_text
 from utils.log import progress_bar
 from utils.processes.child import Child, NoAnswer
 from utils.processes.limits import available_cores
 
-PRESETS = ("ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow")
 # Seconds after which a video is given up.
 TIME_LIMIT = 3600.0
 # Videos that are read before and after to tell what re-encoding gains.
@@ -48,75 +45,28 @@ NUM_SAMPLES = 20
 MANIFEST = "reencode.json"
 
 
-@dataclass(frozen=True)
-class Settings:
-    """How videos are encoded: the short side is made no larger than `short_side`, x264's crf and preset as they are."""
+class Jobs(Sequence[Job]):
+    """The jobs of some videos of a list, by their positions; each is made when it is asked for."""
 
-    short_side: int
-    keyint: int
-    crf: int
-    preset: str
+    def __init__(self, entries: Sequence[Entry], positions: Sequence[int], out: Path, settings: Settings):
+        self._entries, self._positions, self._out, self._settings = entries, positions, out, settings
 
+    def __len__(self) -> int:
+        return len(self._positions)
 
-@dataclass(frozen=True)
-class Job:
-    source: str
-    target: Path
-    settings: Settings
+    def __getitem__(self, i: int) -> Job:
+        source = self._entries[self._positions[i]].path
+        return Job(source, target_of(self._out, source), self._settings)
 
 
-def target_of(out: Path, source: str) -> Path:
-    """Where the re-encoded video goes: out/folder/name-DIGEST.mp4, the digest that of the whole path.
-
-    Files of one name in different folders keep apart, whatever else is in the list.
-    """
-    path = Path(os.path.abspath(source))
-    digest = hashlib.sha256(os.fsencode(path)).hexdigest()[:8]
-    return out / path.parent.name / f"{path.stem[:50]}-{digest}.mp4"  # names must not be longer than 255 bytes
-
-
-def reencode(job: Job) -> None:
-    """Writes job.target, whole or not at all. Raises VideoError for an unreadable source, RunError for a full disk."""
-    with open_video(job.source) as container:
-        stream = video_stream(job.source, container)
-        packets = read_packets(job.source, container, stream)
-        rate = (stream.average_rate or Fraction(25)).limit_denominator(1001)
-        rate = rate if 1 <= rate <= 240 else Fraction(25)
-        frames = sparse.all_frames(stream.codec_context, packets)
-
-        def write(path: Path) -> None:
-            num_frames = encode(path, frames, rate, job.settings)
-            if num_frames == 0:
-                raise VideoError(job.source, "no frame could be decoded")
-            with open_video(str(path)) as written:
-                promised = len(read_packets(str(path), written, video_stream(str(path), written)).shown)
-            if promised != num_frames:
-                raise RunError(f"{job.target}: {promised} of {num_frames} frames were written")
-
-        job.target.parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(job.target, write)
-
-
-def encode(path: Path, frames: Iterator[av.VideoFrame], rate: Fraction, settings: Settings) -> int:
-    """The number of frames, which it writes as H.264 in MP4, upright, with even sides."""
-    options = {"crf": str(settings.crf), "preset": settings.preset, "g": str(settings.keyint)}
-    num_frames = 0
-    with av.open(str(path), "w", format="mp4") as out:
-        stream = out.add_stream("libx264", rate=rate, options=options)
-        stream.codec_context.thread_count = 1  # videos are encoded in parallel
-        for num_frames, frame in enumerate(frames, start=1):
-            if num_frames == 1:
-                scale = min(1, settings.short_side / min(frame.width, frame.height))
-                width, height = (max(2, 2 * round(side * scale / 2)) for side in (frame.width, frame.height))
-            image = sparse.upright(sparse.to_rgb(frame, width, height, "BICUBIC"), frame)
-            if num_frames == 1:
-                stream.height, stream.width, stream.pix_fmt = *image.shape[:2], "yuv420p"
-            picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
-            picture.pts, picture.time_base = num_frames - 1, 1 / rate
-            out.mux(stream.encode(picture))
-        if num_frames:
-            out.mux(stream.encode(None))
-    return num_frames
+def distinct(entries: Sequence[Entry]) -> Sequence[int]:
+    """The positions of the entries whose path has not come before."""
+    positions, seen = array("q"), set()
+    for i, entry in enumerate(entries):
+        if entry.path not in seen:
+            seen.add(entry.path)
+            positions.append(i)
+    return positions
 
 
 def _serve(pipe: Connection) -> None:
@@ -136,7 +86,7 @@ def _serve(pipe: Connection) -> None:
         pipe.send(result)
 
 
-def reencode_all(jobs: list[Job], workers: int) -> dict[str, str]:
+def reencode_all(jobs: Sequence[Job], workers: int) -> dict[str, str]:
     """The sources that cannot be re-encoded, with their reasons. Raises RunError for what is no fault of a video."""
     children = [Child("an encoder process", _serve) for _ in range(min(workers, len(jobs)))]
     idle: queue.SimpleQueue[Child] = queue.SimpleQueue()
@@ -155,15 +105,22 @@ def reencode_all(jobs: list[Job], workers: int) -> dict[str, str]:
             raise RunError(content)
         return content
 
-    unreadable = {}
+    unreadable: dict[str, str] = {}
+    started: dict[Future, Job] = {}
+    todo = iter(jobs)
     pool = ThreadPoolExecutor(max(1, len(children)))
     try:
         with progress_bar(len(jobs), "re-encoding") as bar:
-            futures = {pool.submit(reencode_apart, job): job for job in jobs}
-            for future in as_completed(futures):
-                if reason := future.result():
-                    unreadable[futures[future].source] = reason
-                bar.update()
+            while True:
+                for job in islice(todo, 2 * len(children) - len(started)):  # of a million, few wait in the pool
+                    started[pool.submit(reencode_apart, job)] = job
+                if not started:
+                    break
+                for future in wait(started, return_when=FIRST_COMPLETED).done:
+                    source = started.pop(future).source
+                    if reason := future.result():
+                        unreadable[source] = reason
+                    bar.update()
     finally:  # after Ctrl-C and SIGTERM, too: no process is left behind
         for child in children:
             child.close()  # the thread that waits for its answer wakes up
@@ -183,50 +140,83 @@ def prepare_folder(out: Path, settings: Settings) -> None:
         if not manifest.exists() and out.exists() and (not out.is_dir() or any(out.iterdir())):
             raise InputError(f"--out {out}: exists and was not made by this script; name a new folder")
         out.mkdir(parents=True, exist_ok=True)
-        for left_by_a_killed_run in out.glob("*/.*.tmp"):
-            left_by_a_killed_run.unlink()
+        for folder in filter(os.DirEntry.is_dir, os.scandir(out)):
+            for file in os.scandir(folder):
+                if file.name.startswith(".") and file.name.endswith(".tmp"):  # left by a killed run
+                    os.unlink(file)
     except OSError as error:
         raise InputError(f"--out {out}: cannot be written: {error.strerror}") from None
     write_text(manifest, content)
 
 
-def write_lists(list_path: Path, entries: list[Entry], targets: dict[str, Path], unreadable: dict[str, str]) -> None:
-    """Writes the new list, labels kept, and the table of unreadable videos beside it."""
-    table = io.StringIO()
-    rows = csv.writer(table, lineterminator="\n")
-    rows.writerow(["video", "error"])
-    rows.writerows(unreadable.items())
-    write_text(list_path.with_suffix(".unreadable.csv"), table.getvalue())
-    lines = (
-        targets[entry.path].as_posix() + ("" if entry.label is None else f" {entry.label}")
-        for entry in entries
-        if entry.path not in unreadable
-    )
-    write_text(list_path, "".join(f"{line}\n" for line in lines))
+def write_lists(list_path: Path, entries: Sequence[Entry], out: Path, unreadable: dict[str, str]) -> None:
+    """Writes the new list, labels kept, and the table of unreadable videos beside it, both in the list's order."""
+    found = dict.fromkeys(entry.path for entry in entries if entry.path in unreadable)
+
+    def write_table(file: TextIO) -> None:
+        rows = csv.writer(file, lineterminator="\n")
+        rows.writerow(["video", "error"])
+        rows.writerows((path, unreadable[path]) for path in found)
+
+    def write_list(file: TextIO) -> None:
+        for entry in entries:
+            if entry.path not in unreadable:
+                label = "" if entry.label is None else f" {entry.label}"
+                file.write(f"{target_of(out, entry.path).as_posix()}{label}\n")
+
+    write_stream(list_path.with_suffix(".unreadable.csv"), write_table)
+    write_stream(list_path, write_list)
 
 
-def reading_speed(paths: list[str]) -> float:
-    """Videos per second of processor time when 3 frames are read of each."""
-    start = time.process_time()
-    for path in paths:
-        read_frames(path, lambda n: segment_indices(n, 3))
-    return len(paths) / (time.process_time() - start)
+def _serve_times(pipe: Connection) -> None:
+    """The processor seconds that reading 3 frames of a path takes, until the pipe closes; None: it is unreadable."""
+    pipe.send("ready")
+    while True:
+        path = pipe.recv()
+        start = time.process_time()
+        try:
+            read_frames(path, lambda n: segment_indices(n, 3))
+        except VideoError:
+            pipe.send(None)
+        else:
+            pipe.send(time.process_time() - start)
 
 
-def summarize(list_path: Path, pairs: list[tuple[str, Path]], num_made: int, num_unreadable: int) -> None:
-    """Prints what was done and what it gained. pairs: (source, target) of every video of the new list."""
-    state = f"{num_made} re-encoded now, {len(pairs) - num_made} there already"
-    print(f"{list_path}: {len(pairs)} videos ({state}), {num_unreadable} unreadable")
+def reading_times(jobs: Sequence[Job]) -> list[tuple[float, float]]:
+    """Processor seconds for 3 frames of (source, target) of each job of which both can be read."""
+    child = Child("a reader process", _serve_times)  # the sources are anybody's: they may hang or kill it
+    found = []
+    try:
+        for job in jobs:
+            with contextlib.suppress(NoAnswer):
+                times = child.ask(job.source, READING_LIMIT), child.ask(str(job.target), READING_LIMIT)
+                if None not in times:
+                    found.append(times)
+    finally:
+        child.kill()
+    return found
+
+
+def summarize(list_path: Path, jobs: Jobs, num_made: int, num_unreadable: int) -> None:
+    """Prints what was done and what it gained. jobs: those of every video of the new list."""
+    state = f"{num_made} re-encoded now, {len(jobs) - num_made} there already"
+    print(f"{list_path}: {len(jobs)} videos ({state}), {num_unreadable} unreadable")
     if num_unreadable:
         print(f"{list_path.with_suffix('.unreadable.csv')}: which ones, and why")
-    pairs = [(source, target) for source, target in pairs if os.path.isfile(source)]
-    if not pairs:
-        return  # the sources are gone since an earlier run
-    before, after = (sum(os.path.getsize(pair[i]) for pair in pairs) for i in (0, 1))
+    before, after, there = 0, 0, array("q")
+    for i, job in enumerate(jobs):
+        with contextlib.suppress(OSError):  # the source is gone since an earlier run
+            old, new = os.path.getsize(job.source), os.path.getsize(job.target)
+            before, after = before + old, after + new
+            there.append(i)
+    if not before:
+        return
     print(f"size: {before / 1e6:.1f} -> {after / 1e6:.1f} MB ({100 * (after / before - 1):+.0f}%)")
-    sample = pairs[:: -(-len(pairs) // NUM_SAMPLES)]
-    old, new = (reading_speed([str(pair[i]) for pair in sample]) for i in (0, 1))
-    print(f"reading 3 frames: {old:.1f} -> {new:.1f} videos/s and core ({new / old:.1f}x, {len(sample)} videos tried)")
+    times = reading_times([jobs[i] for i in there[:: -(-len(there) // NUM_SAMPLES)]])
+    if times:
+        old, new = (len(times) / sum(seconds) for seconds in zip(*times))
+        gain = f"{new / old:.1f}x, {len(times)} videos tried"
+        print(f"reading 3 frames: {old:.1f} -> {new:.1f} videos/s and core ({gain})")
 
 
 def main() -> None:
@@ -247,14 +237,14 @@ def main() -> None:
         raise InputError(f"--out {args.out}: the new list would replace {args.list}")
     settings = Settings(args.short_side, args.keyint, args.crf, args.preset)
     prepare_folder(args.out, settings)
-    targets = {entry.path: target_of(args.out, entry.path) for entry in entries}
-    jobs = [Job(source, target, settings) for source, target in targets.items() if not target.exists()]
-    unreadable = reencode_all(jobs, args.workers)
-    write_lists(new_list, entries, targets, unreadable)
-    pairs = [(source, target) for source, target in targets.items() if source not in unreadable]
-    if not pairs:
+    positions = distinct(entries)
+    todo = array("q", (i for i in positions if not target_of(args.out, entries[i].path).exists()))
+    unreadable = reencode_all(Jobs(entries, todo, args.out, settings), args.workers)
+    write_lists(new_list, entries, args.out, unreadable)
+    done = array("q", (i for i in positions if entries[i].path not in unreadable))
+    if not done:
         raise RunError(f"{args.list}: none of its videos can be read; see {new_list.with_suffix('.unreadable.csv')}")
-    summarize(new_list, pairs, len(jobs) - len(unreadable), len(unreadable))
+    summarize(new_list, Jobs(entries, done, args.out, settings), len(todo) - len(unreadable), len(unreadable))
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ EXCHANGED = 40
 MOST_DEALS = 20
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Clip:
     """A video with its split and class id; None where the class is not known."""
 

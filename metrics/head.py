@@ -2,13 +2,12 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from reader.build import describe_protocol
-from reader.filelist import Entry
+from reader.filelist import FileList
 from utils.config.keys import InferConfig, TestConfig
 from utils.config.loading import Config
 
@@ -25,7 +24,7 @@ def run_head(
     section: TestConfig | InferConfig,
     network: "Network",
     names: Sequence[str],
-    entries: Sequence[Entry],
+    entries: FileList,
     num_ranks: int = 1,
     **more: object,
 ) -> dict[str, object]:
@@ -39,18 +38,10 @@ def run_head(
         "script": script,
         "videos": len(entries),
         "weights": network.weights,
-        "list": _digest_of_list(entries),
+        "list": entries.digest,
         "configuration": hashlib.sha256(json.dumps(configuration).encode()).hexdigest(),
         "arithmetic": network.arithmetic,
         "processes": num_ranks,
         **more,
         "protocol": f"{describe_protocol(section)}, {network.description}",
     }
-
-
-def _digest_of_list(entries: Sequence[Entry]) -> str:
-    """The SHA-256 of the paths and labels in their order: blanks and empty lines of a list change nothing."""
-    found = hashlib.sha256()
-    for entry in entries:
-        found.update(os.fsencode(f"{entry.path}\t{entry.label}\n"))
-    return found.hexdigest()

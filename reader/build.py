@@ -3,14 +3,14 @@
 from collections.abc import Sequence
 
 from reader.dataset import ClipSpec
-from reader.filelist import Entry, read_list
+from reader.filelist import Entry, FileList, read_list
 from reader.loader import Loader, worker_count
 from utils.config.keys import SectionConfig, TrainConfig
 from utils.config.loading import Config
 from utils.processes.ranks import World
 
 
-def read_section_list(config: Config, section: SectionConfig, needs_label: bool = True) -> list[Entry]:
+def read_section_list(config: Config, section: SectionConfig, needs_label: bool = True) -> FileList:
     """The videos of a section's file list, checked."""
     classes = config.model.num_classes
     return read_list(section.filelist, num_classes=classes, frame_format=section.format, needs_label=needs_label)

@@ -1,9 +1,13 @@
 """File lists: one video per line, read and checked whole before anything starts."""
 
+import hashlib
 import os
 import re
 import unicodedata
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from utils.copies import open_text
 from utils.errors import InputError
@@ -25,7 +29,46 @@ class Entry:
     line: int = 0
 
 
-def read_list(path: str, *, num_classes: int, frame_format: str = "mp4", needs_label: bool = True) -> list[Entry]:
+class FileList(Sequence[Entry]):
+    """Entries, each made when it is asked for: what is kept of one is its path in UTF-8 and 24 bytes.
+
+    A slice is a FileList, too. Nothing changes once it is made.
+    """
+
+    def __init__(self, entries: Iterable[Entry]):
+        self._paths, self._ends = bytearray(), array("q", [0])  # entry i is _paths[_ends[i] : _ends[i + 1]]
+        self._labels, self._lines = array("q"), array("q")  # -1: no label
+        for entry in entries:
+            self._paths += entry.path.encode("utf-8", "surrogateescape")
+            self._ends.append(len(self._paths))
+            self._labels.append(-1 if entry.label is None else entry.label)
+            self._lines.append(entry.line)
+
+    def __len__(self) -> int:
+        return len(self._lines)
+
+    def __getitem__(self, key: int | slice) -> "Entry | FileList":
+        if isinstance(key, slice):
+            return FileList(self[i] for i in range(*key.indices(len(self))))
+        i = range(len(self))[key]
+        path = self._paths[self._ends[i] : self._ends[i + 1]].decode("utf-8", "surrogateescape")
+        return Entry(path, None if self._labels[i] < 0 else self._labels[i], self._lines[i])
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Sequence):
+            return NotImplemented
+        return len(self) == len(other) and all(ours == theirs for ours, theirs in zip(self, other))
+
+    @cached_property
+    def digest(self) -> str:
+        """The SHA-256 of the paths and labels in their order, in hexadecimal; blanks and empty lines do not count."""
+        found = hashlib.sha256(self._ends)
+        found.update(self._labels)
+        found.update(self._paths)
+        return found.hexdigest()
+
+
+def read_list(path: str, *, num_classes: int, frame_format: str = "mp4", needs_label: bool = True) -> FileList:
     """The videos of a list in its order, never empty.
 
     mp4: `path label`, split at the last blank, so paths may hold blanks; where no label is needed the path may stand
@@ -34,7 +77,13 @@ def read_list(path: str, *, num_classes: int, frame_format: str = "mp4", needs_l
     Raises:
         InputError: the list is missing, unreadable or empty, or a line is malformed (with file:line).
     """
-    entries = []
+    entries = FileList(_entries(path, num_classes, frame_format, needs_label))
+    if not entries:
+        raise InputError(f"{path}: the file list is empty")
+    return entries
+
+
+def _entries(path: str, num_classes: int, frame_format: str, needs_label: bool) -> Iterator[Entry]:
     for number, text in enumerate(_lines(path), start=1):
         where = f"{path}:{number}"
         if len(text) > MAX_LINE or not text.isprintable() and _has_control(text):
@@ -53,10 +102,7 @@ def read_list(path: str, *, num_classes: int, frame_format: str = "mp4", needs_l
                 raise InputError(
                     f"{where}: label {entry.label} is outside 0..{num_classes - 1} (num_classes is {num_classes})"
                 )
-            entries.append(entry)
-    if not entries:
-        raise InputError(f"{path}: the file list is empty")
-    return entries
+            yield entry
 
 
 def _lines(path: str):

@@ -75,7 +75,9 @@ class Loader:
         for process in self._processes:
             self._idle.put(process)
         self._pool = ThreadPoolExecutor(max(1, len(self._processes)), thread_name_prefix="reader")
-        # Positions known to be unreadable: not tried again in later epochs.
+        # Positions that `replace` knows to be unreadable and tries no more; TRAIN.max_unreadable bounds their number.
+        # Without it each pass tries every video: a validation is the same whatever came before, in a resumed run too,
+        # though each video that hangs costs it `time_limit` again; and a pass over millions keeps nothing of any.
         self._bad: dict[int, str] = {}
 
     def __enter__(self) -> "Loader":
@@ -128,18 +130,19 @@ class Loader:
         """One clip; in training that of the next readable video, with the randomness of the one it stands for."""
         number = len(self._entries)
         asked = index % number
-        for candidate in ((asked + i) % number for i in range(number if self._replace else 1)):
+        if not self._replace:
+            try:
+                return _Clip(asked, asked, *self._read_one(self._entries[asked], epoch, index), None)
+            except VideoError as error:
+                return _Clip(asked, asked, None, None, error.reason)
+        for candidate in ((asked + i) % number for i in range(number)):
             if candidate not in self._bad:
                 try:
                     clip, label = self._read_one(self._entries[candidate], epoch, index)
                     return _Clip(asked, candidate, clip, label, self._bad.get(asked))
                 except VideoError as error:
                     self._bad[candidate] = error.reason
-        if self._replace:
-            raise InputError(
-                f"none of the {number} videos can be read; {self._entries[asked].path}: {self._bad[asked]}"
-            )
-        return _Clip(asked, asked, None, None, self._bad[asked])
+        raise InputError(f"none of the {number} videos can be read; {self._entries[asked].path}: {self._bad[asked]}")
 
     def _read_one(self, entry: Entry, epoch: int, index: int) -> tuple[np.ndarray, int | None]:
         clip, label = self._read_path(entry.path, epoch, index)

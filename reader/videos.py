@@ -2,6 +2,7 @@
 
 import glob
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,9 +12,10 @@ from utils.errors import InputError
 from utils.storage import is_remote
 
 EXTENSIONS = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".flv", ".wmv", ".3gp", ".ogv")
+_CONTROL = re.compile("[\x00-\x1f\x7f]")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Video:
     """A video file: its path (the given folder's, extended), the names of the folders on the way to it, its size."""
 
@@ -74,21 +76,22 @@ def _below(folder: str, names: tuple[str, ...], entered: set[tuple[int, int]]) -
         return
     entered.add((status.st_dev, status.st_ino))
     try:
-        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+        entries = sorted(os.scandir(folder), key=lambda entry: entry.name, reverse=True)
     except OSError as error:
         raise InputError(f"{folder}: cannot be read: {error.strerror}") from None
-    for entry in entries:
+    while entries:
+        entry = entries.pop()  # of a million files in one folder only those to come are held twice
         # Also macOS's `._name.mp4`, which holds no video.
         if entry.name.startswith("."):
             continue
         if entry.is_dir():
             yield from _below(entry.path, (*names, entry.name), entered)
-        elif Path(entry.name).suffix.lower() in EXTENSIONS:
+        elif entry.name.lower().endswith(EXTENSIONS):
             _check_path(entry.path)
             # A link to nowhere counts like an empty file.
             yield Video(entry.path, names, not entry.is_file() or entry.stat().st_size == 0)
 
 
 def _check_path(path: str) -> None:
-    if path != path.strip() or any(c < " " or c == "\x7f" for c in path):
+    if path != path.strip() or _CONTROL.search(path):
         raise InputError(f"{path!r}: a file list cannot hold a line break, a control character or a blank at the start")

@@ -12,8 +12,8 @@ MOST_LINES = 3
 _SHARE, _SMALLEST = 1 / 24, 11
 # Tried in turn for letters that the font within Pillow lacks (it has Latin ones), wherever the system has fonts.
 _OTHER_FONTS = (
-    "DejaVuSans.ttf", "NotoSans-Regular.ttf", "NotoSansCJK-Regular.ttc", "LiberationSans-Regular.ttf", "Arial Unicode.ttf",
-    "arial.ttf", "msyh.ttc", "PingFang.ttc",
+    "DejaVuSans.ttf", "NotoSans-Regular.ttf", "NotoSansCJK-Regular.ttc", "LiberationSans-Regular.ttf",
+    "Arial Unicode.ttf", "arial.ttf", "msyh.ttc", "PingFang.ttc",
 )  # fmt: skip
 _BOX, _BAR, _TEXT, _OPACITY = (12, 16, 22), (30, 96, 145), (255, 255, 255), 0.78
 
@@ -22,7 +22,7 @@ class Caption:
     """The box for some predictions, to be put on frames of one size."""
 
     def __init__(self, predictions: Sequence[dict], width: int, height: int):
-        """predictions: best first, {"class_id", "label", "probability"} each. width, height: of the frames, in pixels."""
+        """predictions: best first, {"class_id", "label", "probability"} each. width, height: of the frames."""
         size = max(_SMALLEST, round(height * _SHARE))
         line, margin = round(size * 1.55), max(2, round(size * 0.4))
         lines = max(1, min(MOST_LINES, len(predictions), (height - 2 * margin) // line))

@@ -1,4 +1,4 @@
-"""A video once more with its classes drawn on it: H.264 in MP4, upright, with its sound, such as every browser plays."""
+"""A video once more with its classes drawn on it: H.264 in MP4, upright, with its sound, as browsers play it."""
 
 import errno
 from collections.abc import Iterator, Sequence

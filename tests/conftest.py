@@ -14,6 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+# Before NumPy is imported: its second thread only waits for the first, and keeps a core busy with that.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 import av
 import numpy as np
 import pytest

@@ -38,6 +38,8 @@ def _read(pid: int, name: str) -> bytes:
 class Training:
     """A train.py under way, in a process group of its own. `save_dir` and the log of the process lie in `folder`."""
 
+    script = ROOT / "train.py"
+
     def __init__(self, workspace: Workspace, folder: Path, *flags: str, prefix: tuple[str, ...] = (), **env: str):
         folder.mkdir(parents=True, exist_ok=True)
         self.save_dir, self.log = folder / "save", folder / f"log_{uuid.uuid4().hex[:6]}"
@@ -49,7 +51,7 @@ class Training:
         for section in ("TRAIN", "VALID"):
             settings += ["--set", f"{section}.num_reader_threads=1"]
         self._stopped: int | None = None
-        command = [sys.executable, *prefix, str(ROOT / "train.py"), *settings]
+        command = [sys.executable, *prefix, str(self.script), *settings]
         env = {**os.environ, "OMP_NUM_THREADS": "1", "TSN_TEST_MARK": self.mark, **env}
         env.pop("CUDA_VISIBLE_DEVICES", None)  # empty, it ends paddle.distributed.launch
         self._shared_memory = set(os.listdir("/dev/shm"))
@@ -91,7 +93,7 @@ class Training:
         """The process of a rank. Its readers have the same environment, but another program."""
         variable = f"PADDLE_TRAINER_ID={number}".encode()
         for pid in self.processes():
-            if variable in _read(pid, "environ").split(b"\0") and b"train.py" in _read(pid, "cmdline"):
+            if variable in _read(pid, "environ").split(b"\0") and self.script.name.encode() in _read(pid, "cmdline"):
                 return pid
         raise AssertionError(f"no rank {number}")
 
@@ -126,9 +128,25 @@ class Training:
         return self
 
 
+class NarrowTraining(Training):
+    """The same of a network that has an eighth of the channels; see narrow_train.py."""
+
+    script = ROOT / "tests" / "training" / "narrow_train.py"
+
+
+def narrow_at(workspace: Workspace, folder: Path, step: str, *flags: str) -> Training:
+    """Such a training when it has just logged the step "Epoch N, iter N", and for the second that it rests there."""
+    return NarrowTraining(workspace, folder, *flags, TSN_TEST_REST=step).says(step)
+
+
 def train(workspace: Workspace, folder: Path, *flags: str, code: int = 0, **env: str) -> Training:
     """A training that has run to its end."""
     return Training(workspace, folder, *flags, **env).ends(code)
+
+
+def train_narrow(workspace: Workspace, folder: Path, *flags: str, code: int = 0) -> Training:
+    """The same of a network that has an eighth of the channels."""
+    return NarrowTraining(workspace, folder, *flags).ends(code)
 
 
 def steps(save_dir: Path) -> list[tuple]:

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from conftest import ROOT, processes, snapshot, wait_until, write_list
+from reader.filelist import read_list
 
 VIDEOS = 48
 
@@ -97,15 +98,16 @@ def killed(predict, predicted, tmp_path_factory) -> Path:
 
 
 def test_what_an_undisturbed_run_leaves(predicted, workspace, videos):
-    assert sorted(predicted) == ["features.npy", "predictions.csv", "predictions.json", "predictions.jsonl"]
+    assert sorted(predicted) == [
+        "features.npy", "predictions.csv", "predictions.json", "predictions.jsonl", "report.html",
+    ]  # fmt: skip
     head, *rows = map(json.loads, predicted["predictions.jsonl"].splitlines())
     assert list(head) == [
         "script", "videos", "weights", "list", "configuration", "arithmetic", "processes", "features", "protocol",
     ]  # fmt: skip
     assert (head["script"], head["videos"], head["processes"]) == ("predict", VIDEOS, 1)
     assert head["weights"] == sha256((workspace.folder / "random.pdparams").read_bytes()).hexdigest()
-    entries = [line.rsplit(" ", 1) for line in videos.read_text().splitlines()]
-    assert head["list"] == sha256("".join(f"{path}\t{label}\n" for path, label in entries).encode()).hexdigest()
+    assert head["list"] == read_list(str(videos), num_classes=4).digest
     assert head["arithmetic"] == "float32 on cpu (oneDNN)"
     assert [row.pop("position") for row in rows] == list(range(VIDEOS))
     assert rows == json.loads(predicted["predictions.json"])
@@ -137,7 +139,9 @@ def test_another_command_starts_anew(predict, killed, tmp_path):
     run = predict(folder, "--infer_topk=1", "--features=True").ends(0)
     said = "another run's (configuration, features differ): starting anew"
     assert f"{folder / 'predictions.partial.jsonl'}: {said}\n" in run.out
-    assert sorted(os.listdir(folder)) == ["features.npy", "predictions.csv", "predictions.json", "predictions.jsonl"]
+    assert sorted(os.listdir(folder)) == [
+        "features.npy", "predictions.csv", "predictions.json", "predictions.jsonl", "report.html",
+    ]  # fmt: skip
     assert np.load(folder / "features.npy").shape == (VIDEOS, 512)
 
 
@@ -163,5 +167,5 @@ def test_evaluation_by_two_processes_survives_a_full_disk_and_sigterm(workspace,
     assert 0 < stopped.known() < run.known() < VIDEOS
     assert snapshot(tmp_path / "b") == snapshot(tmp_path / "a")
     assert sorted(os.listdir(tmp_path / "b")) == [
-        "config.yaml", "confusion.csv", "evaluation.jsonl", "metrics.json", "predictions.csv",
+        "config.yaml", "confusion.csv", "evaluation.jsonl", "metrics.json", "predictions.csv", "report.html",
     ]  # fmt: skip

@@ -176,6 +176,19 @@ def test_evaluation(evaluated, trained, workspace):
     assert sum(int(value) for row in confusion for name, value in row.items() if name in LABELS) == 5
 
 
+def test_the_page_of_an_evaluation_has_its_numbers(evaluated):
+    metrics = json.loads((evaluated[1] / "metrics.json").read_text())
+    html = (evaluated[1] / "report.html").read_text()
+    assert f"<h1>{metrics['top1_acc']:.2f}% of 5 videos named right</h1>" in html and metrics["protocol"] in html
+    assert f"<strong>{metrics['loss']:.4f}</strong>" in html
+    table = html.split('id="classes"')[1].split("</table>")[0]
+    found = re.findall(r'<tr>.*?<bdi>(.*?)</bdi>.*?data-value="(.*?)".*?<td class="n">(\d+)<', table)
+    shown = {name.replace("<wbr>", ""): (float(top1), int(videos)) for name, top1, videos in found}
+    assert shown == {entry["label"]: (entry["top1_acc"], entry["videos"]) for entry in metrics["per_class"]}
+    mistakes = sum(row["rank"] != "1" for row in rows(evaluated[1] / "predictions.csv"))
+    assert html.count("<img ") == 4 * mistakes and html.count('<article class="card">') == mistakes  # 4 segments
+
+
 def test_the_log_of_training_agrees_with_the_evaluation(trained, workspace, tmp_path):
     """Validation and eval.py measure the same thing: with the same segments they give the same numbers."""
     run(
@@ -227,6 +240,15 @@ def test_prediction_of_a_list(predicted, workspace):
             assert (int(row["class_id"]), row["label"], float(row["probability"]), row["error"]) == (*p.values(), "")
 
 
+def test_the_page_of_a_prediction_has_its_frames(predicted):
+    html = (predicted[1] / "report.html").read_text()
+    assert html.count('<article class="card">') == 5 and html.count("<img ") == 5 * 3
+    results = json.loads((predicted[1] / "predictions.json").read_text())
+    for result in results:
+        assert f"<bdi>{result['video']}</bdi>" in html
+        assert all(f">{100 * p['probability']:.1f}%<" in html for p in result["predictions"])
+
+
 def probabilities(folder: Path) -> dict[str, dict[int, float]]:
     results = json.loads((folder / "predictions.json").read_text())
     return {result["video"]: {p["class_id"]: p["probability"] for p in result["predictions"]} for result in results}
@@ -249,6 +271,7 @@ def test_prediction_of_one_video(predicted, trained, workspace, tmp_path):
         f"--video_path={video}",
         "--infer_topk=2",
         "--filelist=not.read",
+        "--report=False",
         "--features=segments",
         "--set",
         "INFER.precision=float32",
@@ -257,6 +280,7 @@ def test_prediction_of_one_video(predicted, trained, workspace, tmp_path):
     assert np.load(tmp_path / "features.npy").shape == (1, 3, 512)
     assert [(video, len(classes)) for video, classes in probabilities(tmp_path).items()] == [(str(video), 2)]
     assert_close(tmp_path, predicted[1])
+    assert not (tmp_path / "report.html").exists()
 
 
 def test_an_exported_network_gives_the_same_probabilities(predicted, trained, workspace, tmp_path):

@@ -24,7 +24,6 @@ from inference.precision import choose_precision
 from inference.views import Output, Start, average_views, in_pieces
 from models import build_model, section_model
 from reader.build import build_loader, clip_spec
-from reader.filelist import Entry
 from reader.loader import Batch
 from training.features import (
     FeatureLoader,
@@ -110,7 +109,7 @@ class _Kept:
         self.config, self.world, self.model, self.weights = config, lists.world, model, weights
         self.device, self.training = device, training
         self.section = config.train if training else config.valid
-        self.entries: Sequence[Entry] = lists.entries if training else lists.valid_entries
+        self.entries = lists.entries if training else lists.valid_entries
         self.batch_size = lists.batch_size if training else lists.valid_batch_size
         self.seed = config.train.seed if training else None
         self.model_config = section_model(config.model, self.section)
@@ -123,7 +122,7 @@ class _Kept:
             "weights": weights,
             "model": [getattr(self.model_config, key) for key in _MODEL_KEYS],
             "precision": f"{self.precision} on {device}",
-            "list": [[entry.path, entry.label] for entry in self.entries],
+            "list": self.entries.digest,
             "protocol": asdict(clip_spec(self.section, self.seed)),
             "records": self.jobs,
         }

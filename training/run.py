@@ -13,7 +13,7 @@ import paddle
 from metrics.evaluate import evaluate
 from models import build_model, section_model
 from reader.build import describe_protocol
-from reader.filelist import Entry
+from reader.filelist import FileList
 from reader.loader import Batch
 from reader.sampling import balanced_order, epoch_order
 from training.checkpoint import Progress, set_momentum
@@ -39,7 +39,7 @@ class Run:
     """Everything is checked and loaded when it is made; nothing is written before `train`."""
 
     def __init__(
-        self, flags: Flags, config: Config, entries: Sequence[Entry], valid_entries: Sequence[Entry],
+        self, flags: Flags, config: Config, entries: FileList, valid_entries: FileList,
         device: str, world: World,
     ):  # fmt: skip
         """Raises InputError for weights, checkpoints and settings that do not fit together."""

@@ -1,6 +1,5 @@
 """What a run trains and validates on, and who computes it: videos, which are read again in every epoch."""
 
-from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 
@@ -9,7 +8,7 @@ import paddle
 from inference.network import Network, eager_start
 from inference.views import in_pieces, over_views
 from reader.build import build_loader
-from reader.filelist import Entry
+from reader.filelist import FileList
 from reader.loader import Loader
 from training.device import Arithmetic
 from training.features import FeatureLoader
@@ -22,8 +21,8 @@ class Lists:
     """The videos of a run, and this process's part in reading them."""
 
     config: Config
-    entries: Sequence[Entry]
-    valid_entries: Sequence[Entry]  # empty: no validation
+    entries: FileList
+    valid_entries: FileList  # empty: no validation
     batch_size: int  # of this process
     world: World
 

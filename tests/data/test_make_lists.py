@@ -7,11 +7,15 @@ import shlex
 import shutil
 import subprocess
 import sys
+import tracemalloc
 from pathlib import Path
 
 import pytest
 
-from data.classes import KINETICS_LABELS, loose, read_classes
+from data.classes import KINETICS_LABELS, choose_classes, loose, read_classes
+from data.make_lists import Found, lists_of, texts_of, write
+from data.split import split_clips
+from reader.videos import Video
 from list_making import HEADING, annotate, lines, make_lists, succeed, touch
 from reader.filelist import read_list
 
@@ -171,6 +175,26 @@ def test_lists_are_replaced_by_force_only(tmp_path):
     assert before == {path.name: path.read_bytes() for path in (tmp_path / "lists").iterdir()}
     succeed(tmp_path, "--videos", "v", "--split", "1", "0", "0", "--force")
     assert not (tmp_path / "lists" / "val.list").exists()
+
+
+def test_a_long_list_is_written_as_it_is_made(tmp_path):
+    number, folders = 50_000, [(f"class {i}",) for i in range(10)]
+    videos = [Video(f"videos/{i % 10}/{i:070}.mp4", folders[i % 10], False) for i in range(number)]
+    tracemalloc.start()
+    try:
+        classes = choose_classes((folder for (folder,) in folders), "own")
+        found = Found(split_clips(videos, classes, (0.8, 0.1, 0.1), seed=0), classes)
+        clips = tracemalloc.get_traced_memory()[0]
+        lists = lists_of(found)
+        write(tmp_path, texts_of(found, lists, tmp_path))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert clips < 100 * number and peak < clips + 50 * number  # a line of a list takes 85 bytes
+    written = [(tmp_path / f"{split}.list").read_text().splitlines() for split in ("train", "val", "test")]
+    assert [len(part) for part in written] == [40_000, 5_000, 5_000]
+    assert sorted(sum(written, [])) == sorted(f"{video.path} {i % 10}" for i, video in enumerate(videos))
+    assert (tmp_path / "infer.list").read_text().splitlines() == [line.rsplit(" ", 1)[0] for line in written[2]]
 
 
 def readme_tree(folder: Path) -> None:

@@ -8,6 +8,7 @@ from fluid_reference import reference_logits
 from models.tsm import TSM, shift_video
 from models.tsn import TSN
 from models.weights.loading import load_weights
+from networks import unfilled
 from weight_formats import random_state, renamed
 
 CLASSES = 7
@@ -30,7 +31,7 @@ CASES = [
 @pytest.mark.parametrize("family, num_layers, vd, first_from, slope, data_format", CASES)
 def test_each_familys_file_shifts_its_way(family, num_layers, vd, first_from, slope, data_format, file_with):
     backbone = "resnet_vd" if vd else "resnet"
-    model = TSM(CLASSES, 8, num_layers, backbone=backbone, data_format=data_format).eval()
+    model = unfilled(TSM, CLASSES, 8, num_layers, backbone=backbone, data_format=data_format).eval()
     state = random_state(num_layers, CLASSES, seed=3, vd=vd)
     load_weights(model, file_with(renamed(state, family, num_layers, "backbone.", vd)))
     frames = frames_of(2, 3, 32, 32, 3)
@@ -58,7 +59,7 @@ def test_the_shift_of_a_video_is_that_of_paddles_operation(num_segments):
 
 def test_a_model_has_the_parameters_of_tsn():
     for backbone in ("resnet", "resnet_vd"):
-        models = [network(4, num_layers=18, backbone=backbone) for network in (TSN, TSM)]
+        models = [unfilled(network, 4, num_layers=18, backbone=backbone) for network in (TSN, TSM)]
         shapes = [{name: tensor.shape for name, tensor in model.state_dict().items()} for model in models]
         assert shapes[0] == shapes[1]
 

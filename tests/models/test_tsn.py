@@ -11,8 +11,9 @@ from fluid_reference import reference_logits
 from models.resnet import ResNet
 from models.tsn import TSN
 from models.weights.loading import load_weights
+from networks import unfilled
 from utils.errors import InputError
-from weight_formats import random_state, write_pickle
+from weight_formats import random_state
 
 
 def frames_of(*shape: int) -> np.ndarray:
@@ -23,13 +24,11 @@ def frames_of(*shape: int) -> np.ndarray:
     "num_layers, seglen, data_format",
     [(18, 1, "NCHW"), (18, 3, "NCHW"), (34, 3, "NHWC"), (50, 3, "NHWC"), (101, 1, "NCHW")],
 )
-def test_logits_equal_an_independent_computation(num_layers, seglen, data_format, tmp_path):
+def test_logits_equal_an_independent_computation(num_layers, seglen, data_format, file_with):
     mean, std = (0.4, 0.5, 0.6), (0.2, 0.25, 0.3)
-    model = TSN(7, 3, num_layers, seglen, mean, std, data_format)
+    model = unfilled(TSN, 7, 3, num_layers, seglen, mean, std, data_format)
     state = random_state(num_layers, 7, seed=3, seglen=seglen)
-    write_pickle(tmp_path / "TSN.pdparams", state)
-    load_weights(model, tmp_path / "TSN.pdparams")
-    (tmp_path / "TSN.pdparams").unlink()
+    load_weights(model, file_with(state))
     frames = frames_of(2, 3, 32, 40, 3 * seglen)
     logits = model.eval()(paddle.to_tensor(frames))
     expected = reference_logits(state, frames, num_layers, mean, std)
@@ -40,7 +39,7 @@ def test_logits_equal_an_independent_computation(num_layers, seglen, data_format
 @pytest.mark.parametrize("num_layers, seglen, data_format", [(18, 2, "NHWC"), (50, 1, "NCHW")])
 def test_resnet_vd_equals_an_independent_computation(num_layers, seglen, data_format, file_with):
     """36 pixels become 9, then 5 and 3: the averages at the ends are of what is there."""
-    model = TSN(7, 3, num_layers, seglen, data_format=data_format, backbone="resnet_vd").eval()
+    model = unfilled(TSN, 7, 3, num_layers, seglen, data_format=data_format, backbone="resnet_vd").eval()
     state = random_state(num_layers, 7, seed=3, seglen=seglen, vd=True)
     load_weights(model, file_with(state))
     frames = frames_of(1, 2, 32, 36, 3 * seglen)
@@ -63,8 +62,8 @@ def test_dropout_hides_features_from_the_classifier_in_training_alone():
 
 @pytest.mark.parametrize("num_layers", [18, 34, 50, 101])
 def test_names_and_shapes_are_those_of_paddle_vision(num_layers):
-    theirs = getattr(paddle.vision.models, f"resnet{num_layers}")(num_classes=0).state_dict()
-    ours = ResNet(num_layers).state_dict()
+    theirs = unfilled(getattr(paddle.vision.models, f"resnet{num_layers}"), num_classes=0).state_dict()
+    ours = unfilled(ResNet, num_layers).state_dict()
     assert {name: tensor.shape for name, tensor in ours.items()} == {name: t.shape for name, t in theirs.items()}
 
 

@@ -3,11 +3,12 @@
 import os
 import pickle
 import sys
+import tracemalloc
 from pathlib import Path
 
 import pytest
 
-from reader.filelist import MAX_LINE, Entry, read_list
+from reader.filelist import MAX_LINE, Entry, FileList, read_list
 from utils.errors import InputError
 
 
@@ -139,3 +140,44 @@ def test_pkl_lists_hold_paths_alone(read, needs_label):
     content = b"a.pkl\nmy clips/b 7\n\nc.pkl 1\n"
     expected = [("a.pkl", None), ("my clips/b 7", None), ("c.pkl 1", None)]
     assert read(content, frame_format="pkl", needs_label=needs_label) == expected
+
+
+ENTRIES = [Entry("a b.mp4", 3, 1), Entry("größe/影片.mp4", None, 2), Entry(os.fsdecode(b"a\xff.mp4"), 10**18 - 1, 7)]
+
+
+def test_a_file_list_is_a_sequence_of_its_entries():
+    entries = FileList(ENTRIES)
+    assert len(entries) == 3 and list(entries) == ENTRIES and entries[-1] == entries[2] == ENTRIES[2]
+    assert entries == ENTRIES and list(ENTRIES) == entries and entries == FileList(ENTRIES)
+    for other in (ENTRIES[:2], ENTRIES[::-1], [*ENTRIES[:2], Entry(ENTRIES[2].path, 0, 7)], None):
+        assert entries != other
+    for part in (slice(1), slice(1, None), slice(None, None, -2), slice(5, 9)):
+        assert isinstance(entries[part], FileList) and entries[part] == ENTRIES[part]
+    assert not FileList([]) and pickle.loads(pickle.dumps(entries)) == ENTRIES
+    with pytest.raises(IndexError):
+        entries[3]
+
+
+def test_the_digest_is_that_of_paths_and_labels(tmp_path):
+    def digest(content: bytes, **how) -> str:
+        (tmp_path / "a.list").write_bytes(content)
+        return read_list(str(tmp_path / "a.list"), num_classes=20, **how).digest
+
+    same = [b"a.mp4 1\nb.mp4 2\n", b"\xef\xbb\xbf a.mp4\t1\r\n\n b.mp4  02"]
+    assert len({digest(content) for content in same}) == 1 and len(digest(same[0])) == 64
+    others = [b"b.mp4 2\na.mp4 1\n", b"a.mp4 1\nb.mp4 3\n", b"a.mp4 1\n", b"a.mp4b 1\n.mp4 2\n", b"a.mp4 1\nb.mp4\n"]
+    assert len({digest(content, needs_label=False) for content in [same[0], *others]}) == 6
+
+
+def test_a_list_takes_little_more_than_its_paths(tmp_path):
+    number, path = 100_000, "videos/a folder for each class/{:011d}_000010_000020.mp4"
+    with open(tmp_path / "a.list", "w") as file:
+        file.writelines(f"{path.format(i)} {i % 400}\n" for i in range(number))
+    tracemalloc.start()
+    try:
+        entries = read_list(str(tmp_path / "a.list"), num_classes=400)
+        kept, peak = (size / number - len(path.format(0)) for size in tracemalloc.get_traced_memory())
+    finally:
+        tracemalloc.stop()
+    assert 24 <= kept <= peak < 60  # bytes of an entry beside its path
+    assert sum(entry.label for entry in entries) == sum(i % 400 for i in range(number))

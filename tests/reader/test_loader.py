@@ -5,6 +5,7 @@ import random
 import signal
 import threading
 import time
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -236,6 +237,27 @@ def test_an_unreadable_video_is_tried_once(fake_read):
         for epoch in range(3):
             list(reader.batches(epoch=epoch))
     assert calls.count("1") == 1 and calls.count("2") == 6
+
+
+def test_a_pass_without_replacement_tries_every_video_anew_and_keeps_nothing(fake_read):
+    tried = []
+
+    def read(path, epoch, index):
+        tried.append(path)
+        raise VideoError(path, f"broken {path}" + "x" * 1000)
+
+    fake_read(read)
+    number = 2000
+    with loader([Entry(str(i), 0) for i in range(number)], num_workers=1) as reader:
+        tracemalloc.start()
+        try:
+            for _ in range(2):
+                assert [i for batch in reader.batches() for i, _ in batch.unreadable] == list(range(number))
+            kept = tracemalloc.get_traced_memory()[0]
+        finally:
+            tracemalloc.stop()
+    assert tried == 2 * [str(i) for i in range(number)]
+    assert kept < 100 * number  # a reason takes more than 1000 bytes
 
 
 def test_nothing_to_replace_with(entries):

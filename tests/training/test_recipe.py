@@ -10,7 +10,7 @@ import paddle
 import pytest
 
 from conftest import ROOT, write_list
-from fault_tools import Training, difference, manifest, steps, train
+from fault_tools import difference, manifest, narrow_at, steps, train_narrow
 from models.tsm import TSM
 from models.tsn import TSN
 from training.device import Arithmetic, moving_statistics
@@ -237,13 +237,14 @@ def flags(workspace, tmp_path_factory) -> list[str]:
 @pytest.fixture(scope="module")
 def alone(workspace, tmp_path_factory, flags) -> Path:
     """The save_dir of one process that nothing stopped."""
-    return train(workspace, tmp_path_factory.mktemp("alone"), *flags).save_dir
+    return train_narrow(workspace, tmp_path_factory.mktemp("alone"), *flags).save_dir
 
 
 def test_a_run_with_everything_is_resumed_to_the_bit(workspace, tmp_path, flags, alone):
-    killed = Training(workspace, tmp_path, *flags, "--set", "TRAIN.checkpoint_minutes=0.00001")
-    killed.says("Epoch 1, iter 1").signal(signal.SIGKILL).ends(-signal.SIGKILL)
-    resumed = train(workspace, tmp_path, *flags)
+    often = ("--set", "TRAIN.checkpoint_minutes=0.00001")
+    killed = narrow_at(workspace, tmp_path, "Epoch 1, iter 1", *flags, *often)
+    killed.signal(signal.SIGKILL).ends(-signal.SIGKILL)
+    resumed = train_narrow(workspace, tmp_path, *flags)
     assert re.search("resumed from .*: epoch 1, iter [12]\n", resumed.output) and " was " not in resumed.output
     for name in ("TSN.pdparams", "TSN.pdopt", "TSN_best.pdparams"):
         assert (tmp_path / "save" / name).read_bytes() == (alone / name).read_bytes(), name
@@ -251,8 +252,8 @@ def test_a_run_with_everything_is_resumed_to_the_bit(workspace, tmp_path, flags,
 
 
 def test_a_run_with_everything_is_the_same_in_two_processes(workspace, tmp_path, flags, alone):
-    Training(workspace, tmp_path, *flags, "--nproc=2").says("Epoch 1, iter 0").signal(signal.SIGTERM).ends(143)
-    save_dir = train(workspace, tmp_path, *flags, "--nproc=2").save_dir
+    narrow_at(workspace, tmp_path, "Epoch 1, iter 0", *flags, "--nproc=2").signal(signal.SIGTERM).ends(143)
+    save_dir = train_narrow(workspace, tmp_path, *flags, "--nproc=2").save_dir
     assert difference(save_dir / "TSN.pdparams", alone / "TSN.pdparams") < 1e-6
     ours, theirs = steps(save_dir), steps(alone)
     assert [line[:3] for line in ours] == [line[:3] for line in theirs]

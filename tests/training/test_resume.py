@@ -113,7 +113,7 @@ def test_a_second_ctrl_c_stops_at_once(workspace, tmp_path):
     training = Training(workspace, tmp_path).says("training on 10 videos").stop_reader().signal(signal.SIGINT)
     time.sleep(2)
     assert training.process.poll() is None  # it waits for the step, which waits for its videos
-    training.signal(signal.SIGINT).ends(130, seconds=15)
+    training.signal(signal.SIGINT).ends(130, seconds=45)
     assert training.output.endswith("interrupted\n") and "Traceback" not in training.output
     assert {path.name for path in training.save_dir.iterdir()} == {"config.yaml", "train_log.jsonl"}
 

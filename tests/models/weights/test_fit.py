@@ -6,6 +6,7 @@ import pytest
 from models.tsm import TSM
 from models.tsn import TSN
 from models.weights.loading import load_weights
+from networks import unfilled
 from utils.errors import InputError
 from weight_formats import random_state, renamed
 
@@ -174,14 +175,14 @@ def test_weights_of_another_depth_are_called_so(small_state, file_with):
     small_state = dict(small_state)
     path = file_with(small_state)
     with pytest.raises(InputError) as error:
-        load_weights(TSN(CLASSES, num_layers=34), path)
+        load_weights(unfilled(TSN, CLASSES, num_layers=34), path)
     assert str(error.value) == (
         f"{path}: does not fit the model (Fluid names); the file is a ResNet-18's, MODEL.num_layers is 34; "
         "set MODEL.num_layers=18"
     )
     del small_state["res2a_branch2b_weights"]  # of no ResNet now
     with pytest.raises(InputError) as error:
-        load_weights(TSN(CLASSES, num_layers=34), file_with(small_state))
+        load_weights(unfilled(TSN, CLASSES, num_layers=34), file_with(small_state))
     start = f"{path}: does not fit the model (Fluid names); missing in the file: backbone.layer1.0.conv2.weight (there "
     assert str(error.value).startswith(start) and str(error.value).endswith(" and 73 more")
 
@@ -243,7 +244,7 @@ def test_keys_that_would_make_a_file_fit_are_named(made, family, of, pretrain, m
     path = file_with(renamed(random_state(num_layers, classes, vd=vd), family, num_layers, "backbone.", vd))
     network, keys = made
     with pytest.raises(InputError) as error:
-        load_weights(network(CLASSES, num_layers=18, **keys), path, pretrain)
+        load_weights(unfilled(network, CLASSES, num_layers=18, **keys), path, pretrain)
     assert str(error.value) == f"{path}: {message}"
 
 
@@ -268,19 +269,19 @@ def test_a_tsm_that_leaves_blocks_out_is_another_network(small_state, file_with)
     path = file_with(named)
     for network in (TSM, TSN):
         with pytest.raises(InputError) as error:
-            load_weights(network(CLASSES, num_layers=18), path)
+            load_weights(unfilled(network, CLASSES, num_layers=18), path)
         assert str(error.value) == (
             f"{path}: this TSM shifts in 4 blocks, as mmaction2 leaves every second one out with ResNet-101, and here "
             "in all; use --pretrain to keep the backbone only"
         )
-    assert load_weights(TSM(CLASSES, num_layers=18), path, pretrain=True).matched == 100
+    assert load_weights(unfilled(TSM, CLASSES, num_layers=18), path, pretrain=True).matched == 100
 
 
 def test_a_missing_name_is_told_as_the_file_spells_it(small_state, file_with):
     named = renamed(small_state, "mmaction2_tsm", 18, "backbone.")
     del named["backbone.layer2.0.conv2.bn.running_var"]
     with pytest.raises(InputError) as error:
-        load_weights(TSM(CLASSES, num_layers=18), file_with(named))
+        load_weights(unfilled(TSM, CLASSES, num_layers=18), file_with(named))
     assert str(error.value).endswith(
         "missing in the file: backbone.layer2.0.bn2._variance (there backbone.layer2.0.conv2.bn.running_var)"
     )
