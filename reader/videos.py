@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from reader.filelist import Entry
+from reader.filelist import Entry, FileList
 from utils.errors import InputError
 from utils.storage import is_remote
 
@@ -43,7 +43,7 @@ def find_videos(roots: list[str]) -> Iterator[Video]:
         yield from _below(root, (), entered)
 
 
-def videos_at(path: str) -> list[Entry] | None:
+def videos_at(path: str) -> FileList | None:
     """The videos of a folder, or of a pattern with *, ? or [ (** is any depth); None where `path` names one file.
 
     They are sorted, each is there once. Of what a pattern matches folders stand for all videos below them, and files
@@ -67,7 +67,7 @@ def videos_at(path: str) -> list[Entry] | None:
         found, problem = sorted({*below, *files}), "no video matches this pattern"
     if not found:
         raise InputError(f"{path}: {problem} ({', '.join(EXTENSIONS)})")
-    return [Entry(video) for video in found]
+    return FileList(map(Entry, found))
 
 
 def _below(folder: str, names: tuple[str, ...], entered: set[tuple[int, int]]) -> Iterator[Video]:

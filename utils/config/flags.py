@@ -8,7 +8,7 @@ import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from utils.config.kinds import Choice, Kind, Text, Truth, Whole
+from utils.config.kinds import Choice, Kind, Number, Text, Truth, Whole
 from utils.config.loading import read_argument
 from utils.config.strict_yaml import one_line
 from utils.errors import InputError
@@ -93,6 +93,25 @@ FLAGS = (
         _same("predict", False),
         Choice((False, True, "segments")),
     ),
+    Flag(
+        "window",
+        "seconds; the classes of each window of so many besides: timeline.csv, timeline.json, NAME.vtt",
+        _same("predict"),
+        Number(0.1, 86400),
+    ),
+    Flag("stride", "seconds from window to window; not given: half of --window", _same("predict"), Number(0.1, 86400)),
+    Flag(
+        "save_video",
+        "True: NAME.labelled.mp4 besides, each video with its classes drawn on it",
+        _same("predict", False),
+        Truth(),
+    ),
+    Flag(
+        "explain",
+        "True: explain/NAME_segT.png besides, where in its frames the network sees the class",
+        _same("predict", False),
+        Truth(),
+    ),
     Flag("precision", "arithmetic on the CPU: auto, float32, bfloat16", _same("eval predict"), key="precision"),
     Flag("save_dir", "where results go", _SAVE_DIR, key="save_dir"),
     Flag(
@@ -137,6 +156,10 @@ class Flags:
     nproc: int | None = None
     restart: bool | None = None
     features: bool | str | None = None
+    window: float | None = None
+    stride: float | None = None
+    save_video: bool | None = None
+    explain: bool | None = None
     no_memory_optimize: bool = False
 
 
