@@ -245,7 +245,9 @@ def _explain(
                 for path, picture in zip(paths, overlays(view[..., :3], maps)):
                     write_png(path, picture)
                 pictures[row["position"]] = paths
-    say(f"heat maps of {len(pictures)} video{'s' * (len(pictures) != 1)}: {folder}")
+    if pictures:
+        places = "x".join(map(str, maps.shape[1:]))
+        say(f"heat maps of {len(pictures)} video{'s' * (len(pictures) > 1)}, {places} places a frame: {folder}")
     return pictures
 
 
