@@ -40,6 +40,11 @@ class Child:
         self._lock = threading.Lock()  # between a start in one thread and `close` in another
         self._closed = False
 
+    @property
+    def pid(self) -> int | None:
+        """The number of the process; None where there is none."""
+        return self._process and self._process.pid
+
     def start(self) -> None:
         """Returns when the process is ready; at once where it is. Raises RunError where it cannot be started."""
         if self._process is not None:
