@@ -82,6 +82,7 @@ class Ours:
         from inference.start import set_environment
 
         set_environment()
+        ways.make_weights()
 
         from inference.network import load_network
         from reader.build import clip_spec
@@ -137,7 +138,6 @@ def main() -> None:
     common.print_machine(machine)
     path, longer = make_video(args.minutes), make_video(5 * args.minutes)
     common.pin_to_one_core()
-    ways.make_weights()
     ours = Ours()
     ours.timeline(path)  # warms up
     ours.network_alone()

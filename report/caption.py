@@ -1,5 +1,6 @@
 """The classes of a video drawn on its frames: a box of text that can be read on any picture."""
 
+import unicodedata
 from collections.abc import Iterator, Sequence
 from functools import cache
 
@@ -10,7 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 MOST_LINES = 3
 # Height of the text, of the height of the frame, and never below so many pixels.
 _SHARE, _SMALLEST = 1 / 24, 11
-# Tried in turn for letters that the font within Pillow lacks (it has Latin ones), wherever the system has fonts.
+# Tried in turn for letters that the font within Pillow lacks (it has ASCII), wherever the system has fonts.
 _OTHER_FONTS = (
     "DejaVuSans.ttf", "NotoSans-Regular.ttf", "NotoSansCJK-Regular.ttc", "LiberationSans-Regular.ttf",
     "Arial Unicode.ttf", "arial.ttf", "msyh.ttc", "PingFang.ttc",
@@ -59,11 +60,15 @@ def font_of(size: int) -> ImageFont.FreeTypeFont:
 
 
 def _drawable(prediction: dict, size: int) -> tuple[str, ImageFont.FreeTypeFont]:
-    """A class's name with a font that has its letters; where there is none, its number."""
+    """A class's name with a font that has its letters; without its accents, or its number, where there is none."""
     label = prediction["label"]
     for font in _fonts(size):
         if _has_letters(font, label):
             return label, font
+    plain = unicodedata.normalize("NFKD", label).encode("ascii", "ignore").decode()
+    letters = sum(letter.isalpha() for letter in label)
+    if letters and sum(letter.isalpha() for letter in plain) == letters:
+        return plain, font_of(size)
     return f"class {prediction['class_id']}", font_of(size)
 
 

@@ -64,7 +64,7 @@ class Made:
 def check_wanted(flags: Flags, section: InferConfig, num_videos: int) -> None:
     """Raises InputError where flags contradict each other, or the videos."""
     if flags.stride and not flags.window:
-        raise InputError(f"--stride={flags.stride:g} needs --window, the seconds of a window")
+        raise InputError(f"--stride={flags.stride:g}: needs --window, the seconds of a window")
     if flags.window and flags.features:
         raise InputError("--features gives a row per video, --window answers for parts of it: give one of them")
     for flag, wanted in (("--window", flags.window), ("--save_video", flags.save_video)):
@@ -108,7 +108,7 @@ def make_wanted(
 def unique_names(paths: Sequence[str]) -> list[str]:
     """A name for each video's files: its own without suffix, with a number behind it where there are several."""
     stems = [os.path.splitext(file_name(path) if is_remote(path) else os.path.basename(path))[0] for path in paths]
-    stems = [os.fsdecode(os.fsencode(stem)[:_LONGEST_NAME]) for stem in stems]
+    stems = [_cut(stem) for stem in stems]
     taken, counts, names = {stem.casefold() for stem in stems}, Counter(), []
     for stem in stems:
         name, key = stem, stem.casefold()
@@ -118,6 +118,12 @@ def unique_names(paths: Sequence[str]) -> list[str]:
         taken.add(name.casefold())
         names.append(name)
     return names
+
+
+def _cut(stem: str) -> str:
+    while len(os.fsencode(stem)) > _LONGEST_NAME:
+        stem = stem[:-1]
+    return stem
 
 
 def _write_timelines(
