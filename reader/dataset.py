@@ -78,16 +78,7 @@ def read_clip(
 
     def crop(frame: np.ndarray) -> np.ndarray:
         seen.height, seen.width = frame.shape[:2]
-        return crop_frame(
-            frame,
-            spec.short_side,
-            spec.crop_size,
-            keep_aspect_ratio=spec.keep_aspect_ratio,
-            resize=spec.resize,
-            crops=spec.crops,
-            multi_scale_crop=spec.multi_scale_crop,
-            rng=copy.deepcopy(rng),  # a copy for each frame: all get the same window
-        )
+        return cropped(frame, spec, copy.deepcopy(rng))  # a copy for each frame: all get the same window
 
     label = None
     try:
@@ -102,10 +93,24 @@ def read_clip(
         raise VideoError(path, error.strerror or str(error)) from error
     except MemoryError as error:
         raise VideoError(path, "it takes more memory than there is") from error
-    return _arranged(crops, spec), label
+    return arranged(crops, spec), label
 
 
-def _arranged(crops: np.ndarray, spec: ClipSpec) -> np.ndarray:
+def cropped(frame: np.ndarray, spec: ClipSpec, rng: np.random.Generator | None = None) -> np.ndarray:
+    """The crops of a frame uint8 [H, W, 3]: uint8 [P, crop_size, crop_size, 3], random with `rng`."""
+    return crop_frame(
+        frame,
+        spec.short_side,
+        spec.crop_size,
+        keep_aspect_ratio=spec.keep_aspect_ratio,
+        resize=spec.resize,
+        crops=spec.crops,
+        multi_scale_crop=spec.multi_scale_crop,
+        rng=rng,
+    )
+
+
+def arranged(crops: np.ndarray, spec: ClipSpec) -> np.ndarray:
     """The clip, uint8 `spec.shape`, of the crops of its frames, uint8 [T * seglen, P, H, W, 3].
 
     With ten crops P is 5: each place is followed by its mirror.
