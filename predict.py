@@ -21,6 +21,7 @@ def main() -> None:
     from metrics.head import run_head
     from metrics.journal import open_journal
     from metrics.report import read_labels, write_predictions
+    from metrics.results import check_list_flags, write_list_results
     from metrics.rows import PREDICTION, complete, compute_rows, predictions_of
     from reader.build import build_loader, describe_protocol, read_section_list
     from reader.filelist import Entry
@@ -46,6 +47,13 @@ def main() -> None:
     if single and not section.video_path.endswith((".pkl", ".pickle")):
         section = replace(section, format="mp4")  # as the original: a single path is a video whatever its lists hold
     entries = [Entry(section.video_path)] if single else read_section_list(config, section, needs_label=False)
+
+    check_list_flags(flags, single)
+    if flags.ray:
+        from cluster.predicting import predict_on_cluster
+
+        predict_on_cluster(flags, config, section, entries, names, report)
+        return
 
     world, network = open_network(flags, config, section, len(entries))
     announce(flags, config)
@@ -94,11 +102,9 @@ def main() -> None:
             world.gather(None)  # all ranks are done
             if not world.is_main:
                 return
-            unreadable = write_predictions(folder, journal.rows())
+            unreadable = write_list_results(flags, folder, journal, features)
             if report:
                 write_prediction_page(folder / "report.html", journal.rows(), about, frames)
-            if features:
-                features.finish()
             journal.finish()
             where = publish(folder, flags.save_dir)
             if features:
