@@ -64,7 +64,8 @@ def connected(where: str) -> Iterator:
         except Exception as error:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             kind = RunError if where == "local" else InputError
-            raise kind(f"--ray={where}: Ray cannot be started or found: {reason}") from None
+            hint = "" if where == "local" else "; one that asks for a token needs RAY_AUTH_MODE=token"
+            raise kind(f"--ray={where}: Ray cannot be started or found: {reason}{hint}") from None
         try:
             yield ray
         finally:
@@ -84,14 +85,19 @@ def _own_processes() -> Iterator[str]:
             shutil.rmtree(folder, ignore_errors=True)
         return
     mark = uuid.uuid4().hex
+    added = {_MARK: mark}
+    if "RAY_AUTH_MODE" not in os.environ:
+        # Ray's own choice, but with a token for this run alone, and none written to the home folder.
+        added |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": uuid.uuid4().hex * 2}
     command = [sys.executable, "-I", "-S", str(Path(__file__).with_name("guardian.py")), f"{_MARK}={mark}", folder]
     # A session of its own: Ctrl-C is none of its business.
     guardian = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
-    os.environ[_MARK] = mark  # the environment that this process itself was started with stays as it is
+    os.environ.update(added)  # /proc shows the environment that this process itself was started with
     try:
         yield folder
     finally:
-        del os.environ[_MARK]
+        for name in added:
+            del os.environ[name]
         with signals_held():
             guardian.stdin.close()
             guardian.wait()

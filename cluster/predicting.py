@@ -11,7 +11,7 @@ from cluster.shards import cut
 from cluster.worker import Job, Worker, feature_shape
 from metrics.features import FeatureFile, remove_partial_features
 from metrics.head import run_head
-from metrics.journal import open_journal
+from metrics.journal import open_journal, part_path
 from metrics.results import whole_batches, write_list_results
 from metrics.rows import PREDICTION
 from reader.build import describe_protocol
@@ -24,6 +24,7 @@ from utils.config.loading import Config
 from utils.config.session import announce
 from utils.errors import RunError
 from utils.files import publish, written_to
+from utils.lock import open_locked
 from utils.log import progress_bar, say
 from utils.processes.ranks import World
 from utils.storage import is_remote
@@ -40,6 +41,9 @@ def predict_on_cluster(
     total, remote = len(entries), is_remote(flags.save_dir)
     parts, folder = Parts(flags.save_dir), written_to(flags.save_dir)
     job = Job(config, section, names, total, flags.save_dir, flags.features)
+    journal_path = part_path(folder, "predictions")
+    if journal_path.exists():
+        open_locked(journal_path).close()  # before workers are waited for, which another run of the command may have
     with connected(flags.ray) as ray:
         slots = partial(slots_of, wants_gpu=section.use_gpu, needs_gpu=section.use_gpu and config.demands_gpu)
         pool = Pool(ray, partial(_start_worker, ray, job), slots)
