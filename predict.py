@@ -22,6 +22,7 @@ def main() -> None:
     from metrics.head import run_head
     from metrics.journal import open_journal
     from metrics.report import read_labels, write_predictions
+    from metrics.results import check_list_flags, write_list_results
     from metrics.rows import PREDICTION, complete, compute_rows, predictions_of
     from reader.build import build_loader, describe_protocol, read_section_list
     from reader.filelist import Entry
@@ -52,6 +53,13 @@ def main() -> None:
             raise InputError(str(error)) from None
         entries = [Entry(path)]
     check_wanted(flags, section, len(entries))
+
+    check_list_flags(flags, single)
+    if flags.ray:
+        from cluster.predicting import predict_on_cluster
+
+        predict_on_cluster(flags, config, section, entries, names, report)
+        return
 
     world, network = open_network(flags, config, section, len(entries))
     announce(flags, config)
@@ -102,13 +110,11 @@ def main() -> None:
             world.gather(None)  # all ranks are done
             if not world.is_main:
                 return
-            unreadable = write_predictions(folder, journal.rows())
+            unreadable = write_list_results(flags, folder, journal, features)
             made = make(journal.rows())
             if report:
                 shown = frames, made.timelines, made.heat_maps
                 write_prediction_page(folder / "report.html", journal.rows(), about, *shown)
-            if features:
-                features.finish()
             journal.finish()
             where = publish(folder, flags.save_dir)
             if features:

@@ -61,10 +61,20 @@ def summary(seconds: float) -> str:
         (f"{OUT}/eval/", "metrics.json, predictions.csv, confusion.csv"),
         (f"{OUT}/eval_1_segment/", "the same with one frame per clip"),
         (f"{OUT}/predict/", "predictions.json, predictions.csv"),
+        ("", ""),
+        *reports(),
     ]
-    width = max(len(left) for left, _ in rows)
+    width = max(len(left) for left, right in rows if right)
     lines = "\n".join(f"  {left:{width}}  {right}".rstrip() for left, right in rows)
     return f"\nDone in {seconds:.0f} s. On clips the network has never seen:\n{lines}"
+
+
+def reports() -> list[tuple[str, str]]:
+    """The pages to look at, or how to have them."""
+    names = {"checkpoints": "how it was trained", "eval": "what it knows", "predict": "what it answers"}
+    pages = [(f"{OUT}/{name}/report.html", about) for name, about in names.items()]
+    there = [page for page in pages if Path(page[0]).exists()]
+    return there or [("report.html", "none: pip install -r requirements-extras.txt, and again")]
 
 
 if __name__ == "__main__":

@@ -37,23 +37,34 @@ class ClipSpec:
         return self.crops * self.num_segments, self.crop_size, self.crop_size, 3 * self.seglen
 
 
+@dataclass
+class Seen:
+    """What reading a clip finds out about its video on the way."""
+
+    num_frames: int = 0
+    width: int = 0  # in pixels, as a player shows it
+    height: int = 0
+
+
 def read_clip(
-    spec: ClipSpec, path: str, epoch: int = 0, index: int = 0, folder: Path | None = None
+    spec: ClipSpec, path: str, epoch: int = 0, index: int = 0, folder: Path | None = None, seen: Seen | None = None
 ) -> tuple[np.ndarray, int | None]:
     """(clip uint8 [V * T, H, W, 3 * seglen], label or None) of one video; only a pickle brings its own label.
 
     Channel c of segment t is colour c % 3 of the segment's frame c // 3, as the original lays them out. Each frame is
     decoded and resized once for the V crops.
 
-    folder: where a remote video is copied to for as long as it is read; None: a temporary one.
+    folder: where a remote video is copied to for as long as it is read; None: a temporary one. seen: gets what it says.
 
     Raises:
         VideoError: the video cannot be read, with its path and the reason.
     """
     rng = None if spec.augment_seed is None else video_rng(spec.augment_seed, epoch, index)
+    seen = seen or Seen()
     chosen: dict[int, list[int]] = {}
 
     def choose(num_frames: int) -> list[int]:
+        seen.num_frames = num_frames
         if num_frames not in chosen:  # a second draw would choose other frames
             chosen[num_frames] = segment_indices(
                 num_frames,
@@ -66,6 +77,7 @@ def read_clip(
         return chosen[num_frames]
 
     def crop(frame: np.ndarray) -> np.ndarray:
+        seen.height, seen.width = frame.shape[:2]
         return cropped(frame, spec, copy.deepcopy(rng))  # a copy for each frame: all get the same window
 
     label = None
@@ -113,4 +125,4 @@ def arranged(crops: np.ndarray, spec: ClipSpec) -> np.ndarray:
     return views.reshape(spec.shape)
 
 
-__all__ = ["ClipSpec", "VideoError", "read_clip"]
+__all__ = ["ClipSpec", "Seen", "VideoError", "read_clip"]

@@ -21,8 +21,11 @@ BELOW = {
     "metrics": LOW | {"inference"},
     "report": LOW | {"inference", "metrics"},
     "training": LOW | {"inference", "metrics"},
-    "scripts": LOW | {"inference", "metrics", "report", "training"},
+    "scripts": LOW | {"cluster", "inference", "metrics", "report", "training"},
+    "cluster": LOW | {"inference", "metrics", "report"},
     "data": {"reader", "utils"},
+    "doctor": LOW | {"inference", "training"},
+    "docs": {"utils"},
     "benchmarks": LOW | {"inference", "metrics", "training", "data"},
 }
 

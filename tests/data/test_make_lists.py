@@ -243,7 +243,7 @@ def test_the_commands_of_the_readme_print_what_it_shows(tmp_path):
     blocks = [block for block in blocks if "make_lists.py" in block[0]]  # tests/data/test_guide.py runs the others
     assert len(blocks) == 4 and sum(any(shown) for _, *shown in blocks) == 2
     for command, *shown in blocks:
-        python, *arguments = shlex.split(command)
+        python, *arguments = shlex.split(command.splitlines()[0])  # what comes after it trains
         assert python == "python"
         result = subprocess.run([sys.executable, *arguments], cwd=tmp_path, capture_output=True, text=True, timeout=120)
         assert result.returncode == 0, result.stderr

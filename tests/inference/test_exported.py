@@ -10,7 +10,10 @@ import numpy as np
 import pytest
 
 from conftest import run_script
+from inference.exported import exported_weights
 from reader.dataset import ClipSpec, read_clip
+from utils.config.loading import load_config
+from utils.errors import InputError
 
 # No line of this toolkit: what somebody else's program does with the two files.
 PLAIN_PROGRAM = """
@@ -61,26 +64,35 @@ def test_predict_gives_the_same_from_the_folder_in_any_precision(exported, works
     np.testing.assert_array_equal(predict(workspace, exported, tmp_path / "folder"), from_file)
 
 
-@pytest.mark.parametrize(
-    "flag, message",
-    [
-        ("INFER.seg_num=5", "exported with seg_num 3 (the configuration has 5)"),
-        ("MODEL.name=TSM", "exported with name TSN (the configuration has TSM)"),
-        ("MODEL.backbone=resnet_vd", "exported with backbone resnet (the configuration has resnet_vd)"),
-        ("INFER.target_size=24", "exported with target_size 32 (the configuration has 24)"),
-    ],
-)
-def test_another_configuration_is_refused(exported, workspace, tmp_path, flag, message):
-    save_dir = tmp_path / "out"
-    ended = run_script("predict", workspace.config, f"--weights={exported}", "--set", flag, f"--save_dir={save_dir}")
-    assert (ended.returncode, ended.stderr) == (2, f"error: {exported}: {message}\n")
-    assert not save_dir.exists()
+REFUSED = [
+    ("INFER.seg_num=5", "exported with seg_num 3 (the configuration has 5)"),
+    ("MODEL.name=TSM", "exported with name TSN (the configuration has TSM)"),
+    ("MODEL.backbone=resnet_vd", "exported with backbone resnet (the configuration has resnet_vd)"),
+    ("INFER.target_size=24", "exported with target_size 32 (the configuration has 24)"),
+]
+
+
+@pytest.mark.parametrize("setting, message", REFUSED)
+def test_another_configuration_is_refused(exported, workspace, setting, message):
+    config = load_config(str(workspace.folder / "tiny.yaml"), {}, [setting])
+    with pytest.raises(InputError) as error:
+        exported_weights(exported, config, config.infer)
+    assert str(error.value) == f"{exported}: {message}"
 
 
 @pytest.mark.parametrize("missing", ["weights.pdparams", "config.yaml"])
 def test_an_incomplete_folder_is_refused(exported, workspace, tmp_path, missing):
     shutil.copytree(exported, tmp_path / "part")
     (tmp_path / "part" / missing).unlink()
-    ended = run_script("predict", workspace.config, f"--weights={tmp_path / 'part'}", f"--save_dir={tmp_path / 'out'}")
-    assert ended.returncode == 2
-    assert missing in ended.stderr and ended.stderr.count("\n") == 1
+    config = load_config(str(workspace.folder / "tiny.yaml"))
+    with pytest.raises(InputError) as error:
+        exported_weights(tmp_path / "part", config, config.infer)
+    assert missing in str(error.value) and "\n" not in str(error.value)
+
+
+def test_predict_says_so_before_it_writes_anything(exported, workspace, tmp_path):
+    (setting, message), save_dir = REFUSED[1], tmp_path / "out"
+    flags = (workspace.config, f"--weights={exported}", "--set", setting, f"--save_dir={save_dir}")
+    ended = run_script("predict", *flags)
+    assert (ended.returncode, ended.stderr) == (2, f"error: {exported}: {message}\n")
+    assert not save_dir.exists()

@@ -35,9 +35,12 @@ def pages(tmp_path_factory) -> dict[str, str]:
     labels = random.integers(0, 40, 1000)
     logits = random.normal(size=(1000, 40)).astype(np.float32)
     logits[np.arange(1000), labels] += 2
-    rows = [*evaluation_rows(logits, labels, HOSTILE), {"position": 1000, "video": HOSTILE, "error": HOSTILE}]
+    rows = [
+        *evaluation_rows(logits, labels, HOSTILE + 150 * "x"),
+        {"position": 1000, "video": HOSTILE, "error": HOSTILE},
+    ]
     metrics = {"loss": 1.0, "top1_acc": 50.0, "top5_acc": 70.0, "protocol": "3 segments"}
-    facts = {"weights": f"{HOSTILE}/TSN.pdparams", "configuration": "MODEL:\n" + "  name: TSN" * 60}
+    facts = {"weights": f"{HOSTILE}/TSN.pdparams", "list": 150 * "x", "configuration": "MODEL:\n" + "  name: TSN" * 60}
     write_evaluation_page(folder / "evaluation.html", rows, metrics, NAMES, facts, grey_frames)
     rows = list(prediction_rows(60, NAMES))
     timelines = {row["position"]: timeline_records(row["video"], NAMES) for row in rows}
@@ -54,8 +57,9 @@ def pages(tmp_path_factory) -> dict[str, str]:
 @pytest.fixture(scope="module")
 def browser():
     with playwright.sync_playwright() as started:
-        # As root, as in most containers, Chromium does not start its sandbox.
-        chromium = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+        # Containers: as root there is no sandbox, and /dev/shm may be small.
+        flags = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
+        chromium = started.chromium.launch(executable_path=CHROMIUM, args=flags, timeout=60_000)
         yield chromium
         chromium.close()
 
@@ -67,6 +71,7 @@ def opened(browser, pages):
 
     def open_page(kind: str, width: int = 1280, scheme: str = "light"):
         context = browser.new_context(viewport={"width": width, "height": 844}, color_scheme=scheme)
+        context.set_default_timeout(60_000)  # ms: the machine may be busy with other tests
         contexts.append(context)
         page, complaints, requests = context.new_page(), [], []
         page.on("console", lambda message: complaints.append(message.text))
@@ -85,7 +90,6 @@ def opened(browser, pages):
 @pytest.mark.parametrize("width, scheme", [(390, "dark"), (1280, "light")])
 def test_a_page_is_whole_by_itself_and_fits(opened, pages, kind, width, scheme):
     page, complaints, requests = opened(kind, width, scheme)
-    page.screenshot(full_page=True)  # everything is drawn
     assert complaints == [] and [url for url in requests if not url.startswith("data:")] == [pages[kind]]
     assert page.evaluate("document.documentElement.scrollWidth") == width
     assert page.evaluate("window.hacked") is None

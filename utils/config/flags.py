@@ -5,6 +5,7 @@
 
 import argparse
 import difflib
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -126,6 +127,25 @@ FLAGS = (
     Flag(
         "nproc", "processes on the CPU; on GPUs there is one per visible device", _same("train eval predict"), Whole(1)
     ),
+    Flag("ray", "share a list among machines, in shards: local, auto or HOST:PORT of a Ray cluster", _same("predict")),
+    Flag(
+        "shard_size",
+        "videos per shard or Parquet part, rounded up to whole batches; not given: 1000",
+        _same("predict"),
+        Whole(1),
+    ),
+    Flag(
+        "format",
+        "json: predictions.json and .csv, features.npy; parquet: predictions.parquet/ with all of them",
+        _same("predict", "json"),
+        Choice(("json", "parquet")),
+    ),
+    Flag(
+        "format",
+        "paddle: for predict.py and programs with Paddle; onnx: without",
+        _same("export", "paddle"),
+        Choice(("paddle", "onnx")),
+    ),
     Flag("restart", "True: drop what an earlier run knows already", _same("eval predict", False), Truth()),
     Flag("is_profiler", "1: write a profile of a few steps", _same("train", False), Truth()),
     Flag("profiler_path", "where the profile goes", _same("train", "./")),
@@ -154,6 +174,9 @@ class Flags:
     is_profiler: bool | None = None
     profiler_path: str | None = None
     nproc: int | None = None
+    ray: str | None = None
+    shard_size: int | None = None
+    format: str | None = None
     restart: bool | None = None
     features: bool | str | None = None
     window: float | None = None
@@ -186,7 +209,19 @@ def parse_flags(script: str, argv: Sequence[str] | None = None) -> Flags:
             if text:
                 values[flag.name] = read_argument(flag.kind, text, f"--{flag.name}={one_line(text)}").value
     sets = tuple(text for text in known.set if text)
-    return Flags(script=script, section_overrides=overrides, sets=sets, **values)
+    flags = Flags(script=script, section_overrides=overrides, sets=sets, **values)
+    _check_cluster(flags)
+    return flags
+
+
+def _check_cluster(flags: Flags) -> None:
+    """Raises InputError where the flags of a cluster contradict each other or others."""
+    if flags.ray is not None and not re.fullmatch(r"local|auto|[^/\s]+:\d{1,5}", flags.ray):
+        raise InputError(f"--ray={one_line(flags.ray)}: expected local, auto or HOST:PORT")
+    if flags.ray is not None and (flags.nproc or 1) > 1:
+        raise InputError(f"--nproc={flags.nproc} and --ray={flags.ray}: on a cluster each machine uses all its cores")
+    if flags.shard_size is not None and flags.ray is None and flags.format != "parquet":
+        raise InputError(f"--shard_size={flags.shard_size}: is for --ray and --format=parquet")
 
 
 class _Parser(argparse.ArgumentParser):

@@ -38,7 +38,7 @@ def test_every_flag_of_the_original_is_there(script):
                    "resume": None}),
         ("eval", {"save_dir": "data/evaluate_results", "log_interval": 1, "restart": False, "features": None}),
         ("predict", {"save_dir": "data/predict_results", "log_interval": 1, "restart": False, "features": False}),
-        ("export", {"save_dir": "data/inference_model", "log_interval": None}),
+        ("export", {"save_dir": "data/inference_model", "log_interval": None, "format": "paddle"}),
     ],
 )  # fmt: skip
 def test_defaults(script, defaults):
