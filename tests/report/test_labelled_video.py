@@ -153,7 +153,8 @@ def test_an_unreadable_one(tmp_path):
 
 @pytest.mark.parametrize(
     "size, enlarged",
-    [((1280, 720), (1280, 720)), ((1281, 721), (1282, 722)), ((96, 72), (384, 288)), ((2, 1000), (2, 1000)), ((1, 900), (2, 1800))],
+    [((1280, 720), (1280, 720)), ((1281, 721), (1282, 722)), ((96, 72), (384, 288)), ((2, 1000), (2, 1000)),
+     ((1, 900), (2, 1800))],
 )  # fmt: skip
 def test_small_pictures_are_enlarged_and_sides_even(size, enlarged):
     assert _enlarged(np.zeros((size[1], size[0], 3), np.uint8)).shape == (enlarged[1], enlarged[0], 3)
