@@ -17,8 +17,8 @@ from report.caption import Caption
 from report.sound import Sound
 from utils.errors import RunError
 
-# Frames whose shorter side is smaller are enlarged: letters need pixels.
-SMALLEST_SIDE = 240
+# Frames whose shorter side is smaller are enlarged, as letters need pixels, but not beyond the other number.
+SMALLEST_SIDE, LARGEST_SIDE = 240, 1920
 _TIME_BASE = Fraction(1, 90_000)  # of MPEG: 24, 25, 30 and 29.97 frames a second are whole numbers of it
 # Fast, and hard to tell from the original.
 _OPTIONS = {"preset": "veryfast", "crf": "20"}
@@ -81,11 +81,14 @@ def _write(
 def _enlarged(frame: np.ndarray) -> np.ndarray:
     """The frame as a copy of even width and height, enlarged where it is small."""
     height, width = frame.shape[:2]
-    factor = max(1, -(-SMALLEST_SIDE // min(height, width)))
+    factor = max(1, min(-(-SMALLEST_SIDE // min(height, width)), LARGEST_SIDE // max(height, width)))
     size = width * factor + width * factor % 2, height * factor + height * factor % 2
     if size == (width, height):
         return frame.copy()
-    return cv2.resize(frame, size, interpolation=cv2.INTER_LINEAR)
+    try:
+        return cv2.resize(frame, size, interpolation=cv2.INTER_LINEAR)
+    except cv2.error as error:
+        raise MemoryError from error  # nothing else is wrong with uint8 frames
 
 
 def _add_picture(
