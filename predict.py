@@ -1,9 +1,10 @@
-"""Names the classes of one video, or of each video of a list.
+"""Names the classes of one video, or of each video of a folder, a pattern or a list.
 
     python predict.py --config=./configs/tsn.yaml --weights=TSN.pdparams --video_path=clip.mp4
 
 Writes to --save_dir: predictions.json, predictions.csv, report.html, with --features features.npy, and of a list
-predictions.jsonl, from which a run that was ended goes on with the same command.
+predictions.jsonl, from which a run that was ended goes on with the same command. With --window, --save_video and
+--explain also what report/per_video.py names.
 """
 
 from dataclasses import replace
@@ -26,8 +27,10 @@ def main() -> None:
     from reader.build import build_loader, describe_protocol, read_section_list
     from reader.filelist import Entry
     from reader.integrity import VideoError, check_file
+    from reader.videos import videos_at
     from report.extras import wants_report
     from report.frames import frames_seen
+    from report.per_video import check_wanted, make_wanted
     from report.prediction import write_prediction_page
     from utils.errors import InputError
     from utils.files import check_save_dir, make_save_dir, publish, written_to
@@ -38,15 +41,18 @@ def main() -> None:
     report = wants_report(flags.report)
     check_save_dir(flags.save_dir)
     names = read_labels(section.kinetics_labels, config.model.num_classes)
-    single = bool(section.video_path)
+    path = section.video_path
+    if path and not path.endswith((".pkl", ".pickle")):
+        section = replace(section, format="mp4")  # as the original: a path is a video whatever its lists hold
+    entries = videos_at(path) if path else read_section_list(config, section, needs_label=False)
+    single = entries is None
     if single:
         try:
-            check_file(section.video_path)  # before paddle and weights are loaded
+            check_file(path)  # before paddle and weights are loaded
         except VideoError as error:
             raise InputError(str(error)) from None
-    if single and not section.video_path.endswith((".pkl", ".pickle")):
-        section = replace(section, format="mp4")  # as the original: a single path is a video whatever its lists hold
-    entries = [Entry(section.video_path)] if single else read_section_list(config, section, needs_label=False)
+        entries = [Entry(path)]
+    check_wanted(flags, section, len(entries))
 
     check_list_flags(flags, single)
     if flags.ray:
@@ -67,6 +73,7 @@ def main() -> None:
     folder = written_to(flags.save_dir)
     about = {"videos": section.video_path or section.filelist, "how": protocol, "configuration": config.dump()}
     frames = partial(frames_seen, config, section, entries)
+    make = partial(make_wanted, flags, config, section, network, names, entries, folder)
     if single:
         if not world.is_main:
             return
@@ -77,10 +84,11 @@ def main() -> None:
             raise InputError(f"{row['video']}: {row['error']}")
         say(describe(row))
         unreadable = write_predictions(make_save_dir(flags.save_dir), [row])
-        if report:
-            write_prediction_page(folder / "report.html", [row], about, frames)
         if flags.features:
             write_features(folder, kept[0], section.feature_dtype, flags.features == "segments")
+        made = make([row])
+        if report:
+            write_prediction_page(folder / "report.html", [row], about, frames, made.timelines, made.heat_maps)
         ended = any(folder.glob("*.partial*"))  # a run over a list, which may yet go on
         where = publish(folder, flags.save_dir, clear=not ended)
     else:
@@ -103,8 +111,10 @@ def main() -> None:
             if not world.is_main:
                 return
             unreadable = write_list_results(flags, folder, journal, features)
+            made = make(journal.rows())
             if report:
-                write_prediction_page(folder / "report.html", journal.rows(), about, frames)
+                shown = frames, made.timelines, made.heat_maps
+                write_prediction_page(folder / "report.html", journal.rows(), about, *shown)
             journal.finish()
             where = publish(folder, flags.save_dir)
             if features:

@@ -23,6 +23,9 @@ def check_list_flags(flags: Flags, single: bool) -> None:
         raise InputError(f"--ray={flags.ray} is for lists of videos; a single one needs no cluster")
     if single and flags.format == "parquet":
         raise InputError("--format=parquet is for lists of videos; predictions.json holds a single one")
+    for name in ("window", "save_video", "explain"):
+        if flags.ray and getattr(flags, name):
+            raise InputError(f"--{name} is made on this machine: not with --ray={flags.ray}")
     if flags.format == "parquet":
         open_pyarrow()
 

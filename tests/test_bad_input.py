@@ -106,7 +106,10 @@ BEFORE_PADDLE = [
     ("eval", "--set INFER.kinetics_labels=three.json", "three.json: 3 labels, but MODEL.num_classes is 4"),
     ("eval", "--set INFER.kinetics_labels=no.json", "no.json: the label list is no JSON: "),
     ("predict", "--video_path=no.mp4", "no.mp4: no such file"),
-    ("predict", "--video_path=results", "results: not a file"),
+    ("predict", "--video_path=results", "results: no video below this folder (.mp4, .m4v, "),
+    ("predict", "--video_path=no*.mp4", "no*.mp4: no video matches this pattern (.mp4, .m4v, "),
+    ("predict", "--window=0", "--window=0: expected a number from 0.1 to 86400, not 0"),
+    ("predict", "--stride=1", "--stride=1: needs --window, the seconds of a window"),
     ("predict", "--video_path=empty", "empty: the file is empty"),
 ]  # fmt: skip
 

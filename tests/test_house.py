@@ -24,6 +24,8 @@ BELOW = {
     "scripts": LOW | {"cluster", "inference", "metrics", "report", "training"},
     "cluster": LOW | {"inference", "metrics", "report"},
     "data": {"reader", "utils"},
+    "doctor": LOW | {"inference", "training"},
+    "docs": {"utils"},
     "benchmarks": LOW | {"inference", "metrics", "training", "data"},
 }
 

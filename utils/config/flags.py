@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from utils.config.kinds import Choice, Kind, Text, Truth, Whole
+from utils.config.kinds import Choice, Kind, Number, Text, Truth, Whole
 from utils.config.loading import read_argument
 from utils.config.strict_yaml import one_line
 from utils.errors import InputError
@@ -20,7 +20,7 @@ SECTION_OF = {"train": "TRAIN", "eval": "TEST", "predict": "INFER", "export": "I
 _ABOUT = {
     "train": "Train a network on the list of TRAIN, validating on the list of VALID.",
     "eval": "Measure loss, top-1 and top-5 accuracy on the list of TEST.",
-    "predict": "Name the classes of one video, or of each video on the list of INFER.",
+    "predict": "Name the classes of one video, or of each video of a folder, of a pattern or on the list of INFER.",
     "export": "Write the network as a folder for inference: uint8 frames in, probabilities out.",
 }
 _EXAMPLE = {
@@ -81,13 +81,37 @@ FLAGS = (
     Flag("use_gpu", "True: stop without a GPU; False: CPU; not given: GPU if there is one", _same(_ALL), key="use_gpu"),
     Flag("no_memory_optimize", "accepted, without effect", _same("train", False), None),
     Flag("filelist", "the list of videos", _same("predict"), key="filelist"),
-    Flag("video_path", "one video; wins over the list", _same("predict"), key="video_path"),
+    Flag(
+        "video_path",
+        "a video, a folder of them, or a quoted pattern such as 'clips/*.mp4'; wins over the list",
+        _same("predict"),
+        key="video_path",
+    ),
     Flag("infer_topk", "classes named per video", _same("predict"), key="topk"),
     Flag(
         "features",
         "True: features.npy [N, F] besides, the mean over segments; segments: [N, T, F]",
         _same("predict", False),
         Choice((False, True, "segments")),
+    ),
+    Flag(
+        "window",
+        "seconds; the classes of each window of so many besides: timeline.csv, timeline.json, NAME.vtt",
+        _same("predict"),
+        Number(0.1, 86400),
+    ),
+    Flag("stride", "seconds from window to window; not given: half of --window", _same("predict"), Number(0.1, 86400)),
+    Flag(
+        "save_video",
+        "True: NAME.labelled.mp4 besides, each video with its classes drawn on it",
+        _same("predict", False),
+        Truth(),
+    ),
+    Flag(
+        "explain",
+        "True: explain/NAME_segT.png besides, where in its frames the network sees the class",
+        _same("predict", False),
+        Truth(),
     ),
     Flag("precision", "arithmetic on the CPU: auto, float32, bfloat16", _same("eval predict"), key="precision"),
     Flag("save_dir", "where results go", _SAVE_DIR, key="save_dir"),
@@ -149,6 +173,10 @@ class Flags:
     format: str | None = None
     restart: bool | None = None
     features: bool | str | None = None
+    window: float | None = None
+    stride: float | None = None
+    save_video: bool | None = None
+    explain: bool | None = None
     no_memory_optimize: bool = False
 
 

@@ -1,0 +1,47 @@
+"""The picture that README.md opens with, docs/demo.png: `python docs/make_picture.py`, after `bash run.sh demo`.
+
+On the left what predict.py answers for three held-out clips, on the right what eval.py says of all, as report.html
+shows them in Chromium.
+"""
+
+import io
+import shutil
+import sys
+from pathlib import Path
+
+from PIL import Image
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a file: the repository's root is not on the path
+from utils.cli import run
+from utils.errors import InputError
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = [ROOT / "data" / "demo" / "results" / name / "report.html" for name in ("predict", "eval")]
+WIDTHS, HEIGHT = (440, 1040), 1000
+
+
+def main() -> None:
+    from playwright.sync_api import sync_playwright
+
+    chromium = shutil.which("chromium")
+    if missing := [page for page in PAGES if not page.exists()]:
+        raise InputError(f"{missing[0]}: no such page: bash run.sh demo makes it")
+    if chromium is None:
+        raise InputError("no chromium on the PATH")
+    pictures = []
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
+        for path, width in zip(PAGES, WIDTHS):
+            page = browser.new_page(viewport={"width": width, "height": HEIGHT}, color_scheme="light")
+            page.goto(path.as_uri())
+            pictures.append(Image.open(io.BytesIO(page.screenshot())))
+        browser.close()
+    whole = Image.new("RGB", (sum(WIDTHS), HEIGHT))
+    for picture, left in zip(pictures, (0, WIDTHS[0])):
+        whole.paste(picture, (left, 0))
+    whole.save(ROOT / "docs" / "demo.png", optimize=True)
+    print("written: docs/demo.png")
+
+
+if __name__ == "__main__":
+    run(main)
