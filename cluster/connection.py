@@ -43,7 +43,6 @@ def connected(where: str) -> Iterator:
 
     Raises InputError where there is no such cluster.
     """
-    ray = import_ray()
     path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     how = {
         "log_to_driver": False,
@@ -51,6 +50,7 @@ def connected(where: str) -> Iterator:
         "runtime_env": {"env_vars": {"PYTHONPATH": path}},  # workers import what this process imports
     }
     with _own_processes() if where == "local" else contextlib.nullcontext() as folder:
+        ray = import_ray()  # it reads its environment as it is imported
         try:
             with signals_held():
                 if where == "local":

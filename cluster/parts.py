@@ -21,7 +21,7 @@ from metrics.journal import Journal, to_line
 from utils.copies import on_this_machine
 from utils.errors import RunError
 from utils.files import rename
-from utils.storage import StorageError, extended, file_name, is_remote, list_files, remove_file, upload
+from utils.storage import StorageError, extended, is_remote, list_files, remove_file, upload
 
 ROWS, FEATURES = ".jsonl", ".npy"
 
@@ -39,7 +39,7 @@ class Parts:
             if not self._remote:
                 return set(os.listdir(self._path)) if os.path.isdir(self._path) else set()
             try:
-                return {file_name(info.path) for info in list_files(self._path)}
+                return {info.base_name for info in list_files(self._path)}
             except StorageError as error:
                 if "no such" in error.strerror:
                     return set()

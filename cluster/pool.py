@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from cluster.worker import Facts, Failure
+from cluster.worker import Failure
 from utils.errors import InputError, RunError
 from utils.log import say
 from utils.processes.signals import signals_held
@@ -56,20 +56,39 @@ def slots_of(nodes: Sequence[dict], wants_gpu: bool, needs_gpu: bool) -> list[Sl
     return slots
 
 
+def start_actor(ray, slot: Slot, worker: type, *arguments: Any) -> Any:
+    """An actor in a slot, whose cores, and GPU, are all its own."""
+    strategy = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(slot.node, soft=False)
+    how = {"num_cpus": slot.cores, "num_gpus": int(slot.on_gpu), "scheduling_strategy": strategy}
+    # A worker that dies is replaced by the pool, which knows what it was doing.
+    return ray.remote(worker).options(**how, max_restarts=0).remote(*arguments)
+
+
 class Pool:
     """One worker per slot. Those that machines bring along are added, those that die are replaced."""
 
-    def __init__(self, ray, make: Callable[[Slot], Any], slots: Callable[[Sequence[dict]], list[Slot]]):
-        """make: starts a slot's worker. slots: those of the nodes that ray lists."""
-        self._ray, self._make, self._slots = ray, make, slots
+    def __init__(
+        self,
+        ray,
+        make: Callable[[Slot], Any],
+        slots: Callable[[Sequence[dict]], list[Slot]],
+        differ: Callable[[Any, Any], str] = lambda first, other: "",
+    ):
+        """
+        Args:
+            make: starts a slot's worker: an actor with the methods `open` and `compute`.
+            slots: those of the nodes that ray lists.
+            differ: why a worker cannot be used beside the first one, of what `open` returned of the two; "": it can.
+        """
+        self._ray, self._make, self._slots, self._differ = ray, make, slots, differ
         self._places: dict[Slot, _Place] = {}
         self._looked = 0.0
         self._last_failure = Failure("no machine of the cluster has a free processor for work")
-        self._facts: Facts | None = None
+        self._facts: Any = None  # what the first worker's `open` returned
         self.failed: dict[Any, str] = {}  # tasks that could not be done -> why the last attempt failed
 
-    def facts(self) -> Facts:
-        """What the first worker that is ready says of its network: what the others must have as well.
+    def facts(self) -> Any:
+        """What `open` of the first worker that is ready has returned.
 
         Raises InputError and RunError where there is none.
         """
@@ -77,10 +96,10 @@ class Pool:
             self._step()
         return self._facts
 
-    def answers(self, tasks: Sequence[Any], arguments: Callable[[Any], tuple]) -> Iterator[Any]:
-        """Each task that has been done, as soon as it is. A task that fails is tried ATTEMPTS times in all.
+    def answers(self, tasks: Sequence[Any], arguments: Callable[[Any], tuple]) -> Iterator[tuple[Any, Any]]:
+        """(task, what `compute` returned) of each that has been done. One that fails is tried ATTEMPTS times in all.
 
-        arguments: of a task, for the worker's method `compute`. Raises RunError when no worker is left.
+        arguments: of a task, for the worker's `compute`. Raises RunError when no worker is left.
         """
         queue, attempts = deque(tasks), dict.fromkeys(tasks, 0)
         left = len(queue)
@@ -90,20 +109,20 @@ class Pool:
                     place.task = queue.popleft()
                     with signals_held():
                         place.answer = place.actor.compute.remote(*arguments(place.task))
-            for task, failure, counts in self._step():
-                if failure is None:
+            for task, result, counts in self._step():
+                if not isinstance(result, Failure):
                     left -= 1
-                    yield task
+                    yield task, result
                     continue
                 attempts[task] += counts
                 if attempts[task] < ATTEMPTS:
                     queue.append(task)
                 else:
                     left -= 1
-                    self.failed[task] = failure.reason
+                    self.failed[task] = result.reason
 
-    def _step(self) -> list[tuple[Any, Failure | None, bool]]:
-        """Waits a moment; (task, why it failed, whether that counts as an attempt) of those that have ended."""
+    def _step(self) -> list[tuple[Any, Any, bool]]:
+        """Waits a moment; (task, its result or Failure, whether that counts as an attempt) of those that have ended."""
         self._look()
         awaited = {place.answer: slot for slot, place in self._places.items() if place.answer is not None}
         if not awaited:
@@ -143,7 +162,7 @@ class Pool:
 
     _hopeless_since: float | None = None
 
-    def _take(self, slot: Slot, answer: Any) -> tuple[Any, Failure | None, bool] | None:
+    def _take(self, slot: Slot, answer: Any) -> tuple[Any, Any, bool] | None:
         place = self._places[slot]
         task, place.task, place.answer = place.task, None, None
         counts = True
@@ -158,13 +177,13 @@ class Pool:
         if task is None:
             self._opened(slot, place, result)
             return None
-        return task, result if isinstance(result, Failure) else None, counts
+        return task, result, counts
 
-    def _opened(self, slot: Slot, place: _Place, result: Facts | Failure) -> None:
+    def _opened(self, slot: Slot, place: _Place, result: Any) -> None:
         facts = self._facts or result
-        if isinstance(result, Facts) and (result.weights, result.arithmetic) != (facts.weights, facts.arithmetic):
-            result = Failure(f"it has {result.description}, others {facts.description}")
-        if isinstance(result, Facts):
+        if not isinstance(result, Failure) and (why := self._differ(facts, result)):
+            result = Failure(why)
+        if not isinstance(result, Failure):
             self._facts, place.failures = facts, 0
             say(f"worker on {slot}: ready")
             return

@@ -2,13 +2,12 @@
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
 
 from cluster.connection import connected
 from cluster.parts import Assembly, Parts
-from cluster.pool import ATTEMPTS, Pool, Slot, slots_of
+from cluster.pool import ATTEMPTS, Pool, slots_of, start_actor
 from cluster.shards import cut
-from cluster.worker import Job, Worker, feature_shape
+from cluster.worker import Facts, Job, Worker, feature_shape
 from metrics.features import FeatureFile, remove_partial_features
 from metrics.head import run_head
 from metrics.journal import open_journal, part_path
@@ -46,7 +45,7 @@ def predict_on_cluster(
         open_locked(journal_path).close()  # before workers are waited for, which another run of the command may have
     with connected(flags.ray) as ray:
         slots = partial(slots_of, wants_gpu=section.use_gpu, needs_gpu=section.use_gpu and config.demands_gpu)
-        pool = Pool(ray, partial(_start_worker, ray, job), slots)
+        pool = Pool(ray, lambda slot: start_actor(ray, slot, Worker, job, slot.cores, slot.on_gpu), slots, _differ)
         network = pool.facts()
         protocol = f"{describe_protocol(section)}, {network.description}"
         say(f"predicting {total} videos: {protocol}")
@@ -88,7 +87,7 @@ def _complete(pool: Pool, assembly: Assembly, number: int, entries: Sequence[Ent
         say(f"{number - len(missing)} of {number} shards are known already")
     known = len(entries) - sum(map(len, missing))
     with progress_bar(len(entries), "prediction", known) as bar:
-        for shard in pool.answers(missing, lambda shard: (shard, entries[shard.first : shard.last])):
+        for shard, _ in pool.answers(missing, lambda shard: (shard, entries[shard.first : shard.last])):
             assembly.add(shard)
             bar.update(len(shard))
     for shard, reason in pool.failed.items():
@@ -97,8 +96,8 @@ def _complete(pool: Pool, assembly: Assembly, number: int, entries: Sequence[Ent
         raise RunError(f"{len(pool.failed)} of {number} shards failed; the same command does these alone")
 
 
-def _start_worker(ray, job: Job, slot: Slot) -> Any:
-    strategy = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(slot.node, soft=False)
-    how = {"num_cpus": slot.cores, "num_gpus": int(slot.on_gpu), "scheduling_strategy": strategy}
-    # A worker that dies is replaced by the pool, which knows what it was doing.
-    return ray.remote(Worker).options(**how, max_restarts=0).remote(job, slot.cores, slot.on_gpu)
+def _differ(first: Facts, other: Facts) -> str:
+    """Why a worker would compute other numbers than the first one; "": it would not."""
+    if (first.weights, first.arithmetic) == (other.weights, other.arithmetic):
+        return ""
+    return f"it has {other.description}, the first one {first.description}"

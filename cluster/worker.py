@@ -61,11 +61,11 @@ class Worker:
 
     def open(self) -> Facts | Failure:
         """Loads the network and makes the reader."""
-        return _safely(self._open)
+        return safely(self._open)
 
     def compute(self, shard: Shard, entries: Sequence[Entry]) -> int | Failure:
         """The number of rows of the part that it writes; entries: those of the shard's positions."""
-        return _safely(lambda: self._compute(shard, entries))
+        return safely(lambda: self._compute(shard, entries))
 
     def _open(self) -> Facts:
         from inference.start import set_environment
@@ -121,7 +121,8 @@ class _Window(Sequence[Entry]):
         return self.known[position - self.first]
 
 
-def _safely(work: Callable[[], Result]) -> Result | Failure:
+def safely(work: Callable[[], Result]) -> Result | Failure:
+    """What `work` returns, or a Failure with why it could not."""
     try:
         return work()
     except (InputError, RunError) as error:

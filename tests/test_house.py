@@ -23,7 +23,7 @@ BELOW = {
     "training": LOW | {"inference", "metrics"},
     "scripts": LOW | {"cluster", "inference", "metrics", "report", "training"},
     "cluster": LOW | {"inference", "metrics", "report"},
-    "data": {"reader", "utils"},
+    "data": {"cluster", "reader", "utils"},
     "doctor": LOW | {"inference", "training"},
     "docs": {"utils"},
     "benchmarks": LOW | {"inference", "metrics", "training", "data"},

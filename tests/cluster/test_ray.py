@@ -71,6 +71,10 @@ class Run:
             "--log_interval=1000", "--report=False", "--set", "INFER.video_timeout=3", *flags,
         ]  # fmt: skip
         environment = variables(place, self.mark, slow)
+        if "--ray=local" in flags:
+            environment = {**environment, "HOME": str(place / "home")}
+            for name in AUTHENTICATION:
+                del environment[name]
         self.out, self.errors = place / f"{self.mark}.out", place / f"{self.mark}.err"
         with open(self.out, "wb") as out, open(self.errors, "wb") as errors:
             self.process = subprocess.Popen(command, cwd=place, env=environment, stdout=out, stderr=errors)
@@ -225,6 +229,7 @@ def test_the_run_itself_is_killed(workspace, place, alone, tmp_path):
     assert run.ends(130, 10) == ["interrupted"]
     assert Run(workspace, place, tmp_path, *flags).ends(0) == []
     assert sorted(os.listdir(tmp_path)) == ["predictions.jsonl", "predictions.parquet"]
+    assert not (place / "home").exists()  # Ray writes a token there, unless it is given one
     assert (tmp_path / "predictions.jsonl").read_bytes() == alone["predictions.jsonl"]
 
     table = parquet.read_table(tmp_path / "predictions.parquet")

@@ -214,10 +214,16 @@ def parse_flags(script: str, argv: Sequence[str] | None = None) -> Flags:
     return flags
 
 
+def check_ray_address(text: str) -> None:
+    """Raises InputError for a value of --ray that names no cluster."""
+    if not re.fullmatch(r"local|auto|[^/\s]+:\d{1,5}", text):
+        raise InputError(f"--ray={one_line(text)}: expected local, auto or HOST:PORT")
+
+
 def _check_cluster(flags: Flags) -> None:
     """Raises InputError where the flags of a cluster contradict each other or others."""
-    if flags.ray is not None and not re.fullmatch(r"local|auto|[^/\s]+:\d{1,5}", flags.ray):
-        raise InputError(f"--ray={one_line(flags.ray)}: expected local, auto or HOST:PORT")
+    if flags.ray is not None:
+        check_ray_address(flags.ray)
     if flags.ray is not None and (flags.nproc or 1) > 1:
         raise InputError(f"--nproc={flags.nproc} and --ray={flags.ray}: on a cluster each machine uses all its cores")
     if flags.shard_size is not None and flags.ray is None and flags.format != "parquet":
