@@ -8,19 +8,15 @@ from cluster.connection import connected
 from cluster.parts import Assembly, Parts
 from cluster.pool import ATTEMPTS, Pool, slots_of, start_actor
 from cluster.shards import cut
-from cluster.worker import Facts, Job, Worker, feature_shape
+from cluster.worker import Facts, Job, Worker
 from metrics.features import FeatureFile, remove_partial_features
 from metrics.head import run_head
 from metrics.journal import open_journal, part_path
-from metrics.results import whole_batches, write_list_results
 from metrics.rows import PREDICTION
+from predicting.results import feature_shape, whole_batches, write_list_results
+from predicting.task import Task
 from reader.build import describe_protocol
 from reader.filelist import Entry
-from report.frames import frames_seen
-from report.prediction import write_prediction_page
-from utils.config.flags import Flags
-from utils.config.keys import InferConfig
-from utils.config.loading import Config
 from utils.config.session import announce
 from utils.errors import RunError
 from utils.files import publish, written_to
@@ -30,13 +26,12 @@ from utils.processes.ranks import World
 from utils.storage import is_remote
 
 
-def predict_on_cluster(
-    flags: Flags, config: Config, section: InferConfig, entries: Sequence[Entry], names: Sequence[str], report: bool
-) -> None:
+def predict_on_cluster(task: Task) -> None:
     """Writes what predict.py writes of a list.
 
     Raises InputError and RunError, the latter also where shards have failed: the others' parts are kept.
     """
+    flags, config, section, entries, names = task.flags, task.config, task.section, task.entries, task.names
     announce(flags, config)
     total, remote = len(entries), is_remote(flags.save_dir)
     parts, folder = Parts(flags.save_dir), written_to(flags.save_dir)
@@ -66,14 +61,7 @@ def predict_on_cluster(
             assembly = Assembly(parts, shards, journal, features)
             _complete(pool, assembly, len(shards), entries)
             unreadable = write_list_results(flags, folder, journal, features)
-            if report:
-                about = {
-                    "videos": section.video_path or section.filelist,
-                    "how": protocol,
-                    "configuration": config.dump(),
-                }
-                frames = partial(frames_seen, config, section, entries)
-                write_prediction_page(folder / "report.html", journal.rows(), about, frames)
+            task.show(journal.rows(), protocol)
             journal.finish()
             where = publish(folder, flags.save_dir)
             parts.remove(parts.files())

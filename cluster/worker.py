@@ -91,6 +91,7 @@ class Worker:
     def _compute(self, shard: Shard, entries: Sequence[Entry]) -> int:
         from metrics.features import FeatureFile
         from metrics.rows import compute_rows
+        from predicting.results import feature_shape
 
         self._entries.first, self._entries.known = shard.first, entries
         order, features = range(shard.first, shard.last), None
@@ -103,11 +104,6 @@ class Worker:
             rows = compute_rows(self._network, self._loader, self._entries, self._values, order, keep)
             write_part(self._parts, shard, features, rows, folder)
         return len(shard)
-
-
-def feature_shape(features: bool | str, section: InferConfig, num_features: int) -> list[int]:
-    """The shape of a video's row: [F], or [T, F] for `segments`."""
-    return [section.seg_num] * (features == "segments") + [num_features]
 
 
 class _Window(Sequence[Entry]):

@@ -14,16 +14,14 @@ from reader.integrity import VideoError
 from reader.packets import open_sound, open_video, read_packets, video_stream
 from reader.windows import Clock
 from report.caption import Caption
+from report.sound import Sound
 from utils.errors import RunError
 
-# Frames whose shorter side is smaller are enlarged: letters need pixels.
-SMALLEST_SIDE = 240
+# Frames whose shorter side is smaller are enlarged, as letters need pixels, but not beyond the other number.
+SMALLEST_SIDE, LARGEST_SIDE = 240, 1920
 _TIME_BASE = Fraction(1, 90_000)  # of MPEG: 24, 25, 30 and 29.97 frames a second are whole numbers of it
 # Fast, and hard to tell from the original.
 _OPTIONS = {"preset": "veryfast", "crf": "20"}
-# Kinds of sound that browsers play from MP4; others become AAC.
-_COPIED = {"aac", "mp3", "mp3float", "opus", "flac"}
-_AAC_RATES = {96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000}
 _BT709 = 1  # of H.264's colour primaries, transfer and matrix (ITU-T H.273)
 
 # (start, end, predictions): what is drawn from a second on to another
@@ -66,7 +64,7 @@ def _write(
         image = convert(frame)
         if picture is None:
             picture = _add_picture(out, source, frame, image, clock.rate)
-            sound = _Sound(out, sound_container, start)  # both streams are there before the first packet is written
+            sound = Sound(out, sound_container, start)  # both streams are there before the first packet is written
         time = clock.next(frame)
         captions.at(time, image).put(image)
         drawn = av.VideoFrame.from_ndarray(image, format="rgb24").reformat(format="yuv420p", dst_colorspace="ITU709")
@@ -83,11 +81,14 @@ def _write(
 def _enlarged(frame: np.ndarray) -> np.ndarray:
     """The frame as a copy of even width and height, enlarged where it is small."""
     height, width = frame.shape[:2]
-    factor = max(1, -(-SMALLEST_SIDE // min(height, width)))
+    factor = max(1, min(-(-SMALLEST_SIDE // min(height, width)), LARGEST_SIDE // max(height, width)))
     size = width * factor + width * factor % 2, height * factor + height * factor % 2
     if size == (width, height):
         return frame.copy()
-    return cv2.resize(frame, size, interpolation=cv2.INTER_LINEAR)
+    try:
+        return cv2.resize(frame, size, interpolation=cv2.INTER_LINEAR)
+    except cv2.error as error:
+        raise MemoryError from error  # nothing else is wrong with uint8 frames
 
 
 def _add_picture(
@@ -125,58 +126,3 @@ class _Captions:
 class _Nothing:
     def put(self, frame: np.ndarray) -> None:
         """Draws nothing."""
-
-
-class _Sound:
-    """The first sound track, written as the pictures go on: as it is where that can be, else as AAC."""
-
-    def __init__(self, out: av.container.OutputContainer, container: av.container.InputContainer, start: float):
-        """start: seconds of the container's time at which the pictures begin."""
-        self._out, self._written, self._copies = out, -float("inf"), True
-        source = next((stream for stream in container.streams.audio if stream.codec_context is not None), None)
-        self._packets: Iterator[av.Packet] = iter(())
-        if source is None:
-            return
-        context, self._source = source.codec_context, source
-        self._shift = round(start / source.time_base)
-        self._packets = container.demux(source)
-        self._copies = context.name in _COPIED and (context.name != "aac" or context.extradata is not None)
-        if self._copies:
-            self._stream = out.add_stream_from_template(source)
-        else:
-            self._stream = out.add_stream(
-                "aac", rate=context.sample_rate if context.sample_rate in _AAC_RATES else 48000
-            )
-            self._stream.codec_context.layout = "mono" if context.layout.nb_channels == 1 else "stereo"
-
-    def write_until(self, time: float) -> None:
-        """Writes what is heard before a second of the pictures' time."""
-        while self._written < time:
-            packet = next(self._packets, None)
-            if packet is None or packet.dts is None and packet.pts is None:
-                self._finish()
-                self._written = float("inf")
-                return
-            self._write(packet)
-
-    def _write(self, packet: av.Packet) -> None:
-        base = packet.time_base
-        at = packet.pts if packet.pts is not None else packet.dts
-        self._written = float((at - self._shift) * base)
-        if self._copies:
-            packet.pts, packet.dts = at - self._shift, (at if packet.dts is None else packet.dts) - self._shift
-            packet.stream = self._stream
-            self._out.mux(packet)
-            return
-        try:
-            frames = packet.decode()
-        except av.FFmpegError:
-            return  # a gap in the sound is no reason to go without
-        for frame in frames:
-            if frame.pts is not None:
-                frame.pts -= round(self._shift * base / frame.time_base)
-            self._out.mux(self._stream.encode(frame))
-
-    def _finish(self) -> None:
-        if not self._copies:
-            self._out.mux(self._stream.encode(None))

@@ -178,6 +178,7 @@ def _with_bar(parts: Iterator[Windows | Frames], name: str) -> Iterator[Windows 
             else:
                 bar.update(part.uses[-1][0][0] - bar.n)
             yield part
+        bar.update(bar.total - bar.n)
     finally:
         if bar is not None:
             bar.close()

@@ -11,7 +11,7 @@ from report.statistics import Unreadable
 from report.timeline import strip_of
 
 # What a page holds at most: it stays below 10 MB for any number of videos.
-MOST_VIDEOS, MOST_NAMED, MOST_BARS, MOST_UNREADABLE, MOST_HEAT_MAPS = 48, 20, 5, 100, 6
+MOST_VIDEOS, MOST_NAMED, MOST_BARS, MOST_UNREADABLE, MOST_HEAT_MAPS = 48, 20, 5, 100, 3
 
 
 class PredictionSums:
@@ -74,6 +74,9 @@ def write_prediction_page(
         bars=MOST_BARS,
         named=sorted(sums.named.items(), key=lambda item: (-item[1], item[0]))[:MOST_NAMED],
         pictures=pictures_of(frames, positions),
-        heat_maps={position: few[:MOST_HEAT_MAPS] for position, few in pictures_of(heat_maps, positions).items()},
+        heat_maps={
+            position: few[:: -(-len(few) // MOST_HEAT_MAPS)]
+            for position, few in pictures_of(heat_maps, positions).items()
+        },
         timelines={position: strip_of(timelines[position]) for position in positions if position in timelines},
     )

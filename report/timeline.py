@@ -14,7 +14,7 @@ from utils.files import write_stream
 
 _HEADER = ["video", "start", "end", "rank", "class_id", "label", "probability", "error"]
 # Of a strip on a page: classes with a colour of their own (report/templates/style.css), and stretches.
-MOST_COLOURS, MOST_PIECES = 6, 300
+MOST_COLOURS, MOST_PIECES = 6, 150
 
 
 def write_timelines(folder: Path, records: Sequence[dict]) -> None:

@@ -78,6 +78,7 @@ BEFORE_PADDLE = [
     ("train", "--learning_rate=nan", "--learning_rate=nan: expected a number above 0, not nan"),
     ("train", "--set TRAIN.epohc=1", "--set TRAIN.epohc=1: unknown key TRAIN.epohc; did you mean epoch?"),
     ("train", "--weights=w", "unknown flag --weights; see train.py --help"),
+    ("export", "--format=tflite", "--format=tflite: expected one of paddle, onnx, not tflite"),
     ("eval", "--infer_topk=3", "unknown flag --infer_topk; see eval.py --help"),
     ("predict", "--infer_topk=5", "--infer_topk=5: INFER: topk 5 is larger than num_classes 4"),
     ("predict", "video.mp4", "unexpected argument video.mp4; see predict.py --help"),

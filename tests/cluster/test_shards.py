@@ -4,7 +4,7 @@ import pytest
 
 from cluster.pool import slots_of
 from cluster.shards import cut
-from metrics.results import whole_batches
+from predicting.results import whole_batches
 
 HEAD = {"script": "predict", "videos": 10, "weights": "ab", "protocol": "weights /a"}
 

@@ -11,7 +11,7 @@ from make_fixtures import FIXTURES
 from reader.integrity import VideoError
 from report import caption
 from report.caption import Caption
-from report.labelled_video import _Captions, label_video
+from report.labelled_video import _Captions, _enlarged, label_video
 
 BEST = [
     {"class_id": k, "label": label, "probability": p}
@@ -149,6 +149,15 @@ def test_sound_keeps_step_with_pictures_that_begin_later(tmp_path, codec):
 def test_an_unreadable_one(tmp_path):
     with pytest.raises(VideoError, match="no video stream"):
         labelled(FIXTURES / "audio_only.mp4", tmp_path)
+
+
+@pytest.mark.parametrize(
+    "size, enlarged",
+    [((1280, 720), (1280, 720)), ((1281, 721), (1282, 722)), ((96, 72), (384, 288)), ((2, 1000), (2, 1000)),
+     ((1, 900), (2, 1800))],
+)  # fmt: skip
+def test_small_pictures_are_enlarged_and_sides_even(size, enlarged):
+    assert _enlarged(np.zeros((size[1], size[0], 3), np.uint8)).shape == (enlarged[1], enlarged[0], 3)
 
 
 @pytest.mark.parametrize("width, height", [(240, 320), (320, 240), (1280, 720), (250, 2000), (2000, 250), (240, 240)])

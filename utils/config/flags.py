@@ -140,6 +140,12 @@ FLAGS = (
         _same("predict", "json"),
         Choice(("json", "parquet")),
     ),
+    Flag(
+        "format",
+        "paddle: for predict.py and programs with Paddle; onnx: without",
+        _same("export", "paddle"),
+        Choice(("paddle", "onnx")),
+    ),
     Flag("restart", "True: drop what an earlier run knows already", _same("eval predict", False), Truth()),
     Flag("is_profiler", "1: write a profile of a few steps", _same("train", False), Truth()),
     Flag("profiler_path", "where the profile goes", _same("train", "./")),

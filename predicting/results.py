@@ -7,6 +7,7 @@ from metrics.journal import Journal
 from metrics.parquet import open_pyarrow, write_parquet
 from metrics.report import write_predictions
 from utils.config.flags import Flags
+from utils.config.keys import InferConfig
 from utils.errors import InputError
 
 SHARD_SIZE = 1000
@@ -15,6 +16,11 @@ SHARD_SIZE = 1000
 def whole_batches(shard_size: int | None, batch_size: int) -> int:
     """The videos of a shard: --shard_size, rounded up to whole batches, so that batches are those of a run without."""
     return -(-(shard_size or SHARD_SIZE) // batch_size) * batch_size
+
+
+def feature_shape(features: bool | str, section: InferConfig, num_features: int) -> list[int]:
+    """The shape of a video's row: [F], or [T, F] for --features=segments."""
+    return [section.seg_num] * (features == "segments") + [num_features]
 
 
 def check_list_flags(flags: Flags, single: bool) -> None:
