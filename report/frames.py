@@ -29,10 +29,10 @@ def frames_seen(
     with build_loader(config, section, few, needs_label=False, batch_size=1) as loader:
         for batch in loader.batches():
             if batch.indices:
-                yield positions[batch.indices[0]], _shown(batch.frames[0], section)
+                yield positions[batch.indices[0]], shown_frames(batch.frames[0], section)
 
 
-def _shown(clip: np.ndarray, section: SectionConfig) -> np.ndarray:
+def shown_frames(clip: np.ndarray, section: SectionConfig) -> np.ndarray:
     """uint8 [T, H, W, 3] of a clip [V * T, H, W, 3 * seglen]."""
     start = _MIDDLE[section.crops] * section.seg_num
     segments = clip[start : start + section.seg_num, ..., :3]
