@@ -94,6 +94,7 @@ def create_app(service: Service, info: dict, folder, token: str | None, names: s
     info: the model, its protocol and weights as `Info` has them, without the limits.
     """
     limits = service.limits
+    first_page = front_page()
     room = Room(limits.waiting * limits.upload_bytes)
     facts = info | {
         "limits": {
@@ -148,7 +149,7 @@ def create_app(service: Service, info: dict, folder, token: str | None, names: s
 
     @app.get("/", include_in_schema=False)
     async def page():
-        return HTMLResponse(front_page())
+        return HTMLResponse(first_page)
 
     @app.get("/docs", include_in_schema=False)
     async def docs():

@@ -27,7 +27,7 @@ class Room:
 
     @contextmanager
     def share(self) -> Iterator[Callable[[int], None]]:
-        """A function that takes so many bytes, or raises Refusal where there are not as many; leaving gives them back."""
+        """A function that takes so many bytes or, where fewer are left, raises Refusal; leaving gives them back."""
         taken = 0
 
         def take(size: int) -> None:
