@@ -22,7 +22,7 @@ def check_length(path: str, max_seconds: float) -> None:
                     number += 1
                     if (time := packet.pts if packet.pts is not None else packet.dts) is not None:
                         first = time if first is None else min(first, time)
-                        last = time if last is None else max(last, time)
+                        last = max(last or time, time + (packet.duration or 0))
                     if first is None or number > MAX_PACKETS:
                         seconds = number / float(stream.average_rate or _RATE)
                     else:

@@ -10,11 +10,13 @@ from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
 from report.page import picture
+from serving.body import Body
+from serving.form import FIELD
 from serving.guard import Guard
 from serving.limits import Refusal
 from serving.pages import docs_page, front_page
 from serving.service import Service
-from serving.upload import FIELD, Room, linger, uploaded
+from serving.upload import Room, uploaded
 
 
 class Prediction(BaseModel):
@@ -118,14 +120,15 @@ def create_app(service: Service, info: dict, folder, token: str | None, names: s
         request: Request, frames: Annotated[bool, Query(description="also the frames, as data: addresses")] = False
     ):
         """The likeliest classes of a video."""
+        body = Body(request)
         try:
             check_token(request)
             service.check_queue()
-            async with uploaded(request, folder, limits.upload_bytes, room) as (path, name):
+            async with uploaded(body, folder, limits.upload_bytes, room) as (path, name):
                 answer, clip = await service.answer(path, name)
         except Refusal as refusal:
             if refusal.status not in (408, 422):
-                await linger(request, limits.upload_bytes)
+                await body.linger(limits.upload_bytes)
             return _refused(refusal)
         if frames:
             answer["frames"] = [picture(frame) for frame in service.frames(clip)]

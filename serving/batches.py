@@ -1,31 +1,32 @@
-"""Clips that wait for the network, computed together: those that are there when it is free, in the order they came."""
+"""Clips that wait for the network: each of its threads takes those that are there when it is free, in their order."""
 
 import queue
 import threading
-from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 
 import numpy as np
 
-from inference.pipeline import Network
-
-_Asked = tuple[np.ndarray, Future[np.ndarray]]
+# uint8 clips [N, V * T, H, W, C] -> logits float32 [N, K]
+Compute = Callable[[np.ndarray], np.ndarray]
 
 
 class Batches:
-    """A network in a thread of its own: the CPU's engine must always be called from the same one."""
+    """Threads that compute: the CPU's engine in one process must always be called from the same one."""
 
-    def __init__(self, network: Network, most: int, failed: Callable[[Exception], None]):
+    def __init__(self, compute: Compute, most: int, threads: int, failed: Callable[[Exception], None]):
         """
         Args:
-            most: clips that are computed together.
-            failed: told once when the network fails, which it does for good; all that is asked then fails the same way.
+            most: clips that are computed in one call, if so many wait.
+            threads: calls at the same time.
+            failed: told once when a call fails, as all will from then on.
         """
-        self._network, self._most, self._failed = network, most, failed
-        self._asked: queue.SimpleQueue[_Asked | None] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._run, name="network", daemon=True)
-        self._thread.start()
+        self._compute, self._most, self._failed = compute, most, failed
+        self._failure: Exception | None = None
+        self._asked: queue.SimpleQueue[tuple[np.ndarray, Future[np.ndarray]] | None] = queue.SimpleQueue()
+        self._threads = [threading.Thread(target=self._run, name="network", daemon=True) for _ in range(threads)]
+        for thread in self._threads:
+            thread.start()
 
     def ask(self, clip: np.ndarray) -> Future[np.ndarray]:
         """What will be the logits float32 [1, K] of a clip uint8 [V * T, H, W, C]; from any thread.
@@ -39,42 +40,45 @@ class Batches:
     def close(self) -> None:
         """Returns when all that was asked is answered."""
         self._asked.put(None)
-        self._thread.join()
+        for thread in self._threads:
+            thread.join()
 
     def _run(self) -> None:
-        pending: deque[tuple[list[Future], Callable]] = deque()
-        failure: Exception | None = None
         ends = False
-        while pending or not ends:
-            asked, ends = self._waiting(wait=not pending) if not ends else ([], True)
-            futures = [future for _, future in asked]
+        while not ends:
+            clips, futures, ends = self._take()
+            if not clips:
+                continue
             try:
-                if failure is not None:
-                    raise failure
-                if asked:
-                    pending.append((futures, self._network.start(np.stack([clip for clip, _ in asked]))))
-                if pending and (len(pending) > self._network.ahead or not asked):
-                    futures, wait = pending.popleft()
-                    for future, logits in zip(futures, wait().logits):
-                        future.set_result(logits[None])
+                if self._failure is not None:
+                    raise self._failure
+                logits = self._compute(np.stack(clips))
             except Exception as error:
-                for future in (*futures, *(future for group, _ in pending for future in group)):
+                for future in futures:
                     future.set_exception(error)
-                pending.clear()
-                if failure is None:
-                    failure = error
-                    self._failed(error)
+                self._fail(error)
+            else:
+                for i, future in enumerate(futures):
+                    future.set_result(logits[i : i + 1])
 
-    def _waiting(self, wait: bool) -> tuple[list[_Asked], bool]:
-        """(what is there, up to `most`; whether there will be no more). wait: for at least one."""
-        found: list[_Asked] = []
-        while len(found) < self._most:
+    def _take(self) -> tuple[list[np.ndarray], list[Future[np.ndarray]], bool]:
+        """(clips, their futures, whether there will be no more): those that are there, at least one, at most `most`."""
+        clips, futures = [], []
+        while len(clips) < self._most:
             try:
-                asked = self._asked.get(block=wait and not found)
+                asked = self._asked.get(block=not clips)
             except queue.Empty:
                 break
             if asked is None:
-                return found, True
-            if asked[1].set_running_or_notify_cancel():
-                found.append(asked)
-        return found, False
+                self._asked.put(None)  # for the other threads
+                return clips, futures, True
+            clip, future = asked
+            if future.set_running_or_notify_cancel():
+                clips.append(clip)
+                futures.append(future)
+        return clips, futures, False
+
+    def _fail(self, error: Exception) -> None:
+        if self._failure is None:
+            self._failure = error
+            self._failed(error)

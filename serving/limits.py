@@ -38,5 +38,5 @@ CONNECTIONS = 400
 READING_SECONDS = 20.0
 # Seconds that SIGTERM leaves to what is in hand.
 GRACE_SECONDS = 60
-# Videos of one crop that are computed at a time: more of them only let the first wait for the last.
+# Videos of one crop that a GPU computes in one call: more of them only let the first wait for the last.
 TOGETHER = 8

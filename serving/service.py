@@ -31,7 +31,7 @@ class Service:
         spec = replace(clip_spec(section), max_seconds=limits.seconds)
         self._readers = WorkerPool(spec, min(section.num_reader_threads, available_cores()) + 1, self.reading_seconds)
         self._threads = ThreadPoolExecutor(len(self._readers), thread_name_prefix="reader")
-        self._batches = Batches(classifier.network, max(1, TOGETHER // section.crops), self._fail)
+        self._batches = self._open_batches()
         self._in_hand = 0
 
     def __enter__(self) -> "Service":
@@ -74,6 +74,16 @@ class Service:
             yield
         finally:
             self._in_hand -= 1
+
+    def _open_batches(self) -> Batches:
+        import paddle
+
+        network = self.classifier.network
+        if paddle.get_device().startswith("gpu"):
+            return Batches(network, max(1, TOGETHER // self.section.crops), 1, self._fail)
+        # A call for each video, one at a time in each of the engine's processes: how a call is cut decides the last
+        # bits of its logits, and an answer shall not depend on who else asks.
+        return Batches(network, 1, max(1, network.ahead), self._fail)
 
     def _fail(self, error: Exception) -> None:
         self.failure = error
