@@ -146,7 +146,7 @@ def server(workspace, tmp_path_factory) -> "Iterator[Server]":
     from server_process import Server
 
     limits = "--max_upload_mb=1", "--max_seconds=5", "--max_waiting=4"
-    with Server(workspace, tmp_path_factory.mktemp("server"), *limits) as running:
+    with Server(tmp_path_factory.mktemp("server"), workspace.config, workspace.weights, *limits) as running:
         yield running
 
 

@@ -6,19 +6,19 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
-from conftest import ROOT, Workspace, wait_until
-
+ROOT = Path(__file__).parents[1]
 BOUNDARY = "9f3c"
 
 
 class Server:
     """A server on a free port of this machine, whose temporary files are in `folder`. A context manager."""
 
-    def __init__(self, workspace: Workspace, folder: Path, *flags: str):
+    def __init__(self, folder: Path, *flags: str):
         self.folder, self._log = folder, folder / "log"
-        self._command = [sys.executable, "serve.py", workspace.config, workspace.weights, "--port=0", *flags]
+        self._command = [sys.executable, "serve.py", "--port=0", *flags]
 
     def __enter__(self) -> "Server":
         environment = {**os.environ, "TMPDIR": str(self.folder)}
@@ -26,7 +26,10 @@ class Server:
             self.process = subprocess.Popen(
                 self._command, cwd=ROOT, env=environment, stdout=log, stderr=subprocess.STDOUT
             )
-        found = wait_until(lambda: self._exited() or re.search(r"serving on http://[^:]+:(\d+) ", self.log), 120)
+        end = time.monotonic() + 120
+        while not (found := re.search(r"serving on http://[^:]+:(\d+) ", self.log)):
+            assert self.process.poll() is None and time.monotonic() < end, self.log
+            time.sleep(0.05)
         self.port = int(found[1])
         self.url = f"http://127.0.0.1:{self.port}"
         return self
@@ -52,9 +55,6 @@ class Server:
         with self.connect() as connection:
             connection.sendall(request)
             return read_all(connection)
-
-    def _exited(self) -> None:
-        assert self.process.poll() is None, self.log
 
 
 def read_all(connection: socket.socket) -> bytes:

@@ -19,9 +19,11 @@ BELOW = {
     "models.weights": {"models", "utils"},
     "inference": LOW,
     "metrics": LOW | {"inference"},
+    "inference.api": LOW | {"inference", "metrics"},  # the call for notebooks stands above the rows that it gives
     "report": LOW | {"inference", "metrics"},
     "training": LOW | {"inference", "metrics"},
-    "scripts": LOW | {"inference", "metrics", "report", "training"},
+    "serving": LOW | {"inference", "inference.api", "metrics", "report"},
+    "scripts": LOW | {"inference", "inference.api", "metrics", "report", "serving", "training"},
     "data": {"reader", "utils"},
     "docs": {"utils"},
     "benchmarks": LOW | {"inference", "metrics", "training", "data"},
@@ -44,7 +46,7 @@ def imports(source: str, package: str) -> set[str]:
 FILES = {".".join(p.with_suffix("").parts).removeprefix("tests.").removesuffix(".__init__"): p for p in python_files()}
 GRAPH = {m: imports((ROOT / path).read_text("utf-8"), ".".join(path.parent.parts)) for m, path in FILES.items()}
 FOLDERS = {m: ".".join(path.parent.parts) or "scripts" for m, path in FILES.items() if path.parts[0] != "tests"}
-ROOMS = {m: folder if folder in BELOW else folder.split(".")[0] for m, folder in FOLDERS.items()}
+ROOMS = {m: next((r for r in (m, folder) if r in BELOW), folder.split(".")[0]) for m, folder in FOLDERS.items()}
 
 
 def test_no_file_imports_one_that_imports_it():

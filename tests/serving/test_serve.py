@@ -1,5 +1,6 @@
 """serve.py as a command: what it refuses at its start, the token, and how it ends."""
 
+import os
 import signal
 import socket
 
@@ -11,11 +12,12 @@ from server_process import Server, form, post, read_all
 httpx = pytest.importorskip("httpx")
 pytest.importorskip("fastapi")
 
+OPEN = "other machines reach this address: give --token=SECRET, or --host=127.0.0.1"
 REFUSED = {
-    "open_to_all": (["--host=0.0.0.0"], "--host=0.0.0.0: other machines reach this address: give --token=SECRET, or --host=127.0.0.1"),
-    "open_to_all_in_6": (["--host=::"], "--host=::: other machines reach this address: give --token=SECRET, or --host=127.0.0.1"),
-    "a_name": (["--host=example.invalid"], "--host=example.invalid: other machines reach this address: give --token=SECRET, or --host=127.0.0.1"),
-    "no_address": (["--host=example.invalid", "--token=x"], "--host=example.invalid: no such address: Name or service not known"),
+    "open_to_all": (["--host=0.0.0.0"], f"--host=0.0.0.0: {OPEN}"),
+    "open_to_all_in_6": (["--host=::"], f"--host=::: {OPEN}"),
+    "a_name": (["--host=example.invalid"], f"--host=example.invalid: {OPEN}"),
+    "no_address": (["--host=a.invalid", "--token=x"], "--host=a.invalid: no such address: Name or service not known"),
     "a_blank": (["--token=a b"], "--token: expected letters, digits and signs of ASCII without blanks"),
     "no_port": (["--port=65536"], "--port=65536: expected a whole number from 0 to 65535, not 65536"),
     "no_size": (["--max_upload_mb=0"], "--max_upload_mb=0: expected a whole number from 1 to 1000000, not 0"),
@@ -51,7 +53,7 @@ def test_a_missing_package_is_one_line(workspace, tmp_path):
 def test_a_token_is_asked_for_and_sigterm_finishes_what_is_in_hand(workspace, tmp_path):
     clip = form(workspace.held_out[0][0].read_bytes())
     key = b"Authorization: Bearer secret\r\nContent-Length"
-    with Server(workspace, tmp_path, "--host=127.0.0.1", "--token=secret") as server:
+    with Server(tmp_path, workspace.config, workspace.weights, "--host=127.0.0.1", "--token=secret") as server:
         for headers in ({}, {"Authorization": "Bearer secre"}, {"Authorization": "secret"}):
             for response in (
                 httpx.get(f"{server.url}/api/info", headers=headers),
@@ -93,10 +95,8 @@ def test_what_a_killed_server_leaves_is_removed_by_the_next(workspace, tmp_path)
     left = tmp_path / ("paddle-tsn-" + 32 * "0")
     left.mkdir()
     (left / "upload").write_bytes(b"x")
-    import os
-
     os.utime(left, (0, 0))
-    with Server(workspace, tmp_path) as server:
+    with Server(tmp_path, workspace.config, workspace.weights) as server:
         assert not left.exists() and len(list(tmp_path.glob("paddle-tsn-*"))) == 1
         server.process.send_signal(signal.SIGINT)
         assert server.process.wait(60) == 130
