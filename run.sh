@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # bash run.sh demo                               a first run from nothing: make clips, train, evaluate, predict
 # bash run.sh test [pytest options]              the test suite
+# bash run.sh doctor                             what this machine can do, tried: engines, precisions, GPUs
 # bash run.sh train|eval|predict|inference NAME CONFIG [--flag=value ...]
 #
 # The last line is the original's. Its settings are environment variables here (an empty one is not given), or flags
@@ -9,7 +10,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 
 usage() {
-    sed -n '2,4s/^# /usage: /p' run.sh >&2
+    sed -n '2,5s/^# /usage: /p' run.sh >&2
     exit 2
 }
 
@@ -18,16 +19,35 @@ has() {
     [ -x "$1" ] && "$1" -m pip install --dry-run --no-index --quiet --disable-pip-version-check -r "$2" >/dev/null 2>&1
 }
 
-# Sets `python`: the active virtual environment's if it has what file $1 names, else that of .venv, made when needed.
-# What file $2 names is installed with it, but nothing is installed for that alone.
-prepare() {
+# The same where Paddle may also be the build for GPUs.
+has_on_any_device() {
+    has "$1" "$2" || { [ "$2" = requirements.txt ] && has "$1" requirements-gpu.txt; }
+}
+
+# Whether interpreter $1 has a Paddle, and what doctor/run.py itself needs.
+has_paddle() {
+    [ -x "$1" ] && "$1" -c 'import sys, numpy; from importlib.util import find_spec; sys.exit(not find_spec("paddle"))' 2>/dev/null
+}
+
+# Sets `python` to the active virtual environment's, or else that of .venv, if `$1 python $2` says that it will do.
+find_python() {
     local candidate
     for candidate in "${VIRTUAL_ENV:-}" "${CONDA_PREFIX:-}" .venv; do
         python=$candidate/bin/python
-        if has "$python" "$1"; then
-            return
+        if "$1" "$python" "${2-}"; then
+            return 0
         fi
     done
+    return 1
+}
+
+# Sets `python`: one that has what file $1 names, installed into .venv when needed. What file $2 names is installed with
+# it, but nothing is installed for that alone.
+prepare() {
+    local candidate
+    if find_python has_on_any_device "$1"; then
+        return
+    fi
     if [ ! -x .venv/bin/python ]; then
         for candidate in python3 python3.13 python3.12 python3.11 python none; do
             if "$candidate" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null; then
@@ -79,6 +99,12 @@ test)
         set -- -n auto --dist loadfile # a process per core; what lies in one file shares what it has set up
     fi
     exec "$python" -m pytest "$@"
+    ;;
+doctor)
+    shift
+    # What lacks packages is looked at as well, and not made whole.
+    find_python has_on_any_device requirements.txt || find_python has_paddle || prepare requirements.txt
+    exec "$python" doctor/run.py "$@"
     ;;
 train | eval | predict | inference)
     [ $# -ge 3 ] || usage

@@ -8,7 +8,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from data.videos import Video, split_of
+from data.splits import split_of
+from reader.videos import Video
 from utils.errors import InputError
 
 # The end of the names that the usual downloaders give: seconds, padded with zeros or not.

@@ -32,7 +32,8 @@ from data.annotations import Row, drop_repeated, match, read_annotations
 from data.arguments import Parser, expression, out_folder, seed
 from data.classes import Classes, choose_classes
 from data.split import Clip, find_recordings, split_clips, split_recordings
-from data.videos import SPLITS, Video, find_videos, split_of
+from data.splits import SPLITS, split_of
+from reader.videos import Video, find_videos
 from utils.cli import run
 from utils.errors import InputError
 from utils.files import write_stream

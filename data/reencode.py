@@ -11,35 +11,30 @@ import contextlib
 import csv
 import json
 import os
-import queue
 import sys
 import time
 from array import array
 from collections.abc import Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import asdict
-from itertools import islice
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TextIO
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a file: the repository's root is not on the path
 from data.arguments import Parser, count
-from data.encoding import PRESETS, Job, Settings, reencode, target_of
+from data.encoders import reencode_all, reencode_on_cluster
+from data.encoding import PRESETS, Job, Settings, target_of
 from reader.decode import VideoError, read_frames
 from reader.filelist import Entry, read_list
 from reader.sampling import segment_indices
 from reader.workers import TIME_LIMIT as READING_LIMIT
-from reader.workers import describe_failure
 from utils.cli import run
+from utils.config.flags import check_ray_address
 from utils.errors import InputError, RunError
 from utils.files import write_stream, write_text
-from utils.log import progress_bar
 from utils.processes.child import Child, NoAnswer
 from utils.processes.limits import available_cores
 
-# Seconds after which a video is given up.
-TIME_LIMIT = 3600.0
 # Videos that are read before and after to tell what re-encoding gains.
 NUM_SAMPLES = 20
 MANIFEST = "reencode.json"
@@ -67,67 +62,6 @@ def distinct(entries: Sequence[Entry]) -> Sequence[int]:
             seen.add(entry.path)
             positions.append(i)
     return positions
-
-
-def _serve(pipe: Connection) -> None:
-    """Re-encodes jobs until the pipe closes."""
-    pipe.send("ready")
-    while True:
-        job = pipe.recv()
-        result = "done", None
-        try:
-            reencode(job)
-        except VideoError as error:
-            result = "unreadable", error.reason
-        except RunError as error:
-            result = "failed", str(error)
-        except Exception as error:  # not the video's fault: the parent stops with this message
-            result = "failed", describe_failure(job.source, error)
-        pipe.send(result)
-
-
-def reencode_all(jobs: Sequence[Job], workers: int) -> dict[str, str]:
-    """The sources that cannot be re-encoded, with their reasons. Raises RunError for what is no fault of a video."""
-    children = [Child("an encoder process", _serve) for _ in range(min(workers, len(jobs)))]
-    idle: queue.SimpleQueue[Child] = queue.SimpleQueue()
-    for child in children:
-        idle.put(child)
-
-    def reencode_apart(job: Job) -> str | None:
-        child = idle.get()  # there are as many as threads: this never waits
-        try:
-            kind, content = child.ask(job, TIME_LIMIT)
-        except NoAnswer as error:
-            return str(error)
-        finally:
-            idle.put(child)
-        if kind == "failed":
-            raise RunError(content)
-        return content
-
-    unreadable: dict[str, str] = {}
-    started: dict[Future, Job] = {}
-    todo = iter(jobs)
-    pool = ThreadPoolExecutor(max(1, len(children)))
-    try:
-        with progress_bar(len(jobs), "re-encoding") as bar:
-            while True:
-                for job in islice(todo, 2 * len(children) - len(started)):  # of a million, few wait in the pool
-                    started[pool.submit(reencode_apart, job)] = job
-                if not started:
-                    break
-                for future in wait(started, return_when=FIRST_COMPLETED).done:
-                    source = started.pop(future).source
-                    if reason := future.result():
-                        unreadable[source] = reason
-                    bar.update()
-    finally:  # after Ctrl-C and SIGTERM, too: no process is left behind
-        for child in children:
-            child.close()  # the thread that waits for its answer wakes up
-        pool.shutdown(cancel_futures=True)
-        for child in children:
-            child.kill()
-    return unreadable
 
 
 def prepare_folder(out: Path, settings: Settings) -> None:
@@ -228,8 +162,13 @@ def main() -> None:
     parser.add_argument("--crf", type=int, choices=range(52), default=23, metavar="0..51",
                         help="x264's quality, lower is better (default: %(default)s)")  # fmt: skip
     parser.add_argument("--preset", choices=PRESETS, default="medium", help="x264's effort (default: %(default)s)")
-    parser.add_argument("--workers", type=count, default=available_cores(), help="processes (default: one per core)")
+    parser.add_argument("--workers", type=count, help="processes (default: one per core)")
+    parser.add_argument("--ray", metavar="WHERE", help="share the list among machines: local, auto or HOST:PORT of Ray")
     args = parser.parse_args()
+    if args.ray is not None:
+        check_ray_address(args.ray)
+    if args.ray is not None and args.workers is not None:
+        raise InputError(f"--workers={args.workers} and --ray={args.ray}: on a cluster each machine uses all its cores")
 
     entries = read_list(str(args.list), num_classes=sys.maxsize, needs_label=False)
     new_list = args.out / args.list.name
@@ -239,7 +178,11 @@ def main() -> None:
     prepare_folder(args.out, settings)
     positions = distinct(entries)
     todo = array("q", (i for i in positions if not target_of(args.out, entries[i].path).exists()))
-    unreadable = reencode_all(Jobs(entries, todo, args.out, settings), args.workers)
+    jobs = Jobs(entries, todo, args.out, settings)
+    if args.ray is None:
+        unreadable = reencode_all(jobs, args.workers or available_cores())
+    else:
+        unreadable = reencode_on_cluster(jobs, args.ray)
     write_lists(new_list, entries, args.out, unreadable)
     done = array("q", (i for i in positions if entries[i].path not in unreadable))
     if not done:

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from itertools import combinations
 
 from data.classes import Classes
-from data.videos import SPLITS, Video
+from data.splits import SPLITS
+from reader.videos import Video
 from utils.errors import InputError
 
 # Pairs of recordings are tried for an exchange in classes of at most so many: with more, moving single ones suffices.

@@ -134,7 +134,7 @@ class Classifier:
 
 
 def of_one_video(section: InferConfig, path: str) -> InferConfig:
-    """The section for a single path, which is a video whatever the lists hold, unless it is called a pickle."""
+    """The section for a path: as in the original a video, whatever the lists hold, unless it is called a pickle."""
     return section if path.endswith(PICKLES) else replace(section, format="mp4")
 
 

@@ -1,4 +1,4 @@
-"""The folder that export.py writes: a graph for any program that has paddle, and what predict.py computes it with.
+"""The folder of export.py --format=paddle: a graph for any program that has paddle, and the weights for predict.py.
 
 model.json, model.pdiparams  uint8 frames of one crop in, probabilities out, for paddle.inference.Config and
                              paddle.jit.load; of several crops its caller takes the mean, as INFER.average says
@@ -7,57 +7,18 @@ weights.pdparams             the same weights by name. predict.py and eval.py gi
 config.yaml                  what it was exported with: INFER says how its frames are chosen, resized and cropped
 """
 
-import os
-import tempfile
 from pathlib import Path
-
-import paddle
 
 from models.weights.remote import origin
 from utils.config.keys import SectionConfig
 from utils.config.loading import Config, load_config
-from utils.errors import InputError, RunError
+from utils.errors import InputError
 
 STEM = "model"
 WEIGHTS = "weights.pdparams"
 # What must be the same in the exported folder and in the configuration, and in the section that reads videos for it.
 MODEL_KEYS = ("name", "backbone", "num_classes")
 SHAPE_KEYS = ("seg_num", "seglen", "image_mean", "image_std")
-
-
-class _Probabilities(paddle.nn.Layer):
-    """uint8 frames -> softmax of the network's logits."""
-
-    def __init__(self, network: paddle.nn.Layer):
-        super().__init__()
-        self.network = network
-
-    @paddle.jit.not_to_static  # as in inference/graph.py
-    def forward(self, frames):
-        return paddle.nn.functional.softmax(self.network(frames))
-
-
-def save_exported(model: paddle.nn.Layer, config: Config, folder: Path) -> None:
-    """Writes the folder's files for clips as INFER cuts them, any number of videos at a time; all of them or none.
-
-    Raises:
-        RunError: the files cannot be written.
-    """
-    section = config.infer
-    size = section.image_size
-    shape = [None, section.seg_num, size, size, 3 * section.seglen]
-    model.eval()
-    try:
-        with tempfile.TemporaryDirectory(prefix=".export-", dir=folder) as unfinished:
-            made = Path(unfinished)
-            specification = [paddle.static.InputSpec(shape, "uint8", "frames")]
-            paddle.jit.save(_Probabilities(model), str(made / STEM), specification)
-            paddle.save(model.state_dict(), str(made / WEIGHTS))
-            (made / "config.yaml").write_text(config.dump(), encoding="utf-8")
-            for file in made.iterdir():
-                os.replace(file, folder / file.name)
-    except (OSError, RuntimeError) as error:
-        raise RunError(f"{folder}: the graph cannot be written: {str(error).splitlines()[0]}") from None
 
 
 def is_exported(path: Path) -> bool:

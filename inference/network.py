@@ -39,6 +39,9 @@ class Network:
     arithmetic: str = ""  # of these the first two
     weights: str = ""  # and the SHA-256 of the third
     num_features: int = 0  # F
+    views: Start | None = None  # the same of single views, before a video's are averaged
+    frames_apart: bool = False  # whether a view's logits are the mean of those of its segments, each computed alone
+    model: Callable[[], paddle.nn.Layer] | None = None  # the network itself, eager and in evaluation mode
 
     def __call__(self, frames: np.ndarray) -> np.ndarray:
         return self.start(frames)().logits
@@ -71,20 +74,28 @@ def load_network(
     sha256 = weights_digest(path)
     arithmetic = f"{precision} on {device} ({'eager' if eager else 'oneDNN'})"
     description = f"{arithmetic}, weights {describe_weights(path, sha256)}"
+    make = partial(load_model, model_config, path)
     if eager:
-        model = load_model(model_config, path)
+        model = make()
         num_features = model.backbone.num_features
-        network = Network(in_pieces(eager_start(model), device), 1, description)
+        network = Network(in_pieces(eager_start(model), device), 1, description, model=lambda: model)
     else:
         cores = max(1, available_cores() // num_ranks)
         # Of one crop each: many videos are worth a process per core, many crops of a video not its 600 MB.
         calls = math.ceil(num_videos / num_ranks * section.seg_num / FRAMES_PER_CALL)
-        make = partial(load_model, model_config, path)
         engine, classifier = open_engine(model_config, section.image_size, precision, sha256, make, cores, calls)
         num_features = classifier.num_features
-        network = Network(engine_start(engine, classifier, model_class.shifts), engine.ahead, description)
-    start = over_views(network.start, section)
-    return replace(network, start=start, arithmetic=arithmetic, weights=sha256, num_features=num_features)
+        start = engine_start(engine, classifier, model_class.shifts)
+        network = Network(start, engine.ahead, description, model=make)
+    return replace(
+        network,
+        start=over_views(network.start, section),
+        arithmetic=arithmetic,
+        weights=sha256,
+        num_features=num_features,
+        views=network.start,
+        frames_apart=hasattr(model_class, "frame_features") and not model_class.shifts,
+    )
 
 
 def engine_start(engine: Engine | EngineProcesses, classifier: Classifier, whole_videos: bool) -> Start:

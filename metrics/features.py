@@ -31,7 +31,8 @@ class FeatureFile:
         """order: the rank's positions. shape: of a row, (F,) for the mean of the segments or (T, F)."""
         self.parts = [folder / f"features.partial{f'.rank{r}' if r else ''}.npy" for r in range(world.size)]
         self.path, self._final = self.parts[world.rank], folder / FINAL
-        self._order, self._shape, self._dtype = order, (len(order), *shape), np.dtype(dtype)
+        self.row_shape, self.dtype = tuple(shape), np.dtype(dtype)
+        self._order, self._shape = order, (len(order), *shape)
         self._offset = 0  # of the first row, in bytes
 
     def open(self, known: int) -> bool:
@@ -42,11 +43,11 @@ class FeatureFile:
         """
         if not known:
             try:
-                allocate(self.path, self._dtype, self._shape)
+                allocate(self.path, self.dtype, self._shape)
             except OSError as error:
                 with suppress(OSError):
                     self.path.unlink()
-                size = math.prod(self._shape) * self._dtype.itemsize
+                size = math.prod(self._shape) * self.dtype.itemsize
                 why = f"{error.strerror or error} (it takes {size} bytes)"
                 raise RunError(f"{self.path}: cannot be written: {why}") from None
         elif known == len(self._order) and not self.path.exists() and len(self.parts) == 1:
@@ -57,22 +58,35 @@ class FeatureFile:
         except (OSError, ValueError, EOFError):
             return False
         self._offset = file.offset
-        return (file.shape, file.dtype) == (self._shape, self._dtype)
+        return (file.shape, file.dtype) == (self._shape, self.dtype)
 
     def put(self, batch: Batch, features: np.ndarray) -> None:
         """Writes the rows of a batch with features float32 [N, T, F] to the disk. Raises RunError where that fails."""
         positions = sorted([*batch.indices, *(position for position, _ in batch.unreadable)])
-        rows = np.full((len(positions), *self._shape[1:]), np.nan, self._dtype)
+        rows = np.full((len(positions), *self.row_shape), np.nan, self.dtype)
         if batch.indices:
             read = features if rows.ndim == 3 else features.mean(axis=1)
             rows[np.searchsorted(positions, batch.indices)] = read
-        start = self._offset + self._order.index(positions[0]) * rows[0].nbytes
+        self.write(positions[0], rows)
+
+    def write(self, position: int, rows: np.ndarray) -> None:
+        """Writes the rows of some positions that follow one another in this file, from `position` on, as `put` does."""
+        start = self._offset + self._order.index(position) * rows[0].nbytes
         try:
-            mapped = np.memmap(self.path, self._dtype, "r+", start, rows.shape)
+            mapped = np.memmap(self.path, self.dtype, "r+", start, rows.shape)
             mapped[:] = rows
             mapped.flush()
         except OSError as error:
             raise RunError(f"{self.path}: cannot be written: {error.strerror or error}") from None
+
+    def read(self, first: int, last: int) -> np.ndarray:
+        """The rows of the positions first to last - 1 of the list, of all ranks. For rank 0, as `finish`."""
+        rows = np.empty((last - first, *self.row_shape), self.dtype)
+        for rank, part in enumerate(self.parts):
+            start = first + (rank - first) % len(self.parts)  # the first position that is the rank's
+            mine = rows[start - first :: len(self.parts)]
+            mine[:] = np.load(part, mmap_mode="r")[start // len(self.parts) :][: len(mine)]
+        return rows
 
     def finish(self) -> None:
         """Gives the rows of all ranks their final name. For rank 0, once the others are done."""
@@ -83,16 +97,17 @@ class FeatureFile:
             rename(self.path, self._final)
         except OSError as error:
             raise RunError(f"{self._final}: cannot be written: {error.strerror or error}") from None
+        self.parts = []  # what is called so from now on is another run's
 
     def discard(self) -> None:
-        """Removes what `finish` has joined. For rank 0, once nobody needs it any more."""
-        if len(self.parts) > 1:
-            remove_partial_features(self._final.parent, keep=())
+        """Removes what `finish` has joined, or another format holds. For rank 0, once nobody needs it any more."""
+        for part in self.parts:
+            part.unlink(missing_ok=True)
 
     def _join(self, path: Path) -> None:
         parts = [np.load(part, mmap_mode="r") for part in self.parts]
         shape = (sum(map(len, parts)), *self._shape[1:])
-        allocate(path, self._dtype, shape)
+        allocate(path, self.dtype, shape)
         whole = np.load(path, mmap_mode="r+")
         for rank, part in enumerate(parts):
             for start in range(0, len(part), _ROWS_AT_ONCE):

@@ -82,7 +82,7 @@ def write_predictions(folder: Path, rows: Iterable[dict]) -> int:
     rows: in the order of the list, see metrics/rows.py. They are iterated over for each file and not kept.
     """
     results = ({key: value for key, value in row.items() if key != "position"} for row in rows)
-    write_stream(folder / "predictions.json", lambda file: (_write_array(file, results), file.write("\n")))
+    write_stream(folder / "predictions.json", lambda file: (write_array(file, results), file.write("\n")))
     unreadable = 0
 
     def lines() -> Iterator[list]:
@@ -95,7 +95,7 @@ def write_predictions(folder: Path, rows: Iterable[dict]) -> int:
                 yield [row["video"], rank, p["class_id"], p["label"], p["probability"], ""]
 
     header = ["video", "rank", "class_id", "label", "probability", "error"]
-    _write_csv(folder / "predictions.csv", header, lines())
+    write_csv(folder / "predictions.csv", header, lines())
     return unreadable
 
 
@@ -128,13 +128,13 @@ def write_evaluation(folder: Path, rows: Iterable[dict], summary: Summary, metri
     rows: in the order of the list, see metrics/rows.py. They are iterated over for each file and not kept.
     """
     header = ["video", "label", "predicted_class", "predicted_name", "probability", "rank", "true_probability"]
-    _write_csv(folder / "predictions.csv", header, ([row[key] for key in header] for row in rows if "error" not in row))
+    write_csv(folder / "predictions.csv", header, ([row[key] for key in header] for row in rows if "error" not in row))
 
     confusion = summary.confusion
     # Only the classes that occur, as a table of all would grow with the square of num_classes.
     classes = sorted({k for pair in confusion for k in pair})
     table = ([names[true], *(confusion[true, predicted] for predicted in classes)] for true in classes)
-    _write_csv(folder / "confusion.csv", ["true \\ predicted", *(names[k] for k in classes)], table)
+    write_csv(folder / "confusion.csv", ["true \\ predicted", *(names[k] for k in classes)], table)
 
     videos = Counter()
     for (true, _), number in confusion.items():
@@ -151,13 +151,13 @@ def write_evaluation(folder: Path, rows: Iterable[dict], summary: Summary, metri
             file.write(f" {json.dumps(key)}: {json.dumps(value)},\n")
         for key, items, end in (("unreadable", unreadable, ",\n"), ("per_class", per_class, "\n}\n")):
             file.write(f' "{key}": ')
-            _write_array(file, items, depth=1)
+            write_array(file, items, depth=1)
             file.write(end)
 
     write_stream(folder / "metrics.json", write)
 
 
-def _write_array(file: TextIO, items: Iterable[dict], depth: int = 0) -> None:
+def write_array(file: TextIO, items: Iterable[dict], depth: int = 0) -> None:
     """Writes what json.dump(list(items), file, indent=1) would, `depth` levels down in a document."""
     before = "\n" + " " * (depth + 1)
     separator = "["
@@ -167,7 +167,7 @@ def _write_array(file: TextIO, items: Iterable[dict], depth: int = 0) -> None:
     file.write("[]" if separator == "[" else "\n" + " " * depth + "]")
 
 
-def _write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence]) -> None:
+def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence]) -> None:
     def write(file: TextIO) -> None:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(header)

@@ -156,6 +156,12 @@ class ResNet(nn.Layer):
 
     def forward(self, x: Tensor, shift: Function | None = None) -> Tensor:
         """shift: what is done to the input of each block's first convolution."""
+        # Not mean(): oneDNN has no fast kernel for it, which costs a tenth of the whole network in bfloat16.
+        maps = self.feature_maps(x, shift)
+        return F.adaptive_avg_pool2d(maps, 1, data_format=self.data_format).flatten(1)  # [N, num_features]
+
+    def feature_maps(self, x: Tensor, shift: Function | None = None) -> Tensor:
+        """What `forward` takes the mean of: [N, num_features, h, w], or for NHWC [N, h, w, num_features]."""
         if self.vd:
             for conv, norm in ((self.conv1_1, self.bn1_1), (self.conv1_2, self.bn1_2), (self.conv1_3, self.bn1_3)):
                 x = self.activation(norm(conv(x)))
@@ -164,5 +170,4 @@ class ResNet(nn.Layer):
         x = F.max_pool2d(x, kernel_size=3, stride=2, padding=1, data_format=self.data_format)
         for stage in (self.layer1, self.layer2, self.layer3, self.layer4):
             x = stage(x, shift)
-        # Not x.mean(): oneDNN has no fast kernel for it, which costs a tenth of the whole network in bfloat16.
-        return F.adaptive_avg_pool2d(x, 1, data_format=self.data_format).flatten(1)  # [N, num_features]
+        return x

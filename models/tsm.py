@@ -13,6 +13,7 @@ import paddle.nn.functional as F
 from paddle import Tensor
 
 from models.registry import register_model
+from models.resnet import Function
 from models.tsn import TSN
 
 SHARE = 8  # an eighth in each direction: the paper's choice, and that of every published file
@@ -32,16 +33,13 @@ class TSM(TSN):
         """uint8 [N, T, H, W, 3 * seglen] in RGB, any T -> logits float32 [N, K]."""
         return self.classify(self.features(frames)).mean(axis=1)  # [N, T, K] -> [N, K]
 
-    def features(self, frames: Tensor) -> Tensor:
-        """uint8 [N, T, H, W, 3 * seglen] -> float32 [N, T, F], those of each frame."""
-        num_segments = frames.shape[1]
-        shift = partial(F.temporal_shift, seg_num=num_segments, shift_ratio=1 / SHARE, data_format=self.data_format)
-        features = self._features(frames.astype("float32").flatten(0, 1), shift)  # [N * T, F]
-        return features.reshape([-1, num_segments, self.backbone.num_features])
+    def shift_of(self, num_segments: int) -> Function:
+        """As of TSN."""
+        return partial(F.temporal_shift, seg_num=num_segments, shift_ratio=1 / SHARE, data_format=self.data_format)
 
     def frame_features(self, frames: Tensor) -> Tensor:
         """uint8 [T, H, W, 3 * seglen], the frames of one video -> float32 [T, F]."""
-        return self._features(frames.astype("float32"), shift_video)
+        return self.backbone(self._normalised(frames.astype("float32")), shift_video)
 
 
 def shift_video(x: Tensor) -> Tensor:

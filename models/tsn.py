@@ -76,7 +76,21 @@ class TSN(nn.Layer):
         """uint8 [N, T, H, W, 3 * seglen] -> float32 [N, T, F], those of each segment."""
         x = frames.astype("float32")  # first: graphs of Paddle 2.6 can do little else with uint8
         num_segments = x.shape[1]
-        return self._features(x.flatten(0, 1)).reshape([-1, num_segments, self.backbone.num_features])
+        features = self.backbone(self._normalised(x.flatten(0, 1)), self.shift_of(num_segments))  # [N * T, F]
+        return features.reshape([-1, num_segments, self.backbone.num_features])
+
+    def feature_maps(self, frames: Tensor) -> Tensor:
+        """uint8 [N, T, H, W, 3 * seglen] -> float32 [N, T, F, h, w], whose means over h and w are the features."""
+        num_segments = frames.shape[1]
+        x = self._normalised(frames.astype("float32").flatten(0, 1))
+        maps = self.backbone.feature_maps(x, self.shift_of(num_segments))
+        if self.data_format == "NHWC":
+            maps = maps.transpose([0, 3, 1, 2])
+        return maps.reshape([-1, num_segments, *maps.shape[1:]])
+
+    def shift_of(self, num_segments: int) -> Function | None:
+        """What exchanges channels between the T frames of each video in [N * T, C, H, W]; see ResNet.forward."""
+        return None
 
     def frame_features(self, frames: Tensor) -> Tensor:
         """uint8 [B, H, W, 3 * seglen] -> float32 [B, F], those of each segment.
@@ -84,7 +98,7 @@ class TSN(nn.Layer):
         With this method a model says that its videos may be computed in any parts; with `shifts`, that each part must
         be a whole video. As the classifier is linear, the logits of their mean are what `forward` returns.
         """
-        return self._features(frames.astype("float32"))
+        return self.backbone(self._normalised(frames.astype("float32")))
 
     def classify(self, features: Tensor) -> Tensor:
         """float32 [..., F] -> logits float32 [..., K]."""
@@ -92,8 +106,8 @@ class TSN(nn.Layer):
             features = F.dropout(features, self.dropout)
         return self.fc(features)
 
-    def _features(self, x: Tensor, shift: Function | None = None) -> Tensor:
-        """float32 [B, H, W, 3 * seglen] in 0..255 -> [B, F]. shift: see ResNet.forward."""
+    def _normalised(self, x: Tensor) -> Tensor:
+        """float32 [B, H, W, 3 * seglen] in 0..255 -> what the backbone takes."""
         if self.data_format == "NCHW":
             x = x.transpose([0, 3, 1, 2])
-        return self.backbone(x * self.scale + self.shift, shift)
+        return x * self.scale + self.shift

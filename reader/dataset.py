@@ -40,23 +40,34 @@ class ClipSpec:
         return self.crops * self.num_segments, self.crop_size, self.crop_size, 3 * self.seglen
 
 
+@dataclass
+class Seen:
+    """What reading a clip finds out about its video on the way."""
+
+    num_frames: int = 0
+    width: int = 0  # in pixels, as a player shows it
+    height: int = 0
+
+
 def read_clip(
-    spec: ClipSpec, path: str, epoch: int = 0, index: int = 0, folder: Path | None = None
+    spec: ClipSpec, path: str, epoch: int = 0, index: int = 0, folder: Path | None = None, seen: Seen | None = None
 ) -> tuple[np.ndarray, int | None]:
     """(clip uint8 [V * T, H, W, 3 * seglen], label or None) of one video; only a pickle brings its own label.
 
     Channel c of segment t is colour c % 3 of the segment's frame c // 3, as the original lays them out. Each frame is
     decoded and resized once for the V crops.
 
-    folder: where a remote video is copied to for as long as it is read; None: a temporary one.
+    folder: where a remote video is copied to for as long as it is read; None: a temporary one. seen: gets what it says.
 
     Raises:
         VideoError: the video cannot be read, with its path and the reason.
     """
     rng = None if spec.augment_seed is None else video_rng(spec.augment_seed, epoch, index)
+    seen = seen or Seen()
     chosen: dict[int, list[int]] = {}
 
     def choose(num_frames: int) -> list[int]:
+        seen.num_frames = num_frames
         if num_frames not in chosen:  # a second draw would choose other frames
             chosen[num_frames] = segment_indices(
                 num_frames,
@@ -69,16 +80,8 @@ def read_clip(
         return chosen[num_frames]
 
     def crop(frame: np.ndarray) -> np.ndarray:
-        return crop_frame(
-            frame,
-            spec.short_side,
-            spec.crop_size,
-            keep_aspect_ratio=spec.keep_aspect_ratio,
-            resize=spec.resize,
-            crops=spec.crops,
-            multi_scale_crop=spec.multi_scale_crop,
-            rng=copy.deepcopy(rng),  # a copy for each frame: all get the same window
-        )
+        seen.height, seen.width = frame.shape[:2]
+        return cropped(frame, spec, copy.deepcopy(rng))  # a copy for each frame: all get the same window
 
     label = None
     try:
@@ -95,7 +98,7 @@ def read_clip(
         raise VideoError(path, error.strerror or str(error)) from error
     except MemoryError as error:
         raise VideoError(path, "it takes more memory than there is") from error
-    return _arranged(crops, spec), label
+    return arranged(crops, spec), label
 
 
 def cut_clip(spec: ClipSpec, frames: np.ndarray) -> np.ndarray:
@@ -105,21 +108,24 @@ def cut_clip(spec: ClipSpec, frames: np.ndarray) -> np.ndarray:
     """
     how = {"frame_format": spec.frame_format, "sampling": spec.sampling}
     chosen = segment_indices(len(frames), spec.num_segments, spec.seglen, **how)
-    crops = [
-        crop_frame(
-            frames[i],
-            spec.short_side,
-            spec.crop_size,
-            keep_aspect_ratio=spec.keep_aspect_ratio,
-            resize=spec.resize,
-            crops=spec.crops,
-        )
-        for i in chosen
-    ]
-    return _arranged(np.stack(crops), spec)
+    return arranged(np.stack([cropped(frames[i], spec) for i in chosen]), spec)
 
 
-def _arranged(crops: np.ndarray, spec: ClipSpec) -> np.ndarray:
+def cropped(frame: np.ndarray, spec: ClipSpec, rng: np.random.Generator | None = None) -> np.ndarray:
+    """The crops of a frame uint8 [H, W, 3]: uint8 [P, crop_size, crop_size, 3], random with `rng`."""
+    return crop_frame(
+        frame,
+        spec.short_side,
+        spec.crop_size,
+        keep_aspect_ratio=spec.keep_aspect_ratio,
+        resize=spec.resize,
+        crops=spec.crops,
+        multi_scale_crop=spec.multi_scale_crop,
+        rng=rng,
+    )
+
+
+def arranged(crops: np.ndarray, spec: ClipSpec) -> np.ndarray:
     """The clip, uint8 `spec.shape`, of the crops of its frames, uint8 [T * seglen, P, H, W, 3].
 
     With ten crops P is 5: each place is followed by its mirror.
@@ -134,4 +140,4 @@ def _arranged(crops: np.ndarray, spec: ClipSpec) -> np.ndarray:
     return views.reshape(spec.shape)
 
 
-__all__ = ["ClipSpec", "VideoError", "cut_clip", "read_clip"]
+__all__ = ["ClipSpec", "Seen", "VideoError", "cut_clip", "read_clip"]

@@ -50,6 +50,7 @@ class Packets:
     skipped: packets before the first key frame, where a recording began in the middle of a group of pictures. Nothing
         can be made of them, and they have no position.
     kept: the packets, or None where they are too large to keep and will be read again.
+    joined: whether a transport stream loses count of its packets somewhere, as where two recordings were joined.
     """
 
     path: str
@@ -60,6 +61,7 @@ class Packets:
     shown: list[int]
     exact: bool
     kept: list[av.Packet] | None
+    joined: bool = False
 
     def __len__(self) -> int:
         return len(self.times)
@@ -107,6 +109,11 @@ def open_video(path: str) -> av.container.InputContainer:
     return container
 
 
+def open_sound(path: str) -> av.container.InputContainer:
+    """The same for sound, once more, with the times that FFmpeg makes up where the file has none."""
+    return _open(path, {"fflags": "+genpts"})
+
+
 def _open(path: str, options: dict[str, str]) -> av.container.InputContainer:
     try:
         # The prefix keeps names like "http://..." or "concat:..." names of files.
@@ -145,8 +152,14 @@ def _filled(container: av.container.InputContainer, stream: av.VideoStream) -> I
             return  # the end. Going on, PyAV would stumble over streams that appeared on the way.
 
 
-def read_packets(path: str, container: av.container.InputContainer, stream: av.VideoStream) -> Packets:
-    """All packets of `stream`. Raises VideoError where the container shows that some are missing or damaged."""
+def read_packets(
+    path: str, container: av.container.InputContainer, stream: av.VideoStream, kept_bytes: int | None = None
+) -> Packets:
+    """All packets of `stream`, kept up to `kept_bytes` (None: KEPT_BYTES) of them.
+
+    Raises VideoError where the container shows that some are missing or damaged.
+    """
+    kept_bytes = KEPT_BYTES if kept_bytes is None else kept_bytes
     is_whole = integrity.packet_check(stream)
     broadcast = container.format.name == "mpegts"
     packets = Packets(path, broadcast, skipped=0, times=[], keys=[], shown=[], exact=False, kept=[])
@@ -170,25 +183,23 @@ def read_packets(path: str, container: av.container.InputContainer, stream: av.V
             num_bytes += packet.size + PACKET_BYTES
             if packets.kept is not None:
                 packets.kept.append(packet)
-                if num_bytes > KEPT_BYTES:
+                if num_bytes > kept_bytes:
                     packets.kept = None
     except av.FFmpegError as error:
         raise VideoError(path, f"damaged: {error.strerror}") from error
     integrity.check_container(path, container, stream, packets.skipped + len(packets))
-    _put_in_display_order(packets, stream.codec_context.name, joined)
+    packets.joined = joined
+    _put_in_display_order(packets, stream.codec_context.name)
     return packets
 
 
-def _put_in_display_order(packets: Packets, codec: str, joined: bool) -> None:
-    """Sorts `packets.shown` and sets `packets.exact` where the timestamps and the codec allow.
-
-    joined: whether a transport stream loses count of its packets somewhere, as where two recordings were joined.
-    """
+def _put_in_display_order(packets: Packets, codec: str) -> None:
+    """Sorts `packets.shown` and sets `packets.exact` where the timestamps and the codec allow."""
     times = packets.times
     shown_times = {times[i] for i in packets.shown}
     packets.exact = (
         codec in ONE_FRAME_PER_PACKET
-        and not joined
+        and not packets.joined
         and bool(packets.keys)
         and None not in times
         and len(shown_times) == len(packets.shown)

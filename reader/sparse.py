@@ -1,7 +1,7 @@
 """From packets to frames: the wanted ones decoded with no more of the others than they need, or all of them counted."""
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 
 import av
 import numpy as np
@@ -60,30 +60,48 @@ def to_rgb(frame: av.VideoFrame, width: int, height: int, interpolation: str = "
     return np.frombuffer(plane, np.uint8).reshape(height, plane.line_size)[:, : 3 * width].reshape(height, width, 3)
 
 
-class _Untrue(Exception):
-    """What the container says about its packets proved wrong."""
+class Untrue(Exception):
+    """What the container says about its packets proved wrong: only decoding everything will do."""
 
 
 def _decode_sparsely(
     context: av.VideoCodecContext, packets: Packets, wanted: set[int], convert: Convert
 ) -> dict[int, np.ndarray] | None:
     """The wanted frames, converted, by number, or None where only decoding everything will do."""
+    try:
+        found = frames_for(context, packets, wanted)
+        return {number: convert(frame) for number, frame in found if number is not None}
+    except Untrue:
+        return None
+
+
+def frames_for(
+    context: av.VideoCodecContext, packets: Packets, wanted: Collection[int]
+) -> Iterator[tuple[int | None, av.VideoFrame]]:
+    """Every frame that is decoded for the sake of the wanted ones, with its number where it is one of them, ascending.
+
+    For packets that are exact. Raises Untrue, if need be behind wrong ones.
+    """
     number_at = {packets.times[packets.shown[n]]: n for n in wanted}
     positions = {packets.shown[n] for n in wanted}
     skip = "NONREF" if _marks_unreferenced_frames(context) else "DEFAULT"
-    frames: dict[int, np.ndarray] = {}
+    never_reordered = packets.shown == sorted(packets.shown)
+    found = 0
     start_time = latest = None  # presentation times: where the current run began, and of its last frame so far
 
-    def take(decoded: list[av.VideoFrame]) -> None:
-        nonlocal latest
-        for frame in decoded:
+    def take(packet: av.Packet | None) -> Iterator[tuple[int | None, av.VideoFrame]]:
+        nonlocal found, latest
+        for frame in context.decode(packet):
             in_order = frame.pts is not None and (latest is None or frame.pts > latest)
             fields_apart = packets.broadcast and frame.interlaced_frame  # the two fields of a frame can be two packets
             if not in_order or fields_apart or _is_damaged(frame, packets):
-                raise _Untrue
+                raise Untrue
             latest = frame.pts
-            if frame.pts in number_at:
-                frames[number_at[frame.pts]] = convert(frame)
+            number = number_at.get(frame.pts)
+            found += number is not None
+            yield number, frame
+        if never_reordered and context.has_b_frames:
+            raise Untrue  # the codec reorders frames, the timestamps do not: a container that was never told
 
     try:
         runs = _runs(packets, positions)
@@ -91,19 +109,18 @@ def _decode_sparsely(
         for i, packet in packets.read(runs):
             if i in starts:
                 if start_time is not None:
-                    take(context.decode(None))
+                    yield from take(None)
                     context.flush_buffers()
                 latest, start_time = None, packet.pts
             elif packet.pts < start_time:
                 continue  # a leading picture of the first group: wanted ones are part of an earlier run
             context.skip_frame = "DEFAULT" if i in positions else skip
-            take(context.decode(packet))
-        take(context.decode(None))
-    except (av.FFmpegError, _Untrue):
-        return None
-    if context.has_b_frames and packets.shown == sorted(packets.shown):
-        return None  # the codec reorders frames, the timestamps do not: a container that was never told
-    return frames if len(frames) == len(wanted) else None
+            yield from take(packet)
+        yield from take(None)
+    except av.FFmpegError:
+        raise Untrue from None
+    if found != len(wanted):
+        raise Untrue
 
 
 def _marks_unreferenced_frames(context: av.VideoCodecContext) -> bool:

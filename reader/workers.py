@@ -95,7 +95,7 @@ def describe_failure(path: str, error: Exception) -> str:
 
 def _serve(pipe: multiprocessing.connection.Connection, spec: ClipSpec, folder: Path) -> None:
     """Clips for (path, epoch, index) until the pipe closes. `folder` is made for the copy of a remote video."""
-    _limit_memory()
+    limit_memory()
     pipe.send("ready")
     while True:
         path, epoch, index = pipe.recv()
@@ -113,7 +113,7 @@ def _serve(pipe: multiprocessing.connection.Connection, spec: ClipSpec, folder: 
             pipe.send_bytes(clip.data.cast("B"))
 
 
-def _limit_memory() -> None:
+def limit_memory() -> None:
     """Makes this process fail to get more than MEMORY_LIMIT in addition to what it has. Linux only."""
     try:
         import resource

@@ -32,9 +32,13 @@ def frames_seen(
                 yield positions[batch.indices[0]], shown_frames(batch.frames[0], section)
 
 
+def middle_view(clip: np.ndarray, section: SectionConfig) -> np.ndarray:
+    """uint8 [T, H, W, 3 * seglen], the segments of the middle crop, of a clip [V * T, H, W, 3 * seglen]."""
+    start = _MIDDLE[section.crops] * section.seg_num
+    return clip[start : start + section.seg_num]
+
+
 def shown_frames(clip: np.ndarray, section: SectionConfig) -> np.ndarray:
     """uint8 [T, H, W, 3] of a clip [V * T, H, W, 3 * seglen]."""
-    start = _MIDDLE[section.crops] * section.seg_num
-    segments = clip[start : start + section.seg_num, ..., :3]
     chosen = np.linspace(0, section.seg_num - 1, min(section.seg_num, MOST_FRAMES)).round().astype(int)
-    return segments[chosen]
+    return middle_view(clip, section)[chosen, ..., :3]

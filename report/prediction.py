@@ -2,14 +2,16 @@
 
 import random
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 from report.page import Frames, never_fatal, pictures_of, write_page
 from report.statistics import Unreadable
+from report.timeline import strip_of
 
 # What a page holds at most: it stays below 10 MB for any number of videos.
-MOST_VIDEOS, MOST_NAMED, MOST_BARS, MOST_UNREADABLE = 48, 20, 5, 100
+MOST_VIDEOS, MOST_NAMED, MOST_BARS, MOST_UNREADABLE, MOST_HEAT_MAPS = 48, 20, 5, 100, 3
 
 
 class PredictionSums:
@@ -44,16 +46,25 @@ class PredictionSums:
 
 
 @never_fatal
-def write_prediction_page(path: Path, rows: Iterable[dict], facts: Mapping[str, object], frames: Frames) -> None:
+def write_prediction_page(
+    path: Path,
+    rows: Iterable[dict],
+    facts: Mapping[str, object],
+    frames: Frames,
+    timelines: Mapping[int, Sequence[dict]] = MappingProxyType({}),
+    heat_maps: Frames = lambda positions: (),
+) -> None:
     """Writes the page; a failure is one line on the screen.
 
     rows: what `PredictionSums` takes, one per video, gone through once. facts: lines about the run. frames: what the
-    network saw; asked once, for the videos that are shown.
+    network saw; asked once, for the videos that are shown. timelines: by position, see report/timeline.py. heat_maps:
+    as frames.
     """
     sums = PredictionSums(MOST_VIDEOS, MOST_UNREADABLE)
     for row in rows:
         sums.add(row)
     sample = sums.sample
+    positions = [row["position"] for row in sample]
     write_page(
         path,
         "prediction.html",
@@ -62,5 +73,10 @@ def write_prediction_page(path: Path, rows: Iterable[dict], facts: Mapping[str, 
         sample=sample,
         bars=MOST_BARS,
         named=sorted(sums.named.items(), key=lambda item: (-item[1], item[0]))[:MOST_NAMED],
-        pictures=pictures_of(frames, [row["position"] for row in sample]),
+        pictures=pictures_of(frames, positions),
+        heat_maps={
+            position: few[:: -(-len(few) // MOST_HEAT_MAPS)]
+            for position, few in pictures_of(heat_maps, positions).items()
+        },
+        timelines={position: strip_of(timelines[position]) for position in positions if position in timelines},
     )

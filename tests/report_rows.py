@@ -42,6 +42,19 @@ def prediction_rows(videos: int, names: Sequence[str]) -> Iterator[dict]:
         yield {"position": i, "video": f"clips/{i}.mp4", "predictions": best}
 
 
+def timeline_records(video: str, names: Sequence[str], windows: int = 60) -> list[dict]:
+    """The windows of a video, of classes in turn."""
+    return [
+        {
+            "video": video,
+            "start": 5.0 * i,
+            "end": 5.0 * i + 10,
+            "predictions": [{"class_id": i % len(names), "label": names[i % len(names)], "probability": 0.5}],
+        }
+        for i in range(windows)
+    ]
+
+
 def noise_frames(positions: Iterable[int]) -> Iterator[tuple[int, np.ndarray]]:
     """Six frames of each video, such as no picture format makes small."""
     for position in positions:

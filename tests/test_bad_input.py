@@ -78,6 +78,7 @@ BEFORE_PADDLE = [
     ("train", "--learning_rate=nan", "--learning_rate=nan: expected a number above 0, not nan"),
     ("train", "--set TRAIN.epohc=1", "--set TRAIN.epohc=1: unknown key TRAIN.epohc; did you mean epoch?"),
     ("train", "--weights=w", "unknown flag --weights; see train.py --help"),
+    ("export", "--format=tflite", "--format=tflite: expected one of paddle, onnx, not tflite"),
     ("eval", "--infer_topk=3", "unknown flag --infer_topk; see eval.py --help"),
     ("predict", "--infer_topk=5", "--infer_topk=5: INFER: topk 5 is larger than num_classes 4"),
     ("predict", "video.mp4", "unexpected argument video.mp4; see predict.py --help"),
@@ -106,7 +107,10 @@ BEFORE_PADDLE = [
     ("eval", "--set INFER.kinetics_labels=three.json", "three.json: 3 labels, but MODEL.num_classes is 4"),
     ("eval", "--set INFER.kinetics_labels=no.json", "no.json: the label list is no JSON: "),
     ("predict", "--video_path=no.mp4", "no.mp4: no such file"),
-    ("predict", "--video_path=results", "results: not a file"),
+    ("predict", "--video_path=results", "results: no video below this folder (.mp4, .m4v, "),
+    ("predict", "--video_path=no*.mp4", "no*.mp4: no video matches this pattern (.mp4, .m4v, "),
+    ("predict", "--window=0", "--window=0: expected a number from 0.1 to 86400, not 0"),
+    ("predict", "--stride=1", "--stride=1: needs --window, the seconds of a window"),
     ("predict", "--video_path=empty", "empty: the file is empty"),
 ]  # fmt: skip
 

@@ -22,9 +22,13 @@ BELOW = {
     "inference.api": LOW | {"inference", "metrics"},  # the call for notebooks stands above the rows that it gives
     "report": LOW | {"inference", "metrics"},
     "training": LOW | {"inference", "metrics"},
+    "predicting": LOW | {"inference", "inference.api", "metrics", "report"},
+    "cluster": LOW | {"inference", "inference.api", "metrics", "predicting"},
     "serving": LOW | {"inference", "inference.api", "metrics", "report"},
-    "scripts": LOW | {"inference", "inference.api", "metrics", "report", "serving", "training"},
-    "data": {"reader", "utils"},
+    "scripts": LOW
+    | {"cluster", "inference", "inference.api", "metrics", "predicting", "report", "serving", "training"},
+    "data": {"cluster", "reader", "utils"},
+    "doctor": LOW | {"inference", "training"},
     "docs": {"utils"},
     "benchmarks": LOW | {"inference", "metrics", "training", "data"},
 }

@@ -90,3 +90,26 @@ def test_mistakes_are_one_line_before_work_begins(store, workspace, tmp_path, sc
     ended = run_script(script, workspace.config, *folder, *flags)
     assert (ended.returncode, ended.stderr) == (2, f"error: {message}\n")
     assert "word" not in ended.stdout
+
+
+def test_check(store, workspace, tmp_path):
+    """Copies end with their reading; of a list that is checked again what could be read is not fetched again."""
+    (tmp_path / "temporary").mkdir()
+    video, _ = workspace.held_out[0]
+    paths = [store.put(f"checked/{name}.mp4", video) for name in "ab"] + ["s3://clips/checked/none.mp4"]
+    listed = store.put("train.list", "".join(f"{path} 1\n" for path in paths).encode())
+    flags = [listed, "--out", str(tmp_path / "out"), workspace.config]
+    for journal_lines in (6, 7):  # settings, three videos, two digests; the unreadable one again
+        ended = run_script("data/check", *flags, TMPDIR=str(tmp_path / "temporary"))
+        assert ended.returncode == 1 and f"{listed}: 2 of 3 videos can be read" in ended.stdout
+        rows = (tmp_path / "out/problems.csv").read_text().splitlines()[1:]
+        assert rows == [
+            f"{listed},2,{paths[1]},same bytes,as {listed}:1: {paths[0]}",
+            f"{listed},3,{paths[2]},unreadable,no such file",
+        ]
+        assert len((tmp_path / "out/check.jsonl").read_text().splitlines()) == journal_lines
+    assert (tmp_path / "out/train.readable.list").read_text() == f"{paths[0]} 1\n{paths[1]} 1\n"
+    assert os.listdir(tmp_path / "temporary") == []
+    ended = run_script("data/check", listed, workspace.config)
+    message = f"error: {listed}: name a folder of this machine for the results by --out\n"
+    assert (ended.returncode, ended.stderr) == (2, message)

@@ -417,7 +417,7 @@ def test_run_sh_ends_as_its_script_does(words, code, stderr):
     ended = run_sh(*words)
     assert ended.returncode == code
     if stderr is None:
-        assert len(ended.stderr.splitlines()) == 3 and ended.stderr.startswith("usage: bash run.sh demo")
+        assert len(ended.stderr.splitlines()) == 4 and ended.stderr.startswith("usage: bash run.sh demo")
     else:
         assert ended.stderr == stderr
 

@@ -16,9 +16,10 @@ except ImportError:  # Windows: two runs in one folder are the user's to avoid
 PATIENCE = 5.0
 
 
-def open_locked(path: Path) -> FileIO:
+def open_locked(path: Path, flag: str = "--save_dir") -> FileIO:
     """The file for appending, created if need be, unbuffered, and locked until it is closed.
 
+    flag: names its folder.
     Raises OSError, and RunError where another process holds it.
     """
     deadline = time.monotonic() + PATIENCE
@@ -28,7 +29,7 @@ def open_locked(path: Path) -> FileIO:
             return file
         file.close()
         if time.monotonic() > deadline:
-            raise RunError(f"{path}: another process is writing it: wait for its end, or give another --save_dir")
+            raise RunError(f"{path}: another process is writing it: wait for its end, or give another {flag}")
         time.sleep(0.1)
 
 

@@ -132,6 +132,11 @@ def upload(source: Path, path: str) -> None:
     _persistently(path, copy)
 
 
+def remove_file(path: str) -> None:
+    """Removes a remote file. Raises StorageError."""
+    _persistently(path, lambda filesystem, key: filesystem.delete_file(key))
+
+
 def check_writable(path: str) -> None:
     """Raises StorageError unless files can be written to the remote folder. Leaves an empty folder at most."""
     probe = extended(path, "/.write-check")

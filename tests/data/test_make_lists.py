@@ -15,9 +15,9 @@ import pytest
 from data.classes import KINETICS_LABELS, choose_classes, loose, read_classes
 from data.make_lists import Found, lists_of, texts_of, write
 from data.split import split_clips
-from data.videos import Video
 from list_making import HEADING, annotate, lines, make_lists, succeed, touch
 from reader.filelist import read_list
+from reader.videos import Video
 
 ROOT = Path(__file__).parents[2]
 

@@ -9,8 +9,8 @@ import pytest
 
 from data.classes import Classes
 from data.split import find_recordings, split_counts, split_recordings
-from data.videos import Video
 from list_making import lines, succeed, touch
+from reader.videos import Video
 
 LISTS = ("train.list", "val.list", "test.list")
 SHARES = (0.8, 0.1, 0.1)

@@ -62,7 +62,7 @@ from reader.dataset import ClipSpec, VideoError, read_clip
 
 workers.MEMORY_LIMIT = 300 << 20
 if sys.argv[2] == "limited":
-    workers._limit_memory()
+    workers.limit_memory()
 try:
     read_clip(ClipSpec(2, 1, 36, 32), sys.argv[1])
 except VideoError:

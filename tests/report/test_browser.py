@@ -10,7 +10,7 @@ import pytest
 from report.evaluation import write_evaluation_page
 from report.prediction import write_prediction_page
 from report.training import write_training_page
-from report_rows import HOSTILE, evaluation_rows, log_line, prediction_rows
+from report_rows import HOSTILE, evaluation_rows, log_line, prediction_rows, timeline_records
 
 pytest.importorskip("jinja2")
 playwright = pytest.importorskip("playwright.sync_api", reason="the package playwright is not installed")
@@ -42,7 +42,9 @@ def pages(tmp_path_factory) -> dict[str, str]:
     metrics = {"loss": 1.0, "top1_acc": 50.0, "top5_acc": 70.0, "protocol": "3 segments"}
     facts = {"weights": f"{HOSTILE}/TSN.pdparams", "list": 150 * "x", "configuration": "MODEL:\n" + "  name: TSN" * 60}
     write_evaluation_page(folder / "evaluation.html", rows, metrics, NAMES, facts, grey_frames)
-    write_prediction_page(folder / "prediction.html", prediction_rows(60, NAMES), facts, grey_frames)
+    rows = list(prediction_rows(60, NAMES))
+    timelines = {row["position"]: timeline_records(row["video"], NAMES) for row in rows}
+    write_prediction_page(folder / "prediction.html", rows, facts, grey_frames, timelines, grey_frames)
     log = folder / "train_log.jsonl"
     lines = [log_line("train", epoch, step) for epoch in range(3) for step in range(0, 200, 10)]
     lines += [log_line("valid", epoch, 199) for epoch in range(3)]

@@ -9,9 +9,9 @@ import pytest
 
 from report.evaluation import MOST_MISTAKES, write_evaluation_page
 from report.extras import check_board, wants_report
-from report.prediction import MOST_VIDEOS, write_prediction_page
+from report.prediction import MOST_HEAT_MAPS, MOST_VIDEOS, write_prediction_page
 from report.training import write_training_page
-from report_rows import HOSTILE, evaluation_rows, log_line, noise_frames, prediction_rows
+from report_rows import HOSTILE, evaluation_rows, log_line, noise_frames, prediction_rows, timeline_records
 from utils.errors import InputError
 
 pytest.importorskip("jinja2")
@@ -61,8 +61,19 @@ def test_a_prediction_of_20000_videos_is_small(tmp_path):
     write_prediction_page(tmp_path / "report.html", prediction_rows(20_000, NAMES), {}, noise_frames)
     html = (tmp_path / "report.html").read_text("utf-8")
     assert len(html.encode()) < 10e6 and html.count('<article class="card">') == MOST_VIDEOS
+    assert "stretches" not in html.partition("</style>")[2]
     for words in (f"{MOST_VIDEOS} of 19,800", "200 could not be read", "the first 100 are listed"):
         assert words in html
+
+
+def test_with_timelines_of_hours_and_heat_maps_it_stays_small(tmp_path):
+    rows = list(prediction_rows(60, NAMES))
+    timelines = {row["position"]: timeline_records(row["video"], NAMES, windows=2000) for row in rows}
+    write_prediction_page(tmp_path / "report.html", rows, {}, noise_frames, timelines, noise_frames)
+    html = (tmp_path / "report.html").read_text("utf-8")
+    assert len(html.encode()) < 10e6 and html.count('<div class="stretches"') == MOST_VIDEOS
+    assert html.count("<img ") == (6 + MOST_HEAT_MAPS) * MOST_VIDEOS
+    assert "2,000 windows over 10,005.0 s" in html and "394 others" in html
 
 
 def test_the_sample_is_the_same_each_time_and_in_order(tmp_path):

@@ -5,6 +5,7 @@
 
 import argparse
 import difflib
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -19,7 +20,7 @@ SECTION_OF = {"train": "TRAIN", "eval": "TEST", "predict": "INFER", "export": "I
 _ABOUT = {
     "train": "Train a network on the list of TRAIN, validating on the list of VALID.",
     "eval": "Measure loss, top-1 and top-5 accuracy on the list of TEST.",
-    "predict": "Name the classes of one video, or of each video on the list of INFER.",
+    "predict": "Name the classes of one video, or of each video of a folder, of a pattern or on the list of INFER.",
     "export": "Write the network as a folder for inference: uint8 frames in, probabilities out.",
     "serve": "A page to drop a video on, and an endpoint that names its classes.",
 }
@@ -82,7 +83,12 @@ FLAGS = (
     Flag("use_gpu", "True: stop without a GPU; False: CPU; not given: GPU if there is one", _same(_ALL), key="use_gpu"),
     Flag("no_memory_optimize", "accepted, without effect", _same("train", False), None),
     Flag("filelist", "the list of videos", _same("predict"), key="filelist"),
-    Flag("video_path", "one video; wins over the list", _same("predict"), key="video_path"),
+    Flag(
+        "video_path",
+        "a video, a folder of them, or a quoted pattern such as 'clips/*.mp4'; wins over the list",
+        _same("predict"),
+        key="video_path",
+    ),
     Flag("infer_topk", "classes named per video", _same("predict serve"), key="topk"),
     Flag(
         "features",
@@ -90,19 +96,52 @@ FLAGS = (
         _same("predict", False),
         Choice((False, True, "segments")),
     ),
-    Flag("precision", "arithmetic on the CPU: auto, float32, bfloat16", _same("eval predict serve"), key="precision"),
-    Flag("save_dir", "where results go", _SAVE_DIR, key="save_dir"),
     Flag(
-        "report",
-        "write report.html; not given: where jinja2 is installed",
-        _same("train eval predict"),
+        "window",
+        "seconds; the classes of each window of so many besides: timeline.csv, timeline.json, NAME.vtt",
+        _same("predict"),
+        Number(0.1, 86400),
+    ),
+    Flag("stride", "seconds from window to window; not given: half of --window", _same("predict"), Number(0.1, 86400)),
+    Flag(
+        "save_video",
+        "True: NAME.labelled.mp4 besides, each video with its classes drawn on it",
+        _same("predict", False),
         Truth(),
     ),
+    Flag(
+        "explain",
+        "True: explain/NAME_segT.png besides, where in its frames the network sees the class",
+        _same("predict", False),
+        Truth(),
+    ),
+    Flag("precision", "arithmetic on the CPU: auto, float32, bfloat16", _same("eval predict serve"), key="precision"),
+    Flag("save_dir", "where results go", _SAVE_DIR, key="save_dir"),
+    Flag("report", "write report.html; not given: where jinja2 is installed", _same("train eval predict"), Truth()),
     Flag("log_interval", "batches between two log lines", {"train": 10, "eval": 1, "predict": 1}, Whole(1)),
     Flag("valid_interval", "epochs between two validations; 0: never", _same("train", 1), Whole(0)),
     Flag("fix_random_seed", "True: seeded by TRAIN.seed, repeatable to the bit", _same("train", False), Truth()),
     Flag(
         "nproc", "processes on the CPU; on GPUs there is one per visible device", _same("train eval predict"), Whole(1)
+    ),
+    Flag("ray", "share a list among machines, in shards: local, auto or HOST:PORT of a Ray cluster", _same("predict")),
+    Flag(
+        "shard_size",
+        "videos per shard or Parquet part, rounded up to whole batches; not given: 1000",
+        _same("predict"),
+        Whole(1),
+    ),
+    Flag(
+        "format",
+        "json: predictions.json and .csv, features.npy; parquet: predictions.parquet/ with all of them",
+        _same("predict", "json"),
+        Choice(("json", "parquet")),
+    ),
+    Flag(
+        "format",
+        "paddle: for predict.py and programs with Paddle; onnx: without",
+        _same("export", "paddle"),
+        Choice(("paddle", "onnx")),
     ),
     Flag("restart", "True: drop what an earlier run knows already", _same("eval predict", False), Truth()),
     Flag("is_profiler", "1: write a profile of a few steps", _same("train", False), Truth()),
@@ -138,8 +177,15 @@ class Flags:
     is_profiler: bool | None = None
     profiler_path: str | None = None
     nproc: int | None = None
+    ray: str | None = None
+    shard_size: int | None = None
+    format: str | None = None
     restart: bool | None = None
     features: bool | str | None = None
+    window: float | None = None
+    stride: float | None = None
+    save_video: bool | None = None
+    explain: bool | None = None
     no_memory_optimize: bool = False
     host: str | None = None
     port: int | None = None
@@ -172,7 +218,25 @@ def parse_flags(script: str, argv: Sequence[str] | None = None) -> Flags:
             if text:
                 values[flag.name] = read_argument(flag.kind, text, f"--{flag.name}={one_line(text)}").value
     sets = tuple(text for text in known.set if text)
-    return Flags(script=script, section_overrides=overrides, sets=sets, **values)
+    flags = Flags(script=script, section_overrides=overrides, sets=sets, **values)
+    _check_cluster(flags)
+    return flags
+
+
+def check_ray_address(text: str) -> None:
+    """Raises InputError for a value of --ray that names no cluster."""
+    if not re.fullmatch(r"local|auto|[^/\s]+:\d{1,5}", text):
+        raise InputError(f"--ray={one_line(text)}: expected local, auto or HOST:PORT")
+
+
+def _check_cluster(flags: Flags) -> None:
+    """Raises InputError where the flags of a cluster contradict each other or others."""
+    if flags.ray is not None:
+        check_ray_address(flags.ray)
+    if flags.ray is not None and (flags.nproc or 1) > 1:
+        raise InputError(f"--nproc={flags.nproc} and --ray={flags.ray}: on a cluster each machine uses all its cores")
+    if flags.shard_size is not None and flags.ray is None and flags.format != "parquet":
+        raise InputError(f"--shard_size={flags.shard_size}: is for --ray and --format=parquet")
 
 
 class _Parser(argparse.ArgumentParser):

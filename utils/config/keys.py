@@ -217,7 +217,11 @@ class InferConfig(SectionConfig):
     filelist: str = key("./data/dataset/kinetics/infer.list", Text(), "the list of videos, one per line")
     weights: str = key("", Text(empty=True), "the file or folder of weights; '': the published ones, downloaded")
     precision: str = key("auto", _PRECISION, "arithmetic on the CPU; auto: bfloat16 where the processor has it")
-    video_path: str = key("", Text(empty=True), "one video to predict instead of the list; '': the list")
+    video_path: str = key(
+        "",
+        Text(empty=True),
+        "a video, a folder of them, or a pattern such as clips/*.mp4, instead of the list; '': the list",
+    )
     feature_dtype: str = key(
         "float32", Choice(("float16", "float32")), "of the features that --features writes; float16: half the disk"
     )

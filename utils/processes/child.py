@@ -10,7 +10,7 @@ import signal
 import sys
 import threading
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from utils.errors import RunError
@@ -42,6 +42,11 @@ class Child:
         self.pipe: multiprocessing.connection.Connection | None = None
         self._lock = threading.Lock()  # between a start in one thread and `close` in another
         self._closed = False
+
+    @property
+    def pid(self) -> int | None:
+        """The number of the process; None where there is none."""
+        return self._process and self._process.pid
 
     def start(self) -> None:
         """Returns when the process is ready; at once where it is. Raises RunError where it cannot be started."""
@@ -77,6 +82,29 @@ class Child:
             except (EOFError, OSError):
                 end = self.end()
         raise NoAnswer(f"its {self._name.split(' ', 1)[1]} ended with {end}, twice")
+
+    def stream(self, question: object, time_limit: float) -> Iterator[object]:
+        """The answers to a question that has many, up to None, the last; whoever stops before that ends the process.
+
+        Raises:
+            NoAnswer: the process was silent for more than `time_limit` seconds, and is killed; or it died.
+            RunError: it could not be started.
+        """
+        self.start()
+        answer = self
+        try:
+            self.pipe.send(question)
+            while self.pipe.poll(time_limit):
+                answer = self.receive()
+                if answer is None:
+                    return
+                yield answer
+        except (EOFError, OSError):
+            raise NoAnswer(f"its {self._name.split(' ', 1)[1]} ended with {self.end()}") from None
+        finally:
+            if answer is not None:
+                self.kill()
+        raise NoAnswer(f"given up after {time_limit:g} s without progress")
 
     def receive(self) -> object:
         """The answer that has arrived. Raises EOFError or OSError where the process dies meanwhile."""

@@ -5,16 +5,20 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+# In the environment of a process, and of those that it starts: the cores that whoever shares the machine has given it.
+GRANT = "TSN_CORES"
 _PROC, _CGROUP = Path("/proc"), Path("/sys/fs/cgroup")
 
 
 def available_cores() -> int:
     """The cores in the affinity mask (taskset, cpusets), or the whole ones that a container's share of time makes.
 
-    All of the machine where the system knows neither.
+    All of the machine where the system knows neither; fewer where GRANT says so.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     shares = [cores]
+    if GRANT in os.environ:
+        shares.append(int(os.environ[GRANT]))
     for folder in _control_groups("cpu"):
         quota, _, period = _read(folder / "cpu.max").partition(" ")  # "max 100000": no limit
         if not quota:  # version 1; -1: no limit

@@ -1,22 +1,18 @@
-"""The video files below a folder."""
+"""The video files below a folder, or that a pattern matches."""
 
+import glob
 import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
+from reader.filelist import Entry, FileList
 from utils.errors import InputError
+from utils.storage import is_remote
 
 EXTENSIONS = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".flv", ".wmv", ".3gp", ".ogv")
-SPLITS = ("train", "val", "test")
 _CONTROL = re.compile("[\x00-\x1f\x7f]")
-_SPLIT_WORDS = {"training": "train", "valid": "val", "validate": "val", "validation": "val", "testing": "test"}
-
-
-def split_of(word: str) -> str | None:
-    """train, val or test for its usual spellings; else None."""
-    word = _SPLIT_WORDS.get(word.casefold(), word.casefold())
-    return word if word in SPLITS else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +41,33 @@ def find_videos(roots: list[str]) -> Iterator[Video]:
         if not os.path.isdir(root):
             raise InputError(f"--videos {root}: no such folder")
         yield from _below(root, (), entered)
+
+
+def videos_at(path: str) -> FileList | None:
+    """The videos of a folder, or of a pattern with *, ? or [ (** is any depth); None where `path` names one file.
+
+    They are sorted, each is there once. Of what a pattern matches folders stand for all videos below them, and files
+    count whose suffix is a video's or is written out in the pattern.
+
+    Raises:
+        InputError: there is none, or as `find_videos` does.
+    """
+    if is_remote(path) or os.path.isfile(path) or not (os.path.isdir(path) or glob.has_magic(path)):
+        return None
+    if os.path.isdir(path):
+        found = [video.path for video in find_videos([path])]
+        problem = "no video below this folder"
+    else:
+        matches = sorted(glob.glob(path, recursive=True))
+        below = [video.path for video in find_videos([match for match in matches if os.path.isdir(match)])]
+        suffixes = {*EXTENSIONS, Path(path).suffix.lower()} - {""}
+        files = [match for match in matches if os.path.isfile(match) and Path(match).suffix.lower() in suffixes]
+        for file in files:
+            _check_path(file)
+        found, problem = sorted({*below, *files}), "no video matches this pattern"
+    if not found:
+        raise InputError(f"{path}: {problem} ({', '.join(EXTENSIONS)})")
+    return FileList(map(Entry, found))
 
 
 def _below(folder: str, names: tuple[str, ...], entered: set[tuple[int, int]]) -> Iterator[Video]:

@@ -1,0 +1,127 @@
+"""What runs on each machine: a network and readers as on one machine alone, that compute shards of the list."""
+
+import os
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+from cluster.parts import Parts, write_part
+from cluster.shards import Shard
+from reader.filelist import Entry
+from utils.config.keys import InferConfig
+from utils.config.loading import Config
+from utils.errors import InputError, RunError
+from utils.processes.limits import GRANT
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is to be computed, the same for every worker of a run. features: as the flag."""
+
+    config: Config
+    section: InferConfig
+    names: Sequence[str]
+    num_videos: int
+    save_dir: str
+    features: bool | str
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a worker's network is; see inference.network.Network."""
+
+    weights: str
+    arithmetic: str
+    description: str
+    num_features: int
+    batch_size: int  # videos, as the reader makes them
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why something could not be done, in one line; `users`: it is a mistake of the user's."""
+
+    reason: str
+    users: bool = False
+
+
+class Worker:
+    """The actor's class. Its methods return a Failure in place of raising an exception: those do not travel well."""
+
+    def __init__(self, job: Job, cores: int, on_gpu: bool):
+        os.environ[GRANT] = str(cores)
+        os.environ["OMP_NUM_THREADS"] = str(cores)
+        self._job = job
+        self._section = job.section if on_gpu else replace(job.section, use_gpu=False)
+        self._parts = Parts(job.save_dir)
+        self._entries = _Window(job.num_videos)
+
+    def open(self) -> Facts | Failure:
+        """Loads the network and makes the reader."""
+        return safely(self._open)
+
+    def compute(self, shard: Shard, entries: Sequence[Entry]) -> int | Failure:
+        """The number of rows of the part that it writes; entries: those of the shard's positions."""
+        return safely(lambda: self._compute(shard, entries))
+
+    def _open(self) -> Facts:
+        from inference.start import set_environment
+
+        set_environment()
+        from inference.api import Classifier
+        from reader.build import build_loader
+        from utils.processes.device import choose_device
+
+        job, section = self._job, self._section
+        device = choose_device(section.use_gpu, job.config.demands_gpu and section.use_gpu)
+
+        from inference.network import load_network
+
+        self._network = network = load_network(job.config, section, device, job.num_videos)
+        self._loader = build_loader(job.config, section, self._entries, needs_label=False)
+        self._classifier = Classifier.of(job.config, section, job.names, network)
+        facts = network.weights, network.arithmetic, network.description, network.num_features
+        return Facts(*facts, self._loader.batch_size)
+
+    def _compute(self, shard: Shard, entries: Sequence[Entry]) -> int:
+        from metrics.features import FeatureFile
+        from predicting.results import feature_shape
+
+        self._entries.first, self._entries.known = shard.first, entries
+        order, features = range(shard.first, shard.last), None
+        with self._parts.making() as folder:
+            if self._job.features:
+                shape = feature_shape(self._job.features, self._section, self._network.num_features)
+                features = FeatureFile(folder, order, shape, self._section.feature_dtype)
+                features.open(0)
+            keep = features and features.put
+            rows = self._classifier.rows(self._loader, self._entries, order, keep)
+            write_part(self._parts, shard, features, rows, folder)
+        return len(shard)
+
+
+class _Window(Sequence[Entry]):
+    """The entries of a list by their positions in it, of which those of one shard are there."""
+
+    def __init__(self, length: int):
+        self._length, self.first, self.known = length, 0, ()
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __getitem__(self, position: int) -> Entry:
+        return self.known[position - self.first]
+
+
+def safely(work: Callable[[], Result]) -> Result | Failure:
+    """What `work` returns, or a Failure with why it could not."""
+    try:
+        return work()
+    except (InputError, RunError) as error:
+        return Failure(str(error), isinstance(error, InputError))
+    except Exception as error:
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        return Failure(f"{type(error).__name__}: {error} ({where.filename}:{where.lineno})")

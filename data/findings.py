@@ -1,0 +1,122 @@
+"""What is wrong with the videos of some lists, by what a journal says of them."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from data.journal import Journal
+from data.listings import Listings
+from data.oddities import Usual, first_of_each, repeated, usual
+from reader.filelist import Entry
+
+# How many times the median, or which part of it, is odd.
+FACTORS = {"length": 2.0, "side": 2.0, "shape": 1.5, "rate": 1.5}
+PROBLEMS = ("unreadable", "duration", "size", "frame rate", "same bytes")
+
+
+class Problem(NamedTuple):
+    """A row of problems.csv."""
+
+    list: str
+    line: int
+    video: str
+    problem: str  # one of PROBLEMS
+    reason: str
+
+
+class Findings:
+    """Numbers of each of the D videos of `listings`, from the journal's last record of it.
+
+    offsets: int64 [D], where in the journal it stands; -1: nowhere, or not of the file that is there now.
+    """
+
+    def __init__(self, listings: Listings, journal: Journal, length: str):
+        """length: what a video's length is counted in, "seconds" or, of pickles, "frames"."""
+        self.listings, self._journal, self.length = listings, journal, length
+        number = listings.num_videos
+        self.offsets = np.full(number, -1, np.int64)
+        self.readable = np.zeros(number, bool)
+        self._marks = np.zeros(number, np.uint64)  # of its size and its end: of equal files the same
+        # The length; the root of the number of pixels; width / height; frames per second.
+        self._numbers = {name: np.full(number, np.nan, np.float32) for name in FACTORS}
+        self._digests = np.zeros(number, "V32")  # SHA-256 of the candidates
+
+    def note(self, video: int, offset: int, record: dict) -> None:
+        """Takes up a record, which stands at `offset` in the journal."""
+        self.offsets[video], self.readable[video] = offset, record["error"] is None
+        if record["error"] is None:
+            width, height = record["width"], record["height"]
+            self._marks[video] = ((record["bytes"] << 32) + record["end"]) % 2**64
+            values = record[self.length], (width * height) ** 0.5, width / height, record["fps"]
+            for numbers, value in zip(self._numbers.values(), values):
+                numbers[video] = np.nan if value is None else value
+
+    def candidates(self) -> np.ndarray:
+        """Which of the D are readable, and as large as another one with the same end."""
+        readable = np.flatnonzero(self.readable)
+        return readable[repeated(self._marks[readable])]
+
+    def note_digest(self, video: int, sha256: str) -> None:
+        self._digests[video] = bytes.fromhex(sha256)
+
+    def record(self, video: int) -> dict:
+        return self._journal.at(int(self.offsets[video]))
+
+    def problems(self) -> Iterator[Problem]:
+        """Every problem of every line, in the order of the lists."""
+        videos, ranges = self.listings.videos, self.usual()
+        odd = {name: ranges[name].is_odd(numbers)[videos] for name, numbers in self._numbers.items()}
+        odd["size"] = odd["side"] | odd["shape"]
+        first = self._first_with_these_bytes()
+        flagged = ~self.readable[videos] | odd["length"] | odd["size"] | odd["rate"] | (first < np.arange(len(first)))
+        for position in np.flatnonzero(flagged).tolist():
+            path, entry = self.listings.line(position)
+            record = self.record(videos[position])
+            found = {
+                "unreadable": record["error"],
+                "duration": odd["length"][position] and self._length(record, ranges),
+                "size": odd["size"][position] and _size(record, ranges),
+                "frame rate": odd["rate"][position] and f"{record['fps']:.5g} frames/s; {_shown(ranges['rate'], '')}",
+                "same bytes": first[position] < position and self._same(entry, int(first[position])),
+            }
+            yield from (Problem(path, entry.line, entry.path, name, reason) for name, reason in found.items() if reason)
+
+    def usual(self) -> dict[str, Usual]:
+        """By each of FACTORS, over the videos of all lists, each once."""
+        return {name: usual(numbers, FACTORS[name]) for name, numbers in self._numbers.items()}
+
+    def _first_with_these_bytes(self) -> np.ndarray:
+        """int [N]: the first line of all that names a file of the same content; of an unreadable one itself."""
+        contents = np.arange(self.listings.num_videos)  # a number for each content: that of its first video
+        candidates = self.candidates()
+        contents[candidates] = candidates[first_of_each(self._digests[candidates])]
+        lines = np.arange(len(self.listings))
+        readable = self.readable[self.listings.videos]
+        lines[readable] = lines[readable][first_of_each(contents[self.listings.videos][readable])]
+        return lines
+
+    def _length(self, record: dict, ranges: dict[str, Usual]) -> str:
+        value, unit = (record["frames"], "") if self.length == "frames" else (round(record["seconds"], 2), " s")
+        return f"{value} {unit.strip() or 'frames'}; {_shown(ranges['length'], unit)}"
+
+    def _same(self, entry: Entry, first: int) -> str:
+        path, other = self.listings.line(first)
+        label = f", which has label {other.label}, not {entry.label}" if other.label != entry.label else ""
+        return f"as {path}:{other.line}: {other.path}{label}"
+
+
+def _size(record: dict, ranges: dict[str, Usual]) -> str:
+    width, height = record["width"], record["height"]
+    measures = {"side": ((width * height) ** 0.5, "root of its pixels"), "shape": (width / height, "width / height")}
+    odd = (
+        f"{name} {value:.4g}; {_shown(ranges[key], '')}"
+        for key, (value, name) in measures.items()
+        if ranges[key].is_odd(np.float32(value))
+    )
+    return f"{width}x{height}: {', '.join(odd)}"
+
+
+def _shown(range: Usual, unit: str) -> str:
+    median, low, high = (f"{value:.4g}" for value in range)
+    return f"the median is {median}{unit}, usual is {low} to {high}{unit}"

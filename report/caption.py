@@ -1,0 +1,101 @@
+"""The classes of a video drawn on its frames: a box of text that can be read on any picture."""
+
+import unicodedata
+from collections.abc import Iterator, Sequence
+from functools import cache
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+# Classes in the box.
+MOST_LINES = 3
+# Height of the text, of the height of the frame, and never below so many pixels.
+_SHARE, _SMALLEST = 1 / 24, 11
+# Tried in turn for letters that the font within Pillow lacks (it has ASCII), wherever the system has fonts.
+_OTHER_FONTS = (
+    "DejaVuSans.ttf", "NotoSans-Regular.ttf", "NotoSansCJK-Regular.ttc", "LiberationSans-Regular.ttf",
+    "Arial Unicode.ttf", "arial.ttf", "msyh.ttc", "PingFang.ttc",
+)  # fmt: skip
+_BOX, _BAR, _TEXT, _OPACITY = (12, 16, 22), (30, 96, 145), (255, 255, 255), 0.78
+
+
+class Caption:
+    """The box for some predictions, to be put on frames of one size."""
+
+    def __init__(self, predictions: Sequence[dict], width: int, height: int):
+        """predictions: best first, {"class_id", "label", "probability"} each. width, height: of the frames."""
+        size = max(_SMALLEST, round(height * _SHARE))
+        line, margin = round(size * 1.55), max(2, round(size * 0.4))
+        lines = max(1, min(MOST_LINES, len(predictions), (height - 2 * margin) // line))
+        texts = [(f"{100 * p['probability']:.0f}%", *_drawable(p, size), p["probability"]) for p in predictions[:lines]]
+        number = max(font_of(size).getlength("100%"), 1) + size * 0.8
+        room = width - 2 * margin - number - size * 0.6
+        texts = [(percent, _shortened(text, font, room), font, share) for percent, text, font, share in texts]
+        inner = round(number + max(font.getlength(text) for _, text, font, _ in texts) + size * 0.6)
+        box = Image.new("RGB", (min(inner, width), min(lines * line + margin, height)), _BOX)
+        draw = ImageDraw.Draw(box)
+        for row, (percent, text, font, share) in enumerate(texts):
+            top = row * line + margin // 2
+            draw.rectangle((0, top + 1, round(share * box.width), top + line - 2), fill=_BAR)
+            middle = top + line / 2
+            draw.text((number - size * 0.4, middle), percent, fill=_TEXT, font=font_of(size), anchor="rm")
+            draw.text((number, middle), text, fill=_TEXT, font=font, anchor="lm")
+        self._box = np.asarray(box)
+        self._left, self._top = margin, max(0, height - box.height - margin)
+
+    def put(self, frame: np.ndarray) -> None:
+        """Draws the box on a frame uint8 [H, W, 3], in place."""
+        height, width = self._box.shape[:2]
+        region = frame[self._top : self._top + height, self._left : self._left + width]
+        box = self._box[: region.shape[0], : region.shape[1]]
+        # Letters are as light as they were drawn, the ground lets the picture through.
+        opacity = np.maximum(_OPACITY, box.min(axis=2, keepdims=True) / 255)
+        region[:] = region + (box - region.astype(np.float32)) * opacity
+
+
+@cache
+def font_of(size: int) -> ImageFont.FreeTypeFont:
+    """Pillow's own font: nothing has to be installed, and no file comes with this program."""
+    return ImageFont.load_default(size)
+
+
+def _drawable(prediction: dict, size: int) -> tuple[str, ImageFont.FreeTypeFont]:
+    """A class's name with a font that has its letters; without its accents, or its number, where there is none."""
+    label = prediction["label"]
+    for font in _fonts(size):
+        if _has_letters(font, label):
+            return label, font
+    plain = unicodedata.normalize("NFKD", label).encode("ascii", "ignore").decode()
+    letters = sum(letter.isalpha() for letter in label)
+    if letters and sum(letter.isalpha() for letter in plain) == letters:
+        return plain, font_of(size)
+    return f"class {prediction['class_id']}", font_of(size)
+
+
+def _fonts(size: int) -> Iterator[ImageFont.FreeTypeFont]:
+    yield font_of(size)
+    for name in _OTHER_FONTS:
+        if (font := _system_font(name, size)) is not None:
+            yield font
+
+
+@cache
+def _system_font(name: str, size: int) -> ImageFont.FreeTypeFont | None:
+    try:
+        return ImageFont.truetype(name, size)
+    except OSError:
+        return None
+
+
+def _has_letters(font: ImageFont.FreeTypeFont, text: str) -> bool:
+    nothing = bytes(font.getmask("\U0010fffe"))  # what it draws for a letter it does not have
+    return not any(bytes(font.getmask(letter)) == nothing for letter in set(text) if not letter.isspace())
+
+
+def _shortened(text: str, font: ImageFont.FreeTypeFont, room: float) -> str:
+    """The text, cut with dots to `room` pixels."""
+    if font.getlength(text) <= room:
+        return text
+    while len(text) > 1 and font.getlength(text + "...") > room:
+        text = text[:-1]
+    return text + "..."

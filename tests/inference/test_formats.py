@@ -1,0 +1,186 @@
+"""What export.py writes answers as the network does, in programs without a line of this toolkit, or is not written."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import paddle
+import pytest
+
+from conftest import LABELS, ROOT, run_script
+from inference import formats
+from models import build_model, section_model
+from utils.config.loading import Config, load_config
+from utils.errors import InputError, RunError
+from weight_formats import random_state, write_pickle
+
+onnxruntime = pytest.importorskip("onnxruntime", reason="pip install -r requirements-test.txt")
+pytest.importorskip("paddle2onnx", reason="pip install -r requirements-test.txt")
+
+INSTALL = "pip install -r requirements-onnx.txt"
+
+
+def network(workspace, *settings: str) -> tuple[Config, paddle.nn.Layer]:
+    """The tiny configuration with the settings, and its network with the same random weights each time."""
+    config = load_config(str(workspace.folder / "tiny.yaml"), {}, settings)
+    paddle.seed(1)
+    model = build_model(section_model(config.model, config.infer))
+    model.eval()
+    return config, model
+
+
+def probabilities(model: paddle.nn.Layer, frames: np.ndarray) -> np.ndarray:
+    with paddle.no_grad():
+        return paddle.nn.functional.softmax(model(paddle.to_tensor(frames))).numpy()
+
+
+# A side of 45 halves to odd numbers, which the shortcuts of ResNet-vd average in windows beyond the edge.
+NETWORKS = [
+    ["MODEL.name=TSN"],
+    ["MODEL.name=TSN", "MODEL.backbone=resnet_vd", "INFER.target_size=45", "INFER.short_size=45", "INFER.seglen=2"],
+    ["MODEL.name=TSM", "INFER.seg_num=5"],
+    ["MODEL.name=TSM", "MODEL.backbone=resnet_vd", "INFER.seg_num=4"],
+]
+
+
+@pytest.mark.parametrize("settings", NETWORKS, ids=["TSN", "TSN on vd", "TSM", "TSM on vd"])
+def test_onnx_gives_the_probabilities_of_the_network(workspace, tmp_path, settings):
+    config, model = network(workspace, *settings)
+    assert formats.save_onnx(model, config, tmp_path) < 1e-5
+    assert [file.name for file in tmp_path.iterdir()] == ["model.onnx"]
+    session = onnxruntime.InferenceSession(tmp_path / "model.onnx")
+    [given], [answer] = session.get_inputs(), session.get_outputs()
+    shape = formats.graph_shape(config)[1:]
+    assert (given.name, given.type, given.shape) == ("frames", "tensor(uint8)", ["N", *shape])
+    assert (answer.name, answer.type, answer.shape) == ("probabilities", "tensor(float)", ["N", 4])
+    frames = np.random.default_rng(1).integers(0, 256, (2, *shape), dtype=np.uint8)
+    frames[:, ::2] //= 3  # frames that differ: else no shift between them would show
+    expected = probabilities(model, frames)
+    assert expected.std(axis=1).min() > 1e-3, "the classes are all alike: there is nothing to get wrong"
+    np.testing.assert_allclose(session.run(None, {"frames": frames})[0], expected, atol=1e-5)
+    if config.model.name == "TSM":
+        assert np.abs(probabilities(model, frames[:, ::-1].copy()) - expected).max() > 1e-3
+    (tmp_path / "config.yaml").write_text(session.get_modelmeta().custom_metadata_map["config"])
+    assert load_config(tmp_path / "config.yaml") == config
+
+
+def test_a_program_that_gives_other_probabilities_is_found(workspace):
+    config, model = network(workspace, *NETWORKS[3])
+    shape = formats.graph_shape(config)
+
+    def with_other_activation(frames):
+        _, other = network(workspace, *NETWORKS[3])
+        for layer in other.sublayers():
+            if hasattr(layer, "activation"):
+                layer.activation = paddle.nn.functional.relu
+        return probabilities(other, frames)
+
+    wrong = {
+        "time runs backwards": lambda frames: probabilities(model, frames[:, ::-1].copy()),
+        "ReLU that does not leak": with_other_activation,
+        "a little": lambda frames: probabilities(model, frames) + np.float32(2e-4),
+        "no number": lambda frames: probabilities(model, frames) * np.float32("nan"),
+        "the first video alone": lambda frames: probabilities(model, frames[:1]).repeat(len(frames), axis=0),
+    }
+    for what, run in wrong.items():
+        with pytest.raises(RunError, match="^the exported graph gives other probabilities than the network, by up to"):
+            print(what, formats.compare(run, model, shape))
+    with pytest.raises(RunError, match=r"^the exported graph answers \[1\] where the network does \[1, 4\]$"):
+        formats.compare(lambda frames: probabilities(model, frames)[:, 0], model, shape)
+    assert formats.compare(lambda frames: probabilities(model, frames) + np.float32(5e-5), model, shape) < 1e-4
+
+
+def test_nothing_is_left_of_a_graph_that_differs(workspace, tmp_path, monkeypatch):
+    config, model = network(workspace)
+    monkeypatch.setattr(formats, "TOLERANCE", -1.0)
+    with pytest.raises(RunError, match="nothing was written$"):
+        formats.save_paddle(model, config, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_nothing_is_left_of_a_file_that_differs(workspace, exported, tmp_path, monkeypatch):
+    """The converter gives another network's file, of the same shape."""
+    config, model = network(workspace)
+    monkeypatch.setattr(formats, "_converted", lambda graph: exported[0] / "model.onnx")
+    with pytest.raises(RunError, match="nothing was written$"):
+        formats.save_onnx(model, config, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_converter_that_fails_says_why(workspace, tmp_path, monkeypatch):
+    (tmp_path / "paddle2onnx.py").write_text("raise RuntimeError('no operator of that name')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    (tmp_path / "out").mkdir()
+    config, model = network(workspace)
+    with pytest.raises(RunError) as error:
+        formats.save_onnx(model, config, tmp_path / "out")
+    said = "paddle2onnx ended with exit code 1: RuntimeError: no operator of that name"
+    assert str(error.value) == f"{tmp_path / 'out'}: the graph cannot be written: {said}"
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+@pytest.mark.parametrize("package", ["onnx", "onnxruntime", "paddle2onnx"])
+def test_a_missing_package_is_named(package, monkeypatch):
+    formats.check_packages("onnx")
+    monkeypatch.setitem(sys.modules, package, None)
+    formats.check_packages("paddle")
+    with pytest.raises(InputError) as error:
+        formats.check_packages("onnx")
+    assert str(error.value) == f"--format=onnx needs the package {package}, which is not installed: {INSTALL}"
+
+
+def test_a_missing_package_is_named_before_anything_is_written(workspace, tmp_path):
+    (tmp_path / "onnxruntime.py").write_text("raise ModuleNotFoundError(name='onnxruntime')")
+    flags = [workspace.config, "--format=onnx", "--weights=none", f"--save_dir={tmp_path / 'out'}", "--use_gpu=False"]
+    ended = run_script("export", *flags, PYTHONPATH=str(tmp_path))
+    line = f"error: --format=onnx needs the package onnxruntime, which is not installed: {INSTALL}\n"
+    assert (ended.returncode, ended.stdout, ended.stderr) == (2, "", line)
+    assert not (tmp_path / "out").exists()
+
+
+# The programs of docs/export.md
+
+PROGRAMS = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "export.md").read_text(encoding="utf-8"), re.DOTALL)
+
+
+@pytest.fixture(scope="module")
+def exported(workspace, tmp_path_factory) -> tuple[Path, list[str]]:
+    """A folder with both formats of a TSM on ResNet-vd, and the flags that name its network."""
+    folder = tmp_path_factory.mktemp("both")
+    write_pickle(folder / "TSM.pdparams", random_state(18, len(LABELS), vd=True))
+    flags = [workspace.config, "--model_name=TSM", "--set", "MODEL.backbone=resnet_vd"]
+    flags += ["--set", "INFER.short_size=40", f"--weights={folder / 'TSM.pdparams'}"]
+    for format in formats.FORMATS:
+        ended = run_script("export", *flags, f"--save_dir={folder / 'exported'}", f"--format={format}")
+        assert (ended.returncode, ended.stderr) == (0, "")
+        compared, done = ended.stdout.splitlines()[-2:]
+        assert re.fullmatch(
+            r"compared with the network on random frames: its probabilities differ by (0|\de-\d\d) at most", compared
+        )
+        assert done.endswith(f" to {folder / 'exported'}: uint8 frames [N, 3, 32, 32, 3] in, probabilities [N, 4] out")
+    return folder / "exported", flags
+
+
+def test_both_formats_lie_in_one_folder(exported):
+    names = ["config.yaml", "model.json", "model.onnx", "model.pdiparams", "weights.pdparams"]
+    assert sorted(file.name for file in exported[0].iterdir()) == names
+
+
+def test_the_programs_of_the_documentation_name_the_classes_of_predict(exported, workspace, tmp_path):
+    folder, flags = exported
+    video = str(workspace.videos[1][0])
+    flags = [*flags, f"--video_path={video}", "--infer_topk=4", "--precision=float32", f"--save_dir={tmp_path}"]
+    ended = run_script("predict", *flags)
+    assert ended.returncode == 0, ended.stderr
+    [result] = json.loads((tmp_path / "predictions.json").read_text())
+    expected = [(p["class_id"], pytest.approx(p["probability"], abs=2e-4)) for p in result["predictions"]]
+    assert len({p["probability"] for p in result["predictions"]}) == 4 and len(PROGRAMS) == 2
+    for program in PROGRAMS:
+        assert len(program.splitlines()) <= 15
+        ended = subprocess.run([sys.executable, "-c", program, video], cwd=folder, capture_output=True, text=True)
+        assert ended.returncode == 0, ended.stderr
+        found = [line.split() for line in ended.stdout.splitlines()]
+        assert [(int(k), float(p)) for k, p in found] == expected

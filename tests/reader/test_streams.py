@@ -1,0 +1,50 @@
+"""Results of long work from a process, which ends when it hangs, dies, or is no longer asked."""
+
+import os
+
+import pytest
+
+from reader.integrity import VideoError
+from reader.streams import StreamProcess
+from stream_work import work
+from utils.errors import InputError, RunError
+
+
+@pytest.fixture(scope="module")
+def process():
+    with StreamProcess(work, 1.2) as process:
+        list(process.results("clip.mp4", "steady"))  # it has started
+        yield process
+
+
+def test_signs_of_life_keep_it_going(process):
+    assert list(process.results("clip.mp4", "steady"))[1:] == ["done"]  # longer than the limit
+
+
+@pytest.mark.parametrize(
+    "what, kind, message",
+    [
+        ("video", VideoError, "clip.mp4: damaged"),
+        ("memory", VideoError, "clip.mp4: it takes more memory than there is"),
+        ("system", VideoError, "clip.mp4: No such file"),
+        ("input", InputError, "no such decoder"),
+        ("run", RunError, "disk full"),
+        ("bug", RunError, "clip.mp4: ValueError: oh ("),
+        ("hang", VideoError, "clip.mp4: given up after 1.2 s without progress"),
+        ("die", VideoError, "clip.mp4: its reader process ended with signal 9 (Killed)"),
+    ],
+)
+def test_failures(process, what, kind, message):
+    results = process.results("clip.mp4", what)
+    next(results)
+    with pytest.raises(kind) as error:
+        list(results)
+    assert str(error.value).startswith(message)
+
+
+def test_whoever_stops_ends_the_process(process):
+    results = process.results("clip.mp4", "steady")
+    number = next(results)
+    results.close()
+    with pytest.raises(ProcessLookupError):
+        os.kill(number, 0)

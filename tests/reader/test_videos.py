@@ -1,0 +1,56 @@
+"""Which videos a folder or a pattern names."""
+
+import pytest
+
+from reader.videos import EXTENSIONS, videos_at
+from utils.errors import InputError
+
+FILES = ["b.mp4", "a.MKV", "notes.txt", "raw.h264", "deep/er/c.webm", "deep/d.avi", ".hidden.mp4", "odd[1].mp4"]
+ALL = ["a.MKV", "b.mp4", "deep/d.avi", "deep/er/c.webm", "odd[1].mp4"]
+
+
+@pytest.fixture
+def clips(tmp_path):
+    for name in FILES:
+        path = tmp_path / "my clips" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"x")
+    return tmp_path / "my clips"
+
+
+@pytest.mark.parametrize(
+    "pattern, found",
+    [
+        ("", ALL),
+        ("deep/", ["deep/d.avi", "deep/er/c.webm"]),
+        ("*.mp4", ["b.mp4", "odd[1].mp4"]),
+        ("*", ALL),
+        ("*.h264", ["raw.h264"]),  # written out: whoever names it means it
+        ("**/*.avi", ["deep/d.avi"]),
+        ("**", ALL),
+        ("d??p", ["deep/d.avi", "deep/er/c.webm"]),
+        ("[ab].*", ["a.MKV", "b.mp4"]),
+    ],
+)
+def test_folders_and_patterns(clips, pattern, found):
+    entries = videos_at(f"{clips}/{pattern}")
+    assert [entry.path for entry in entries] == [f"{clips}/{name}" for name in found]
+
+
+@pytest.mark.parametrize("path", ["b.mp4", "odd[1].mp4", "missing.mp4", "notes.txt"])
+def test_one_file_stands_for_itself(clips, path):
+    assert videos_at(f"{clips}/{path}") is None
+
+
+def test_object_storage_has_no_patterns():
+    assert videos_at("s3://bucket/clip*.mp4") is None
+
+
+@pytest.mark.parametrize(
+    "path, problem", [("empty", "no video below this folder"), ("*.txt2", "no video matches this pattern")]
+)
+def test_nothing_found_is_one_line(clips, path, problem):
+    (clips / "empty").mkdir()
+    with pytest.raises(InputError) as error:
+        videos_at(f"{clips}/{path}")
+    assert str(error.value) == f"{clips}/{path}: {problem} ({', '.join(EXTENSIONS)})"
