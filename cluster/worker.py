@@ -73,7 +73,7 @@ class Worker:
         from inference.start import set_environment
 
         set_environment()
-        from metrics.rows import predictions_of
+        from inference.api import Classifier
         from reader.build import build_loader
         from utils.processes.device import choose_device
 
@@ -84,13 +84,12 @@ class Worker:
 
         self._network = network = load_network(job.config, section, device, job.num_videos)
         self._loader = build_loader(job.config, section, self._entries, needs_label=False)
-        self._values = predictions_of(job.names, section.topk)
+        self._classifier = Classifier.of(job.config, section, job.names, network)
         facts = network.weights, network.arithmetic, network.description, network.num_features
         return Facts(*facts, self._loader.batch_size)
 
     def _compute(self, shard: Shard, entries: Sequence[Entry]) -> int:
         from metrics.features import FeatureFile
-        from metrics.rows import compute_rows
         from predicting.results import feature_shape
 
         self._entries.first, self._entries.known = shard.first, entries
@@ -101,7 +100,7 @@ class Worker:
                 features = FeatureFile(folder, order, shape, self._section.feature_dtype)
                 features.open(0)
             keep = features and features.put
-            rows = compute_rows(self._network, self._loader, self._entries, self._values, order, keep)
+            rows = self._classifier.rows(self._loader, self._entries, order, keep)
             write_part(self._parts, shard, features, rows, folder)
         return len(shard)
 

@@ -5,12 +5,13 @@ from functools import partial
 
 import numpy as np
 
+from inference.api import Classifier
 from inference.network import Network
 from metrics.features import FeatureFile, remove_partial_features, write_features
 from metrics.head import run_head
 from metrics.journal import open_journal
 from metrics.report import write_predictions
-from metrics.rows import PREDICTION, complete, compute_rows, predictions_of
+from metrics.rows import PREDICTION, complete
 from predicting.results import feature_shape, write_list_results
 from predicting.task import Task, describe
 from reader.build import build_loader
@@ -36,8 +37,7 @@ def predict(task: Task, network: Network, world: World, protocol: str) -> tuple[
     """
     size = -(-task.section.batch_size // world.size)
     loader = build_loader(task.config, task.section, task.entries, needs_label=False, batch_size=size, world=world)
-    values = predictions_of(task.names, task.section.topk)
-    rows = partial(compute_rows, network, loader, task.entries, values)
+    rows = partial(Classifier.of(task.config, task.section, task.names, network).rows, loader, task.entries)
     if not task.single:
         return _predict_list(task, network, world, loader, rows, protocol)
     return _predict_one(task, network, loader, rows, protocol) if world.is_main else None

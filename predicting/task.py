@@ -1,11 +1,12 @@
 """What predict.py was asked for, checked before paddle and weights are loaded; and the pages it leaves."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from inference.api import of_one_video
 from metrics.report import read_labels
 from predicting.results import check_list_flags
 from reader.build import read_section_list
@@ -66,8 +67,8 @@ def read_task(flags: Flags, config: Config) -> Task:
     check_save_dir(flags.save_dir)
     names = read_labels(section.kinetics_labels, config.model.num_classes)
     path = section.video_path
-    if path and not path.endswith((".pkl", ".pickle")):
-        section = replace(section, format="mp4")  # as the original: a path is a video whatever its lists hold
+    if path:
+        section = of_one_video(section, path)
     entries = videos_at(path) if path else read_section_list(config, section, needs_label=False)
     single = entries is None
     if single:

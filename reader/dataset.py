@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from reader.decode import VideoError, read_frames
+from reader.length import check_length
 from reader.pkl import read_pickle
 from reader.sampling import segment_indices, video_rng
 from reader.transforms import crop_frame
@@ -30,6 +31,8 @@ class ClipSpec:
     decoder: str = "auto"
     # None: the central frames and crop. A number: random ones and a mirror, from (seed, epoch, index of the video).
     augment_seed: int | None = None
+    # Longer videos are refused; None: any length is read.
+    max_seconds: float | None = None
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
@@ -83,6 +86,8 @@ def read_clip(
     label = None
     try:
         with on_this_machine(path, folder) as local:
+            if spec.max_seconds is not None:
+                check_length(local, spec.max_seconds)
             if spec.frame_format == "pkl":
                 crops, label = read_pickle(local, choose, crop)
             else:
@@ -94,6 +99,16 @@ def read_clip(
     except MemoryError as error:
         raise VideoError(path, "it takes more memory than there is") from error
     return arranged(crops, spec), label
+
+
+def cut_clip(spec: ClipSpec, frames: np.ndarray) -> np.ndarray:
+    """The clip, uint8 `spec.shape`, of a video whose frames are there: uint8 [N, H, W, 3], RGB, N not 0.
+
+    Its frames are chosen, resized and cropped as `read_clip` does with those of a file.
+    """
+    how = {"frame_format": spec.frame_format, "sampling": spec.sampling}
+    chosen = segment_indices(len(frames), spec.num_segments, spec.seglen, **how)
+    return arranged(np.stack([cropped(frames[i], spec) for i in chosen]), spec)
 
 
 def cropped(frame: np.ndarray, spec: ClipSpec, rng: np.random.Generator | None = None) -> np.ndarray:
@@ -125,4 +140,4 @@ def arranged(crops: np.ndarray, spec: ClipSpec) -> np.ndarray:
     return views.reshape(spec.shape)
 
 
-__all__ = ["ClipSpec", "Seen", "VideoError", "read_clip"]
+__all__ = ["ClipSpec", "Seen", "VideoError", "cut_clip", "read_clip"]

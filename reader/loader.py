@@ -1,6 +1,5 @@
 """Batches in list order, read in parallel, within bounded memory."""
 
-import queue
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -13,7 +12,7 @@ import numpy as np
 
 from reader.dataset import ClipSpec, VideoError, read_clip
 from reader.filelist import Entry
-from reader.workers import TIME_LIMIT, WorkerProcess, describe_failure
+from reader.workers import TIME_LIMIT, WorkerPool, describe_failure
 from utils.errors import InputError, RunError
 from utils.processes.limits import available_cores
 
@@ -69,12 +68,9 @@ class Loader:
         """
         self._entries, self._spec, self.batch_size = entries, spec, batch_size
         self._num_classes, self._replace = num_classes, replace
-        self._processes = [WorkerProcess(spec, time_limit) for _ in range(min(num_workers, len(entries)))]
-        self._ahead = max(min(buffer_videos, 2 * batch_size), batch_size, 2 * len(self._processes))
-        self._idle: queue.SimpleQueue[WorkerProcess] = queue.SimpleQueue()
-        for process in self._processes:
-            self._idle.put(process)
-        self._pool = ThreadPoolExecutor(max(1, len(self._processes)), thread_name_prefix="reader")
+        self._workers = WorkerPool(spec, min(num_workers, len(entries)), time_limit)
+        self._ahead = max(min(buffer_videos, 2 * batch_size), batch_size, 2 * len(self._workers))
+        self._pool = ThreadPoolExecutor(max(1, len(self._workers)), thread_name_prefix="reader")
         # Positions that `replace` knows to be unreadable and tries no more; TRAIN.max_unreadable bounds their number.
         # Without it each pass tries every video: a validation is the same whatever came before, in a resumed run too,
         # though each video that hangs costs it `time_limit` again; and a pass over millions keeps nothing of any.
@@ -84,11 +80,9 @@ class Loader:
         return self
 
     def __exit__(self, *_) -> None:
-        for process in self._processes:
-            process.close()  # the thread that waits for its answer wakes up
+        self._workers.close()
         self._pool.shutdown(cancel_futures=True)
-        for process in self._processes:
-            process.kill()
+        self._workers.reap()
 
     def batches(self, order: Sequence[int] | None = None, epoch: int = 0) -> Iterator[Batch]:
         """The batches of one pass over the positions `order` (default: all, in list order); the last may be smaller.
@@ -102,7 +96,7 @@ class Loader:
 
     def _clips(self, order: Sequence[int], epoch: int) -> Iterator[_Clip]:
         """The clips of `order`, one by one, with at most `self._ahead` of them read or being read."""
-        if not self._processes:
+        if not self._workers:
             for index in order:
                 yield self._read(index, epoch)
             return
@@ -152,18 +146,14 @@ class Loader:
         return clip, label
 
     def _read_path(self, path: str, epoch: int, index: int) -> tuple[np.ndarray, int | None]:
-        if not self._processes:
+        if not self._workers:
             try:
                 return read_clip(self._spec, path, epoch, index)
             except (InputError, VideoError):
                 raise
             except Exception as error:
                 raise RunError(describe_failure(path, error)) from error
-        process = self._idle.get()  # there are as many as threads: this never waits
-        try:
-            return process.read(path, epoch, index)
-        finally:
-            self._idle.put(process)
+        return self._workers.read(path, epoch, index)
 
 
 def timed(batches: Iterator[Batch]) -> Iterator[tuple[Batch, float]]:

@@ -1,6 +1,7 @@
 """Reader processes: one video at a time each, killed when stuck, replaced when dead."""
 
 import multiprocessing.connection
+import queue
 import traceback
 from pathlib import Path
 
@@ -53,6 +54,37 @@ class WorkerProcess(Child):
         clip = np.empty(self._spec.shape, np.uint8)
         self.pipe.recv_bytes_into(clip.data.cast("B"))
         return kind, (clip, content)
+
+
+class WorkerPool:
+    """Some reader processes; any thread may ask, and one that is free answers."""
+
+    def __init__(self, spec: ClipSpec, number: int, time_limit: float = TIME_LIMIT):
+        self._processes = [WorkerProcess(spec, time_limit) for _ in range(number)]
+        self._idle: queue.SimpleQueue[WorkerProcess] = queue.SimpleQueue()
+        for process in self._processes:
+            self._idle.put(process)
+
+    def __len__(self) -> int:
+        return len(self._processes)
+
+    def read(self, path: str, epoch: int = 0, index: int = 0) -> tuple[np.ndarray, int | None]:
+        """As `WorkerProcess.read`. More threads than processes wait for each other."""
+        process = self._idle.get()
+        try:
+            return process.read(path, epoch, index)
+        finally:
+            self._idle.put(process)
+
+    def close(self) -> None:
+        """Ends the processes for good; the threads that wait for their answers wake up."""
+        for process in self._processes:
+            process.close()
+
+    def reap(self) -> None:
+        """Returns when what `close` has ended is gone, and its temporary files; no thread may ask any more."""
+        for process in self._processes:
+            process.kill()
 
 
 def describe_failure(path: str, error: Exception) -> str:

@@ -27,6 +27,7 @@ from weight_formats import write_original_pdparams
 
 if TYPE_CHECKING:
     from object_store import Store
+    from server_process import Server
 
 # A shell that starts the tests in the background has them ignore Ctrl-C, and with them every process they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -136,6 +137,17 @@ def workspace(tmp_path_factory) -> Workspace:
     (folder / "tiny.yaml").write_text(yaml.safe_dump(tree))
     write_original_pdparams(folder / "random.pdparams", num_layers=18, num_classes=NUM_CLASSES)
     return Workspace(folder, videos[:10], videos[10:])
+
+
+@pytest.fixture(scope="session")
+def server(workspace, tmp_path_factory) -> "Iterator[Server]":
+    """A serve.py with small limits, whose temporary files are gone after each test that uses it."""
+    pytest.importorskip("fastapi")
+    from server_process import Server
+
+    limits = "--max_upload_mb=1", "--max_seconds=5", "--max_waiting=4"
+    with Server(tmp_path_factory.mktemp("server"), workspace.config, workspace.weights, *limits) as running:
+        yield running
 
 
 def python_files() -> list[Path]:

@@ -44,6 +44,18 @@ def on_this_machine(path: str, folder: Path | None = None) -> Iterator[str]:
 
 
 @contextlib.contextmanager
+def claimed_folder() -> Iterator[Path]:
+    """A context with a new folder for temporary files, gone with all of them afterwards."""
+    folder = temporary_folder()
+    folder.mkdir(mode=0o700)
+    try:
+        with _claimed(folder):
+            yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
 def open_text(path: str, **how: str | None) -> Iterator[TextIO]:
     """A context with the file opened for reading text; `how`: arguments of `open`. Raises as on_this_machine does."""
     with on_this_machine(path) as local, open(local, **how) as file:

@@ -1,4 +1,4 @@
-"""The command lines of train.py, eval.py, predict.py and export.py.
+"""The command lines of train.py, eval.py, predict.py, export.py and serve.py.
 
 `python -m utils.config.flags` prints the reference table of the README. Without paddle, so that `--help` is instant.
 """
@@ -15,19 +15,21 @@ from utils.config.strict_yaml import one_line
 from utils.errors import InputError
 
 # The section of the configuration whose keys a script's flags set.
-SECTION_OF = {"train": "TRAIN", "eval": "TEST", "predict": "INFER", "export": "INFER"}
+SECTION_OF = {"train": "TRAIN", "eval": "TEST", "predict": "INFER", "export": "INFER", "serve": "INFER"}
 
 _ABOUT = {
     "train": "Train a network on the list of TRAIN, validating on the list of VALID.",
     "eval": "Measure loss, top-1 and top-5 accuracy on the list of TEST.",
     "predict": "Name the classes of one video, or of each video of a folder, of a pattern or on the list of INFER.",
     "export": "Write the network as a folder for inference: uint8 frames in, probabilities out.",
+    "serve": "A page to drop a video on, and an endpoint that names its classes.",
 }
 _EXAMPLE = {
     "train": "python train.py --config=configs/tsn.yaml --batch_size=32 --set TRAIN.seed=7",
     "eval": "python eval.py --config=configs/tsn.yaml --weights=data/checkpoints/TSN.pdparams",
     "predict": "python predict.py --config=configs/tsn.yaml --video_path=clip.mp4 --infer_topk=5",
     "export": "python export.py --config=configs/tsn.yaml --save_dir=data/inference_model",
+    "serve": "python serve.py --config=configs/tsn.yaml --weights=data/checkpoints/TSN.pdparams",
 }
 
 
@@ -63,7 +65,7 @@ _SAVE_DIR = {
     "predict": "data/predict_results",
     "export": "data/inference_model",
 }
-_ALL = "train eval predict export"
+_ALL = "train eval predict export serve"
 FLAGS = (
     Flag("model_name", "the model; upper and lower case are the same", _same(_ALL), key="MODEL.name"),
     Flag("config", "the YAML file", _same(_ALL, "configs/tsn.yaml")),
@@ -75,7 +77,7 @@ FLAGS = (
     Flag(
         "weights",
         "file or folder of weights; nowhere given: downloaded to ~/.paddle/weights",
-        _same("eval predict export"),
+        _same("eval predict export serve"),
         key="weights",
     ),
     Flag("use_gpu", "True: stop without a GPU; False: CPU; not given: GPU if there is one", _same(_ALL), key="use_gpu"),
@@ -87,7 +89,7 @@ FLAGS = (
         _same("predict"),
         key="video_path",
     ),
-    Flag("infer_topk", "classes named per video", _same("predict"), key="topk"),
+    Flag("infer_topk", "classes named per video", _same("predict serve"), key="topk"),
     Flag(
         "features",
         "True: features.npy [N, F] besides, the mean over segments; segments: [N, T, F]",
@@ -113,14 +115,9 @@ FLAGS = (
         _same("predict", False),
         Truth(),
     ),
-    Flag("precision", "arithmetic on the CPU: auto, float32, bfloat16", _same("eval predict"), key="precision"),
+    Flag("precision", "arithmetic on the CPU: auto, float32, bfloat16", _same("eval predict serve"), key="precision"),
     Flag("save_dir", "where results go", _SAVE_DIR, key="save_dir"),
-    Flag(
-        "report",
-        "write report.html; not given: where jinja2 is installed",
-        _same("train eval predict"),
-        Truth(),
-    ),
+    Flag("report", "write report.html; not given: where jinja2 is installed", _same("train eval predict"), Truth()),
     Flag("log_interval", "batches between two log lines", {"train": 10, "eval": 1, "predict": 1}, Whole(1)),
     Flag("valid_interval", "epochs between two validations; 0: never", _same("train", 1), Whole(0)),
     Flag("fix_random_seed", "True: seeded by TRAIN.seed, repeatable to the bit", _same("train", False), Truth()),
@@ -149,6 +146,12 @@ FLAGS = (
     Flag("restart", "True: drop what an earlier run knows already", _same("eval predict", False), Truth()),
     Flag("is_profiler", "1: write a profile of a few steps", _same("train", False), Truth()),
     Flag("profiler_path", "where the profile goes", _same("train", "./")),
+    Flag("host", "the address to listen on; one that other machines reach needs --token", _same("serve", "127.0.0.1")),
+    Flag("port", "the port to listen on; 0: any that is free", _same("serve", 8000), Whole(0, 65535)),
+    Flag("token", "who asks must send `Authorization: Bearer TOKEN`", _same("serve")),
+    Flag("max_upload_mb", "megabytes of an upload, at most", _same("serve", 256), Whole(1, 1_000_000)),
+    Flag("max_seconds", "seconds that a video may last", _same("serve", 600.0), Number(0, above=True)),
+    Flag("max_waiting", "videos in hand; to more uploads the answer is 503", _same("serve", 32), Whole(1, 100_000)),
 )
 
 
@@ -184,10 +187,16 @@ class Flags:
     save_video: bool | None = None
     explain: bool | None = None
     no_memory_optimize: bool = False
+    host: str | None = None
+    port: int | None = None
+    token: str | None = None
+    max_upload_mb: int | None = None
+    max_seconds: float | None = None
+    max_waiting: int | None = None
 
 
 def parse_flags(script: str, argv: Sequence[str] | None = None) -> Flags:
-    """Returns the flags of `script` (train, eval, predict or export); '' as a value means not given.
+    """Returns the flags of `script` (train, eval, predict, export or serve); '' as a value means not given.
 
     Raises InputError for what the script does not know or a value that does not fit, and SystemExit(0) for --help.
     """

@@ -7,7 +7,9 @@ import multiprocessing.resource_tracker
 import os
 import shutil
 import signal
+import sys
 import threading
+import types
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from utils.errors import RunError
 # Seconds in which a new process must report that it is ready, and how often that may fail.
 START_LIMIT = 120.0
 STARTS = 3
+_STARTING = threading.Lock()  # which module is the program can be hidden by one thread at a time
 
 
 class NoAnswer(Exception):
@@ -137,7 +140,7 @@ class Child:
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
         try:
-            with self._lock, _interrupts_blocked():
+            with self._lock, _interrupts_blocked(), _main_hidden(self._serve):
                 if self._closed:
                     raise RunError(f"{self._name} was closed")
                 arguments = self._serve, self._scratch, theirs, *self._arguments
@@ -189,6 +192,24 @@ def _interrupts_blocked():
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, previous)
+
+
+@contextlib.contextmanager
+def _main_hidden(serve: Callable):
+    """A context in which a process that is started does not import the running program, unless `serve` is its own.
+
+    A program of a few lines has no `if __name__ == "__main__":` that would keep it from starting once more.
+    """
+    if serve.__module__ == "__main__":
+        yield
+        return
+    with _STARTING:
+        program = sys.modules["__main__"]
+        sys.modules["__main__"] = types.ModuleType("__main__")
+        try:
+            yield
+        finally:
+            sys.modules["__main__"] = program
 
 
 def _describe_exit(code: int | None) -> str:

@@ -1,4 +1,4 @@
-"""The flags of the four scripts: names, defaults, where they go, and the exact line each mistake gets."""
+"""The flags of the scripts: names, defaults, where they go, and the exact line each mistake gets."""
 
 import os
 import subprocess
@@ -12,7 +12,7 @@ from utils.config.loading import load_config
 from utils.errors import InputError
 
 ROOT = Path(__file__).parents[3]
-SCRIPTS = ("train", "eval", "predict", "export")
+SCRIPTS = ("train", "eval", "predict", "export", "serve")
 
 # The original's flags: which scripts have them, and the defaults that are not "as in the configuration".
 ORIGINAL = {
@@ -39,6 +39,8 @@ def test_every_flag_of_the_original_is_there(script):
         ("eval", {"save_dir": "data/evaluate_results", "log_interval": 1, "restart": False, "features": None}),
         ("predict", {"save_dir": "data/predict_results", "log_interval": 1, "restart": False, "features": False}),
         ("export", {"save_dir": "data/inference_model", "log_interval": None, "format": "paddle"}),
+        ("serve", {"host": "127.0.0.1", "port": 8000, "token": None, "max_upload_mb": 256, "max_seconds": 600.0,
+                   "max_waiting": 32, "save_dir": None}),
     ],
 )  # fmt: skip
 def test_defaults(script, defaults):

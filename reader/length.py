@@ -1,0 +1,33 @@
+"""How long a video is, by the times of its compressed frames; what its header says need not be true."""
+
+import av
+
+from reader.integrity import VideoError
+from reader.packets import MAX_PACKETS, open_video, video_stream
+
+_RATE = 25  # frames a second where the file has neither times nor a rate
+
+
+def check_length(path: str, max_seconds: float) -> None:
+    """Raises VideoError for a video that lasts longer; nothing is decoded, and what comes behind the limit not read.
+
+    Damage is left to be found by whoever reads the frames.
+    """
+    with open_video(path) as container:
+        stream = video_stream(path, container)
+        first, last, number = None, None, 0
+        try:
+            for packet in container.demux(stream):
+                if packet.size:
+                    number += 1
+                    if (time := packet.pts if packet.pts is not None else packet.dts) is not None:
+                        first = time if first is None else min(first, time)
+                        last = max(last or time, time + (packet.duration or 0))
+                    if first is None or number > MAX_PACKETS:
+                        seconds = number / float(stream.average_rate or _RATE)
+                    else:
+                        seconds = float((last - first) * stream.time_base)
+                    if seconds > max_seconds:
+                        raise VideoError(path, f"it lasts longer than {max_seconds:g} s")
+        except av.FFmpegError:
+            return

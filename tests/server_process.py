@@ -1,0 +1,78 @@
+"""serve.py as a real process, and requests as bytes, for what no well-meaning client sends."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+BOUNDARY = "9f3c"
+
+
+class Server:
+    """A server on a free port of this machine, whose temporary files are in `folder`. A context manager."""
+
+    def __init__(self, folder: Path, *flags: str):
+        self.folder, self._log = folder, folder / "log"
+        self._command = [sys.executable, "serve.py", "--port=0", *flags]
+
+    def __enter__(self) -> "Server":
+        environment = {**os.environ, "TMPDIR": str(self.folder)}
+        with open(self._log, "w") as log:
+            self.process = subprocess.Popen(
+                self._command, cwd=ROOT, env=environment, stdout=log, stderr=subprocess.STDOUT
+            )
+        end = time.monotonic() + 120
+        while not (found := re.search(r"serving on http://[^:]+:(\d+) ", self.log)):
+            assert self.process.poll() is None and time.monotonic() < end, self.log
+            time.sleep(0.05)
+        self.port = int(found[1])
+        self.url = f"http://127.0.0.1:{self.port}"
+        return self
+
+    def __exit__(self, *_) -> None:
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            self.process.wait(60)
+
+    @property
+    def log(self) -> str:
+        return self._log.read_text()
+
+    def uploads(self) -> list[Path]:
+        """The files that are being answered."""
+        return list(self.folder.glob("paddle-tsn-*/*"))
+
+    def connect(self) -> socket.socket:
+        return socket.create_connection(("127.0.0.1", self.port), timeout=60)
+
+    def send(self, request: bytes) -> bytes:
+        """All that comes back before the connection is closed."""
+        with self.connect() as connection:
+            connection.sendall(request)
+            return read_all(connection)
+
+
+def read_all(connection: socket.socket) -> bytes:
+    """What comes until the other side closes."""
+    found = bytearray()
+    while piece := connection.recv(65536):
+        found += piece
+    return bytes(found)
+
+
+def form(content: bytes, field: str = "video", name: str = "clip.mp4") -> bytes:
+    """A body of one file."""
+    head = f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="{field}"; filename="{name}"\r\n\r\n'
+    return head.encode() + content + f"\r\n--{BOUNDARY}--\r\n".encode()
+
+
+def post(body: bytes, *, length: int | None = None, kind: str = f"multipart/form-data; boundary={BOUNDARY}") -> bytes:
+    """A request whose connection the server closes after its answer. length: as announced, where it is not true."""
+    announced = len(body) if length is None else length
+    head = f"POST /api/predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: {kind}\r\nContent-Length: {announced}\r\n"
+    return f"{head}Connection: close\r\n\r\n".encode() + body

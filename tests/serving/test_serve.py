@@ -1,0 +1,102 @@
+"""serve.py as a command: what it refuses at its start, the token, and how it ends."""
+
+import os
+import signal
+import socket
+
+import pytest
+
+from conftest import run_script, wait_until
+from server_process import Server, form, post, read_all
+
+httpx = pytest.importorskip("httpx")
+pytest.importorskip("fastapi")
+
+OPEN = "other machines reach this address: give --token=SECRET, or --host=127.0.0.1"
+REFUSED = {
+    "open_to_all": (["--host=0.0.0.0"], f"--host=0.0.0.0: {OPEN}"),
+    "open_to_all_in_6": (["--host=::"], f"--host=::: {OPEN}"),
+    "a_name": (["--host=example.invalid"], f"--host=example.invalid: {OPEN}"),
+    "no_address": (["--host=a.invalid", "--token=x"], "--host=a.invalid: no such address: Name or service not known"),
+    "a_blank": (["--token=a b"], "--token: expected letters, digits and signs of ASCII without blanks"),
+    "no_port": (["--port=65536"], "--port=65536: expected a whole number from 0 to 65535, not 65536"),
+    "no_size": (["--max_upload_mb=0"], "--max_upload_mb=0: expected a whole number from 1 to 1000000, not 0"),
+    "no_length": (["--max_seconds=0"], "--max_seconds=0: expected a number above 0, not 0"),
+    "unknown": (["--save_dir=x"], "unknown flag --save_dir; see serve.py --help"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("flags, problem", REFUSED.values(), ids=REFUSED)
+def test_a_mistake_is_one_line(workspace, flags, problem):
+    process = run_script("serve", workspace.config, workspace.weights, *flags)
+    assert (process.returncode, process.stderr.splitlines()) == (2, [f"error: {problem}"])
+
+
+def test_a_port_that_is_taken_is_told_before_the_network_is_loaded(workspace):
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        process = run_script("serve", workspace.config, workspace.weights, f"--port={port}")
+    assert process.returncode == 2 and process.stdout == ""
+    assert process.stderr == f"error: --host=127.0.0.1 --port={port}: cannot be listened on: Address already in use\n"
+
+
+def test_a_missing_package_is_one_line(workspace, tmp_path):
+    (tmp_path / "python_multipart.py").write_text("raise ModuleNotFoundError(\"No module named 'python_multipart'\")")
+    process = run_script("serve", workspace.config, workspace.weights, PYTHONPATH=str(tmp_path))
+    assert (process.returncode, process.stderr) == (
+        2,
+        "error: serve.py needs the package python-multipart, which cannot be imported: No module named "
+        "'python_multipart': pip install -r requirements-serve.txt\n",
+    )
+
+
+def test_a_token_is_asked_for_and_sigterm_finishes_what_is_in_hand(workspace, tmp_path):
+    clip = form(workspace.held_out[0][0].read_bytes())
+    key = b"Authorization: Bearer secret\r\nContent-Length"
+    with Server(tmp_path, workspace.config, workspace.weights, "--host=127.0.0.1", "--token=secret") as server:
+        for headers in ({}, {"Authorization": "Bearer secre"}, {"Authorization": "secret"}):
+            for response in (
+                httpx.get(f"{server.url}/api/info", headers=headers),
+                httpx.post(f"{server.url}/api/predict", files={"video": b"x"}, headers=headers),
+            ):
+                assert response.status_code == 401 and response.headers["www-authenticate"] == "Bearer"
+                assert response.json() == {"error": "the token is missing or wrong: Authorization: Bearer TOKEN"}
+        known = {"Authorization": "Bearer secret"}
+        assert httpx.get(f"{server.url}/api/info", headers=known).status_code == 200
+        assert httpx.get(f"{server.url}/health").status_code == 200
+        assert "secret" not in server.log
+
+        connections = [server.connect() for _ in range(6)]
+        for number, connection in enumerate(connections):
+            request = post(clip).replace(b"Content-Length", key)
+            connection.sendall(request if number else request[:-1])  # one is still being sent
+        wait_until(lambda: len(server.uploads()) > 1)
+        server.process.send_signal(signal.SIGTERM)
+        wait_until(lambda: refuses(server))
+        connections[0].sendall(b"\n")
+        answers = [read_all(connection) for connection in connections]
+        for connection in connections:
+            connection.close()
+        assert [answer.split(b" ")[1] for answer in answers] == 6 * [b"200"]
+        assert server.process.wait(60) == 143
+        assert server.log.splitlines()[-1] == "terminated" and list(tmp_path.glob("paddle-tsn-*")) == []
+
+
+def refuses(server: Server) -> bool:
+    """Whether no new connection is taken."""
+    try:
+        server.connect().close()
+    except ConnectionRefusedError:
+        return True
+    return False
+
+
+def test_what_a_killed_server_leaves_is_removed_by_the_next(workspace, tmp_path):
+    left = tmp_path / ("paddle-tsn-" + 32 * "0")
+    left.mkdir()
+    (left / "upload").write_bytes(b"x")
+    os.utime(left, (0, 0))
+    with Server(tmp_path, workspace.config, workspace.weights) as server:
+        assert not left.exists() and len(list(tmp_path.glob("paddle-tsn-*"))) == 1
+        server.process.send_signal(signal.SIGINT)
+        assert server.process.wait(60) == 130
