@@ -29,7 +29,7 @@ def frames_seen(
     with build_loader(config, section, few, needs_label=False, batch_size=1) as loader:
         for batch in loader.batches():
             if batch.indices:
-                yield positions[batch.indices[0]], shown_frames(batch.frames[0], section)
+                yield positions[batch.indices[0]], _shown(batch.frames[0], section)
 
 
 def middle_view(clip: np.ndarray, section: SectionConfig) -> np.ndarray:
@@ -38,7 +38,11 @@ def middle_view(clip: np.ndarray, section: SectionConfig) -> np.ndarray:
     return clip[start : start + section.seg_num]
 
 
-def shown_frames(clip: np.ndarray, section: SectionConfig) -> np.ndarray:
+def shown_positions(section: SectionConfig) -> list[int]:
+    """Which of the T segments are shown: all, or 6 from the first to the last."""
+    return np.linspace(0, section.seg_num - 1, min(section.seg_num, MOST_FRAMES)).round().astype(int).tolist()
+
+
+def _shown(clip: np.ndarray, section: SectionConfig) -> np.ndarray:
     """uint8 [T, H, W, 3] of a clip [V * T, H, W, 3 * seglen]."""
-    chosen = np.linspace(0, section.seg_num - 1, min(section.seg_num, MOST_FRAMES)).round().astype(int)
-    return middle_view(clip, section)[chosen, ..., :3]
+    return middle_view(clip, section)[shown_positions(section), ..., :3]

@@ -9,7 +9,6 @@ from fastapi.responses import HTMLResponse, JSONResponse
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
-from report.page import picture
 from serving.body import Body
 from serving.form import FIELD
 from serving.guard import Guard
@@ -26,11 +25,15 @@ class Prediction(BaseModel):
 
 
 class Answer(BaseModel):
-    """What predict.py writes of a video, the likeliest class first; and if asked for, what the network saw of it."""
+    """What predict.py writes of a video, the likeliest class first; and if asked for, frames that the network saw.
+
+    heat_maps: the same frames with the places in colours that speak for the likeliest class.
+    """
 
     video: str
     predictions: list[Prediction]
     frames: list[str] | None = None
+    heat_maps: list[str] | None = None
 
 
 class InfoLimits(BaseModel):
@@ -76,6 +79,8 @@ _REFUSED = _TOKEN | _problems(
     _500="a defect of the server",
     _503="too many videos wait: try again after the seconds of Retry-After",
 )
+Frames = Annotated[bool, Query(description="True: at most 6 frames besides, as data: addresses of JPEGs")]
+HeatMaps = Annotated[bool, Query(description="True: the same for heat maps, which take longer than the classes")]
 _BODY = {
     "required": True,
     "content": {
@@ -116,22 +121,18 @@ def create_app(service: Service, info: dict, folder, token: str | None, names: s
                 raise Refusal(401, "the token is missing or wrong: Authorization: Bearer TOKEN")
 
     @app.post("/api/predict", response_model=Answer, responses=_REFUSED, openapi_extra={"requestBody": _BODY})
-    async def predict(
-        request: Request, frames: Annotated[bool, Query(description="also the frames, as data: addresses")] = False
-    ):
+    async def predict(request: Request, frames: Frames = False, heat_maps: HeatMaps = False):
         """The likeliest classes of a video."""
         body = Body(request)
         try:
             check_token(request)
             service.check_queue()
             async with uploaded(body, folder, limits.upload_bytes, room) as (path, name):
-                answer, clip = await service.answer(path, name)
+                answer = await service.answer(path, name, frames, heat_maps)
         except Refusal as refusal:
             if refusal.status not in (408, 422):
                 await body.linger(limits.upload_bytes)
             return _refused(refusal)
-        if frames:
-            answer["frames"] = [picture(frame) for frame in service.frames(clip)]
         return JSONResponse(answer)
 
     @app.get("/api/info", response_model=Info, responses=_TOKEN)

@@ -7,15 +7,13 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
 from inference.api import Classifier, of_one_video
 from reader.build import clip_spec
 from reader.integrity import VideoError
 from reader.workers import WorkerPool
-from report.frames import shown_frames
 from serving.batches import Batches
 from serving.limits import READING_SECONDS, TOGETHER, Limits, Refusal
+from serving.pictures import Pictures
 from utils.processes.limits import available_cores
 
 
@@ -32,6 +30,7 @@ class Service:
         self._readers = WorkerPool(spec, min(section.num_reader_threads, available_cores()) + 1, self.reading_seconds)
         self._threads = ThreadPoolExecutor(len(self._readers), thread_name_prefix="reader")
         self._batches = self._open_batches()
+        self._pictures = Pictures(classifier.network, section)
         self._in_hand = 0
 
     def __enter__(self) -> "Service":
@@ -42,14 +41,15 @@ class Service:
         self._threads.shutdown(cancel_futures=True)
         self._readers.reap()
         self._batches.close()
+        self._pictures.close()
 
     def check_queue(self) -> None:
         """Raises Refusal where another video would have to wait behind too many."""
         if self._in_hand >= self.limits.waiting:
             raise Refusal(503, f"{self._in_hand} videos are waiting already: try again in a moment")
 
-    async def answer(self, path: Path, name: str) -> tuple[dict, np.ndarray]:
-        """What predict.py writes of the video, which is called `name`, and the clip that the network saw.
+    async def answer(self, path: Path, name: str, frames: bool, heat_maps: bool) -> dict:
+        """What predict.py writes of the video, which is called `name`, and on request the pictures of serving/app.py.
 
         Raises Refusal where it cannot be read, or where too many wait; RunError where it is not the video's fault.
         """
@@ -60,11 +60,13 @@ class Service:
             except VideoError as error:
                 raise Refusal(422, f"{name}: {error.reason}") from None
             logits = await asyncio.wrap_future(self._batches.ask(clip))
-        return {"video": name, "predictions": self.classifier.named(logits)[0]}, clip
-
-    def frames(self, clip: np.ndarray) -> np.ndarray:
-        """uint8 [T, H, W, 3]: of what the network saw, what people are shown."""
-        return shown_frames(clip, self.section)
+            [predictions] = self.classifier.named(logits)
+            answer = {"video": name, "predictions": predictions}
+            if frames:
+                answer["frames"] = self._pictures.frames(clip)
+            if heat_maps:
+                answer["heat_maps"] = await self._pictures.heat_maps(clip, predictions[0]["class_id"])
+        return answer
 
     @contextmanager
     def _place(self) -> Iterator[None]:

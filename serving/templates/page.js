@@ -10,8 +10,8 @@ const WORDS = {
     about: "About the model and the limits", docs: "For programs: POST /api/predict",
     local: "Your video goes to this server alone, which removes it as soon as it is answered.",
     sending: (share) => `Uploading: ${share}`, computing: "Looking at the video …",
-    frames: (number) => `the ${number} frames that the network saw`, frame: (i, n) => `frame ${i} of ${n}`,
-    heat_maps: () => "where in them it saw that",
+    frames: (number) => `${number} frames that the network saw`, frame: (i, n) => `frame ${i} of ${n}`,
+    heat_maps: () => "Where in them it sees the likeliest class",
     facts: { model: "model", protocol: "protocol", arithmetic: "arithmetic", weights: "weights (SHA-256)", num_classes: "classes" },
     large: (mb) => `This file is larger than ${mb} MB, the most that this server takes.`,
     several: "One video at a time, please.", folder: "This is no file.",
@@ -29,7 +29,7 @@ const WORDS = {
     local: "视频只发送到本服务器，得到结果后立即删除。",
     sending: (share) => `正在上传：${share}`, computing: "正在分析视频……",
     frames: (number) => `模型看到的 ${number} 帧`, frame: (i, n) => `第 ${i} 帧，共 ${n} 帧`,
-    heat_maps: () => "模型依据的区域",
+    heat_maps: () => "模型判断的依据区域",
     facts: { model: "模型", protocol: "测试协议", arithmetic: "计算方式", weights: "权重（SHA-256）", num_classes: "类别数" },
     large: (mb) => `文件超过 ${mb} MB，即本服务器的上限。`,
     several: "请一次只选择一个视频。", folder: "这不是文件。",
@@ -117,10 +117,11 @@ function showAnswer(answer, words) {
 }
 
 function showStrip(kind, pictures, words) {
-  const strip = element("div", "", { class: "strip", role: "group", "aria-label": words[kind](pictures.length) });
+  const title = element("h3", words[kind](pictures.length), { id: `${kind}_title` });
+  const strip = element("div", "", { class: "strip", role: "group", "aria-labelledby": title.id });
   strip.style.setProperty("--columns", Math.min(pictures.length, 3));
   strip.append(...pictures.map((src, i) => element("img", "", { src, alt: words.frame(i + 1, pictures.length) })));
-  $(kind).replaceChildren(...(pictures.length ? [strip] : []));
+  $(kind).replaceChildren(...(pictures.length ? [title, strip] : []));
 }
 
 const percent = (share, digits) =>
@@ -138,7 +139,7 @@ function ask(chosen) {
   const sent = request = new XMLHttpRequest();
   const body = new FormData();
   body.append("video", file);
-  sent.open("POST", "/api/predict?frames=true");
+  sent.open("POST", "/api/predict?frames=true&heat_maps=true");
   for (const [name, value] of Object.entries(headers())) sent.setRequestHeader(name, value);
   sent.responseType = "json";
   sent.upload.onprogress = (event) => { if (sent === request && event.lengthComputable) show({ kind: "busy", share: event.loaded / event.total }); };

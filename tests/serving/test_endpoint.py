@@ -54,12 +54,15 @@ def test_videos_that_come_together_get_what_they_get_alone(server, entries):
     assert [response.json()["predictions"] for response in responses] == [e["predictions"] for e in entries[:4]]
 
 
-def test_frames_come_if_they_are_asked_for(server, entries):
-    frames = ask(server, entries[0]["video"], frames="true").json()["frames"]
-    assert len(frames) == 3
-    for frame in frames:
-        kind, _, data = frame.partition(",")
-        assert kind == "data:image/jpeg;base64" and Image.open(io.BytesIO(base64.b64decode(data))).size == (32, 32)
+def test_pictures_come_if_they_are_asked_for(server, entries):
+    answer = ask(server, entries[0]["video"], frames="true", heat_maps="true").json()
+    assert answer["predictions"] == entries[0]["predictions"]
+    for kind, side in (("frames", 32), ("heat_maps", 160)):
+        assert len(answer[kind]) == 3
+        for picture in answer[kind]:
+            head, _, data = picture.partition(",")
+            image = Image.open(io.BytesIO(base64.b64decode(data)))
+            assert head == "data:image/jpeg;base64" and image.size == (side, side)
 
 
 def long_clip(folder) -> bytes:

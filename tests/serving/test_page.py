@@ -49,9 +49,7 @@ def opened(browser, server):
         page.on("request", lambda request: requests.append(request.url))
         page.on("filechooser", lambda chooser: None)  # from the first one that is asked for
         page.goto(running.url)
-        page.wait_for_function(
-            "document.getElementById('limits').textContent || !document.getElementById('secret').hidden"
-        )
+        page.wait_for_selector("#limits:not(:empty)")
         return page, complaints, requests
 
     yield open_page
@@ -75,7 +73,10 @@ def test_a_chosen_video_is_named_with_its_frames(opened, server, workspace, widt
     page.set_input_files("input[type=file]", clip_of(workspace))
     text = shown(page, "result")
     assert re.search(r"clip 10\.mp4", text) and len(re.findall(r"\d\d\.\d%", text)) == 4  # the best one twice
-    assert page.locator("#classes .bar").count() == 3 and page.locator("#frames img").count() == 3
+    assert (
+        page.locator("#classes .bar").count() == 3
+        and page.locator("#frames img").count() == page.locator("#heat_maps img").count() == 3
+    )
     assert page.evaluate("[...document.images].every((image) => image.naturalWidth > 0 && image.alt)")
     assert page.evaluate("document.documentElement.scrollWidth") == width
     colour = page.evaluate("getComputedStyle(document.body).backgroundColor")
