@@ -96,7 +96,8 @@ test)
     shift
     prepare requirements-test.txt
     if [ $# -eq 0 ]; then
-        set -- -n auto --dist loadfile # a process per core; what lies in one file shares what it has set up
+        # A process per core; what lies in one file shares what it has set up; the order is that of tests/conftest.py.
+        set -- -n auto --dist loadfile --no-loadscope-reorder
     fi
     exec "$python" -m pytest "$@"
     ;;
