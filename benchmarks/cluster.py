@@ -26,15 +26,15 @@ WAYS = {"predict.py": [], "predict.py --ray=local": ["--ray=local"]}
 FEW = 400  # enough for a process per core
 
 
-def write_weights(path: Path) -> None:
-    """Writes random weights of the demo's network."""
+def write_weights(path: Path, config: Path = CONFIG, *settings: str) -> None:
+    """Writes random weights of the network of a configuration."""
     import paddle
 
     from models import build_model
     from utils.config.loading import load_config
 
     paddle.seed(0)
-    paddle.save(build_model(load_config(str(CONFIG), {}, ()).model).state_dict(), str(path))
+    paddle.save(build_model(load_config(str(config), {}, settings).model).state_dict(), str(path))
 
 
 def write_list(number: int) -> Path:

@@ -18,11 +18,13 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks import common
+from benchmarks.cluster import write_weights
 from data.encoding import Settings, target_of
 from data.reencode import MANIFEST
 from utils.cli import run
 
 ROOT = Path(__file__).resolve().parents[1]
+CONFIG, NETWORK = ROOT / "configs" / "tsn.yaml", ("MODEL.num_layers=18", "INFER.target_size=32", "INFER.batch_size=16")
 NUM_CLASSES = 400
 LINKS = 1000  # to one copy of the clip: ext4 takes 65,000, NTFS 1,023
 SETTINGS = Settings(short_side=256, keyint=12, crf=23, preset="ultrafast")
@@ -107,8 +109,25 @@ def reencode(data: Data) -> tuple[int, list[str]]:
     return number, ["data/reencode.py", str(path), "--out", str(out), "--preset", SETTINGS.preset]
 
 
+def predict(data: Data) -> tuple[int, list[str]]:
+    """Of videos that are not there: what is left is what grows with a list, in predict.py's own process."""
+    path, weights = data.folder / "missing.list", data.folder / "weights.pdparams"
+    path.write_text("".join(f"{data.videos}/missing/{i:011d}_000010_000020.mp4\n" for i in range(data.number)))
+    if not weights.exists():
+        write_weights(weights, CONFIG, *NETWORK)
+    flags = [
+        f"--config={CONFIG}",
+        f"--weights={weights}",
+        f"--filelist={path}",
+        f"--save_dir={data.folder / 'predicted'}",
+    ]
+    settings = [part for setting in NETWORK for part in ("--set", setting)]
+    return data.number, ["predict.py", *flags, *settings, "--use_gpu=False", "--report=False", "--log_interval=1000000"]
+
+
 ROWS: dict[str, Row] = {
     "a list is read (read_list)": read_a_list,
+    "predict.py, no video is there": predict,
     "data/make_lists.py, a folder per class": make_lists,
     "data/make_lists.py --group": make_lists_of_recordings,
     "data/make_lists.py --annotations": make_lists_of_annotations,

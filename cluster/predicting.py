@@ -1,5 +1,6 @@
 """predict.py's pass over a list, on the machines of a cluster: what it leaves is what one machine leaves."""
 
+import os
 from collections.abc import Sequence
 from functools import partial
 
@@ -40,7 +41,9 @@ def predict_on_cluster(task: Task) -> None:
         open_locked(journal_path).close()  # before workers are waited for, which another run of the command may have
     with connected(flags.ray) as ray:
         slots = partial(slots_of, wants_gpu=section.use_gpu, needs_gpu=section.use_gpu and config.demands_gpu)
-        pool = Pool(ray, lambda slot: start_actor(ray, slot, Worker, job, slot.cores, slot.on_gpu), slots, _differ)
+        pool = Pool(
+            ray, lambda slot: start_actor(ray, slot, Worker, job, os.getcwd(), slot.cores, slot.on_gpu), slots, _differ
+        )
         network = pool.facts()
         protocol = f"{describe_protocol(section)}, {network.description}"
         say(f"predicting {total} videos: {protocol}")

@@ -51,12 +51,12 @@ class Failure:
 class Worker:
     """The actor's class. Its methods return a Failure in place of raising an exception: those do not travel well."""
 
-    def __init__(self, job: Job, cores: int, on_gpu: bool):
+    def __init__(self, job: Job, folder: str, cores: int, on_gpu: bool):
+        """folder: the run's working folder, to which relative paths are."""
         os.environ[GRANT] = str(cores)
         os.environ["OMP_NUM_THREADS"] = str(cores)
-        self._job = job
+        self._job, self._folder = job, folder
         self._section = job.section if on_gpu else replace(job.section, use_gpu=False)
-        self._parts = Parts(job.save_dir)
         self._entries = _Window(job.num_videos)
 
     def open(self) -> Facts | Failure:
@@ -68,6 +68,8 @@ class Worker:
         return safely(lambda: self._compute(shard, entries))
 
     def _open(self) -> Facts:
+        enter(self._folder)
+        self._parts = Parts(self._job.save_dir)
         from inference.start import set_environment
 
         set_environment()
@@ -114,6 +116,14 @@ class _Window(Sequence[Entry]):
 
     def __getitem__(self, position: int) -> Entry:
         return self.known[position - self.first]
+
+
+def enter(folder: str) -> None:
+    """Makes the run's working folder this process's. Raises InputError where this machine has none of that path."""
+    try:
+        os.chdir(folder)
+    except OSError as error:
+        raise InputError(f"{folder}: the run's working folder is not there: {error.strerror}") from None
 
 
 def safely(work: Callable[[], Result]) -> Result | Failure:

@@ -95,7 +95,7 @@ def reencode_on_cluster(jobs: Sequence[Job], where: str) -> dict[str, str]:
     unreadable: dict[str, str] = {}
     with connected(where) as ray, progress_bar(len(jobs), "re-encoding") as bar:
         slots = partial(slots_of, wants_gpu=False, needs_gpu=False)
-        pool = Pool(ray, lambda slot: start_actor(ray, slot, Encoder, slot.cores), slots)
+        pool = Pool(ray, lambda slot: start_actor(ray, slot, Encoder, os.getcwd(), slot.cores), slots)
         for (first, last), found in pool.answers(tasks, lambda task: ([jobs[i] for i in range(*task)],)):
             unreadable |= found
             bar.update(last - first)
@@ -109,11 +109,15 @@ def reencode_on_cluster(jobs: Sequence[Job], where: str) -> dict[str, str]:
 class Encoder:
     """The actor's class on each machine of a cluster."""
 
-    def __init__(self, cores: int):
+    def __init__(self, folder: str, cores: int):
         os.environ[GRANT] = str(cores)
+        self._folder = folder
 
-    def open(self) -> str:
-        return "ready"
+    def open(self):
+        """None, or a Failure where the machine lacks the run's working folder."""
+        from cluster.worker import enter, safely
+
+        return safely(lambda: enter(self._folder))
 
     def compute(self, jobs: list[Job]):
         """What `reencode_all` returns of the jobs that an earlier attempt has left; a Failure where it raises."""

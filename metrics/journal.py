@@ -18,7 +18,7 @@ from pathlib import Path
 
 from metrics.features import FeatureFile
 from utils.errors import RunError
-from utils.files import flush_folder, make_save_dir, rename, write_stream
+from utils.files import flush_folder, make_save_dir, rename, write_stream, writing
 from utils.lock import open_locked
 from utils.log import say
 from utils.processes.ranks import World
@@ -94,7 +94,7 @@ class Journal:
         self.made_folder = not folder.exists()  # this run, whichever rank
         make_save_dir(str(folder))
         finished = undelivered and len(self.parts) == 1 and self._final.exists() and not self.path.exists()
-        with _reported(self.path):
+        with writing(self.path):
             self._file = open_locked(self._final if finished else self.path)
             if finished:
                 rename(self._final, self.path)
@@ -107,7 +107,7 @@ class Journal:
         why: "new", for there was none, or what people should know.
         """
         self.order, self.batch_size = order, batch_size
-        with _reported(self.path):
+        with writing(self.path):
             with open(self.path, "rb") as file:
                 first = file.readline()
                 why = "new" if not first else restart or self._difference(first)
@@ -123,7 +123,7 @@ class Journal:
     def append(self, rows: Iterable[Mapping[str, object]]) -> None:
         """Writes the rows of a batch. Raises RunError when they cannot be written; those before them stay."""
         lines = [to_line(row) for row in rows]
-        with _reported(self.path):
+        with writing(self.path):
             self._write("".join(lines))
             if time.monotonic() - self._flushed >= SECONDS_BETWEEN_FLUSHES:
                 self._flush()
@@ -136,7 +136,7 @@ class Journal:
     def finish(self) -> None:
         """Gives the rows of all ranks their final name. For rank 0, as `rows`."""
         if len(self.parts) == 1:
-            with _reported(self.path):
+            with writing(self.path):
                 self._flush()
                 self._let_go()
                 rename(self.path, self._final)
@@ -253,11 +253,3 @@ def _parsed(line: bytes) -> dict | None:
     except (ValueError, RecursionError):
         return None
     return values if isinstance(values, dict) and line.endswith(b"\n") else None
-
-
-@contextmanager
-def _reported(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise RunError(f"{path}: cannot be written: {error.strerror or error}") from None

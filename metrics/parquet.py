@@ -5,14 +5,13 @@ predictions.parquet/part-000000.parquet ...  the list's videos in their order, s
 
 import os
 import shutil
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from itertools import islice
 from pathlib import Path
 
 from metrics.features import FeatureFile
-from utils.errors import InputError, RunError
-from utils.files import flush_folder, write_atomic
+from utils.errors import InputError
+from utils.files import flush_folder, write_atomic, writing
 
 FINAL = "predictions.parquet"
 # Hidden: no part of what is uploaded. Its fixed name lets the next run remove what a killed one has left.
@@ -60,7 +59,7 @@ def write_parquet(folder: Path, rows: Iterable[dict], features: FeatureFile | No
     schema, rows = prediction_schema(features), iter(rows)
     unfinished, unreadable, number = folder / _UNFINISHED, 0, 0
     shutil.rmtree(unfinished, ignore_errors=True)
-    with _reported(folder / FINAL):
+    with writing(folder / FINAL):
         unfinished.mkdir()
         while chunk := list(islice(rows, rows_per_part)):
             table = _table(chunk, features, schema)
@@ -96,11 +95,3 @@ def _write(table, path: Path) -> None:
     import pyarrow.parquet
 
     pyarrow.parquet.write_table(table, path)
-
-
-@contextmanager
-def _reported(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise RunError(f"{path}: cannot be written: {error.strerror or error}") from None

@@ -13,7 +13,7 @@ from typing import BinaryIO
 import numpy as np
 
 from reader.loader import Batch
-from utils.errors import RunError
+from utils.files import writing
 
 _REASON_BYTES = 240
 _RECORDS_AT_ONCE = 1024  # read, or copied
@@ -65,17 +65,14 @@ def whole_records(path: Path, dtype: np.dtype) -> int:
 
 def append_records(path: Path, batches: Iterable[np.ndarray]) -> None:
     """Adds records to the file; they are on the disk within a second. Raises RunError when they cannot be written."""
-    try:
-        with open(path, "ab") as file:
-            flushed = time.monotonic()
-            for records in batches:
-                file.write(records.tobytes())
-                if time.monotonic() - flushed >= _FLUSH_SECONDS:
-                    _flush(file)
-                    flushed = time.monotonic()
-            _flush(file)
-    except OSError as error:
-        raise RunError(f"{path}: cannot be written: {error.strerror or error}") from None
+    with writing(path), open(path, "ab") as file:
+        flushed = time.monotonic()
+        for records in batches:
+            file.write(records.tobytes())
+            if time.monotonic() - flushed >= _FLUSH_SECONDS:
+                _flush(file)
+                flushed = time.monotonic()
+        _flush(file)
 
 
 def join_records(path: Path, parts: Sequence[Path], dtype: np.dtype) -> None:
@@ -83,24 +80,23 @@ def join_records(path: Path, parts: Sequence[Path], dtype: np.dtype) -> None:
 
     Only the last records of the parts may be missing.
     """
-    try:
-        if len(parts) > 1:
-            files = [open_records(part, dtype) if part.stat().st_size else np.empty(0, dtype) for part in parts]
-            with open(parts[0].with_name(f".{path.name}.tmp"), "wb") as file:
-                for start in range(0, max(map(len, files)), _RECORDS_AT_ONCE):
-                    blocks = [records[start : start + _RECORDS_AT_ONCE] for records in files]
-                    joined = np.empty(sum(map(len, blocks)), dtype)
-                    for rank, block in enumerate(blocks):
-                        joined[rank :: len(blocks)] = block
-                    file.write(joined.tobytes())
-                _flush(file)
-            os.replace(file.name, path)
-            for part in parts:
-                part.unlink()
-        else:
+    with writing(path):
+        if len(parts) == 1:
             os.replace(parts[0], path)
-    except OSError as error:
-        raise RunError(f"{path}: cannot be written: {error.strerror or error}") from None
+            return
+        files = [open_records(part, dtype) if part.stat().st_size else np.empty(0, dtype) for part in parts]
+        unfinished = path.with_name(f".{path.name}.tmp")
+        with open(unfinished, "wb") as file:
+            for start in range(0, max(map(len, files)), _RECORDS_AT_ONCE):
+                blocks = [records[start : start + _RECORDS_AT_ONCE] for records in files]
+                joined = np.empty(sum(map(len, blocks)), dtype)
+                for rank, block in enumerate(blocks):
+                    joined[rank :: len(blocks)] = block
+                file.write(joined.tobytes())
+            _flush(file)
+        os.replace(unfinished, path)
+        for part in parts:
+            part.unlink()
 
 
 def open_records(path: Path, dtype: np.dtype) -> np.ndarray:

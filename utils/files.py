@@ -9,7 +9,8 @@ import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
@@ -17,6 +18,15 @@ from utils.errors import InputError, RunError
 from utils.storage import StorageError, check_writable, extended, is_remote, upload
 
 CACHE_VARIABLE = "PADDLE_TSN_CACHE"
+
+
+@contextmanager
+def writing(path: str | os.PathLike) -> Iterator[None]:
+    """A context whose OSError becomes the RunError that `path` cannot be written."""
+    try:
+        yield
+    except OSError as error:
+        raise RunError(f"{path}: cannot be written: {error.strerror or error}") from None
 
 
 def write_atomic(path: str | os.PathLike, write: Callable[[Path], None]) -> None:
@@ -28,12 +38,11 @@ def write_atomic(path: str | os.PathLike, write: Callable[[Path], None]) -> None
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        write(temporary)
-        with open(temporary, "r+b") as file:
-            os.fsync(file.fileno())
-        rename(temporary, path)
-    except OSError as error:
-        raise RunError(f"{path}: cannot be written: {error.strerror or error}") from None
+        with writing(path):
+            write(temporary)
+            with open(temporary, "r+b") as file:
+                os.fsync(file.fileno())
+            rename(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from conftest import ROOT, processes, run_script, wait_until
-from data import reencode
+from data import encoders, encoding, reencode
 from make_fixtures import FIXTURES, read_number
 from reader.decode import VideoError, read_frames
 from utils.errors import RunError
@@ -258,7 +258,7 @@ def reencode_under(signal_number: int, times: int, jobs: list[reencode.Job]) -> 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="no such signal")
 def test_a_stuck_video_is_given_up_and_the_next_gets_a_new_process(slow_video, tmp_path, monkeypatch):
-    monkeypatch.setattr(reencode, "TIME_LIMIT", 3)
+    monkeypatch.setattr(encoders, "TIME_LIMIT", 3)
     jobs = [slow_job(slow_video, tmp_path / "a"), fast_job(tmp_path / "b")]
     assert reencode_under(signal.SIGSTOP, 1, jobs) == {str(slow_video): "given up after 3 s"}
     assert not jobs[0].target.exists() and len(read_frames(str(jobs[1].target), range)) == 60
@@ -294,5 +294,5 @@ def test_a_damaged_video_leaves_nothing(tmp_path):
     (tmp_path / "a.avi").write_bytes(data)
     job = reencode.Job(str(tmp_path / "a.avi"), tmp_path / "out/a.mp4", reencode.Settings(48, 12, 23, "medium"))
     with pytest.raises(VideoError, match="damaged: frame"):
-        reencode.reencode(job)
+        encoding.reencode(job)
     assert not list(tmp_path.glob("out/*"))

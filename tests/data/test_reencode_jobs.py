@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from data import reencode
+from data import encoders, reencode
 from data.encoding import Job, Settings, target_of
 from make_fixtures import FIXTURES
 from reader.filelist import Entry, FileList
@@ -59,7 +59,7 @@ def test_of_a_long_list_few_jobs_are_there_at_a_time(monkeypatch):
             drawn.append(i)
             return super().__getitem__(i)
 
-    monkeypatch.setattr(reencode, "Child", Encoder)
+    monkeypatch.setattr(encoders, "Child", Encoder)
     names = [f"/videos/{i}.mp4" for i in range(2000)]
     jobs = Jobs(FileList(map(Entry, names)), range(2000), Path("out"), SETTINGS)
     unreadable = reencode.reencode_all(jobs, workers=3)

@@ -31,7 +31,7 @@ def found(workspace: Workspace, tmp_path_factory) -> dict:
         CACHE_VARIABLE: str(folder / "cache"),
     }
     command = [sys.executable, program, *arguments]
-    ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
     assert ended.returncode == 0, ended.stderr
     return json.loads(ended.stdout.splitlines()[-1])
 

@@ -68,12 +68,12 @@ def test_a_prediction_of_20000_videos_is_small(tmp_path):
 
 def test_with_timelines_of_hours_and_heat_maps_it_stays_small(tmp_path):
     rows = list(prediction_rows(60, NAMES))
-    timelines = {row["position"]: timeline_records(row["video"], NAMES, windows=2000) for row in rows}
+    timelines = {row["position"]: timeline_records(row["video"], NAMES, windows=1000) for row in rows}
     write_prediction_page(tmp_path / "report.html", rows, {}, noise_frames, timelines, noise_frames)
     html = (tmp_path / "report.html").read_text("utf-8")
     assert len(html.encode()) < 10e6 and html.count('<div class="stretches"') == MOST_VIDEOS
     assert html.count("<img ") == (6 + MOST_HEAT_MAPS) * MOST_VIDEOS
-    assert "2,000 windows over 10,005.0 s" in html and "394 others" in html
+    assert "1,000 windows over 5,005.0 s" in html and "394 others" in html
 
 
 def test_the_sample_is_the_same_each_time_and_in_order(tmp_path):

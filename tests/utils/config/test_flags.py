@@ -191,3 +191,24 @@ def test_tables_are_printed_without_importing_the_heavy_packages(module, first):
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=dict(os.environ), capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith(first)
+
+
+@pytest.mark.parametrize(
+    ("flags", "error"),
+    [
+        (["--ray=here"], "--ray=here: expected local, auto or HOST:PORT"),
+        (["--ray=auto", "--nproc=2"], "--nproc=2 and --ray=auto: on a cluster each machine uses all its cores"),
+        (["--shard_size=5"], "--shard_size=5: is for --ray and --format=parquet"),
+        (["--ray=local", "--shard_size=0"], "--shard_size=0: expected a whole number from 1 up"),
+    ],
+)
+def test_flags_of_a_cluster_that_contradict(flags, error):
+    with pytest.raises(InputError) as caught:
+        parse_flags("predict", flags)
+    assert error in str(caught.value)
+
+
+def test_flags_of_a_cluster():
+    flags = parse_flags("predict", ["--ray=10.0.0.7:6379", "--shard_size=50", "--nproc=1"])
+    assert (flags.ray, flags.shard_size, flags.format) == ("10.0.0.7:6379", 50, "json")
+    assert parse_flags("predict", ["--format=parquet", "--shard_size=50"]).format == "parquet"

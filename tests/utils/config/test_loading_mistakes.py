@@ -302,9 +302,9 @@ def test_aliases_that_would_blow_up_are_refused_at_once(write_config):
 
 @pytest.mark.parametrize("value", ["9" * 90_000 + "x", "[" + "1," * 45_000 + "]", "_" * 90_000, "1e" + "9" * 90_000])
 def test_long_values_take_no_time(write_config, value):
-    path, start = write_config(f"TRAIN:\n    epoch: {value}\n"), time.monotonic()
+    path, start = write_config(f"TRAIN:\n    epoch: {value}\n"), time.process_time()
     assert error(path).startswith("x.yaml:2: TRAIN.epoch: expected a whole number from 1 to 1000000, not ")
-    assert time.monotonic() - start < 10  # quadratic work would take minutes
+    assert time.process_time() - start < 10  # quadratic work would take minutes
 
 
 def test_garbage_gets_one_line_and_never_another_exception(write_config):
@@ -313,7 +313,7 @@ def test_garbage_gets_one_line_and_never_another_exception(write_config):
     source = ORIGINAL.read_bytes()
     pieces = b"&a *a !!python/name:id [ { ] } , %TAG \x85 \xe2\x80\xa8 \xff \xef\xbb\xbf ... # ' \" \\ ` @ \0".split()
     pieces += [b"\t", b"? ", b"- ", b": ", b'"\\x', b"|\n", b"---\n", b"9" * 400]
-    loaded, start = 0, time.monotonic()
+    loaded, start = 0, time.process_time()
     for _ in range(150):
         data = bytearray(source)
         for _ in range(chance.randint(1, 4)):
@@ -333,4 +333,4 @@ def test_garbage_gets_one_line_and_never_another_exception(write_config):
         except InputError as caught:
             assert "\n" not in str(caught)
     assert 0 < loaded < 150
-    assert time.monotonic() - start < 30
+    assert time.process_time() - start < 30
