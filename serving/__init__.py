@@ -1,0 +1,1 @@
+"""The page and the endpoint of serve.py, on FastAPI and uvicorn; imported only when it runs."""
