@@ -45,12 +45,9 @@ def journal(tmp_path):
 @pytest.fixture(params=["folder", "object storage"])
 def save_dir(request, tmp_path):
     if request.param == "folder":
-        yield str(tmp_path)
-        return
-    from object_store import Store
-
-    with Store():
-        yield f"s3://clips/{uuid.uuid4().hex}"  # the servers of a process share their buckets
+        return str(tmp_path)
+    request.getfixturevalue("store")
+    return f"s3://clips/{uuid.uuid4().hex}"
 
 
 def test_parts_are_joined_in_order(save_dir, journal, tmp_path):

@@ -232,7 +232,7 @@ def readme_tree(folder: Path) -> None:
 def test_the_commands_of_the_readme_print_what_it_shows(tmp_path):
     (tmp_path / "annotations").mkdir()
     readme_tree(tmp_path)
-    for package in ("data", "utils"):
+    for package in ("data", "reader", "utils"):
         shutil.copytree(
             ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("demo", "kinetics", "__pycache__")
         )
