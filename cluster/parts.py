@@ -20,7 +20,7 @@ from metrics.features import FeatureFile
 from metrics.journal import Journal, to_line
 from utils.copies import on_this_machine
 from utils.errors import RunError
-from utils.files import rename
+from utils.files import rename, writing
 from utils.storage import StorageError, extended, is_remote, list_files, remove_file, upload
 
 ROWS, FEATURES = ".jsonl", ".npy"
@@ -35,7 +35,7 @@ class Parts:
 
     def files(self) -> set[str]:
         """The names of all files there. Raises RunError."""
-        with _reported(self._path, "read"):
+        with _reading(self._path):
             if not self._remote:
                 return set(os.listdir(self._path)) if os.path.isdir(self._path) else set()
             try:
@@ -49,7 +49,7 @@ class Parts:
     def making(self) -> Iterator[Path]:
         """A folder for the files of a part that is being made; gone afterwards."""
         root = None if self._remote else self._path
-        with _reported(self._path):
+        with writing(self._path):
             if root is not None:
                 os.makedirs(root, exist_ok=True)
             folder = Path(root or tempfile.gettempdir(), f".{uuid.uuid4().hex}")  # hidden: no part yet
@@ -61,7 +61,7 @@ class Parts:
 
     def add(self, file: Path, name: str) -> None:
         """Moves a file, which is whole, to its place. Raises RunError."""
-        with _reported(self._path):
+        with writing(self._path):
             if self._remote:
                 upload(file, extended(self._path, f"/{name}"))
                 return
@@ -73,7 +73,7 @@ class Parts:
     def file(self, name: str) -> Iterator[Path]:
         """A context with the file `name` on this machine. Raises RunError."""
         path = extended(self._path, f"/{name}") if self._remote else os.path.join(self._path, name)
-        with _reported(path, "read"), on_this_machine(path) as local:
+        with _reading(path), on_this_machine(path) as local:
             yield Path(local)
 
     def remove(self, names: Iterable[str]) -> None:
@@ -143,7 +143,7 @@ class Assembly:
 def write_part(parts: Parts, shard: Shard, features: FeatureFile | None, rows: Iterator[list[dict]], folder: Path):
     """Computes the rows, by batches, into files of `folder`, then moves them to their place. Raises RunError."""
     path = folder / "rows"
-    with _reported(path), open(path, "w", encoding="ascii") as file:
+    with writing(path), open(path, "w", encoding="ascii") as file:
         for batch in rows:
             file.writelines(map(to_line, batch))
     if features is not None:
@@ -152,8 +152,8 @@ def write_part(parts: Parts, shard: Shard, features: FeatureFile | None, rows: I
 
 
 @contextmanager
-def _reported(path: str | Path, what: str = "written") -> Iterator[None]:
+def _reading(path: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise RunError(f"{path}: cannot be {what}: {error.strerror or error}") from None
+        raise RunError(f"{path}: cannot be read: {error.strerror or error}") from None

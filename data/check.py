@@ -31,7 +31,7 @@ from typing import TextIO
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a file: the repository's root is not on the path
 from data.arguments import Parser, out_folder
 from data.findings import PROBLEMS, Findings
-from data.inspection import in_parallel, inspect_all, is_unchanged
+from data.inspection import inspect_all, is_unchanged
 from data.journal import Journal
 from data.listings import Listings
 from reader.build import clip_spec
@@ -43,6 +43,7 @@ from utils.errors import InputError, RunError
 from utils.files import write_stream
 from utils.log import progress_bar
 from utils.processes.limits import available_cores
+from utils.processes.pool import in_parallel
 from utils.storage import is_remote
 
 

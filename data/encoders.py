@@ -1,11 +1,9 @@
 """Videos re-encoded by many processes at once, of this machine or of a cluster's."""
 
 import os
-import queue
 from collections.abc import Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import closing
 from functools import partial
-from itertools import islice
 from multiprocessing.connection import Connection
 
 from data.encoding import Job, reencode
@@ -15,6 +13,7 @@ from utils.errors import RunError
 from utils.log import progress_bar
 from utils.processes.child import Child, NoAnswer
 from utils.processes.limits import GRANT, available_cores
+from utils.processes.pool import ask_all
 
 # Seconds after which a video is given up.
 TIME_LIMIT = 3600.0
@@ -42,45 +41,24 @@ def _serve(pipe: Connection) -> None:
 def reencode_all(jobs: Sequence[Job], workers: int) -> dict[str, str]:
     """The sources that cannot be re-encoded, with their reasons. Raises RunError for what is no fault of a video."""
     children = [Child("an encoder process", _serve) for _ in range(min(workers, len(jobs)))]
-    idle: queue.SimpleQueue[Child] = queue.SimpleQueue()
-    for child in children:
-        idle.put(child)
-
-    def reencode_apart(job: Job) -> str | None:
-        child = idle.get()  # there are as many as threads: this never waits
-        try:
-            kind, content = child.ask(job, TIME_LIMIT)
-        except NoAnswer as error:
-            return str(error)
-        finally:
-            idle.put(child)
-        if kind == "failed":
-            raise RunError(content)
-        return content
-
     unreadable: dict[str, str] = {}
-    started: dict[Future, Job] = {}
-    todo = iter(jobs)
-    pool = ThreadPoolExecutor(max(1, len(children)))
-    try:
-        with progress_bar(len(jobs), "re-encoding") as bar:
-            while True:
-                for job in islice(todo, 2 * len(children) - len(started)):  # of a million, few wait in the pool
-                    started[pool.submit(reencode_apart, job)] = job
-                if not started:
-                    break
-                for future in wait(started, return_when=FIRST_COMPLETED).done:
-                    source = started.pop(future).source
-                    if reason := future.result():
-                        unreadable[source] = reason
-                    bar.update()
-    finally:  # after Ctrl-C and SIGTERM, too: no process is left behind
-        for child in children:
-            child.close()  # the thread that waits for its answer wakes up
-        pool.shutdown(cancel_futures=True)
-        for child in children:
-            child.kill()
+    with progress_bar(len(jobs), "re-encoding") as bar, closing(ask_all(children, _reencode_apart, jobs)) as answers:
+        for source, reason in answers:
+            if reason:
+                unreadable[source] = reason
+            bar.update()
     return unreadable
+
+
+def _reencode_apart(child: Child, job: Job) -> tuple[str, str | None]:
+    """(the source, why it cannot be re-encoded or None)."""
+    try:
+        kind, content = child.ask(job, TIME_LIMIT)
+    except NoAnswer as error:
+        return job.source, str(error)
+    if kind == "failed":
+        raise RunError(content)
+    return job.source, content
 
 
 def reencode_on_cluster(jobs: Sequence[Job], where: str) -> dict[str, str]:

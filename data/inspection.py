@@ -1,13 +1,11 @@
 """Reads videos as training does, in reader processes, and says what they are; the clips themselves are let go."""
 
 import os
-import queue
 import zlib
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, as_completed, wait
+from collections.abc import Iterable, Iterator
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 from reader.dataset import ClipSpec, Seen, VideoError, read_clip
 from reader.packets import open_video, video_stream
@@ -15,10 +13,8 @@ from reader.workers import describe_failure, limit_memory
 from utils.copies import on_this_machine, temporary_folder
 from utils.errors import InputError, RunError
 from utils.processes.child import Child, NoAnswer
+from utils.processes.pool import ask_all
 from utils.storage import is_remote
-
-Task = TypeVar("Task")
-Result = TypeVar("Result")
 
 
 class Video(NamedTuple):
@@ -83,39 +79,7 @@ def inspect_all(
 ) -> Iterator[dict]:
     """What `Inspector.inspect` says of each video, as it comes, by so many processes; close it, and they are gone."""
     children = [Inspector(spec, time_limit, num_classes) for _ in range(number)]
-    idle: queue.SimpleQueue[Inspector] = queue.SimpleQueue()
-    for child in children:
-        idle.put(child)
-
-    def inspect(video: Video) -> dict:
-        child = idle.get()  # there are as many as threads: this never waits
-        try:
-            return child.inspect(video)
-        finally:
-            idle.put(child)
-
-    pool = ThreadPoolExecutor(number)
-    try:
-        yield from in_parallel(pool, number, inspect, videos)
-    finally:  # after Ctrl-C and SIGTERM, too: no process is left behind
-        for child in children:
-            child.close()  # the thread that waits for its answer wakes up
-        pool.shutdown(cancel_futures=True)
-        for child in children:
-            child.kill()
-
-
-def in_parallel(
-    pool: ThreadPoolExecutor, number: int, function: Callable[[Task], Result], tasks: Iterable[Task]
-) -> Iterator[Result]:
-    """The results as they come, of a pool of `number` threads; few more tasks are taken than are at work."""
-    pending: set[Future[Result]] = set()
-    for task in tasks:
-        pending.add(pool.submit(function, task))
-        if len(pending) >= 4 * number:
-            done, pending = wait(pending, return_when=FIRST_COMPLETED)
-            yield from (future.result() for future in done)
-    yield from (future.result() for future in as_completed(pending))
+    return ask_all(children, Inspector.inspect, videos)
 
 
 def _serve(pipe: Connection, spec: ClipSpec, folder: Path) -> None:
