@@ -102,7 +102,7 @@ def config_text(out: Path, classes: Classes, clips: Mapping[str, int]) -> str:
 #
 {called}
 #
-# What is not here has its default: the table in README.md.
+# What is not here has its default: docs/flags_and_keys.md.
 
 MODEL:
     # as many as kinetics_labels.json has names

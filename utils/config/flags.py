@@ -1,6 +1,6 @@
 """The command lines of train.py, eval.py, predict.py, export.py and serve.py.
 
-`python -m utils.config.flags` prints the reference table of the README. Without paddle, so that `--help` is instant.
+`python -m utils.config.flags` prints the table of docs/flags_and_keys.md. Without paddle, so that `--help` is instant.
 """
 
 import argparse

@@ -1,6 +1,6 @@
 """Configurations: one YAML file, flags and --set, checked and resolved into frozen dataclasses.
 
-`python -m utils.config.loading` prints the reference table of the README.
+`python -m utils.config.loading` prints the table of docs/flags_and_keys.md.
 """
 
 import difflib

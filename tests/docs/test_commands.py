@@ -1,0 +1,146 @@
+"""Every command of README.md and docs/, word for word in a copy of the repository, and what they print.
+
+data/README.md has its tests in tests/data, CONTRIBUTING.md in tests/test_contributing.py, and the programs of
+docs/export.md theirs in tests/inference/test_formats.py.
+"""
+
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from conftest import ROOT, make_clip, run_command, synthetic_frames, wait_until
+from documentation import commands, english_pages, is_printed, printed_blocks, read_page
+from weight_formats import write_original_pdparams
+
+# What is run elsewhere, as it needs another machine, or clips of several classes; and what needs a GPU's packages.
+ELSEWHERE = {
+    "bash run.sh doctor": "tests/doctor/test_run.py",
+    "python -m paddle.distributed.launch": "tests/training/test_ranks.py",
+    "ray start": "tests/cluster/test_ray.py",
+    "--ray=10.0.0.1:6379": "tests/cluster/test_ray.py",
+    "videos/mine": "tests/data/test_guide.py",
+    "data/dataset/mine": "tests/data/test_guide.py",
+    "requirements-gpu.txt": "tests/docs/test_pages.py",
+}
+PAGES = [page for page in english_pages() if page != "docs/migration.md"]
+
+
+def is_elsewhere(command: str) -> bool:
+    return any(words in command for words in ELSEWHERE)
+
+
+COMMANDS = list(dict.fromkeys(line for page in PAGES for line in commands(read_page(page)) if not is_elsewhere(line)))
+PRINTED = [
+    (lines, shown)
+    for page in PAGES
+    for lines, shown in printed_blocks(read_page(page))
+    if not any(map(is_elsewhere, lines))
+]
+
+
+class Shell:
+    """Runs commands in a copy of the repository, each once. Servers go on while others are run."""
+
+    def __init__(self, folder: Path):
+        self.folder, self.outputs, self._servers = folder, {}, []
+        self.ports = {"8000": free_port(), "8001": free_port()}
+
+    def output(self, command: str) -> str:
+        """What it prints, after it has ended well, or as a server listens."""
+        if command not in self.outputs:
+            if command.startswith("python serve.py"):
+                self.outputs[command] = self._serve(command)
+            else:
+                self.outputs[command] = self._run(command)
+        return self.outputs[command]
+
+    def _run(self, command: str) -> str:
+        if command.startswith("pip install"):
+            # pip looks, and installs nothing: what the page names is there, or is found wanting.
+            command = command.replace("pip install", f"{sys.executable} -m pip install --dry-run --no-index --quiet")
+        if command.startswith("curl") and not shutil.which("curl"):
+            pytest.skip("curl is not installed")
+        for port, free in self.ports.items():
+            command = command.replace(f"127.0.0.1:{port}", f"127.0.0.1:{free}")
+        ended = run_command(command, self.folder)
+        assert ended.returncode == 0, ended.stderr[-2000:]
+        assert "Traceback" not in ended.stderr
+        return ended.stdout + ended.stderr
+
+    def _serve(self, command: str) -> str:
+        port = self.ports["8001" if "--port=8001" in command else "8000"]
+        log = self.folder / f"serve.{port}.log"
+        with open(log, "wb") as file:
+            words = [sys.executable, *command.split()[1:], f"--port={port}"]
+            process = subprocess.Popen(words, cwd=self.folder, stdout=file, stderr=file)
+        self._servers.append(process)
+
+        def listening() -> bool:
+            assert process.poll() is None, log.read_text()
+            return "serving on" in log.read_text()
+
+        wait_until(listening, 120)
+        return log.read_text()
+
+    def close(self) -> list[int]:
+        """The servers' exit codes."""
+        for process in self._servers:
+            process.send_signal(signal.SIGTERM)
+        return [process.wait(60) for process in self._servers]
+
+
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
+@pytest.fixture(scope="module")
+def shell(tmp_path_factory, store):
+    """In a copy with few clips for the demo, which trains for one epoch; a clip, lists, and random weights."""
+    folder = tmp_path_factory.mktemp("docs") / "copy"
+    written = ("demo", "checkpoints", "*_results", "inference_model", "__pycache__", "tests", "runs", "results")
+    shutil.copytree(ROOT, folder, ignore=shutil.ignore_patterns(".*", *written))
+    make_smaller(folder / "data/make_demo.py", r"default=\[40, 5, 10\]", "default=[2, 1, 1]")
+    make_smaller(folder / "configs/tsn_demo.yaml", r"epoch: 4\b", "epoch: 1")
+    make_clip(folder / "clip.mp4", synthetic_frames(0, 0))
+    (folder / "infer.list").write_text("clip.mp4\n")
+    for number in range(10):
+        clip = folder / "clips" / ("calm", "fight")[number % 2] / f"{number}.mp4"
+        clip.parent.mkdir(parents=True, exist_ok=True)
+        make_clip(clip, synthetic_frames(number % 2, number))
+    clips = folder / "benchmarks/results/clips"  # in place of those that the benchmark would make
+    clips.mkdir(parents=True)
+    for number in range(4):
+        make_clip(clips / f"340x256_default_10s_{number}.mp4", synthetic_frames(0, number))
+    write_original_pdparams(folder / "TSN.pdparams", num_layers=50, num_classes=400)
+    write_original_pdparams(folder / "demo.pdparams", num_layers=18, num_classes=8)
+    store.put("TSN.pdparams", folder / "demo.pdparams")
+    store.put("infer.list", f"{store.put('clip.mp4', folder / 'clip.mp4')}\n".encode())
+    shell = Shell(folder)
+    yield shell
+    assert set(shell.close()) <= {0, 143}
+
+
+def make_smaller(file: Path, pattern: str, replacement: str) -> None:
+    text, number = re.subn(pattern, replacement, file.read_text())
+    assert number == 1, (file, pattern)
+    file.write_text(text)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_command_runs(command, shell):
+    shell.output(command)
+
+
+@pytest.mark.parametrize("lines, shown", PRINTED, ids=[shown.split("\n")[0][:40] for _, shown in PRINTED])
+def test_what_a_page_shows_is_printed(lines, shown, shell):
+    output = "".join(shell.output(command) for command in lines)
+    assert is_printed(shown, output), output[-3000:]
