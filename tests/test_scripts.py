@@ -7,7 +7,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,7 @@ import pytest
 from conftest import LABELS, ROOT, run_script
 from utils.config.flags import Flags, parse_flags
 from utils.config.loading import Config, load_config
+from warm_process import WarmProcess
 
 STAMP = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d"
 NUMBER = r"\d+\.\d+"
@@ -41,6 +42,13 @@ def json_lines(path: Path) -> list[dict]:
 def rows(path: Path) -> list[dict]:
     with open(path, newline="") as file:
         return list(csv.DictReader(file))
+
+
+@pytest.fixture(scope="module")
+def warm() -> Iterator[WarmProcess]:
+    """A function like `run_script` whose runs share a process: for what is not about a process."""
+    with WarmProcess() as process:
+        yield process
 
 
 @pytest.fixture(scope="module")
