@@ -22,7 +22,7 @@ ROUNDING = 1e-5
 def run_program(*arguments: str) -> object:
     """What engine_program.py prints."""
     command = [sys.executable, "-W", "ignore", str(Path(__file__).with_name("engine_program.py")), *arguments]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}"}
     ended = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
     assert ended.returncode == 0, ended.stderr
     return json.loads(ended.stdout)
@@ -68,12 +68,14 @@ def test_memory():
 
 
 def test_a_run_goes_on_in_the_other_engine(workspace, tmp_path):
-    first = train_narrow(workspace, tmp_path / "run", "--epoch=1", "--set", "TRAIN.engine=eager")
+    flags = ("--resume=auto", "--valid_interval=0", "--report=False")
+    eager = ("--set", "TRAIN.engine=eager")
+    first = train_narrow(workspace, tmp_path / "run", "--epoch=1", *flags, *eager)
     assert "training engine: eager\n" in first.output
-    second = train_narrow(workspace, tmp_path / "run", "--epoch=2", "--resume=auto")
+    second = train_narrow(workspace, tmp_path / "run", "--epoch=2", *flags)
     # Those threads that OMP_NUM_THREADS allows.
     assert "training engine: onednn, threads: 1\n" in second.output and "epoch 1, iter 0" in second.output
-    third = train_narrow(workspace, tmp_path / "run", "--epoch=3", "--resume=auto", "--set", "TRAIN.engine=eager")
+    third = train_narrow(workspace, tmp_path / "run", "--epoch=3", *flags, *eager)
     assert "epoch 2, iter 0" in third.output
 
 
