@@ -154,7 +154,7 @@ def test_restart(predict, predicted, killed, tmp_path):
 
 
 def test_evaluation_by_two_processes_survives_a_full_disk_and_sigterm(workspace, videos, tmp_path):
-    flags = ("eval", "--nproc=2", "--set", f"TEST.filelist={videos}")
+    flags = ("eval", "--nproc=2", "--set", f"TEST.filelist={videos}", "--set", "TEST.num_reader_threads=1")
     undisturbed = Run(workspace, tmp_path / "a", *flags).ends(0)
     assert "known already" not in undisturbed.out
     ended = Run(workspace, tmp_path / "b", *flags, largest_file=3000).ends(1)
