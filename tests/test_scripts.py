@@ -290,7 +290,7 @@ def test_an_exported_network_gives_the_same_probabilities(predicted, trained, wo
     assert_close(tmp_path / "predicted", predicted[1])
 
 
-def test_golden_losses(workspace, tmp_path):
+def test_golden_losses(workspace, tmp_path, warm):
     """The first 10 steps from weights, videos and augmentation that never change: a change of any number shows.
 
     The figures were computed with Paddle 3.3.1 on the CPU, eagerly; SSE4.2 and AVX-512 agreed to 6 digits, and so does
@@ -298,22 +298,11 @@ def test_golden_losses(workspace, tmp_path):
     """
     golden = [1.264315, 1.461686, 1.538959, 1.663312, 1.477107, 1.557627, 1.413703, 1.708689, 1.506912, 1.568936]
     (tmp_path / "ten.list").write_text((workspace.folder / "train.list").read_text() * 5)
-    run(
-        "train",
-        workspace.config,
-        f"--resume={workspace.folder / 'random.pdparams'}",
-        "--fix_random_seed=True",
-        "--use_gpu=False",
-        "--log_interval=1",
-        "--valid_interval=0",
-        "--report=False",
-        "--batch_size=5",
-        "--epoch=1",
-        "--learning_rate=0.001",
-        "--set",
-        f"TRAIN.filelist={tmp_path / 'ten.list'}",
-        f"--save_dir={tmp_path / 'out'}",
-    )
+    succeeded(warm(
+        "train", workspace.config, f"--resume={workspace.folder / 'random.pdparams'}", "--fix_random_seed=True",
+        "--use_gpu=False", "--log_interval=1", "--valid_interval=0", "--report=False", "--batch_size=5", "--epoch=1",
+        "--learning_rate=0.001", "--set", f"TRAIN.filelist={tmp_path / 'ten.list'}", f"--save_dir={tmp_path / 'out'}",
+    ))  # fmt: skip
     losses = [line["loss"] for line in json_lines(tmp_path / "out" / "train_log.jsonl")]
     assert losses == pytest.approx(golden, abs=5e-6)
 
