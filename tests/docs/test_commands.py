@@ -28,24 +28,19 @@ ELSEWHERE = {
     "data/dataset/mine": "tests/data/test_guide.py",
     "requirements-gpu.txt": "tests/docs/test_pages.py",
 }
-PAGES = [page for page in english_pages() if page != "docs/migration.md"]
 
 
 def is_elsewhere(command: str) -> bool:
     return any(words in command for words in ELSEWHERE)
 
 
-COMMANDS = list(dict.fromkeys(line for page in PAGES for line in commands(read_page(page)) if not is_elsewhere(line)))
+TEXTS = [read_page(page) for page in english_pages()]
+COMMANDS = list(dict.fromkeys(line for text in TEXTS for line in commands(text) if not is_elsewhere(line)))
 # pip looks, and installs nothing: what the pages name is there, or is found wanting. One look at all takes as long as
 # at each.
 _WANTED = [line.removeprefix("pip install ") for line in COMMANDS if line.startswith("pip install")]
 ALL_INSTALLED = " ".join(["python -m pip install --dry-run --no-index --quiet", *_WANTED])
-PRINTED = [
-    (lines, shown)
-    for page in PAGES
-    for lines, shown in printed_blocks(read_page(page))
-    if not any(map(is_elsewhere, lines))
-]
+PRINTED = [found for text in TEXTS for found in printed_blocks(text) if not any(map(is_elsewhere, found[0]))]
 
 
 class Shell:
