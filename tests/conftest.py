@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 # Before NumPy is imported: its second thread only waits for the first, and keeps a core busy with that.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+# And before paddle is: its threads would go round and round for a fifth of a second after each piece of work.
+os.environ.setdefault("KMP_BLOCKTIME", "0")
 
 import av
 import numpy as np
