@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 # Before NumPy is imported: its second thread only waits for the first, and keeps a core busy with that.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+# And before paddle is: its threads would go round and round for a fifth of a second after each piece of work.
+os.environ.setdefault("KMP_BLOCKTIME", "0")
 
 import av
 import numpy as np
@@ -28,6 +30,7 @@ from weight_formats import write_original_pdparams
 if TYPE_CHECKING:
     from object_store import Store
     from server_process import Server
+    from warm_process import WarmProcess
 
 # A shell that starts the tests in the background has them ignore Ctrl-C, and with them every process they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -164,6 +167,15 @@ def server(workspace, tmp_path_factory) -> "Iterator[Server]":
     limits = "--max_upload_mb=1", "--max_seconds=5", "--max_waiting=4"
     with Server(tmp_path_factory.mktemp("server"), workspace.config, workspace.weights, *limits) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def warm() -> "Iterator[WarmProcess]":
+    """A function like `run_script` whose runs share a process: for tests that are not about a process."""
+    from warm_process import WarmProcess
+
+    with WarmProcess() as process:
+        yield process
 
 
 def python_files() -> list[Path]:

@@ -173,3 +173,4 @@ def test_an_exported_graph_is_of_one_crop_and_of_its_size(workspace, files, tmp_
     ended = run_script(*predict, f"--save_dir={tmp_path / 'none'}", *flags_of("INFER", 10, "logits"))
     message = f"exported with target_size {SHORT} (the configuration has {SIDE})"
     assert (ended.returncode, ended.stderr) == (2, f"error: {tmp_path / 'exported'}: {message}\n")
+    assert not (tmp_path / "none").exists()
