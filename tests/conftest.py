@@ -30,6 +30,7 @@ from weight_formats import write_original_pdparams
 if TYPE_CHECKING:
     from object_store import Store
     from server_process import Server
+    from warm_process import WarmProcess
 
 # A shell that starts the tests in the background has them ignore Ctrl-C, and with them every process they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -99,11 +100,12 @@ class Workspace:
 
 # The files that take longest, each its tens of seconds: they begin first, or one process would end with them alone.
 LONGEST = (
-    "cluster/test_ray.py", "training/test_resume.py", "test_interrupted.py", "training/test_frozen.py",
-    "training/test_ranks.py", "training/test_recipe.py", "data/test_guide.py", "docs/test_commands.py", "test_scripts.py",
-    "training/test_engine.py", "inference/test_formats.py", "test_protocols.py", "test_object_storage.py",
-    "inference/test_engine.py", "inference/test_processes.py", "training/test_faults.py", "test_contributing.py",
-    "fuzz/test_hostile_files.py", "serving/test_serve.py", "serving/test_page.py", "report/test_browser.py",
+    "cluster/test_ray.py", "docs/test_commands.py", "training/test_resume.py", "test_interrupted.py",
+    "training/test_frozen.py", "training/test_ranks.py", "training/test_recipe.py", "data/test_guide.py",
+    "test_scripts.py", "training/test_engine.py", "inference/test_formats.py", "test_protocols.py",
+    "test_object_storage.py", "inference/test_engine.py", "inference/test_processes.py", "training/test_faults.py",
+    "test_contributing.py", "fuzz/test_hostile_files.py", "serving/test_serve.py", "serving/test_page.py",
+    "report/test_browser.py",
 )  # fmt: skip
 
 
@@ -165,6 +167,15 @@ def server(workspace, tmp_path_factory) -> "Iterator[Server]":
     limits = "--max_upload_mb=1", "--max_seconds=5", "--max_waiting=4"
     with Server(tmp_path_factory.mktemp("server"), workspace.config, workspace.weights, *limits) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def warm() -> "Iterator[WarmProcess]":
+    """A function like `run_script` whose runs share a process: for tests that are not about a process."""
+    from warm_process import WarmProcess
+
+    with WarmProcess() as process:
+        yield process
 
 
 def python_files() -> list[Path]:
