@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 # Before NumPy is imported: its second thread only waits for the first, and keeps a core busy with that.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+# And before paddle is: its threads would go round and round for a fifth of a second after each piece of work.
+os.environ.setdefault("KMP_BLOCKTIME", "0")
 
 import av
 import numpy as np
@@ -97,11 +99,12 @@ class Workspace:
 
 # The files that take longest, each its tens of seconds: they begin first, or one process would end with them alone.
 LONGEST = (
-    "cluster/test_ray.py", "training/test_resume.py", "test_interrupted.py", "training/test_frozen.py",
-    "training/test_ranks.py", "training/test_recipe.py", "data/test_guide.py", "docs/test_commands.py", "test_scripts.py",
-    "training/test_engine.py", "inference/test_formats.py", "test_protocols.py", "test_object_storage.py",
-    "inference/test_engine.py", "inference/test_processes.py", "training/test_faults.py", "test_contributing.py",
-    "fuzz/test_hostile_files.py", "serving/test_serve.py", "serving/test_page.py", "report/test_browser.py",
+    "cluster/test_ray.py", "docs/test_commands.py", "training/test_resume.py", "test_interrupted.py",
+    "training/test_frozen.py", "training/test_ranks.py", "training/test_recipe.py", "data/test_guide.py",
+    "test_scripts.py", "training/test_engine.py", "inference/test_formats.py", "test_protocols.py",
+    "test_object_storage.py", "inference/test_engine.py", "inference/test_processes.py", "training/test_faults.py",
+    "test_contributing.py", "fuzz/test_hostile_files.py", "serving/test_serve.py", "serving/test_page.py",
+    "report/test_browser.py",
 )  # fmt: skip
 
 

@@ -13,7 +13,7 @@ _VARIES = (
     (r"sha256 [0-9a-f]{12}", "sha256 DIGEST"),
     (r"\b(bfloat16|float32)\b", "PRECISION"),
     (r"^(  \d\.\d{6}  )\S+$", r"\1LABEL"),
-    (r'"label": "\w+"', '"label": "LABEL"'),
+    (r'"label":"\w+"', '"label":"LABEL"'),
     (r"-?\d+(\.\d+)?(e-?\d+)?", "N"),
 )
 

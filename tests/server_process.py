@@ -14,7 +14,10 @@ BOUNDARY = "9f3c"
 
 
 class Server:
-    """A server on a free port of this machine, whose temporary files are in `folder`. A context manager."""
+    """A server on a free port of this machine, whose temporary files are in `folder`.
+
+    A context manager: at its end Ctrl-C ends the server, and the exit code must be that of Ctrl-C.
+    """
 
     def __init__(self, folder: Path, *flags: str):
         self.folder, self._log = folder, folder / "log"
@@ -34,10 +37,10 @@ class Server:
         self.url = f"http://127.0.0.1:{self.port}"
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, error: type[BaseException] | None, *_) -> None:
         if self.process.poll() is None:
-            self.process.send_signal(signal.SIGTERM)
-            self.process.wait(60)
+            self.process.send_signal(signal.SIGINT)
+            assert self.process.wait(60) == 130 or error
 
     @property
     def log(self) -> str:

@@ -6,6 +6,7 @@ import os
 import pickle
 import re
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 from unittest import mock
@@ -28,32 +29,66 @@ EARLIER = (
 )
 
 
+# Calls the main function of the script of each row in one process, and prints what they say.
+PROGRAM = """
+import importlib, json, sys
+from utils.cli import quieten_paddle
+
+quieten_paddle()
+said = []
+for script, flags in json.loads(sys.argv[1]):
+    sys.argv = [f"{script}.py", *flags]
+    try:
+        importlib.import_module(script).main()
+        said.append("nothing")
+    except BaseException as error:
+        said.append(f"{type(error).__name__}: {error}")
+print(json.dumps(said))
+"""
+
+
+def fill(folder: Path, workspace) -> None:
+    """Writes tiny.yaml, lists and labels by relative names, broken files, and results of earlier runs."""
+    for name in ("train.list", "test.list", "labels.json"):
+        shutil.copy(workspace.folder / name, folder)
+    text = (workspace.folder / "tiny.yaml").read_text().replace(f"{workspace.folder}/", "")
+    (folder / "tiny.yaml").write_text(text)
+    (folder / "random.pdparams").symlink_to(workspace.folder / "random.pdparams")
+    (folder / "results").mkdir()
+    for name in EARLIER:
+        (folder / "results" / name).write_text(f"earlier {name}")
+    video = str(workspace.videos[0][0])
+    (folder / "file").write_text("mine")
+    (folder / "empty").touch()
+    (folder / "blank.list").write_text("\n \n")
+    (folder / "malformed.list").write_text(f"{video} 0\n{video}\n")
+    (folder / "range.list").write_text(f"\n{video} 4\n")
+    (folder / "binary").write_bytes(Path(sys.executable).read_bytes()[:10_000])
+    (folder / "three.json").write_text(json.dumps(LABELS[:3]))
+    (folder / "no.json").write_text("abseiling\n")
+    (folder / "syntax.yaml").write_text("MODEL:\n  name: [TSN\n")
+    (folder / "key.yaml").write_text("MODEL:\n  nmae: TSN\n")
+    (folder / "twice.yaml").write_text("TRAIN:\n  epoch: 1\n  epoch: 2\n")
+    (folder / "broken.link").symlink_to("nowhere")
+
+
 @pytest.fixture
 def place(workspace, tmp_path, monkeypatch) -> Path:
-    """The current folder: tiny.yaml, lists and labels by relative names, broken files, and results of earlier runs."""
+    """The current folder, filled."""
     monkeypatch.chdir(tmp_path)
-    for name in ("train.list", "test.list", "labels.json"):
-        shutil.copy(workspace.folder / name, tmp_path)
-    text = (workspace.folder / "tiny.yaml").read_text().replace(f"{workspace.folder}/", "")
-    Path("tiny.yaml").write_text(text)
-    Path("random.pdparams").symlink_to(workspace.folder / "random.pdparams")
-    Path("results").mkdir()
-    for name in EARLIER:
-        Path("results", name).write_text(f"earlier {name}")
-    video = str(workspace.videos[0][0])
-    Path("file").write_text("mine")
-    Path("empty").touch()
-    Path("blank.list").write_text("\n \n")
-    Path("malformed.list").write_text(f"{video} 0\n{video}\n")
-    Path("range.list").write_text(f"\n{video} 4\n")
-    Path("binary").write_bytes(Path(sys.executable).read_bytes()[:10_000])
-    Path("three.json").write_text(json.dumps(LABELS[:3]))
-    Path("no.json").write_text("abseiling\n")
-    Path("syntax.yaml").write_text("MODEL:\n  name: [TSN\n")
-    Path("key.yaml").write_text("MODEL:\n  nmae: TSN\n")
-    Path("twice.yaml").write_text("TRAIN:\n  epoch: 1\n  epoch: 2\n")
-    Path("broken.link").symlink_to("nowhere")
+    fill(tmp_path, workspace)
     return tmp_path
+
+
+def say_all(rows: list[tuple[str, list[str]]], folder: Path, *path: str) -> list[str]:
+    """What PROGRAM prints of (script, flags), run in the folder, which it leaves as it is. path: for PYTHONPATH."""
+    before = snapshot(folder)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([*path, str(ROOT)])}
+    command = [sys.executable, "-c", PROGRAM, json.dumps(rows)]
+    ended = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=240)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert snapshot(folder) == before
+    return json.loads(ended.stdout.splitlines()[-1])
 
 
 @pytest.fixture(scope="session")
@@ -115,14 +150,40 @@ BEFORE_PADDLE = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("script, flags, message", BEFORE_PADDLE)
-def test_known_before_paddle_is_loaded(place, without_paddle, script, flags, message):
+def quick_flags(script: str, flags: str) -> list[str]:
     given = ["--config=tiny.yaml", "--save_dir=results", *flags.split(" ")]
-    given += [] if script == "train" else ["--weights=random.pdparams"] if "--weights" not in flags else []
+    return given + ([] if script == "train" else ["--weights=random.pdparams"] if "--weights" not in flags else [])
+
+
+@pytest.fixture(scope="module")
+def said_before(workspace, without_paddle, tmp_path_factory) -> list[str]:
+    """What is said to each row of BEFORE_PADDLE, in a process in which paddle cannot be imported."""
+    folder = tmp_path_factory.mktemp("before")
+    fill(folder, workspace)
+    return say_all([(script, quick_flags(script, flags)) for script, flags, _ in BEFORE_PADDLE], folder, without_paddle)
+
+
+@pytest.mark.parametrize("number", range(len(BEFORE_PADDLE)), ids=[" ".join(row[:2]) for row in BEFORE_PADDLE])
+def test_known_before_paddle_is_loaded(said_before, number):
+    said, (_, _, message) = said_before[number], BEFORE_PADDLE[number]
+    assert said.startswith(f"InputError: {message}") and "\n" not in said
+
+
+ROWS = {(script, flags): message for script, flags, message in BEFORE_PADDLE}
+
+
+@pytest.mark.parametrize(
+    "script, flags",
+    [
+        *((script, "--config=no.yaml") for script in SCRIPTS), ("train", "--weights=w"), ("eval", "--save_dir=file"),
+        ("predict", "--video_path=empty"),
+    ],
+)  # fmt: skip
+def test_known_before_paddle_is_loaded_in_a_process_of_its_own(place, without_paddle, script, flags):
     before = snapshot(place)
-    ended = run_script(script, *given, cwd=place, PYTHONPATH=without_paddle)
+    ended = run_script(script, *quick_flags(script, flags), cwd=place, PYTHONPATH=without_paddle)
     assert ended.returncode == 2, ended.stderr
-    assert ended.stderr.startswith(f"error: {message}") and ended.stderr.count("\n") == 1
+    assert ended.stderr.startswith(f"error: {ROWS[script, flags]}") and ended.stderr.count("\n") == 1
     assert "Traceback" not in ended.stderr
     assert snapshot(place) == before
 
@@ -160,14 +221,19 @@ class Hostile:
         return os.system, ("touch HACKED",)
 
 
+def add_videos(folder: Path, workspace) -> None:
+    """Adds videos that cannot be read, and weights that would do harm."""
+    (folder / "hostile.pdparams").write_bytes(pickle.dumps({"conv1_weights": Hostile()}, 2))
+    shutil.copy(ROOT / "tests" / "fixtures" / "audio_only.mp4", folder)
+    whole = workspace.videos[0][0].read_bytes()
+    middle = len(whole) // 2
+    (folder / "truncated.mp4").write_bytes(whole[:middle])
+    (folder / "broken.mp4").write_bytes(whole[:middle] + b"\0" * 3000 + whole[middle + 3000 :])
+
+
 @pytest.fixture
 def place_with_videos(place, workspace) -> Path:
-    Path("hostile.pdparams").write_bytes(pickle.dumps({"conv1_weights": Hostile()}, 2))
-    shutil.copy(ROOT / "tests" / "fixtures" / "audio_only.mp4", place)
-    whole = workspace.videos[0][0].read_bytes()
-    Path("truncated.mp4").write_bytes(whole[: len(whole) // 2])
-    middle = len(whole) // 2
-    Path("broken.mp4").write_bytes(whole[:middle] + b"\0" * 3000 + whole[middle + 3000 :])
+    add_videos(place, workspace)
     return place
 
 
@@ -198,9 +264,15 @@ def test_known_once_paddle_is_loaded(place_with_videos, monkeypatch, script, fla
     assert snapshot(place_with_videos) == before
 
 
-@pytest.mark.parametrize(
-    "script, flags, message", [*(WITH_PADDLE[number] for number in (0, 2, 9, 13, 14)), *UNREADABLE]
-)
+def test_a_video_that_cannot_be_read_is_named(workspace, tmp_path):
+    fill(tmp_path, workspace)
+    add_videos(tmp_path, workspace)
+    rows = [(script, flags_for(script, flags)) for script, flags, _ in UNREADABLE]
+    for said, (_, _, message) in zip(say_all(rows, tmp_path), UNREADABLE, strict=True):
+        assert re.fullmatch(f"InputError: {message}.*", said)
+
+
+@pytest.mark.parametrize("script, flags, message", [WITH_PADDLE[9], WITH_PADDLE[14], UNREADABLE[3]])
 def test_the_same_in_a_process_of_its_own(place_with_videos, script, flags, message):
     before = snapshot(place_with_videos)
     ended = run_script(script, *flags_for(script, flags), cwd=place_with_videos)

@@ -99,15 +99,25 @@ def expected(clips, state) -> Callable[[int, str], np.ndarray]:
     return probabilities
 
 
-PROTOCOLS = [(3, "probabilities"), (10, "logits"), (10, "probabilities")]
+@pytest.fixture(scope="module")
+def exported(files, workspace, tmp_path_factory) -> Path:
+    """What export.py writes of a configuration with three crops: a graph of one of them, and of its size."""
+    folder = tmp_path_factory.mktemp("exported")
+    three = flags_of("INFER", 3, "probabilities")
+    ended = run_script("export", workspace.config, f"--weights={files['weights']}", f"--save_dir={folder}", *three)
+    assert ended.returncode == 0, ended.stderr
+    assert f"uint8 frames [N, {SEGMENTS}, {SHORT}, {SHORT}, 3] in" in ended.stdout
+    return folder
 
 
-@pytest.mark.parametrize("crops, average", PROTOCOLS)
-def test_predict_gives_the_peers_probabilities(crops, average, clips, expected, files, workspace, tmp_path):
+@pytest.mark.parametrize("crops, average, from_folder", [(3, "probabilities", True), (10, "logits", False)])
+def test_predict_gives_the_peers_probabilities(
+    crops, average, from_folder, clips, expected, exported, files, workspace, tmp_path
+):
     ended = run_script(
-        "predict", workspace.config, f"--weights={files['weights']}", f"--filelist={files['list']}", "--batch_size=25",
-        "--precision=float32", f"--infer_topk={len(LABELS)}", f"--save_dir={tmp_path / 'out'}",
-        *flags_of("INFER", crops, average),
+        "predict", workspace.config, f"--weights={exported if from_folder else files['weights']}", "--report=False",
+        f"--filelist={files['list']}", "--batch_size=25", "--precision=float32", f"--infer_topk={len(LABELS)}",
+        f"--save_dir={tmp_path / 'out'}", *flags_of("INFER", crops, average),
     )  # fmt: skip
     assert ended.returncode == 0, ended.stderr
     side = SHORT if crops == 3 else SIDE
@@ -129,12 +139,19 @@ def test_predict_gives_the_peers_probabilities(crops, average, clips, expected, 
 def test_eval_measures_it_in_two_processes(expected, files, workspace, tmp_path):
     ended = run_script(
         "eval", workspace.config, f"--weights={files['weights']}", "--set", f"TEST.filelist={files['list']}",
-        f"--save_dir={tmp_path / 'out'}", "--nproc=2", *flags_of("TEST", 10, "probabilities"),
+        "--precision=float32", f"--save_dir={tmp_path / 'out'}", "--nproc=2", *flags_of("TEST", 10, "probabilities"),
     )  # fmt: skip
     assert ended.returncode == 0, ended.stderr
     metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
     theirs = expected(10, "probabilities")
     right = theirs[range(4), range(4)]
+    lines = [json.loads(line) for line in (tmp_path / "out" / "evaluation.jsonl").read_text().splitlines()[1:]]
+    lines.sort(key=lambda line: line["position"])
+    assert [line["label"] for line in lines] == [0, 1, 2, 3]
+    for label, line in enumerate(lines):
+        assert line["true_probability"] == pytest.approx(right[label], abs=0.0002)
+        assert line["probability"] == pytest.approx(theirs[label, line["predicted_class"]], abs=0.0002)
+    assert np.abs(theirs - expected(1, "probabilities")).max() > 0.005  # not the centre alone
     assert metrics["loss"] == pytest.approx(-np.log(right).mean(), abs=0.001)
     assert metrics["top1_acc"] == 100 * np.mean(theirs.argmax(axis=1) == range(4))
     assert "10 crops 32, sampling uniform, resize opencv, average probabilities" in metrics["protocol"]
@@ -152,7 +169,7 @@ def test_validation_is_the_evaluation(workspace, files, tmp_path):
     valid = json.loads((tmp_path / "run" / "train_log.jsonl").read_text().splitlines()[-1])
     ended = run_script(
         "eval", workspace.config, *common, "--set", "TEST.seg_num=3", f"--weights={tmp_path / 'run' / 'TSN.pdparams'}",
-        f"--save_dir={tmp_path / 'out'}",
+        f"--save_dir={tmp_path / 'out'}", "--report=False",
     )  # fmt: skip
     assert ended.returncode == 0, ended.stderr
     metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
@@ -160,16 +177,11 @@ def test_validation_is_the_evaluation(workspace, files, tmp_path):
     assert metrics["top1_acc"] == valid["top1_acc"]
 
 
-def test_an_exported_graph_is_of_one_crop_and_of_its_size(workspace, files, tmp_path):
-    three = flags_of("INFER", 3, "logits")
+def test_an_exported_graph_is_of_the_size_of_its_crop(exported, files, workspace, tmp_path):
     ended = run_script(
-        "export", workspace.config, f"--weights={files['weights']}", f"--save_dir={tmp_path / 'exported'}", *three
-    )
-    assert ended.returncode == 0, ended.stderr
-    assert f"uint8 frames [N, {SEGMENTS}, {SHORT}, {SHORT}, 3] in" in ended.stdout
-    predict = ["predict", workspace.config, f"--weights={tmp_path / 'exported'}", f"--filelist={files['list']}"]
-    ended = run_script(*predict, f"--save_dir={tmp_path / 'out'}", *three)
-    assert ended.returncode == 0, ended.stderr
-    ended = run_script(*predict, f"--save_dir={tmp_path / 'none'}", *flags_of("INFER", 10, "logits"))
+        "predict", workspace.config, f"--weights={exported}", f"--filelist={files['list']}",
+        f"--save_dir={tmp_path / 'none'}", *flags_of("INFER", 10, "logits"),
+    )  # fmt: skip
     message = f"exported with target_size {SHORT} (the configuration has {SIDE})"
-    assert (ended.returncode, ended.stderr) == (2, f"error: {tmp_path / 'exported'}: {message}\n")
+    assert (ended.returncode, ended.stderr) == (2, f"error: {exported}: {message}\n")
+    assert not (tmp_path / "none").exists()

@@ -14,6 +14,7 @@ import pytest
 
 from conftest import ROOT, frame_pickle, make_clip, processes, run_script, synthetic_frames, wait_until
 from data.check import main
+from documentation import printed_blocks, read_page
 from make_fixtures import FIXTURES
 from utils.errors import InputError
 
@@ -96,10 +97,13 @@ def test_what_is_wrong_is_told_line_by_line(found):
         "val.list: 3 of 4 videos can be read: check/val.readable.list\n"
         "median: 2.4 s, 3072 pixels, width / height 1.33, 25 frames/s\n"
     )
-    assert ended.stderr.splitlines()[-1] == (
+    last = ended.stderr.splitlines()[-1]
+    assert last == (
         "error: not all is well with these lists (3 unreadable, 1 duration, 2 size, 1 frame rate, 2 same bytes); "
         "check/problems.csv: which videos, and why"
     )
+    section = read_page("data/README.md").split("\n## Are all videos good?\n")[1].split("\n## ")[0]
+    assert [shown for _, shown in printed_blocks(section)] == [f"{ended.stdout}{last}\n"]
 
 
 def test_the_readable_lists_keep_order_and_labels(found):

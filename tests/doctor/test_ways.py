@@ -1,6 +1,7 @@
 """doctor/ways.py: what can be checked where, what counts as wrong, and that every way can be started."""
 
 import inspect
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,7 +10,9 @@ import pytest
 
 from conftest import ROOT
 from doctor.programs import PROGRAMS
+from doctor.run import COLUMNS, Row
 from doctor.ways import FLOAT32, HALF, WAYS, Abilities, Outcome, judge
+from documentation import printed_blocks, read_page
 from utils.config.loading import load_config
 
 BY_NAME = {way.name: way for way in WAYS}
@@ -30,6 +33,23 @@ def test_names_are_told_apart_and_references_come_first():
     assert all(not way.like or names.index(way.like) < names.index(way.name) for way in WAYS)
 
 
+def test_the_documentation_shows_all_of_them_as_they_are_printed():
+    [shown] = [shown for lines, shown in printed_blocks(read_page("docs/devices.md")) if "bash run.sh doctor" in lines]
+    head, *rows, blank, counts = shown.splitlines()
+    assert head == COLUMNS.format("check", "result", "images/s", "distance", "").rstrip() and blank == ""
+    others = ["packages of requirements.txt", "Paddle", "GPU"]
+    assert [re.split(r" {2,}", row)[0] for row in rows] == [*others, *BY_NAME]
+    for row in rows:
+        name, result, *rest = re.split(r" {2,}", row)
+        if result == "ok":
+            speed, distance = (float(text) if text else None for text in (*rest, "", "")[:2])
+            assert str(Row(name, "ok", "", speed, distance)) == row
+        else:
+            assert str(Row(name, "not checked", *rest)) == row
+    ok, unchecked = (sum(f"  {result} " in f"{row} " for row in rows) for result in ("ok", "not checked"))
+    assert counts == f"{ok} ok, 0 failed, {unchecked} not checked"
+
+
 @pytest.mark.parametrize("way", WAYS, ids=lambda way: way.name)
 def test_options_are_known_to_program_and_configuration(way):
     arguments = inspect.signature(PROGRAMS[way.program]).bind(Path(), **way.options).arguments
@@ -37,7 +57,7 @@ def test_options_are_known_to_program_and_configuration(way):
     load_config(ROOT / "configs/tsn.yaml", keys)
 
 
-def test_what_the_issue_of_a_gpu_names_is_there():
+def test_what_only_a_gpu_can_do_is_among_them():
     gpu = " ".join(way.name for way in WAYS if "GPU" in way.needs)
     for word in ("amp O1 bfloat16", "amp O2 bfloat16", "amp O1 float16", "amp O2 float16", "channels_last", "copies",
                  "NCCL", "sync_batch_norm"):  # fmt: skip

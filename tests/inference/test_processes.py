@@ -16,7 +16,7 @@ from utils.processes.limits import available_cores
 pytestmark = pytest.mark.skipif(
     available_cores() < 2 or not Path("/proc/self/maps").exists(), reason="needs two cores and Linux's /proc"
 )
-SETTINGS = ("--use_gpu=False", "--precision=float32", "--log_interval=1")
+SETTINGS = ("--use_gpu=False", "--precision=float32", "--log_interval=1", "--report=False")
 
 
 def network_processes(mark: str) -> list[int]:

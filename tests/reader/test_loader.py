@@ -6,6 +6,7 @@ import signal
 import threading
 import time
 import tracemalloc
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -55,10 +56,17 @@ def children() -> set[int]:
     """The ids of the living reader processes that this process has started; Linux only."""
     found = set()
     for task in Path("/proc/self/task").iterdir():
-        for pid in (task / "children").read_text().split():
-            if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes():  # empty once it is dead
-                found.add(int(pid))
+        with suppress(FileNotFoundError):  # the thread has just ended: its children are another's now
+            pids = (task / "children").read_text().split()
+            found.update(int(pid) for pid in pids if is_reader(pid))
     return found
+
+
+def is_reader(pid: str) -> bool:
+    try:
+        return b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()  # empty once it is dead
+    except FileNotFoundError:
+        return False
 
 
 # ---- what comes out

@@ -3,11 +3,15 @@
 import os
 import signal
 import socket
+import sys
+from unittest import mock
 
 import pytest
 
+import serve
 from conftest import run_script, wait_until
 from server_process import Server, form, post, read_all
+from utils.errors import InputError
 
 httpx = pytest.importorskip("httpx")
 pytest.importorskip("fastapi")
@@ -27,7 +31,15 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("flags, problem", REFUSED.values(), ids=REFUSED)
-def test_a_mistake_is_one_line(workspace, flags, problem):
+def test_a_mistake_is_told_before_the_network_is_loaded(workspace, monkeypatch, flags, problem):
+    monkeypatch.setattr(sys, "argv", ["serve.py", workspace.config, "--weights=none.pdparams", *flags])
+    with mock.patch.dict(os.environ), pytest.raises(InputError) as error:
+        serve.main()
+    assert str(error.value) == problem
+
+
+def test_a_mistake_is_one_line(workspace):
+    flags, problem = REFUSED["open_to_all"]
     process = run_script("serve", workspace.config, workspace.weights, *flags)
     assert (process.returncode, process.stderr.splitlines()) == (2, [f"error: {problem}"])
 
@@ -51,9 +63,15 @@ def test_a_missing_package_is_one_line(workspace, tmp_path):
 
 
 def test_a_token_is_asked_for_and_sigterm_finishes_what_is_in_hand(workspace, tmp_path):
+    """What a killed server left behind is gone once this one serves."""
     clip = form(workspace.held_out[0][0].read_bytes())
     key = b"Authorization: Bearer secret\r\nContent-Length"
+    left = tmp_path / ("paddle-tsn-" + 32 * "0")
+    left.mkdir()
+    (left / "upload").write_bytes(b"of a server that was killed")
+    os.utime(left, (0, 0))
     with Server(tmp_path, workspace.config, workspace.weights, "--host=127.0.0.1", "--token=secret") as server:
+        assert not left.exists() and len(list(tmp_path.glob("paddle-tsn-*"))) == 1
         for headers in ({}, {"Authorization": "Bearer secre"}, {"Authorization": "secret"}):
             for response in (
                 httpx.get(f"{server.url}/api/info", headers=headers),
@@ -89,14 +107,3 @@ def refuses(server: Server) -> bool:
     except ConnectionRefusedError:
         return True
     return False
-
-
-def test_what_a_killed_server_leaves_is_removed_by_the_next(workspace, tmp_path):
-    left = tmp_path / ("paddle-tsn-" + 32 * "0")
-    left.mkdir()
-    (left / "upload").write_bytes(b"x")
-    os.utime(left, (0, 0))
-    with Server(tmp_path, workspace.config, workspace.weights) as server:
-        assert not left.exists() and len(list(tmp_path.glob("paddle-tsn-*"))) == 1
-        server.process.send_signal(signal.SIGINT)
-        assert server.process.wait(60) == 130

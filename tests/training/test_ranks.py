@@ -8,6 +8,7 @@ import time
 import pytest
 
 from conftest import write_list
+from documentation import commands, read_page
 from fault_tools import NarrowTraining, difference, manifest, narrow_at, steps, train_narrow
 
 # A frozen BatchNorm: its statistics are those of a batch, and each process has a part of it.
@@ -100,16 +101,19 @@ def test_a_mistake_is_named_once_and_not_by_every_rank(workspace, tmp_path):
 
 
 def test_paddles_launcher_on_two_machines(workspace, tmp_path, videos, alone):
-    """Two launchers on this one stand for them; only the first one's save_dir is written."""
+    """The commands of docs/devices.md, two launchers on this one; only the first one's save_dir is written."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     machines = []
-    for rank in (0, 1):
-        prefix = ("-m", "paddle.distributed.launch", "--nnodes=2", f"--master=127.0.0.1:{port}", f"--rank={rank}",
-                  "--nproc_per_node=1", f"--log_dir={tmp_path / str(rank) / 'logs'}")  # fmt: skip
+    for rank, line in enumerate(line for line in commands(read_page("docs/devices.md")) if "launch" in line):
+        python, *words = line.replace("10.0.0.1:49178", f"127.0.0.1:{port}").split()
+        assert python == "python" and f"--rank={rank}" in words
+        here = ("--nproc_per_node=1", f"--log_dir={tmp_path / str(rank) / 'logs'}")
         flags = (*FROZEN, "--batch_size=6", "--set", videos)
+        prefix = (*words[: words.index("train.py")], *here)
         machines.append(NarrowTraining(workspace, tmp_path / str(rank), *flags, prefix=prefix))
+    assert len(machines) == 2
     for machine in machines:
         machine.ends(0)
     assert_equal_to_rounding(machines[0].save_dir, alone)

@@ -74,7 +74,7 @@ class SectionConfig:
     batch_size: int = key(1, Whole(1, 65536), "videos per step, of all devices together")
     short_size: int = key(256, Whole(1, 4096), "frames are resized to this short side, in pixels")
     target_size: int = key(224, Whole(1, 4096), "side of the square cropped from them, in pixels; at most short_size")
-    num_reader_threads: int = key(12, Whole(1, 256), "readers that decode at the same time")
+    num_reader_threads: int = key(12, Whole(1, 256), "processes that decode at the same time, at most one per core")
     buf_size: int = key(1024, Whole(1, 1_000_000), "videos read ahead, at most")
     video_timeout: float = key(
         60.0, Number(0, 86400, above=True), "seconds after which a video is given up as unreadable"
@@ -141,7 +141,7 @@ class TrainConfig(SectionConfig):
         "learning_rate falls at the milestones, or along half a cosine to 0, a little in every step",
     )
     milestones: tuple | None = key(
-        None, Rising(1), "of schedule steps: the rate falls after so many epochs; none: after 1/3 and 2/3 of the steps"
+        None, Rising(1), "with schedule steps: the rate falls after so many epochs; none: after 1/3 and 2/3 of the steps"
     )
     warmup_epochs: float = key(
         0.0, Number(0), "epochs in which the rate first rises from warmup_learning_rate, in every step by as much"

@@ -88,6 +88,8 @@ def load_config(path: str | os.PathLike, flags: Mapping[str, object] | None = No
         model["topk"] = min(model["topk"], model["num_classes"])
     resolved = {"MODEL": model} | {section: _resolve(section, given, model) for section in _READING}
     _check_together(resolved, given)
+    if resolved["TRAIN"]["schedule"] == "cosine" and resolved["TRAIN"]["milestones"]:
+        ignored += (("TRAIN.milestones", given["TRAIN.milestones"].where),)
     demands_gpu = any(name.endswith(".use_gpu") and item.value is True for name, item in dict(command_line).items())
     parts = {section.lower(): SECTIONS[section](**values) for section, values in resolved.items()}
     return Config(**parts, ignored_keys=ignored, cut_topk=cut, demands_gpu=demands_gpu)

@@ -5,6 +5,8 @@ gloo on CPUs. Every video belongs to exactly one rank, and nothing is padded: a 
 sums.
 """
 
+import contextlib
+import io
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -143,7 +145,8 @@ def join_ranks(device: str) -> World:
 
     if device == "cpu":
         os.environ["PADDLE_DISTRI_BACKEND"] = "gloo"
-    paddle.distributed.init_parallel_env()
+    with contextlib.redirect_stderr(io.StringIO()):  # a table of the flags that inference/start.py has set
+        paddle.distributed.init_parallel_env()
     rank, size = paddle.distributed.get_rank(), paddle.distributed.get_world_size()
 
     def share(value: Any) -> list[Any]:

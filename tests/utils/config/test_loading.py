@@ -69,6 +69,13 @@ def test_ignored_keys_say_where():
     )
 
 
+def test_milestones_beside_a_cosine_are_among_them():
+    path, milestones = ROOT / "configs" / "tsn.yaml", "TRAIN.milestones=[2,4]"
+    usual = load_config(path, {}, [milestones]).ignored_keys
+    ignored = load_config(path, {}, [milestones, "TRAIN.schedule=cosine"]).ignored_keys
+    assert ignored == (*usual, ("TRAIN.milestones", f"--set {milestones}"))
+
+
 def test_shipped_tsn_is_the_original_but_for_the_format():
     ours, original = (yaml.safe_load(path.read_text()) for path in (ROOT / "configs" / "tsn.yaml", ORIGINALS[0]))
     assert (ours["MODEL"].pop("format"), original["MODEL"].pop("format")) == ("mp4", "pkl")
