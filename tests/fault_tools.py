@@ -139,13 +139,8 @@ def narrow_at(workspace: Workspace, folder: Path, step: str, *flags: str) -> Tra
     return NarrowTraining(workspace, folder, *flags, TSN_TEST_REST=step).says(step)
 
 
-def train(workspace: Workspace, folder: Path, *flags: str, code: int = 0, **env: str) -> Training:
-    """A training that has run to its end."""
-    return Training(workspace, folder, *flags, **env).ends(code)
-
-
 def train_narrow(workspace: Workspace, folder: Path, *flags: str, code: int = 0) -> Training:
-    """The same of a network that has an eighth of the channels."""
+    """Such a training that has run to its end."""
     return NarrowTraining(workspace, folder, *flags).ends(code)
 
 

@@ -35,9 +35,11 @@ class WarmProcess:
         arguments = [script, *map(str, flags)]
         limit = threading.Timer(120, self._process.kill)
         limit.start()
-        print(json.dumps(arguments), file=self._process.stdin, flush=True)
-        answer = self._process.stdout.readline()
-        limit.cancel()
+        try:
+            print(json.dumps(arguments), file=self._process.stdin, flush=True)
+            answer = self._process.stdout.readline()
+        finally:
+            limit.cancel()
         return subprocess.CompletedProcess(arguments, *json.loads(answer))
 
 
