@@ -30,7 +30,6 @@ from weight_formats import write_original_pdparams
 if TYPE_CHECKING:
     from object_store import Store
     from server_process import Server
-    from warm_process import WarmProcess
 
 # A shell that starts the tests in the background has them ignore Ctrl-C, and with them every process they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -167,15 +166,6 @@ def server(workspace, tmp_path_factory) -> "Iterator[Server]":
     limits = "--max_upload_mb=1", "--max_seconds=5", "--max_waiting=4"
     with Server(tmp_path_factory.mktemp("server"), workspace.config, workspace.weights, *limits) as running:
         yield running
-
-
-@pytest.fixture(scope="session")
-def warm() -> "Iterator[WarmProcess]":
-    """A function like `run_script` whose runs share a process: for tests that are not about a process."""
-    from warm_process import WarmProcess
-
-    with WarmProcess() as process:
-        yield process
 
 
 def python_files() -> list[Path]:

@@ -129,9 +129,9 @@ class Training:
 
 
 class NarrowTraining(Training):
-    """The same of a network that has an eighth of the channels; see narrow_train.py."""
+    """The same of a network that has an eighth of the channels; see narrow.py."""
 
-    script = ROOT / "tests" / "training" / "narrow_train.py"
+    script = ROOT / "tests" / "narrow.py"
 
 
 def narrow_at(workspace: Workspace, folder: Path, step: str, *flags: str) -> Training:

@@ -7,13 +7,16 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from conftest import LABELS, ROOT, run_script
-from utils.config.loading import load_config
+from utils.config.flags import Flags, parse_flags
+from utils.config.loading import Config, load_config
+from warm_process import WarmProcess
 
 STAMP = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d"
 NUMBER = r"\d+\.\d+"
@@ -23,8 +26,11 @@ VALID_LINE = re.compile(rf"\[VALID {STAMP}\] Epoch (\d+), {METRICS}, videos: 5, 
 TRAIN_KEYS = ["mode", "epoch", "iter", "loss", "top1_acc", "lr", "videos_per_second", "data_wait"]
 
 
-def run(*arguments: str, **how) -> subprocess.CompletedProcess:
-    ended = run_script(*arguments, **how)
+def run(*arguments: str) -> subprocess.CompletedProcess:
+    return succeeded(run_script(*arguments, OMP_NUM_THREADS="1"))  # more of them would wait for each other
+
+
+def succeeded(ended: subprocess.CompletedProcess) -> subprocess.CompletedProcess:
     assert ended.returncode == 0, ended.stderr
     return ended
 
@@ -36,6 +42,13 @@ def json_lines(path: Path) -> list[dict]:
 def rows(path: Path) -> list[dict]:
     with open(path, newline="") as file:
         return list(csv.DictReader(file))
+
+
+@pytest.fixture(scope="module")
+def warm() -> Iterator[WarmProcess]:
+    """A function like `run_script` whose runs share a process: for what is not about a process."""
+    with WarmProcess() as process:
+        yield process
 
 
 @pytest.fixture(scope="module")
@@ -106,6 +119,7 @@ def test_a_seed_gives_the_same_weights_bit_for_bit(trained, workspace, tmp_path)
         workspace.config,
         "--pretrain=none",
         "--fix_random_seed=True",
+        "--report=False",
         f"--save_dir={tmp_path}",
         "--set",
         "VALID.filelist=",
@@ -189,17 +203,10 @@ def test_the_page_of_an_evaluation_has_its_numbers(evaluated):
     assert html.count("<img ") == 4 * mistakes and html.count('<article class="card">') == mistakes  # 4 segments
 
 
-def test_the_log_of_training_agrees_with_the_evaluation(trained, workspace, tmp_path):
+def test_the_log_of_training_agrees_with_the_evaluation(trained, workspace, tmp_path, warm):
     """Validation and eval.py measure the same thing: with the same segments they give the same numbers."""
-    run(
-        "eval",
-        workspace.config,
-        weights(trained[1]),
-        f"--save_dir={tmp_path}",
-        "--set",
-        "TEST.seg_num=3",
-        "--batch_size=5",
-    )
+    how = ("--set", "TEST.seg_num=3", "--batch_size=5", "--report=False")
+    succeeded(warm("eval", workspace.config, weights(trained[1]), f"--save_dir={tmp_path}", *how))
     metrics = json.loads((tmp_path / "metrics.json").read_text())
     valid = json_lines(trained[1] / "train_log.jsonl")[-1]
     assert metrics["loss"] == pytest.approx(valid["loss"], rel=1e-5)
@@ -260,22 +267,14 @@ def assert_close(folder: Path, other: Path, tolerance: float = 1e-5) -> None:
         assert classes == pytest.approx({k: p for k, p in theirs[video].items() if k in classes}, abs=tolerance)
 
 
-def test_prediction_of_one_video(predicted, trained, workspace, tmp_path):
+def test_prediction_of_one_video(predicted, trained, workspace, tmp_path, warm):
     """The video wins over the list, and --infer_topk over the configuration."""
     video = workspace.held_out[3][0]
-    run(
-        "predict",
-        workspace.config,
-        weights(trained[1]),
-        f"--save_dir={tmp_path}",
-        f"--video_path={video}",
-        "--infer_topk=2",
-        "--filelist=not.read",
-        "--report=False",
-        "--features=segments",
-        "--set",
-        "INFER.precision=float32",
-    )
+    succeeded(warm(
+        "predict", workspace.config, weights(trained[1]), f"--save_dir={tmp_path}", f"--video_path={video}",
+        "--infer_topk=2", "--filelist=not.read", "--report=False", "--features=segments",
+        "--set", "INFER.precision=float32",
+    ))  # fmt: skip
     assert set(os.listdir(tmp_path)) == {"predictions.json", "predictions.csv", "features.npy"}
     assert np.load(tmp_path / "features.npy").shape == (1, 3, 512)
     assert [(video, len(classes)) for video, classes in probabilities(tmp_path).items()] == [(str(video), 2)]
@@ -283,17 +282,11 @@ def test_prediction_of_one_video(predicted, trained, workspace, tmp_path):
     assert not (tmp_path / "report.html").exists()
 
 
-def test_an_exported_network_gives_the_same_probabilities(predicted, trained, workspace, tmp_path):
+def test_an_exported_network_gives_the_same_probabilities(predicted, trained, workspace, tmp_path, warm):
     out = run("export", workspace.config, weights(trained[1]), f"--save_dir={tmp_path / 'exported'}").stdout
     assert "uint8 frames [N, 3, 32, 32, 3] in, probabilities [N, 4] out" in out.splitlines()[-1]
-    run(
-        "predict",
-        workspace.config,
-        f"--weights={tmp_path / 'exported'}",
-        f"--save_dir={tmp_path / 'predicted'}",
-        "--set",
-        "INFER.precision=float32",
-    )
+    flags = [f"--weights={tmp_path / 'exported'}", f"--save_dir={tmp_path / 'predicted'}", "--report=False"]
+    succeeded(warm("predict", workspace.config, *flags, "--set", "INFER.precision=float32"))
     assert_close(tmp_path / "predicted", predicted[1])
 
 
@@ -313,6 +306,7 @@ def test_golden_losses(workspace, tmp_path):
         "--use_gpu=False",
         "--log_interval=1",
         "--valid_interval=0",
+        "--report=False",
         "--batch_size=5",
         "--epoch=1",
         "--learning_rate=0.001",
@@ -347,7 +341,7 @@ SHELL_SETTINGS = (
 def run_sh(*words: str, **settings: str) -> subprocess.CompletedProcess:
     """`bash run.sh WORDS` with the settings in its environment, from another folder."""
     environment = {k: v for k, v in os.environ.items() if k not in SHELL_SETTINGS}
-    environment |= {"VIRTUAL_ENV": sys.prefix, **settings}
+    environment |= {"VIRTUAL_ENV": sys.prefix, "OMP_NUM_THREADS": "1", **settings}
     return subprocess.run(
         ["bash", str(ROOT / "run.sh"), *map(str, words)],
         cwd="/",
@@ -358,45 +352,56 @@ def run_sh(*words: str, **settings: str) -> subprocess.CompletedProcess:
     )
 
 
-def test_run_sh_takes_settings_from_the_environment_and_flags(trained, predicted, workspace, tmp_path):
-    config = workspace.config.removeprefix("--config=")
-    trained_weights = str(trained[1] / "TSN.pdparams")
-    export = run_sh("inference", "TSN", config, weights=trained_weights, save_dir=str(tmp_path / "exported"))
-    assert export.returncode == 0, export.stderr
-    assert (tmp_path / "exported" / "config.yaml").exists()
+@pytest.fixture
+def started(tmp_path) -> Callable[..., tuple[Flags, Config]]:
+    """A function like `run_sh` that gives the flags and the configuration of the script that would have been started.
 
-    flags = ["--set", "INFER.precision=float32", f"--save_dir={tmp_path / 'wins'}"]
-    settings = {
-        "weights": str(tmp_path / "exported"),
-        "infer_topk": "2",
-        "save_dir": str(tmp_path / "loses"),
-        "video_path": "",
-    }
-    predict = run_sh("predict", "tsn", config, *flags, **settings)
-    assert predict.returncode == 0, predict.stderr
-    assert not (tmp_path / "loses").exists()
-    assert {len(classes) for classes in probabilities(tmp_path / "wins").values()} == {2}
-    assert_close(tmp_path / "wins", predicted[1])
+    Its virtual environment has all packages, and a Python that writes down what it is called with.
+    """
+    python = tmp_path / "venv" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.write_text(f'#!/bin/sh\n[ "$1" = -m ] || printf "%s\\n" "$@" > "{tmp_path}/called"\n')
+    python.chmod(0o755)
 
-    evaluate = run_sh("eval", "TSN", config, f"--save_dir={tmp_path / 'eval'}", weights=trained_weights, batch_size="2")
-    assert evaluate.returncode == 0 and "TOP1_ACC" in evaluate.stdout
+    def start(script: str, *words: str, **settings: str) -> tuple[Flags, Config]:
+        ended = run_sh(*words, VIRTUAL_ENV=str(tmp_path / "venv"), **settings)
+        assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")
+        name, *arguments = (tmp_path / "called").read_text().splitlines()
+        assert name == f"{script}.py"
+        flags = parse_flags(script, arguments)
+        return flags, load_config(flags.config, flags.section_overrides, flags.sets)
 
-    train = run_sh(
-        "train",
-        "TSN",
-        config,
-        "--epoch=1",
-        "--set",
-        "TRAIN.batch_size=10",
-        f"--save_dir={tmp_path / 'train'}",
-        pretrain="none",
-        log_interval="1",
-        valid_interval="0",
-        fix_random_seed="True",
-        batch_size="3",
-    )
-    assert train.returncode == 0 and "1 steps per epoch, seed 1000" in train.stdout
+    return start
+
+
+def test_run_sh_takes_settings_from_the_environment_and_flags(started, workspace):
+    path = workspace.config.removeprefix("--config=")
+    flags, config = started("export", "inference", "TSN", path, weights="the weights", save_dir="exported")
+    assert (flags.config, flags.save_dir, config.infer.weights) == (path, "exported", "the weights")
+
+    words = ("predict", "tsn", path, "--set", "INFER.precision=float32", "--save_dir=wins")
+    settings = {"weights": "w", "infer_topk": "2", "save_dir": "loses", "filelist": "a list", "video_path": ""}
+    flags, config = started("predict", *words, **settings)
+    assert (flags.save_dir, config.infer.weights, config.infer.topk) == ("wins", "w", 2)
+    assert (config.infer.precision, config.infer.filelist) == ("float32", "a list")
+    assert config.model.name == "tsn" and not config.infer.video_path
+
+    flags, config = started("eval", "eval", "TSN", path, "--save_dir=evaluated", weights="w", batch_size="2")
+    assert (flags.save_dir, config.test.weights, config.test.batch_size) == ("evaluated", "w", 2)
+
+    settings = {"pretrain": "none", "resume": "auto", "use_gpu": "False", "learning_rate": "0.5", "log_interval": "7"}
+    flags, config = started("train", "train", "TSN", path, epoch="5", valid_interval="3", **settings)
+    assert (flags.pretrain, flags.resume, flags.log_interval, flags.valid_interval) == ("none", "auto", 7, 3)
+    assert (config.train.epoch, config.train.learning_rate, config.train.use_gpu) == (5, 0.5, False)
+
+
+def test_run_sh_runs(workspace, tmp_path):
+    words = ("--epoch=1", "--set", "TRAIN.batch_size=10", f"--save_dir={tmp_path / 'train'}", "--report=False")
+    settings = {"pretrain": "none", "log_interval": "1", "valid_interval": "0", "fix_random_seed": "True"}
+    train = run_sh("train", "TSN", workspace.config.removeprefix("--config="), *words, batch_size="3", **settings)
+    assert train.returncode == 0 and "1 steps per epoch, seed 1000" in train.stdout, train.stderr
     assert "VALID" not in train.stdout.split("training on")[1]
+    assert (tmp_path / "train" / "TSN.pdparams").exists()
 
 
 @pytest.mark.parametrize(
@@ -422,30 +427,30 @@ def test_run_sh_ends_as_its_script_does(words, code, stderr):
         assert ended.stderr == stderr
 
 
-def test_tsm_goes_the_whole_way(workspace, tmp_path):
+def test_tsm_goes_the_whole_way(workspace, tmp_path, warm):
     """On ResNet-vd with dropout: killed after an epoch it ends with the same bits; exported, it predicts the same."""
-    keys = ["--model_name=tsm", "--set", "MODEL.backbone=resnet_vd", "--set", "MODEL.dropout=0.5"]
-    training = [workspace.config, *keys, "--fix_random_seed=True", "--valid_interval=0"]
+    keys = [workspace.config, "--model_name=tsm", "--set", "MODEL.backbone=resnet_vd", "--set", "MODEL.dropout=0.5"]
+    keys.append("--report=False")
+    training = [*keys, "--fix_random_seed=True", "--valid_interval=0"]
     whole, again, exported = (tmp_path / name for name in ("whole", "again", "exported"))
     run("train", *training, "--pretrain=none", f"--save_dir={whole}")
     run("train", *training, f"--resume={whole / 'TSM_epoch0'}", f"--save_dir={again}")
     assert (whole / "TSM.pdparams").read_bytes() == (again / "TSM.pdparams").read_bytes()
-    assert (
-        "(our names)" in run("train", *training, f"--pretrain={whole / 'TSM'}", f"--save_dir={tmp_path / 'b'}").stdout
-    )
-    run("export", workspace.config, *keys, f"--weights={whole / 'TSM'}", f"--save_dir={exported}")
+    flags = ["--epoch=1", f"--pretrain={whole / 'TSM'}", f"--save_dir={tmp_path / 'b'}"]
+    assert "(our names)" in succeeded(warm("train", *training, *flags)).stdout
+    run("export", *keys[:-1], f"--weights={whole / 'TSM'}", f"--save_dir={exported}")
     results = []
     for weights, to in ((whole / "TSM", "a"), (exported, "b")):
-        run("predict", workspace.config, *keys, f"--weights={weights}", f"--save_dir={tmp_path / to}")
+        succeeded(warm("predict", *keys, f"--weights={weights}", f"--save_dir={tmp_path / to}"))
         results.append((tmp_path / to / "predictions.json").read_text())
     assert results[0] == results[1] and len(json.loads(results[0])) == 5
-    run("eval", workspace.config, *keys, f"--weights={whole / 'TSM'}", f"--save_dir={tmp_path / 'eval'}")
+    succeeded(warm("eval", *keys, f"--weights={whole / 'TSM'}", f"--save_dir={tmp_path / 'eval'}"))
     assert json.loads((tmp_path / "eval" / "metrics.json").read_text())["videos"] == 5
 
 
 @pytest.mark.parametrize("script", ["eval", "predict", "export"])
-def test_weights_to_download_are_of_one_network(script, workspace, tmp_path):
-    ended = run_script(script, workspace.config, "--model_name=TSM", f"--save_dir={tmp_path / 'out'}")
+def test_weights_to_download_are_of_one_network(script, workspace, tmp_path, warm):
+    ended = warm(script, workspace.config, "--model_name=TSM", f"--save_dir={tmp_path / 'out'}")
     assert (ended.returncode, ended.stderr) == (
         2,
         "error: there are weights to download for MODEL.name TSN with MODEL.backbone resnet, not for TSM with resnet: "

@@ -3,11 +3,20 @@
 import csv
 import json
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from conftest import ROOT, write_list
+from warm_process import WarmProcess
+
+
+@pytest.fixture(scope="module")
+def warm() -> Iterator[WarmProcess]:
+    """A function like `run_script` whose runs share a process: for what is not about a process."""
+    with WarmProcess() as process:
+        yield process
 
 
 @pytest.fixture(scope="module")

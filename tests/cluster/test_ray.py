@@ -17,11 +17,16 @@ import numpy as np
 import pytest
 
 from conftest import ROOT, processes, snapshot, wait_until, write_list
+from documentation import commands, read_page
 
 pytest.importorskip("ray", reason="pip install -r requirements-cluster.txt")
 parquet = pytest.importorskip("pyarrow.parquet", reason="pip install -r requirements-cluster.txt")
 
 VIDEOS, SHARD = 48, 6
+# What docs/scale.md tells to run on the first machine and on the others, which are at this address.
+PLACE = "10.0.0.1:6379"
+START = [line for line in commands(read_page("docs/scale.md")) if line.startswith("ray start")]
+[FLAG] = re.findall(rf"--ray={PLACE}$", read_page("docs/scale.md"), re.MULTILINE)
 # As whoever starts a cluster sets it; nothing of the user's own is read or written.
 AUTHENTICATION = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": uuid.uuid4().hex * 2}
 # Run by every Python process with its folder on PYTHONPATH: videos that do something to whoever opens them.
@@ -140,13 +145,15 @@ class Cluster:
         """Adds a machine; the first one is the head."""
         mark = self._marks[name] = uuid.uuid4().hex
         port = self.address.partition(":")[2]
-        how = [f"--address={self.address}"] if len(self._marks) > 1 else [
-            "--head", f"--port={port}", "--include-dashboard=False", f"--temp-dir={self.folder}",
-        ]  # fmt: skip
+        first = len(self._marks) == 1
+        line = START[0].replace("--port=6379", f"--port={port}") if first else START[1].replace(PLACE, self.address)
+        ray, *words = line.split()
         command = [
-            str(Path(sys.executable).with_name("ray")), "start", *how, f"--num-cpus={cores}", "--disable-usage-stats",
-            "--node-ip-address=127.0.0.1", f"--object-store-memory={80 << 20}",
+            str(Path(sys.executable).with_name(ray)), *words, f"--num-cpus={cores}", "--node-ip-address=127.0.0.1",
+            f"--object-store-memory={80 << 20}",
         ]  # fmt: skip
+        if first:
+            command += ["--include-dashboard=False", f"--temp-dir={self.folder}"]
         subprocess.run(command, env=variables(self._place, mark, 0.1), check=True, capture_output=True, timeout=120)
 
     def workers(self, name: str) -> list[int]:
@@ -186,7 +193,7 @@ def cluster(place) -> Iterator[Cluster]:
 
 
 def test_machines_come_and_go(workspace, place, alone, cluster, tmp_path):
-    flags = (f"--ray={cluster.address}", f"--shard_size={SHARD - 1}")
+    flags = (FLAG.replace(PLACE, cluster.address), f"--shard_size={SHARD - 1}")
     run = Run(workspace, place, tmp_path, *flags).has_parts(1)
     [worker] = cluster.workers("first")
     os.kill(worker, signal.SIGKILL)

@@ -140,3 +140,8 @@ def test_command_runs(command, shell):
 def test_what_a_page_shows_is_printed(lines, shown, shell):
     output = "".join(shell.output(command) for command in lines)
     assert is_printed(shown, output), output[-3000:]
+
+
+@pytest.mark.parametrize("words, file", ELSEWHERE.items())
+def test_what_is_run_elsewhere_still_stands_in_a_page(words, file):
+    assert any(words in line for text in TEXTS for line in commands(text)) and (ROOT / file).exists()

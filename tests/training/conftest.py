@@ -7,7 +7,7 @@ from pathlib import Path
 import paddle
 import pytest
 
-from fault_tools import train
+from fault_tools import train_narrow
 from training.checkpoint import Progress, save_checkpoint
 from training.start import describe_run
 from utils.config.loading import load_config
@@ -21,8 +21,8 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture(scope="session")
 def undisturbed(workspace, tmp_path_factory) -> Path:
-    """The save_dir of a run of 3 epochs that was never stopped."""
-    return train(workspace, tmp_path_factory.mktemp("undisturbed"), "--epoch=3").save_dir
+    """The save_dir of a narrow run of 3 epochs that was never stopped."""
+    return train_narrow(workspace, tmp_path_factory.mktemp("undisturbed"), "--epoch=3").save_dir
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import subprocess
 import numpy as np
 import pytest
 
-from fault_tools import Training, copy_run, steps, train
+from fault_tools import copy_run, narrow_at, steps, train_narrow
 from models.weights.files import read_weights
 from training.checkpoint import check_files, read_manifest
 
@@ -15,10 +15,10 @@ OFTEN = ("--epoch=3", "--set", "TRAIN.checkpoint_minutes=0.00001", "--resume=aut
 
 @pytest.fixture
 def small_disk(tmp_path):
-    """A folder on a file system of its own that holds one checkpoint (90 MB) and half of the next."""
+    """A folder on a file system of its own that holds one checkpoint (1.4 MB) and half of the next."""
     folder = tmp_path / "save"
     folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=140m", "tmpfs", str(folder)]
+    mount = ["mount", "-t", "tmpfs", "-o", "size=2400k", "tmpfs", str(folder)]
     if subprocess.run(mount, capture_output=True).returncode:
         pytest.skip("only root may mount a tmpfs; test_a_file_that_may_not_grow does the like without")
     yield folder
@@ -27,13 +27,13 @@ def small_disk(tmp_path):
 
 def test_a_full_disk_ends_the_run_with_the_checkpoint_before_intact(workspace, tmp_path, small_disk, undisturbed):
     flags = ("--epoch=3", "--resume=auto", "--set", "TRAIN.keep_checkpoints=1")
-    training = train(workspace, tmp_path, *flags, code=1)
+    training = train_narrow(workspace, tmp_path, *flags, code=1)
     complaint = f"error: {small_disk}/TSN_epoch1.pdopt: cannot be written: No space left on device"
     assert training.errors == [complaint] and training.output.endswith(complaint + "\n")
     check_files(read_manifest(small_disk / "TSN_epoch0"))
     assert not list(small_disk.glob(".*"))
-    subprocess.run(["mount", "-o", "remount,size=400m", str(small_disk)], check=True)
-    train(workspace, tmp_path, *flags)
+    subprocess.run(["mount", "-o", "remount,size=10m", str(small_disk)], check=True)
+    train_narrow(workspace, tmp_path, *flags)
     assert (small_disk / "TSN.pdparams").read_bytes() == (undisturbed / "TSN.pdparams").read_bytes()
     assert steps(small_disk) == steps(undisturbed)
     # keep_checkpoints: the end, the best, and one epoch, here the same as the end.
@@ -43,10 +43,10 @@ def test_a_full_disk_ends_the_run_with_the_checkpoint_before_intact(workspace, t
 
 def test_a_file_that_may_not_grow(workspace, tmp_path, undisturbed):
     save_dir = copy_run(undisturbed, tmp_path / "save")
-    for name in ("TSN", "TSN_epoch2"):
+    for name in ("TSN", "TSN_best", "TSN_epoch2"):
         (save_dir / f"{name}.json").unlink()
-    training = Training(workspace, tmp_path, *OFTEN).says("resumed from")
-    limit = 20_000_000  # bytes: less than the weights, whose writing then fails half-way
+    training = narrow_at(workspace, tmp_path, "Epoch 2, iter 0", *OFTEN)
+    limit = 300_000  # bytes: less than the weights, whose writing then fails half-way
     resource.prlimit(training.process.pid, resource.RLIMIT_FSIZE, (limit, limit))
     training.ends(1)
     assert training.errors == [f"error: {save_dir}/TSN_epoch2_step1.pdparams: cannot be written: File too large"]
@@ -55,9 +55,8 @@ def test_a_file_that_may_not_grow(workspace, tmp_path, undisturbed):
 
 
 def test_a_save_dir_that_goes_away_is_named(workspace, tmp_path):
-    training = Training(workspace, tmp_path, "--epoch=1000", "--set", "TRAIN.keep_checkpoints=1").says(
-        "Epoch 0, iter 1"
-    )
+    flags = ("--epoch=1000", "--set", "TRAIN.keep_checkpoints=1")
+    training = narrow_at(workspace, tmp_path, "Epoch 0, iter 1", *flags)
     training.save_dir.rename(tmp_path / "moved")
     training.ends(1)
     assert not training.save_dir.exists()
@@ -75,7 +74,7 @@ def test_a_save_dir_that_goes_away_is_named(workspace, tmp_path):
 ])  # fmt: skip
 def test_what_is_not_finite_never_gets_into_a_checkpoint(workspace, tmp_path, minutes, complaint, num_videos, saved):
     flags = ("--learning_rate=1e30", "--log_interval=1000", "--set", f"TRAIN.checkpoint_minutes={minutes}")
-    training = train(workspace, tmp_path, *flags, code=1)
+    training = train_narrow(workspace, tmp_path, *flags, code=1)
     assert len(training.errors) == 1
     what, _, videos = training.errors[0].partition("; the last checkpoint is from before it; videos of the step: ")
     assert what == f"error: {complaint}"

@@ -11,9 +11,10 @@ import paddle
 import pytest
 
 from conftest import run_script, write_list
-from fault_tools import Training, difference, manifest, steps, train, wait_for
+from fault_tools import NarrowTraining, Training, difference, manifest, narrow_at, steps, train_narrow, wait_for
 from inference.network import load_model
 from models.weights.files import read_weights
+from narrow import narrow
 from reader.build import clip_spec, read_section_list
 from reader.dataset import read_clip
 from training.features import open_records, record_type
@@ -38,7 +39,7 @@ def flags(workspace, tmp_path_factory) -> list[str]:
 @pytest.fixture(scope="module")
 def alone(workspace, tmp_path_factory, flags) -> Training:
     """A run that nothing stopped."""
-    return train(workspace, tmp_path_factory.mktemp("alone"), *flags)
+    return train_narrow(workspace, tmp_path_factory.mktemp("alone"), *flags)
 
 
 def kept(save_dir: Path, which: str) -> Path:
@@ -56,10 +57,11 @@ def test_the_log_says_what_happens(alone):
     assert [line[:3] for line in steps(alone.save_dir) if line[0] == "valid"] == [("valid", e, 2) for e in range(3)]
 
 
-def test_features_are_those_of_the_videos_as_training_and_validation_cut_them(workspace, alone):
+def test_features_are_those_of_the_videos_as_training_and_validation_cut_them(workspace, alone, monkeypatch):
+    narrow(monkeypatch.setattr)
     config = load_config(alone.save_dir / "config.yaml")
     model = load_model(config.model, alone.save_dir / "TSN.pdparams")
-    cases = [("train", config.train, (512,), config.train.seed), ("valid", config.valid, (1, 512), None)]
+    cases = [("train", config.train, (64,), config.train.seed), ("valid", config.valid, (1, 64), None)]
     for which, section, shape, seed in cases:
         records = open_records(kept(alone.save_dir, which), record_type(shape))
         entries = read_section_list(config, section)
@@ -86,16 +88,16 @@ def test_nothing_but_the_classifier_is_trained(alone):
 def test_killed_anywhere_a_run_ends_with_the_same_bits(workspace, tmp_path, flags, alone):
     save_dir = tmp_path / "save"
     often = [*flags, "--set", "TRAIN.checkpoint_minutes=0.00001"]
-    killed = Training(workspace, tmp_path, *often)
+    killed = NarrowTraining(workspace, tmp_path, *often, TSN_TEST_REST="features")
     part = lambda: [path for path in save_dir.glob("features/train-*0of1") if path.stat().st_size]  # noqa: E731
     wait_for(part, "some features", pause=0.001)
     killed.signal(signal.SIGKILL).ends(-signal.SIGKILL)
     with open(part()[0], "ab") as file:
         file.write(b"torn")
-    killed = Training(workspace, tmp_path, *often)
-    killed.says(", goes on behind ").says("Epoch 1, iter 1").signal(signal.SIGKILL).ends(-signal.SIGKILL)
-    resumed = train(workspace, tmp_path, *flags)
-    assert re.search("resumed from .*: epoch 1, iter [12]\n", resumed.output)
+    killed = narrow_at(workspace, tmp_path, "Epoch 1, iter 1", *often)
+    killed.says(", goes on behind ").signal(signal.SIGKILL).ends(-signal.SIGKILL)
+    resumed = train_narrow(workspace, tmp_path, *flags)
+    assert re.search("resumed from .*: epoch 1, iter 1\n", resumed.output)
     assert f"features of 20 training videos, {VIEWS} views each: kept in " in resumed.output
     for name in ("TSN.pdparams", "TSN.pdopt", "TSN_best.pdparams"):
         assert (save_dir / name).read_bytes() == (alone.save_dir / name).read_bytes(), name
@@ -105,8 +107,8 @@ def test_killed_anywhere_a_run_ends_with_the_same_bits(workspace, tmp_path, flag
 
 
 def test_two_processes_compute_the_same(workspace, tmp_path, flags, alone):
-    save_dir = train(workspace, tmp_path, *flags, "--nproc=2").save_dir
-    dtype = record_type((512,))
+    save_dir = train_narrow(workspace, tmp_path, *flags, "--nproc=2").save_dir
+    dtype = record_type((64,))
     ours, theirs = (open_records(kept(folder, "train"), dtype) for folder in (save_dir, alone.save_dir))
     assert np.array_equal(ours["video"], theirs["video"]) and np.array_equal(ours["reason"], theirs["reason"])
     np.testing.assert_allclose(ours["features"], theirs["features"], rtol=2e-3, atol=1e-3)
@@ -126,7 +128,7 @@ def test_eval_measures_what_validation_did(workspace, tmp_path):
     ]
     settings = [part for key in protocol for part in ("--set", key)]
     recipe = [part for key in RECIPE for part in ("--set", f"TRAIN.{key}")]
-    ended = train(workspace, tmp_path, "--epoch=1", *recipe, *settings)
+    ended = train_narrow(workspace, tmp_path, "--epoch=1", *recipe, *settings)
     assert "features of 6 validation videos, 3 crops each" in ended.output
     assert "unreadable, not counted: none.mp4: no such file" in ended.output
     line = json.loads((ended.save_dir / "train_log.jsonl").read_text().splitlines()[-1])
@@ -134,7 +136,9 @@ def test_eval_measures_what_validation_did(workspace, tmp_path):
     keys = [*protocol[:2], "TEST.crops=3", "TEST.seg_num=3", f"TEST.filelist={test_list}"]
     weights, out = ended.save_dir / "TSM_best.pdparams", tmp_path / "eval"
     settings = [f"--weights={weights}", "--use_gpu=False", *(part for key in keys for part in ("--set", key))]
-    run_script("eval", workspace.config, f"--save_dir={out}", *settings).check_returncode()
+    run_script(
+        "tests/narrow", workspace.config, f"--save_dir={out}", *settings, TSN_TEST_SCRIPT="eval"
+    ).check_returncode()
     metrics = json.loads((out / "metrics.json").read_text())
     assert metrics["top1_acc"] == line["top1_acc"]
     assert metrics["loss"] == pytest.approx(line["loss"], rel=1e-3)
@@ -145,7 +149,7 @@ def test_other_lists_and_protocols_have_features_of_their_own_and_old_ones_go(wo
     for number in range(4):
         (folder / f"train-{number}.features").write_bytes(b"older")
     (folder / "notes.txt").write_text("mine")
-    other = train(workspace, tmp_path, *flags, "--epoch=1", "--learning_rate=0.1", "--set", "VALID.seg_num=2")
+    other = train_narrow(workspace, tmp_path, *flags, "--epoch=1", "--learning_rate=0.1", "--set", "VALID.seg_num=2")
     assert f"features of 20 training videos, {VIEWS} views each: kept in " in other.output
     assert "features of 5 validation videos, 1 centre crop each: computed once" in other.output
     names = {path.name for path in folder.iterdir()}
@@ -155,6 +159,6 @@ def test_other_lists_and_protocols_have_features_of_their_own_and_old_ones_go(wo
 def test_too_many_unreadable_videos_end_the_run_before_all_is_computed(workspace, tmp_path, flags):
     videos = [*workspace.videos, (Path("none.mp4"), 2), (Path("nothing.mp4"), 2)]
     path = write_list(tmp_path / "bad.list", videos)
-    ended = train(workspace, tmp_path, *flags, "--set", f"TRAIN.filelist={path}", code=2)
+    ended = train_narrow(workspace, tmp_path, *flags, "--set", f"TRAIN.filelist={path}", code=2)
     assert "2 of 12 training videos are unreadable, more than TRAIN.max_unreadable allows" in ended.errors[0]
     assert not list((tmp_path / "save").glob("TSN*"))

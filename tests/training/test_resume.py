@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fault_tools import Training, copy_run, manifest, steps, train, wait_for
+from fault_tools import NarrowTraining, Training, copy_run, manifest, narrow_at, steps, train_narrow, wait_for
 
 OFTEN = ("--epoch=3", "--set", "TRAIN.checkpoint_minutes=0.00001", "--resume=auto")
 
@@ -41,31 +41,29 @@ def test_an_undisturbed_run_logs_every_step_and_keeps_what_it_says(undisturbed):
 def test_killed_at_any_moment_a_run_ends_with_the_same_bits(workspace, tmp_path, undisturbed):
     save_dir = tmp_path / "save"
 
+    def run(rest: str = "") -> Training:
+        return NarrowTraining(workspace, tmp_path, *OFTEN, TSN_TEST_REST=rest)
+
     def kill(training: Training) -> None:
         training.signal(signal.SIGKILL).ends(-signal.SIGKILL)
 
-    def run() -> Training:
-        return Training(workspace, tmp_path, *OFTEN)
-
     # Within an epoch.
-    kill(run().says("Epoch 0, iter 1"))
+    kill(narrow_at(workspace, tmp_path, "Epoch 0, iter 1", *OFTEN))
     # While a checkpoint is written: half of it lies there.
-    training = run().says("resumed from")
-    wait_for(
-        lambda: list(save_dir.glob(".*.pd*.tmp")) or training.process.poll() is not None,
-        "a temporary file",
-        pause=0.001,
-    )
+    training = run("saving").says("resumed from")
+    wait_for(lambda: list(save_dir.glob(".*.pdparams.*.tmp")), "a temporary file", pause=0.001)
     kill(training)
+    assert list(save_dir.glob(".*.pdparams.*.tmp"))
     # During a validation: the epoch's checkpoint is there, and its line is not.
-    training = run().says("resumed from")
-    wait_for(lambda: (save_dir / "TSN_epoch1.json").exists(), "the checkpoint of an epoch", pause=0.001)
+    training = run("validation").says("resumed from")
+    wait_for(lambda: (save_dir / "TSN_epoch0.json").exists(), "the checkpoint of an epoch", pause=0.001)
     kill(training)
+    assert steps(save_dir)[-1][:3] == ("train", 0, 2)
     # At random moments.
     random = np.random.default_rng()
     for _ in range(2):
         training = run().says("resumed from")
-        time.sleep(delay := random.uniform(0, 2))
+        time.sleep(delay := random.uniform(0, 1))
         print(f"killed after {delay} s")
         training.signal(signal.SIGKILL).process.wait()
     run().ends(0)
@@ -81,16 +79,16 @@ def test_sigterm_and_ctrl_c_save_the_step_in_hand(workspace, tmp_path, undisturb
         assert time.monotonic() - start < 30
         return training
 
-    training = Training(workspace, tmp_path, *flags).says("Epoch 0, iter 0")
+    training = narrow_at(workspace, tmp_path, "Epoch 0, iter 0", *flags)
     assert stop(signal.SIGTERM, 143, group=False).output.endswith("terminated\n")
     done = steps(save_dir)
     assert done and manifest(save_dir, f"TSN_epoch0_step{len(done)}")["progress"]["step"] == len(done)
     # A terminal's Ctrl-C, and a scheduler's SIGTERM, reach the readers as well.
-    training = Training(workspace, tmp_path, *flags).says("Epoch 1, iter 0")
+    training = narrow_at(workspace, tmp_path, "Epoch 1, iter 0", *flags)
     assert stop(signal.SIGINT, 130, group=True).output.endswith("interrupted\n")
-    training = Training(workspace, tmp_path, *flags).says("Epoch 1, iter 2")  # the last step: next is the validation
+    training = narrow_at(workspace, tmp_path, "Epoch 1, iter 2", *flags)  # the last step: next is the validation
     stop(signal.SIGTERM, 143, group=True)
-    train(workspace, tmp_path, *flags)
+    train_narrow(workspace, tmp_path, *flags)
     assert_same_end(save_dir, undisturbed)
 
 
@@ -110,7 +108,7 @@ def test_a_signal_during_the_start_ends_it_with_nothing_written(workspace, tmp_p
 
 
 def test_a_second_ctrl_c_stops_at_once(workspace, tmp_path):
-    training = Training(workspace, tmp_path).says("training on 10 videos").stop_reader().signal(signal.SIGINT)
+    training = NarrowTraining(workspace, tmp_path).says("training on 10 videos").stop_reader().signal(signal.SIGINT)
     time.sleep(2)
     assert training.process.poll() is None  # it waits for the step, which waits for its videos
     training.signal(signal.SIGINT).ends(130, seconds=45)
@@ -120,30 +118,30 @@ def test_a_second_ctrl_c_stops_at_once(workspace, tmp_path):
 
 def test_a_stuck_video_is_given_up_and_named(workspace, tmp_path):
     flags = ("--valid_interval=0", "--set", "TRAIN.video_timeout=5", "--set", "TRAIN.max_unreadable=0.2")
-    training = Training(workspace, tmp_path, *flags, "--epoch=6")
-    training.says("Epoch 0, iter 1").stop_reader().ends(0)
+    training = narrow_at(workspace, tmp_path, "Epoch 0, iter 1", *flags, "--epoch=3").stop_reader().ends(0)
     given_up = r"unreadable, replaced by the next video of the list: .*clip \d+\.mp4: given up after 5 s\n"
     assert len(re.findall(given_up, training.output)) == 1
-    assert len(steps(training.save_dir)) == 18
+    assert len(steps(training.save_dir)) == 9
 
 
 def test_resume_of_a_finished_run_says_so(workspace, tmp_path, undisturbed):
     save_dir = copy_run(undisturbed, tmp_path / "save")
-    training = train(workspace, tmp_path, *OFTEN)
+    training = train_narrow(workspace, tmp_path, *OFTEN)
     assert "all 3 epochs are done already; more of them need a larger TRAIN.epoch" in training.output
     assert_same_end(save_dir, undisturbed)
 
 
 def test_torn_checkpoints_are_named_and_passed_over(workspace, tmp_path, undisturbed):
     save_dir = copy_run(undisturbed, tmp_path / "save")
-    for name in ("TSN", "TSN_epoch2"):
+    for name in ("TSN", "TSN_best", "TSN_epoch2"):
         whole = (save_dir / f"{name}.pdparams").read_bytes()
         (save_dir / f"{name}.pdparams").unlink()
         (save_dir / f"{name}.pdparams").write_bytes(whole[: len(whole) // 2])
     (save_dir / "TSN_epoch1.pdopt").unlink()
     (save_dir / ".TSN_epoch2.pdparams.12345.tmp").write_bytes(b"half")
-    training = train(workspace, tmp_path, *OFTEN)
+    training = train_narrow(workspace, tmp_path, *OFTEN)
     for torn in ("TSN: torn checkpoint: TSN.pdparams is not the file its manifest describes",
+                 "TSN_best: torn checkpoint: TSN_best.pdparams is not the file its manifest describes",
                  "TSN_epoch2: torn checkpoint: TSN_epoch2.pdparams is not the file its manifest describes",
                  "TSN_epoch1: torn checkpoint: TSN_epoch1.pdopt is missing"):  # fmt: skip
         assert f"--resume=auto: passed over {save_dir}/{torn}\n" in training.output

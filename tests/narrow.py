@@ -1,0 +1,92 @@
+"""A script with an eighth of a ResNet's channels, and all else as it is: python narrow.py FLAGS.
+
+train.py, or what TSN_TEST_SCRIPT names. For tests that compare whole runs, or processes with each other, whose
+checkpoints and gradients are then small, too. As all is over in no time, it rests where TSN_TEST_REST says, for a
+signal to find it there: after the step "Epoch N, iter N" has been logged, in the middle of "saving" weights, when a
+"validation" begins, or when some "features" have been computed.
+"""
+
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from importlib import import_module
+from itertools import islice
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from utils.cli import run
+from utils.processes import device
+
+choose_device = device.choose_device
+
+
+def narrow(change: Callable[[object, str, object], None]) -> None:
+    """Lets networks that are made from now on have fewer channels. change: setattr, or what undoes it again."""
+    from models import resnet
+
+    conv, norm, make = resnet._conv, resnet._norm, resnet.ResNet.__init__
+
+    def make_narrow(network, *arguments, **options) -> None:
+        make(network, *arguments, **options)
+        network.num_features //= 8
+
+    # Images keep their channels: those of a layer are multiples of 32.
+    change(resnet, "_conv", lambda into, out, *rest: conv(into if into % 32 else into // 8, out // 8, *rest))
+    change(resnet, "_norm", lambda channels, *rest: norm(channels // 8, *rest))
+    change(resnet.ResNet, "__init__", make_narrow)
+
+
+def rest_at(moment: str) -> None:
+    if os.environ.get("TSN_TEST_REST") == moment:
+        time.sleep(1)
+
+
+def let_it_rest() -> None:
+    import paddle
+
+    import metrics.evaluate
+    import training.features
+    from training.loop import StepLog
+
+    write, evaluate, save = StepLog.write, metrics.evaluate.evaluate, paddle.save
+    append = training.features.append_records
+
+    def write_and_rest(log, epoch: int, step: int, *rest) -> None:
+        write(log, epoch, step, *rest)
+        rest_at(f"Epoch {epoch}, iter {step}")
+
+    def rest_and_evaluate(*arguments) -> object:
+        rest_at("validation")
+        return evaluate(*arguments)
+
+    def save_and_rest(state: dict, path: str) -> None:
+        save(state, path)
+        if os.environ.get("TSN_TEST_REST") == "saving":
+            whole = Path(path).read_bytes()
+            Path(path).write_bytes(whole[: len(whole) // 2])
+            rest_at("saving")
+            Path(path).write_bytes(whole)
+
+    def append_and_rest(path: Path, batches: Iterator) -> None:
+        append(path, islice(batches, 5))
+        rest_at("features")
+        append(path, batches)
+
+    StepLog.write, metrics.evaluate.evaluate, paddle.save = write_and_rest, rest_and_evaluate, save_and_rest
+    training.features.append_records = append_and_rest
+
+
+def choose_and_change(*arguments) -> str:
+    """What a script calls first of all that has paddle imported."""
+    chosen = choose_device(*arguments)
+    narrow(setattr)
+    if "TSN_TEST_REST" in os.environ:
+        let_it_rest()
+    return chosen
+
+
+if __name__ == "__main__":
+    device.choose_device = choose_and_change
+    run(import_module(os.environ.get("TSN_TEST_SCRIPT", "train")).main)
