@@ -117,6 +117,7 @@ def variables(place: Path, mark: str, slow: float) -> dict[str, str]:
     return {
         **os.environ, **AUTHENTICATION, "PYTHONPATH": str(place), "TEST_POISON": str(place / "poison"),
         "TEST_SLOW": str(slow), "TSN_TEST_MARK": mark,
+        "RAY_prestart_worker_first_driver": "0",  # a process per core that nothing here would use
     }  # fmt: skip
 
 
@@ -157,13 +158,18 @@ class Cluster:
 
     def workers(self, name: str) -> list[int]:
         """The processes of the actors on a machine."""
-        found = [pid for pid in processes(self._marks[name]) if b"ray::Worker" in read(pid, "cmdline")]
-        return [pid for pid in found if b"multiprocessing" not in read(pid, "cmdline")]
+        return workers(self._marks[name])
 
     def kill(self, name: str) -> None:
         """Ends all processes of a machine at once."""
         for pid in processes(self._marks[name]):
             os.kill(pid, signal.SIGKILL)
+
+
+def workers(mark: str) -> list[int]:
+    """The processes of the actors among those with the mark."""
+    found = [pid for pid in processes(mark) if b"ray::Worker" in read(pid, "cmdline")]
+    return [pid for pid in found if b"multiprocessing" not in read(pid, "cmdline")]
 
 
 def read(pid: int, name: str) -> bytes:
@@ -233,11 +239,13 @@ def test_the_run_itself_is_killed(workspace, place, alone, tmp_path):
     run.has_parts(known + 1)
     run.process.terminate()
     assert run.ends(143, 10) == ["terminated"]
-    run = Run(workspace, place, tmp_path, *flags, slow=0.1)
-    run.says(r"^\d of 8 shards are known already$")
+    run = Run(workspace, place, tmp_path, *flags)
+    wait_until(lambda: workers(run.mark), 90)  # which load the network now
     run.process.send_signal(signal.SIGINT)
     assert run.ends(130, 10) == ["interrupted"]
-    assert Run(workspace, place, tmp_path, *flags).ends(0) == []
+    run = Run(workspace, place, tmp_path, *flags)
+    assert run.ends(0) == []
+    assert int(re.search(r"^(\d) of 8 shards are known already$", run.out.read_text(), re.MULTILINE)[1]) > known
     assert sorted(os.listdir(tmp_path)) == ["predictions.jsonl", "predictions.parquet"]
     assert not (place / "home").exists()  # Ray writes a token there, unless it is given one
     assert (tmp_path / "predictions.jsonl").read_bytes() == alone["predictions.jsonl"]

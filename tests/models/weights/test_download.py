@@ -262,7 +262,7 @@ def test_processes_at_once_share_one_download(server, tmp_path):
     root = Path(__file__).parents[3]
     processes = [
         subprocess.Popen([sys.executable, "-c", code], cwd=root, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-        for _ in range(4)
+        for _ in range(3)
     ]
     for process in processes:
         _, errors = process.communicate(timeout=60)
