@@ -27,7 +27,7 @@ from utils.processes.ranks import World
 # of so many seconds. A disk takes 1 to 20 ms to flush.
 SECONDS_BETWEEN_FLUSHES = 0.2
 # What utils.files.write_atomic leaves of a final file when the process is killed meanwhile.
-_UNFINISHED = re.compile(r"\.(predictions|metrics|confusion|evaluation|features)\.\w+\.\d+\.tmp")
+_UNFINISHED = re.compile(r"\.(predictions|metrics|confusion|evaluation|features|timeline|report|config)\.\w+\.\d+\.tmp")
 
 
 def part_path(folder: Path, name: str, rank: int = 0) -> Path:

@@ -260,7 +260,7 @@ def _trained(model: Any) -> list[tuple[str, Any]]:
 def remove_leftovers(folder: Path) -> None:
     """Deletes the half-written files of a run that was killed in the middle of saving."""
     for path in folder.glob(".*.tmp"):
-        if re.fullmatch(r"\..+\.(pdparams|pdopt|json|jsonl|yaml)\.\d+\.tmp", path.name):
+        if re.fullmatch(r"\..+\.(pdparams|pdopt|json|jsonl|yaml|html)\.\d+\.tmp", path.name):
             path.unlink(missing_ok=True)
 
 

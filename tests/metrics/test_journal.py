@@ -208,7 +208,7 @@ def test_parts_in_another_folder_are_missed_before_anything_is_computed(tmp_path
 def test_what_earlier_runs_have_left_unfinished_is_removed(tmp_path, path):
     for rank in (1, 12):
         part_path(tmp_path, "predictions", rank).write_text("of a run of more ranks")
-    for name in (".predictions.json.77.tmp", ".features.npy.77.tmp"):
+    for name in (".predictions.json.77.tmp", ".features.npy.77.tmp", ".report.html.77.tmp", ".config.yaml.7.tmp"):
         (tmp_path / name).write_text("of one that was killed")
     others = ["evaluation.partial.rank1.jsonl", ".TSN.pdparams.77.tmp", ".tmp", "notes.tmp"]
     for name in others:

@@ -233,6 +233,7 @@ def test_momentum_of_another_model_is_named(tmp_path):
 
 def test_only_half_written_files_are_cleared_away(tmp_path):
     leftovers = [".TSN_epoch0.pdparams.4711.tmp", ".TSN.json.1.tmp", ".train_log.jsonl.22.tmp", ".config.yaml.9.tmp"]
+    leftovers.append(".report.html.12.tmp")
     others = ["TSN.pdparams", ".mine.tmp", ".notes.txt.12.tmp", "x.pdparams.12.tmp"]
     for name in leftovers + others:
         (tmp_path / name).touch()

@@ -141,7 +141,9 @@ class TrainConfig(SectionConfig):
         "learning_rate falls at the milestones, or along half a cosine to 0, a little in every step",
     )
     milestones: tuple | None = key(
-        None, Rising(1), "with schedule steps: the rate falls after so many epochs; none: after 1/3 and 2/3 of the steps"
+        None,
+        Rising(1),
+        "with schedule steps: the rate falls after so many epochs; none: after 1/3 and 2/3 of the steps",
     )
     warmup_epochs: float = key(
         0.0, Number(0), "epochs in which the rate first rises from warmup_learning_rate, in every step by as much"
