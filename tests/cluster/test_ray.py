@@ -11,6 +11,7 @@ import sys
 import tempfile
 import uuid
 from collections.abc import Iterator
+from fnmatch import fnmatch
 from pathlib import Path
 
 import numpy as np
@@ -101,7 +102,11 @@ class Run:
             assert self.process.poll() is None, self.errors.read_text()
             journal = self.save_dir / "predictions.partial.jsonl"
             rows = journal.read_bytes().count(b"\n") - 1 if journal.exists() else 0
-            return len(list((self.save_dir / "parts").glob("part*.jsonl"))) + rows // SHARD >= number
+            try:
+                parts = [name for name in os.listdir(self.save_dir / "parts") if fnmatch(name, "part*.jsonl")]
+            except FileNotFoundError:  # not yet, or not any more
+                parts = []
+            return len(parts) + rows // SHARD >= number
 
         wait_until(done, 90)
         return self
