@@ -85,7 +85,8 @@ def _own_processes() -> Iterator[str]:
             shutil.rmtree(folder, ignore_errors=True)
         return
     mark = uuid.uuid4().hex
-    added = {_MARK: mark}
+    # Without a process for each core ahead: a worker has its core to itself from its first import on.
+    added = {_MARK: mark, "RAY_prestart_worker_first_driver": "0"}
     if "RAY_AUTH_MODE" not in os.environ:
         # Ray's own choice, but with a token for this run alone, and none written to the home folder.
         added |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": uuid.uuid4().hex * 2}

@@ -62,11 +62,9 @@ class Training:
 
     @property
     def output(self) -> str:
-        """What it has said so far, without the noise of Paddle's start and the bars."""
+        """What it has said so far, without the bars."""
         lines = self.log.read_text(errors="replace").splitlines(keepends=True)
-        return "".join(
-            line for line in lines if not line.startswith("====") and "FLAGS_" not in line and "%|" not in line
-        )
+        return "".join(line for line in lines if "%|" not in line)
 
     @property
     def errors(self) -> list[str]:

@@ -159,7 +159,7 @@ class Cluster:
         ]  # fmt: skip
         if first:
             command += ["--include-dashboard=False", f"--temp-dir={self.folder}"]
-        subprocess.run(command, env=variables(self._place, mark, 0.1), check=True, capture_output=True, timeout=120)
+        subprocess.run(command, env=variables(self._place, mark, 0.3), check=True, capture_output=True, timeout=120)
 
     def workers(self, name: str) -> list[int]:
         """The processes of the actors on a machine."""
@@ -182,6 +182,21 @@ def read(pid: int, name: str) -> bytes:
         return Path(f"/proc/{pid}/{name}").read_bytes()
     except OSError:
         return b""
+
+
+def descendants(pid: int) -> list[int]:
+    """The processes that it has started, and that those have started; needs /proc."""
+    children = [
+        int(child)
+        for thread in Path(f"/proc/{pid}/task").iterdir()
+        for child in (thread / "children").read_text().split()
+    ]
+    return [found for child in children for found in (child, *descendants(child))]
+
+
+def is_running(pid: int) -> bool:
+    state = read(pid, "stat").rpartition(b")")[2].split()
+    return bool(state) and state[0] != b"Z"
 
 
 @pytest.fixture(scope="module")
@@ -236,8 +251,13 @@ def test_the_run_itself_is_killed(workspace, place, alone, tmp_path):
     (place / "poison").unlink()
     flags = ("--ray=local", f"--shard_size={SHARD}", "--format=parquet")
     run = Run(workspace, place, tmp_path, *flags, slow=0.1).has_parts(1)
+    started = descendants(run.process.pid)
+    names = [read(pid, "cmdline") for pid in started]
+    # Two of Ray's agents write a title over their environment, and their mark.
+    assert len(started) > 8 and sum(b"Agent" in name for name in names) == 2
     run.process.kill()
     assert run.ends(-signal.SIGKILL) == []  # within 10 s
+    wait_until(lambda: not any(map(is_running, started)), 10)
     run = Run(workspace, place, tmp_path, *flags, slow=0.1)
     known = int(run.says(r"^(\d) of 8 shards are known already$")[1])
     assert 1 <= known < 7
