@@ -19,7 +19,7 @@ FREE_THREADS = "TSN_FREE_THREADS"
 
 
 def set_environment() -> None:
-    """Sets what paddle takes from its environment alone, for both engines of the CPU; call it before paddle is imported.
+    """Sets what paddle takes from its environment alone, for both CPU engines; call it before anything imports paddle.
 
     The older graph format: its predictors are there in 0.1 s instead of 2 s and compute 10 to 20% faster, and only its
     operators can be given to oneDNN one by one. What export.py writes is in the newer one, the default of Paddle 3.
