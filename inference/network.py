@@ -141,7 +141,8 @@ def published_weights(config: ModelConfig) -> Path:
 
 def load_model(config: ModelConfig, path: Path) -> paddle.nn.Layer:
     """The configured model with the weights of a file or folder, in evaluation mode."""
-    model = build_model(config)
+    with paddle.LazyGuard():  # without the random weights that would be overwritten: nine tenths of its time
+        model = build_model(config)
     load_weights(model, path)
     model.eval()
     return model

@@ -59,11 +59,11 @@ def serve() -> None:
 
 def end(script: str, *flags: str) -> int:
     """The exit code with which the script ended."""
-    from utils.cli import run
+    from utils.cli import exit_code
 
     sys.argv = [str(ROOT / f"{script}.py"), *flags]
     try:
-        run(importlib.import_module(script).main)
+        return exit_code(importlib.import_module(script).main)
     except SystemExit as ended:
         return ended.code
     except BaseException:

@@ -1,10 +1,12 @@
 """How every script ends: exit codes, one-line errors, and signals that let clean-up run."""
 
+import atexit
 import os
 import signal
 import sys
 import warnings
 from collections.abc import Callable
+from typing import NoReturn
 
 from utils.errors import InputError, RunError
 
@@ -18,8 +20,18 @@ def _raise_terminated(signum, frame):
     raise Terminated
 
 
-def run(main: Callable[[], None]) -> None:
-    """Calls `main` and exits: 0, 1 (RunError), 2 (InputError), 130 (Ctrl-C) or 143 (SIGTERM).
+def run(main: Callable[[], None]) -> NoReturn:
+    """Calls `main` and ends the process with the code that `exit_code` gives."""
+    code = exit_code(main)
+    # As Python would, but without taking itself and paddle to pieces first, which takes 0.2 s.
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    os._exit(code)
+
+
+def exit_code(main: Callable[[], None]) -> int:
+    """Calls `main`: 0, 1 (RunError), 2 (InputError), 130 (Ctrl-C) or 143 (SIGTERM).
 
     Any other exception is a defect of ours and keeps its traceback.
     """
@@ -43,7 +55,7 @@ def run(main: Callable[[], None]) -> None:
         # The reader of our output went away (`| head`): not an error, but Python would complain again while exiting.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 141
-    sys.exit(code)
+    return code
 
 
 def quieten_paddle() -> None:
