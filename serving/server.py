@@ -80,6 +80,7 @@ def _server(service: Service, folder: Path, listener: socket.socket, token: str 
 
     async def announced(scope, receive, send) -> None:
         if scope["type"] == "lifespan":
+            listener.listen()  # else who reads the line and comes at once is refused
             say(f"serving on http://{shown}:{port} (Ctrl-C ends it)")
         await app(scope, receive, send)
 

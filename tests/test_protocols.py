@@ -140,6 +140,7 @@ def test_eval_measures_it_in_two_processes(expected, files, workspace, tmp_path)
     ended = run_script(
         "eval", workspace.config, f"--weights={files['weights']}", "--set", f"TEST.filelist={files['list']}",
         "--precision=float32", f"--save_dir={tmp_path / 'out'}", "--nproc=2", *flags_of("TEST", 10, "probabilities"),
+        "--report=False",
     )  # fmt: skip
     assert ended.returncode == 0, ended.stderr
     metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
@@ -161,7 +162,7 @@ def test_validation_is_the_evaluation(workspace, files, tmp_path):
     """train.py with crops for VALID: two processes train on one, and eval.py finds the accuracy of the log."""
     common = ["MODEL.sampling=uniform", "MODEL.resize=opencv", "MODEL.crops=10", "MODEL.average=probabilities"]
     common = [flag for setting in common for flag in ("--set", setting)]
-    recipe = ["--set", "TRAIN.multi_scale_crop=13", "--pretrain=none", "--epoch=1", "--nproc=2"]
+    recipe = ["--set", "TRAIN.multi_scale_crop=13", "--pretrain=none", "--epoch=1", "--nproc=2", "--report=False"]
     ended = run_script("train", workspace.config, *common, *recipe, f"--save_dir={tmp_path / 'run'}")
     assert ended.returncode == 0, ended.stderr
     protocol = "3 segments, short side 36 (aspect ratio kept), 10 crops 32, sampling uniform, resize opencv"

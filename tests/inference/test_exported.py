@@ -49,7 +49,14 @@ def test_files(exported):
 
 def predict(workspace, weights: Path, folder: Path, *flags: str) -> np.ndarray:
     """The probabilities [N, K] that predict.py writes."""
-    flags = (workspace.config, f"--weights={weights}", f"--save_dir={folder}", "--infer_topk=4", *flags)
+    flags = (
+        workspace.config,
+        f"--weights={weights}",
+        f"--save_dir={folder}",
+        "--infer_topk=4",
+        "--report=False",
+        *flags,
+    )
     ended = run_script("predict", *flags)
     assert ended.returncode == 0, ended.stderr
     results = json.loads((folder / "predictions.json").read_text())

@@ -192,7 +192,13 @@ def test_both_formats_lie_in_one_folder(exported):
 def test_the_programs_of_the_documentation_name_the_classes_of_predict(exported, workspace, tmp_path):
     folder, settings = exported
     video = str(workspace.videos[1][0])
-    flags = [f"--video_path={video}", "--infer_topk=4", "--precision=float32", f"--save_dir={tmp_path}"]
+    flags = [
+        f"--video_path={video}",
+        "--infer_topk=4",
+        "--precision=float32",
+        f"--save_dir={tmp_path}",
+        "--report=False",
+    ]
     ended = run_script("predict", workspace.config, *flags_of(settings), *flags)
     assert ended.returncode == 0, ended.stderr
     [result] = json.loads((tmp_path / "predictions.json").read_text())

@@ -1,20 +1,26 @@
 """serve.py as a command: what it refuses at its start, the token, and how it ends."""
 
+import asyncio
 import os
 import signal
 import socket
 import sys
+from types import SimpleNamespace
 from unittest import mock
 
 import pytest
 
 import serve
-from conftest import run_script, wait_until
+from conftest import ROOT, run_script, wait_until
 from server_process import Server, form, post, read_all
+from serving.limits import Limits
+from utils.config.loading import load_config
 from utils.errors import InputError
 
 httpx = pytest.importorskip("httpx")
 pytest.importorskip("fastapi")
+
+from serving import server  # noqa: E402  (it imports fastapi)
 
 OPEN = "other machines reach this address: give --token=SECRET, or --host=127.0.0.1"
 REFUSED = {
@@ -107,3 +113,27 @@ def refuses(server: Server) -> bool:
     except ConnectionRefusedError:
         return True
     return False
+
+
+def test_whoever_reads_its_line_can_come_at_once(monkeypatch, tmp_path):
+    """Its socket listens before the line is printed, by which a service that starts it knows that it is there."""
+    config = load_config(ROOT / "configs" / "tsn.yaml")
+    classifier = SimpleNamespace(network=SimpleNamespace(arithmetic="", weights=""), config=config)
+    limits = Limits(upload_bytes=10**6, seconds=60.0, waiting=1)
+    service = SimpleNamespace(classifier=classifier, section=config.infer, limits=limits, reading_seconds=1.0)
+    listener = server.open_socket("127.0.0.1", 0)
+    came = []
+    monkeypatch.setattr(server, "say", lambda line: came.append(socket.create_connection(listener.getsockname(), 5)))
+    events = iter([{"type": "lifespan.startup"}, {"type": "lifespan.shutdown"}])
+
+    async def receive() -> dict:
+        return next(events)
+
+    async def send(message: dict) -> None:
+        assert "failed" not in message["type"]
+
+    app = server._server(service, tmp_path, listener, None).config.app
+    asyncio.run(app({"type": "lifespan", "asgi": {"version": "3.0"}, "state": {}}, receive, send))
+    [connection] = came
+    connection.close()
+    listener.close()
