@@ -98,7 +98,8 @@ test)
     if [ $# -eq 0 ]; then
         # A process per core and one more, as a test may wait for a time limit; what lies in one file shares what it has
         # set up; the order is that of tests/conftest.py.
-        set -- -n "$("$python" -c 'import os; print(os.cpu_count() + 1)')" --dist loadfile --no-loadscope-reorder
+        cores=$("$python" -c 'from utils.processes.limits import available_cores; print(available_cores())')
+        set -- -n $((cores + 1)) --dist loadfile --no-loadscope-reorder
     fi
     exec "$python" -m pytest "$@"
     ;;

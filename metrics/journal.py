@@ -9,7 +9,6 @@ import heapq
 import itertools
 import json
 import os
-import re
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -18,7 +17,7 @@ from pathlib import Path
 
 from metrics.features import FeatureFile
 from utils.errors import RunError
-from utils.files import flush_folder, make_save_dir, rename, write_stream, writing
+from utils.files import flush_folder, make_save_dir, rename, unfinished, write_stream, writing
 from utils.lock import open_locked
 from utils.log import say
 from utils.processes.ranks import World
@@ -26,8 +25,7 @@ from utils.processes.ranks import World
 # A batch's rows are handed to the system at once, which survives the end of the process; a power cut costs the batches
 # of so many seconds. A disk takes 1 to 20 ms to flush.
 SECONDS_BETWEEN_FLUSHES = 0.2
-# What utils.files.write_atomic leaves of a final file when the process is killed meanwhile.
-_UNFINISHED = re.compile(r"\.(predictions|metrics|confusion|evaluation|features|timeline|report|config)\.\w+\.\d+\.tmp")
+_FINAL = r"(predictions|metrics|confusion|evaluation|features|timeline|report|config)\.\w+"  # the files made of it
 
 
 def part_path(folder: Path, name: str, rank: int = 0) -> Path:
@@ -225,7 +223,7 @@ def open_journal(
         if world.is_main:
             _check_parts(journal.parts)
             _remove(set(folder.glob(f"{name}.partial.rank*.jsonl")) - set(journal.parts))  # of a run of more ranks
-            _remove(path for path in folder.glob(".*.tmp") if _UNFINISHED.fullmatch(path.name))
+            _remove(unfinished(folder, _FINAL))
             if "" in whys:
                 known = sum(counts)
                 say(f"{journal.path}: {known} of {head['videos']} videos are known already: going on behind them")

@@ -6,10 +6,12 @@ import os
 import pickle
 import shlex
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -214,6 +216,22 @@ def wait_until(condition: Callable[[], Any], seconds: float = 20) -> Any:
         assert time.monotonic() < limit, "it did not happen"
         time.sleep(0.02)
     return result
+
+
+def free_port() -> int:
+    """A port of 127.0.0.1 that nobody listens on."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
+def children(pid: int | str) -> list[int]:
+    """The living processes that a process, or this one ("self"), has started; needs /proc."""
+    found = []
+    for thread in Path(f"/proc/{pid}/task").iterdir():
+        with suppress(FileNotFoundError):  # the thread has just ended: its children are another's now
+            found += map(int, (thread / "children").read_text().split())
+    return found
 
 
 def processes(mark: str) -> list[int]:

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from conftest import ROOT, make_clip, python_files, run_command, synthetic_frames
+from documentation import commands, read_page
 
-GUIDE = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
-COMMANDS = [line for block in re.findall(r"```bash\n(.*?)```", GUIDE, re.DOTALL) for line in block.splitlines()]
+GUIDE = read_page("CONTRIBUTING.md")
 NAMES = [name for name in re.findall(r"`([^`\n]+)`", GUIDE) if re.fullmatch(r"[\w.-]+(/[\w.-]*)*(:[\w.]+)?", name)]
 PLACES = sorted({name for name in NAMES if "/" in name or re.search(r"\.(py|md|sh|toml|txt)$", name)})
 
@@ -28,7 +28,7 @@ def copy(tmp_path_factory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", commands(GUIDE))
 def test_command_of_the_guide_runs(command, copy):
     if "fuzz" in command and not Path("/proc/self/clear_refs").exists():
         pytest.skip("measures memory in /proc")
@@ -39,7 +39,7 @@ def test_command_of_the_guide_runs(command, copy):
 
 def test_guide_shows_how_to_run_each_kind():
     for start in ("bash run.sh test tests/", "python -m pytest tests/", "python tests/fuzz", "python benchmarks/"):
-        assert any(command.startswith(start) for command in COMMANDS), start
+        assert any(command.startswith(start) for command in commands(GUIDE)), start
 
 
 @pytest.mark.parametrize("place", PLACES)

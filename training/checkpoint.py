@@ -21,7 +21,7 @@ import numpy as np
 
 from utils.config.strict_yaml import one_line
 from utils.errors import InputError, RunError
-from utils.files import write_atomic, write_text
+from utils.files import unfinished, write_atomic, write_text
 from utils.safe_pickle import PickleError, read_pickle
 
 MANIFEST_FORMAT = 1
@@ -259,9 +259,8 @@ def _trained(model: Any) -> list[tuple[str, Any]]:
 
 def remove_leftovers(folder: Path) -> None:
     """Deletes the half-written files of a run that was killed in the middle of saving."""
-    for path in folder.glob(".*.tmp"):
-        if re.fullmatch(r"\..+\.(pdparams|pdopt|json|jsonl|yaml|html)\.\d+\.tmp", path.name):
-            path.unlink(missing_ok=True)
+    for path in unfinished(folder, r".+\.(pdparams|pdopt|json|jsonl|yaml|html)"):
+        path.unlink(missing_ok=True)
 
 
 def with_suffix(prefix: Path, suffix: str) -> Path:

@@ -7,6 +7,7 @@ had written when it was killed.
 
 import hashlib
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -45,6 +46,13 @@ def write_atomic(path: str | os.PathLike, write: Callable[[Path], None]) -> None
             rename(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def unfinished(folder: Path, names: str) -> Iterator[Path]:
+    """What `write_atomic` has left of files of the folder where its process was killed; names: a regular expression."""
+    for path in folder.glob(".*.tmp"):
+        if re.fullmatch(rf"\.({names})\.\d+\.tmp", path.name):
+            yield path
 
 
 def rename(path: Path, target: Path) -> None:

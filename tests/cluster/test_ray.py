@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from conftest import ROOT, processes, snapshot, wait_until, write_list
+from conftest import ROOT, children, free_port, processes, snapshot, wait_until, write_list
 from documentation import commands, read_page
 
 pytest.importorskip("ray", reason="pip install -r requirements-cluster.txt")
@@ -142,9 +142,7 @@ class Cluster:
     def __init__(self, place: Path):
         self._place, self._marks = place, {}
         self.folder = tempfile.mkdtemp(prefix="tsn-", dir="/tmp")  # short: for the paths of sockets
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.address = f"127.0.0.1:{free.getsockname()[1]}"
+        self.address = f"127.0.0.1:{free_port()}"
 
     def start(self, name: str, cores: int) -> None:
         """Adds a machine; the first one is the head."""
@@ -186,12 +184,7 @@ def read(pid: int, name: str) -> bytes:
 
 def descendants(pid: int) -> list[int]:
     """The processes that it has started, and that those have started; needs /proc."""
-    children = [
-        int(child)
-        for thread in Path(f"/proc/{pid}/task").iterdir()
-        for child in (thread / "children").read_text().split()
-    ]
-    return [found for child in children for found in (child, *descendants(child))]
+    return [found for child in children(pid) for found in (child, *descendants(child))]
 
 
 def is_running(pid: int) -> bool:

@@ -7,14 +7,13 @@ docs/export.md theirs in tests/inference/test_formats.py.
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from conftest import ROOT, make_clip, run_command, synthetic_frames, wait_until
+from conftest import ROOT, free_port, make_clip, run_command, synthetic_frames, wait_until
 from documentation import commands, english_pages, is_printed, printed_blocks, read_page
 from weight_formats import write_original_pdparams
 
@@ -90,12 +89,6 @@ class Shell:
         for process in self._servers:
             process.send_signal(signal.SIGTERM)
         return [process.wait(60) for process in self._servers]
-
-
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
 
 
 @pytest.fixture(scope="module")

@@ -6,13 +6,12 @@ import signal
 import threading
 import time
 import tracemalloc
-from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from conftest import frame_pickle, wait_until
+from conftest import children, frame_pickle, wait_until
 from reader.dataset import ClipSpec, VideoError, read_clip
 from reader.filelist import Entry
 from reader.loader import Loader, timed, worker_count
@@ -52,17 +51,12 @@ def clip_of(number: int) -> np.ndarray:
     return np.full(SPEC.shape, number, np.uint8)
 
 
-def children() -> set[int]:
+def readers() -> set[int]:
     """The ids of the living reader processes that this process has started; Linux only."""
-    found = set()
-    for task in Path("/proc/self/task").iterdir():
-        with suppress(FileNotFoundError):  # the thread has just ended: its children are another's now
-            pids = (task / "children").read_text().split()
-            found.update(int(pid) for pid in pids if is_reader(pid))
-    return found
+    return {pid for pid in children("self") if is_reader(pid)}
 
 
-def is_reader(pid: str) -> bool:
+def is_reader(pid: int) -> bool:
     try:
         return b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()  # empty once it is dead
     except FileNotFoundError:
@@ -156,7 +150,7 @@ def test_a_pass_that_is_left_reads_no_more(fake_read):
 def test_without_processes_nothing_is_read_ahead(entries):
     with loader(entries, num_workers=0) as reader:
         assert next(reader.batches()).indices == [0, 1, 2, 3]
-        assert children() == set()
+        assert readers() == set()
 
 
 def test_labels(entries):
@@ -308,7 +302,7 @@ def kill_reader_of(entry: Entry) -> None:
             return None
 
     pipe = wait_until(opened)
-    (victim,) = children()
+    (victim,) = readers()
     os.kill(victim, signal.SIGKILL)
     os.close(pipe)
     # While it dies it could still take what is meant for the next one.
@@ -385,9 +379,9 @@ def test_leaving_in_the_middle_of_a_pass_ends_every_process(tmp_path):
         feeder = feed(entries[0], 1)
         next(batches)
         feeder.join()
-        wait_until(lambda: len(children()) == 3)
+        wait_until(lambda: len(readers()) == 3)
         raise ZeroDivisionError
-    assert children() == set() and threading.active_count() == threads
+    assert readers() == set() and threading.active_count() == threads
     assert time.monotonic() - start < 10
 
 
@@ -401,7 +395,7 @@ def test_leaving_while_processes_start(tmp_path):
             consumer.start()
             time.sleep(delay)
         consumer.join(10)
-        assert not consumer.is_alive() and children() == set()
+        assert not consumer.is_alive() and readers() == set()
 
 
 def _swallow(batches) -> None:
@@ -414,7 +408,7 @@ def test_a_closed_process_starts_no_other():
     process.close()
     with pytest.raises(RunError, match="closed"):
         process.read("a.mp4", 0, 0)
-    assert process.kill() is None and children() == set()
+    assert process.kill() is None and readers() == set()
 
 
 class EndsTheProcess:

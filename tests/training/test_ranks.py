@@ -2,12 +2,11 @@
 
 import re
 import signal
-import socket
 import time
 
 import pytest
 
-from conftest import write_list
+from conftest import free_port, write_list
 from documentation import commands, read_page
 from fault_tools import NarrowTraining, difference, manifest, narrow_at, steps, train_narrow
 
@@ -102,9 +101,7 @@ def test_a_mistake_is_named_once_and_not_by_every_rank(workspace, tmp_path):
 
 def test_paddles_launcher_on_two_machines(workspace, tmp_path, videos, alone):
     """The commands of docs/devices.md, two launchers on this one; only the first one's save_dir is written."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     machines = []
     for rank, line in enumerate(line for line in commands(read_page("docs/devices.md")) if "launch" in line):
         python, *words = line.replace("10.0.0.1:49178", f"127.0.0.1:{port}").split()
