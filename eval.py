@@ -4,8 +4,11 @@ Writes to --save_dir: metrics.json, predictions.csv, confusion.csv, config.yaml,
 which a run that was ended goes on with the same command.
 """
 
+import sys
 from functools import partial
+from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parent))  # also with PYTHONSAFEPATH=1
 from utils.cli import run
 from utils.config.session import announce, open_config
 
@@ -13,19 +16,28 @@ from utils.config.session import announce, open_config
 def main() -> None:
     flags, config = open_config("eval")
 
-    from inference.start import open_network
-    from metrics.head import run_head
-    from metrics.journal import open_journal, read_rows
-    from metrics.report import class_names, summarise, write_evaluation
-    from metrics.rows import EVALUATION, complete, compute_rows, evaluations_of
-    from reader.build import build_loader, describe_protocol, read_section_list
-    from report.evaluation import write_evaluation_page
-    from report.extras import wants_report
-    from report.frames import frames_seen
+    from inference.finding import find_early
+
+    finding = None if flags.nproc else find_early(config, config.test)
+
+    from inference.network import load_network
+    from inference.rows import EVALUATION, compute_rows, evaluations_of
+    from metrics.sums import sum_rows, wilson
+    from reader.build import build_loader, describe_protocol, in_train_list, read_section_list
+    from reader.class_names import class_names
+    from results.fingerprint import fingerprint
+    from results.journal import read_rows
+    from results.list_run import ListRun
+    from results.pages.evaluation import write_evaluation_page
+    from results.pages.extras import wants_report
+    from results.pages.frames import frames_seen
+    from results.row_checks import evaluation_fits
+    from results.tables import write_evaluation
+    from results.task import check_readable
     from utils.errors import InputError
-    from utils.files import check_save_dir, publish, write_text, written_to
     from utils.log import format_metrics, say, say_in
-    from utils.storage import is_remote
+    from utils.processes.world import open_world
+    from utils.storage.files import check_save_dir, write_text
 
     section = config.test
     report = wants_report(flags.report)
@@ -34,51 +46,66 @@ def main() -> None:
     num_classes = config.model.num_classes
     names = class_names(config.infer.kinetics_labels, num_classes)
 
-    world, network = open_network(flags, config, section, len(entries))
-    announce(flags, config)
-    protocol = f"{describe_protocol(section)}, {network.description}"
-    say(f"evaluating {len(entries)} videos of {section.filelist}: {protocol}")
-
+    world, device = open_world(flags, config, section, len(entries))
     loader = build_loader(config, section, entries, batch_size=-(-section.batch_size // world.size), world=world)
-    compute = partial(compute_rows, network, loader, entries, evaluations_of(names))
-    order = range(world.rank, len(entries), world.size)
-    folder = written_to(flags.save_dir)
-    head = run_head("eval", config, section, network, names, entries, world.size)
-    how = (order, loader.batch_size, world, flags.restart, is_remote(flags.save_dir))
-    with open_journal(folder, "evaluation", head, EVALUATION, *how) as journal:
-        so_far = summarise(read_rows(journal.path), num_classes).accuracy
-        with loader:
-            for number, rows in complete(journal, compute, "evaluation"):
-                so_far += summarise(rows, num_classes).accuracy
+    with loader:  # its processes start while the network is loaded
+        network = load_network(config, section, device, len(entries), world.ranks_here, finding)
+        announce(flags, config)
+        protocol = f"{describe_protocol(section)}, {network.description}"
+        say(f"evaluating {len(entries)} videos of {section.filelist}: {protocol}")
+        repeated = entries.repeated()
+        different = 1 - repeated / len(entries)
+        if repeated:
+            say(f"{section.filelist}: lines with a video that an earlier line has: {repeated}; each line counts")
+
+        if trained := in_train_list(config, entries):
+            say(f"{trained} of these {len(entries)} videos stand in TRAIN's list {config.train.filelist} as well")
+
+        compute = partial(compute_rows, network, loader, entries, evaluations_of(names))
+        what = fingerprint("eval", config, section, network, names, entries, world.size)
+        fits = evaluation_fits(names, entries)
+        with ListRun(EVALUATION, flags, what, loader.batch_size, world, fits=fits) as run:
+            so_far = sum_rows(read_rows(run.journal.path), num_classes)
+            for number, rows in run.complete(compute):
                 for row in rows:
+                    so_far.add(row)
                     if "error" in row:
                         say(f"unreadable, not counted: {row['video']}: {row['error']}", every_rank=True)
                 if number % flags.log_interval == 0:
-                    means = format_metrics(so_far.means)
+                    means = format_metrics(so_far.accuracy.means)
                     say_in("TEST", f"batch {number}, so far {means}, videos: {so_far.videos}")
-        world.gather(None)  # all ranks are done
-        if not world.is_main:
-            return
-        summary = summarise(journal.rows(), num_classes)
-        videos, means = summary.accuracy.videos, summary.accuracy.means
-        if videos == 0:
-            journal.discard()
-            raise InputError(
-                f"{section.filelist}: none of its {len(entries)} videos can be read: {summary.first_error}"
-            )
-        metrics = {**means, "videos": videos, "protocol": protocol}
-        write_evaluation(folder, journal.rows(), summary, metrics, names)
-        write_text(folder / "config.yaml", config.dump())
-        if report:
-            about = {"list": section.filelist, "how": protocol, "configuration": config.dump()}
-            frames = partial(frames_seen, config, section, entries)
-            write_evaluation_page(folder / "report.html", journal.rows(), metrics, names, about, frames)
-        journal.finish()
-        where = publish(folder, flags.save_dir)
-        journal.discard()
-    counts = f"videos: {videos}, unreadable: {summary.unreadable}"
+            if not world.is_main:
+                return
+            sums = sum_rows(run.journal.rows(), num_classes)
+            means = sums.accuracy.means
+
+            def write(rows) -> None:
+                if sums.videos == 0:
+                    [(_, error), *_] = sums.unreadable.first
+                    raise InputError(f"{section.filelist}: none of its {len(entries)} videos can be read: {error}")
+                counted = {"videos": sums.videos, "repeated": repeated, "in_train_list": trained}
+                metrics = {
+                    **means,
+                    "top1_interval": wilson(sums.right, sums.videos, sums.videos * different),
+                    **sums.class_means,
+                    **counted,
+                    "protocol": protocol,
+                }
+                write_evaluation(run.folder, rows, sums, metrics, names)
+                write_text(run.folder / "config.yaml", config.dump())
+                if report:
+                    which = {"lines of an earlier video": repeated} if repeated else {}
+                    which |= {"in TRAIN's list": f"{trained} of these videos"} if trained else {}
+                    about = {"list": section.filelist, **which, "how": protocol, "configuration": config.dump()}
+                    frames = partial(frames_seen, config, section, entries)
+                    write_evaluation_page(run.folder / "report.html", sums, metrics, names, about, frames)
+
+            where = run.deliver(write)
+    counts = f"videos: {sums.videos}, unreadable: {sums.unreadable.number}"
     figures = format_metrics(means, ("Loss", "TOP1_ACC", "TOP5_ACC"))
     say_in("TEST", f"{figures}, {counts}, {protocol}; written to {where}")
+    if flags.strict:
+        check_readable(sums.unreadable.number, len(entries), strict=True)
 
 
 if __name__ == "__main__":

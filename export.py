@@ -3,9 +3,13 @@
 The graph takes uint8 frames [N, T, H, W, 3 * seglen] (T, H and W as INFER has them) and returns probabilities [N, K];
 before it is written, its answers are compared with the network's. To --save_dir, with --format=paddle: model.json (the
 graph), model.pdiparams (its weights), weights.pdparams (the same by name, for predict.py and eval.py) and config.yaml;
-with --format=onnx: model.onnx.
+with --format=onnx: model.onnx; with --format=openvino: model.xml and model.bin, with --precision=int8 in int8.
 """
 
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))  # also with PYTHONSAFEPATH=1
 from utils.cli import run
 from utils.config.session import announce, open_config
 
@@ -13,35 +17,51 @@ from utils.config.session import announce, open_config
 def main() -> None:
     flags, config = open_config("export")
 
-    from utils.files import check_save_dir, make_save_dir, publish
+    from utils.errors import InputError
     from utils.log import say
+    from utils.storage.files import check_save_dir, publish, written_to
+    from utils.storage.lock import locked_folder
 
     section = config.infer
+    if section.precision == "int8" and flags.format != "openvino":
+        raise InputError(f"--precision=int8 is for --format=openvino; {flags.format} is written in float32")
     check_save_dir(flags.save_dir)
+    try:
+        flags.save_dir.encode()
+    except UnicodeEncodeError:
+        raise InputError(
+            f"--save_dir={flags.save_dir}: the libraries that write there know names in UTF-8 alone"
+        ) from None
 
-    from utils.processes.device import choose_device
+    from utils.processes.device import choose_device, use_device
 
     choose_device(section.use_gpu, config.demands_gpu)
+    use_device("cpu")  # a GPU's convolutions round to TF32: too much for the comparison with other runtimes
 
-    import paddle
-
-    from inference.formats import FORMATS, check_packages, graph_shape
-    from inference.network import describe_weights, load_model, published_weights, weights_digest
+    from inference.finding import check_manifest, describe_weights, published_weights, weights_digest
     from models import section_model
-    from models.weights.files import find_weights
+    from models.graphs.exporting import FORMATS, check_packages, graph_shape
+    from models.weights.fitting import load_model
+    from models.weights.paths import find_weights
+    from results.openvino_format import save_openvino
 
-    paddle.set_device("cpu")  # a GPU's convolutions round to TF32: too much for the comparison with other runtimes
     check_packages(flags.format)
     path = find_weights(section.weights or published_weights(config.model))
-    model = load_model(section_model(config.model, section), path)
+    network, sha256 = section_model(config.model, section), weights_digest(path)
+    check_manifest(config, network, path, sha256)
+    model = load_model(network, path)
     announce(flags, config)
-    folder = make_save_dir(flags.save_dir)
-    difference = FORMATS[flags.format](model, config, folder)
-    say(f"compared with the network on random frames: its probabilities differ by {difference:.1g} at most")
+    folder = written_to(flags.save_dir)
+    with locked_folder(folder, f"--save_dir={flags.save_dir}"):
+        compared = {**FORMATS, "openvino": save_openvino}[flags.format](model, config, folder)
+        if section.precision == "int8":
+            say(f"compared with the network in float32: {compared}")
+        else:
+            say(f"compared with the network on random frames: its probabilities differ by {compared:.1g} at most")
+        where = publish(folder, flags.save_dir)
     shape = str(graph_shape(config)).replace("None", "N")
-    where = publish(folder, flags.save_dir)
     interface = f"uint8 frames {shape} in, probabilities [N, {config.model.num_classes}] out"
-    say(f"exported {describe_weights(path, weights_digest(path))} to {where}: {interface}")
+    say(f"exported {describe_weights(path, sha256)} to {where}: {interface}")
 
 
 if __name__ == "__main__":

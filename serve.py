@@ -5,31 +5,38 @@
 http://127.0.0.1:8000 is the page, POST /api/predict the endpoint, /docs says more.
 """
 
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))  # also with PYTHONSAFEPATH=1
 from utils.cli import run
 from utils.config.session import announce, open_config
-
-# As many videos are to come as make a process per core worth its start.
-ENDLESS = 1_000_000
 
 
 def main() -> None:
     flags, config = open_config("serve")
 
-    from serving.packages import check_packages
+    from utils.packages import import_extra
 
-    check_packages()
+    for module, package in (("fastapi", ""), ("uvicorn", ""), ("python_multipart", "python-multipart")):
+        import_extra(module, "serve.py", "requirements-serve.txt", package)
 
-    from inference.api import Classifier
-    from serving.limits import Limits
-    from serving.server import check_address, open_socket, serve
+    if flags.metrics:  # told before the network is loaded
+        import_extra("prometheus_client", "--metrics=True", "requirements-metrics.txt", "prometheus-client")
 
-    check_address(flags.host, flags.token)
+    from apps.serving.quotas import Limits, Options
+    from apps.serving.server import check_address, check_decoder, open_socket, read_origins, read_token, serve
+    from inference.api import ENDLESS, Classifier
+
+    token = read_token(flags.token, flags.token_file)
+    options = Options(token, read_origins(flags.allow_origin), flags.grace_seconds, flags.metrics)
+    check_address(flags.host, token)
+    check_decoder(config.infer.decoder)
     with open_socket(flags.host, flags.port) as listener:
         classifier = Classifier(config, num_videos=ENDLESS)
         announce(flags, config)
-        serve(
-            classifier, Limits(flags.max_upload_mb * 10**6, flags.max_seconds, flags.max_waiting), listener, flags.token
-        )
+        limits = Limits(flags.max_upload_mb * 10**6, flags.max_seconds, flags.max_waiting)
+        serve(classifier, limits, listener, options)
 
 
 if __name__ == "__main__":

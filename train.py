@@ -4,22 +4,35 @@ Writes to --save_dir: TSN_epoch{N} after each epoch, TSN at the end, TSN_best by
 and .json each), config.yaml, train_log.jsonl and report.html.
 """
 
+import sys
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))  # also with PYTHONSAFEPATH=1
 from utils.cli import run
 from utils.config.session import announce, open_config
+
+if TYPE_CHECKING:
+    from reader.filelist import FileList
+    from utils.config.flags import Flags
+    from utils.config.loading import Config
+    from utils.processes.ranks import World
 
 
 def main() -> None:
     flags, config = open_config("train")
 
-    from inference.start import set_environment
-    from reader.build import describe_protocol, read_section_list
+    from reader.build import read_section_list
     from reader.filelist import FileList
-    from report.extras import check_board, wants_report
-    from utils.files import check_local, check_save_dir, make_save_dir, write_text
+    from results.pages.extras import check_logger, wants_report
+    from training.environment import set_environment
     from utils.processes.launch import start_ranks
+    from utils.storage.files import check_local, check_save_dir
+    from utils.storage.lock import locked_folder
 
     report = wants_report(flags.report)
-    check_board(config.train.logger)
+    check_logger(config.train.logger)
     check_local("--save_dir", config.train.save_dir)
     check_local("--resume", flags.resume)
     check_save_dir(config.train.save_dir)
@@ -29,17 +42,34 @@ def main() -> None:
     set_environment()
     start_ranks(flags.nproc, config.train.use_gpu)
 
-    from utils.processes.device import choose_device
-    from utils.processes.ranks import join_ranks
+    from utils.processes.device import choose_device, use_device
+    from utils.processes.ranks import join_ranks, problems_shared
     from utils.processes.signals import signals_held
 
     with signals_held():  # all ranks come together, or none
-        device = choose_device(config.train.use_gpu, config.demands_gpu)
+        with problems_shared():
+            device = choose_device(config.train.use_gpu, config.demands_gpu)
+        use_device(device)
         world = join_ranks(device)
 
-    from report.training import following
-    from training.device import check_num_gpus
+    # From before checkpoints are looked for: what this run goes on from is no other's to replace.
+    folder = Path(config.train.save_dir)
+    with locked_folder(folder, f"--save_dir={folder}") if world.is_main else nullcontext():
+        train(flags, config, entries, valid_entries, device, world, report)
+
+
+def train(
+    flags: "Flags", config: "Config", entries: "FileList", valid_entries: "FileList",
+    device: str, world: "World", report: bool,
+) -> None:  # fmt: skip
+    """Trains in a folder that is this run's alone, once all ranks have come together."""
+    from reader.build import describe_protocol
+    from results.pages.training import following
+    from training.amp import check_num_gpus
+    from training.beforehand import warnings
     from training.run import Run
+    from utils.log import say
+    from utils.storage.files import write_text
 
     training = Run(flags, config, entries, valid_entries, device, world)
     announce(flags, config)
@@ -47,7 +77,10 @@ def main() -> None:
     if not world.is_main:
         training.train()
         return
-    folder = make_save_dir(config.train.save_dir)
+    doubts = warnings(config, entries, valid_entries, training.schedule, world.size)
+    for line in doubts:
+        say(line)
+    folder = Path(config.train.save_dir)
     write_text(folder / "config.yaml", config.dump())
     facts = {
         "training": f"{len(entries)} videos of {config.train.filelist}",
@@ -55,6 +88,7 @@ def main() -> None:
         if valid_entries
         else "none",
         "seed": training.progress.seed,
+        **({"to be looked at": "; ".join(doubts)} if doubts else {}),
         "configuration": config.dump(),
     }
     with following(folder, report, config, training.steps.per_epoch, facts) as follow:

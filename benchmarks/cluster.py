@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parents[1]
 FOLDER = common.RESULTS / "cluster"
 CONFIG, CLIPS = ROOT / "configs" / "tsn_demo.yaml", ROOT / "data" / "demo" / "train.list"
 WAYS = {"predict.py": [], "predict.py --ray=local": ["--ray=local"]}
-FEW = 400  # enough for a process per core
+FEW = 400  # enough for a stream per core
 
 
 def write_weights(path: Path, config: Path = CONFIG, *settings: str) -> None:

@@ -17,14 +17,14 @@ import numpy as np
 from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # benchmarks are run as files
-from utils.files import write_atomic, write_text
 from utils.processes.limits import available_cores
+from utils.storage.files import write_atomic, write_text
 
 RESULTS = Path(__file__).parent / "results"
 FPS = 30
 PACKAGES = (
     "av", "numpy", "pillow", "opencv-python-headless", "opencv-python", "decord", "paddlepaddle", "paddlepaddle-gpu",
-    "torch", "mmaction2",
+    "openvino", "nncf", "torch", "mmaction2",
 )  # fmt: skip
 
 

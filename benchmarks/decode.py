@@ -16,12 +16,13 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks import common
-from data.arguments import Parser, count
+from data.arguments import count
 from reader import sparse
 from reader.decode import read_frames
 from reader.packets import open_video, read_packets, video_stream
 from reader.sampling import segment_indices
 from utils.cli import run
+from utils.config.flags import Parser
 
 # Kinds of clips, and how many of each.
 KINDS = {

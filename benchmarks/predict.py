@@ -6,73 +6,107 @@ in turns, in processor time, so that other processes count for little. Takes 3 m
 
     pip install torch mmengine "mmcv-lite<2.2" mmaction2 decord importlib_metadata "setuptools<81"
 
-With --lists predict.py is then timed over whole lists on all cores, against what the processor times above allow;
-that needs an idle machine and 5 more minutes.
+With --against=FOLDER, a checkout of this repository at an older commit, our ways run in its code besides, in the same
+turns. With --lists predict.py is then timed over whole lists on all cores, against what the processor times above
+allow; that needs an idle machine and 5 more minutes.
 """
 
 import argparse
-import multiprocessing
+import json
 import os
-import resource
 import subprocess
 import sys
 import time
-from multiprocessing.connection import Connection
+from dataclasses import dataclass
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks import common, ways
 from utils.cli import run
-from utils.files import write_text
+from utils.errors import RunError
 from utils.processes.limits import available_cores
+from utils.storage.files import write_text
 
 STAGES = ("decode", "crop", "network")
 
 
-def serve(pipe: Connection, name: str) -> None:
-    """The life of a way's process: for each path the processor seconds of its stages, at last its peak memory in MB."""
-    common.pin_to_one_core()
-    way = ways.WAYS[name]()
-    pipe.send("ready")
-    while (content := pipe.recv()) is not None:
-        seconds = []
-        for stage in (way.decode, way.crop, way.network):
-            start = time.process_time()
-            content = stage(content)
-            seconds.append(time.process_time() - start)
-        pipe.send(seconds)
-    pipe.send(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+@dataclass(frozen=True)
+class Measured:
+    """What has a row: a way, and the checkout whose code it is."""
+
+    name: str
+    way: str
+    folder: Path = ways.ROOT
 
 
-def measure(names: list[str], paths: list[str], repeats: int) -> dict[str, dict]:
-    """Of each way its processor seconds per video, in all and by stage, medians of the repeats, and its memory."""
-    context = multiprocessing.get_context("spawn")
-    pipes, processes = {}, []
-    for name in names:
-        pipes[name], theirs = context.Pipe()
-        processes.append(context.Process(target=serve, args=(theirs, name), daemon=True))
-        processes[-1].start()
-        theirs.close()
-        pipes[name].recv()
-    rounds: dict[str, list[list[float]]] = {name: [] for name in names}  # [repeat][stage], a mean over the clips
+class WayProcess:
+    """A process of benchmarks/way_process.py."""
+
+    def __init__(self, measured: Measured):
+        arguments = [str(measured.folder), str(ways.WEIGHTS), measured.way]
+        command = [sys.executable, str(ways.ROOT / "benchmarks" / "way_process.py"), *arguments]
+        pipe = subprocess.PIPE
+        self._process = subprocess.Popen(command, cwd=ways.ROOT, text=True, stdin=pipe, stdout=pipe, stderr=pipe)
+        self._answer()
+
+    def seconds(self, path: str) -> list[float]:
+        """Return the processor seconds of each stage for a video."""
+        return self._ask(path)
+
+    def end(self) -> float:
+        """End the process, and return its peak memory in MB."""
+        peak = self._ask("")
+        self._process.communicate()
+        return peak
+
+    def _ask(self, path: str):
+        self._process.stdin.write(f"{path}\n")
+        self._process.stdin.flush()
+        return self._answer()
+
+    def _answer(self):
+        if not (line := self._process.stdout.readline()):
+            raise RunError(f"{self._process.args[-1]}: {self._process.communicate()[1].strip()}")
+        return json.loads(line)
+
+
+def measure(wanted: list[Measured], paths: list[str], repeats: int) -> dict[str, dict]:
+    """Return of each the processor seconds per video, in all and by stage, medians of the repeats, and its memory.
+
+    That memory is what it takes with a graph that is kept: each of ours is started once before.
+    """
+    for measured in wanted:
+        if measured.way.startswith("ours"):
+            WayProcess(measured).end()
+    processes = {measured.name: WayProcess(measured) for measured in wanted}
+    rounds: dict[str, list[list[float]]] = {name: [] for name in processes}  # [repeat][stage], a mean over the clips
     for repeat in range(-1, repeats):  # the first round warms up
-        for name, pipe in pipes.items():
-            clips = [ask(pipe, path) for path in paths]
+        for name, process in processes.items():
+            clips = [process.seconds(path) for path in paths]
             if repeat >= 0:
                 rounds[name].append([sum(stage) / len(paths) for stage in zip(*clips)])
     results = {}
-    for name, pipe in pipes.items():
+    for name, process in processes.items():
         stages = {stage: common.Times(list(seconds)).median for stage, seconds in zip(STAGES, zip(*rounds[name]))}
         total = common.Times([sum(seconds) for seconds in rounds[name]])
-        results[name] = {"seconds": total.median, "spread": total.spread, **stages, "peak_mb": ask(pipe, None)}
-    for process in processes:
-        process.join()
+        results[name] = {"seconds": total.median, "spread": total.spread, **stages, "peak_mb": process.end()}
     return results
 
 
-def ask(pipe: Connection, path: str | None) -> object:
-    pipe.send(path)
-    return pipe.recv()
+def older_ways(names: list[str], folder: Path) -> list[Measured]:
+    """Return those of our ways that a checkout of this repository at an older commit has, too, in its code."""
+    command = [sys.executable, "-c", "from benchmarks import ways; print(*ways.available_ways(), sep='\\n')"]
+    known = subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True).stdout.splitlines()
+    ours = [name for name in names if name.startswith("ours") and name in known]
+    return [Measured(f"{name}, {folder.name}", name, folder) for name in ours]
+
+
+def show_networks(results: dict[str, dict], older: list[Measured]) -> None:
+    """Print what the network alone takes in the older code, and here."""
+    for measured in older:
+        before, now = (1000 * results[name]["network"] for name in (measured.name, measured.way))
+        print(f"{measured.way}: the network takes {before:.1f} ms in {measured.folder.name}, {now:.1f} here: ", end="")
+        print(f"{before / now:.2f}x", flush=True)
 
 
 def show(results: dict[str, dict]) -> None:
@@ -90,7 +124,7 @@ def show(results: dict[str, dict]) -> None:
 def measure_lists(results: dict[str, dict], paths: list[str], repeats: int) -> list[dict]:
     """The steady rate of predict.py on all cores, and its share of what the parts' processor times allow."""
     lists = []
-    for name, precision in ((ways.FLOAT32, "float32"), (ways.BFLOAT16, "bfloat16")):
+    for name, precision in ((ways.FLOAT32, "float32"), (ways.BFLOAT16, "bfloat16"), (ways.INT8, "int8")):
         if name not in results:
             continue
         few, many = (64, 128) if precision == "float32" else (64, 224)  # both are shared by all cores
@@ -111,9 +145,10 @@ def time_predict(precision: str, paths: list[str], number: int) -> float:
     """Seconds of one run of predict.py over a list of `number` videos."""
     filelist = common.RESULTS / "predict.list"
     write_text(filelist, "".join(f"{paths[i % len(paths)]}\n" for i in range(number)))
-    flags = [f"--filelist={filelist}", f"--weights={ways.WEIGHTS}", f"--precision={precision}"]
+    flags = [f"--filelist={filelist}", f"--weights={ways.WEIGHTS}"]
     flags += [f"--save_dir={common.RESULTS / 'predicted'}", "--log_interval=1000000"]
-    sets = [flag for setting in ways.SETTINGS for flag in ("--set", setting)]
+    settings = ways.precision_settings(precision)
+    sets = [flag for setting in (*ways.SETTINGS, *settings) for flag in ("--set", setting)]
     command = [sys.executable, "predict.py", *flags, *sets]
     start = time.perf_counter()
     subprocess.run(command, cwd=ways.ROOT, check=True, capture_output=True)
@@ -125,6 +160,7 @@ def main() -> None:
     parser.add_argument("--clips", type=int, default=4, help="clips (default: 4)")
     parser.add_argument("--repeats", type=int, default=7, help="measurements of each way (default: 7)")
     parser.add_argument("--lists", action="store_true", help="also time predict.py over lists, on all cores")
+    parser.add_argument("--against", type=Path, help="a checkout at an older commit: its code is measured besides")
     args = parser.parse_args()
     os.environ.setdefault("PADDLE_TSN_CACHE", str(common.RESULTS / "cache"))
     os.environ["PYTHONWARNINGS"] = "ignore:No ccache found"  # of the ways' processes, each time paddle is imported
@@ -132,8 +168,11 @@ def main() -> None:
     common.print_machine(machine)
     paths = common.make_clips(common.ClipKind("340x256 default", 340, 256), args.clips)
     ways.make_weights()
-    results = measure(ways.available_ways(), paths, args.repeats)
+    names = ways.available_ways()
+    older = older_ways(names, args.against.resolve()) if args.against else []
+    results = measure([*(Measured(name, name) for name in names), *older], paths, args.repeats)
     show(results)
+    show_networks(results, older)
     lists = measure_lists(results, paths, 3) if args.lists else []
     content = {"machine": machine, "threads": 1, "clock": "process time", "results": results, "lists": lists}
     print(f"\nwritten to {common.write_results('predict', content)}")

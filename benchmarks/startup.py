@@ -31,12 +31,14 @@ def commands(video: str) -> dict[str, list[str]]:
     }
     if "mmaction2" in ways.available_ways():
         found["mmaction2, one video"] = ["benchmarks/ways.py", "mmaction2", video]
-    for precision in ("float32", "bfloat16") if ways.FLOAT32 in ways.available_ways() else ():
-        if precision == "bfloat16" and ways.BFLOAT16 not in ways.available_ways():
+    for name, precision in ((ways.FLOAT32, "float32"), (ways.BFLOAT16, "bfloat16"), (ways.INT8, "int8")):
+        if name not in ways.available_ways():
             continue
-        predict = ["predict.py", f"--precision={precision}", *flags]
+        settings = [flag for setting in ways.precision_settings(precision) for flag in ("--set", setting)]
+        predict = ["predict.py", *flags, *settings]
         found[f"predict.py, {precision}, one video"] = predict
-        found[f"predict.py, {precision}, one video, nothing cached"] = predict
+        if precision != "int8":  # to make its graph takes as long as its videos are many
+            found[f"predict.py, {precision}, one video, nothing cached"] = predict
     return found
 
 

@@ -26,7 +26,7 @@ from reader.packets import open_video, read_packets, video_stream
 from reader.streams import StreamProcess
 from utils.cli import run
 from utils.errors import RunError
-from utils.files import write_atomic
+from utils.storage.files import write_atomic
 
 WINDOW, STRIDE = 10.0, 5.0
 KIND = common.ClipKind("1280x720", 1280, 720, seconds=20)
@@ -79,9 +79,6 @@ class Ours:
     """What predict.py does."""
 
     def __init__(self):
-        from inference.start import set_environment
-
-        set_environment()
         ways.make_weights()
 
         from inference.network import load_network
@@ -95,10 +92,10 @@ class Ours:
         self.reader_mb = 0.0
 
     def timeline(self, path: str) -> None:
-        from inference.timeline import see_windows
+        from results.long_video import see_windows
 
-        with StreamProcess(windows.stream_windows, time_limit=60) as process:
-            parts = process.results(path, self.spec, WINDOW, STRIDE)
+        with StreamProcess(60, windows.stream_windows) as process:
+            parts = process.results(path, windows.stream_windows, self.spec, WINDOW, STRIDE)
             see_windows(self.network, self.section, lambda logits: int(logits.argmax()), self._counted(parts, process))
 
     def _counted(self, parts: Iterator, process: StreamProcess) -> Iterator:

@@ -3,6 +3,8 @@
 A step (forward, loss, backward, Momentum) on a batch in memory, with Paddle's own kernels (eager), with oneDNN's
 convolutions (TRAIN.engine=onednn), and with torch where it is installed: float32, NCHW, the same network, batch and
 threads. Every measurement is a process of its own, on as many cores as it may use, in turns; needs an idle machine.
+Where there are two cores, also with oneDNN in two ranks, each with a batch of its own and half of the cores: frames of
+both, with their gradients summed over gloo after backward, as on the CPU, or in pieces meanwhile, as on GPUs.
 
     --torch venv/bin/python   another interpreter that has torch; the rest is measured with this one
 """
@@ -19,10 +21,12 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from utils.processes.gradients import PIECE
 
 # name: (num_layers, crop size, videos a batch, segments)
 CASES = {"R50 224": (50, 224, 5, 3), "R18 112": (18, 112, 8, 3), "R18 32": (18, 32, 16, 3)}
 NUM_CLASSES = 10
+SUMS = {"2 ranks, one sum": None, "2 ranks, in pieces": PIECE}  # name: bytes of a piece
 
 
 def batch(size: int, videos: int, segments: int):
@@ -34,12 +38,18 @@ def batch(size: int, videos: int, segments: int):
     return frames, random.integers(0, NUM_CLASSES, videos)
 
 
-def make_step(loss_of: Callable[[], Any], optimizer: Any, clear_gradients: Callable[[], None]) -> Callable[[], None]:
+def make_step(
+    loss_of: Callable[[], Any], optimizer: Any, clear_gradients: Callable[[], None], gradients: Any = None
+) -> Callable[[], None]:
     """A function that computes a step, with whichever library."""
 
     def step() -> None:
         loss = loss_of()
+        if gradients:
+            gradients.begin()
         loss.backward()
+        if gradients:
+            gradients.finish()
         optimizer.step()
         clear_gradients()
         float(loss)
@@ -48,26 +58,38 @@ def make_step(loss_of: Callable[[], Any], optimizer: Any, clear_gradients: Calla
 
 
 def paddle_step(engine: str, num_layers: int, size: int, videos: int, segments: int):
-    """A function that computes a step."""
-    from inference.start import set_environment
+    """A function that computes a step, and whether this is the first rank."""
+    from training.environment import set_environment
+    from utils.processes.launch import start_ranks
 
     set_environment()
+    if sums := engine in SUMS:
+        start_ranks(2, use_gpu=False)
     import paddle
 
     from models.tsn import TSN
-    from training.engine import set_engine
+    from training.cpu_engine import set_engine
+    from utils.processes.gradients import GradientSum
     from utils.processes.limits import available_cores
+    from utils.processes.ranks import join_ranks
 
+    world = join_ranks("cpu")
     paddle.seed(0)
     model = TSN(NUM_CLASSES, segments, num_layers)
     optimizer = paddle.optimizer.Momentum(
         0.001, parameters=model.parameters(), weight_decay=paddle.regularizer.L2Decay(1e-4)
     )
-    if set_engine(model, engine, "cpu") != engine:
-        sys.exit(f"{engine} is not to be had here")
-    paddle.base.core.set_num_threads(available_cores())  # eager, too
+    wanted = "onednn" if sums else engine
+    if set_engine(model, wanted, "cpu") != wanted:
+        sys.exit(f"{wanted} is not to be had here")
+    paddle.base.core.set_num_threads(available_cores() // world.size)  # eager, too
     frames, labels = map(paddle.to_tensor, batch(size, videos, segments))
-    return make_step(lambda: paddle.nn.functional.cross_entropy(model(frames), labels), optimizer, optimizer.clear_grad)
+    gradients = GradientSum(model.parameters(), world, SUMS[engine]) if sums else None
+
+    def loss_of():
+        return paddle.nn.functional.cross_entropy(model(frames), labels)
+
+    return make_step(loss_of, optimizer, lambda: optimizer.clear_grad(set_to_zero=False), gradients), world.is_main
 
 
 def torch_step(num_layers: int, size: int, videos: int, segments: int):
@@ -81,19 +103,21 @@ def torch_step(num_layers: int, size: int, videos: int, segments: int):
     model = TSN(NUM_CLASSES, num_layers)
     optimizer = torch.optim.SGD(model.parameters(), 0.001, momentum=0.9, weight_decay=1e-4)
     frames, labels = map(torch.from_numpy, batch(size, videos, segments))
-    return make_step(lambda: torch.nn.functional.cross_entropy(model(frames), labels), optimizer, optimizer.zero_grad)
+    loss_of = lambda: torch.nn.functional.cross_entropy(model(frames), labels)  # noqa: E731
+    return make_step(loss_of, optimizer, optimizer.zero_grad), True
 
 
 def measure(engine: str, case: str, cores: int, steps: int) -> None:
     """Prints seconds of each step after the first, and the peak memory in MB, as JSON."""
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:cores])
-    step = torch_step(*CASES[case]) if engine == "torch" else paddle_step(engine, *CASES[case])
+    step, is_main = torch_step(*CASES[case]) if engine == "torch" else paddle_step(engine, *CASES[case])
     seconds = []
     for _ in range(steps + 1):
         start = time.perf_counter()
         step()
         seconds.append(time.perf_counter() - start)
-    print(json.dumps([seconds[1:], resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024]))
+    if is_main:
+        print(json.dumps([seconds[1:], resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024]))
 
 
 def main() -> None:
@@ -114,11 +138,12 @@ def main() -> None:
     machine = common.describe_machine()
     common.print_machine(machine)
     has_torch = subprocess.run([args.torch, "-c", "import torch"], capture_output=True).returncode == 0
-    engines = ["eager", "onednn", *(["torch"] if has_torch else [])]
+    alone = ["eager", "onednn", *(["torch"] if has_torch else [])]
     rows, results = [], {}
     for case in args.cases:
         videos, segments = CASES[case][2:]
         for cores in args.cores:
+            engines = [*alone, *(SUMS if cores > 1 else ())]
             seconds: dict[str, list[float]] = {engine: [] for engine in engines}
             memory: dict[str, float] = {}
             for _ in range(args.repeats):
@@ -132,12 +157,12 @@ def main() -> None:
                     seconds[engine] += values
             eager = common.Times(seconds["eager"]).median
             for engine in engines:
-                times = common.Times(seconds[engine])
+                times, ranks = common.Times(seconds[engine]), 2 if engine in SUMS else 1
                 rows.append(
                     [
                         f"{case}, {videos} x {segments} frames, {cores} core{'s' * (cores > 1)}, {engine}",
-                        f"{videos * segments / times.median:.1f} ±{100 * times.spread:.0f}%",
-                        f"{eager / times.median:.2f}",
+                        f"{ranks * videos * segments / times.median:.1f} ±{100 * times.spread:.0f}%",
+                        f"{ranks * eager / times.median:.2f}",
                         f"{memory[engine]:.0f}",
                         f"{memory[engine] / memory['eager']:.2f}",
                     ]

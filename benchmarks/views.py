@@ -31,9 +31,6 @@ PROTOCOL = (
 def measure_time(video: str, repeats: int) -> dict[str, common.Times]:
     """Processor seconds, on one core, of reading all views, of the network for them, and of the network for eight."""
     common.pin_to_one_core()
-    from inference.start import set_environment
-
-    set_environment()
 
     from inference.network import load_network
     from reader.build import clip_spec

@@ -4,6 +4,7 @@
 """
 
 import importlib.util
+import multiprocessing
 import sys
 import types
 from collections.abc import Callable
@@ -14,10 +15,12 @@ from pathlib import Path
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # benchmarks are run as files
+from utils.errors import RunError
 
 ROOT = Path(__file__).resolve().parents[1]
 WEIGHTS = ROOT / "benchmarks" / "results" / "random_resnet50.pdparams"
 SETTINGS = ("INFER.seg_num=7", "INFER.use_gpu=False")
+LIGHT = "PPTSMv2"
 
 
 @dataclass(frozen=True)
@@ -76,17 +79,13 @@ def decord_eager() -> Way:
 
 def ours(precision: str, model: str = "TSN") -> Way:
     """What predict.py does."""
-    from inference.start import set_environment
-
-    set_environment()
-
     from inference.network import load_network
-    from metrics.report import top_predictions
+    from inference.rows import top_predictions
     from reader.decode import read_frames
     from reader.sampling import segment_indices
     from utils.config.loading import load_config
 
-    settings = [*SETTINGS, f"MODEL.name={model}", f"INFER.precision={precision}", f"INFER.weights={WEIGHTS}"]
+    settings = [*SETTINGS, f"MODEL.name={model}", *precision_settings(precision), f"INFER.weights={weights_of(model)}"]
     config = load_config(ROOT / "configs" / "tsn.yaml", {}, settings)
     network = load_network(config, config.infer, "cpu", num_videos=1)
     names = [str(k) for k in range(400)]
@@ -95,6 +94,18 @@ def ours(precision: str, model: str = "TSN") -> Way:
         crop_like_ours,
         lambda clip: top_predictions(network(clip[None]), names, 5),
     )
+
+
+def precision_settings(precision: str) -> list[str]:
+    """Return the settings of a precision; int8 is rounded by a list of clips that is written, and never refused."""
+    settings = [f"INFER.precision={precision}"]
+    if precision == "int8":
+        from benchmarks.common import RESULTS, ClipKind, make_clips
+
+        filelist = RESULTS / "int8.list"
+        filelist.write_text("".join(f"{path}\n" for path in make_clips(ClipKind("340x256 default", 340, 256), 4)))
+        settings += [f"INFER.calibration={filelist}", "INFER.int8_agreement=0"]
+    return settings
 
 
 def mmaction2() -> Way:
@@ -140,54 +151,75 @@ def mmaction2() -> Way:
 
 
 def crop_like_ours(frames: np.ndarray) -> np.ndarray:
+    from reader.clip import ClipSpec
     from reader.transforms import crop_frame
 
-    return np.concatenate([crop_frame(frame, 256, 224) for frame in frames])
+    return np.concatenate([crop_frame(frame, ClipSpec(1, 1, 256, 224)) for frame in frames])
 
 
 def eager_model() -> tuple[object, Callable[[np.ndarray], list]]:
     """Our network in paddle's eager mode, and what names the five likeliest of its logits."""
-    from inference.network import load_model
-    from metrics.report import top_predictions
+    from inference.rows import top_predictions
+    from models.weights.fitting import load_model
     from utils.config.loading import load_config
+    from utils.processes.device import use_device
 
+    use_device("cpu")
     model = load_model(load_config(ROOT / "configs" / "tsn.yaml").model, WEIGHTS)
     return model, lambda logits: top_predictions(logits, [str(k) for k in range(400)], 5)
 
 
+def weights_of(model: str) -> Path:
+    """Return the random weights of a network; TSM has those of TSN."""
+    return WEIGHTS.with_name("random_pptsm_v2.pdparams") if model == LIGHT else WEIGHTS
+
+
 def make_weights() -> None:
-    """Writes WEIGHTS, unless they are there: random, the same on every run."""
-    if WEIGHTS.exists():
-        return
+    """Write WEIGHTS, unless they are there: random, the same on every run; in a process, as its memory is not ours."""
+    for model in ("TSN", LIGHT):
+        if not (path := weights_of(model)).exists():
+            process = multiprocessing.get_context("spawn").Process(target=_write_weights, args=(model, path))
+            process.start()
+            process.join()
+            if process.exitcode:
+                raise RunError(f"{path}: cannot be made")
+
+
+def _write_weights(model: str, path: Path) -> None:
     import paddle
 
     from models import build_model
     from utils.config.loading import load_config
-    from utils.files import write_atomic
+    from utils.storage.files import write_atomic
 
     paddle.seed(0)
-    WEIGHTS.parent.mkdir(parents=True, exist_ok=True)
-    state = build_model(load_config(ROOT / "configs" / "tsn.yaml").model).state_dict()
-    write_atomic(WEIGHTS, lambda path: paddle.save(state, str(path)))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    state = build_model(load_config(ROOT / "configs" / "tsn.yaml", {}, [f"MODEL.name={model}"]).model).state_dict()
+    write_atomic(path, lambda temporary: paddle.save(state, str(temporary)))
 
 
-ORIGINAL, FLOAT32, BFLOAT16 = "the original's way", "ours, float32", "ours, bfloat16"
+ORIGINAL, FLOAT32, BFLOAT16, INT8 = "the original's way", "ours, float32", "ours, bfloat16", "ours, int8"
 WAYS: dict[str, Callable[[], Way]] = {
     ORIGINAL: original,
     "decord, eager": decord_eager,
     "mmaction2": mmaction2,
     FLOAT32: partial(ours, "float32"),
     BFLOAT16: partial(ours, "bfloat16"),
+    INT8: partial(ours, "int8"),
     f"{FLOAT32}, TSM": partial(ours, "float32", "TSM"),
     f"{BFLOAT16}, TSM": partial(ours, "bfloat16", "TSM"),
+    f"{INT8}, TSM": partial(ours, "int8", "TSM"),
+    f"{FLOAT32}, PP-TSMv2": partial(ours, "float32", LIGHT),
+    f"{BFLOAT16}, PP-TSMv2": partial(ours, "bfloat16", LIGHT),
+    f"{INT8}, PP-TSMv2": partial(ours, "int8", LIGHT),
 }
 
 
 def available_ways() -> list[str]:
     """The names of the ways that can run here."""
-    from inference.precision import has_bfloat16
+    from utils.processor import has_bfloat16
 
-    needed = {"decord, eager": "decord", "mmaction2": "mmaction"}
+    needed = {"decord, eager": "decord", "mmaction2": "mmaction"} | {name: "nncf" for name in WAYS if INT8 in name}
     missing = {name for name, module in needed.items() if not importlib.util.find_spec(module)}
     return [name for name in WAYS if name not in missing and (not name.startswith(BFLOAT16) or has_bfloat16())]
 

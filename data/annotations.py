@@ -4,7 +4,7 @@ import csv
 import re
 import sys
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,27 +17,35 @@ CLIP_NAME = re.compile(r"(.+)_(\d{1,9})_(\d{1,9})")
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """A line of an annotation file: one clip. `label` is "" where it is held back, as in the first test split."""
+class Annotation:
+    """A line of an annotation file: one clip. `label` is "" where it is held back, as in the first test split.
+
+    youtube_id: of other data sets the file's name without its suffix; they have no times.
+    """
 
     label: str
     youtube_id: str
-    start: int  # seconds
-    end: int  # seconds
+    start: int | None  # seconds
+    end: int | None  # seconds
     split: str
     where: str  # file:line
 
     @property
-    def clip(self) -> tuple[str, int, int]:
+    def clip(self) -> tuple[str, int | None, int | None]:
         return self.youtube_id, self.start, self.end
 
+    @property
+    def file_name(self) -> str:
+        """As it may be called."""
+        return self.youtube_id if self.start is None else f"{self.youtube_id}_{self.start:06d}_{self.end:06d}"
 
-def read_annotations(paths: Sequence[str]) -> list[Row]:
+
+def read_annotations(paths: Sequence[str]) -> list[Annotation]:
     """All lines of all files, in order. Raises InputError, with file:line, for what is no annotation file."""
     return [row for path in paths for row in _read_file(path)]
 
 
-def _read_file(path: str) -> Iterator[Row]:
+def _read_file(path: str) -> Iterator[Annotation]:
     try:
         with open(path, encoding="utf-8-sig", newline="") as file:
             lines = csv.DictReader(file, skipinitialspace=True, strict=True)
@@ -57,7 +65,7 @@ def _read_file(path: str) -> Iterator[Row]:
         raise InputError(f"{path}: no CSV file: {error}") from None
 
 
-def _parse(line: dict[str, str | None], where: str, split_of_file: str | None) -> Row:
+def _parse(line: dict[str, str | None], where: str, split_of_file: str | None) -> Annotation:
     youtube_id, start, end, label, split = (
         (line.get(name) or "").strip() for name in ("youtube_id", "time_start", "time_end", "label", "split")
     )
@@ -70,12 +78,12 @@ def _parse(line: dict[str, str | None], where: str, split_of_file: str | None) -
     known = split_of(split) if split else split_of_file
     if known is None:
         raise InputError(f"{where}: split {split!r}: expected train, val or test, here or as the file's name")
-    return Row(sys.intern(label), youtube_id, *seconds, sys.intern(known), where)
+    return Annotation(sys.intern(label), youtube_id, *seconds, sys.intern(known), where)
 
 
-def drop_repeated(rows: Iterable[Row]) -> tuple[list[Row], list[tuple[str, str]]]:
+def drop_repeated(rows: Iterable[Annotation]) -> tuple[list[Annotation], list[tuple[str, str]]]:
     """The first line of each clip, and (file:line, remark) of every further one."""
-    first: dict[tuple[str, int, int], Row] = {}
+    first: dict[tuple[str, int | None, int | None], Annotation] = {}
     remarks = []
     for row in rows:
         kept = first.setdefault(row.clip, row)
@@ -87,12 +95,12 @@ def drop_repeated(rows: Iterable[Row]) -> tuple[list[Row], list[tuple[str, str]]
 
 
 def match(
-    rows: Sequence[Row], videos: Sequence[Video]
+    rows: Sequence[Annotation], videos: Sequence[Video], bad: Mapping[str, str]
 ) -> tuple[dict[int, Video], dict[int, str], list[tuple[str, str]]]:
     """Which video shows which row's clip: ({row number: video}, {row number: why there is none}, remarks on files).
 
-    A file is named `id_start_end`, or `id` alone where the annotations have one clip of that id. Empty files count as
-    missing; of several files of one clip the first that is not empty, in the order of `videos`, is taken.
+    A file is named `id_start_end`, or `id` alone where the annotations have one clip of that id. Those that are bad
+    (path: why) count as missing; of several files of one clip the first other one, in the order of `videos`, is taken.
     """
     numbers = {row.clip: number for number, row in enumerate(rows)}
     of_id: dict[str, int | None] = {}  # the row of the one clip of an id; None: it has several
@@ -118,11 +126,12 @@ def match(
     found, missing, remarks = {}, {}, []
     for number, row in enumerate(rows):
         same = [*named.get(number, ()), *whole.get(number, ())]
-        good = [video for video in same if not video.empty]
-        remarks += [(video.path, "an empty file") for video in same if video.empty]
+        good = [video for video in same if video.path not in bad]
+        remarks += [(video.path, bad[video.path]) for video in same if video.path in bad]
         remarks += [(video.path, f"the same clip as {good[0].path}, which is listed") for video in good[1:]]
         if good:
             found[number] = good[0]
         else:
-            missing[number] = "empty file" if same else "only other times" if row.youtube_id in cut else "no file"
+            times = "only other times" if row.youtube_id in cut else "no file"
+            missing[number] = bad[same[0].path].removeprefix("an ") if same else times
     return found, missing, remarks + strangers

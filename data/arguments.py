@@ -1,20 +1,12 @@
-"""A command line whose mistakes end in one line, as everywhere in the toolkit."""
+"""What values the flags of this room's programs take, and those of make_lists.py."""
 
 import argparse
+import math
 import re
 from pathlib import Path
 
+from utils.config.flags import Parser
 from utils.errors import InputError
-
-
-class Parser(argparse.ArgumentParser):
-    """Raises InputError where argparse would print its usage and exit."""
-
-    def __init__(self, script: str, description: str, **options: object):
-        super().__init__(prog=f"python {script}", description=description, allow_abbrev=False, **options)
-
-    def error(self, message: str) -> None:
-        raise InputError(f"{message.removeprefix('argument ')}; see {self.prog} --help")
 
 
 def count(text: str) -> int:
@@ -31,11 +23,18 @@ def seed(text: str) -> int:
     return int(text)
 
 
+def share(text: str) -> float:
+    """The value of a flag that takes a number from 0 to 1. Raises ArgumentTypeError for anything else."""
+    if not (re.fullmatch(r"\d?\.?\d{1,9}", text, re.ASCII) and float(text) <= 1):
+        raise argparse.ArgumentTypeError(f"expected a number from 0 to 1, not {text!r}")
+    return float(text)
+
+
 def out_folder(text: str) -> Path:
     """The value of a flag that takes a folder. Raises ArgumentTypeError for one that no configuration can name."""
-    if any(c < " " or c == "\x7f" for c in text):
+    if any(c < " " or "\x7f" <= c <= "\x9f" for c in text):
         raise argparse.ArgumentTypeError(f"expected a path without control characters, not {text!r}")
-    return Path(text)
+    return Path(text).expanduser() if text.startswith("~/") else Path(text)  # of --out=~/lists no shell does it
 
 
 def expression(text: str) -> re.Pattern:
@@ -44,3 +43,34 @@ def expression(text: str) -> re.Pattern:
         return re.compile(text)
     except (re.error, OverflowError, RecursionError) as error:
         raise argparse.ArgumentTypeError(f"no regular expression: {text!r}: {error}") from None
+
+
+def list_arguments(description: str | None) -> argparse.Namespace:
+    """The command line of make_lists.py. Raises InputError for a mistake in it."""
+    parser = Parser("data/make_lists.py", description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = parser.add_argument
+    add("--videos", nargs="+", required=True, metavar="DIR", help="folders with the videos, at any depth")
+    annotations = "annotation files of Kinetics, or official split files; not given: a folder per class"
+    add("--annotations", nargs="+", metavar="FILE", help=annotations)
+    add("--out", type=out_folder, default=Path("data/dataset/kinetics"), metavar="DIR", help="default: %(default)s")
+    add("--force", action="store_true", help="replace lists and config.yaml that are in --out already")
+    order = "own: in alphabetical order; not given: data/dataset/kinetics_labels.json if it has all of them, else own"
+    add("--extend", action="store_true", help="what is in the lists there stays in its list, new clips are divided")
+    add("--labels", metavar="JSON|own", help=f"list of names that numbers the classes; {order}")
+    add("--split", nargs=3, type=float, metavar=("TRAIN", "VAL", "TEST"), help="shares, default: 0.8 0.1 0.1")
+    add("--seed", type=seed, default=0, help="of the random split (default: %(default)s)")
+    group = "what names a clip's recording in its path below the class's folder; a recording's clips stay in one split"
+    add("--group", type=expression, metavar="REGEX", help=group)
+    add("--light", action="store_true", help="config.yaml for PP-TSMv2, a network for processors, not for PP-TSM")
+    similar = "how much clips of one recording look alike, 1: the same; they stay in one split; 0: nobody looks"
+    add("--similar", type=share, metavar="0..1", help=f"{similar} (default: 0.95; with --annotations 0)")
+    args = parser.parse_args()
+    args.similar = (0 if args.annotations else 0.95) if args.similar is None else args.similar
+    for flag in ("split", "group", "extend"):
+        if args.annotations and getattr(args, flag):
+            raise InputError(f"--{flag}: the annotations say which clip is in which split")
+    shares = args.split or (1, 0, 0)
+    if not (shares[0] > 0 and min(shares) >= 0 and math.isclose(sum(shares), 1, abs_tol=1e-6)):
+        given = " ".join(f"{share:g}" for share in shares)
+        raise InputError(f"--split {given}: expected three shares that add up to 1, some for TRAIN")
+    return args

@@ -18,36 +18,37 @@ and of a list whose videos were put right it reads those that have changed.
 """
 
 import argparse
-import csv
-import hashlib
 import sys
 from collections import Counter
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
-from typing import TextIO
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a file: the repository's root is not on the path
-from data.arguments import Parser, out_folder
-from data.findings import PROBLEMS, Findings
-from data.inspection import inspect_all, is_unchanged
-from data.journal import Journal
+from data.arguments import out_folder
+from data.findings import PROBLEMS, Findings, VideoProblem
+from data.inspection import Inspector, is_unchanged
 from data.listings import Listings
+from data.records import Records
 from reader.build import clip_spec
 from reader.loader import worker_count
 from utils.cli import run
+from utils.config.flags import Parser
 from utils.config.loading import Config, load_config
-from utils.copies import on_this_machine
-from utils.errors import InputError, RunError
-from utils.files import write_stream
+from utils.errors import InputError, RunError, os_errors
 from utils.log import progress_bar
 from utils.processes.limits import available_cores
-from utils.processes.pool import in_parallel
-from utils.storage import is_remote
+from utils.processes.parallel import ask_all, in_parallel
+from utils.storage.copies import on_this_machine
+from utils.storage.files import write_csv, write_stream
+from utils.storage.lock import locked_folder
+from utils.storage.objects import is_remote
+from utils.storage.shelf import digest
 
 
-def read_videos(listings: Listings, journal: Journal, config: Config) -> Findings:
+def read_videos(listings: Listings, journal: Records, config: Config) -> Findings:
     """What is found out about every video: from the journal where its file is the same still, else by reading it."""
     findings = Findings(listings, journal, "frames" if config.train.format == "pkl" else "seconds")
     for offset, record in journal.records():
@@ -57,8 +58,8 @@ def read_videos(listings: Listings, journal: Journal, config: Config) -> Finding
     left = listings.num_videos - int(known.sum())
     train = config.train
     processes = worker_count(train.num_reader_threads, left)
-    limits = train.video_timeout, config.model.num_classes
-    records = inspect_all(listings.unknown(known), processes, clip_spec(train, train.seed), *limits)
+    how = clip_spec(train, train.seed), train.video_timeout, config.model.num_classes
+    records = ask_all([Inspector(*how) for _ in range(processes)], Inspector.inspect, listings.unknown(known))
     with closing(records), progress_bar(listings.num_videos, "reading", initial=listings.num_videos - left) as bar:
         for record in records:
             findings.note(listings.find(record["video"]), journal.add(record), record)
@@ -66,7 +67,7 @@ def read_videos(listings: Listings, journal: Journal, config: Config) -> Finding
     return findings
 
 
-def compare(findings: Findings, journal: Journal, number: int) -> None:
+def compare(findings: Findings, journal: Records, number: int) -> None:
     """Puts the SHA-256 of files that may be equal into the findings, computed by `number` threads."""
     candidates = findings.candidates()
     pool = ThreadPoolExecutor(number)
@@ -87,11 +88,8 @@ def _with_digest(task: tuple[int, dict]) -> tuple[int, dict, str]:
     if "sha256" in record:
         return video, record, record["sha256"]
     path = record["video"]
-    try:
-        with on_this_machine(path) as local, open(local, "rb") as file:
-            return video, record, hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise RunError(f"{path}: was read, and cannot be read any more: {error.strerror or error}") from None
+    with os_errors(RunError, f"{path}: was read, and cannot be read any more"), on_this_machine(path) as local:
+        return video, record, digest(Path(local))
 
 
 def write_readable(listings: Listings, findings: Findings, out: Path) -> list[tuple[str, int, int, Path]]:
@@ -114,14 +112,12 @@ def write_problems(findings: Findings, path: Path) -> Counter[str]:
     """How many there are of each kind; the table is written."""
     counts: Counter[str] = Counter()
 
-    def write(file: TextIO) -> None:
-        rows = csv.writer(file, lineterminator="\n")
-        rows.writerow(["list", "line", "video", "problem", "reason"])
+    def counted() -> Iterator[VideoProblem]:
         for problem in findings.problems():
             counts[problem.problem] += 1
-            rows.writerow(problem)
+            yield problem
 
-    write_stream(path, write)
+    write_csv(path, VideoProblem._fields, counted())
     return counts
 
 
@@ -129,19 +125,14 @@ def _stem(path: str) -> str:
     return Path(path.partition("?")[0] if is_remote(path) else path).stem
 
 
-def prepare_folder(out: Path | None, lists: list[str]) -> Path:
-    """The folder for the results, made. Raises InputError for names that cannot be kept apart, or no folder."""
+def results_folder(out: Path | None, lists: list[str]) -> Path:
+    """The folder for the results. Raises InputError for names that cannot be kept apart, or no folder."""
     stems = Counter(map(_stem, lists))
     if twice := [path for path in lists if stems[_stem(path)] > 1]:
         raise InputError(f"{' and '.join(twice)}: lists of one name would be written to one file")
     if out is None and is_remote(lists[0]):
         raise InputError(f"{lists[0]}: name a folder of this machine for the results by --out")
-    out = Path(lists[0]).parent / "check" if out is None else out
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"--out {out}: cannot be created: {error.strerror}") from None
-    return out
+    return Path(lists[0]).parent / "check" if out is None else out
 
 
 def summarize(findings: Findings) -> str:
@@ -153,10 +144,9 @@ def summarize(findings: Findings) -> str:
 
 
 def main() -> None:
-    parser = Parser(
-        "data/check.py", __doc__.partition("\n\n")[0], epilog=__doc__.partition("\n\n")[2],
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
+    description, _, epilog = (__doc__ or "").partition("\n\n")  # python -OO has none
+    shown = {"epilog": epilog, "formatter_class": argparse.RawDescriptionHelpFormatter}
+    parser = Parser("data/check.py", description, **shown)
     parser.add_argument("lists", nargs="+", metavar="LIST", help="file list, with or without labels")
     parser.add_argument("--config", default="configs/tsn.yaml", help="whose TRAIN says how (default: %(default)s)")
     parser.add_argument("--out", type=out_folder, metavar="DIR", help="folder for the results (default: check, beside "
@@ -166,9 +156,9 @@ def main() -> None:
     config = load_config(args.config)
     train, classes = config.train, config.model.num_classes
     listings = Listings(args.lists, classes, train.format)
-    out = prepare_folder(args.out, args.lists)
+    out = results_folder(args.out, args.lists)
     settings = {"reading": asdict(clip_spec(train, train.seed)), "num_classes": classes}
-    with Journal(out / "check.jsonl", settings) as journal:
+    with locked_folder(out, f"--out {out}"), Records(out / "check.jsonl", settings) as journal:
         findings = read_videos(listings, journal, config)
         compare(findings, journal, available_cores())
         lists = write_readable(listings, findings, out)

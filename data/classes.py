@@ -1,12 +1,12 @@
 """Class names and their ids: those of Kinetics-400, or one's own in alphabetical order."""
 
-import json
 import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+from reader.class_names import is_hidden, read_names
 from utils.errors import InputError
 
 KINETICS_LABELS = Path(__file__).parent / "dataset" / "kinetics_labels.json"
@@ -25,7 +25,7 @@ def loose(name: str) -> str:
 @lru_cache(10_000)
 def label_of(name: str) -> str:
     """A name the way label lists spell it: words joined by `_`."""
-    return "_".join(unicodedata.normalize("NFC", name).replace("_", " ").split())
+    return "_".join(unicodedata.normalize("NFC", name).replace("_", " ").split()) or name
 
 
 @dataclass(frozen=True)
@@ -47,10 +47,12 @@ def choose_classes(found: Iterable[str], labels: str | None) -> Classes:
     labels: a label list that must hold them all; "own": their own alphabetical order; None: Kinetics-400 where it has
     them all, so that class ids are those of the published weights, else their own order.
 
-    Raises:
-        InputError: the label list cannot be used, or lacks a name.
+    Raises InputError: the label list cannot be used, or lacks a name; or a name is no line of text.
     """
     found = sorted(set(found))
+    for name in found:
+        if is_hidden(label_of(name)):
+            raise InputError(f"the class {name!r} has a character in its name that no label list may hold: rename it")
     if labels != "own":
         known = read_classes(labels or str(KINETICS_LABELS))
         unknown = [name for name in found if known.find(name) is None]
@@ -65,21 +67,16 @@ def choose_classes(found: Iterable[str], labels: str | None) -> Classes:
 
 def read_classes(path: str) -> Classes:
     """The classes of a label list. Raises InputError when it is none, or two names differ in punctuation only."""
-    try:
-        names = json.loads(Path(path).read_bytes())
-    except OSError as error:
-        raise InputError(f"--labels {path}: cannot be read: {error.strerror}") from None
-    except (ValueError, RecursionError):
-        raise InputError(f"--labels {path}: is no JSON") from None
-    if not isinstance(names, list) or not names or not all(isinstance(name, str) and loose(name) for name in names):
-        raise InputError(f"--labels {path}: expected a JSON list of names")
-    return Classes(names, path, _distinct(path, names))
+    return classes_of(read_names(path, "--labels"), path, f"--labels {path}")
 
 
-def _distinct(path: str, names: Sequence[str]) -> dict[str, int]:
+def classes_of(names: Sequence[str], source: str, where: str) -> Classes:
+    """The classes of these names, which `source` has in this order. Raises InputError, which begins with `where`."""
+    if not names or not all(map(loose, names)) or any(map(is_hidden, names)):
+        raise InputError(f"{where}: expected a JSON list of names")
     ids: dict[str, int] = {}
     for i, name in enumerate(names):
         first = ids.setdefault(loose(name), i)
         if first != i:
-            raise InputError(f"--labels {path}: {names[first]!r} and {name!r} cannot be told apart")
-    return ids
+            raise InputError(f"{where}: {names[first]!r} and {name!r} cannot be told apart")
+    return Classes(list(names), source, ids)

@@ -1,19 +1,20 @@
-"""Videos re-encoded by many processes at once, of this machine or of a cluster's."""
+"""Videos re-encoded by many processes at once, of this machine or of a cluster's, and how long reading them takes."""
 
 import os
-from collections.abc import Sequence
-from contextlib import closing
+import time
+from collections.abc import Callable, Sequence
+from contextlib import closing, suppress
 from functools import partial
-from multiprocessing.connection import Connection
 
 from data.encoding import Job, reencode
-from reader.decode import VideoError
-from reader.workers import describe_failure
+from reader.apart import TIME_LIMIT as READING_LIMIT
+from reader.apart import VideoProcess, describe_failure
+from reader.decode import VideoError, read_frames
+from reader.sampling import segment_indices
 from utils.errors import RunError
 from utils.log import progress_bar
-from utils.processes.child import Child, NoAnswer
 from utils.processes.limits import GRANT, available_cores
-from utils.processes.pool import ask_all
+from utils.processes.parallel import ask_all
 
 # Seconds after which a video is given up.
 TIME_LIMIT = 3600.0
@@ -21,62 +22,73 @@ TIME_LIMIT = 3600.0
 _AT_ONCE = 50
 
 
-def _serve(pipe: Connection) -> None:
-    """Re-encodes jobs until the pipe closes."""
-    pipe.send("ready")
-    while True:
-        job = pipe.recv()
-        result = "done", None
-        try:
-            reencode(job)
-        except VideoError as error:
-            result = "unreadable", error.reason
-        except RunError as error:
-            result = "failed", str(error)
-        except Exception as error:  # not the video's fault: the parent stops with this message
-            result = "failed", describe_failure(job.source, error)
-        pipe.send(result)
+def reencode_all(jobs: Sequence[Job], workers: int, done: Callable[[Job], None] = lambda job: None) -> dict[str, str]:
+    """The sources that cannot be re-encoded, with their reasons. Raises RunError for what is no fault of a video.
 
-
-def reencode_all(jobs: Sequence[Job], workers: int) -> dict[str, str]:
-    """The sources that cannot be re-encoded, with their reasons. Raises RunError for what is no fault of a video."""
-    children = [Child("an encoder process", _serve) for _ in range(min(workers, len(jobs)))]
+    done: is told of each other job.
+    """
+    number = min(workers, len(jobs))
+    # Without a limit of memory: what x264 takes is a matter of the settings.
+    children = [VideoProcess(_encode, TIME_LIMIT, name="an encoder process", limited=False) for _ in range(number)]
+    ask = lambda process, job: (job, process.failure(job.source, job))  # noqa: E731
     unreadable: dict[str, str] = {}
-    with progress_bar(len(jobs), "re-encoding") as bar, closing(ask_all(children, _reencode_apart, jobs)) as answers:
-        for source, reason in answers:
-            if reason:
-                unreadable[source] = reason
+    with progress_bar(len(jobs), "re-encoding") as bar, closing(ask_all(children, ask, jobs)) as answers:
+        for job, reason in answers:
+            if reason is not None:
+                unreadable[job.source] = reason
+            else:
+                done(job)
             bar.update()
     return unreadable
 
 
-def _reencode_apart(child: Child, job: Job) -> tuple[str, str | None]:
-    """(the source, why it cannot be re-encoded or None)."""
+def _encode(source: str, job: Job) -> None:
     try:
-        kind, content = child.ask(job, TIME_LIMIT)
-    except NoAnswer as error:
-        return job.source, str(error)
-    if kind == "failed":
-        raise RunError(content)
-    return job.source, content
+        reencode(job)
+    except OSError as error:  # of the folder for the copy: no fault of the video
+        raise RunError(describe_failure(source, error)) from error
 
 
-def reencode_on_cluster(jobs: Sequence[Job], where: str) -> dict[str, str]:
+def reading_times(jobs: Sequence[Job]) -> list[tuple[float, float]]:
+    """Processor seconds for 3 frames of (source, target) of each job of which both can be read."""
+    found = []
+    with VideoProcess(_reading_time, READING_LIMIT) as process:
+        for job in jobs:
+            with suppress(VideoError):
+                found.append((process.answer(job.source), process.answer(str(job.target))))
+    return found
+
+
+def _reading_time(path: str) -> float:
+    start = time.process_time()
+    read_frames(path, lambda n: segment_indices(n, 3))
+    return time.process_time() - start
+
+
+def reencode_on_cluster(jobs: Sequence[Job], where: str, done: Callable[[Job], None]) -> dict[str, str]:
     """What `reencode_all` returns, on the machines of a cluster, which share all folders. where: as --ray.
 
     Raises InputError where there is no such cluster, RunError where some videos could not be tried.
     """
-    from cluster.connection import connected
-    from cluster.pool import ATTEMPTS, Pool, slots_of, start_actor
+    from apps.cluster.connection import connected
+    from apps.cluster.pool import ATTEMPTS, Pool, slots_of, start_actor
 
     tasks = [(first, min(first + _AT_ONCE, len(jobs))) for first in range(0, len(jobs), _AT_ONCE)]
     unreadable: dict[str, str] = {}
+    asked: dict[tuple[int, int], list[Job]] = {}  # as they were before the first attempt
+
+    def ask(task: tuple[int, int]) -> tuple[list[Job]]:
+        return (asked.setdefault(task, [jobs[i] for i in range(*task)]),)
+
     with connected(where) as ray, progress_bar(len(jobs), "re-encoding") as bar:
         slots = partial(slots_of, wants_gpu=False, needs_gpu=False)
         pool = Pool(ray, lambda slot: start_actor(ray, slot, Encoder, os.getcwd(), slot.cores), slots)
-        for (first, last), found in pool.answers(tasks, lambda task: ([jobs[i] for i in range(*task)],)):
+        for task, found in pool.answers(tasks, ask):
             unreadable |= found
-            bar.update(last - first)
+            for job in asked.pop(task):
+                if job.source not in found:
+                    done(job)
+            bar.update(task[1] - task[0])
     if pool.failed:
         reason = next(iter(pool.failed.values()))
         number = sum(last - first for first, last in pool.failed)
@@ -93,13 +105,13 @@ class Encoder:
 
     def open(self):
         """None, or a Failure where the machine lacks the run's working folder."""
-        from cluster.worker import enter, safely
+        from apps.cluster.worker import enter, safely
 
         return safely(lambda: enter(self._folder))
 
     def compute(self, jobs: list[Job]):
         """What `reencode_all` returns of the jobs that an earlier attempt has left; a Failure where it raises."""
-        from cluster.worker import safely
+        from apps.cluster.worker import safely
 
         left = [job for job in jobs if not job.target.exists()]
         return safely(lambda: reencode_all(left, available_cores()))

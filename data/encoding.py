@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -11,10 +10,11 @@ import av
 import numpy as np
 
 from reader import sparse
+from reader.clock import frame_rate
 from reader.decode import VideoError
-from reader.packets import open_video, read_packets, video_stream
+from reader.packets import Packets, open_video, read_packets, video_stream
 from utils.errors import RunError
-from utils.files import write_atomic
+from utils.storage.files import write_atomic
 
 PRESETS = ("ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow")
 
@@ -31,9 +31,12 @@ class Settings:
 
 @dataclass(frozen=True)
 class Job:
+    """file: what tells the source from another one under its path, from before it is read (utils/storage/stamps.py)."""
+
     source: str
     target: Path
     settings: Settings
+    file: list[int] | None = None
 
 
 def target_of(out: Path, source: str) -> Path:
@@ -54,12 +57,11 @@ def reencode(job: Job) -> None:
     with open_video(job.source) as container:
         stream = video_stream(job.source, container)
         packets = read_packets(job.source, container, stream)
-        rate = (stream.average_rate or Fraction(25)).limit_denominator(1001)
+        rate = Fraction(frame_rate(job.source, container, stream)).limit_denominator(1001)
         rate = rate if 1 <= rate <= 240 else Fraction(25)
-        frames = sparse.all_frames(stream.codec_context, packets)
 
         def write(path: Path) -> None:
-            num_frames = encode(path, frames, rate, job.settings)
+            num_frames = encode(path, packets, rate, job.settings)
             if num_frames == 0:
                 raise VideoError(job.source, "no frame could be decoded")
             with open_video(str(path)) as written:
@@ -71,20 +73,21 @@ def reencode(job: Job) -> None:
         write_atomic(job.target, write)
 
 
-def encode(path: Path, frames: Iterator[av.VideoFrame], rate: Fraction, settings: Settings) -> int:
-    """The number of frames, which it writes as H.264 in MP4, upright, with even sides."""
+def encode(path: Path, packets: Packets, rate: Fraction, settings: Settings) -> int:
+    """The number of frames of the packets, which it writes as H.264 in MP4, upright, with even sides."""
     options = {"crf": str(settings.crf), "preset": settings.preset, "g": str(settings.keyint)}
     num_frames = 0
-    with av.open(str(path), "w", format="mp4") as out:
+    with av.open(f"file:{path}", "w", format="mp4") as out:  # "a:b.mp4" would name a protocol
         stream = out.add_stream("libx264", rate=rate, options=options)
         stream.codec_context.thread_count = 1  # videos are encoded in parallel
-        for num_frames, frame in enumerate(frames, start=1):
+        for num_frames, frame in enumerate(sparse.all_frames(packets), start=1):
             if num_frames == 1:
-                scale = min(1, settings.short_side / min(frame.width, frame.height))
-                width, height = (max(2, 2 * round(side * scale / 2)) for side in (frame.width, frame.height))
-            image = sparse.upright(sparse.to_rgb(frame, width, height, "BICUBIC"), frame)
-            if num_frames == 1:
-                stream.height, stream.width, stream.pix_fmt = *image.shape[:2], "yuv420p"
+                shown = sparse.shown_size(frame)
+                scale = min(1, settings.short_side / min(shown))
+                stream.width, stream.height = width, height = [max(2, 2 * round(side * scale / 2)) for side in shown]
+                stream.pix_fmt = "yuv420p"
+                stream.codec_context.sample_aspect_ratio = sparse.pixel_shape(packets, frame)
+            image = sparse.as_shown(frame, width, height, "BICUBIC")
             picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
             picture.pts, picture.time_base = num_frames - 1, 1 / rate
             out.mux(stream.encode(picture))

@@ -5,9 +5,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from data.journal import Journal
 from data.listings import Listings
 from data.oddities import Usual, first_of_each, repeated, usual
+from data.records import Records
 from reader.filelist import Entry
 
 # How many times the median, or which part of it, is odd.
@@ -15,7 +15,7 @@ FACTORS = {"length": 2.0, "side": 2.0, "shape": 1.5, "rate": 1.5}
 PROBLEMS = ("unreadable", "duration", "size", "frame rate", "same bytes")
 
 
-class Problem(NamedTuple):
+class VideoProblem(NamedTuple):
     """A row of problems.csv."""
 
     list: str
@@ -31,7 +31,7 @@ class Findings:
     offsets: int64 [D], where in the journal it stands; -1: nowhere, or not of the file that is there now.
     """
 
-    def __init__(self, listings: Listings, journal: Journal, length: str):
+    def __init__(self, listings: Listings, journal: Records, length: str):
         """length: what a video's length is counted in, "seconds" or, of pickles, "frames"."""
         self.listings, self._journal, self.length = listings, journal, length
         number = listings.num_videos
@@ -46,11 +46,15 @@ class Findings:
         """Takes up a record, which stands at `offset` in the journal."""
         self.offsets[video], self.readable[video] = offset, record["error"] is None
         if record["error"] is None:
-            width, height = record["width"], record["height"]
             self._marks[video] = ((record["bytes"] << 32) + record["end"]) % 2**64
-            values = record[self.length], (width * height) ** 0.5, width / height, record["fps"]
-            for numbers, value in zip(self._numbers.values(), values):
-                numbers[video] = np.nan if value is None else value
+            for name, value in self._measures(record).items():
+                self._numbers[name][video] = value
+
+    def _measures(self, record: dict) -> dict[str, float]:
+        """By each of FACTORS, of a readable video; NaN where it is not known."""
+        width, height = record["width"], record["height"]
+        values = record[self.length], (width * height) ** 0.5, width / height, record["fps"]
+        return {name: np.nan if value is None else value for name, value in zip(FACTORS, values)}
 
     def candidates(self) -> np.ndarray:
         """Which of the D are readable, and as large as another one with the same end."""
@@ -63,24 +67,37 @@ class Findings:
     def record(self, video: int) -> dict:
         return self._journal.at(int(self.offsets[video]))
 
-    def problems(self) -> Iterator[Problem]:
+    def problems(self) -> Iterator[VideoProblem]:
         """Every problem of every line, in the order of the lists."""
-        videos, ranges = self.listings.videos, self.usual()
-        odd = {name: ranges[name].is_odd(numbers)[videos] for name, numbers in self._numbers.items()}
-        odd["size"] = odd["side"] | odd["shape"]
-        first = self._first_with_these_bytes()
-        flagged = ~self.readable[videos] | odd["length"] | odd["size"] | odd["rate"] | (first < np.arange(len(first)))
-        for position in np.flatnonzero(flagged).tolist():
+        ranges, first = self.usual(), self._first_with_these_bytes()
+        wrong = ~self.readable  # of the D videos; their records are read again to say why
+        for name, numbers in self._numbers.items():
+            wrong |= ranges[name].is_odd(numbers)
+        videos, lines = self.listings.videos, np.arange(len(self.listings))
+        for position in np.flatnonzero(wrong[videos] | (first < lines)).tolist():
             path, entry = self.listings.line(position)
-            record = self.record(videos[position])
-            found = {
-                "unreadable": record["error"],
-                "duration": odd["length"][position] and self._length(record, ranges),
-                "size": odd["size"][position] and _size(record, ranges),
-                "frame rate": odd["rate"][position] and f"{record['fps']:.5g} frames/s; {_shown(ranges['rate'], '')}",
-                "same bytes": first[position] < position and self._same(entry, int(first[position])),
-            }
-            yield from (Problem(path, entry.line, entry.path, name, reason) for name, reason in found.items() if reason)
+            found = list(self._faults(self.record(videos[position]), ranges))
+            if first[position] < position:
+                found.append(("same bytes", self._same(entry, int(first[position]))))
+            for problem, reason in found:
+                yield VideoProblem(path, entry.line, entry.path, problem, reason)
+
+    def _faults(self, record: dict, ranges: dict[str, Usual]) -> Iterator[tuple[str, str]]:
+        """(problem, reason) of each that a video has by itself."""
+        if record["error"] is not None:
+            yield "unreadable", record["error"]
+            return
+        measures = self._measures(record)
+        odd = {name: _shown(ranges[name]) for name in FACTORS if ranges[name].is_odd(np.float32(measures[name]))}
+        if "length" in odd and self.length == "frames":
+            yield "duration", f"{record['frames']} frames; {odd['length']}"
+        elif "length" in odd:
+            yield "duration", f"{round(record['seconds'], 2)} s; {_shown(ranges['length'], ' s')}"
+        words = {"side": "root of its pixels", "shape": "width / height"}
+        if sizes := [f"{words[name]} {measures[name]:.4g}; {odd[name]}" for name in words if name in odd]:
+            yield "size", f"{record['width']}x{record['height']}: {', '.join(sizes)}"
+        if "rate" in odd:
+            yield "frame rate", f"{record['fps']:.5g} frames/s; {odd['rate']}"
 
     def usual(self) -> dict[str, Usual]:
         """By each of FACTORS, over the videos of all lists, each once."""
@@ -96,27 +113,12 @@ class Findings:
         lines[readable] = lines[readable][first_of_each(contents[self.listings.videos][readable])]
         return lines
 
-    def _length(self, record: dict, ranges: dict[str, Usual]) -> str:
-        value, unit = (record["frames"], "") if self.length == "frames" else (round(record["seconds"], 2), " s")
-        return f"{value} {unit.strip() or 'frames'}; {_shown(ranges['length'], unit)}"
-
     def _same(self, entry: Entry, first: int) -> str:
         path, other = self.listings.line(first)
         label = f", which has label {other.label}, not {entry.label}" if other.label != entry.label else ""
         return f"as {path}:{other.line}: {other.path}{label}"
 
 
-def _size(record: dict, ranges: dict[str, Usual]) -> str:
-    width, height = record["width"], record["height"]
-    measures = {"side": ((width * height) ** 0.5, "root of its pixels"), "shape": (width / height, "width / height")}
-    odd = (
-        f"{name} {value:.4g}; {_shown(ranges[key], '')}"
-        for key, (value, name) in measures.items()
-        if ranges[key].is_odd(np.float32(value))
-    )
-    return f"{width}x{height}: {', '.join(odd)}"
-
-
-def _shown(range: Usual, unit: str) -> str:
+def _shown(range: Usual, unit: str = "") -> str:
     median, low, high = (f"{value:.4g}" for value in range)
     return f"the median is {median}{unit}, usual is {low} to {high}{unit}"

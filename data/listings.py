@@ -1,14 +1,11 @@
 """Several lists as one row of lines, of which some name the same video."""
 
-from array import array
 from bisect import bisect_right
 from collections.abc import Iterator
-from hashlib import blake2b
-from os import fsencode
 
 import numpy as np
 
-from data.inspection import Video
+from data.path_index import digests_of, find
 from reader.filelist import Entry, FileList, read_list
 from utils.errors import InputError
 
@@ -22,15 +19,15 @@ class Listings:
     def __init__(self, paths: list[str], num_classes: int, frame_format: str):
         """Reads the lists. Raises InputError for one that training would refuse; all its lines may lack labels."""
         self.paths, self.lists, self.starts = paths, [], [0]
-        digests = array("Q")
+        digests = []
         for path in paths:
             entries = read_list(path, num_classes=num_classes, frame_format=frame_format, needs_label=False)
             _check_labels(path, entries)
             self.lists.append(entries)
             self.starts.append(self.starts[-1] + len(entries))
-            digests.extend(_digest(entry.path) for entry in entries)
-        # A digest of 64 bits for a path: that two of a million are the same has a chance of 1 in 40 million.
-        self._digests, self._first, self.videos = np.unique(np.array(digests), return_index=True, return_inverse=True)
+            digests.append(digests_of(entry.path for entry in entries))
+        found = np.unique(np.concatenate(digests), return_index=True, return_inverse=True)
+        self._digests, self._first, self.videos = found
 
     def __len__(self) -> int:
         return self.starts[-1]
@@ -47,23 +44,17 @@ class Listings:
 
     def find(self, path: str) -> int | None:
         """Which of the D videos has this path."""
-        digest = _digest(path)
-        video = int(np.searchsorted(self._digests, np.uint64(digest)))
-        return video if video < self.num_videos and int(self._digests[video]) == digest else None
+        return find(self._digests, path)
 
-    def unknown(self, known: np.ndarray) -> Iterator[Video]:
-        """The videos for which `known`, bool [D], is False, each where it is named first."""
+    def unknown(self, known: np.ndarray) -> Iterator[tuple[str, int]]:
+        """(path, position in its list) of those for which `known`, bool [D], is False, each where it is named first."""
         for position, video in enumerate(self.videos):
             if self._first[video] == position and not known[video]:
                 which = bisect_right(self.starts, position) - 1
-                yield Video(self.line(position)[1].path, position - self.starts[which])
+                yield self.line(position)[1].path, position - self.starts[which]
 
 
 def _check_labels(path: str, entries: FileList) -> None:
     bare = next((entry for entry in entries if entry.label is None), None)
     if bare and any(entry.label is not None for entry in entries):
         raise InputError(f"{path}:{bare.line}: expected 'path label', as on other lines")
-
-
-def _digest(path: str) -> int:
-    return int.from_bytes(blake2b(fsencode(path), digest_size=8).digest())

@@ -5,7 +5,7 @@
 A clip shows three coloured objects one after the other, each for a third of its length, on a grey background. Its
 class is the SET of the three, in any order: 8 of the 10 possible sets of 3 out of 5 hues. All else is drawn anew for
 every clip: shape, size, speed, place, shade, spin, background, length. No single moment tells the class. Who knows the
-k objects of k thirds for certain is right at most this often (`best_accuracy(k)`):
+k objects of k thirds for certain is right at most this often (tests/data/test_make_demo.py counts it):
 
     one moment 20.8 %      two moments 41.7 %      three moments 100 %
 
@@ -16,24 +16,25 @@ Run again, it makes what is missing and nothing else.
 
 import itertools
 import json
-import multiprocessing.pool
+import multiprocessing
 import os
 import shutil
-import signal
 import sys
 from fractions import Fraction
-from multiprocessing import resource_tracker
 from pathlib import Path
 
 import av
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a file: the repository's root is not on the path
-from data.arguments import Parser, count, seed
+from data.arguments import count, seed
 from utils.cli import run
-from utils.errors import InputError
-from utils.files import write_atomic, write_text
+from utils.config.flags import Parser
+from utils.errors import InputError, os_errors
 from utils.log import progress_bar
+from utils.processes.child import interrupts_blocked
+from utils.storage.files import write_atomic, write_text
+from utils.storage.lock import holds_others, locked_folder
 
 VERSION = 1  # of the clips' content: raise it when a change below makes other clips from the same seed
 WIDTH, HEIGHT, FPS = 96, 72, 24
@@ -44,16 +45,6 @@ HUE_JITTER = 8
 LEFT_OUT = {frozenset({"red", "yellow", "green"}), frozenset({"red", "blue", "pink"})}
 CLASSES = sorted(tuple(sorted(c)) for c in itertools.combinations(HUES, 3) if frozenset(c) not in LEFT_OUT)
 SUBSETS = ("train", "val", "test")
-
-
-def best_accuracy(moments: int) -> float:
-    """The highest accuracy, in 0..1, reachable from the objects of `moments` of the three thirds of a clip.
-
-    Every (class, choice of thirds) is equally likely, and for each set of objects seen the best guess is any one of
-    the classes that contain it: right once per distinct set.
-    """
-    seen = [frozenset(part) for colours in CLASSES for part in itertools.combinations(colours, moments)]
-    return len(set(seen)) / len(seen)
 
 
 def hsv_to_rgb(hue: float, saturation: float, value: float) -> np.ndarray:
@@ -115,7 +106,7 @@ def draw_clip(rng: np.random.Generator, colours: tuple[str, ...]) -> np.ndarray:
 
 def write_mp4(path: Path, frames: np.ndarray) -> None:
     """Encodes uint8 [T, H, W, 3] RGB frames as H.264."""
-    with av.open(str(path), "w", format="mp4") as container:
+    with av.open(f"file:{path}", "w", format="mp4") as container:
         # x264's output depends on the number of threads, and without the last option differs from run to run.
         options = {"preset": "veryfast", "crf": "23", "g": str(FPS), "threads": "1", "x264-params": "cpu-independent=1"}
         stream = container.add_stream("libx264", rate=Fraction(FPS), options=options)
@@ -147,22 +138,19 @@ def plan(out: Path, seed: int, clips_per_class: dict[str, int]) -> dict[str, lis
 def prepare_folder(out: Path, settings: dict[str, object]) -> None:
     """Makes `out` ready for clips of these settings; clips of other settings go.
 
-    Raises:
-        InputError: `out` holds something that this script did not make, or cannot be written.
+    Raises InputError: `out` holds something that this script did not make, or cannot be written.
     """
     manifest, content = out / "manifest.json", json.dumps(settings, indent=1) + "\n"
-    try:
-        if not manifest.exists() and out.exists() and (not out.is_dir() or any(out.iterdir())):
+    with os_errors(InputError, f"--out {out}: cannot be written"):
+        if not manifest.exists() and holds_others(out, manifest.name):
             raise InputError(f"--out {out}: exists and was not made by this script; name a new folder")
         if manifest.exists() and manifest.read_bytes() != content.encode():
             for subset in SUBSETS:
                 shutil.rmtree(out / subset, ignore_errors=True)
         for subset in SUBSETS:
-            (out / subset).mkdir(parents=True, exist_ok=True)
+            (out / subset).mkdir(exist_ok=True)
             for left_by_a_killed_run in (out / subset).glob(".*.tmp"):
                 left_by_a_killed_run.unlink()
-    except OSError as error:
-        raise InputError(f"--out {out}: cannot be written: {error.strerror}") from None
     write_text(manifest, content)
 
 
@@ -174,26 +162,15 @@ def write_lists(out: Path, clips: dict[str, list[tuple[Path, int, tuple[int, ...
     write_text(out / "infer.list", "".join(f"{path.as_posix()}\n" for path, _, _ in clips["test"]))
 
 
-def start_pool(workers: int) -> multiprocessing.pool.Pool:
-    """Processes in which Ctrl-C is blocked from their first instruction on: it is the parent's to end them."""
-    context = multiprocessing.get_context("spawn")
-    if not hasattr(signal, "pthread_sigmask"):  # Windows
-        return context.Pool(workers)
-    resource_tracker.ensure_running()  # the first process would start it, and it unblocks the signal
-    previous = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        return context.Pool(workers)
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, previous)
-
-
 def make_demo(out: Path, seed: int, clips_per_class: dict[str, int], workers: int) -> int:
     """The number of clips that had to be made; afterwards the whole set is there."""
     prepare_folder(out, {"version": VERSION, "seed": seed, "clips_per_class": clips_per_class})
     clips = plan(out, seed, clips_per_class)
     jobs = [(path, key) for rows in clips.values() for path, _, key in rows if not path.exists()]
     if jobs:
-        with start_pool(min(workers, len(jobs))) as pool, progress_bar(len(jobs), "making clips") as bar:
+        with interrupts_blocked():  # it is this process's to end the others
+            pool = multiprocessing.get_context("spawn").Pool(min(workers, len(jobs)))
+        with pool, progress_bar(len(jobs), "making clips") as bar:
             for _ in pool.imap_unordered(make_clip, jobs, chunksize=4):
                 bar.update()
     write_lists(out, clips)
@@ -211,7 +188,8 @@ def main() -> None:
     )  # fmt: skip
     parser.add_argument("--workers", type=count, default=os.cpu_count(), help="processes (default: one per core)")
     args = parser.parse_args()
-    made = make_demo(args.out, args.seed, dict(zip(SUBSETS, args.clips_per_class)), args.workers)
+    with locked_folder(args.out, f"--out {args.out}"):
+        made = make_demo(args.out, args.seed, dict(zip(SUBSETS, args.clips_per_class)), args.workers)
     train, val, test = (len(CLASSES) * n for n in args.clips_per_class)
     numbers = f"{train} clips for training, {val} for validation, {test} held out"
     print(f"{args.out}: {len(CLASSES)} classes, {numbers} ({f'{made} made now' if made else 'all there already'})")

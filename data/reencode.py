@@ -4,40 +4,39 @@
 
 Reading few frames of a video means decoding from the key frame before each of them, so close key frames make it fast,
 for somewhat more bytes. Frame n stays frame n; rotation is applied, audio dropped. The new list (`path label`) lies in
-the folder, as does a table of the videos that cannot be read. Run again, it goes on where it was stopped.
+the folder, as does a table of the videos that cannot be read. Run again, it goes on where it was stopped, tries those
+again, and makes the copies anew whose sources have changed (by size and time).
 """
 
+import argparse
 import contextlib
-import csv
 import json
 import os
 import sys
-import time
 from array import array
 from collections.abc import Sequence
 from dataclasses import asdict
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TextIO
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a file: the repository's root is not on the path
-from data.arguments import Parser, count
-from data.encoders import reencode_all, reencode_on_cluster
+from data.arguments import count
+from data.copied import CopiedSources
+from data.encoders import reading_times, reencode_all, reencode_on_cluster
 from data.encoding import PRESETS, Job, Settings, target_of
-from reader.decode import VideoError, read_frames
+from data.records import Records
 from reader.filelist import Entry, read_list
-from reader.sampling import segment_indices
-from reader.workers import TIME_LIMIT as READING_LIMIT
 from utils.cli import run
-from utils.config.flags import check_ray_address
-from utils.errors import InputError, RunError
-from utils.files import write_stream, write_text
-from utils.processes.child import Child, NoAnswer
+from utils.config.flags import Parser, check_ray_address
+from utils.errors import InputError, RunError, os_errors
 from utils.processes.limits import available_cores
+from utils.storage.files import write_csv, write_stream, write_text, writing
+from utils.storage.lock import holds_others, locked_folder
+from utils.storage.stamps import signature
 
 # Videos that are read before and after to tell what re-encoding gains.
 NUM_SAMPLES = 20
-MANIFEST = "reencode.json"
+MANIFEST, SOURCES = "reencode.json", "reencode.jsonl"
 
 
 class Jobs(Sequence[Job]):
@@ -51,7 +50,7 @@ class Jobs(Sequence[Job]):
 
     def __getitem__(self, i: int) -> Job:
         source = self._entries[self._positions[i]].path
-        return Job(source, target_of(self._out, source), self._settings)
+        return Job(source, target_of(self._out, source), self._settings, signature(source))
 
 
 def distinct(entries: Sequence[Entry]) -> Sequence[int]:
@@ -65,21 +64,18 @@ def distinct(entries: Sequence[Entry]) -> Sequence[int]:
 
 
 def prepare_folder(out: Path, settings: Settings) -> None:
-    """Makes the folder or takes up one that was made with the same settings. Raises InputError."""
+    """Takes up a folder that is empty, or was made with the same settings. Raises InputError."""
     manifest, content = out / MANIFEST, json.dumps(asdict(settings)) + "\n"
-    try:
+    with os_errors(InputError, f"--out {out}: cannot be written"):
         if manifest.exists() and manifest.read_text() != content:
             made = manifest.read_text().strip()
             raise InputError(f"--out {out}: was made with other settings, {made}; name a new folder")
-        if not manifest.exists() and out.exists() and (not out.is_dir() or any(out.iterdir())):
+        if not manifest.exists() and holds_others(out, manifest.name):
             raise InputError(f"--out {out}: exists and was not made by this script; name a new folder")
-        out.mkdir(parents=True, exist_ok=True)
         for folder in filter(os.DirEntry.is_dir, os.scandir(out)):
             for file in os.scandir(folder):
                 if file.name.startswith(".") and file.name.endswith(".tmp"):  # left by a killed run
                     os.unlink(file)
-    except OSError as error:
-        raise InputError(f"--out {out}: cannot be written: {error.strerror}") from None
     write_text(manifest, content)
 
 
@@ -87,48 +83,15 @@ def write_lists(list_path: Path, entries: Sequence[Entry], out: Path, unreadable
     """Writes the new list, labels kept, and the table of unreadable videos beside it, both in the list's order."""
     found = dict.fromkeys(entry.path for entry in entries if entry.path in unreadable)
 
-    def write_table(file: TextIO) -> None:
-        rows = csv.writer(file, lineterminator="\n")
-        rows.writerow(["video", "error"])
-        rows.writerows((path, unreadable[path]) for path in found)
-
     def write_list(file: TextIO) -> None:
         for entry in entries:
             if entry.path not in unreadable:
                 label = "" if entry.label is None else f" {entry.label}"
                 file.write(f"{target_of(out, entry.path).as_posix()}{label}\n")
 
-    write_stream(list_path.with_suffix(".unreadable.csv"), write_table)
+    table = ((path, unreadable[path]) for path in found)
+    write_csv(list_path.with_suffix(".unreadable.csv"), ["video", "error"], table)
     write_stream(list_path, write_list)
-
-
-def _serve_times(pipe: Connection) -> None:
-    """The processor seconds that reading 3 frames of a path takes, until the pipe closes; None: it is unreadable."""
-    pipe.send("ready")
-    while True:
-        path = pipe.recv()
-        start = time.process_time()
-        try:
-            read_frames(path, lambda n: segment_indices(n, 3))
-        except VideoError:
-            pipe.send(None)
-        else:
-            pipe.send(time.process_time() - start)
-
-
-def reading_times(jobs: Sequence[Job]) -> list[tuple[float, float]]:
-    """Processor seconds for 3 frames of (source, target) of each job of which both can be read."""
-    child = Child("a reader process", _serve_times)  # the sources are anybody's: they may hang or kill it
-    found = []
-    try:
-        for job in jobs:
-            with contextlib.suppress(NoAnswer):
-                times = child.ask(job.source, READING_LIMIT), child.ask(str(job.target), READING_LIMIT)
-                if None not in times:
-                    found.append(times)
-    finally:
-        child.kill()
-    return found
 
 
 def summarize(list_path: Path, jobs: Jobs, num_made: int, num_unreadable: int) -> None:
@@ -174,20 +137,54 @@ def main() -> None:
     new_list = args.out / args.list.name
     if new_list.resolve() == args.list.resolve():
         raise InputError(f"--out {args.out}: the new list would replace {args.list}")
+    with locked_folder(args.out, f"--out {args.out}"):
+        reencode_list(args, entries, new_list)
+
+
+def reencode_list(args: argparse.Namespace, entries: Sequence[Entry], new_list: Path) -> None:
+    """Re-encodes what is not there yet and writes the new list, in a folder that is this run's alone."""
     settings = Settings(args.short_side, args.keyint, args.crf, args.preset)
     prepare_folder(args.out, settings)
     positions = distinct(entries)
-    todo = array("q", (i for i in positions if not target_of(args.out, entries[i].path).exists()))
-    jobs = Jobs(entries, todo, args.out, settings)
-    if args.ray is None:
-        unreadable = reencode_all(jobs, args.workers or available_cores())
-    else:
-        unreadable = reencode_on_cluster(jobs, args.ray)
+    with Records(args.out / SOURCES, asdict(settings)) as journal:
+        sources = CopiedSources(journal, entries, positions)
+        remove_outdated(entries, positions, args.out, sources)
+        todo = array("q", (i for i in positions if not target_of(args.out, entries[i].path).exists()))
+        jobs = Jobs(entries, todo, args.out, settings)
+
+        def done(job: Job) -> None:
+            sources.note(job.source, job.file)
+
+        if args.ray is None:
+            unreadable = reencode_all(jobs, args.workers or available_cores(), done)
+        else:
+            unreadable = reencode_on_cluster(jobs, args.ray, done)
     write_lists(new_list, entries, args.out, unreadable)
-    done = array("q", (i for i in positions if entries[i].path not in unreadable))
-    if not done:
+    readable = array("q", (i for i in positions if entries[i].path not in unreadable))
+    if not readable:
         raise RunError(f"{args.list}: none of its videos can be read; see {new_list.with_suffix('.unreadable.csv')}")
-    summarize(new_list, Jobs(entries, done, args.out, settings), len(todo) - len(unreadable), len(unreadable))
+    summarize(new_list, Jobs(entries, readable, args.out, settings), len(todo) - len(unreadable), len(unreadable))
+
+
+def remove_outdated(entries: Sequence[Entry], positions: Sequence[int], out: Path, sources: CopiedSources) -> None:
+    """Removes the copies of what is another file now, and says how many; what is gone keeps its copy. Raises RunError.
+
+    Of a copy whose source is not known, as a run was killed behind it, the times decide: it is not older than that.
+    """
+    removed = 0
+    for i in positions:
+        path, target = entries[i].path, target_of(out, entries[i].path)
+        now, copy = signature(path), signature(str(target))
+        if now is None or copy is None or now == sources.of(path):
+            continue
+        if sources.of(path) is None and copy[1] >= now[1]:
+            sources.note(path, now)
+            continue
+        with writing(target):
+            target.unlink()
+        removed += 1
+    if removed:
+        print(f"{out}: {removed} copies are of files that have changed since: made again", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,8 @@
-"""Which part of a dataset a word names."""
+"""Which part of a dataset a word names, and which videos are in it already."""
+
+from pathlib import Path
+
+from reader.filelist import read_list
 
 SPLITS = ("train", "val", "test")
 _SPLIT_WORDS = {"training": "train", "valid": "val", "validate": "val", "validation": "val", "testing": "test"}
@@ -8,3 +12,16 @@ def split_of(word: str) -> str | None:
     """train, val or test for its usual spellings; else None."""
     word = _SPLIT_WORDS.get(word.casefold(), word.casefold())
     return word if word in SPLITS else None
+
+
+def listed_in(folder: Path) -> dict[str, str]:
+    """The split of each path in the lists of a folder; of one in several, as test.list may repeat val.list, the first.
+
+    Raises InputError for a list that cannot be read.
+    """
+    found: dict[str, str] = {}
+    for split in SPLITS:
+        path = folder / f"{split}.list"
+        for entry in read_list(str(path), num_classes=1_000_000) if path.exists() else ():
+            found.setdefault(entry.path, split)
+    return found

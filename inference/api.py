@@ -1,4 +1,4 @@
-"""The call for notebooks, on which predict.py and serve.py are built: a video in, its likeliest classes out.
+"""The call for notebooks and programs, on which serve.py and live.py are built: a video in, its likeliest classes out.
 
 from inference.api import Classifier
 
@@ -7,114 +7,142 @@ classify("clip.mp4")["predictions"][0]["label"]
 """
 
 import os
-import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+import re
+import shutil
+import tempfile
+import threading
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, BinaryIO, NotRequired, Self, TypedDict, overload
 
 import numpy as np
 
-from inference.start import set_environment
-from metrics.report import read_labels, top_predictions
-from metrics.rows import compute_rows, predictions_of
+from inference.rows import top_predictions
 from reader.build import clip_spec
-from reader.dataset import cut_clip
-from reader.filelist import Entry
-from reader.loader import Batch, Loader
+from reader.class_names import read_labels
+from reader.integrity import VideoError
 from reader.workers import WorkerPool
 from utils.cli import quieten_paddle
 from utils.config.keys import InferConfig
 from utils.config.loading import Config, load_config
-from utils.errors import InputError
+from utils.errors import InputError, RunError
+from utils.log import lines_logged
+from utils.processes.limits import available_cores
 
-if TYPE_CHECKING:  # it imports paddle, whose environment is set here first
+if TYPE_CHECKING:  # what takes time is imported where it is used
     from inference.network import Network
 
 PICKLES = (".pkl", ".pickle")
+# So many videos are to come that there shall be a stream for each core.
+ENDLESS = 1_000_000
+
+
+class Prediction(TypedDict):
+    """A class and how probable it is, from 0 to 1."""
+
+    class_id: int
+    label: str
+    probability: float
+
+
+class Answer(TypedDict):
+    """The likeliest classes of a video, best first."""
+
+    video: str | None  # its path; None of frames, bytes and files
+    predictions: list[Prediction]
+
+
+class ListAnswer(TypedDict):
+    """The answer to a video of several; of one that cannot be read `error` says why, and there are no predictions."""
+
+    video: str | None
+    predictions: NotRequired[list[Prediction]]
+    error: NotRequired[str]
+
+
+# A path, the file itself, or its frames uint8 [N, H, W, 3] in RGB.
+Video = str | os.PathLike[str] | bytes | BinaryIO | np.ndarray
 
 
 class Classifier:
-    """A network with the names of its classes: a path or frames in, what predict.py writes of a video out.
+    """A network with the names of its classes: a video in, what predict.py writes of it out.
 
-    A context manager; leaving it, or `close`, ends its reader process. One thread at a time may call it.
+    Any number of threads may call it, in the process that has made it. A context manager; leaving it, or `close`, ends
+    its reader processes.
     """
 
-    def __init__(self, config: str | os.PathLike | Config, weights: str | os.PathLike = "", *, num_videos: int = 1):
+    def __init__(
+        self, config: str | os.PathLike[str] | Config, weights: str | os.PathLike[str] = "", *, num_videos: int = 1
+    ):
         """
         Args:
-            config: the YAML file, whose section INFER holds here as for predict.py.
-            weights: file or folder of weights; '': as the configuration says.
-            num_videos: as many are to be expected; many are worth a process for each core.
+            config: the YAML file, whose section INFER holds here as for predict.py; '': a name of weights says it all.
+            weights: file or folder of weights, an address or a name; '': as the configuration says.
+            num_videos: as many are to be expected; several are worth a stream for each core from the beginning.
 
-        Raises InputError: the configuration, the weights or the label list is not to be had or does not fit; or paddle
-        was imported before, without what `set_environment` sets for the CPU's engine.
+        Raises InputError: the configuration, the weights or the label list is not to be had or does not fit.
         """
-        if not isinstance(config, Config):
-            config = load_config(config, {"INFER.weights": os.fspath(weights) or None})
-        elif weights:
-            config = replace(config, infer=replace(config.infer, weights=os.fspath(weights)))
-        names = read_labels(config.infer.kinetics_labels, config.model.num_classes)
         quieten_paddle()
-        set_environment()
-
-        from inference.network import load_network
-        from utils.processes.device import choose_device
-
-        device = choose_device(config.infer.use_gpu, config.demands_gpu)
-        if device == "cpu":
-            _check_graph_format()
-        self._hold(config, config.infer, names, load_network(config, config.infer, device, num_videos))
-
-    @classmethod
-    def of(cls, config: Config, section: InferConfig, names: Sequence[str], network: "Network") -> Self:
-        """One of a network that is open already, as each rank of predict.py has it. names: of the classes, by id."""
-        classifier = cls.__new__(cls)
-        classifier._hold(config, section, names, network)
-        return classifier
-
-    def _hold(self, config: Config, section: InferConfig, names: Sequence[str], network: "Network") -> None:
-        self.config, self.section, self.names, self.network = config, section, names, network
+        with lines_logged(), _arguments_named():
+            if not isinstance(config, Config):
+                config = load_config(config, {"INFER.weights": os.fspath(weights) or None}, section="INFER")
+            elif weights:
+                config = replace(config, infer=replace(config.infer, weights=os.fspath(weights)))
+            self.config, self.section = config, config.infer
+            self.names = read_labels(config.infer.kinetics_labels, config.model.num_classes)
+            self.network = self._load(num_videos)
+        self._process, self._lock = os.getpid(), threading.Lock()
+        self._calls, self._is_wide = 0, num_videos > 1 or self.network.device != "cpu"
         self._readers: dict[str, WorkerPool] = {}  # by format
 
-    def __call__(self, video: str | os.PathLike | np.ndarray) -> dict:
-        """{"video": path, "predictions": [{"class_id", "label", "probability"}, ...]} with the likeliest class first.
+    def __repr__(self) -> str:
+        return f"Classifier({self.config.model.name}, {len(self.names)} classes, {self.network.description})"
 
-        video: a path, or frames uint8 [N, H, W, 3] in RGB, N of any number but 0: of these, too, the configuration's
-        protocol chooses T, resizes and crops them. Their "video" is None.
+    @overload
+    def __call__(self, video: Video, *, topk: int | None = None) -> Answer: ...
+
+    @overload
+    def __call__(self, video: Iterable[Video], *, topk: int | None = None) -> Iterator[ListAnswer]: ...
+
+    def __call__(self, video: Video | Iterable[Video], *, topk: int | None = None) -> Answer | Iterator[ListAnswer]:
+        """Return the answer to a video, or give those to several in their order while the next ones are read.
+
+        Args:
+            video: a path; bytes or an open file, of which the content is read as that of an upload; or frames
+                uint8 [N, H, W, 3] in RGB, N of any number but 0, of which the configuration's protocol chooses T,
+                resizes and crops them. A list, or whatever else gives one of these after the other, is several.
+            topk: so many classes; None: as the configuration says.
 
         Raises:
-            VideoError: the video cannot be read; it has `path` and `reason`.
-            InputError: it is no path and no such frames.
+            VideoError: the video cannot be read; it has `path` and `reason`. Of several it is an answer instead.
+            InputError: it is none of these, or topk is no number of classes.
+            RunError: this is a fork of the process that has made it.
         """
-        if isinstance(video, (str, os.PathLike)):
-            path = os.fspath(video)
-            clip, _ = self._reader(path).read(path)
-        else:
-            path, clip = None, cut_clip(clip_spec(replace(self.section, format="mp4")), _checked(video))
-        return {"video": path, "predictions": self.named(self.network(clip[None]))[0]}
+        self._check_process()
+        if topk is not None and not 0 < topk <= len(self.names):
+            raise InputError(f"topk={topk}: expected 1 to {len(self.names)}, the number of classes")
+        if isinstance(video, (str, os.PathLike, bytes, bytearray, np.ndarray)) or hasattr(video, "read"):
+            return self._answer(video, topk)
+        if not isinstance(video, Iterable):
+            raise InputError(f"expected {_EXPECTED}, or several of them, not {type(video).__name__}")
+        return self._answers(iter(video), topk)
 
-    def named(self, logits: np.ndarray) -> list[list[dict]]:
-        """The likeliest classes of each video of logits float32 [N, K], best first: class_id, label, probability."""
-        return top_predictions(logits, self.names, self.section.topk)
-
-    def rows(
-        self,
-        loader: Loader,
-        entries: Sequence[Entry],
-        order: Sequence[int],
-        keep: Callable[[Batch, np.ndarray], None] | None = None,
-    ) -> Iterator[list[dict]]:
-        """The rows of each batch of a list, see metrics/rows.py:compute_rows."""
-        values = predictions_of(self.names, self.section.topk)
-        return compute_rows(self.network, loader, entries, values, order, keep)
+    def named(self, logits: np.ndarray, topk: int | None = None, threshold: float = 0.0) -> list[list[Prediction]]:
+        """Return the likeliest classes of each video of logits float32 [N, K], see `top_predictions`."""
+        return top_predictions(logits, self.names, topk or self.section.topk, threshold)
 
     def close(self) -> None:
-        """Ends the reader process; the next call would start another one."""
-        for readers in self._readers.values():
-            readers.close()
-            readers.reap()
-        self._readers.clear()
+        """End the reader processes; the next call would start others."""
+        if self._process == os.getpid():  # else they are those of the process that has forked
+            with self._lock:
+                ended = list(self._readers.values())
+                self._readers.clear()
+            for readers in ended:
+                readers.close()
+                readers.reap()
 
     def __enter__(self) -> Self:
         return self
@@ -126,30 +154,109 @@ class Classifier:
         with suppress(Exception):  # it may not have been made, or the interpreter is on its way out
             self.close()
 
+    def _load(self, num_videos: int) -> "Network":
+        from inference.network import load_network
+        from utils.processes.device import choose_device
+
+        device = choose_device(self.section.use_gpu, self.config.demands_gpu)
+        return load_network(self.config, self.section, device, num_videos)
+
+    def _answers(self, videos: Iterator[Video], topk: int | None) -> Iterator[ListAnswer]:
+        def answer(video: Video) -> ListAnswer:
+            try:
+                return self._answer(video, topk)
+            except VideoError as error:
+                path = video if isinstance(video, (str, os.PathLike)) else None
+                return {"video": path and os.fspath(path), "error": error.reason}
+
+        threads = available_cores() + 1  # one waits for its reader while the others' clips are computed
+        pending: deque[Future[ListAnswer]] = deque()
+        with ThreadPoolExecutor(threads, "classifier") as pool:
+            try:
+                for video in videos:
+                    pending.append(pool.submit(answer, video))
+                    if len(pending) > 2 * threads:
+                        yield pending.popleft().result()
+                while pending:
+                    yield pending.popleft().result()
+            finally:
+                for future in pending:
+                    future.cancel()
+
+    def _answer(self, video: Video, topk: int | None) -> Answer:
+        with self._calling():
+            path, clip = self._read(video)
+            [predictions] = self.named(self.network(clip[None]), topk)
+        return {"video": path, "predictions": predictions}
+
+    def _read(self, video: Video) -> tuple[str | None, np.ndarray]:
+        """The path, if there is one, and the clip."""
+        if isinstance(video, np.ndarray):
+            from reader.dataset import cut_clip
+
+            return None, cut_clip(clip_spec(replace(self.section, format="mp4")), _checked(video))
+        if isinstance(video, (str, os.PathLike)):
+            path = os.fspath(video)
+            if not isinstance(path, str):
+                raise InputError(f"expected {_EXPECTED}, not a path of bytes")
+            return path, self._reader(path).read(path)[0]
+        with tempfile.NamedTemporaryFile(prefix="tsn-") as file:
+            if isinstance(video, (bytes, bytearray)):
+                file.write(video)
+            else:
+                shutil.copyfileobj(video, file)
+            file.flush()
+            try:
+                return None, self._reader(file.name).read(file.name)[0]
+            except VideoError as error:
+                raise VideoError("the content", error.reason) from None
+
+    @contextmanager
+    def _calling(self) -> Iterator[None]:
+        """A context of one call. The first that is not alone opens the network anew, with a stream for each core."""
+        with self._lock:
+            self._calls += 1
+            if self._calls > 1 and not self._is_wide:
+                with lines_logged():
+                    self.network = self._load(ENDLESS)
+                self._is_wide = True
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._calls -= 1
+
+    def _check_process(self) -> None:
+        if self._process != os.getpid():  # the network's threads are not here: they would be waited for in vain
+            raise RunError("this Classifier was made before its process forked: make one in each process")
+
     def _reader(self, path: str) -> WorkerPool:
         section = of_one_video(self.section, path)
-        if section.format not in self._readers:
-            self._readers[section.format] = WorkerPool(clip_spec(section), 1, section.video_timeout)
-        return self._readers[section.format]
+        with self._lock:
+            if section.format not in self._readers:
+                pool = WorkerPool(clip_spec(section), available_cores(), section.video_timeout)
+                self._readers[section.format] = pool
+            return self._readers[section.format]
+
+
+_EXPECTED = "a path, bytes, an open file or frames uint8 [N, H, W, 3]"
 
 
 def of_one_video(section: InferConfig, path: str) -> InferConfig:
-    """The section for a path: as in the original a video, whatever the lists hold, unless it is called a pickle."""
+    """Return the section for a path: as in the original a video, whatever lists hold, unless it is called a pickle."""
     return section if path.endswith(PICKLES) else replace(section, format="mp4")
 
 
-def _checked(frames: object) -> np.ndarray:
-    if not isinstance(frames, np.ndarray):
-        raise InputError(f"expected a path or an array of frames uint8 [N, H, W, 3], not {type(frames).__name__}")
+def _checked(frames: np.ndarray) -> np.ndarray:
     if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[3] != 3 or 0 in frames.shape:
         raise InputError(f"expected frames uint8 [N, H, W, 3] in RGB, not {frames.dtype} {list(frames.shape)}")
     return frames
 
 
-def _check_graph_format() -> None:
-    """Raises InputError where paddle was imported before, with another graph format than the CPU's engine needs."""
-    if sys.modules["paddle"].framework.use_pir_api():
-        raise InputError(
-            "paddle was imported before the Classifier was made: make it first, or start Python with "
-            "FLAGS_enable_pir_api=0 in its environment"
-        )
+@contextmanager
+def _arguments_named() -> Iterator[None]:
+    """A context whose errors name arguments of the call in place of flags."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(re.sub(r"--(config|weights)\b", r"\1", str(error))) from None

@@ -1,103 +1,119 @@
-"""Folders that took time to make, kept between runs: whole and as they were made, or made again.
+"""Files that took time to make, kept between runs: as they were made, or made again.
 
 They lie in $XDG_CACHE_HOME/paddle-tsn or ~/.cache/paddle-tsn; $PADDLE_TSN_CACHE names another folder, or says `off`.
 """
 
-import contextlib
 import hashlib
 import json
 import os
-import re
 import shutil
 import tempfile
-import time
-from collections.abc import Callable
+import zipfile
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TypeVar
 
-from utils.files import CACHE_VARIABLE, cache_folder
+import numpy as np
+
+from utils.errors import RunError
 from utils.log import say
+from utils.storage.copies import MEMORY, temporary_root
+from utils.storage.files import CACHE_VARIABLE, cache_folder
+from utils.storage.shelf import Shelf, digest
 
-ENTRIES_KEPT = 4  # of about 100 MB each
+# A ResNet-50 has 100 MB: enough for who compares three precisions of three networks.
+BYTES_KEPT = 1 << 30
+# Bytes that the graph of a large network and its weights do not take.
+_ROOM = 4 << 30
 _MANIFEST = "manifest.json"  # file -> SHA-256
-_ABANDONED = 3600  # seconds after which an unfinished folder belongs to nobody any more
 
-_OUR_NAME = re.compile(r"[0-9a-f]{64}|\.[0-9a-f]{64}-\w+")  # a key, or a key's folder while it is made
-
+Files = Mapping[str, np.ndarray]  # name -> content, uint8
 Result = TypeVar("Result")
 
 
-def load_or_make(key: str, make: Callable[[Path], None], load: Callable[[Path], Result]) -> Result:
-    """What `load` reads from the folder that `make` has filled for `key`, now or in an earlier run.
+def read_kept(key: str) -> Files | None:
+    """Return the files kept under `key`, each with the content it was made with; None where they are not all there.
 
-    key: a SHA-256 that differs whenever the content would. A damaged folder is made again. Where nothing can
-    be kept, it is made in a temporary folder, and the log says why. Processes may do so at the same time.
+    What is returned is what was compared: a file that changes later does not matter. key: a SHA-256 that differs
+    whenever the content would.
     """
     root = cache_folder()
-    if root is not None and _is_whole(root / key):
-        with contextlib.suppress(OSError):  # a folder shared by others may be for reading only
-            os.utime(root / key)  # the longest unused are removed first
-        try:
-            return load(root / key)
-        except (OSError, RuntimeError, ValueError) as error:
-            say(f"{root / key}: made again, as it cannot be used: {_last_line(error)}")
-            shutil.rmtree(root / key, ignore_errors=True)
-    if root is not None:
-        try:
-            root.mkdir(parents=True, exist_ok=True)
-            return _make_in(root, key, make, load)
-        except (OSError, RuntimeError) as error:
-            say(f"{root}: the network cannot be kept for the next run (see {CACHE_VARIABLE}): {_last_line(error)}")
-    with tempfile.TemporaryDirectory() as folder:
-        make(Path(folder))
-        return load(Path(folder))
-
-
-def digest(path: Path) -> str:
-    """The SHA-256 of a file's content, or of the names and contents of a folder's files, in hexadecimal digits."""
-    if not path.is_dir():
-        with open(path, "rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    lines = "".join(f"{digest(file)} {file.name}\n" for file in sorted(path.iterdir()) if file.is_file())
-    return hashlib.sha256(os.fsencode(lines)).hexdigest()
-
-
-def _make_in(root: Path, key: str, make: Callable[[Path], None], load: Callable[[Path], Result]) -> Result:
-    """Makes the folder under another name, loads from it, and only then gives it its own."""
-    folder = Path(tempfile.mkdtemp(prefix=f".{key}-", dir=root))
+    if root is None:
+        return None
     try:
-        make(folder)
+        manifest = json.loads((root / key / _MANIFEST).read_text(encoding="utf-8"))
+        files = {name: np.fromfile(root / key / name, np.uint8) for name in manifest}
+    except (OSError, ValueError, TypeError):
+        return None
+    return files if manifest == {name: hashlib.sha256(content).hexdigest() for name, content in files.items()} else None
+
+
+def load_or_make(
+    key: str, kept: Files | None, load: Callable[[Files], Result], make: Callable[[Path], Result]
+) -> Result:
+    """Return what `load` makes of the kept files, or where there are none what `make` returns.
+
+    make: leaves the files to keep in the folder that it is given. Where nothing can be kept, the log says why.
+    Processes may do so at the same time.
+    """
+    root = cache_folder()
+    shelf = root and Shelf(root, BYTES_KEPT)
+    if kept is not None:
+        try:
+            result = load(kept)
+        except (KeyError, OSError, RuntimeError, TypeError, ValueError, zipfile.BadZipFile) as error:
+            say(f"{shelf.place(key)}: made again, as it cannot be used: {_last_line(error)}")
+            shutil.rmtree(shelf.place(key), ignore_errors=True)
+        else:
+            shelf.touch(key)
+            return result
+    made: list[Result] = []
+
+    def fill(folder: Path) -> None:
+        made.append(make(folder))
         manifest = {file.name: digest(file) for file in folder.iterdir()}
         (folder / _MANIFEST).write_text(json.dumps(manifest), encoding="utf-8")
-        result = load(folder)
-        if not _is_whole(root / key):  # another process may have been faster
-            shutil.rmtree(root / key, ignore_errors=True)
-            os.rename(folder, root / key)
-        _prune(root)
-        return result
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+
+    if shelf is not None:
+        try:
+            shelf.make(key, fill, lambda: read_kept(key) is not None)
+        except (OSError, RunError) as error:
+            if isinstance(error, RunError) and not _is_unfit(root):
+                raise
+            what = f"{root}: the network cannot be kept for the next run (see {CACHE_VARIABLE})"
+            say(f"{what}: {_last_line(error)}")
+    elif os.environ.get(CACHE_VARIABLE) != "off":
+        say(f"the network cannot be kept for the next run (see {CACHE_VARIABLE}): there is no home folder")
+    return made[0] if made else _made_unkept(make)
 
 
-def _is_whole(folder: Path) -> bool:
-    """Whether the folder is there and every file in it as it was made."""
+def _made_unkept(make: Callable[[Path], Result]) -> Result:
+    """What `make` returns, with a folder that is gone afterwards: a temporary one, or in memory where that is full.
+
+    Raises InputError where neither is to be had, and what `make` raises.
+    """
+    place = temporary_root()
     try:
-        manifest = json.loads((folder / _MANIFEST).read_text(encoding="utf-8"))
-        return all(digest(folder / name) == value for name, value in manifest.items())
-    except (OSError, ValueError, AttributeError):
-        return False
+        return _made_in(place, make)
+    except RunError:
+        if not _is_unfit(place) or place == Path(MEMORY) or not os.access(MEMORY, os.W_OK):
+            raise
+    return _made_in(Path(MEMORY), make)
 
 
-def _prune(root: Path) -> None:
-    """Removes the longest unused beyond ENTRIES_KEPT, and what dead processes have left; nothing that is not ours."""
-    ours = [entry for entry in os.scandir(root) if _OUR_NAME.fullmatch(entry.name)]
-    newest_first = sorted(ours, key=lambda entry: entry.stat().st_mtime, reverse=True)
-    unfinished = [entry for entry in newest_first if entry.name.startswith(".")]
-    for entry in [entry for entry in newest_first if entry not in unfinished][ENTRIES_KEPT:]:
-        shutil.rmtree(entry, ignore_errors=True)
-    for entry in unfinished:
-        if entry.stat().st_mtime < time.time() - _ABANDONED:
-            shutil.rmtree(entry, ignore_errors=True)
+def _is_unfit(place: Path) -> bool:
+    """Whether the place may be why the work failed: Paddle and OpenVINO need room, and a path in UTF-8."""
+    if any("\ud800" <= c <= "\udfff" for c in str(place)):
+        return True
+    return shutil.disk_usage(place).free < _ROOM
+
+
+def _made_in(place: Path, make: Callable[[Path], Result]) -> Result:
+    try:
+        with tempfile.TemporaryDirectory(dir=place) as folder:
+            return make(Path(folder))
+    except OSError as error:
+        raise RunError(f"{place}: the network's graph cannot be made there: {_last_line(error)}") from None
 
 
 def _last_line(error: Exception) -> str:

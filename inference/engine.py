@@ -1,55 +1,67 @@
-"""The network on the CPU: an optimised graph that oneDNN computes through paddle.inference."""
+"""The network on the CPU: a compiled graph that OpenVINO computes, one call in each of its streams at a time."""
 
+import threading
 from collections.abc import Callable
-from pathlib import Path
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
-import paddle.inference
 
-# What one call computes at most: more frames fall out of the caches, fewer leave the weights' reordering unpaid.
+from inference.runtime import openvino
+from utils.errors import RunError
+
+# What one call computes at most: more frames fall out of the caches.
 FRAMES_PER_CALL = 8
-# For each number of frames oneDNN keeps the weights in another order (100 to 200 MB): no more than two of them.
-_SHAPES_KEPT = 2
+# OpenVINO's own choice is bfloat16 where the processor has it, so each is always named. What int8 leaves in floating
+# point is float32.
+HINTS = {"float32": "f32", "bfloat16": "bf16", "int8": "f32"}
+
+
+def settings(precision: str, streams: int, threads: int) -> dict[str, object]:
+    """Return what the CPU is told: streams compute a call each, the threads are those of all streams together."""
+    return {
+        "INFERENCE_PRECISION_HINT": HINTS[precision],
+        "NUM_STREAMS": streams,
+        "INFERENCE_NUM_THREADS": threads,
+        # Processes that share the cores would all be bound to the same ones.
+        "ENABLE_CPU_PINNING": False,
+    }
 
 
 class Engine:
-    """A graph with one input and one output, computed by oneDNN in the calling thread and those it starts.
+    """A graph with one input and one output. Any thread may ask; the answer depends on its frames alone."""
 
-    Always call it from the same thread: oneDNN keeps the weights in the order it needs for each thread.
-    """
-
-    ahead = 0
-
-    def __init__(self, folder: Path, threads: int):
-        """folder: what inference/graph.py has written. Raises RuntimeError or ValueError where it cannot be loaded."""
-        graph = [folder / f"_optimized.{suffix}" for suffix in ("pdmodel", "pdiparams")]
-        settings = paddle.inference.Config(*map(str, graph))
-        settings.switch_ir_optim(False)  # done
-        settings.enable_memory_optim()
-        self._predictor = create_predictor(settings, threads)
+    def __init__(self, compiled: openvino.CompiledModel, streams: int, content: np.ndarray | None = None):
+        """content: of the file that the graph was read from, where it still lies in it."""
+        self.ahead = streams
+        self._own = threading.local()  # each thread's request
+        # The threads know nothing of the engine: they end, and let go of the graph, when nobody has it any more.
+        self._threads = ThreadPoolExecutor(streams, "network", _make_request, (compiled, self._own, content))
 
     def start(self, parts: list[np.ndarray]) -> Callable[[], list[np.ndarray]]:
-        """A function that returns the outputs for `parts`, uint8 [B, ...] each."""
-        outputs = [self.compute(part) for part in parts]
-        return lambda: outputs
+        """Return a function that waits for the outputs, float32 [B, ...] each, for `parts`, uint8 [B, ...] each.
+
+        At most FRAMES_PER_CALL frames in a part are fastest. The function raises RunError where OpenVINO fails, mostly
+        for want of memory.
+        """
+        futures: list[Future[np.ndarray]] = [self._threads.submit(self._compute, part) for part in parts]
+
+        def outputs() -> list[np.ndarray]:
+            try:
+                return [future.result() for future in futures]
+            except RuntimeError as error:  # as OpenVINO's are, and those of threads that cannot be started
+                raise RunError(f"the network cannot be computed: {str(error).strip().splitlines()[-1]}") from None
+
+        return outputs
 
     def close(self) -> None:
-        """Lets go of the graph."""
-        self._predictor = None
+        """Let go of the graph once what was asked is computed."""
+        self._threads.shutdown()
 
-    def compute(self, frames: np.ndarray) -> np.ndarray:
-        """The output, float32 [B, ...], for `frames`, uint8 [B, ...]; at most FRAMES_PER_CALL of them are fastest."""
-        predictor = self._predictor
-        source = predictor.get_input_handle(predictor.get_input_names()[0])
-        source.reshape(frames.shape)
-        source.copy_from_cpu(frames)
-        predictor.run()
-        return predictor.get_output_handle(predictor.get_output_names()[0]).copy_to_cpu()
+    def _compute(self, frames: np.ndarray) -> np.ndarray:
+        # Of the frames no copy is made. The output lies in the request's own memory, which the next call overwrites.
+        return self._own.request.infer({0: frames}, share_inputs=True, share_outputs=True)[0].copy()
 
 
-def create_predictor(settings: paddle.inference.Config, threads: int) -> paddle.inference.Predictor:
-    settings.disable_glog_info()
-    settings.enable_mkldnn()
-    settings.set_mkldnn_cache_capacity(_SHAPES_KEPT)
-    settings.set_cpu_math_library_num_threads(threads)
-    return paddle.inference.create_predictor(settings)
+def _make_request(compiled: openvino.CompiledModel, own: threading.local, content: np.ndarray | None) -> None:
+    own.request = compiled.create_infer_request()
+    own.content = content  # as long as there is a request

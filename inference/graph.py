@@ -1,150 +1,148 @@
-"""From a model to engines that compute it: its graph exported, optimised for oneDNN, kept between runs, and opened."""
+"""From a model to the engine that computes it: traced by Paddle, compiled by OpenVINO, kept between runs."""
 
-import hashlib
+import io
 import json
-import os
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import math
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
-import paddle
-import paddle.inference
 
-from inference.cache import load_or_make
-from inference.engine import Engine, create_predictor
-from inference.precision import processor
-from inference.processes import EngineProcesses
+from inference.cache import Files, load_or_make
+from inference.engine import FRAMES_PER_CALL, Engine, settings
+from inference.int8 import Agreement, Answer, Calibration, compare, quantise, softmax
+from inference.runtime import get_core, openvino
+from inference.views import Output, Start
+from models.graphs.trace import CLASSIFIER, GRAPH, trace_segments
 from utils.config.keys import ModelConfig
-from utils.processes.limits import available_memory
+from utils.errors import RunError
+from utils.processes.limits import available_cores, available_memory
 
-# Operators in bfloat16. The normalisation stays in float32: it takes no time, but loses digits.
-# The last three shift channels: in float32 they would be converted before and behind it.
-_BFLOAT16_OPERATORS = {"conv2d", "fused_conv2d", "pool2d", "concat", "slice", "split"}
-# A process takes 1 to 2 s to start, a call 0.1 to 0.6 s.
-_CALLS_PER_PROCESS = 16
-# Where fewer processes than cores run, each has several threads.
-_MOST_PROCESSES = 8
-_BYTES_PER_PROCESS = 1 << 30  # 500 to 700 MB for ResNet-50
-_SOURCES = [*sorted((Path(__file__).parents[1] / "models").rglob("*.py")), *sorted(Path(__file__).parent.glob("*.py"))]
+_COMPILED, _AGREEMENT = "compiled.blob", "agreement.json"
+_BYTES_PER_STREAM = 256 << 20  # for 8 frames of 224x224 in float32
 
 
-class Classifier:
-    """The linear layer behind the graph: features float32 [..., F] -> logits float32 [..., K]."""
+class _UntracedError(Exception):
+    """The network cannot be traced: there is nothing to keep."""
 
-    FILE = "classifier.npz"
 
-    def __init__(self, folder: Path):
-        """folder: what `open_engine` has written. Raises OSError or ValueError where it cannot be loaded."""
-        with np.load(folder / self.FILE) as file:
-            self._weight, self._bias = file["weight"], file["bias"]  # [F, K], [K]
-        self.num_features = len(self._weight)
+class LinearHead:
+    """The linear layer behind the graph: features float32 [N, T, F] -> logits float32 [N, K]."""
+
+    def __init__(self, content: bytes):
+        """content: of the file CLASSIFIER. Raise KeyError or ValueError where it cannot be loaded."""
+        with np.load(io.BytesIO(content)) as file:
+            weight, self._bias, self.shifts = file["weight"], file["bias"], bool(file["shifts"])  # [F, K], [K]
+        self.num_features = len(weight)
+        # Sums of sums round less than a single one. No BLAS: its sums depend on the number of videos and of threads.
+        self._weight = weight.reshape(-1, math.gcd(self.num_features, 64), weight.shape[1])  # [F / B, B, K]
 
     def __call__(self, features: np.ndarray) -> np.ndarray:
-        return features @ self._weight + self._bias
+        return np.stack([self._logits(video.mean(axis=0)) for video in features])
 
-    @classmethod
-    def save(cls, layer: paddle.nn.Linear, folder: Path) -> None:
-        np.savez(folder / cls.FILE, weight=layer.weight.numpy(), bias=layer.bias.numpy())
+    def _logits(self, features: np.ndarray) -> np.ndarray:
+        """float32 [F] -> [K]."""
+        parts = features.reshape(self._weight.shape[:2])
+        return np.einsum("pf,pfk->pk", parts, self._weight).sum(axis=0) + self._bias
 
 
-def open_engine(
+class Opened(NamedTuple):
+    """An engine, the layer behind it, and of int8 how they agree with float32."""
+
+    engine: Engine
+    head: LinearHead
+    agreement: Agreement | None
+
+
+def streams_and_threads(num_ranks: int) -> tuple[int, int]:
+    """Return a stream for each core of this process, as far as there is memory, and the threads of all together."""
+    cores, memory = max(1, available_cores() // num_ranks), available_memory()
+    room = cores if memory is None else max(1, memory // num_ranks // _BYTES_PER_STREAM)
+    return min(cores, room), cores
+
+
+def open_graph(
+    key: str,
+    kept: Files | None,
     config: ModelConfig,
     image_size: int,
     precision: str,
-    weights_digest: str,
-    model: Callable[[], paddle.nn.Layer],
-    cores: int,
-    calls: int,
-) -> tuple[Engine | EngineProcesses, Classifier]:
-    """The network from segments uint8 [B, H, W, C], H and W being `image_size`, to their features float32 [B, F].
+    weights: Callable[[Path], Path],
+    streams: int,
+    threads: int,
+    calibration: Calibration | None = None,
+) -> Opened | None:
+    """Return the network from segments uint8 [B, H, W, C] to their features float32 [B, F], and what belongs to it.
 
-    The optimised graph is kept between runs, under the digest of all that it depends on: with it, neither the model
-    is built nor its weights are parsed. `model` builds it where there is none.
+    None: the network cannot be traced. With the files `kept` under `key` neither is the model built, nor are its
+    weights parsed. weights: returns the file that has them, which it may write into the folder that it is given.
+    calibration: for int8.
 
-    cores: for the network. Where `calls`, as many as are to be expected, are worth it, each has an engine of its own:
-    two threads in one engine wait for each other after every operator, and spin while a reader has the core.
+    Raises:
+        InputError: the weights cannot be read or do not fit; or the calibration's videos.
+        RunError: Paddle, OpenVINO or NNCF failed.
     """
-    facts = {
-        "model": asdict(config),
-        "weights": weights_digest,
-        "image_size": image_size,
-        "precision": precision,
-        "code": [hashlib.sha256(source.read_bytes()).hexdigest() for source in _SOURCES],
-        "paddle": [paddle.__version__, paddle.version.commit],
-        "processor": processor(),
-    }
-    key = hashlib.sha256(json.dumps(facts).encode()).hexdigest()
-    shape = [None, image_size, image_size, 3 * config.seglen]
+    core, how = get_core(), settings(precision, streams, threads)
 
-    def make(folder: Path) -> None:
-        network = model()
-        _export(network, shape, folder)
-        _optimise(folder, precision)
-        Classifier.save(network.fc, folder)
+    def load(files: Files) -> Opened:
+        content = files[_COMPILED]
+        compiled = core.import_model(openvino.Tensor(content, shared_memory=True), "CPU", how)
+        agreement = Agreement(**json.loads(files[_AGREEMENT].tobytes())) if calibration else None
+        return Opened(Engine(compiled, streams, content), LinearHead(files[CLASSIFIER].tobytes()), agreement)
 
-    memory = available_memory()
-    room = _MOST_PROCESSES if memory is None else min(_MOST_PROCESSES, memory // _BYTES_PER_PROCESS)
-    number = max(1, min(cores, calls // _CALLS_PER_PROCESS, room))
-
-    def load(folder: Path) -> tuple[Engine | EngineProcesses, Classifier]:
-        engine = Engine(folder, cores) if number == 1 else EngineProcesses(folder, number, cores // number)
-        return engine, Classifier(folder)
-
-    return load_or_make(key, make, load)
-
-
-class _FrameFeatures(paddle.nn.Layer):
-    """uint8 [B, H, W, C] -> features float32 [B, F] of each segment; B are one video's where the model shifts."""
-
-    def __init__(self, network: paddle.nn.Layer):
-        super().__init__()
-        self.network = network
-
-    # Traced as it runs: no branch depends on values, and to rewrite its source takes 0.8 s and a home to write to.
-    @paddle.jit.not_to_static
-    def forward(self, frames):
-        return self.network.frame_features(frames)
-
-
-def _export(model: paddle.nn.Layer, shape: list[int | None], folder: Path) -> None:
-    """Writes graph.pdmodel and graph.pdiparams, in the format that `set_environment` asks for.
-
-    Raises RuntimeError when paddle was imported without it.
-    """
-    if paddle.framework.use_pir_api():
-        raise RuntimeError("paddle was imported before inference.start.set_environment was called")
-    model.eval()
-    paddle.jit.save(_FrameFeatures(model), str(folder / "graph"), [paddle.static.InputSpec(shape, "uint8", "frames")])
-
-
-def _optimise(folder: Path, precision: str) -> None:
-    """Replaces the graph by one whose operators are fused for oneDNN: _optimized.pdmodel and _optimized.pdiparams."""
-    graph = [folder / f"graph.{suffix}" for suffix in ("pdmodel", "pdiparams")]
-    settings = paddle.inference.Config(*map(str, graph))
-    settings.enable_memory_optim()
-    settings.set_optim_cache_dir(str(folder))
-    settings.enable_save_optim_model(True)
-    if precision == "bfloat16":
-        settings.enable_mkldnn_bfloat16()
-        settings.set_bfloat16_op(_BFLOAT16_OPERATORS)
-    with _quiet():
-        create_predictor(settings, threads=1)
-    for file in folder.glob("graph.*"):
-        file.unlink()
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keeps off the screen what paddle's passes print about themselves, past every log level."""
-    sys.stderr.flush()
-    screen = os.dup(2)
-    with open(os.devnull, "wb") as nowhere:
-        os.dup2(nowhere.fileno(), 2)
+    def make(folder: Path) -> Opened:
+        if not trace_segments(config, weights(folder), image_size, folder):
+            raise _UntracedError
         try:
-            yield
-        finally:
-            os.dup2(screen, 2)
-            os.close(screen)
+            graph, agreement = core.read_model(folder / GRAPH), None
+            head = LinearHead((folder / CLASSIFIER).read_bytes())
+            if calibration:
+                graph, agreement = _rounded(core, graph, head, calibration, how)
+                (folder / _AGREEMENT).write_text(json.dumps(asdict(agreement)))
+            compiled = core.compile_model(graph, "CPU", how)
+            (folder / _COMPILED).write_bytes(compiled.export_model().getbuffer())
+        except RuntimeError as error:
+            raise RunError(f"OpenVINO cannot compute the network: {str(error).strip().splitlines()[-1]}") from None
+        for file in folder.iterdir():
+            if file.name not in (_COMPILED, CLASSIFIER, _AGREEMENT):
+                file.unlink()
+        return Opened(Engine(compiled, streams), head, agreement)
+
+    try:
+        return load_or_make(key, kept, load, make)
+    except _UntracedError:
+        return None
+
+
+def _rounded(
+    core: openvino.Core, graph: openvino.Model, head: LinearHead, calibration: Calibration, how: dict[str, object]
+) -> tuple[openvino.Model, Agreement]:
+    """The graph in int8, and how it agrees with itself in float32."""
+    used, others = calibration.clips()
+    result = quantise(graph, used)
+
+    def answer_of(graph: openvino.Model) -> Answer:
+        start = engine_start(Engine(core.compile_model(graph, "CPU", how), 1), head)
+        return lambda clip: softmax(start(clip[None])().logits[0])
+
+    return result, compare(answer_of(graph), answer_of(result), others, len(used))
+
+
+def engine_start(engine: Engine, head: LinearHead) -> Start:
+    """Return what starts views [N, T, H, W, C] in calls of the engine."""
+
+    def start(frames: np.ndarray) -> Callable[[], Output]:
+        n, t, *image = frames.shape
+        # Else calls whose sizes differ by one at most.
+        calls = n if head.shifts else math.ceil(n * t / FRAMES_PER_CALL)
+        wait = engine.start(np.array_split(frames.reshape(n * t, *image), calls))
+
+        def answer() -> Output:
+            features = np.concatenate(wait()).reshape(n, t, -1)  # [N * T, F] -> [N, T, F]
+            return Output(head(features), features)
+
+        return answer
+
+    return start

@@ -1,32 +1,25 @@
 """A network ready to answer: uint8 frames in, logits and features out, whatever runs behind it."""
 
-import math
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from concurrent.futures import Future
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import paddle
 
-from inference.cache import digest
-from inference.engine import FRAMES_PER_CALL, Engine
-from inference.exported import exported_weights, is_exported
-from inference.graph import Classifier, open_engine
-from inference.precision import choose_precision
-from inference.processes import EngineProcesses
+from inference.finding import FoundNetwork, describe_weights, find_network, finding_network
 from inference.views import Output, Start, in_pieces, over_views
-from models import build_model, get_model_class, section_model
-from models.weights.download import published_tsn
-from models.weights.files import find_weights
-from models.weights.loading import load_weights
-from models.weights.remote import origin
-from utils.config.keys import InferConfig, ModelConfig, TestConfig
+from utils.config.keys import EngineConfig, ModelConfig, section_name
 from utils.config.loading import Config
-from utils.errors import InputError
 from utils.log import say
-from utils.processes.limits import available_cores
+from utils.processes.device import memory_errors, use_device
+from utils.processes.precision import describe_gpu_precision
+
+if TYPE_CHECKING:  # what takes time is imported where it is used
+    import paddle
 
 
 @dataclass(frozen=True)
@@ -36,12 +29,13 @@ class Network:
     start: Start
     ahead: int  # batches to start before the first one is waited for; 0: `start` itself computes
     description: str  # engine, precision, weights: what a reported number depends on
-    arithmetic: str = ""  # of these the first two
+    precision: str = ""  # of these the first two
     weights: str = ""  # and the SHA-256 of the third
     num_features: int = 0  # F
     views: Start | None = None  # the same of single views, before a video's are averaged
     frames_apart: bool = False  # whether a view's logits are the mean of those of its segments, each computed alone
-    model: Callable[[], paddle.nn.Layer] | None = None  # the network itself, eager and in evaluation mode
+    device: str = "cpu"
+    model: "Callable[[], paddle.nn.Layer] | None" = None  # the network itself, eager and in evaluation mode
 
     def __call__(self, frames: np.ndarray) -> np.ndarray:
         return self.start(frames)().logits
@@ -49,113 +43,116 @@ class Network:
 
 def load_network(
     config: Config,
-    section: TestConfig | InferConfig,
+    section: EngineConfig,
     device: str,
     num_videos: int,
     num_ranks: int = 1,
+    finding: Future[FoundNetwork] | None = None,
 ) -> Network:
-    """The network for a section's clips, with its weights, which may also be a folder that export.py wrote.
+    """Return the network for a section's clips, with its weights, which may also be a folder that export.py wrote.
 
-    num_videos: as many are to be expected. num_ranks: processes that share the processor.
+    num_videos: as many are to be expected. num_ranks: processes that share the processor. finding: of a network for the
+    CPU, where somebody has begun it already.
 
     Raises InputError when the weights are missing or do not fit, or the precision is not to be had.
     """
-    model_config = section_model(config.model, section)
-    model_class = get_model_class(model_config.name)
-    eager = device == "gpu" or not hasattr(model_class, "frame_features")
-    precision = "float32" if eager else choose_precision(section.precision)
-    if section.precision == "auto" and precision == "bfloat16":
-        say("precision auto: bfloat16, which this processor has; --precision=float32 for full precision")
-    elif section.precision == "bfloat16" and eager:
-        say(f"precision bfloat16 is for the CPU's engine: {model_config.name} is computed in float32 on the {device}")
-    path = find_weights(section.weights or published_weights(model_config))
-    if is_exported(path):
-        path = exported_weights(path, config, section)
-    sha256 = weights_digest(path)
-    arithmetic = f"{precision} on {device} ({'eager' if eager else 'oneDNN'})"
-    description = f"{arithmetic}, weights {describe_weights(path, sha256)}"
-    make = partial(load_model, model_config, path)
-    if eager:
-        model = make()
-        num_features = model.backbone.num_features
-        network = Network(in_pieces(eager_start(model), device), 1, description, model=lambda: model)
+    network = None
+    if device == "cpu":
+        finding = finding or finding_network(config, section)
+        from inference.runtime import get_core
+
+        get_core()  # meanwhile
+        found = finding.result()
+        network = _traced(found, section, num_videos, num_ranks)
     else:
-        cores = max(1, available_cores() // num_ranks)
-        # Of one crop each: many videos are worth a process per core, many crops of a video not its 600 MB.
-        calls = math.ceil(num_videos / num_ranks * section.seg_num / FRAMES_PER_CALL)
-        engine, classifier = open_engine(model_config, section.image_size, precision, sha256, make, cores, calls)
-        num_features = classifier.num_features
-        start = engine_start(engine, classifier, model_class.shifts)
-        network = Network(start, engine.ahead, description, model=make)
+        found = find_network(config, section, device)
+    if network is None:
+        if section.precision == "int8" or (device == "cpu" and section.precision == "bfloat16"):
+            engine = f"precision {section.precision} is for the CPU's engine"
+            say(f"{engine}: {found.model.name} is computed in float32 on the {device}")
+        network = _eager(found, section, device)
     return replace(
         network,
         start=over_views(network.start, section),
-        arithmetic=arithmetic,
-        weights=sha256,
-        num_features=num_features,
+        description=f"{network.precision}, weights {describe_weights(found.path, found.sha256)}",
+        weights=found.sha256,
         views=network.start,
-        frames_apart=hasattr(model_class, "frame_features") and not model_class.shifts,
+        device=device,
     )
 
 
-def engine_start(engine: Engine | EngineProcesses, classifier: Classifier, whole_videos: bool) -> Start:
-    """whole_videos: each call must be the frames of one video."""
+def _traced(found: FoundNetwork, section: EngineConfig, num_videos: int, num_ranks: int) -> Network | None:
+    """The network as OpenVINO computes it; None where it cannot be traced."""
+    from inference.graph import engine_start, open_graph, streams_and_threads
 
-    def start(frames: np.ndarray) -> Callable[[], Output]:
-        n, t, *image = frames.shape
-        # Else calls whose sizes differ by one at most.
-        calls = n if whole_videos else -(-n * t // FRAMES_PER_CALL)
-        wait = engine.start(np.array_split(frames.reshape(n * t, *image), calls))
-
-        def answer() -> Output:
-            features = np.concatenate(wait()).reshape(n, t, -1)  # [N * T, F] -> [N, T, F]
-            return Output(classifier(features.mean(axis=1)), features)
-
-        return answer
-
-    return start
-
-
-def eager_start(model: paddle.nn.Layer, autocast: Callable[[], AbstractContextManager] = nullcontext) -> Start:
-    """What the model itself computes; it must be in evaluation mode. autocast: of the precision it computes in."""
-
-    def start(frames: np.ndarray) -> Callable[[], Output]:
-        with paddle.no_grad(), autocast():
-            features = model.features(paddle.to_tensor(frames))
-            output = model.classify(features.mean(axis=1)), features
-        # On a GPU this is what waits.
-        return lambda: Output(*(tensor.astype("float32").numpy() for tensor in output))
-
-    return start
+    if section.precision == "auto" and found.precision == "bfloat16":
+        say("precision auto: bfloat16, which this processor has; --precision=float32 for full precision")
+    # A stream computes a call alone: a single video is there sooner when all cores share its call.
+    streams, threads = streams_and_threads(num_ranks)
+    how = (found.precision, lambda _: found.path, 1 if num_videos == 1 else streams, threads, found.calibration)
+    opened = open_graph(found.key, found.kept, found.model, section.image_size, *how)
+    if opened is None:
+        return None
+    engine, head, agreement = opened
+    precision = f"{found.precision} on cpu (OpenVINO)"
+    if found.calibration:
+        precision += f", {found.calibration.checked(agreement)}"
+    return Network(
+        engine_start(engine, head),
+        engine.ahead,
+        "",
+        precision,
+        num_features=head.num_features,
+        frames_apart=not head.shifts,
+        model=lambda: _eager_model(found.model, found.path, "cpu"),
+    )
 
 
-def published_weights(config: ModelConfig) -> Path:
-    """The original's weights, downloaded. Raises InputError where they are not there, or the model is another one."""
-    if get_model_class(config.name).shifts or config.backbone != "resnet":
-        raise InputError(
-            f"there are weights to download for MODEL.name TSN with MODEL.backbone resnet, not for {config.name} with "
-            f"{config.backbone}: give them by --weights=PATH"
-        )
-    return published_tsn()
+def _eager(found: FoundNetwork, section: EngineConfig, device: str) -> Network:
+    """The network as Paddle computes it: on a GPU in the precision that was found for it, else in float32."""
+    from inference.eager import eager_start
+
+    model = _eager_model(found.model, found.path, device)
+    precision, autocast = "float32", nullcontext
+    if device == "gpu":
+        precision = describe_gpu_precision(found.precision)
+        if found.precision != "float32":
+            import paddle
+
+            if section.precision == "auto":
+                say(f"precision auto: {precision}, which this GPU has; --precision=float32 for full precision")
+            autocast = partial(paddle.amp.auto_cast, level="O1", dtype=found.precision)
+    start = in_pieces(eager_start(model, autocast, device), device)
+    return Network(
+        _within_memory(start, device, f"set {section_name(section)}.batch_size smaller"),
+        1,
+        "",
+        f"{precision} on {device} (eager)",
+        num_features=model.backbone.num_features,
+        frames_apart=hasattr(model, "frame_features") and not model.shifts,
+        model=lambda: model,
+    )
 
 
-def load_model(config: ModelConfig, path: Path) -> paddle.nn.Layer:
-    """The configured model with the weights of a file or folder, in evaluation mode."""
-    with paddle.LazyGuard():  # without the random weights that would be overwritten: nine tenths of its time
-        model = build_model(config)
-    load_weights(model, path)
-    model.eval()
-    return model
+def _within_memory(start: Start, device: str, remedy: str) -> Start:
+    """The same as `start`, whose lack of memory is one line: a GPU says so at once, or when it is waited for."""
+
+    def start_within(frames: np.ndarray) -> Callable[[], Output]:
+        with memory_errors(device, remedy):
+            wait = start(frames)
+
+        def wait_within() -> Output:
+            with memory_errors(device, remedy):
+                return wait()
+
+        return wait_within
+
+    return start_within
 
 
-def weights_digest(path: Path) -> str:
-    """The SHA-256 of a file or folder of weights. Raises InputError when it cannot be read."""
-    try:
-        return digest(path)
-    except OSError as error:
-        raise InputError(f"{origin(path)}: cannot be read: {error.strerror or error}") from error
+def _eager_model(config: ModelConfig, path: Path, device: str) -> "paddle.nn.Layer":
+    use_device(device)
 
+    from models.weights.fitting import load_model
 
-def describe_weights(path: Path, sha256: str) -> str:
-    """The path with the beginning of its digest, which tells two weights of one name apart."""
-    return f"{origin(path)} (sha256 {sha256[:12]})"
+    return load_model(config, path)

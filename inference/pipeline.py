@@ -12,15 +12,15 @@ from reader.loader import Batch
 _NOTHING = Output(np.empty((0, 1), np.float32), np.empty((0, 1, 1), np.float32))
 
 
-class Network(Protocol):
-    """inference.network.Network, and whatever else answers like it."""
+class Answering(Protocol):
+    """inference.network.Answering, and whatever else answers like it."""
 
     ahead: int
 
     def start(self, frames: np.ndarray) -> Callable[[], Output]: ...
 
 
-def answers(network: Network, batches: Iterable[Batch]) -> Iterator[tuple[Batch, Output]]:
+def answers(network: Answering, batches: Iterable[Batch]) -> Iterator[tuple[Batch, Output]]:
     """Each batch with its output, in order; without rows where none of its videos can be read.
 
     The network is given `ahead` batches more before the first of them is waited for.

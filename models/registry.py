@@ -1,38 +1,40 @@
-"""Models by name: registered by a decorator, looked up without regard to case, built from a configuration."""
+"""Models by name: looked up without regard to case, imported when asked for, built from a configuration."""
 
-from collections.abc import Callable
 from dataclasses import replace
+from importlib import import_module
 from typing import Any
 
 from utils.config.keys import ModelConfig, SectionConfig
 from utils.errors import InputError
 
-_CLASSES: dict[str, type] = {}
-
-
-def register_model(name: str) -> Callable[[type], type]:
-    """A class decorator that makes the model known as `name`. Raises ValueError when the name is taken."""
-
-    def register(model_class: type) -> type:
-        if name.lower() in {known.lower() for known in _CLASSES}:
-            raise ValueError(f"a model named {name} is registered already")
-        _CLASSES[name] = model_class
-        return model_class
-
-    return register
+# Name of the class -> module that has it and, as it imports paddle, is not imported before.
+_MODULES = {"PPTSMv2": "models.pptsm_v2", "TSM": "models.tsm", "TSN": "models.tsn"}
+# Networks of one backbone, of which MODEL.backbone and MODEL.num_layers say nothing.
+_BACKBONES = {"PPTSMv2": "lcnet_v2"}
 
 
 def model_names() -> list[str]:
-    """The registered names as they were registered, sorted."""
-    return sorted(_CLASSES)
+    """Return the known names, sorted."""
+    return sorted(_MODULES)
+
+
+def plain_name(name: object) -> str:
+    """Return a name as it is compared with others: PaddleVideo writes PP-TSMv2 and PPTSM_v2."""
+    return str(name).lower().replace("-", "").replace("_", "")
+
+
+def known_name(name: str) -> str:
+    """Return the model's name as it is spelled here. Raise InputError that lists the known names."""
+    for known in _MODULES:
+        if plain_name(known) == plain_name(name):
+            return known
+    raise InputError(f"unknown model {name!r}; known models: {', '.join(model_names())}")
 
 
 def get_model_class(name: str) -> type:
-    """The class registered as `name`, in any case. Raises InputError that lists the known names."""
-    for known, model_class in _CLASSES.items():
-        if known.lower() == str(name).lower():
-            return model_class
-    raise InputError(f"unknown model {name!r}; known models: {', '.join(model_names())}")
+    """Return the class called `name`, in any case. Raise InputError that lists the known names."""
+    known = known_name(name)
+    return getattr(import_module(_MODULES[known]), known)
 
 
 def build_model(config: Any, **options: Any) -> Any:
@@ -54,6 +56,17 @@ def build_model(config: Any, **options: Any) -> Any:
     )
 
 
+def backbone_of(config: ModelConfig) -> str:
+    """Return what makes the features of the MODEL section's network: resnet-50, resnet_vd-50, lcnet_v2."""
+    return _BACKBONES.get(known_name(config.name), f"{config.backbone}-{config.num_layers}")
+
+
 def section_model(model: ModelConfig, section: SectionConfig) -> ModelConfig:
-    """MODEL with what the section overrides of the network's input."""
-    return replace(model, seglen=section.seglen, image_mean=section.image_mean, image_std=section.image_std)
+    """Return MODEL with its name as it is spelled here, and with what the section overrides of the network's input."""
+    return replace(
+        model,
+        name=known_name(model.name),
+        seglen=section.seglen,
+        image_mean=section.image_mean,
+        image_std=section.image_std,
+    )

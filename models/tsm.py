@@ -12,14 +12,12 @@ import paddle
 import paddle.nn.functional as F
 from paddle import Tensor
 
-from models.registry import register_model
 from models.resnet import Function
 from models.tsn import TSN
 
 SHARE = 8  # an eighth in each direction: the paper's choice, and that of every published file
 
 
-@register_model("TSM")
 class TSM(TSN):
     """Frames of N videos -> logits, the mean over the frames of the classifier's. Parameters are those of TSN.
 
@@ -27,6 +25,7 @@ class TSM(TSN):
     """
 
     shifts = True
+    share = SHARE  # one in so many channels in each direction
     vd_activation = staticmethod(F.leaky_relu)  # slope 0.01
 
     def forward(self, frames: Tensor) -> Tensor:
@@ -35,22 +34,39 @@ class TSM(TSN):
 
     def shift_of(self, num_segments: int) -> Function:
         """As of TSN."""
-        return partial(F.temporal_shift, seg_num=num_segments, shift_ratio=1 / SHARE, data_format=self.data_format)
+        return partial(F.temporal_shift, seg_num=num_segments, shift_ratio=1 / self.share, data_format=self.data_format)
+
+    def use_plain_operators(self) -> None:
+        """As of TSN."""
+        self.shift_of = lambda num_segments: partial(shift_videos, num_segments=num_segments, share=self.share)
 
     def frame_features(self, frames: Tensor) -> Tensor:
         """uint8 [T, H, W, 3 * seglen], the frames of one video -> float32 [T, F]."""
-        return self.backbone(self._normalised(frames.astype("float32")), shift_video)
+        return self.backbone(self._normalised(frames.astype("float32")), partial(shift_video, share=self.share))
 
 
-def shift_video(x: Tensor) -> Tensor:
-    """float32 [T, C, H, W] of one video, shifted: what F.temporal_shift does, but twice as fast in oneDNN's graphs.
+def shift_video(x: Tensor, share: int = SHARE) -> Tensor:
+    """Return float32 [T, C, H, W] of one video, shifted as F.temporal_shift does, which OpenVINO does not know.
 
-    All in four dimensions: oneDNN keeps its own order of the numbers for no more. Zeros are put before or behind and
-    a frame is taken away after: of a video of one frame the reverse would leave none in between, which oneDNN refuses.
+    All in four dimensions: its kernels keep their own order of the numbers for no more. Zeros are put before or behind
+    and a frame is taken away after: of a video of one frame the reverse would leave none in between.
     """
-    fold = x.shape[1] // SHARE
-    before, after, rest = paddle.split(x, [fold, fold, x.shape[1] - 2 * fold], axis=1)
-    nothing = paddle.zeros_like(before[:1])
-    before = paddle.concat([nothing, before], axis=0)[:-1]
-    after = paddle.concat([after, nothing], axis=0)[1:]
+    before, after, rest = paddle.split(x, _parts(x.shape[1], share), axis=1)
+    before = paddle.concat([paddle.zeros_like(before[:1]), before], axis=0)[:-1]
+    after = paddle.concat([after, paddle.zeros_like(after[:1])], axis=0)[1:]
     return paddle.concat([before, after, rest], axis=1)
+
+
+def shift_videos(x: Tensor, num_segments: int, share: int = SHARE) -> Tensor:
+    """Return float32 [N * T, C, H, W], shifted as F.temporal_shift does, by operators that every format has."""
+    videos = x.reshape([-1, num_segments, *x.shape[1:]])  # [N, T, C, H, W]
+    before, after, rest = paddle.split(videos, _parts(x.shape[1], share), axis=2)
+    before = paddle.concat([paddle.zeros_like(before[:, :1]), before], axis=1)[:, :-1]
+    after = paddle.concat([after, paddle.zeros_like(after[:, :1])], axis=1)[:, 1:]
+    return paddle.concat([before, after, rest], axis=2).flatten(0, 1)
+
+
+def _parts(channels: int, share: int) -> list[int]:
+    """The channels that come from the frame before, those from the frame after, and all others, as F.temporal_shift."""
+    first, second = channels // share, 2 * channels // share
+    return [first, second - first, channels - second]

@@ -11,11 +11,9 @@ import paddle.nn.functional as F
 from paddle import Tensor, nn
 from paddle.nn.initializer import Constant, Uniform
 
-from models.registry import register_model
 from models.resnet import Function, ResNet
 
 
-@register_model("TSN")
 class TSN(nn.Layer):
     """Frames of N videos -> logits; the normalisation is part of the graph.
 
@@ -52,8 +50,7 @@ class TSN(nn.Layer):
         self.data_format = data_format
         self.variant = backbone
         self.dropout = dropout
-        vd = backbone == "resnet_vd"
-        self.backbone = ResNet(num_layers, 3 * seglen, data_format, vd, self.vd_activation if vd else F.relu)
+        self.backbone = self.make_backbone()
         limit = 1 / math.sqrt(self.backbone.num_features)
         self.fc = nn.Linear(
             self.backbone.num_features,
@@ -67,6 +64,11 @@ class TSN(nn.Layer):
         shift = paddle.to_tensor([-m / std for m, std in zip(image_mean, image_std)] * seglen, dtype="float32")
         self.register_buffer("scale", scale.reshape(shape), persistable=False)
         self.register_buffer("shift", shift.reshape(shape), persistable=False)
+
+    def make_backbone(self) -> nn.Layer:
+        """Return what makes features of frames, with the methods of models/resnet.py:ResNet. Raise InputError."""
+        vd = self.variant == "resnet_vd"
+        return ResNet(self.num_layers, 3 * self.seglen, self.data_format, vd, self.vd_activation if vd else F.relu)
 
     def forward(self, frames: Tensor) -> Tensor:
         """uint8 [N, T, H, W, 3 * seglen] in RGB, any T -> logits float32 [N, K]."""
@@ -91,6 +93,9 @@ class TSN(nn.Layer):
     def shift_of(self, num_segments: int) -> Function | None:
         """What exchanges channels between the T frames of each video in [N * T, C, H, W]; see ResNet.forward."""
         return None
+
+    def use_plain_operators(self) -> None:
+        """Compute with operators that other programs know from now on; the numbers are the same."""
 
     def frame_features(self, frames: Tensor) -> Tensor:
         """uint8 [B, H, W, 3 * seglen] -> float32 [B, F], those of each segment.

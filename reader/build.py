@@ -1,19 +1,39 @@
 """The crossing from a section of the configuration to a reader."""
 
+import os
 from collections.abc import Sequence
+from contextlib import suppress
 
-from reader.dataset import ClipSpec
+from reader.class_names import mirror_advice, read_labels
+from reader.clip import ClipSpec
 from reader.filelist import Entry, FileList, read_list
 from reader.loader import Loader, worker_count
 from utils.config.keys import SectionConfig, TrainConfig
 from utils.config.loading import Config
+from utils.errors import InputError
 from utils.processes.ranks import World
+from utils.storage.objects import is_remote
 
 
 def read_section_list(config: Config, section: SectionConfig, needs_label: bool = True) -> FileList:
     """The videos of a section's file list, checked."""
-    classes = config.model.num_classes
-    return read_list(section.filelist, num_classes=classes, frame_format=section.format, needs_label=needs_label)
+    classes, path = config.model.num_classes, section.filelist
+    if not (is_remote(path) or os.path.isabs(path) or os.path.exists(path)):
+        raise InputError(f"{path}: no such file list; a relative path is one from {os.getcwd()}")
+    return read_list(path, num_classes=classes, frame_format=section.format, needs_label=needs_label)
+
+
+def in_train_list(config: Config, entries: FileList) -> int | None:
+    """How many of the entries are videos of TRAIN's list; None where there is no such list, or it cannot be read."""
+    train = config.train
+    if not os.path.isfile(train.filelist):
+        return None
+    try:
+        listed = read_list(train.filelist, num_classes=config.model.num_classes, frame_format=train.format)
+    except InputError:
+        return None
+    known = {hash(os.path.abspath(entry.path)) for entry in listed}  # of long lists 8 bytes each, and not their texts
+    return sum(hash(os.path.abspath(entry.path)) in known for entry in entries)
 
 
 def clip_spec(section: SectionConfig, augment_seed: int | None = None) -> ClipSpec:
@@ -31,7 +51,18 @@ def clip_spec(section: SectionConfig, augment_seed: int | None = None) -> ClipSp
         multi_scale_crop=section.multi_scale_crop if isinstance(section, TrainConfig) else "none",
         decoder=section.decoder,
         augment_seed=augment_seed,
+        **({"flip": section.flip, "flip_pairs": section.flip_pairs} if isinstance(section, TrainConfig) else {}),
     )
+
+
+def check_takes_windows(who: str, section: SectionConfig) -> None:
+    """Raise InputError where the section reads what cannot be cut into windows of time. who: wants to, in messages."""
+    if section.format == "pkl":
+        raise InputError(f"{who} needs videos, but INFER.format is pkl")
+    if section.seglen > 1:
+        raise InputError(f"{who} takes segments of one frame, but INFER.seglen is {section.seglen}")
+    if section.decoder not in ("auto", "pyav"):
+        raise InputError(f"{who} decodes with pyav, but INFER.decoder is {section.decoder}")
 
 
 def build_loader(
@@ -53,11 +84,33 @@ def build_loader(
         clip_spec(section, augment_seed),
         max(1, (batch_size or section.batch_size) // section.crops),
         num_classes=config.model.num_classes if needs_label else None,
-        num_workers=worker_count(section.num_reader_threads, len(entries), world.size),
+        num_workers=worker_count(section.num_reader_threads, -(-len(entries) // world.size), world.ranks_here),
         buffer_videos=section.buf_size,
         replace=augment_seed is not None,
         time_limit=section.video_timeout,
+        mirrors=_mirrors(config) if augment_seed is not None else None,
     )
+
+
+def _mirrors(config: Config) -> dict[int, int]:
+    """The class id of a mirrored clip by that of the clip. Raises InputError for classes that there are not."""
+    pairs, num_classes = config.train.flip_pairs, config.model.num_classes
+    if not pairs:
+        return {}
+    names = read_labels(config.infer.kinetics_labels, num_classes) if str in {type(c) for p in pairs for c in p} else ()
+    ids = {name: number for number, name in enumerate(names)} | {number: number for number in range(num_classes)}
+    for one in (one for pair in pairs for one in pair if one not in ids):
+        raise InputError(f"TRAIN.flip_pairs: there is no class {one!r} among the {num_classes}")
+    return {ids[a]: ids[b] for pair in pairs for a, b in (pair, pair[::-1])}
+
+
+def mirrors_advised(config: Config) -> list[str]:
+    """Return a line where classes have sides in their names and nothing is said of mirrors; else none."""
+    if not config.train.flip or config.train.flip_pairs:
+        return []
+    with suppress(InputError):  # training needs no names
+        return mirror_advice(read_labels(config.infer.kinetics_labels, config.model.num_classes))
+    return []
 
 
 def describe_protocol(section: SectionConfig) -> str:

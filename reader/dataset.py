@@ -6,38 +6,14 @@ from pathlib import Path
 
 import numpy as np
 
+from reader.apart import fault
+from reader.clip import ClipSpec
 from reader.decode import VideoError, read_frames
 from reader.length import check_length
 from reader.pkl import read_pickle
 from reader.sampling import segment_indices, video_rng
 from reader.transforms import crop_frame
-from utils.copies import on_this_machine
-
-
-@dataclass(frozen=True)
-class ClipSpec:
-    """How a clip is cut from a video; the same for every video of a list."""
-
-    num_segments: int
-    seglen: int
-    short_side: int
-    crop_size: int
-    frame_format: str = "mp4"
-    sampling: str = "segment"
-    resize: str = "pillow"
-    keep_aspect_ratio: bool = False
-    crops: int = 1
-    multi_scale_crop: str | int = "none"
-    decoder: str = "auto"
-    # None: the central frames and crop. A number: random ones and a mirror, from (seed, epoch, index of the video).
-    augment_seed: int | None = None
-    # Longer videos are refused; None: any length is read.
-    max_seconds: float | None = None
-
-    @property
-    def shape(self) -> tuple[int, int, int, int]:
-        """[V * T, H, W, 3 * seglen] of every clip: all segments of one crop, then all of the next."""
-        return self.crops * self.num_segments, self.crop_size, self.crop_size, 3 * self.seglen
+from utils.storage.copies import on_this_machine
 
 
 @dataclass
@@ -47,6 +23,7 @@ class Seen:
     num_frames: int = 0
     width: int = 0  # in pixels, as a player shows it
     height: int = 0
+    mirrored: bool = False
 
 
 def read_clip(
@@ -57,10 +34,10 @@ def read_clip(
     Channel c of segment t is colour c % 3 of the segment's frame c // 3, as the original lays them out. Each frame is
     decoded and resized once for the V crops.
 
-    folder: where a remote video is copied to for as long as it is read; None: a temporary one. seen: gets what it says.
+    folder: where a remote video, or what another decoder reads, is copied to for as long as it is read; None: a
+        temporary one. seen: gets what it says.
 
-    Raises:
-        VideoError: the video cannot be read, with its path and the reason.
+    Raises VideoError: the video cannot be read, with its path and the reason.
     """
     rng = None if spec.augment_seed is None else video_rng(spec.augment_seed, epoch, index)
     seen = seen or Seen()
@@ -69,19 +46,15 @@ def read_clip(
     def choose(num_frames: int) -> list[int]:
         seen.num_frames = num_frames
         if num_frames not in chosen:  # a second draw would choose other frames
-            chosen[num_frames] = segment_indices(
-                num_frames,
-                spec.num_segments,
-                spec.seglen,
-                frame_format=spec.frame_format,
-                sampling=spec.sampling,
-                rng=rng,
-            )
+            chosen[num_frames] = chosen_frames(num_frames, spec, rng)
         return chosen[num_frames]
 
     def crop(frame: np.ndarray) -> np.ndarray:
         seen.height, seen.width = frame.shape[:2]
-        return cropped(frame, spec, copy.deepcopy(rng))  # a copy for each frame: all get the same window
+        own = copy.deepcopy(rng)  # for each frame: all get the same window, and the same side
+        crops = crop_frame(frame, spec, own)
+        seen.mirrored = own is not None and spec.flip and bool(own.random() < 0.5)
+        return crops[:, :, ::-1] if seen.mirrored else crops
 
     label = None
     try:
@@ -91,13 +64,9 @@ def read_clip(
             if spec.frame_format == "pkl":
                 crops, label = read_pickle(local, choose, crop)
             else:
-                crops = read_frames(local, choose, spec.decoder, crop)
-    except VideoError as error:
-        raise VideoError(path, error.reason) from error  # and not that of the copy
-    except OSError as error:
-        raise VideoError(path, error.strerror or str(error)) from error
-    except MemoryError as error:
-        raise VideoError(path, "it takes more memory than there is") from error
+                crops = read_frames(local, choose, spec.decoder, crop, folder)
+    except (VideoError, OSError, MemoryError) as error:
+        raise fault(path, error) from error
     return arranged(crops, spec), label
 
 
@@ -106,23 +75,14 @@ def cut_clip(spec: ClipSpec, frames: np.ndarray) -> np.ndarray:
 
     Its frames are chosen, resized and cropped as `read_clip` does with those of a file.
     """
-    how = {"frame_format": spec.frame_format, "sampling": spec.sampling}
-    chosen = segment_indices(len(frames), spec.num_segments, spec.seglen, **how)
-    return arranged(np.stack([cropped(frames[i], spec) for i in chosen]), spec)
+    chosen = chosen_frames(len(frames), spec)
+    return arranged(np.stack([crop_frame(frames[i], spec) for i in chosen]), spec)
 
 
-def cropped(frame: np.ndarray, spec: ClipSpec, rng: np.random.Generator | None = None) -> np.ndarray:
-    """The crops of a frame uint8 [H, W, 3]: uint8 [P, crop_size, crop_size, 3], random with `rng`."""
-    return crop_frame(
-        frame,
-        spec.short_side,
-        spec.crop_size,
-        keep_aspect_ratio=spec.keep_aspect_ratio,
-        resize=spec.resize,
-        crops=spec.crops,
-        multi_scale_crop=spec.multi_scale_crop,
-        rng=rng,
-    )
+def chosen_frames(num_frames: int, spec: ClipSpec, rng: np.random.Generator | None = None) -> list[int]:
+    """The T * seglen indices of a clip's frames, see `segment_indices`."""
+    how = {"frame_format": spec.frame_format, "sampling": spec.sampling, "rng": rng}
+    return segment_indices(num_frames, spec.num_segments, spec.seglen, **how)
 
 
 def arranged(crops: np.ndarray, spec: ClipSpec) -> np.ndarray:
@@ -138,6 +98,3 @@ def arranged(crops: np.ndarray, spec: ClipSpec) -> np.ndarray:
     if views.shape[1] == 2:
         views[:, 1] = crops[:, :, :, ::-1]
     return views.reshape(spec.shape)
-
-
-__all__ = ["ClipSpec", "Seen", "VideoError", "cut_clip", "read_clip"]

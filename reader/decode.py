@@ -1,24 +1,25 @@
 """Frames of a video by their number in display order, decoding no more of the file than they need."""
 
-import importlib
 import os
 from collections.abc import Callable, Sequence
-from types import ModuleType
+from pathlib import Path
 
 import numpy as np
 
 from reader import sparse
+from reader.handover import checked_copy
 from reader.integrity import VideoError
 from reader.packets import open_video, read_packets, video_stream
 from utils.errors import InputError
-
-__all__ = ["DECODERS", "VideoError", "read_frames"]
+from utils.packages import import_cv2, import_extra
 
 Choose = Callable[[int], Sequence[int]]
 Each = Callable[[np.ndarray], np.ndarray]
 
 
-def read_frames(path: str, choose: Choose, decoder: str = "auto", each: Each = np.copy) -> np.ndarray:
+def read_frames(
+    path: str, choose: Choose, decoder: str = "auto", each: Each = np.copy, folder: Path | None = None
+) -> np.ndarray:
     """The chosen frames of a video as uint8 [T, H, W, 3], RGB, rotated the way a player shows them.
 
     choose: given the number of frames, returns the T indices in display order; any order, repeats allowed. It is
@@ -29,12 +30,14 @@ def read_frames(path: str, choose: Choose, decoder: str = "auto", each: Each = n
     each: what to make of a frame, uint8 [H, W, 3], as soon as it is decoded: its results are stacked, and large frames
         do not pile up. It must not keep the frame it is given.
 
+    folder: where decord and opencv find a copy of what was checked, for as long as they read it; None: a temporary one.
+
     Raises VideoError for a file that cannot be used, IndexError for an index out of range, InputError for a decoder
     that is unknown or not installed.
     """
     if decoder not in DECODERS:
         raise InputError(f"unknown decoder {decoder!r}: expected one of {', '.join(DECODERS)}")
-    return DECODERS[decoder](str(path), choose, each)
+    return DECODERS[decoder](str(path), choose, each, folder)
 
 
 def _indices(path: str, choose: Choose, num_frames: int) -> list[int]:
@@ -55,11 +58,13 @@ def _settle(
     frames, num_frames = decode(set(indices))
     if num_frames != promised:
         indices = _indices(path, choose, num_frames)
-        frames, _ = decode(set(indices))
+        frames, again = decode(set(indices))
+        if again != num_frames:
+            raise VideoError(path, f"it changes while it is read: it had {num_frames} frames, then {again}")
     return np.stack([frames[i] for i in indices])
 
 
-def _read_pyav(path: str, choose: Choose, each: Each) -> np.ndarray:
+def _read_pyav(path: str, choose: Choose, each: Each, folder: Path | None) -> np.ndarray:
     with open_video(path) as container:
         stream = video_stream(path, container)
         packets = read_packets(path, container, stream)
@@ -69,28 +74,15 @@ def _read_pyav(path: str, choose: Choose, each: Each) -> np.ndarray:
         )
 
 
-def _count_packets(path: str) -> int:
-    """How many frames the container promises. Raises VideoError for files that others accept or follow elsewhere."""
-    with open_video(path) as container:
-        return len(read_packets(path, container, video_stream(path, container)).shown)
-
-
-def _optional(decoder: str, module: str, package: str) -> ModuleType:
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        raise InputError(f"decoder {decoder} needs the package {package}, which cannot be imported: {error}") from error
-
-
-def _read_opencv(path: str, choose: Choose, each: Each) -> np.ndarray:
+def _read_opencv(path: str, choose: Choose, each: Each, folder: Path | None) -> np.ndarray:
     """Every frame is decoded: its seeking misses, and its count of frames is the container's promise."""
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # quiet; read when the first video is opened
     os.environ.setdefault("OPENCV_LOG_LEVEL", "OFF")  # read by the import
-    cv2 = _optional("opencv", "cv2", "opencv-python-headless")
+    cv2 = import_cv2("decoder opencv")
 
     def grab(wanted: set[int]) -> tuple[dict[int, np.ndarray], int]:
         frames: dict[int, np.ndarray] = {}
-        capture = cv2.VideoCapture(f"file:{path}", cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, 1])
+        capture = cv2.VideoCapture(f"file:{copy}", cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, 1])
         count = 0
         while capture.grab():
             if count in wanted:
@@ -102,22 +94,23 @@ def _read_opencv(path: str, choose: Choose, each: Each) -> np.ndarray:
         capture.release()
         return frames, count
 
-    return _settle(path, choose, _count_packets(path), grab)
+    with checked_copy(path, folder) as (copy, promised):
+        return _settle(path, choose, promised, grab)
 
 
-def _read_decord(path: str, choose: Choose, each: Each) -> np.ndarray:
-    decord = _optional("decord", "decord", "decord")
+def _read_decord(path: str, choose: Choose, each: Each, folder: Path | None) -> np.ndarray:
+    decord = import_extra("decord", "decoder decord", "requirements.txt")
     decord.logging.set_level(decord.logging.QUIET)
-    _count_packets(path)
-    try:
-        reader = decord.VideoReader(path, ctx=decord.cpu(0), num_threads=1)
-        frames = reader.get_batch(_indices(path, choose, len(reader))).asnumpy()
-    except (decord.DECORDError, RuntimeError) as error:
-        raise VideoError(path, "decord cannot read it") from error
+    with checked_copy(path, folder) as (copy, _):
+        try:
+            reader = decord.VideoReader(copy, ctx=decord.cpu(0), num_threads=1)
+            frames = reader.get_batch(_indices(path, choose, len(reader))).asnumpy()
+        except (decord.DECORDError, RuntimeError) as error:
+            raise VideoError(path, "decord cannot read it") from error
     return np.stack([each(frame) for frame in frames])
 
 
-DECODERS: dict[str, Callable[[str, Choose, Each], np.ndarray]] = {
+DECODERS: dict[str, Callable[[str, Choose, Each, Path | None], np.ndarray]] = {
     "auto": _read_pyav,
     "pyav": _read_pyav,
     "decord": _read_decord,

@@ -9,9 +9,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from utils.copies import open_text
 from utils.errors import InputError
-from utils.storage import check_path
+from utils.storage.copies import on_this_machine
+from utils.storage.objects import check_path
 
 # Longer than any path that a file system takes (Linux: 4096) with a label behind it.
 MAX_LINE = 5000
@@ -67,6 +67,20 @@ class FileList(Sequence[Entry]):
         found.update(self._paths)
         return found.hexdigest()
 
+    def repeated(self) -> int:
+        """How many entries have the path of an earlier one, as it is written."""
+        import numpy as np  # a process that reads no list needs none
+
+        ends = zip(self._ends, self._ends[1:])
+        # Of a path its hash: of a million all are compared in 16 MB, and two of 64 bits are not the same by chance.
+        hashes = np.fromiter((hash(bytes(self._paths[start:end])) for start, end in ends), np.int64, len(self))
+        return len(self) - len(np.unique(hashes))
+
+    @cached_property
+    def label_digest(self) -> str:
+        """The SHA-256 of the labels alone, in their order, in hexadecimal."""
+        return hashlib.sha256(self._labels).hexdigest()
+
 
 def read_list(path: str, *, num_classes: int, frame_format: str = "mp4", needs_label: bool = True) -> FileList:
     """The videos of a list in its order, never empty.
@@ -74,8 +88,7 @@ def read_list(path: str, *, num_classes: int, frame_format: str = "mp4", needs_l
     mp4: `path label`, split at the last blank, so paths may hold blanks; where no label is needed the path may stand
     alone. pkl: the path alone, as the label lies in the pickle. Empty lines are passed over.
 
-    Raises:
-        InputError: the list is missing, unreadable or empty, or a line is malformed (with file:line).
+    Raises InputError: the list is missing, unreadable or empty, or a line is malformed (with file:line).
     """
     entries = FileList(_entries(path, num_classes, frame_format, needs_label))
     if not entries:
@@ -86,9 +99,12 @@ def read_list(path: str, *, num_classes: int, frame_format: str = "mp4", needs_l
 def _entries(path: str, num_classes: int, frame_format: str, needs_label: bool) -> Iterator[Entry]:
     for number, text in enumerate(_lines(path), start=1):
         where = f"{path}:{number}"
+        if number == 1 and "\0" in text and VIDEO.search(path):
+            raise InputError(f"{path}: a video, not a list of videos: predict.py --video_path={path}")
         if len(text) > MAX_LINE or not text.isprintable() and _has_control(text):
             raise InputError(f"{where}: not a line of a file list: {shorten(text)}")
         if text := text.strip():
+            text = os.path.expanduser(text) if text.startswith("~/") else text
             check_path(text, where)
             if frame_format == "pkl":
                 if VIDEO.search(text):
@@ -108,7 +124,7 @@ def _entries(path: str, num_classes: int, frame_format: str, needs_label: bool) 
 def _lines(path: str):
     """The lines of a text file, one at a time; paths that are not UTF-8 survive as surrogates."""
     try:
-        with open_text(path, encoding="utf-8-sig", errors="surrogateescape", newline=None) as file:
+        with on_this_machine(path) as local, open(local, encoding="utf-8-sig", errors="surrogateescape") as file:
             # A bounded readline: a file without line ends is refused by its first line, not read into memory.
             while line := file.readline(MAX_LINE + 2):
                 yield line.rstrip("\n")
@@ -128,12 +144,27 @@ def _parse(text: str, number: int, where: str, needs_label: bool) -> Entry:
     labelled = bool(tail) and LABEL.fullmatch(tail[0]) is not None
     if needs_label:
         if not labelled:
-            raise InputError(f"{where}: expected 'path label', got {shorten(text)}")
+            raise InputError(f"{where}: expected 'path label', got {shorten(text)}{_hint(text)}")
         return Entry(head, int(tail[0]), number)
     # "holiday 2019" may be a path and no label: an existing file of that very name settles it.
     if labelled and not os.path.isfile(text):
         return Entry(head, int(tail[0]), number)
+    if not labelled and not os.path.exists(text) and (hint := _hint(text)) and not VIDEO.search(text):
+        raise InputError(f"{where}: expected a path, got {shorten(text)}{hint}")
     return Entry(text, None, number)
+
+
+def _hint(text: str) -> str:
+    """What to write in place of a line that other programs may take."""
+    if text.startswith("#"):
+        return ": a list has no comments"
+    if text[0] in "\"'":
+        return ": without quotes, a path may hold blanks"
+    if match := re.fullmatch(r"(.+?)\s*[,;]\s*(-?[0-9]+)", text):
+        return f": a blank in place of the comma: {shorten(f'{match[1]} {match[2]}')}"
+    if re.search(r"\.\w{2,4}\s+\S*[^\W\d]\S*$", text):
+        return ": a class is its number, as data/make_lists.py gives it, not its name"
+    return ""
 
 
 def shorten(text: str, length: int = 80) -> str:

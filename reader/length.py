@@ -2,10 +2,9 @@
 
 import av
 
+from reader.clock import frame_rate
 from reader.integrity import VideoError
 from reader.packets import MAX_PACKETS, open_video, video_stream
-
-_RATE = 25  # frames a second where the file has neither times nor a rate
 
 
 def check_length(path: str, max_seconds: float) -> None:
@@ -15,7 +14,7 @@ def check_length(path: str, max_seconds: float) -> None:
     """
     with open_video(path) as container:
         stream = video_stream(path, container)
-        first, last, number = None, None, 0
+        first, last, number, untimed = None, None, 0, 0
         try:
             for packet in container.demux(stream):
                 if packet.size:
@@ -23,10 +22,12 @@ def check_length(path: str, max_seconds: float) -> None:
                     if (time := packet.pts if packet.pts is not None else packet.dts) is not None:
                         first = time if first is None else min(first, time)
                         last = max(last or time, time + (packet.duration or 0))
-                    if first is None or number > MAX_PACKETS:
-                        seconds = number / float(stream.average_rate or _RATE)
                     else:
-                        seconds = float((last - first) * stream.time_base)
+                        untimed += 1
+                    known = first is not None and number <= MAX_PACKETS
+                    seconds = float((last - first) * stream.time_base) if known else 0
+                    if untimed or not known:
+                        seconds = max(seconds, number / frame_rate(path, container, stream))
                     if seconds > max_seconds:
                         raise VideoError(path, f"it lasts longer than {max_seconds:g} s")
         except av.FFmpegError:

@@ -2,7 +2,7 @@
 
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -10,10 +10,12 @@ from itertools import islice
 
 import numpy as np
 
-from reader.dataset import ClipSpec, VideoError, read_clip
+from reader.apart import TIME_LIMIT
+from reader.clip import ClipSpec
 from reader.filelist import Entry
-from reader.workers import TIME_LIMIT, WorkerPool, describe_failure
-from utils.errors import InputError, RunError
+from reader.integrity import VideoError
+from reader.workers import WorkerPool
+from utils.errors import InputError
 from utils.processes.limits import available_cores
 
 
@@ -29,14 +31,16 @@ class Batch:
     labels: np.ndarray  # int64 [N]; -1 where the list gives none
     indices: list[int]  # [N], positions in the list of the videos in `frames`; of a replacement its own
     unreadable: list[tuple[int, str]] = field(default_factory=list)  # (position, reason)
+    files: list[list[int] | None] = field(default_factory=list)  # [N], utils.storage.stamps.signature from before
 
 
 @dataclass
-class _Clip:
+class _ReadClip:
     asked: int  # position in the list
     index: int  # position of the video read: another one where that of `asked` is replaced
     clip: np.ndarray | None  # None: unreadable, and not replaced
     label: int | None
+    file: list[int] | None  # see Batch
     error: str | None  # why `asked` is unreadable
 
 
@@ -57,32 +61,39 @@ class Loader:
         buffer_videos: int = 0,
         replace: bool = False,
         time_limit: float = TIME_LIMIT,
+        mirrors: Mapping[int, int] | None = None,
     ):
         """
         Args:
             num_classes: labels must be below it; None: whatever labels there are, they are not used.
-            num_workers: reader processes, at most one per video; 0 reads here, in the calling thread.
+            num_workers: reader processes, at most one per video.
             buffer_videos: clips read ahead of the consumer; at least one batch and two per process.
             replace: in place of an unreadable video read the next readable one of the list (training).
-            time_limit: seconds after which a video is given up; needs a process.
+            time_limit: seconds after which a video is given up.
+            mirrors: the class of a mirrored clip, by the one that the list gives it, where it is another.
         """
         self._entries, self._spec, self.batch_size = entries, spec, batch_size
-        self._num_classes, self._replace = num_classes, replace
+        self._num_classes, self._replace, self._mirrors = num_classes, replace, mirrors or {}
         self._workers = WorkerPool(spec, min(num_workers, len(entries)), time_limit)
         self._ahead = max(min(buffer_videos, 2 * batch_size), batch_size, 2 * len(self._workers))
-        self._pool = ThreadPoolExecutor(max(1, len(self._workers)), thread_name_prefix="reader")
+        self._pool = ThreadPoolExecutor(len(self._workers), thread_name_prefix="reader")
         # Positions that `replace` knows to be unreadable and tries no more; TRAIN.max_unreadable bounds their number.
         # Without it each pass tries every video: a validation is the same whatever came before, in a resumed run too,
         # though each video that hangs costs it `time_limit` again; and a pass over millions keeps nothing of any.
         self._bad: dict[int, str] = {}
 
     def __enter__(self) -> "Loader":
+        self._pool.submit(self._workers.start)  # while others get ready
         return self
 
     def __exit__(self, *_) -> None:
         self._workers.close()
         self._pool.shutdown(cancel_futures=True)
         self._workers.reap()
+
+    @property
+    def num_workers(self) -> int:
+        return len(self._workers)
 
     def batches(self, order: Sequence[int] | None = None, epoch: int = 0) -> Iterator[Batch]:
         """The batches of one pass over the positions `order` (default: all, in list order); the last may be smaller.
@@ -94,13 +105,9 @@ class Loader:
             while group := list(islice(clips, self.batch_size)):
                 yield self._assemble(group)
 
-    def _clips(self, order: Sequence[int], epoch: int) -> Iterator[_Clip]:
+    def _clips(self, order: Sequence[int], epoch: int) -> Iterator[_ReadClip]:
         """The clips of `order`, one by one, with at most `self._ahead` of them read or being read."""
-        if not self._workers:
-            for index in order:
-                yield self._read(index, epoch)
-            return
-        pending: deque[Future[_Clip]] = deque()
+        pending: deque[Future[_ReadClip]] = deque()
         todo = iter(order)
         try:
             while True:
@@ -113,47 +120,37 @@ class Loader:
             for future in pending:
                 future.cancel()
 
-    def _assemble(self, clips: list[_Clip]) -> Batch:
+    def _assemble(self, clips: list[_ReadClip]) -> Batch:
         good = [c for c in clips if c.clip is not None]
         frames = np.stack([c.clip for c in good]) if good else np.empty((0, *self._spec.shape), np.uint8)
         labels = np.array([-1 if c.label is None else c.label for c in good], np.int64)
         unreadable = [(c.asked, c.error) for c in clips if c.error is not None]
-        return Batch(frames, labels, [c.index for c in good], unreadable)
+        return Batch(frames, labels, [c.index for c in good], unreadable, [c.file for c in good])
 
-    def _read(self, index: int, epoch: int) -> _Clip:
+    def _read(self, index: int, epoch: int) -> _ReadClip:
         """One clip; in training that of the next readable video, with the randomness of the one it stands for."""
         number = len(self._entries)
         asked = index % number
         if not self._replace:
             try:
-                return _Clip(asked, asked, *self._read_one(self._entries[asked], epoch, index), None)
+                return _ReadClip(asked, asked, *self._read_one(self._entries[asked], epoch, index), None)
             except VideoError as error:
-                return _Clip(asked, asked, None, None, error.reason)
+                return _ReadClip(asked, asked, None, None, None, error.reason)
         for candidate in ((asked + i) % number for i in range(number)):
             if candidate not in self._bad:
                 try:
-                    clip, label = self._read_one(self._entries[candidate], epoch, index)
-                    return _Clip(asked, candidate, clip, label, self._bad.get(asked))
+                    clip, label, file = self._read_one(self._entries[candidate], epoch, index)
+                    return _ReadClip(asked, candidate, clip, label, file, self._bad.get(asked))
                 except VideoError as error:
                     self._bad[candidate] = error.reason
         raise InputError(f"none of the {number} videos can be read; {self._entries[asked].path}: {self._bad[asked]}")
 
-    def _read_one(self, entry: Entry, epoch: int, index: int) -> tuple[np.ndarray, int | None]:
-        clip, label = self._read_path(entry.path, epoch, index)
+    def _read_one(self, entry: Entry, epoch: int, index: int) -> tuple[np.ndarray, int | None, list[int] | None]:
+        clip, label, file, mirrored = self._workers.read_file(entry.path, epoch, index)
         label = entry.label if label is None else label
         if None not in (label, self._num_classes) and not 0 <= label < self._num_classes:
             raise VideoError(entry.path, f"its label {label} is outside 0..{self._num_classes - 1}")
-        return clip, label
-
-    def _read_path(self, path: str, epoch: int, index: int) -> tuple[np.ndarray, int | None]:
-        if not self._workers:
-            try:
-                return read_clip(self._spec, path, epoch, index)
-            except (InputError, VideoError):
-                raise
-            except Exception as error:
-                raise RunError(describe_failure(path, error)) from error
-        return self._workers.read(path, epoch, index)
+        return clip, self._mirrors.get(label, label) if mirrored else label, file
 
 
 def timed(batches: Iterator[Batch]) -> Iterator[tuple[Batch, float]]:
@@ -166,10 +163,13 @@ def timed(batches: Iterator[Batch]) -> Iterator[tuple[Batch, float]]:
         yield batch, time.perf_counter() - start
 
 
-def worker_count(num_reader_threads: int, num_videos: int, num_ranks: int = 1) -> int:
-    """Reader processes of a rank: its part of the configured number, at most one per core and video.
+def worker_count(num_reader_threads: int | str, num_videos: int, ranks_here: int = 1) -> int:
+    """Reader processes of a rank: as many as asked for or "auto", at most one per video and core that is its own.
+
+    num_videos: of this rank. ranks_here: those on this machine, which share its cores.
 
     More processes than cores only take memory and time to start (about 60 MB and 0.3 s each). A single video has one
     as well: without it there is no limit to the time and memory of a hostile one.
     """
-    return max(1, min(num_reader_threads, num_videos, available_cores()) // num_ranks)
+    cores = available_cores() // ranks_here
+    return max(1, min(cores if num_reader_threads == "auto" else num_reader_threads, num_videos, cores))

@@ -1,13 +1,18 @@
 """The compressed side of a video: opening it as a plain file, its packets, their display order."""
 
+import itertools
+import os
+import sys
 from bisect import bisect_right
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from fractions import Fraction
 
 import av
 
-from reader import integrity
+from reader import integrity, transport, whole
 from reader.integrity import VideoError
+from utils.cli import harmless
 
 # What may be opened. FFmpeg guesses the format from the content, and a text file can pose as a playlist (hls, concat,
 # dash, ...) that makes it read other files or hosts: those formats are not on this list.
@@ -24,8 +29,9 @@ PACKET_BYTES = 1000
 # Nine hours of 60 frames a second. What is noted of each packet takes some 150 bytes.
 MAX_PACKETS = 2_000_000
 
-_OPTIONS = {
-    "max_pixels": str(MAX_PIXELS),
+_said: set[tuple[str, str]] = set()
+_LIMITS = {"max_pixels": str(MAX_PIXELS)}
+_OPTIONS = _LIMITS | {
     # To find out about the streams FFmpeg decodes their beginnings, for nothing that is used here.
     "skip_frame": "all",
 }
@@ -47,10 +53,11 @@ class Packets:
     keys: positions of the key frames.
     shown: positions of the packets that become frames to show, in display order.
     exact: whether `shown` is certain; if not, only decoding everything tells which frame is the n-th.
-    skipped: packets before the first key frame, where a recording began in the middle of a group of pictures. Nothing
-        can be made of them, and they have no position.
+    skipped: packets before the first key frame of which nothing can be made, as where a recording began in the middle
+        of a group of pictures. They have no position.
     kept: the packets, or None where they are too large to keep and will be read again.
     joined: whether a transport stream loses count of its packets somewhere, as where two recordings were joined.
+    end: until when the last frame is shown, None where the container does not say.
     """
 
     path: str
@@ -62,6 +69,7 @@ class Packets:
     exact: bool
     kept: list[av.Packet] | None
     joined: bool = False
+    end: int | None = None
 
     def __len__(self) -> int:
         return len(self.times)
@@ -70,8 +78,11 @@ class Packets:
         """Whether the frame at `position` may need what was cut off before the first packet."""
         if position is None or not self.keys:
             return not self.keys
-        times = self.times[position], self.times[0]
-        return position > 0 and None not in times and times[0] < times[1]
+        if position < self.keys[0]:
+            return True
+        first = self.keys[0]
+        times = self.times[position], self.times[first]
+        return position > first and None not in times and times[0] < times[1]
 
     def key_frame_of(self, position: int) -> int:
         """Position of the key frame from which the packet at `position` can be decoded.
@@ -90,7 +101,7 @@ class Packets:
             yield from ((i, self.kept[i]) for first, last in ranges for i in range(first, last + 1))
             return
         with open_video(self.path) as container:
-            packets = enumerate(_filled(container, video_stream(self.path, container)), start=-self.skipped)
+            packets = enumerate(all_packets(container, video_stream(self.path, container)), start=-self.skipped)
             for first, last in ranges:
                 for i, packet in packets:
                     if i >= first:
@@ -98,40 +109,81 @@ class Packets:
                     if i == last:
                         break
 
+    def new_decoder(self) -> av.VideoCodecContext:
+        """A decoder that has seen nothing of the stream but what FFmpeg looks at itself before it decodes.
+
+        What one has seen outlives its flush, and where headers do not tell how far H.264 reorders its frames, FFmpeg
+        finds out from the first ones: without that, it drops a frame wherever reordering turns out to go further.
+        """
+        with _open(self.path, {}, _LIMITS) as container:
+            return video_stream(self.path, container).codec_context
+
+    def pixel_shape(self) -> Fraction:
+        """Width / height of the pixels as they are stored, by the container or else the stream; 1: they are square."""
+        with _open(self.path, {}, _LIMITS) as container:
+            return video_stream(self.path, container).sample_aspect_ratio or Fraction(1)
+
 
 def open_video(path: str) -> av.container.InputContainer:
     """The opened container; close it. Raises VideoError for what is no readable video file."""
     integrity.check_file(path)
     container = _open(path, {"analyzeduration": "1"})
-    if container.format.name not in WITH_HEADER:
+    # Where there are several streams the choice between them goes by what FFmpeg finds in their beginnings.
+    if container.format.name not in WITH_HEADER or len(_pictures(container)) > 1:
         container.close()
         container = _open(path, {})
     return container
 
 
-def open_sound(path: str) -> av.container.InputContainer:
-    """The same for sound, once more, with the times that FFmpeg makes up where the file has none."""
-    return _open(path, {"fflags": "+genpts"})
+def open_with_times(path: str) -> av.container.InputContainer:
+    """The same once more, with the times that FFmpeg makes up where the file has none, of decoding too."""
+    return _open(path, {"fflags": "+genpts"}, _LIMITS)
 
 
-def _open(path: str, options: dict[str, str]) -> av.container.InputContainer:
+def say_once(path: str, line: str) -> None:
+    """Says something about the file at `path` on stderr, once in each process."""
+    if (path, line) not in _said:
+        _said.add((path, line))
+        print(harmless(line), file=sys.stderr, flush=True)
+
+
+def _open(path: str, options: dict[str, str], of_streams: dict[str, str] = _OPTIONS) -> av.container.InputContainer:
     try:
         # The prefix keeps names like "http://..." or "concat:..." names of files.
-        return av.open(
-            f"file:{path}", options=_OPTIONS, container_options=_CONTAINER_OPTIONS | options, metadata_errors="replace"
-        )
+        container = _open_as_it_is(f"file:{path}", options, of_streams)
+        if container.format.name != "mpegts":
+            return container
+        spans = transport.whole_spans(path)
+        if spans == ((0, os.path.getsize(path)),):
+            return container
+        container.close()
+        if spans is None:
+            raise VideoError(path, "truncated or damaged: its transport packets are not whole")
+        say_once(path, transport.left_out(path, spans))
+        return _open_as_it_is(transport.WholePackets(path, spans), options, of_streams)
     except (av.error.InvalidDataError, av.error.ArgumentError, av.error.EOFError) as error:
         raise VideoError(path, "not a readable video file") from error
     except av.FFmpegError as error:
         raise VideoError(path, f"not a readable video file ({error.strerror})") from error
 
 
+def _open_as_it_is(
+    file: str | transport.WholePackets, options: dict[str, str], of_streams: dict[str, str]
+) -> av.container.InputContainer:
+    container_options = _CONTAINER_OPTIONS | options
+    return av.open(file, options=of_streams, container_options=container_options, metadata_errors="replace")
+
+
 def video_stream(path: str, container: av.container.InputContainer) -> av.VideoStream:
-    """The first video stream that is not a cover picture. Raises VideoError where there is none that can be decoded."""
-    cover = av.stream.Disposition.attached_pic
-    stream = next((stream for stream in container.streams.video if not stream.disposition & cover), None)
-    if stream is None:
+    """The stream that a player shows, never a cover picture. Raises VideoError where there is none to decode.
+
+    Of several it is FFmpeg's best: the one that is marked as default, then the one that has more than a picture.
+    """
+    streams = _pictures(container)
+    if not streams:
         raise VideoError(path, "no video stream")
+    best = container.streams.best("video")
+    stream = next((stream for stream in streams if stream.index == best.index), streams[0])
     context = stream.codec_context
     if context is None:
         raise VideoError(path, "no decoder for its video stream")
@@ -140,11 +192,17 @@ def video_stream(path: str, container: av.container.InputContainer) -> av.VideoS
     if len(stream.index_entries) > MAX_PACKETS:
         raise VideoError(path, f"it has more than {MAX_PACKETS} frames")
     context.thread_count = 1  # videos are read in parallel, by processes
-    context.options = {"max_pixels": str(MAX_PIXELS)}
+    context.options = _LIMITS
     return stream
 
 
-def _filled(container: av.container.InputContainer, stream: av.VideoStream) -> Iterator[av.Packet]:
+def _pictures(container: av.container.InputContainer) -> list[av.VideoStream]:
+    """The video streams that are no cover pictures."""
+    return [s for s in container.streams.video if not s.disposition & av.stream.Disposition.attached_pic]
+
+
+def all_packets(container: av.container.InputContainer, stream: av.VideoStream) -> Iterator[av.Packet]:
+    """The packets of the stream that have content."""
     for packet in container.demux(stream):
         if packet.size:
             yield packet
@@ -163,20 +221,20 @@ def read_packets(
     is_whole = integrity.packet_check(stream)
     broadcast = container.format.name == "mpegts"
     packets = Packets(path, broadcast, skipped=0, times=[], keys=[], shown=[], exact=False, kept=[])
-    num_bytes, joined = 0, False
+    num_bytes, joined, last = 0, False, (-1, 0)
     try:
-        for packet in _filled(container, stream):
+        for packet in all_packets(container, stream):
             if packet.is_corrupt and not broadcast:
                 raise VideoError(path, f"truncated: packet {packets.skipped + len(packets)} of the video is cut off")
             if not is_whole(packet):
                 raise VideoError(path, f"damaged: packet {packets.skipped + len(packets)} of the video is not whole")
             joined = joined or packet.is_corrupt
             if packet.is_keyframe:
-                if not packets.keys:
-                    packets = Packets(path, broadcast, len(packets), times=[], keys=[], shown=[], exact=False, kept=[])
                 packets.keys.append(len(packets))
             if not packet.is_discard:
                 packets.shown.append(len(packets))
+                if packet.pts is not None:
+                    last = max(last, (packet.pts, packet.duration or 0))
             packets.times.append(packet.pts)
             if len(packets) > MAX_PACKETS:
                 raise VideoError(path, f"it has more than {MAX_PACKETS} frames")
@@ -187,10 +245,39 @@ def read_packets(
                     packets.kept = None
     except av.FFmpegError as error:
         raise VideoError(path, f"damaged: {error.strerror}") from error
-    integrity.check_container(path, container, stream, packets.skipped + len(packets))
-    packets.joined = joined
+    whole.check_container(path, container, stream, packets.skipped + len(packets))
+    packets.joined, packets.end = joined, sum(last) if last[1] else None
+    if packets.keys and packets.keys[0] > 0 and not _leading_are_shown(packets, stream.codec_context.name):
+        packets = _from_first_key(packets)
     _put_in_display_order(packets, stream.codec_context.name)
     return packets
+
+
+def _leading_are_shown(packets: Packets, codec: str) -> bool:
+    """Whether the packets before the first one that is marked as a key frame become frames: marks can be missing."""
+    decoder = packets.new_decoder()
+    for _, packet in itertools.chain(packets.read([(0, packets.keys[0] - 1)]), [(None, None)]):
+        try:
+            frames = [frame for frame in decoder.decode(packet) if not frame.is_corrupt]
+        except av.FFmpegError:
+            continue  # what it refers to was cut off
+        if frames:
+            # Other decoders, as those of MPEG-4, make grey frames of differences to what was cut off.
+            return codec in ONE_FRAME_PER_PACKET or frames[0].pict_type == av.video.frame.PictureType.I
+    return False
+
+
+def _from_first_key(packets: Packets) -> Packets:
+    """The packets without those before the first key frame."""
+    first = packets.keys[0]
+    return replace(
+        packets,
+        skipped=first,
+        times=packets.times[first:],
+        keys=[key - first for key in packets.keys],
+        shown=[position - first for position in packets.shown if position >= first],
+        kept=packets.kept and packets.kept[first:],
+    )
 
 
 def _put_in_display_order(packets: Packets, codec: str) -> None:

@@ -13,6 +13,8 @@ from utils.safe_pickle import PickleError, unpickle
 
 # Frames of 340x256 take some 15 kB each: ten minutes of them fit twice.
 MAX_BYTES = 1 << 29
+# Labels of file lists have 18 digits at most, too.
+LABELS_END = 10**18
 
 
 def read_pickle(
@@ -20,8 +22,7 @@ def read_pickle(
 ) -> tuple[np.ndarray, int]:
     """(frames uint8 [T, H, W, 3] RGB, label) of a pickle; only the chosen JPEGs are decoded, `each` applied to them.
 
-    Raises:
-        VideoError: the file is missing, holds anything but plain values, or a chosen frame is no JPEG.
+    Raises VideoError: the file is missing, holds anything but plain values, or a chosen frame is no JPEG.
     """
     try:
         with open(path, "rb") as file:
@@ -38,6 +39,8 @@ def read_pickle(
             pass
         case _:
             raise VideoError(path, "not a frame pickle: expected (video id, label, [JPEG bytes])")
+    if abs(label) >= LABELS_END:  # it would fit into no array, and Python refuses to write 4300 digits
+        raise VideoError(path, "its label has more than 18 digits")
     chosen = choose(len(jpegs))
     images, shapes = {}, set()
     for i in sorted(set(chosen)):

@@ -21,8 +21,7 @@ def segment_indices(
 
     300 frames in 7 segments give 20, 62, 104, 146, 188, 230, 272.
 
-    Raises:
-        ValueError: num_frames is not positive.
+    Raises ValueError: num_frames is not positive.
     """
     if num_frames < 1:
         raise ValueError(f"num_frames must be positive, got {num_frames}")

@@ -1,7 +1,10 @@
 """From packets to frames: the wanted ones decoded with no more of the others than they need, or all of them counted."""
 
+import gc
 import itertools
-from collections.abc import Callable, Collection, Iterator
+from bisect import bisect_right
+from collections.abc import Callable, Collection, Iterable, Iterator
+from fractions import Fraction
 
 import av
 import numpy as np
@@ -10,6 +13,10 @@ from reader.integrity import VideoError
 from reader.packets import Packets
 
 Convert = Callable[[av.VideoFrame], np.ndarray]
+
+# Pixels of frames that may be out of reach and still there, of 1.5 bytes in most videos; and how many are.
+_MOST_PIXELS = 32 << 20
+_unreachable = 0
 
 
 def decode(
@@ -24,31 +31,28 @@ def decode(
         if frames is not None:
             return frames, len(packets.shown)
         packets.exact = False
-        context.flush_buffers()
-        context.skip_frame = "DEFAULT"
     frames, num_frames = {}, 0
-    for num_frames, frame in enumerate(all_frames(context, packets), start=1):
+    for num_frames, frame in enumerate(all_frames(packets), start=1):
         if num_frames - 1 in wanted:
             frames[num_frames - 1] = convert(frame)
-    context.flush_buffers()
     return frames, num_frames
 
 
 def converter(path: str, each: Callable[[np.ndarray], np.ndarray]) -> Convert:
-    """What turns frames into `each`(frame as uint8 [H, W, 3], RGB, upright), all of the size of the first one.
+    """What turns frames into `each`(frame as uint8 [H, W, 3], RGB, upright), all of the shown size of the first one.
 
     It raises VideoError for kinds of pixels that cannot be converted.
     """
     size: list[int] = []
 
     def convert(frame: av.VideoFrame) -> np.ndarray:
-        size[:] = size or (frame.width, frame.height)
+        size[:] = size or shown_size(frame)
         try:
-            image = to_rgb(frame, *size)
+            image = as_shown(frame, *size)
         except av.FFmpegError as error:
             reason = f"its {frame.format.name} frames cannot be converted: {error.strerror}"
             raise VideoError(path, reason) from error
-        return each(upright(image, frame))
+        return each(image)
 
     return convert
 
@@ -84,43 +88,48 @@ def frames_for(
     """
     number_at = {packets.times[packets.shown[n]]: n for n in wanted}
     positions = {packets.shown[n] for n in wanted}
+    runs = _runs(packets, positions)
+    starts = [first for first, _ in runs]
+    found = 0
+    try:
+        # Read in one go forward, as a file may have to be opened for it.
+        for _, run in itertools.groupby(packets.read(runs), lambda item: bisect_right(starts, item[0])):
+            for frame in _decode_run(context, packets, run, positions):
+                number = number_at.get(frame.pts)
+                found += number is not None
+                yield number, frame
+    except av.FFmpegError:
+        raise Untrue from None
+    if found != len(wanted):
+        raise Untrue
+
+
+def _decode_run(
+    context: av.VideoCodecContext, packets: Packets, run: Iterable[tuple[int, av.Packet]], positions: set[int]
+) -> Iterator[av.VideoFrame]:
+    """The frames of (position, packet) from a key frame on, ascending: those at `positions`, and what they refer to.
+
+    Raises Untrue for one that is not where its packet says, or is damaged.
+    """
     skip = "NONREF" if _marks_unreferenced_frames(context) else "DEFAULT"
     never_reordered = packets.shown == sorted(packets.shown)
-    found = 0
-    start_time = latest = None  # presentation times: where the current run began, and of its last frame so far
-
-    def take(packet: av.Packet | None) -> Iterator[tuple[int | None, av.VideoFrame]]:
-        nonlocal found, latest
+    key_time = latest = None  # presentation times: of the key frame, and of the last frame so far
+    for i, packet in itertools.chain(run, [(None, None)]):  # None has the decoder give what it still holds
+        if packet is not None:
+            key_time = packet.pts if key_time is None else key_time
+            if packet.pts < key_time:
+                continue  # a leading picture of the first group: wanted ones are part of an earlier run
+            context.skip_frame = "DEFAULT" if i in positions else skip
         for frame in context.decode(packet):
             in_order = frame.pts is not None and (latest is None or frame.pts > latest)
             fields_apart = packets.broadcast and frame.interlaced_frame  # the two fields of a frame can be two packets
             if not in_order or fields_apart or _is_damaged(frame, packets):
                 raise Untrue
             latest = frame.pts
-            number = number_at.get(frame.pts)
-            found += number is not None
-            yield number, frame
+            yield frame
         if never_reordered and context.has_b_frames:
             raise Untrue  # the codec reorders frames, the timestamps do not: a container that was never told
-
-    try:
-        runs = _runs(packets, positions)
-        starts = {first for first, _ in runs}
-        for i, packet in packets.read(runs):
-            if i in starts:
-                if start_time is not None:
-                    yield from take(None)
-                    context.flush_buffers()
-                latest, start_time = None, packet.pts
-            elif packet.pts < start_time:
-                continue  # a leading picture of the first group: wanted ones are part of an earlier run
-            context.skip_frame = "DEFAULT" if i in positions else skip
-            yield from take(packet)
-        yield from take(None)
-    except av.FFmpegError:
-        raise Untrue from None
-    if found != len(wanted):
-        raise Untrue
+    context.flush_buffers()
 
 
 def _marks_unreferenced_frames(context: av.VideoCodecContext) -> bool:
@@ -144,21 +153,27 @@ def _runs(packets: Packets, positions: set[int]) -> list[tuple[int, int]]:
     return runs
 
 
-def all_frames(context: av.VideoCodecContext, packets: Packets) -> Iterator[av.VideoFrame]:
-    """Every frame in display order. Raises VideoError where one is damaged."""
-    count = 0
+def all_frames(packets: Packets) -> Iterator[av.VideoFrame]:
+    """Every frame in display order, the same ones each time. Raises VideoError where one is damaged."""
+    decoder = packets.new_decoder()
+    count, halved, last = 0, None, False
     for i, packet in itertools.chain(packets.read([(0, len(packets) - 1)]), [(None, None)]):
         try:
-            decoded = context.decode(packet)
+            decoded = decoder.decode(packet)
         except av.FFmpegError as error:
             if count == 0 and packets.may_lack_references(i):
                 continue
             raise VideoError(packets.path, f"damaged: frame {count} or one near it cannot be decoded") from error
         for frame in decoded:
-            if _is_damaged(frame, packets):
+            if frame.is_corrupt and _may_be_halved(frame, packets):
+                halved = count
+            elif _is_damaged(frame, packets):
                 raise VideoError(packets.path, f"damaged: frame {count} is not whole")
+            last = last or frame.pts == packets.times[-1]
             yield frame
             count += 1
+    if halved is not None and last:  # the last packet was a frame of its own, not the other field
+        raise VideoError(packets.path, f"damaged: frame {halved} is not whole")
 
 
 def _is_damaged(frame: av.VideoFrame, packets: Packets) -> bool:
@@ -166,18 +181,52 @@ def _is_damaged(frame: av.VideoFrame, packets: Packets) -> bool:
     return frame.is_corrupt and not (packets.broadcast and frame.pts == packets.times[-1])
 
 
-def upright(image: np.ndarray, frame: av.VideoFrame) -> np.ndarray:
-    """The image turned and mirrored the way the display matrix of its frame says."""
-    if not frame.rotation:
-        return image
-    try:
-        matrix = np.frombuffer(frame.side_data["DISPLAYMATRIX"], np.int32)
-    except ValueError:  # PyAV does not know one of the kinds of side data, and then shows none
-        return np.rot90(image, round(frame.rotation / 90))
-    # Rows (a, b, u), (c, d, v), (x, y, w): x' = a x + c y, y' = b x + d y (ISO/IEC 14496-12, 8.3.2).
-    a, b, _, c, d = matrix[:5].tolist()
-    if abs(b) > abs(a):
-        image, right, down = image.swapaxes(0, 1), c, b
-    else:
-        right, down = a, d
+def _may_be_halved(frame: av.VideoFrame, packets: Packets) -> bool:
+    """Whether the frame may have its second field in the last packet of a broadcast recording, which can be cut off."""
+    return packets.broadcast and frame.interlaced_frame and frame.pts in packets.times[-2:-1]
+
+
+def shown_size(frame: av.VideoFrame) -> tuple[int, int]:
+    """Width and height of the frame as a player shows it."""
+    turned, _, _ = _orientation(frame)
+    return (frame.height, frame.width) if turned else (frame.width, frame.height)
+
+
+def as_shown(frame: av.VideoFrame, width: int, height: int, interpolation: str = "BILINEAR") -> np.ndarray:
+    """The frame scaled to uint8 [height, width, 3], RGB, turned and mirrored the way its display matrix says."""
+    turned, right, down = _orientation(frame)  # in broadcasts it can change on the way
+    image = to_rgb(frame, *((height, width) if turned else (width, height)), interpolation)
+    image = image.swapaxes(0, 1) if turned else image
     return image[:: -1 if down < 0 else 1, :: -1 if right < 0 else 1]
+
+
+def pixel_shape(packets: Packets, frame: av.VideoFrame) -> Fraction:
+    """Width / height of the pixels of a decoded frame as they are shown: 1 where they are square."""
+    turned, _, _ = _orientation(frame)
+    return 1 / packets.pixel_shape() if turned else packets.pixel_shape()
+
+
+def _orientation(frame: av.VideoFrame) -> tuple[bool, int, int]:
+    """(rows are shown as columns, then which way they run: negative is to the left, negative is upwards)."""
+    _let_go_of_others(frame)
+    try:
+        data = frame.side_data.get("DISPLAYMATRIX")
+    except ValueError:  # PyAV does not know one of the kinds of side data, and then shows none
+        return ((False, 1, 1), (True, 1, -1), (False, -1, -1), (True, -1, 1))[round(frame.rotation / 90) % 4]
+    if data is None:
+        return False, 1, 1
+    # Rows (a, b, u), (c, d, v), (x, y, w): x' = a x + c y, y' = b x + d y (ISO/IEC 14496-12, 8.3.2).
+    a, b, _, c, d = np.frombuffer(data, np.int32)[:5].tolist()
+    return (True, c, b) if abs(b) > abs(a) else (False, a, d)
+
+
+def _let_go_of_others(frame: av.VideoFrame) -> None:
+    """Has Python look for circles, once in so many pixels: a frame and the list of its side data hold each other.
+
+    By itself it looks once in so many objects, however large they are: 230 frames of 4K take 3 GB.
+    """
+    global _unreachable
+    _unreachable += frame.width * frame.height
+    if _unreachable > _MOST_PIXELS:
+        gc.collect()
+        _unreachable = 0

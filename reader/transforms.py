@@ -3,6 +3,9 @@
 import numpy as np
 from PIL import Image
 
+from reader.clip import ClipSpec
+from utils.packages import import_cv2
+
 # Sizes of a multi-scale crop, to the short side of the frame; the ranks of its width and height differ by 1 at most.
 _SCALES = (1, 0.875, 0.75, 0.66)
 # Where it lies, in quarters of what is left over, from the left and from the top: corners and centre, ...
@@ -74,38 +77,28 @@ def multi_scale_window(
     return i * ((width - w) // 4), j * ((height - h) // 4), w, h
 
 
-def crop_frame(
-    frame: np.ndarray,
-    short_side: int,
-    crop_size: int,
-    *,
-    keep_aspect_ratio: bool = False,
-    resize: str = "pillow",
-    crops: int = 1,
-    multi_scale_crop: str | int = "none",
-    rng: np.random.Generator | None = None,
-) -> np.ndarray:
-    """The crops of a frame uint8 [H, W, 3]: uint8 [P, crop_size, crop_size, 3], one for each place of `crops`.
+def crop_frame(frame: np.ndarray, spec: ClipSpec, rng: np.random.Generator | None = None) -> np.ndarray:
+    """The crops of a frame uint8 [H, W, 3]: uint8 [P, crop_size, crop_size, 3], one for each place of `spec.crops`.
 
-    With `rng` (training) there is one, at random, or as `multi_scale_crop` says, mirrored with probability 0.5: all
-    frames of a video have to get a generator in the same state.
+    With `rng` (training) there is one, at random, or as `multi_scale_crop` says: all frames of a video have to get a
+    generator in the same state.
     The whole frame is resized, once. Resizing the window alone takes 60% of the time, but rounds otherwise: a value
     that differs by 1 now and then moved a probability by up to 0.016.
     """
     height, width = frame.shape[:2]
-    size = resized_size(width, height, short_side, keep_aspect_ratio, resize)
-    frame = _resized(frame, size, resize)
+    side = spec.crop_size
+    size = resized_size(width, height, spec.short_side, spec.keep_aspect_ratio, spec.resize)
+    frame = _resized(frame, size, spec.resize)
     if rng is None:
-        places = crop_offsets(*size, crop_size, crops, resize)
-        return np.stack([frame[top : top + crop_size, left : left + crop_size] for left, top in places])
-    if multi_scale_crop == "none":
-        left, top = crop_offset(*size, crop_size, rng)
-        crop = frame[top : top + crop_size, left : left + crop_size]
+        places = crop_offsets(*size, side, spec.crops, spec.resize)
+        return np.stack([frame[top : top + side, left : left + side] for left, top in places])
+    if spec.multi_scale_crop == "none":
+        left, top = crop_offset(*size, side, rng)
+        crop = frame[top : top + side, left : left + side]
     else:
-        left, top, w, h = multi_scale_window(*size, crop_size, multi_scale_crop, rng)
-        crop = _resized(frame[top : top + h, left : left + w], (crop_size, crop_size), resize)
-    mirror = rng.random() < 0.5
-    return (crop[:, ::-1] if mirror else crop)[None].copy()
+        left, top, w, h = multi_scale_window(*size, side, spec.multi_scale_crop, rng)
+        crop = _resized(frame[top : top + h, left : left + w], (side, side), spec.resize)
+    return crop[None].copy()
 
 
 def _resized(frame: np.ndarray, size: tuple[int, int], how: str) -> np.ndarray:
@@ -114,8 +107,7 @@ def _resized(frame: np.ndarray, size: tuple[int, int], how: str) -> np.ndarray:
         return frame
     if how == "pillow":
         return np.asarray(Image.fromarray(frame).resize(size, Image.Resampling.BILINEAR))
-    import cv2  # takes 0.1 s
-
+    cv2 = import_cv2("resize: opencv")  # takes 0.1 s
     cv2.setNumThreads(1)  # there is a reader for every core
     try:
         return cv2.resize(frame, size, interpolation=cv2.INTER_LINEAR)

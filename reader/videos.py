@@ -3,16 +3,28 @@
 import glob
 import os
 import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from reader.boxes import holds_text
 from reader.filelist import Entry, FileList
-from utils.errors import InputError
-from utils.storage import is_remote
+from utils.errors import InputError, os_errors
+from utils.log import say
+from utils.storage.objects import is_remote
 
-EXTENSIONS = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".flv", ".wmv", ".3gp", ".ogv")
-_CONTROL = re.compile("[\x00-\x1f\x7f]")
+# Of the formats that reader/packets.py opens.
+EXTENSIONS = (
+    ".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".flv", ".wmv", ".3gp", ".ogv",
+    ".mts", ".m2ts", ".m2t", ".vob", ".asf", ".3g2", ".mxf", ".gif", ".m2v", ".dv", ".f4v", ".mj2", ".qt",
+)  # fmt: skip
+# Folders in which network storage and archives keep copies, thumbnails and what was deleted.
+_NOT_CLIPS = {"@eadir", ".@__thumb", "#recycle", "@recycle", "#snapshot", "$recycle.bin", "__macosx"}
+# What labelled videos say in their comment: whoever finds them among clips passes them over.
+MADE_BY = "classes drawn by PaddlePaddle TSN"
+_LABELLED = "labelled by predict.py"
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,19 +40,24 @@ class Video:
         return os.path.splitext(os.path.basename(self.path))[0]
 
 
-def find_videos(roots: list[str]) -> Iterator[Video]:
-    """The video files below the folders, sorted within each folder; hidden files and folders are passed over.
+def is_passed(name: str) -> bool:
+    """Return whether a file or folder of this name is passed over: macOS's `._name.mp4` holds no video either."""
+    return name.startswith(".") or name.casefold() in _NOT_CLIPS
 
-    Symbolic links are followed, each folder is entered once.
 
-    Raises:
-        InputError: a root is no folder, a folder cannot be read, or a path cannot stand on one line of a list.
+def find_videos(roots: list[str], others: Counter[str] | None = None) -> Iterator[Video]:
+    """The video files below the folders, sorted within each folder; hidden files and folders are passed over,
+    and those in which network storage keeps copies.
+
+    Symbolic links are followed, each folder is entered once. others: counts the files that are no videos by suffix.
+
+    Raises InputError: a root is no folder, a folder cannot be read, or a path cannot stand on one line of a list.
     """
     entered: set[tuple[int, int]] = set()
     for root in roots:
         if not os.path.isdir(root):
             raise InputError(f"--videos {root}: no such folder")
-        yield from _below(root, (), entered)
+        yield from _below(root, entered, Counter() if others is None else others)
 
 
 def videos_at(path: str) -> FileList | None:
@@ -49,47 +66,83 @@ def videos_at(path: str) -> FileList | None:
     They are sorted, each is there once. Of what a pattern matches folders stand for all videos below them, and files
     count whose suffix is a video's or is written out in the pattern.
 
-    Raises:
-        InputError: there is none, or as `find_videos` does.
+    Raises InputError: there is none, or as `find_videos` does.
     """
     if is_remote(path) or os.path.isfile(path) or not (os.path.isdir(path) or glob.has_magic(path)):
         return None
+    others: Counter[str] = Counter()
     if os.path.isdir(path):
-        found = [video.path for video in find_videos([path])]
+        found = [video.path for video in find_videos([path], others)]
         problem = "no video below this folder"
     else:
-        matches = sorted(glob.glob(path, recursive=True))
-        below = [video.path for video in find_videos([match for match in matches if os.path.isdir(match)])]
+        try:
+            matches = [match for match in sorted(glob.glob(path, recursive=True)) if not _is_copy(match, path)]
+        except RecursionError:
+            raise InputError(f"{path}: there are too many folders in each other: give the outermost of them") from None
+        below = [video.path for video in find_videos([match for match in matches if os.path.isdir(match)], others)]
         suffixes = {*EXTENSIONS, Path(path).suffix.lower()} - {""}
         files = [match for match in matches if os.path.isfile(match) and Path(match).suffix.lower() in suffixes]
         for file in files:
             _check_path(file)
+        labelled = [file for file in files if is_labelled(file)]
+        files = sorted({*files} - {*labelled})
+        others[_LABELLED] += len({*labelled} - {*below})
         found, problem = sorted({*below, *files}), "no video matches this pattern"
+    if others[_LABELLED]:
+        say(f"{path}: passed over, as they are {_LABELLED} or live.py: {others[_LABELLED]}")
     if not found:
         raise InputError(f"{path}: {problem} ({', '.join(EXTENSIONS)})")
     return FileList(map(Entry, found))
 
 
-def _below(folder: str, names: tuple[str, ...], entered: set[tuple[int, int]]) -> Iterator[Video]:
-    status = os.stat(folder)
-    if (status.st_dev, status.st_ino) in entered:
-        return
-    entered.add((status.st_dev, status.st_ino))
+def is_labelled(path: str) -> bool:
+    """Return whether a video is one that predict.py or live.py has drawn on, whatever it is called."""
+    if not path.lower().endswith(".mp4"):
+        return False
     try:
-        entries = sorted(os.scandir(folder), key=lambda entry: entry.name, reverse=True)
-    except OSError as error:
-        raise InputError(f"{folder}: cannot be read: {error.strerror}") from None
-    while entries:
+        return holds_text(path, MADE_BY.encode())
+    except (OSError, ValueError):  # whoever reads the video says what is wrong with it
+        return False
+
+
+def _is_copy(match: str, pattern: str) -> bool:
+    """Whether what a pattern matches lies in a folder that is passed over, and that the pattern does not name."""
+    named = {part.casefold() for part in Path(pattern).parts}
+    return any(part.casefold() in _NOT_CLIPS - named for part in Path(match).parts)
+
+
+def _below(root: str, entered: set[tuple[int, int]], others: Counter[str]) -> Iterator[Video]:
+    # What is left of each folder on the way, and the folders' names: no calls within calls, whose depth Python bounds.
+    opened: list[tuple[list[os.DirEntry], tuple[str, ...]]] = [(_enter(root, entered), ())]
+    while opened:
+        entries, names = opened[-1]
+        if not entries:
+            opened.pop()
+            continue
         entry = entries.pop()  # of a million files in one folder only those to come are held twice
-        # Also macOS's `._name.mp4`, which holds no video.
-        if entry.name.startswith("."):
+        if is_passed(entry.name):
             continue
         if entry.is_dir():
-            yield from _below(entry.path, (*names, entry.name), entered)
+            opened.append((_enter(entry.path, entered), (*names, entry.name)))
         elif entry.name.lower().endswith(EXTENSIONS):
             _check_path(entry.path)
+            if is_labelled(entry.path):
+                others[_LABELLED] += 1
+                continue
             # A link to nowhere counts like an empty file.
             yield Video(entry.path, names, not entry.is_file() or entry.stat().st_size == 0)
+        else:
+            others[Path(entry.name).suffix.lower()] += 1
+
+
+def _enter(folder: str, entered: set[tuple[int, int]]) -> list[os.DirEntry]:
+    """What is in the folder, the first name last; nothing where it has been entered before."""
+    with os_errors(InputError, f"{folder}: cannot be read"):
+        status = os.stat(folder)
+        if (status.st_dev, status.st_ino) in entered:
+            return []
+        entered.add((status.st_dev, status.st_ino))
+        return sorted(os.scandir(folder), key=lambda entry: entry.name, reverse=True)
 
 
 def _check_path(path: str) -> None:

@@ -5,13 +5,15 @@ import json
 import os
 import pickle
 import shlex
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +29,7 @@ import pytest
 import yaml
 from PIL import Image
 
+from fork_server import process_file, start_python, trace_in_forks
 from weight_formats import write_original_pdparams
 
 if TYPE_CHECKING:
@@ -72,7 +75,7 @@ def picture(width: int, height: int, seed: int = 0) -> np.ndarray:
 def frame_pickle(label: int) -> bytes:
     """A video in the original's second format: four JPEG frames of 44x36."""
     file = io.BytesIO()
-    Image.new("RGB", (44, 36), (50 * label, 0, 0)).save(file, "JPEG")
+    Image.new("RGB", (44, 36), (50 * min(label, 5), 0, 0)).save(file, "JPEG")
     return pickle.dumps(("video", label, [file.getvalue()] * 4), 2)
 
 
@@ -101,12 +104,12 @@ class Workspace:
 
 # The files that take longest, each its tens of seconds: they begin first, or one process would end with them alone.
 LONGEST = (
-    "cluster/test_ray.py", "docs/test_commands.py", "training/test_resume.py", "test_interrupted.py",
+    "apps/cluster/test_ray.py", "docs/test_commands.py", "training/test_resume.py", "test_interrupted.py",
     "training/test_frozen.py", "training/test_ranks.py", "training/test_recipe.py", "data/test_guide.py",
-    "test_scripts.py", "training/test_engine.py", "inference/test_formats.py", "test_protocols.py",
+    "test_scripts.py", "training/test_cpu_engine.py", "inference/test_formats.py", "test_protocols.py",
     "test_object_storage.py", "inference/test_engine.py", "inference/test_processes.py", "training/test_faults.py",
-    "test_contributing.py", "fuzz/test_hostile_files.py", "serving/test_serve.py", "serving/test_page.py",
-    "report/test_browser.py",
+    "test_contributing.py", "fuzz/test_hostile_files.py", "apps/serving/test_serve.py", "apps/serving/test_page.py",
+    "apps/serving/test_page_answers.py", "results/pages/test_browser.py",
 )  # fmt: skip
 
 
@@ -117,8 +120,28 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def cache(tmp_path_factory) -> None:
-    """Networks that predict.py keeps for its next run go where the tests go, not to the user's cache."""
-    os.environ["PADDLE_TSN_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+    """Networks that predict.py keeps for its next run go where the tests go, not to the user's cache.
+
+    One folder for all processes of the tests: a graph takes seconds to make.
+    """
+    base = tmp_path_factory.getbasetemp()
+    os.environ["PADDLE_TSN_CACHE"] = str((base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "cache")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def tracing() -> None:
+    """What traces a graph for the tests themselves is a fork, too, of a process that has imported paddle."""
+    trace_in_forks()
+
+
+@pytest.fixture
+def temporary(tmp_path, monkeypatch) -> Path:
+    """A folder of temporary files of the test's own, here and in the processes that are started."""
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    monkeypatch.setenv("TMPDIR", str(folder))
+    return folder
 
 
 @pytest.fixture(scope="session")
@@ -143,14 +166,16 @@ def workspace(tmp_path_factory) -> Workspace:
     write_list(folder / "train.list", videos[:10])
     write_list(folder / "test.list", videos[10:])
     (folder / "labels.json").write_text(json.dumps(LABELS))
-    reading = {"short_size": 36, "target_size": 32, "num_reader_threads": 2, "buf_size": 8}
+    # A given engine: the one that is measured to be the faster one is not the same everywhere.
+    reading = {"short_size": 36, "target_size": 32, "num_reader_threads": 1, "buf_size": 8}
     tree = {
         "MODEL": {"name": "TSN", "num_classes": NUM_CLASSES, "seg_num": 3, "num_layers": 18, "topk": 3},
-        "TRAIN": {**reading, "filelist": str(folder / "train.list"), "batch_size": 4, "epoch": 2},
+        "TRAIN": {**reading, "filelist": str(folder / "train.list"), "batch_size": 4, "epoch": 2, "engine": "eager"},
         "VALID": {**reading, "filelist": str(folder / "test.list"), "batch_size": 4},
         "TEST": {**reading, "filelist": str(folder / "test.list"), "batch_size": 3, "seg_num": 4},
         "INFER": {
             **reading, "filelist": str(folder / "test.list"), "batch_size": 2,
+            "precision": "float32",  # on any processor
             "kinetics_labels": str(folder / "labels.json"),
         },
     }  # fmt: skip
@@ -177,36 +202,91 @@ def python_files() -> list[Path]:
     return sorted(path.relative_to(ROOT) for path in found)
 
 
+def copy_repository(folder: Path, *without: str) -> None:
+    """Copies the repository without what runs have left in it, and without the folders `without`."""
+    left = {"runs", "benchmarks/results", *without}
+    left |= {
+        f"data/{name}" for name in ("demo", "checkpoints", "evaluate_results", "predict_results", "inference_model")
+    }
+
+    def ignored(place: str, names: list[str]) -> set[str]:
+        inside = Path(place).relative_to(ROOT)
+        hidden = {name for name in names if name.startswith(".") or name == "__pycache__"}
+        return hidden | {name for name in names if (inside / name).as_posix() in left}
+
+    shutil.copytree(ROOT, folder, ignore=ignored)
+
+
+def reader_environment(**env: str) -> dict[str, str]:
+    """The environment of somebody in a copy of the repository, where Python keeps what it has compiled."""
+    return {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"} | env
+
+
 def run_command(command: str, cwd: Path, timeout: float = 240) -> subprocess.CompletedProcess:
     """The ended process of a line of shell, as a reader of the documentation types it, with our Python as `python`."""
     environment = f"VIRTUAL_ENV={shlex.quote(sys.prefix)} PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH"
     line = ["bash", "-c", f"export {environment}; {command}"]
-    return subprocess.run(line, cwd=cwd, capture_output=True, text=True, timeout=timeout)
+    return subprocess.run(line, cwd=cwd, env=reader_environment(), capture_output=True, text=True, timeout=timeout)
 
 
 def run_script(
-    script: str, *flags: str, cwd: Path = ROOT, timeout: float = 120, **env: str
+    script: str, *flags: str, cwd: Path = ROOT, timeout: float = 120, real: bool = False, **env: str
 ) -> subprocess.CompletedProcess:
-    """The ended process of `python SCRIPT.py FLAGS`, with its stdout and stderr as text."""
-    command = [sys.executable, str(ROOT / f"{script}.py"), *map(str, flags)]
-    return subprocess.run(
-        command,
-        cwd=cwd,
-        env={**os.environ, **env},
-        capture_output=True,
-        text=True,
-        timeout=timeout,
-        errors="surrogateescape",
-    )
+    """The ended process of `python SCRIPT.py FLAGS`, with its stdout and stderr as text.
+
+    real: started by the system. Otherwise that is done only where the environment asks for it, see fork_server.py.
+    """
+    arguments, environment = [str(ROOT / f"{script}.py"), *map(str, flags)], {**os.environ, **env}
+    return run_python(arguments, environment, cwd, timeout, real)
+
+
+def run_python(
+    arguments: list[str],
+    environment: dict[str, str],
+    cwd: Path,
+    timeout: float,
+    real: bool = False,
+    kind: str | None = None,
+) -> subprocess.CompletedProcess:
+    """The same of `python ARGUMENTS`. kind: see ForkServer; by default that of the script, which comes first."""
+    with tempfile.TemporaryDirectory() as folder:
+        out, errors = Path(folder, "out"), Path(folder, "errors")
+        process = start_python(arguments, environment, out, errors, cwd, real, kind)
+        try:
+            code = process.wait(timeout)
+        finally:
+            process.kill()
+        texts = [path.read_text(errors="surrogateescape") for path in (out, errors)]
+    return subprocess.CompletedProcess(arguments, code, *texts)
 
 
 def snapshot(folder: Path) -> dict[str, bytes | str]:
     """The content of every file below the folder, of a link its target, and the folders."""
     content = {}
     for path in sorted(folder.rglob("*")):
+        if path.name == ".made.json":  # has the times of the others
+            continue
         name = str(path.relative_to(folder))
         content[name] = os.readlink(path) if path.is_symlink() else path.read_bytes() if path.is_file() else "folder"
     return content
+
+
+@contextmanager
+def largest_file(size: int) -> Iterator[None]:
+    """A context in which no file of this process can grow beyond so many bytes: stands for a disk that is full.
+
+    Nor does Python compile modules to files meanwhile: it would keep half of one without a word.
+    """
+    import resource
+
+    before, wrote = resource.getrlimit(resource.RLIMIT_FSIZE), sys.dont_write_bytecode
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    sys.dont_write_bytecode = True
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        sys.dont_write_bytecode = wrote
 
 
 def wait_until(condition: Callable[[], Any], seconds: float = 20) -> Any:
@@ -236,11 +316,5 @@ def children(pid: int | str) -> list[int]:
 
 def processes(mark: str) -> list[int]:
     """The ids of all living processes with `mark` in their environment; needs /proc."""
-    found = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            if mark.encode() in (folder / "environ").read_bytes():
-                found.append(int(folder.name))
-        except OSError:  # it is gone, or another user's
-            continue
-    return found
+    found = [int(folder.name) for folder in Path("/proc").glob("[0-9]*")]
+    return [pid for pid in found if mark.encode() in process_file(pid, "environ")]

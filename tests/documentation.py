@@ -14,6 +14,7 @@ _VARIES = (
     (r"\b(bfloat16|float32)\b", "PRECISION"),
     (r"^(  \d\.\d{6}  )\S+$", r"\1LABEL"),
     (r'"label":"\w+"', '"label":"LABEL"'),
+    (r"(?<=  |, )[^,;\n]+ (\d+\.\d%)", r"LABEL \1"),
     (r"-?\d+(\.\d+)?(e-?\d+)?", "N"),
 )
 

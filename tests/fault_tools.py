@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from conftest import ROOT, Workspace
-from models.weights.files import read_weights
+from fork_server import fork_server, process_file
+from models.weights.reading import read_weights
 
 PATIENCE = 120.0  # seconds; only a broken program, never a slow machine, takes that long
 
@@ -28,13 +29,6 @@ def wait_for(condition: Callable[[], object], what: str, seconds: float = PATIEN
     return value
 
 
-def _read(pid: int, name: str) -> bytes:
-    try:
-        return Path(f"/proc/{pid}/{name}").read_bytes()
-    except OSError:
-        return b""  # it has ended meanwhile
-
-
 class Training:
     """A train.py under way, in a process group of its own. `save_dir` and the log of the process lie in `folder`."""
 
@@ -46,15 +40,18 @@ class Training:
         self.mark = uuid.uuid4().hex  # in the environment of every process that comes from this one
         settings = [
             workspace.config, f"--save_dir={self.save_dir}", "--pretrain=none", "--use_gpu=False", "--log_interval=1",
-            "--fix_random_seed=True", *flags,
+            "--fix_random_seed=True", "--set", "TRAIN.engine=onednn", *flags,
         ]  # fmt: skip
         for section in ("TRAIN", "VALID"):
             settings += ["--set", f"{section}.num_reader_threads=1"]
         self._stopped: int | None = None
-        command = [sys.executable, *prefix, str(self.script), *settings]
         env = {**os.environ, "OMP_NUM_THREADS": "1", "TSN_TEST_MARK": self.mark, **env}
         env.pop("CUDA_VISIBLE_DEVICES", None)  # empty, it ends paddle.distributed.launch
         self._shared_memory = set(os.listdir("/dev/shm"))
+        if not prefix:
+            self.process = fork_server("train").start([str(self.script), *settings], env, self.log)
+            return
+        command = [sys.executable, *prefix, str(self.script), *settings]
         with open(self.log, "wb") as log:
             self.process = subprocess.Popen(
                 command, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT, env=env, start_new_session=True
@@ -91,7 +88,9 @@ class Training:
         """The process of a rank. Its readers have the same environment, but another program."""
         variable = f"PADDLE_TRAINER_ID={number}".encode()
         for pid in self.processes():
-            if variable in _read(pid, "environ").split(b"\0") and self.script.name.encode() in _read(pid, "cmdline"):
+            if variable in process_file(pid, "environ").split(b"\0") and self.script.name.encode() in process_file(
+                pid, "cmdline"
+            ):
                 return pid
         raise AssertionError(f"no rank {number}")
 
@@ -113,13 +112,13 @@ class Training:
     def processes(self) -> list[int]:
         """The processes that run with this one's mark in their environment, itself included."""
         pids = [int(name) for name in os.listdir("/proc") if name.isdigit()]
-        return [pid for pid in pids if self.mark.encode() in _read(pid, "environ")]
+        return [pid for pid in pids if self.mark.encode() in process_file(pid, "environ")]
 
     def stop_reader(self) -> "Training":
         """Suspends a reader process: to all others it looks as if it hung in a video."""
 
         def readers() -> list[int]:
-            return [pid for pid in self.processes() if b"spawn_main" in _read(pid, "cmdline")]
+            return [pid for pid in self.processes() if b"spawn_main" in process_file(pid, "cmdline")]
 
         self._stopped = wait_for(readers, "a reader process")[0]
         os.kill(self._stopped, signal.SIGSTOP)
@@ -132,9 +131,9 @@ class NarrowTraining(Training):
     script = ROOT / "tests" / "narrow.py"
 
 
-def narrow_at(workspace: Workspace, folder: Path, step: str, *flags: str) -> Training:
+def narrow_at(workspace: Workspace, folder: Path, step: str, *flags: str, **env: str) -> Training:
     """Such a training when it has just logged the step "Epoch N, iter N", and for the second that it rests there."""
-    return NarrowTraining(workspace, folder, *flags, TSN_TEST_REST=step).says(step)
+    return NarrowTraining(workspace, folder, *flags, TSN_TEST_REST=step, **env).says(step)
 
 
 def train_narrow(workspace: Workspace, folder: Path, *flags: str, code: int = 0) -> Training:
@@ -143,9 +142,9 @@ def train_narrow(workspace: Workspace, folder: Path, *flags: str, code: int = 0)
 
 
 def steps(save_dir: Path) -> list[tuple]:
-    """(mode, epoch, iter, loss, top1_acc) of every line of the JSON log."""
+    """(mode, epoch, iter, loss, top1_acc) of every line of the JSON log but those of whole epochs."""
     entries = [json.loads(line) for line in (save_dir / "train_log.jsonl").read_text().splitlines()]
-    return [(e["mode"], e["epoch"], e["iter"], e["loss"], e["top1_acc"]) for e in entries]
+    return [(e["mode"], e["epoch"], e["iter"], e["loss"], e["top1_acc"]) for e in entries if e["mode"] != "epoch"]
 
 
 def manifest(save_dir: Path, name: str = "TSN") -> dict:

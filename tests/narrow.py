@@ -12,14 +12,16 @@ import time
 from collections.abc import Callable, Iterator
 from importlib import import_module
 from itertools import islice
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from models.graphs import trace
 from utils.cli import run
 from utils.processes import device
 
-choose_device = device.choose_device
+choose_device, serve = device.choose_device, trace.serve
 
 
 def narrow(change: Callable[[object, str, object], None]) -> None:
@@ -46,20 +48,20 @@ def rest_at(moment: str) -> None:
 def let_it_rest() -> None:
     import paddle
 
-    import metrics.evaluate
     import training.features
+    import training.run
     from training.loop import StepLog
 
-    write, evaluate, save = StepLog.write, metrics.evaluate.evaluate, paddle.save
-    append = training.features.append_records
+    write, validate, save = StepLog.write, training.run.validate, paddle.save
+    put = training.features.put_records
 
     def write_and_rest(log, epoch: int, step: int, *rest) -> None:
         write(log, epoch, step, *rest)
         rest_at(f"Epoch {epoch}, iter {step}")
 
-    def rest_and_evaluate(*arguments) -> object:
+    def rest_and_validate(*arguments) -> object:
         rest_at("validation")
-        return evaluate(*arguments)
+        return validate(*arguments)
 
     def save_and_rest(state: dict, path: str) -> None:
         save(state, path)
@@ -69,24 +71,33 @@ def let_it_rest() -> None:
             rest_at("saving")
             Path(path).write_bytes(whole)
 
-    def append_and_rest(path: Path, batches: Iterator) -> None:
-        append(path, islice(batches, 5))
+    def put_and_rest(path: Path, batches: Iterator) -> None:
+        put(path, islice(batches, 5))
         rest_at("features")
-        append(path, batches)
+        put(path, batches)
 
-    StepLog.write, metrics.evaluate.evaluate, paddle.save = write_and_rest, rest_and_evaluate, save_and_rest
-    training.features.append_records = append_and_rest
+    StepLog.write, training.run.validate, paddle.save = write_and_rest, rest_and_validate, save_and_rest
+    training.features.put_records = put_and_rest
 
 
 def choose_and_change(*arguments) -> str:
-    """What a script calls first of all that has paddle imported."""
+    """What a script calls before it builds a network."""
     chosen = choose_device(*arguments)
+    device.import_paddle()
     narrow(setattr)
     if "TSN_TEST_REST" in os.environ:
         let_it_rest()
     return chosen
 
 
+def trace_narrow(pipe: Connection) -> None:
+    """What makes the graph of such a network, in a process that has not heard of all this."""
+    os.environ["FLAGS_enable_pir_api"] = "0"  # as `serve` does, but paddle is imported here before it
+    narrow(setattr)
+    serve(pipe)
+
+
 if __name__ == "__main__":
     device.choose_device = choose_and_change
+    trace.serve = trace_narrow
     run(import_module(os.environ.get("TSN_TEST_SCRIPT", "train")).main)

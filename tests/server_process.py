@@ -4,12 +4,11 @@ import os
 import re
 import signal
 import socket
-import subprocess
-import sys
 import time
 from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
+from fork_server import start_python
+
 BOUNDARY = "9f3c"
 
 
@@ -21,14 +20,11 @@ class Server:
 
     def __init__(self, folder: Path, *flags: str):
         self.folder, self._log = folder, folder / "log"
-        self._command = [sys.executable, "serve.py", "--port=0", *flags]
+        self._command = ["serve.py", "--port=0", *flags]
 
     def __enter__(self) -> "Server":
         environment = {**os.environ, "TMPDIR": str(self.folder)}
-        with open(self._log, "w") as log:
-            self.process = subprocess.Popen(
-                self._command, cwd=ROOT, env=environment, stdout=log, stderr=subprocess.STDOUT
-            )
+        self.process = start_python(self._command, environment, self._log)
         end = time.monotonic() + 120
         while not (found := re.search(r"serving on http://[^:]+:(\d+) ", self.log)):
             assert self.process.poll() is None and time.monotonic() < end, self.log
@@ -52,6 +48,14 @@ class Server:
 
     def connect(self) -> socket.socket:
         return socket.create_connection(("127.0.0.1", self.port), timeout=60)
+
+    def refuses(self) -> bool:
+        """Whether no new connection is taken."""
+        try:
+            self.connect().close()
+        except ConnectionRefusedError:
+            return True
+        return False
 
     def send(self, request: bytes) -> bytes:
         """All that comes back before the connection is closed."""

@@ -2,11 +2,23 @@
 
 import os
 import signal
+import sys
 import time
 from collections.abc import Iterator
+from multiprocessing.connection import Connection
 
 from reader.integrity import VideoError
 from utils.errors import InputError, RunError
+
+# (what work is asked for, what comes of it, how its message begins), of work in any kind of process.
+FAULTS = [
+    ("video", VideoError, "clip.mp4: damaged"),
+    ("memory", VideoError, "clip.mp4: it takes more memory than there is"),
+    ("system", VideoError, "clip.mp4: No such file"),
+    ("input", InputError, "no such decoder"),
+    ("run", RunError, "disk full"),
+    ("bug", RunError, "clip.mp4: ValueError: oh ("),
+]
 
 
 def work(path: str, what: str) -> Iterator[object]:
@@ -15,18 +27,49 @@ def work(path: str, what: str) -> Iterator[object]:
         for _ in range(15):
             time.sleep(0.1)
             yield None
-    elif what == "hang":
-        time.sleep(60)
-    elif what == "die":
-        os.kill(os.getpid(), signal.SIGKILL)
     else:
-        failures = {
-            "video": VideoError("copy", "damaged"),
-            "input": InputError("no such decoder"),
-            "run": RunError("disk full"),
-            "memory": MemoryError(),
-            "system": FileNotFoundError(2, "No such file"),
-            "bug": ValueError("oh"),
-        }
-        raise failures[what]
+        answer(path, what)
     yield "done"
+
+
+def answer(path: str, what: str) -> object:
+    """The number of the process, modules that it has, or what goes wrong."""
+    if what == "hang":
+        time.sleep(60)
+    if what == "die":
+        os.kill(os.getpid(), signal.SIGKILL)
+    failures = {
+        "video": VideoError("copy", "damaged"),
+        "input": InputError("no such decoder"),
+        "run": RunError("disk full"),
+        "memory": MemoryError(),
+        "system": FileNotFoundError(2, "No such file"),
+        "bug": ValueError("oh"),
+    }
+    if what in failures:
+        raise failures[what]
+    return {"pid": os.getpid(), "module": "colorsys" in sys.modules, "lambda": lambda: None}[what]
+
+
+class Greedy:
+    """Settings of data/reencode.py for which there is never memory enough."""
+
+    keyint, crf, preset = 12, 23, "veryfast"
+
+    @property
+    def short_side(self) -> int:
+        raise MemoryError
+
+
+def die(pipe: Connection) -> None:
+    """A process that ends when it is asked."""
+    pipe.send("ready")
+    pipe.recv()
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def refuse(pipe: Connection) -> None:
+    """One that fails, as what traces graphs says it."""
+    pipe.send("ready")
+    pipe.recv()
+    pipe.send(("failed", "ValueError: no such operator"))

@@ -113,10 +113,10 @@ BEFORE_PADDLE = [
     ("train", "--learning_rate=nan", "--learning_rate=nan: expected a number above 0, not nan"),
     ("train", "--set TRAIN.epohc=1", "--set TRAIN.epohc=1: unknown key TRAIN.epohc; did you mean epoch?"),
     ("train", "--weights=w", "unknown flag --weights; see train.py --help"),
-    ("export", "--format=tflite", "--format=tflite: expected one of paddle, onnx, not tflite"),
+    ("export", "--format=tflite", "--format=tflite: expected one of paddle, onnx, openvino, not tflite"),
     ("eval", "--infer_topk=3", "unknown flag --infer_topk; see eval.py --help"),
     ("predict", "--infer_topk=5", "--infer_topk=5: INFER: topk 5 is larger than num_classes 4"),
-    ("predict", "video.mp4", "unexpected argument video.mp4; see predict.py --help"),
+    ("predict", "video.mp4", "unexpected argument video.mp4; did you mean --video_path=video.mp4?"),
     *((script, f"--save_dir={path}", f"--save_dir={path}: {why}") for script in SCRIPTS for path, why in (
         ("file", "file is not a folder"),
         ("file/below", "file is not a folder"),
@@ -197,7 +197,7 @@ WITH_PADDLE = [
     ("train", "--pretrain=file", r"file: "),
     ("eval", "--weights=file", r"file: "),
     ("eval", "--weights=empty", r"empty: "),
-    ("predict", "--weights=results", r"results: "),
+    ("predict", "--weights=results", r"results/TSN.pdparams: no pickle of weights: "),
     ("export", "--weights=file", r"file: "),
     ("eval", "--weights=hostile.pdparams", r"hostile\.pdparams: .*it calls 'posix\.system'"),
     ("train", "--pretrain=hostile.pdparams", r"hostile\.pdparams: .*it calls 'posix\.system'"),
@@ -287,7 +287,7 @@ def test_a_gpu_that_is_not_there(place, monkeypatch, script):
 
     if paddle.is_compiled_with_cuda() and paddle.device.cuda.device_count():
         pytest.skip("there is a GPU")
-    missing = r"--use_gpu=True: (this paddlepaddle is a CPU build|no GPU is visible) \(.*\)"
+    missing = r"--use_gpu=True: (this paddlepaddle is a CPU build: pip .*|no GPU is visible \(.*\))"
     assert re.fullmatch(missing, mistake(monkeypatch, script, flags_for(script, "--use_gpu=True")))
     if script == "predict":
         ended = run_script(script, *flags_for(script, "--use_gpu=True"), cwd=place)

@@ -4,6 +4,7 @@ import ast
 import graphlib
 import subprocess
 import sys
+from collections import Counter
 from importlib.util import resolve_name
 
 import pytest
@@ -11,26 +12,26 @@ import pytest
 from conftest import ROOT, python_files
 
 # Arrows run down: every room, and those whose files it may import besides its own.
-LOW = {"utils", "reader", "models", "models.weights"}
+LOW = {"utils", "reader", "models", "models.weights", "models.graphs", "metrics"}
+ANSWERS = LOW | {"inference", "results"}
 BELOW = {
     "utils": set(),
     "reader": {"utils"},
     "models": {"utils"},
     "models.weights": {"models", "utils"},
+    "models.graphs": {"models", "models.weights", "utils"},
+    "metrics": {"utils"},
     "inference": LOW,
-    "metrics": LOW | {"inference"},
-    "inference.api": LOW | {"inference", "metrics"},  # the call for notebooks stands above the rows that it gives
-    "report": LOW | {"inference", "metrics"},
-    "training": LOW | {"inference", "metrics"},
-    "predicting": LOW | {"inference", "inference.api", "metrics", "report"},
-    "cluster": LOW | {"inference", "inference.api", "metrics", "predicting"},
-    "serving": LOW | {"inference", "inference.api", "metrics", "report"},
-    "scripts": LOW
-    | {"cluster", "inference", "inference.api", "metrics", "predicting", "report", "serving", "training"},
-    "data": {"cluster", "reader", "utils"},
-    "doctor": LOW | {"inference", "training"},
+    "results": LOW | {"inference"},
+    "training": LOW | {"inference"},
+    "apps.cluster": ANSWERS,
+    "apps.serving": ANSWERS,
+    "apps.live": ANSWERS,
+    "apps.doctor": LOW | {"inference", "training"},
+    "scripts": ANSWERS | {"apps.cluster", "apps.live", "apps.serving", "training"},
+    "data": {"apps.cluster", "metrics", "reader", "results", "utils"},
     "docs": {"utils"},
-    "benchmarks": LOW | {"inference", "metrics", "training", "data"},
+    "benchmarks": ANSWERS | {"training", "data"},
 }
 
 
@@ -50,6 +51,7 @@ def imports(source: str, package: str) -> set[str]:
 FILES = {".".join(p.with_suffix("").parts).removeprefix("tests.").removesuffix(".__init__"): p for p in python_files()}
 GRAPH = {m: imports((ROOT / path).read_text("utf-8"), ".".join(path.parent.parts)) for m, path in FILES.items()}
 FOLDERS = {m: ".".join(path.parent.parts) or "scripts" for m, path in FILES.items() if path.parts[0] != "tests"}
+del FOLDERS["apps"]  # four rooms under one roof
 ROOMS = {m: next((r for r in (m, folder) if r in BELOW), folder.split(".")[0]) for m, folder in FOLDERS.items()}
 
 
@@ -64,6 +66,19 @@ def test_a_room_imports_those_below_it_alone(room):
     assert arrows and [(module, other) for module, other in arrows if ROOMS.get(other) not in allowed] == []
 
 
+def test_each_file_has_a_name_of_its_own():
+    ours = (
+        FILES[module] for module, room in ROOMS.items() if room != "benchmarks"
+    )  # those are called as what they time
+    names = Counter(path.name for path in ours if path.name != "__init__.py")
+    assert [name for name, number in names.items() if number > 1] == []
+
+
+def test_a_newcomer_sees_few_folders():
+    folders = {path.parts[0] for path in FILES.values() if len(path.parts) > 1} | {"configs"}
+    assert len(folders) <= 14
+
+
 def test_readers_and_help_start_without_paddle():
     modules = [module for module, room in ROOMS.items() if room in ("reader", "utils", "scripts")]
     program = f"import sys, {', '.join(modules)}; sys.exit('paddle' in sys.modules)"
@@ -73,6 +88,17 @@ def test_readers_and_help_start_without_paddle():
 def test_no_file_is_longer_than_300_lines():
     lengths = {module: len((ROOT / FILES[module]).read_text("utf-8").splitlines()) for module in ROOMS}
     assert {module: length for module, length in lengths.items() if length > 300} == {}
+
+
+def test_a_run_has_all_its_attributes_from_the_start():
+    [run] = [node for node in ast.parse((ROOT / "training/run.py").read_text("utf-8")).body if hasattr(node, "bases")]
+    stored = {
+        (method.name == "__init__", node.attr)
+        for method in run.body
+        for node in ast.walk(method)
+        if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store) and node.value.id == "self"
+    }
+    assert {name for at_start, name in stored if not at_start} <= {name for at_start, name in stored if at_start}
 
 
 WAYS = "import os, utils.log|import utils.log as x|from utils.log import say|from utils import log|from .log import say"

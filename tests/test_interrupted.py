@@ -3,11 +3,9 @@
 import json
 import os
 import re
-import resource
 import shutil
 import signal
-import subprocess
-import sys
+import tempfile
 import uuid
 from hashlib import sha256
 from pathlib import Path
@@ -15,8 +13,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from conftest import ROOT, processes, snapshot, wait_until, write_list
+from conftest import processes, snapshot, start_python, wait_until, write_list
+from fork_server import fork_server
 from reader.filelist import read_list
+from utils.storage.stamps import signature
 
 VIDEOS = 48
 
@@ -24,42 +24,56 @@ VIDEOS = 48
 class Run:
     """A script under way, with its output in files."""
 
-    def __init__(self, workspace, folder: Path, script: str, *flags: str, largest_file: int | None = None):
-        def limit() -> None:
-            if largest_file is not None:  # stands for a disk that is full
-                resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, largest_file))
-
+    def __init__(
+        self, workspace, folder: Path, script: str, *flags: str, largest_file: int | None = None, real: bool = False
+    ):
+        """
+        Args:
+            largest_file: bytes; stands for a disk that is full.
+            real: whether it is started by the system, with an order of sets of its own.
+        """
         self.save_dir, self.mark = folder, uuid.uuid4().hex
-        command = [sys.executable, f"{script}.py", workspace.config, workspace.weights, f"--save_dir={folder}", *flags]
-        self.process = subprocess.Popen(
-            [*command, "--use_gpu=False", "--precision=float32"], cwd=ROOT, text=True, preexec_fn=limit,
-            env={**os.environ, "OMP_NUM_THREADS": "1", "TSN_TEST_MARK": self.mark},
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        )  # fmt: skip
+        logs = Path(tempfile.mkdtemp(prefix="run-", dir=workspace.folder))
+        self._out, self._errors = logs / "out", logs / "errors"
+        command = [f"{script}.py", workspace.config, workspace.weights, f"--save_dir={folder}", *flags]
+        command += ["--use_gpu=False", "--precision=float32"]
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "TSN_TEST_MARK": self.mark}
+        if largest_file is None:
+            self.process = start_python(command, environment, self._out, self._errors, real=real)
+        else:
+            how = {"largest_file": largest_file}
+            self.process = fork_server("read").start(command, environment, self._out, self._errors, **how)
 
     def knows(self, rows: int) -> "Run":
         """Waits until each of its journals has so many rows."""
+        return self._has(b"\n", 1 + rows)  # and the fingerprint
 
-        def known() -> bool:
-            assert self.process.poll() is None, self.process.communicate()
+    def read(self, videos: int) -> "Run":
+        """Waits until each of its journals has so many videos that could be read."""
+        return self._has(b'"predictions"', videos)
+
+    def _has(self, text: bytes, times: int) -> "Run":
+        def written() -> bool:
+            assert self.process.poll() is None, self._out.read_text() + self._errors.read_text()
             parts = list(self.save_dir.glob("*.partial*.jsonl"))
-            return parts and all(part.read_bytes().count(b"\n") > rows for part in parts)
+            return parts and all(part.read_bytes().count(text) >= times for part in parts)
 
-        wait_until(known, 120)
+        wait_until(written, 120)
         return self
 
     def ends(self, code: int) -> "Run":
         """Waits for the end of all its processes."""
-        self.out, self.errors = self.process.communicate(timeout=120)
-        self.errors = "".join(line for line in self.errors.splitlines(keepends=True) if "%|" not in line)
-        assert self.process.returncode == code, self.errors
+        ended = self.process.wait(timeout=120)
+        self.out, errors = self._out.read_text(), self._errors.read_text()
+        self.errors = "".join(line for line in errors.splitlines(keepends=True) if "%|" not in line)
+        assert ended == code, self.errors
         wait_until(lambda: not processes(self.mark))
         return self
 
     def known(self) -> int:
         """How many videos it says that it knew when it began."""
         [line] = [line for line in self.out.splitlines() if "known already" in line]
-        return int(re.search(rf": (\d+) of {VIDEOS} videos are known already: going on behind them$", line)[1])
+        return int(re.search(rf": (\d+) of {VIDEOS} videos are known already: going on ", line)[1])
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +94,7 @@ def predict(workspace, videos):
 def predicted(predict, tmp_path_factory) -> dict[str, bytes]:
     """What an undisturbed run leaves."""
     folder = tmp_path_factory.mktemp("predicted")
-    run = predict(folder).ends(0)
+    run = predict(folder, real=True).ends(0)
     assert "known already" not in run.out and "starting anew" not in run.out
     return snapshot(folder)
 
@@ -92,7 +106,7 @@ def killed(predict, predicted, tmp_path_factory) -> Path:
     run = predict(folder).knows(5)
     run.process.kill()
     run.ends(-signal.SIGKILL)
-    assert sorted(os.listdir(folder)) == ["features.partial.npy", "predictions.partial.jsonl"]
+    assert sorted(os.listdir(folder)) == [".lock", "features.partial.npy", "predictions.partial.jsonl"]
     return folder
 
 
@@ -107,8 +121,10 @@ def test_what_an_undisturbed_run_leaves(predicted, workspace, videos):
     assert (head["script"], head["videos"], head["processes"]) == ("predict", VIDEOS, 1)
     assert head["weights"] == sha256((workspace.folder / "random.pdparams").read_bytes()).hexdigest()
     assert head["list"] == read_list(str(videos), num_classes=4).digest
-    assert head["arithmetic"] == "float32 on cpu (oneDNN)"
+    assert head["arithmetic"] == "float32 on cpu (OpenVINO)"
     assert [row.pop("position") for row in rows] == list(range(VIDEOS))
+    files = [row.pop("file") for row in rows]
+    assert files == [signature(row["video"]) for row in rows] and files.count(None) == VIDEOS // 12
     assert rows == json.loads(predicted["predictions.json"])
 
 
@@ -124,12 +140,38 @@ def test_features(predict, predicted, tmp_path):
 def test_a_killed_prediction_goes_on(predict, predicted, killed, tmp_path):
     folder = tmp_path / "copy"
     shutil.copytree(killed, folder)
-    with open(folder / "predictions.partial.jsonl", "ab") as journal:
-        journal.write(b'{"position": 7, "vid\0\0\0\0')  # as a power cut may leave it
+    journal = folder / "predictions.partial.jsonl"
+    *whole, last = journal.read_bytes()[: journal.read_bytes().rindex(b"\n") + 1].splitlines(keepends=True)
+    damaged = last.replace(b'"class_id": ', b'"class_id": 10', 1)  # a class that there is not
+    journal.write_bytes(b"".join([*whole, damaged, b'{"position": 7, "vid\0\0\0\0']))  # as a power cut may leave it
     run = predict(folder).ends(0)
-    assert 4 <= run.known() < VIDEOS and run.known() % 2 == 0
+    assert 2 <= run.known() < len(whole) and run.known() % 2 == 0
     assert run.out.splitlines()[-1] == f"predicted 44 of 48 videos, 4 unreadable; written to {folder}"
     assert snapshot(folder) == predicted
+
+
+def test_replaced_and_repaired_videos_are_read_again(workspace, predict, videos, tmp_path):
+    """A disk that was away and is back, and a video that was put in the place of another one, between two runs."""
+    disk, there = tmp_path / "disk", [path for path, _ in workspace.videos[:8]]
+    listed = write_list(tmp_path / "disk.list", [(disk / path.name, 0) for path in there] * 6)
+    flags = (f"--filelist={listed}", "--report=False")
+    killed = predict(tmp_path / "out", *flags).knows(5)
+    killed.process.kill()
+    killed.ends(-signal.SIGKILL)
+    disk.mkdir()
+    for path in there:
+        shutil.copy(path, disk)
+    stopped = predict(tmp_path / "out", *flags).read(20)
+    assert stopped.process.poll() is None
+    stopped.process.terminate()
+    stopped.ends(143)
+    assert re.search(r"known already: going on with the others; done again, with their batches: \d+ that could not be "
+                     r"read, 0 whose files have changed\n", stopped.out)  # fmt: skip
+    shutil.copy(there[5], disk / there[0].name)
+    goes_on = predict(tmp_path / "out", *flags).ends(0)
+    assert re.search("batches: 0 that could not be read, [1-6] whose files have changed\n", goes_on.out)
+    predict(tmp_path / "undisturbed", *flags).ends(0)
+    assert snapshot(tmp_path / "out") == snapshot(tmp_path / "undisturbed")
 
 
 def test_another_command_starts_anew(predict, killed, tmp_path):
@@ -139,7 +181,7 @@ def test_another_command_starts_anew(predict, killed, tmp_path):
     said = "another run's (configuration, features differ): starting anew"
     assert f"{folder / 'predictions.partial.jsonl'}: {said}\n" in run.out
     assert sorted(os.listdir(folder)) == [
-        "features.npy", "predictions.csv", "predictions.json", "predictions.jsonl", "report.html",
+        ".made.json", "features.npy", "predictions.csv", "predictions.json", "predictions.jsonl", "report.html",
     ]  # fmt: skip
     assert np.load(folder / "features.npy").shape == (VIDEOS, 512)
 
@@ -156,6 +198,8 @@ def test_evaluation_by_two_processes_survives_a_full_disk_and_sigterm(workspace,
     flags = ("eval", "--nproc=2", "--set", f"TEST.filelist={videos}", "--set", "TEST.num_reader_threads=1")
     undisturbed = Run(workspace, tmp_path / "a", *flags).ends(0)
     assert "known already" not in undisturbed.out
+    # The list has each of its twelve videos four times.
+    assert undisturbed.out.count(f"{videos}: lines with a video that an earlier line has: 36; each line counts\n") == 1
     ended = Run(workspace, tmp_path / "b", *flags, largest_file=3000).ends(1)
     part = r"(rank 1: )?\S+/evaluation\.partial(\.rank1)?\.jsonl"
     assert re.fullmatch(rf"error: {part}: cannot be written: File too large\n", ended.errors)
@@ -166,5 +210,6 @@ def test_evaluation_by_two_processes_survives_a_full_disk_and_sigterm(workspace,
     assert 0 < stopped.known() < run.known() < VIDEOS
     assert snapshot(tmp_path / "b") == snapshot(tmp_path / "a")
     assert sorted(os.listdir(tmp_path / "b")) == [
-        "config.yaml", "confusion.csv", "evaluation.jsonl", "metrics.json", "predictions.csv", "report.html",
+        ".made.json", "config.yaml", "confusion.csv", "evaluation.jsonl", "metrics.json", "predictions.csv",
+        "report.html",
     ]  # fmt: skip

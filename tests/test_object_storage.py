@@ -2,11 +2,11 @@
 
 import json
 import os
-from pathlib import Path
 
 import pytest
 
 from conftest import run_script
+from utils.storage.files import written_to
 
 MISSING = "s3://none-such/x"
 
@@ -46,7 +46,7 @@ def test_predict_writes_what_it_writes_with_local_files(store, workspace, inputs
     results = json.loads(store.get("out/predictions.json"))
     assert [result.get("error") for result in results] == [None] * 5 + ["no such file", "no such bucket"]
     assert os.listdir(tmp_path / "temporary") == []
-    assert os.listdir(Path(os.environ["PADDLE_TSN_CACHE"]) / "save_dirs") == []
+    assert not written_to("s3://clips/out/").exists()
 
     (tmp_path / "exported").mkdir()
     for name in store.keys("exported/"):
@@ -55,6 +55,21 @@ def test_predict_writes_what_it_writes_with_local_files(store, workspace, inputs
     assert run_script("predict", *flags).returncode == 0
     expected = json.loads((tmp_path / "out" / "predictions.json").read_text())
     assert [r["predictions"] for r in results[:5]] == [r["predictions"] for r in expected]
+
+
+def test_a_video_is_fetched_twice_whatever_is_made_of_it(store, workspace, tmp_path, caplog):
+    """For its classes, then once for its windows, the labelled video, the heat maps and the page together."""
+    videos = [store.put(f"visited/{n}.mp4", path) for n, (path, _) in enumerate(workspace.held_out[:2])]
+    (tmp_path / "clips.list").write_text("".join(f"{video}\n" for video in videos))
+    given = [f"--filelist={tmp_path}/clips.list", f"--save_dir={tmp_path}/out"]
+    made = ["--window=0.5", "--save_video=True", "--explain=True"]
+    with caplog.at_level("INFO", logger="werkzeug"):
+        ended = run_script("predict", workspace.config, workspace.weights, *given, *made)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    names = {path.suffix for path in (tmp_path / "out").iterdir()}
+    assert names >= {".vtt", ".mp4", ".html"} and len(list((tmp_path / "out/explain").iterdir())) == 3 * len(videos)
+    asked = [line for line in caplog.messages if "GET /clips/visited/" in line]
+    assert [sum(f"/{n}.mp4 " in line for line in asked) for n in range(2)] == [2, 2]
 
 
 def test_eval(store, workspace, inputs, exported):

@@ -3,13 +3,15 @@
 import csv
 import json
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 
 import av
 import pytest
 
-from conftest import make_clip, run_script, synthetic_frames
-from report.per_video import check_wanted, unique_names
+from conftest import ROOT, make_clip, run_script, synthetic_frames, wait_until
+from results.pages.per_video import check_wanted, unique_names
 from utils.config.flags import Flags
 from utils.config.keys import InferConfig
 from utils.errors import InputError
@@ -82,7 +84,7 @@ def test_labelled_videos(made):
     assert sorted(path.name for path in folder.glob("*.mp4")) == [f"{n}.labelled.mp4" for n in ("a", "a_2", "b")]
     with av.open(str(folder / "a.labelled.mp4")) as file:
         assert sum(1 for _ in file.decode(video=0)) == 30
-    assert not list(folder.glob(".*"))
+    assert [path.name for path in folder.glob(".*")] == [".made.json"]
 
 
 def test_heat_maps(made):
@@ -98,14 +100,33 @@ def test_all_of_it_is_in_the_report(made):
     assert "4 windows over 1.2 s" in html
 
 
+def test_what_a_killed_run_had_half_made_is_removed_by_the_next_one(workspace, tmp_path):
+    """Killed while it writes the labelled video; the next one, of a single video as well, does not even make one."""
+    make_clip(tmp_path / "a.mp4", synthetic_frames(0, 0, length=750))
+    given = [workspace.config, workspace.weights, f"--video_path={tmp_path}/a.mp4", "--report=False"]
+    given += [f"--save_dir={tmp_path}/out"]
+    killed = subprocess.Popen([sys.executable, "predict.py", *given, "--save_video=True"], cwd=ROOT)
+    try:
+        wait_until(lambda: [*(tmp_path / "out").glob(".a.labelled.mp4.*.tmp")], seconds=60)
+    finally:
+        killed.kill()
+        killed.wait()
+    assert [*(tmp_path / "out").glob(".a.labelled.mp4.*.tmp")]
+    ended = run_script("predict", *given)
+    assert ended.returncode == 0, ended.stderr
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        ".made.json", "predictions.csv", "predictions.json",
+    ]  # fmt: skip
+
+
 def test_one_video(clips, workspace, tmp_path):
     """Its timeline is on the screen; what cannot be made of it is an error, once the rest is there."""
     given = [workspace.config, workspace.weights, f"--video_path={clips}/a.mp4", "--window=0.6", "--report=False"]
     ended = run_script("predict", *given, "--set", "INFER.seg_num=2", f"--save_dir={tmp_path}")
     assert ended.returncode == 0, ended.stderr
-    assert f"timeline of {clips}/a.mp4: 3 windows of 0.6 s, every 0.3 s\n       0.0 to " in ended.stdout
+    assert f"timeline of {clips}/a.mp4: 3 windows of 0.6 s, every 0.3 s\n      0:00 to " in ended.stdout
     assert {path.name for path in tmp_path.iterdir()} == {
-        "predictions.csv", "predictions.json", "timeline.csv", "timeline.json", "a.vtt",
+        ".made.json", "predictions.csv", "predictions.json", "timeline.csv", "timeline.json", "a.vtt",
     }  # fmt: skip
 
 

@@ -3,20 +3,16 @@
 import csv
 import json
 import shutil
-from collections.abc import Iterator
+import subprocess
 from pathlib import Path
 
 import pytest
 
-from conftest import ROOT, write_list
-from warm_process import WarmProcess
+from conftest import ROOT, run_script, write_list
 
 
-@pytest.fixture(scope="module")
-def warm() -> Iterator[WarmProcess]:
-    """A function like `run_script` whose runs share a process: for what is not about a process."""
-    with WarmProcess() as process:
-        yield process
+def run(*arguments: str) -> subprocess.CompletedProcess:
+    return run_script(*arguments, OMP_NUM_THREADS="1")  # more of them would wait for each other
 
 
 @pytest.fixture(scope="module")
@@ -39,17 +35,17 @@ def broken(workspace, tmp_path_factory) -> dict[str, Path]:
     return {name: folder / name for name in contents}
 
 
-def train(warm, workspace, tmp_path, videos, *flags):
+def train(workspace, tmp_path, videos, *flags):
     filelist = write_list(tmp_path / "mixed.list", videos)
-    return warm(
+    return run(
         "train", workspace.config, "--pretrain=none", "--epoch=2", "--valid_interval=0", "--log_interval=1",
         "--report=False", f"--save_dir={tmp_path / 'out'}", "--set", f"TRAIN.filelist={filelist}", *flags,
     )  # fmt: skip
 
 
-def test_training_replaces_them_and_names_each_once(warm, workspace, broken, tmp_path):
+def test_training_replaces_them_and_names_each_once(workspace, broken, tmp_path):
     videos = [*workspace.videos[:4], (broken["garbage.mp4"], 1), *workspace.videos[4:6], (broken["missing.mp4"], 2)]
-    ended = train(warm, workspace, tmp_path, videos, "--set", "TRAIN.max_unreadable=0.25")
+    ended = train(workspace, tmp_path, videos, "--set", "TRAIN.max_unreadable=0.25")
     assert ended.returncode == 0, ended.stderr
     lines = [line for line in ended.stdout.splitlines() if "unreadable" in line and "max_unreadable" not in line]
     assert len(lines) == 2  # two epochs
@@ -59,12 +55,12 @@ def test_training_replaces_them_and_names_each_once(warm, workspace, broken, tmp
         assert len(line) > len(f"unreadable, replaced by the next video of the list: {broken[name]}: ")
     assert "2 steps per epoch" in ended.stdout
     log = [json.loads(line) for line in (tmp_path / "out" / "train_log.jsonl").read_text().splitlines()]
-    assert len(log) == 4  # no step is lost
+    assert [line["mode"] for line in log] == ["train", "train", "epoch"] * 2  # no step is lost
 
 
-def test_training_stops_when_there_are_too_many(warm, workspace, broken, tmp_path):
+def test_training_stops_when_there_are_too_many(workspace, broken, tmp_path):
     videos = [*workspace.videos[:6], (broken["garbage.mp4"], 1), (broken["zero bytes.mp4"], 1)]
-    ended = train(warm, workspace, tmp_path, videos)
+    ended = train(workspace, tmp_path, videos)
     assert ended.returncode == 2
     allowed = "TRAIN.max_unreadable allows (0.01 of the list, at least one)"
     message = f"error: 2 of 8 training videos are unreadable, more than {allowed}: "
@@ -73,16 +69,16 @@ def test_training_stops_when_there_are_too_many(warm, workspace, broken, tmp_pat
     assert "Traceback" not in ended.stderr
 
 
-def test_training_goes_on_with_one(warm, workspace, broken, tmp_path):
-    ended = train(warm, workspace, tmp_path, [*workspace.videos[:3], (broken["truncated.mp4"], 1)], "--epoch=1")
+def test_training_goes_on_with_one(workspace, broken, tmp_path):
+    ended = train(workspace, tmp_path, [*workspace.videos[:3], (broken["truncated.mp4"], 1)], "--epoch=1")
     assert ended.returncode == 0, ended.stderr
 
 
-def test_evaluation_reports_them_beside_the_accuracy(warm, workspace, broken, tmp_path):
+def test_evaluation_reports_them_beside_the_accuracy(workspace, broken, tmp_path):
     videos = [entry for pair in zip(workspace.held_out, [(path, 1) for path in broken.values()]) for entry in pair]
     videos.append((broken["broken in the middle.mp4"], 3))
     filelist = write_list(tmp_path / "mixed.list", videos)
-    ended = warm(
+    ended = run(
         "eval", workspace.config, workspace.weights, f"--save_dir={tmp_path}", "--set", f"TEST.filelist={filelist}"
     )
     assert ended.returncode == 0, ended.stderr
@@ -100,15 +96,15 @@ def test_evaluation_reports_them_beside_the_accuracy(warm, workspace, broken, tm
         assert [row["video"] for row in csv.DictReader(file)] == [str(path) for path, _ in workspace.held_out]
 
     # the same figures as without them
-    plain = warm("eval", workspace.config, workspace.weights, f"--save_dir={tmp_path / 'plain'}", "--report=False")
+    plain = run("eval", workspace.config, workspace.weights, f"--save_dir={tmp_path / 'plain'}", "--report=False")
     assert plain.returncode == 0, plain.stderr
     theirs = json.loads((tmp_path / "plain" / "metrics.json").read_text())
     assert theirs["loss"] == pytest.approx(metrics["loss"], rel=1e-6) and theirs["top1_acc"] == metrics["top1_acc"]
 
 
-def test_nothing_to_evaluate(warm, workspace, broken, tmp_path):
+def test_nothing_to_evaluate(workspace, broken, tmp_path):
     filelist = write_list(tmp_path / "bad.list", [(broken["missing.mp4"], 0), (broken["garbage.mp4"], 0)])
-    ended = warm(
+    ended = run(
         "eval",
         workspace.config,
         workspace.weights,
@@ -120,10 +116,10 @@ def test_nothing_to_evaluate(warm, workspace, broken, tmp_path):
     assert ended.stderr == f"error: {filelist}: none of its 2 videos can be read: no such file\n"
 
 
-def test_prediction_writes_an_entry_and_goes_on(warm, workspace, broken, tmp_path):
+def test_prediction_writes_an_entry_and_goes_on(workspace, broken, tmp_path):
     videos = [workspace.held_out[0], *((path, 0) for path in broken.values()), workspace.held_out[1]]
     filelist = write_list(tmp_path / "mixed.list", videos)
-    ended = warm("predict", workspace.config, workspace.weights, f"--save_dir={tmp_path}", f"--filelist={filelist}")
+    ended = run("predict", workspace.config, workspace.weights, f"--save_dir={tmp_path}", f"--filelist={filelist}")
     assert ended.returncode == 0, ended.stderr
     results = json.loads((tmp_path / "predictions.json").read_text())
     assert [result["video"] for result in results] == [str(path) for path, _ in videos]
@@ -140,7 +136,7 @@ def test_prediction_writes_an_entry_and_goes_on(warm, workspace, broken, tmp_pat
     assert errors == [(result["video"], result["error"]) for result in results[1:7]]
 
 
-def test_frame_pickles_go_the_same_way(warm, workspace, tmp_path):
+def test_frame_pickles_go_the_same_way(workspace, tmp_path):
     """The original's second format through a whole evaluation: labels come from the pickles."""
     from conftest import frame_pickle
 
@@ -151,7 +147,7 @@ def test_frame_pickles_go_the_same_way(warm, workspace, tmp_path):
     filelist = tmp_path / "pkl.list"
     filelist.write_text("".join(f"{tmp_path}/v {number}.pkl\n" for number in range(5)))
     shutil.copy(workspace.folder / "tiny.yaml", tmp_path)
-    ended = warm(
+    ended = run(
         "eval", workspace.config, workspace.weights, f"--save_dir={tmp_path}",
         "--set", "MODEL.format=pkl", "--set", f"TEST.filelist={filelist}",
     )  # fmt: skip

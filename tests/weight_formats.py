@@ -119,6 +119,15 @@ def _mmaction2_names(unit: Unit, num_layers: int, shifts: bool = False) -> list[
     return [f"{layer}.conv.{net}weight", *(f"{layer}.bn.{part}" for part in parts)]
 
 
+def _mit_names(unit: Unit, num_layers: int) -> list[str]:
+    conv, *norm = _torch_names(unit, num_layers)
+    return [conv.replace("conv1.", "conv1.net.") if unit.role == "0" else conv, *norm]
+
+
+# What stands before the names of the backbone in whole networks' files.
+BEFORE = dict.fromkeys(("paddlevideo", "paddlevideo_vd", "mmaction2", "mmaction2_tsm"), "backbone.")
+BEFORE |= {"tsn_pytorch": "module.base_model.", "mit_tsm": "module.base_model."}
+_TRANSPOSED = ("torch", "mmaction2", "mmaction2_tsm", "tsn_pytorch", "mit_tsm")
 # family -> (names of a unit's five arrays, of the classifier's two)
 NAMES = {
     "fluid": (_fluid_names, ("fc_0.w_0", "fc_0.b_0")),
@@ -128,6 +137,8 @@ NAMES = {
     "torch": (_torch_names, ("fc.weight", "fc.bias")),
     "paddlevideo_vd": (partial(_paddlevideo_names, vd=True), ("head.fc.weight", "head.fc.bias")),
     "mmaction2": (_mmaction2_names, ("cls_head.fc_cls.weight", "cls_head.fc_cls.bias")),
+    "tsn_pytorch": (_torch_names, ("module.new_fc.weight", "module.new_fc.bias")),
+    "mit_tsm": (_mit_names, ("module.new_fc.weight", "module.new_fc.bias")),
     "mmaction2_tsm": (partial(_mmaction2_names, shifts=True), ("cls_head.fc_cls.weight", "cls_head.fc_cls.bias")),
 }
 
@@ -171,9 +182,7 @@ def renamed(
         theirs = (backbone + name for name in unit_names(unit, num_layers))
         result |= {new: state[old] for old, new in zip(_fluid_names(unit, num_layers), theirs)}
     weight = state["fc_0.w_0"]
-    result[classifier[0]] = (
-        np.ascontiguousarray(weight.T) if family in ("torch", "mmaction2", "mmaction2_tsm") else weight
-    )
+    result[classifier[0]] = np.ascontiguousarray(weight.T) if family in _TRANSPOSED else weight
     result[classifier[1]] = state["fc_0.b_0"]
     return result
 

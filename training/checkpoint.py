@@ -1,58 +1,26 @@
 """Checkpoints: weights, optimizer and a manifest, each whole or absent; a resumed run continues at the next step.
 
 A checkpoint NAME is NAME.pdparams (the weights, paddle.save), NAME.pdopt (the momentum of each parameter) and
-NAME.json: where training stood, what it was training, and the SHA-256 of the two files. The manifest is written last,
-so a checkpoint whose manifest agrees with its files is whole.
+NAME.json, its manifest (training/manifest.py), with the SHA-256 of the two files. The manifest is written last, so a
+checkpoint whose manifest agrees with its files is whole.
 """
 
 import hashlib
-import json
 import os
 import pickle
 import re
 import shutil
-import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from training.manifest import SUFFIXES, Checkpoint, Progress, prefix_of, read_manifest, with_suffix, write_manifest
 from utils.config.strict_yaml import one_line
 from utils.errors import InputError, RunError
-from utils.files import unfinished, write_atomic, write_text
 from utils.safe_pickle import PickleError, read_pickle
-
-MANIFEST_FORMAT = 1
-MAX_MANIFEST_BYTES = 1_000_000
-SUFFIXES = (".pdparams", ".pdopt")
-
-
-@dataclass(frozen=True)
-class Progress:
-    """Where training stands, and what it must agree with when it goes on."""
-
-    epoch: int  # the epoch in hand, from 0
-    step: int  # its next step; the number of steps of an epoch = only its validation is left
-    seed: int
-    videos: int  # of the training list
-    batch_size: int
-    best_top1: float = -1.0  # percent; -1: no validation yet
-    best_epoch: int = -1
-    loss_scale: float = 0.0  # of float16 training; 0: none
-
-
-@dataclass(frozen=True)
-class Checkpoint:
-    """What a manifest says: the path without suffix, where training stood, the model it belongs to."""
-
-    prefix: Path
-    progress: Progress
-    model: dict[str, Any]
-    train: dict[str, Any]
-    digests: dict[str, str]  # SHA-256 by suffix
-    saved_at: float  # seconds since 1970
+from utils.storage.files import unfinished, write_atomic
 
 
 def save_checkpoint(
@@ -80,7 +48,7 @@ def save_checkpoint(
 
     write_atomic(with_suffix(prefix, ".pdparams"), write_weights)
     write_atomic(with_suffix(prefix, ".pdopt"), write_momentum)
-    return _write_manifest(prefix, progress, about, digests)
+    return write_manifest(prefix, progress, about, digests)
 
 
 def _state_of(model: Any, optimizer: Any) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -94,14 +62,6 @@ def _state_of(model: Any, optimizer: Any) -> tuple[dict[str, Any], dict[str, Any
     return state, momentum
 
 
-def _write_manifest(prefix: Path, progress: Progress, about: Mapping[str, Any], digests: dict[str, str]) -> Checkpoint:
-    saved_at = time.time()
-    files = {prefix.name + suffix: digest for suffix, digest in digests.items()}
-    manifest = {"format": MANIFEST_FORMAT, "saved_at": saved_at, "progress": asdict(progress), **about, "files": files}
-    write_text(with_suffix(prefix, ".json"), json.dumps(manifest, indent=1) + "\n")
-    return Checkpoint(prefix, progress, about["model"], about["train"], digests, saved_at)
-
-
 def copy_checkpoint(source: Checkpoint, target: Path, progress: Progress, about: Mapping[str, Any]) -> Checkpoint:
     """The newest checkpoint, at `target`, which may be where `source` is: its files, standing at `progress`.
 
@@ -111,7 +71,7 @@ def copy_checkpoint(source: Checkpoint, target: Path, progress: Progress, about:
         for suffix in SUFFIXES:
             file = with_suffix(source.prefix, suffix)
             write_atomic(with_suffix(target, suffix), lambda path, file=file: _link(file, path, target))
-    return _write_manifest(target, progress, about, source.digests)
+    return write_manifest(target, progress, about, source.digests)
 
 
 def _link(source: Path, temporary: Path, target: Path) -> None:
@@ -160,8 +120,8 @@ def find_checkpoint(resume: str, save_dir: str) -> tuple[Checkpoint | None, list
             torn.append(str(error))
             # Without a manifest it may be the very first checkpoint, cut off: then there is nothing to lose.
             lost |= with_suffix(prefix, ".json").exists() or re.search(r"_epoch0(_step\d+)?$", prefix.name) is None
-    # By time, not by epoch: the folder may hold a longer run of before. Only as many files are read as need be.
-    for checkpoint in sorted(found, key=lambda c: c.saved_at, reverse=True):
+    # Not by epoch: the folder may hold a longer run of before. Only as many files are read as need be.
+    for checkpoint in sorted(found, key=lambda c: c.order, reverse=True):
         try:
             check_files(checkpoint)
             return checkpoint, torn
@@ -171,36 +131,6 @@ def find_checkpoint(resume: str, save_dir: str) -> tuple[Checkpoint | None, list
     if lost or resume != "auto":
         raise InputError("; ".join([f"--resume={resume}: no whole checkpoint in {folder}", *torn]))
     return None, torn
-
-
-def read_manifest(prefix: Path) -> Checkpoint:
-    """What NAME.json says; see `check_files`. Raises InputError when it is missing or not ours."""
-    path = with_suffix(prefix, ".json")
-    try:
-        with open(path, "rb") as file:
-            manifest = json.loads(file.read(MAX_MANIFEST_BYTES))
-        progress = Progress(**manifest["progress"])
-        for field in fields(Progress):
-            value = getattr(progress, field.name)
-            if type(value) is not int and not (field.type is float and type(value) is float):
-                raise ValueError(f"{field.name} is {value!r}")
-            if not abs(value) < 1e18:  # NaN, too
-                raise ValueError(f"{field.name} is out of range")
-        if manifest["format"] != MANIFEST_FORMAT or min(progress.epoch, progress.step, progress.seed) < 0:
-            raise ValueError("unknown format")
-        model, train, files = dict(manifest["model"]), dict(manifest["train"]), dict(manifest["files"])
-        digests = {suffix: files[prefix.name + suffix] for suffix in SUFFIXES}
-        saved_at = float(manifest["saved_at"])
-        if not abs(saved_at) < 1e18:
-            raise ValueError("saved_at is out of range")
-        return Checkpoint(prefix, progress, model, train, digests, saved_at)
-    except FileNotFoundError:
-        raise InputError(f"{prefix}: torn checkpoint: {path.name} is missing") from None
-    except OSError as error:
-        raise InputError(f"{path}: the checkpoint's manifest cannot be read: {error.strerror}") from None
-    except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
-        reason = one_line(f"{type(error).__name__}: {error}", 200)
-        raise InputError(f"{path}: not a manifest of this checkpoint ({reason})") from None
 
 
 def check_files(checkpoint: Checkpoint) -> None:
@@ -261,20 +191,6 @@ def remove_leftovers(folder: Path) -> None:
     """Deletes the half-written files of a run that was killed in the middle of saving."""
     for path in unfinished(folder, r".+\.(pdparams|pdopt|json|jsonl|yaml|html)"):
         path.unlink(missing_ok=True)
-
-
-def with_suffix(prefix: Path, suffix: str) -> Path:
-    """The path of one of a checkpoint's files."""
-    # Not with_suffix: a prefix may hold dots of its own.
-    return prefix.with_name(prefix.name + suffix)
-
-
-def prefix_of(path: str) -> Path:
-    """The checkpoint that a file of it, or its path without suffix, names."""
-    for suffix in (*SUFFIXES, ".json"):
-        if path.endswith(suffix):
-            return Path(path.removesuffix(suffix))
-    return Path(path)
 
 
 def _digest(path: Path) -> str:

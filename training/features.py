@@ -1,106 +1,155 @@
 """Features of a frozen network, kept on disk: a record for each view of each video, and batches made of them.
 
-A file grows record by record, each with its checksum: after a kill or a power cut it goes on behind the last whole one.
+A record has its checksum, its job's number, and what tells the file that it is of from another one. In the file of all
+it stands in the place of its number; ranks but the first collect theirs in parts, which are taken in. Whatever ends a
+run, a later one computes those that are not there, are torn, or are not true any more, and no others.
 """
 
 import os
 import time
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 
 from reader.loader import Batch
-from utils.files import writing
+from utils.errors import RunError
+from utils.storage.files import write_all, writing
+from utils.storage.lock import open_locked
 
 _REASON_BYTES = 240
 _RECORDS_AT_ONCE = 1024  # read, or copied
 _FLUSH_SECONDS = 1.0
+NO_FILE = (-1, -1)  # in place of a signature: of a remote video, and of one that is not there
 
 
 def record_type(shape: tuple[int, ...]) -> np.dtype:
-    """A record: its checksum; position and label of the video that was read; why the one asked for was not; features.
+    """A record: its checksum; number of the job; position, label and file's signature of the video that was read; why
+    the one asked for was not; features.
 
     float16 costs them 2^-11 of their value, an eighth of what bfloat16 arithmetic does. `video` is -1 where nothing
     was read, `reason` is UTF-8.
     """
-    facts = [("checksum", "<u4"), ("video", "<i8"), ("label", "<i8"), ("reason", f"S{_REASON_BYTES}")]
-    return np.dtype([*facts, ("features", "<f2", shape)])
+    facts = [("checksum", "<u4"), ("job", "<i8"), ("video", "<i8"), ("label", "<i8"), ("file", "<i8", 2)]
+    return np.dtype([*facts, ("reason", f"S{_REASON_BYTES}"), ("features", "<f2", shape)])
 
 
-def records_of(dtype: np.dtype, batch: Batch, features: np.ndarray, asked: Sequence[int], replaced: bool) -> np.ndarray:
-    """The records of a batch for the positions `asked`, features [N, *shape] being those of the videos read.
+def records_of(
+    dtype: np.dtype, batch: Batch, features: np.ndarray, jobs: Sequence[int], videos: int, replaced: bool
+) -> np.ndarray:
+    """The records of a batch for `jobs`, of which job j is of video j % videos; features [N, *shape]: of those read.
 
     replaced: another video was read in place of each unreadable one.
     """
-    reasons, rows = dict(batch.unreadable), iter(zip(batch.indices, batch.labels, features))
-    records = np.zeros(len(asked), dtype)
-    records["video"] = -1
-    for record, position in zip(records, asked):
+    reasons, rows = dict(batch.unreadable), iter(zip(batch.indices, batch.labels, batch.files, features))
+    records = np.zeros(len(jobs), dtype)
+    records["job"], records["video"], records["file"] = jobs, -1, NO_FILE
+    for record, job in zip(records, jobs):
+        position = job % videos
         record["reason"] = reasons.get(position, "").encode("utf-8", "replace")[:_REASON_BYTES]
         if replaced or position not in reasons:
-            record["video"], record["label"], record["features"] = next(rows)
+            record["video"], record["label"], file, record["features"] = next(rows)
+            record["file"] = file or NO_FILE
     for record in records:
         record["checksum"] = _checksum(record)
     return records
 
 
-def whole_records(path: Path, dtype: np.dtype) -> int:
-    """How many records from the beginning of the file on are whole; what comes behind them is cut off."""
-    if not path.exists():
-        return 0
-    whole, good = 0, True
-    with open(path, "r+b") as file:
-        while good and (block := file.read(_RECORDS_AT_ONCE * dtype.itemsize)):
-            for record in np.frombuffer(block, dtype, len(block) // dtype.itemsize):
-                good = _checksum(record) == int(record["checksum"])
-                if not good:
-                    break
-                whole += 1
-        file.truncate(whole * dtype.itemsize)
-    return whole
+@dataclass(frozen=True)
+class Missing:
+    """The jobs that are to be computed, and of how many of them there is a record that is not true any more."""
+
+    jobs: np.ndarray  # int64, rising
+    unreadable: int  # their videos could not be read: perhaps they can be now
+    changed: int  # their videos' files are others now
+
+
+def missing_jobs(path: Path, dtype: np.dtype, jobs: int, files: np.ndarray) -> Missing:
+    """What of so many jobs the file lacks. files: int64 [videos, 2], the signatures that they have now."""
+    good = np.zeros(jobs, bool)
+    unreadable = changed = 0
+    for records in _blocks(path, dtype):
+        for place, record in records:
+            job = int(record["job"])
+            if job != place or job >= jobs:
+                continue
+            if record["reason"]:
+                unreadable += 1
+            elif (record["file"] != files[job % len(files)]).any():
+                changed += 1
+            else:
+                good[job] = True
+    return Missing(np.flatnonzero(~good), unreadable, changed)
+
+
+def put_records(path: Path, batches: Iterable[np.ndarray]) -> None:
+    """Writes each record to its place; it is on the disk within a second. Raises RunError when that cannot be."""
+    with writing(path), open(path, "r+b" if path.exists() else "w+b") as file:
+
+        def put(records: np.ndarray) -> None:
+            for record in records:
+                file.seek(int(record["job"]) * records.dtype.itemsize)
+                file.write(record.tobytes())
+
+        _write_and_flush(batches, put, lambda: (file.flush(), os.fsync(file.fileno())))
 
 
 def append_records(path: Path, batches: Iterable[np.ndarray]) -> None:
-    """Adds records to the file; they are on the disk within a second. Raises RunError when they cannot be written."""
-    with writing(path), open(path, "ab") as file:
-        flushed = time.monotonic()
-        for records in batches:
-            file.write(records.tobytes())
-            if time.monotonic() - flushed >= _FLUSH_SECONDS:
-                _flush(file)
-                flushed = time.monotonic()
-        _flush(file)
+    """Adds the records to a part as `put_records` does; a process that outlives a killed run may have it still."""
+    with writing(path), open_locked(path) as file:
+        file.truncate(0)
+        _write_and_flush(batches, lambda records: write_all(file, records.tobytes()), lambda: os.fsync(file.fileno()))
 
 
-def join_records(path: Path, parts: Sequence[Path], dtype: np.dtype) -> None:
-    """Makes one file of R ranks' parts, record j being number j // R of part j % R, and deletes them. Raises RunError.
-
-    Only the last records of the parts may be missing.
-    """
-    with writing(path):
-        if len(parts) == 1:
-            os.replace(parts[0], path)
-            return
-        files = [open_records(part, dtype) if part.stat().st_size else np.empty(0, dtype) for part in parts]
-        unfinished = path.with_name(f".{path.name}.tmp")
-        with open(unfinished, "wb") as file:
-            for start in range(0, max(map(len, files)), _RECORDS_AT_ONCE):
-                blocks = [records[start : start + _RECORDS_AT_ONCE] for records in files]
-                joined = np.empty(sum(map(len, blocks)), dtype)
-                for rank, block in enumerate(blocks):
-                    joined[rank :: len(blocks)] = block
-                file.write(joined.tobytes())
-            _flush(file)
-        os.replace(unfinished, path)
-        for part in parts:
-            part.unlink()
+def _write_and_flush(
+    batches: Iterable[np.ndarray], write: Callable[[np.ndarray], None], flush: Callable[[], object]
+) -> None:
+    flushed = time.monotonic()
+    for records in batches:
+        write(records)
+        if time.monotonic() - flushed >= _FLUSH_SECONDS:
+            flush()
+            flushed = time.monotonic()
+    flush()
 
 
-def open_records(path: Path, dtype: np.dtype) -> np.ndarray:
-    """All records of a file, read from the disk as they are asked for."""
+def take_in(path: Path, part: Path, dtype: np.dtype, jobs: int) -> int:
+    """Puts the records of a part into their places and removes it; returns their number. Raises RunError."""
+    number = 0
+
+    def batches() -> Iterator[np.ndarray]:
+        nonlocal number
+        for records in _blocks(part, dtype):
+            ours = [record for _, record in records if 0 <= record["job"] < jobs]
+            number += len(ours)
+            yield np.array(ours, dtype)
+
+    put_records(path, batches())
+    part.unlink()
+    return number
+
+
+def _blocks(path: Path, dtype: np.dtype) -> Iterator[list[tuple[int, np.void]]]:
+    """(its place in the file, the record) of those that are whole, by some at a time."""
+    if not path.exists():
+        return
+    place = 0
+    with open(path, "rb") as file:
+        while block := file.read(_RECORDS_AT_ONCE * dtype.itemsize):
+            records = np.frombuffer(block, dtype, len(block) // dtype.itemsize)
+            whole = ((place + i, record) for i, record in enumerate(records))
+            yield [(at, record) for at, record in whole if _checksum(record) == int(record["checksum"])]
+            place += len(records)
+
+
+def open_records(path: Path, dtype: np.dtype, number: int) -> np.ndarray:
+    """All records of a file, read from the disk as they are asked for. Raises RunError where there are not `number`."""
+    if (size := path.stat().st_size) != number * dtype.itemsize:
+        raise RunError(
+            f"{path}: holds {size / dtype.itemsize:g} records where {number} belong: remove it, and run again"
+        )
     return np.memmap(path, dtype, "r")
 
 
@@ -108,13 +157,10 @@ def _checksum(record: np.void) -> int:
     return zlib.crc32(record.tobytes()[4:])
 
 
-def _flush(file: BinaryIO) -> None:
-    file.flush()
-    os.fsync(file.fileno())
-
-
 class FeatureLoader:
     """The batches of reader.loader.Loader with kept features, float32 [N, *shape], in place of the frames."""
+
+    num_workers = 0  # nothing is decoded
 
     def __init__(self, records: np.ndarray, batch_size: int, views: int = 1, seed: int = 0):
         """records: view 0 of every video, then view 1, and so on. seed: of where each video begins with its views."""
@@ -132,4 +178,6 @@ class FeatureLoader:
             read = records[records["video"] >= 0]
             reasons = zip(video.tolist(), records["reason"].tolist())
             unreadable = [(position, reason.decode("utf-8", "ignore")) for position, reason in reasons if reason]
-            yield Batch(read["features"].astype(np.float32), read["label"], read["video"].tolist(), unreadable)
+            positions = read["video"].tolist()
+            files = [None] * len(positions)
+            yield Batch(read["features"].astype(np.float32), read["label"], positions, unreadable, files)

@@ -6,42 +6,49 @@ depend on: the frozen weights, the list, how its clips are cut, the precision.
 
 import hashlib
 import json
-import math
+import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import paddle
 
-from inference.engine import FRAMES_PER_CALL
-from inference.graph import open_engine
-from inference.network import Network, eager_start, engine_start
+from inference.cache import read_kept
+from inference.eager import eager_start
+from inference.graph import engine_start, open_graph, streams_and_threads
+from inference.key import graph_key
+from inference.network import Network
 from inference.pipeline import answers
-from inference.precision import choose_precision
 from inference.views import Output, Start, average_views, in_pieces
 from models import build_model, section_model
 from reader.build import build_loader, clip_spec
 from reader.loader import Batch
 from training.features import (
+    NO_FILE,
     FeatureLoader,
+    Missing,
     append_records,
-    join_records,
+    missing_jobs,
     open_records,
+    put_records,
     record_type,
     records_of,
-    whole_records,
+    take_in,
 )  # fmt: skip
 from training.sources import Lists, Sources
 from utils.errors import InputError, RunError
 from utils.log import progress_bar, say
-from utils.processes.limits import available_cores
+from utils.processes.precision import choose_precision
+from utils.storage.files import writing
+from utils.storage.stamps import signature
 
 ALL_BUT_THE_CLASSIFIER = 5  # TRAIN.freeze_stages
 SUFFIX = ".features"
-_MODEL_KEYS = ("name", "backbone", "num_layers", "num_classes", "image_mean", "image_std")
+_MODEL_KEYS = ("name", "backbone", "num_layers", "num_classes", "seg_num", "image_mean", "image_std")
 OLDER_KEPT = 2  # files of other networks, lists or protocols that stay
 
 
@@ -59,7 +66,8 @@ def feature_sources(
     """
     config, digest = lists.config, _digest(model)
     kept = [
-        _Kept(lists, training, model, digest, device) for training in ([True, False] if lists.valid_entries else [True])
+        _KeptFeatures(lists, training, model, digest, device)
+        for training in ([True, False] if lists.valid_entries else [True])
     ]
     if lists.world.is_main:
         _make_room(kept)
@@ -67,10 +75,10 @@ def feature_sources(
     loader = FeatureLoader(records[0], lists.batch_size, config.train.feature_views, seed)
     valid_loader = FeatureLoader(records[1], lists.valid_batch_size) if lists.valid_entries else None
     network = Network(_classified(model, config.valid.average), 0, "kept features")
-    return Sources(loader, _Classifier(model), valid_loader, network)
+    return Sources(loader, _TrainedHead(model), valid_loader, network)
 
 
-class _Classifier(paddle.nn.Layer):
+class _TrainedHead(paddle.nn.Layer):
     """Features float32 [N, F] -> logits float32 [N, K]; the parameters are the whole network's."""
 
     def __init__(self, network: paddle.nn.Layer):
@@ -101,7 +109,7 @@ def _digest(model: paddle.nn.Layer) -> str:
     return found.hexdigest()
 
 
-class _Kept:
+class _KeptFeatures:
     """The features of the training list or of the validation list."""
 
     def __init__(self, lists: Lists, training: bool, model: paddle.nn.Layer, weights: str, device: str):
@@ -124,7 +132,7 @@ class _Kept:
             "precision": f"{self.precision} on {device}",
             "list": self.entries.digest,
             "protocol": asdict(clip_spec(self.section, self.seed)),
-            "records": self.jobs,
+            "records": [self.jobs, str(self.dtype)],
         }
         key = hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
         name = f"{'train' if training else 'valid'}-{key}{SUFFIX}"
@@ -132,23 +140,49 @@ class _Kept:
 
     def records(self, on_batch: Callable[[Batch], None]) -> np.ndarray:
         """One for each job, in the order of jobs."""
-        world, ranks, what = self.world, range(self.world.size), f"features of {self._description()}"
-        if world.first(world.is_main and whole_records(self.path, self.dtype) == self.jobs):
-            say(f"{what}: kept in {self.path}")
-        else:
-            parts = [self.path.with_name(f"{self.path.name}.rank{rank}of{world.size}") for rank in ranks]
-            part, own = parts[world.rank], range(world.rank, self.jobs, world.size)
-            done = whole_records(part, self.dtype)
-            going_on = f", goes on behind {done * world.size}" if done else ""
-            say(f"{what}: computed once, in {self.precision}, and kept in {self.path}{going_on}")
-            self._compute(part, own[done:], on_batch)
-            world.gather(None)  # all parts are whole
-            if world.is_main:
-                join_records(self.path, parts, self.dtype)
-            world.first(None)
+        world, part = self.world, self.path.with_name(f"{self.path.name}.rank{self.world.rank}")
+        missing = world.broadcast(self._missing() if world.is_main else None)
+        self._say_what_is_missing(missing)
+        if number := len(missing.jobs):
+            own = missing.jobs[world.rank :: world.size].tolist()
+            self._compute(
+                own, on_batch, partial(put_records, self.path) if world.is_main else partial(append_records, part)
+            )
+            world.all_gather(None)  # all parts are whole
+            if world.is_main and (found := len(own) + self._take_in_parts()) != number:
+                raise RunError(f"{self.path}: {found} of {number} records were written: run again")
+            world.broadcast(None)
         if not self.path.exists():
             raise InputError(f"{self.path}: not on this machine; with freeze_stages 5 all need one TRAIN.save_dir")
-        return open_records(self.path, self.dtype)
+        return open_records(self.path, self.dtype, self.jobs)
+
+    def _missing(self) -> Missing:
+        """What is to be computed, once all is in its place that killed runs have left."""
+        self._take_in_parts()
+        files = np.array([signature(entry.path) or NO_FILE for entry in self.entries], np.int64)
+        return missing_jobs(self.path, self.dtype, self.jobs, files)
+
+    def _take_in_parts(self) -> int:
+        """The number of records that the other ranks have collected; they are in their places now, and no more."""
+        parts = sorted(self.path.parent.glob(f"{self.path.name}.rank*"))
+        number = sum(take_in(self.path, part, self.dtype, self.jobs) for part in parts)
+        whole = self.jobs * self.dtype.itemsize
+        if self.path.exists() and self.path.stat().st_size > whole:
+            with writing(self.path):
+                os.truncate(self.path, whole)
+        return number
+
+    def _say_what_is_missing(self, missing: Missing) -> None:
+        what, again = f"features of {self._description()}", missing.unreadable + missing.changed
+        known = self.jobs - len(missing.jobs)
+        if len(missing.jobs) > again:
+            behind = f", goes on behind {known}" if known else ""
+            say(f"{what}: computed once, in {self.precision}, and kept in {self.path}{behind}")
+        else:
+            say(f"{what}: kept in {self.path}")
+        if again:
+            why = f"{missing.unreadable} could not be read, the files of {missing.changed} have changed"
+            say(f"{what}: {again} of {self.jobs} computed again: {why}")
 
     def _description(self) -> str:
         if self.training:
@@ -156,12 +190,14 @@ class _Kept:
         crops = f"{self.section.crops} crops" if self.section.crops > 1 else "1 centre crop"
         return f"{len(self.entries)} validation videos, {crops} each"
 
-    def _compute(self, part: Path, jobs: Sequence[int], on_batch: Callable[[Batch], None]) -> None:
-        """Adds the records of `jobs` to `part`."""
+    def _compute(
+        self, jobs: Sequence[int], on_batch: Callable[[Batch], None], keep: Callable[[Iterator[np.ndarray]], None]
+    ) -> None:
+        """Has the records of `jobs` kept, batch by batch."""
         loader = build_loader(
             self.config, self.section, self.entries, self.seed, batch_size=self.batch_size, world=self.world
         )
-        with loader, self._network(len(jobs)) as network, progress_bar(len(jobs), "features") as bar:
+        with loader, self._network() as network, progress_bar(len(jobs), "features") as bar:
 
             def batches() -> Iterator[np.ndarray]:
                 at = 0
@@ -170,36 +206,35 @@ class _Kept:
                         on_batch(batch)
                     # In training every position asked for is in `indices`, those of replacements instead of its own.
                     number = len(batch.indices) + (0 if self.training else len(batch.unreadable))
-                    asked = [job % len(self.entries) for job in jobs[at : at + number]]
+                    asked = jobs[at : at + number]
                     at += number
                     features = output.features.reshape(-1, *self.dtype["features"].shape)
                     if not np.isfinite(features).all():
                         raise RunError("the network's features are not finite: its weights are damaged")
-                    yield records_of(self.dtype, batch, features, asked, self.training)
+                    yield records_of(self.dtype, batch, features, asked, len(self.entries), self.training)
                     bar.update(number)
 
-            append_records(part, batches())
+            keep(batches())
 
     @contextmanager
-    def _network(self, videos: int) -> Iterator[Network]:
+    def _network(self) -> Iterator[Network]:
         """A network whose features are [N, V, F], of each view the mean over its segments."""
         if self.device == "gpu" or not hasattr(self.model, "frame_features"):
-            yield Network(self._of_views(in_pieces(eager_start(self._copy()), self.device)), 1, "eager")
+            start = in_pieces(eager_start(self._copy(), device=self.device), self.device)
+            yield Network(self._of_views(start), 1, "eager")
             return
-        calls = math.ceil(videos * self.section.crops * self.section.seg_num / FRAMES_PER_CALL)
-        cores = max(1, available_cores() // self.world.size)
-        engine, classifier = open_engine(
-            self.model_config,
-            self.section.image_size,
-            self.precision,
-            f"backbone {self.weights}",
-            self._copy,
-            cores,
-            calls,
-        )
+        size = self.section.image_size
+        key = graph_key(self.model_config, size, f"backbone {self.weights}", self.precision)
+        how = (self.precision, self._weights_file, *streams_and_threads(self.world.ranks_here))
+        engine, head, _ = open_graph(key, read_kept(key), self.model_config, size, *how)
         with closing(engine):
-            start = engine_start(engine, classifier, self.model.shifts)
-            yield Network(self._of_views(start), engine.ahead, "oneDNN")
+            yield Network(self._of_views(engine_start(engine, head)), engine.ahead, "OpenVINO")
+
+    def _weights_file(self, folder: Path) -> Path:
+        """The network's weights as a file in the folder: its graph is made in another process."""
+        path = folder / "weights.pdparams"
+        paddle.save(self.model.state_dict(), str(path))
+        return path
 
     def _of_views(self, start: Start) -> Start:
         def start_videos(frames: np.ndarray) -> Callable[[], Output]:
@@ -222,7 +257,7 @@ class _Kept:
         return model
 
 
-def _make_room(kept: Sequence[_Kept]) -> None:
+def _make_room(kept: Sequence[_KeptFeatures]) -> None:
     """Deletes the oldest files of other networks, lists and protocols, and makes sure that what is missing fits."""
     folder = kept[0].path.parent
     folder.mkdir(parents=True, exist_ok=True)
@@ -230,7 +265,7 @@ def _make_room(kept: Sequence[_Kept]) -> None:
     others = [path for path in folder.iterdir() if SUFFIX in path.name and not path.name.startswith(names)]
     for path in sorted(others, key=lambda path: path.stat().st_mtime, reverse=True)[OLDER_KEPT:]:
         path.unlink(missing_ok=True)
-    there = sum(path.stat().st_size for path in folder.iterdir() if path.name.startswith(names))
+    there = sum(_bytes_taken(path) for path in folder.iterdir() if path.name.startswith(names))
     missing = sum(each.jobs * each.dtype.itemsize for each in kept) - there
     free = shutil.disk_usage(folder).free
     if missing > free:
@@ -238,3 +273,9 @@ def _make_room(kept: Sequence[_Kept]) -> None:
             f"{folder}: the features take {missing / 1e9:.1f} GB more, but {free / 1e9:.1f} GB are free: choose fewer "
             "TRAIN.feature_views or another TRAIN.save_dir"
         )
+
+
+def _bytes_taken(path: Path) -> int:
+    """What the file has on the disk: less than its size where records are still to come between others."""
+    status = path.stat()
+    return min(status.st_size, 512 * getattr(status, "st_blocks", status.st_size))

@@ -3,17 +3,21 @@
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import paddle
 
 from metrics.accuracy import Accuracy
+from models.transfer import wait_for_gpu
 from reader.loader import Batch, timed
-from training.device import Arithmetic, on_device
+from training.amp import Amp, on_device
+from training.beforehand import too_high
 from training.recipe import Objective
+from training.waiting import Spent
 from utils.errors import RunError
-from utils.log import JsonLog, format_metrics, progress_bar, say_in
+from utils.log import JsonLog, format_metrics, progress_bar, say, say_in
+from utils.processes.gradients import GradientSum
 from utils.processes.ranks import World
 
 
@@ -62,10 +66,11 @@ class LossGuard:
 
         All ranks must call it after the same step.
         """
+        wait_for_gpu()
         values = [float(loss) for _, _, loss, _ in self._pending]
         bad = next((i for i, value in enumerate(values) if not math.isfinite(value)), None)
-        if self._world.sum([bad is not None])[0]:
-            parts = self._world.gather(None if bad is None else (bad, values[bad], self._pending[bad][3]))
+        if self._world.all_reduce([bad is not None])[0]:
+            parts = self._world.all_gather(None if bad is None else (bad, values[bad], self._pending[bad][3]))
             first = min(part[0] for part in parts if part)
             parts = [part for part in parts if part and part[0] == first]
             epoch, step = self._pending[first][:2]
@@ -75,9 +80,11 @@ class LossGuard:
     def check_weights(self, model: paddle.nn.Layer) -> None:
         """Raises RunError on all ranks when the last step, with a finite loss, has left weights that are not finite."""
         weights = [w for w in model.state_dict().values() if w.is_floating_point()]
-        if not paddle.stack([paddle.isfinite(w).all() for w in weights]).all():
+        finite = paddle.stack([paddle.isfinite(w).all() for w in weights]).all()
+        wait_for_gpu()
+        if not finite:
             epoch, step, videos = self._last
-            raise RunError(self._complaint("weights are not finite after", epoch, step, self._world.gather(videos)))
+            raise RunError(self._complaint("weights are not finite after", epoch, step, self._world.all_gather(videos)))
 
     @staticmethod
     def _complaint(what: str, epoch: int, step: int, videos: list[list[str]]) -> str:
@@ -92,7 +99,35 @@ class StepLog:
 
     def __init__(self, interval: int, json_log: JsonLog):
         self._interval, self._json = interval, json_log
+        self.trained: float | None = None  # top-1 of the last whole epoch, percent
+        self._warned, self._classes = False, 0
         self.restart()
+        self.begin_epoch()
+
+    def begin_epoch(self) -> None:
+        """Forgets the sums of the epoch before."""
+        self._seen, self._loss_sum, self._right = 0, paddle.zeros([]), paddle.zeros([], "int64")
+
+    def see(self, logits: paddle.Tensor, labels: np.ndarray) -> None:
+        """Adds a batch to the sums of the epoch, on the device: no step waits for them."""
+        true = paddle.to_tensor(labels)
+        self._seen += len(labels)
+        # Not F.cross_entropy, which gives no loss above 69 or so: of what diverges it would hide how far.
+        losses = logits.logsumexp(axis=1) - logits.take_along_axis(true.unsqueeze(1), 1).squeeze(1)
+        self._loss_sum = self._loss_sum + losses.sum()
+        self._right = self._right + (logits.argmax(axis=1) == true).sum()
+        self._classes = logits.shape[1]
+
+    def write_epoch(self, epoch: int, last_step: int, world: World, lr: float) -> None:
+        """The line of a whole epoch, over the videos of all ranks as the network was when it saw them."""
+        own = Accuracy(self._seen, float(self._loss_sum), int(self._right))
+        means = sum(world.all_gather(own), Accuracy()).means
+        self.trained = means["top1_acc"]
+        self._json.write(mode="epoch", epoch=epoch, iter=last_step, **means, lr=lr, time=time.time())
+        line = too_high(means["loss"], self._classes, lr)
+        if line and not self._warned:
+            say(f"epoch {epoch}: {line}")
+            self._warned = True
 
     def restart(self) -> None:
         """Forgets the time until now, which was no training."""
@@ -124,7 +159,7 @@ class Loop:
     model: paddle.nn.Layer
     optimizer: paddle.optimizer.Optimizer
     objective: Objective
-    arithmetic: Arithmetic
+    amp: Amp
     steps: Steps
     world: World
     seed: int  # of what the model draws: dropout
@@ -134,6 +169,10 @@ class Loop:
     video_names: Callable[[Batch], list[str]]
     after_batch: Callable[[Batch], None]
     after_step: Callable[[int, int], None]  # (epoch, next step): may save, or end the run by raising
+    gradients: GradientSum = field(init=False)
+
+    def __post_init__(self):
+        self.gradients = GradientSum(self.model.parameters(), self.world)
 
 
 def step_seed(seed: int, epoch: int, step: int, rank: int) -> int:
@@ -141,11 +180,13 @@ def step_seed(seed: int, epoch: int, step: int, rank: int) -> int:
     return int(np.random.SeedSequence([seed, epoch, step, rank]).generate_state(1)[0])
 
 
-def train_one_epoch(loop: Loop, batches: Iterator[Batch], epoch: int, first_step: int) -> None:
+def train_one_epoch(loop: Loop, batches: Iterator[Batch], epoch: int, first_step: int) -> Spent:
     """Runs the steps of an epoch from first_step on, over this rank's batches. Raises RunError for a loss of NaN."""
-    loop.arithmetic.set_training_mode(loop.model)
-    source = on_device(timed(batches), loop.arithmetic.device)
+    begun, waited_in_all = time.perf_counter(), 0.0
+    loop.amp.set_training_mode(loop.model)
+    source = on_device(timed(batches), loop.amp.device)
     loop.log.restart()
+    loop.log.begin_epoch()
     with progress_bar(loop.steps.per_epoch, f"epoch {epoch}", initial=first_step) as bar:
         for step in range(first_step, loop.steps.per_epoch):
             rate = loop.learning_rate(epoch, step)
@@ -153,30 +194,38 @@ def train_one_epoch(loop: Loop, batches: Iterator[Batch], epoch: int, first_step
             paddle.seed(step_seed(loop.seed, epoch, step, loop.world.rank))
             sizes = loop.steps.batches_of(step)
             loss, outputs, names, waited = paddle.zeros([]), [], [], 0.0
-            for number, size in enumerate(sizes):
-                if loop.world.rank >= size:  # an epoch's last batch may have fewer videos than there are ranks
-                    continue
+            # An epoch's last batch may have fewer videos than there are ranks.
+            numbers = [number for number, size in enumerate(sizes) if loop.world.rank < size]
+            for number in numbers:
                 batch, frames, labels, seconds = next(source)
                 waited += seconds
                 loop.after_batch(batch)
                 names += loop.video_names(batch)
                 frames, losses = loop.objective(frames, labels, epoch, step, number)
-                with loop.arithmetic.autocast():
+                with loop.amp.autocast():
                     logits = loop.model(frames)  # [N, K]
                 # A sum over these videos, divided by all of the step: adds up to the mean over batches and ranks.
                 part = losses(logits.astype("float32")) / sum(sizes)
-                loop.arithmetic.backward(part)
+                if number == numbers[-1]:
+                    loop.gradients.begin()
+                loop.amp.backward(part)
                 loss += part.detach()
-                outputs.append((logits.detach(), batch.labels))
-            loop.world.sum_gradients(loop.model.parameters())
-            loop.arithmetic.step(loop.optimizer)
+                outputs.append((logits.detach().astype("float32"), batch.labels))
+                loop.log.see(*outputs[-1])
+            loop.gradients.finish()
+            loop.amp.step(loop.optimizer)
             loop.guard.add(epoch, step, loss, names)
             loop.log.add(sum(sizes), waited)
+            waited_in_all += waited
             if loop.log.due(step):
                 loop.guard.check()
                 accuracy = Accuracy()
                 for logits, true in outputs:
-                    accuracy.update(logits.astype("float32").numpy(), true)
-                loop.log.write(epoch, step, sum(loop.world.gather(accuracy), Accuracy()), rate)
+                    accuracy.update(logits.numpy(), true)
+                loop.log.write(epoch, step, sum(loop.world.all_gather(accuracy), Accuracy()), rate)
             bar.update()
             loop.after_step(epoch, step + 1)
+    if not first_step:
+        loop.log.write_epoch(epoch, step, loop.world, max(rate, loop.learning_rate(epoch, 0)))
+    wait_for_gpu()  # the last batch, which `source` still holds, may be let go then
+    return Spent(time.perf_counter() - begun, waited_in_all)

@@ -17,7 +17,7 @@ from utils.config.keys import TrainConfig
 def freeze_stages(model: paddle.nn.Layer, number: int) -> None:
     """Takes the first `number` stages of the model's ResNet out of training: the stem, then its four groups of blocks.
 
-    They get no gradient; that their BatchNorm keeps its statistics is up to Arithmetic.set_training_mode.
+    They get no gradient; that their BatchNorm keeps its statistics is up to Amp.set_training_mode.
     """
     for layer in sum(model.backbone.stages()[:number], []):
         for parameter in layer.parameters():
@@ -49,6 +49,7 @@ def build_optimizer(model: paddle.nn.Layer, train: TrainConfig) -> paddle.optimi
         use_nesterov=train.nesterov,
         weight_decay=paddle.regularizer.L2Decay(train.l2_weight_decay),
         grad_clip=paddle.nn.ClipGradByGlobalNorm(train.clip_gradient_norm) if train.clip_gradient_norm else None,
+        use_multi_tensor=train.amp != "O2",  # one call for all of them; a GPU's has no bfloat16
     )
 
 
@@ -57,6 +58,7 @@ class Objective:
 
     def __init__(self, seed: int, label_smoothing: float = 0.0, mixup_alpha: float = 0.0):
         self._seed, self._smoothing, self._alpha = seed, label_smoothing, mixup_alpha
+        self._partners: dict[int, Tensor] = {}  # by number of videos: a copy to a GPU would have each step wait for it
 
     def __call__(
         self, frames: Tensor, labels: Tensor, epoch: int, step: int, number: int
@@ -71,11 +73,16 @@ class Objective:
         if not self._alpha:
             return frames, lambda logits: self._losses(logits, labels)
         share = mixup_share(self._alpha, self._seed, epoch, step, number)
-        partner = paddle.to_tensor(partners(len(labels)))
+        partner = self._partners_of(len(labels))
         frames = frames.astype("float32")
         others = paddle.index_select(labels, partner)
         mixed = share * frames + (1 - share) * paddle.index_select(frames, partner)
         return mixed, lambda logits: share * self._losses(logits, labels) + (1 - share) * self._losses(logits, others)
+
+    def _partners_of(self, number: int) -> Tensor:
+        if number not in self._partners:
+            self._partners[number] = paddle.to_tensor(partners(number))
+        return self._partners[number]
 
     def _losses(self, logits: Tensor, labels: Tensor) -> Tensor:
         """The sum over the videos of the cross-entropy to 1 - s + s/K for the true class and s/K for all others.

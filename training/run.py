@@ -10,29 +10,34 @@ from pathlib import Path
 
 import paddle
 
-from metrics.evaluate import evaluate
 from models import build_model, section_model
 from reader.build import describe_protocol
 from reader.filelist import FileList
 from reader.loader import Batch
 from reader.sampling import balanced_order, epoch_order
+from training.amp import Amp, check_last_batch, choose_amp, moving_statistics
 from training.checkpoint import Progress, set_momentum
-from training.device import Arithmetic, moving_statistics
-from training.engine import set_engine
+from training.cpu_engine import set_engine
 from training.frozen import ALL_BUT_THE_CLASSIFIER, feature_sources
 from training.loop import Loop, LossGuard, StepLog, Steps, train_one_epoch
 from training.recipe import Objective, build_optimizer, freeze_stages
 from training.saver import Saver
 from training.schedule import build_schedule
 from training.sources import Lists, Sources, video_sources
-from training.start import Start, check_agreement, describe_run, find_start
+from training.start import Start, check_agreement, describe_data, describe_run, find_start
+from training.validation import check_any, check_readable, validate
+from training.verdict import verdict
+from training.waiting import say_waiting
 from utils.cli import Terminated
 from utils.config.flags import Flags
 from utils.config.loading import Config
 from utils.errors import InputError
 from utils.log import JsonLog, format_metrics, say, say_in, trim_json_log
+from utils.processes.device import memory_errors
 from utils.processes.ranks import World
 from utils.processes.signals import StopRequest
+
+LESS_MEMORY = "set TRAIN.batch_size smaller, and TRAIN.accumulate_steps larger by as much for the same steps"
 
 
 class Run:
@@ -43,21 +48,19 @@ class Run:
         device: str, world: World,
     ):  # fmt: skip
         """Raises InputError for weights, checkpoints and settings that do not fit together."""
-        train = config.train
+        # What auto is on this GPU: ranks compare it, and checkpoints record it.
+        train = choose_amp(config.train, device)
+        config = replace(config, train=train)
         self.flags, self.config, self.world = flags, config, world
         self.entries, self.valid_entries, self.folder = entries, valid_entries, Path(train.save_dir)
         self.steps = Steps(len(entries), train.batch_size, train.accumulate_steps)
-        check_agreement(world, flags, config, len(entries), len(valid_entries))
+        check_agreement(world, flags, config, entries, valid_entries)
         self.batch_size = world.local_batch_size(train.batch_size, "TRAIN.batch_size")
-        tail = len(entries) % train.batch_size
-        if train.sync_batch_norm and 0 < tail < world.size:
-            raise InputError(
-                f"TRAIN.sync_batch_norm: the last batch of an epoch has {tail} videos for {world.size} devices, "
-                "but each needs one: choose another TRAIN.batch_size"
-            )
-        self.start = find_start(flags, config, len(entries)) if world.is_main else Start()
-        self.progress = world.first(self._begin())  # rank 0's seed, or checkpoint, holds for all
-        arithmetic = Arithmetic(train, device, flags.fix_random_seed, self.progress.loss_scale)
+        check_last_batch(train, len(entries), world)
+        data = describe_data(config, entries, valid_entries)
+        self.start = find_start(flags, config, len(entries), data) if world.is_main else Start()
+        self.progress = world.broadcast(self._begin())  # rank 0's seed, or checkpoint, holds for all
+        amp = Amp(train, device, flags.fix_random_seed, self.progress.loss_scale)
         paddle.seed(self.progress.seed)
         random.seed(self.progress.seed)
         model = build_model(section_model(config.model, train), data_format="NHWC" if train.channels_last else "NCHW")
@@ -67,16 +70,19 @@ class Run:
         optimizer = build_optimizer(model, train)
         self.objective = Objective(self.progress.seed, train.label_smoothing, train.mixup_alpha)
         self.schedule = build_schedule(train, self.steps.per_epoch, self.steps.size)
-        self.arithmetic, self.guard = arithmetic, LossGuard(world)
+        self.amp, self.guard = amp, LossGuard(world)
         self.model, self.optimizer = self._load(model, optimizer)
         self.frozen = train.freeze_stages == ALL_BUT_THE_CLASSIFIER
-        if not self.frozen:
-            set_engine(self.model, train.engine, device)
+        engine = "" if self.frozen else self._set_engine()
         self.lists = Lists(config, entries, valid_entries, self.batch_size, world)
-        name = type(model).__name__
-        self.saver = Saver(self.folder, name, describe_run(config), self.steps.per_epoch, train.keep_checkpoints)
+        known = self.start.checkpoint.data if self.start.checkpoint else {}  # without validation: of the list before
+        about = describe_run(config, known | data) | {"engine": engine}
+        self.saver = Saver(self.folder, type(model).__name__, about, self.steps.per_epoch, train.keep_checkpoints)
         self.unreadable: dict[str, str] = {}  # path -> reason, of training videos met on this rank
+        self.validated = len(valid_entries)  # how many of them the last validation could read
         self.unreadable_met = 0  # the sum of their numbers over all ranks
+        self.json = self.stop = self.profiler = self.sources = None  # from `train` on
+        self.last_saved = time.monotonic()
 
     def _begin(self) -> Progress:
         if self.start.checkpoint:
@@ -87,17 +93,26 @@ class Run:
     def _load(self, model: paddle.nn.Layer, optimizer: paddle.optimizer.Optimizer):
         """(model, optimizer) as rank 0's files and flags have them, on every rank."""
         momentum = self.start.load(model) if self.world.is_main else {}
-        self.world.copy_from_first(list(model.state_dict().values()))
+        self.world.broadcast_tensors(list(model.state_dict().values()))
         weights = {name: p.clone() for name, p in model.named_parameters() if not p.stop_gradient}
         resumed = (self.progress.epoch, self.progress.step) > (0, 0)
-        model, optimizer = self.arithmetic.prepare(model, optimizer)
+        model, optimizer = self.amp.prepare(model, optimizer)
         if resumed:
             tensors = {
                 n: paddle.to_tensor(momentum[n]) if momentum else paddle.zeros_like(w) for n, w in weights.items()
             }
-            self.world.copy_from_first(list(tensors.values()))
+            self.world.broadcast_tensors(list(tensors.values()))
             set_momentum(optimizer, model, tensors, weights)
         return model, optimizer
+
+    def _set_engine(self) -> str:
+        """What a checkpoint records of the engine: the CPU's; of a GPU's there is no choice."""
+        train = self.config.train
+        self.amp.set_training_mode(self.model)
+        batch = (self.batch_size, train.seg_num, train.image_size, train.image_size, 3 * train.seglen)
+        recorded = self.start.checkpoint.engine if self.start.checkpoint else ""
+        engine = set_engine(self.model, train.engine, self.amp.device, self.world, batch, recorded)
+        return engine if self.amp.device == "cpu" else ""
 
     def train(self, follow: Callable[[dict], None] | None = None) -> None:
         """Trains, validates and saves until the last epoch is done; a signal ends it after the step in hand.
@@ -115,17 +130,19 @@ class Run:
         )
         if self.world.is_main:
             self.progress = self.saver.begin(self.start.checkpoint) or self.progress
-        self.progress = self.world.first(self.progress)
+        self.progress = self.world.broadcast(self.progress)
         if self.progress.epoch == self.config.train.epoch:
             say(f"all {self.progress.epoch} epochs are done already; more of them need a larger TRAIN.epoch")
-        features = self._features()
         with ExitStack() as stack:
+            stack.enter_context(memory_errors(self.amp.device, LESS_MEMORY))
+            features = self._features()
             self.json = stack.enter_context(self._json_log(follow))
-            self.stop = stack.enter_context(StopRequest())
+            self.stop = stack.enter_context(StopRequest(announced=self.world.is_main))
             self.profiler = stack.enter_context(self._profiler())
-            self.sources = features or video_sources(stack, self.lists, self.progress.seed, self.model, self.arithmetic)
+            self.sources = features or video_sources(stack, self.lists, self.progress.seed, self.model, self.amp)
             if self.valid_entries:
                 say(f"validating on {len(self.valid_entries)} videos: {describe_protocol(self.config.valid)}")
+                check_readable(self.sources.valid_loader, self.valid_entries, self.config.valid, self.world)
             self.last_saved = time.monotonic()
             self._epochs()
 
@@ -133,15 +150,12 @@ class Run:
         """Of a frozen network, as long as there is something to train. A signal ends this at once: it goes on later."""
         if not self.frozen or self.progress.epoch == self.config.train.epoch:
             return None
-        return feature_sources(
-            self.lists, self.progress.seed, self.model, self.arithmetic.device, self._limit_own_unreadable
-        )
+        return feature_sources(self.lists, self.progress.seed, self.model, self.amp.device, self._limit_own_unreadable)
 
     def _json_log(self, follow: Callable[[dict], None] | None) -> JsonLog:
-        path = self.folder / "train_log.jsonl"
+        path, epoch, step = self.folder / "train_log.jsonl", self.progress.epoch, self.progress.step
         if not self.world.is_main:
             return JsonLog(None)
-        epoch, step = self.progress.epoch, self.progress.step
         trim_json_log(path, epoch, step)
         return JsonLog(path, {"resumed": [epoch, step]} if self.start.checkpoint else None, follow)
 
@@ -152,11 +166,12 @@ class Run:
         return paddle.profiler.Profiler(scheduler=(2, 7), on_trace_ready=export)
 
     def _epochs(self) -> None:
+        train = self.config.train
         loop = Loop(
             model=self.sources.model,
             optimizer=self.optimizer,
             objective=self.objective,
-            arithmetic=self.arithmetic,
+            amp=self.amp,
             steps=self.steps,
             world=self.world,
             seed=self.progress.seed,
@@ -167,16 +182,21 @@ class Run:
             after_batch=self._note_unreadable,
             after_step=self._after_step,
         )
-        for epoch in range(self.progress.epoch, self.config.train.epoch):
+        for epoch in range(self.progress.epoch, train.epoch):
             first = self.progress.step
             if first < self.steps.per_epoch:
                 order = self._order(epoch)[first * self.steps.size :]
-                mine = self.world.share(order, self.steps.batch_size)
-                train_one_epoch(loop, self.sources.loader.batches(mine, epoch), epoch, first)
+                mine = self.world.shard(order, self.steps.batch_size)
+                spent = train_one_epoch(loop, self.sources.loader.batches(mine, epoch), epoch, first)
                 self._save(replace(self.progress, epoch=epoch, step=self.steps.per_epoch))
+                say_waiting(epoch, spent, train, self.sources.loader.num_workers, len(self.entries), self.world)
             self._finish_epoch(epoch)
         if self.world.is_main:
             self.saver.finish()
+            if self.progress.best_epoch >= 0 and self.valid_entries:
+                labels, classes = [entry.label for entry in self.valid_entries], self.config.model.num_classes
+                of_valid = self.progress.best_top1, self.validated, labels, classes
+                say("\n".join(verdict(*of_valid, loop.log.trained)))
 
     def _order(self, epoch: int) -> Sequence[int]:
         """The videos of an epoch, of which there are as many as in the list."""
@@ -197,12 +217,12 @@ class Run:
             self.profiler.step()
         minutes = self.config.train.checkpoint_minutes
         due = self.world.is_main and minutes > 0 and time.monotonic() - self.last_saved >= 60 * minutes
-        unreadable, due, interrupted, terminated = self.world.sum(
+        unreadable, due, interrupted, terminated = self.world.all_reduce(
             [len(self.unreadable), due, *self.stop.flags]
         ).tolist()
         if unreadable > self.unreadable_met:
             self.unreadable_met = unreadable
-            self._limit_unreadable(self.world.gather(self.unreadable))
+            self._limit_unreadable(self.world.all_gather(self.unreadable))
         if step < self.steps.per_epoch and (due or interrupted or terminated):
             self._save(replace(self.progress, epoch=epoch, step=step))
             self._leave(interrupted, terminated)
@@ -239,38 +259,27 @@ class Run:
 
     def _leave_if_asked(self) -> None:
         """Ends the run, where everything is saved, if any rank was asked to."""
-        self._leave(*self.world.sum(self.stop.flags).tolist())
+        self._leave(*self.world.all_reduce(self.stop.flags).tolist())
 
     def _leave(self, interrupted: int, terminated: int) -> None:
         if interrupted or terminated:
-            self.world.sum([0])  # together, once rank 0 has saved
+            self.world.all_reduce([0])  # together, once rank 0 has saved
             raise Terminated if terminated else KeyboardInterrupt
 
     def _validate(self, epoch: int) -> float:
         """The top-1 accuracy in percent on the validation list, logged; every rank has its part of the list."""
         self.model.eval()
         start = time.perf_counter()
-        order = range(self.world.rank, len(self.valid_entries), self.world.size)
-        # All ranks leave together: each asks after every batch, and as often as the one with most batches.
-        most_videos = len(range(0, len(self.valid_entries), self.world.size))
-        network, loader = self.sources.valid_network, self.sources.valid_loader
-        rounds = iter(range(0, most_videos, loader.batch_size))
-
-        def stop_if_asked(*_) -> None:
-            next(rounds)
-            self._leave_if_asked()
-
-        result = evaluate(network, loader, order, stop_if_asked, "validation")
-        for _ in rounds:
-            self._leave_if_asked()
-        result = result.over(self.world)
-        accuracy, unreadable = result.accuracy, result.unreadable
-        seconds = time.perf_counter() - start
+        sources, classes = self.sources, self.config.model.num_classes
+        what = sources.valid_network, sources.valid_loader, self.valid_entries, classes
+        with memory_errors(self.amp.device, "set VALID.batch_size smaller"):
+            result = validate(*what, self.world, self._leave_if_asked)
+        accuracy, unreadable, seconds = result.accuracy, result.unreadable, time.perf_counter() - start
         for index, reason in unreadable:
             say(f"unreadable, not counted: {self.valid_entries[index].path}: {reason}")
-        if accuracy.videos == 0:
-            raise InputError(f"{self.config.valid.filelist}: none of its {len(self.valid_entries)} videos can be read")
+        check_any(accuracy.videos, self.config.valid, len(self.valid_entries))
         counted = f"videos: {accuracy.videos}, unreadable: {len(unreadable)}"
+        self.validated = accuracy.videos
         say_in("VALID", f"Epoch {epoch}, {format_metrics(accuracy.means)}, {counted}, time {seconds:.2f}")
         last = self.steps.per_epoch - 1
         self.json.write(
@@ -285,7 +294,7 @@ class Run:
         self.guard.check()
         self.world.average(moving_statistics(self.model))
         self.guard.check_weights(self.model)
-        self.progress = replace(progress, loss_scale=self.arithmetic.loss_scale)
+        self.progress = replace(progress, loss_scale=self.amp.loss_scale)
         if self.world.is_main:
             self.saver.save(self.model, self.optimizer, self.progress)
         self.last_saved = time.monotonic()

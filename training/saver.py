@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from training.checkpoint import (
     remove_leftovers,
     save_checkpoint,
 )  # fmt: skip
+from training.manifest import VALID_LIST
 from utils.errors import InputError
 from utils.log import say
 
@@ -52,9 +54,16 @@ class Saver:
     def _keep_best(self, resumed: Checkpoint) -> Progress:
         """The progress of `resumed`; without a best epoch if nothing holds that epoch's weights any more."""
         progress, source = resumed.progress, resumed.prefix.parent
-        if progress.best_epoch < 0:
-            return progress
         best = self._folder / f"{self._name}_best"
+        if progress.best_epoch < 0:
+            with suppress(InputError):  # not there, or torn: nobody takes it for this run's
+                old = read_manifest(best)
+                if old.progress.seed == progress.seed and old.data.get(VALID_LIST) != self._about["data"].get(
+                    VALID_LIST
+                ):
+                    remove_checkpoint(best)
+                    say(f"{best} was the best one on another validation list: it is gone")
+            return progress
         for prefix in (best, source / best.name, source / f"{self._name}_epoch{progress.best_epoch}"):
             try:
                 found = read_manifest(prefix)

@@ -5,12 +5,13 @@ from dataclasses import dataclass
 
 import paddle
 
-from inference.network import Network, eager_start
+from inference.eager import eager_start
+from inference.network import Network
 from inference.views import in_pieces, over_views
 from reader.build import build_loader
 from reader.filelist import FileList
 from reader.loader import Loader
-from training.device import Arithmetic
+from training.amp import Amp
 from training.features import FeatureLoader
 from utils.config.loading import Config
 from utils.processes.ranks import World
@@ -42,7 +43,7 @@ class Sources:
     valid_network: Network
 
 
-def video_sources(stack: ExitStack, lists: Lists, seed: int, model: paddle.nn.Layer, arithmetic: Arithmetic) -> Sources:
+def video_sources(stack: ExitStack, lists: Lists, seed: int, model: paddle.nn.Layer, amp: Amp) -> Sources:
     """Readers of the videos, which end with the stack; `seed` is that of frames, crops and mirrors."""
     config, world = lists.config, lists.world
     loader = build_loader(config, config.train, lists.entries, seed, batch_size=lists.batch_size, world=world)
@@ -52,5 +53,6 @@ def video_sources(stack: ExitStack, lists: Lists, seed: int, model: paddle.nn.La
         batch_size = lists.valid_batch_size
         valid_loader = build_loader(config, config.valid, lists.valid_entries, batch_size=batch_size, world=world)
         stack.enter_context(valid_loader)
-    views = in_pieces(eager_start(model, arithmetic.autocast), arithmetic.device)
-    return Sources(loader, model, valid_loader, Network(over_views(views, config.valid), 0, "eager"))
+    views = over_views(in_pieces(eager_start(model, amp.autocast, amp.device), amp.device), config.valid)
+    # A GPU has the next batch while it computes; on the CPU there is nobody else to compute.
+    return Sources(loader, model, valid_loader, Network(views, 1 if amp.device == "gpu" else 0, "eager"))

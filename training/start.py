@@ -1,62 +1,92 @@
 """What a run starts from: a checkpoint, weights to fine-tune, ImageNet weights, or nothing."""
 
+import hashlib
+import json
 import os
 import platform
-from dataclasses import dataclass
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import paddle
 
+from models.registry import backbone_of, plain_name
 from models.weights.download import imagenet_resnet50
-from models.weights.loading import load_weights
+from models.weights.fitting import load_weights
+from models.weights.paths import find_weights
+from reader.class_names import read_labels
+from reader.filelist import FileList
 from training.checkpoint import Checkpoint, find_checkpoint, prefix_of, read_momentum, with_suffix
+from training.manifest import CLASSES, VALID_LIST
 from utils.config.flags import Flags
-from utils.config.keys import ModelConfig, TrainConfig
+from utils.config.keys import NOT_LEARNED, ModelConfig, TrainConfig
 from utils.config.loading import Config
 from utils.config.strict_yaml import one_line
 from utils.errors import InputError
 from utils.log import say
 from utils.processes.ranks import World
 
+LIST = "the digest of the training list"
+MOST_NAMES = 500_000  # bytes of names in a manifest; what is read of one has a limit, too
 MODEL_KEYS = ("name", "backbone", "num_layers", "num_classes", "seglen")  # a checkpoint of another model cannot go on
-TRAIN_KEYS = (
-    "learning_rate", "learning_rate_decay", "learning_rate_batch", "epoch", "momentum", "l2_weight_decay", "batch_size",
-    "accumulate_steps", "freeze_batch_norm", "amp", "seg_num", "short_size", "target_size", "sampling", "resize",
-    "keep_aspect_ratio", "multi_scale_crop", "schedule", "milestones", "warmup_epochs", "warmup_learning_rate",
-    "nesterov", "clip_gradient_norm", "label_smoothing", "mixup_alpha", "no_decay_on_bn_and_bias",
-    "classifier_learning_rate", "freeze_stages", "feature_views", "balance_classes",
-)  # fmt: skip
+TRAIN_KEYS = tuple(item.name for item in fields(TrainConfig) if item.name not in NOT_LEARNED)
 
 
-def describe_run(config: Config) -> dict[str, Any]:
-    """What a checkpoint's manifest says about the run that wrote it."""
+def describe_data(config: Config, entries: FileList, valid_entries: FileList) -> dict[str, str]:
+    """The SHA-256, by its name in messages, of each thing that a run is trained on and compared by, if it has it."""
+    digests = {LIST: entries.digest}
+    if valid_entries:
+        digests[VALID_LIST] = valid_entries.digest
+    if names := _names(config):
+        digests[CLASSES] = hashlib.sha256(json.dumps(names).encode()).hexdigest()
+    return digests
+
+
+def _names(config: Config) -> list[str] | None:
+    """Those of the classes. Training needs none: there may be no label list, or that of other classes."""
+    with suppress(InputError):
+        return read_labels(config.infer.kinetics_labels, config.model.num_classes)
+    return None
+
+
+def describe_run(config: Config, data: Mapping[str, str]) -> dict[str, Any]:
+    """What a checkpoint's manifest says about the run that wrote it; data: see `describe_data`."""
+    names = _names(config) if config.infer.kinetics_labels else None
     return {
+        "classes": names if len(json.dumps(names)) < MOST_NAMES else None,
         "model": {key: getattr(config.model, key) for key in (*MODEL_KEYS, "dropout")},
-        "train": {key: _setting(config, key) for key in TRAIN_KEYS},
+        "train": {key: _setting(config.train, key) for key in (*TRAIN_KEYS, "seglen")},
+        "data": dict(data),
         "config": config.dump(),
         "versions": {"python": platform.python_version(), "paddle": paddle.__version__, "numpy": np.__version__},
     }
 
 
-def _setting(config: Config, key: str) -> Any:
-    """A value of TRAIN as JSON gives it back."""
-    value = getattr(config.train, key)
-    return list(value) if isinstance(value, tuple) else value
+def _setting(train: TrainConfig | type[TrainConfig], key: str) -> Any:
+    """A value of TRAIN, or its default, as JSON gives it back."""
+    value = getattr(train, key)
+    return json.loads(json.dumps(value))
 
 
-def check_agreement(world: World, flags: Flags, config: Config, num_videos: int, num_valid: int) -> None:
-    """Raises InputError where machines have been started with different settings or lists: they would wait for ever."""
-    about = describe_run(config)
+def check_agreement(world: World, flags: Flags, config: Config, entries: FileList, valid_entries: FileList) -> None:
+    """Raises InputError where machines have been started with different settings or lists: they would wait for ever,
+    or each train on its part of another list. The paths may differ: videos may lie elsewhere on another machine.
+    """
+    about = describe_run(config, {})
     ours = {
         **{f"MODEL.{key}": value for key, value in about["model"].items()},
         **{f"TRAIN.{key}": value for key, value in about["train"].items()},
+        "TRAIN.engine": config.train.engine,
         **{f"--{name}": getattr(flags, name) for name in ("log_interval", "valid_interval")},
-        "the number of training videos": num_videos,
-        "the number of validation videos": num_valid,
+        "the number of training videos": len(entries),
+        "the number of validation videos": len(valid_entries),
+        "the digest of the training list's labels": entries.label_digest[:8],
+        "the digest of the validation list's labels": valid_entries.label_digest[:8],
     }
-    for name, theirs in world.first(ours).items():
+    for name, theirs in world.broadcast(ours).items():
         if ours[name] != theirs:
             raise InputError(f"rank {world.rank} is not started like rank 0: {name} is {ours[name]}, there {theirs}")
 
@@ -86,8 +116,11 @@ class Start:
         return {}
 
 
-def find_start(flags: Flags, config: Config, num_videos: int) -> Start:
-    """Where the flags say to start. Raises InputError when that is missing, torn or contradicts the configuration."""
+def find_start(flags: Flags, config: Config, num_videos: int, data: Mapping[str, str]) -> Start:
+    """Where the flags say to start. data: see `describe_data`.
+
+    Raises InputError when that is missing, torn or contradicts the configuration.
+    """
     if flags.resume:
         if weights := _weights_alone(flags.resume):
             return Start(weights=weights)
@@ -95,19 +128,23 @@ def find_start(flags: Flags, config: Config, num_videos: int) -> Start:
         for line in torn:
             say(f"--resume={flags.resume}: passed over {line}")
         if checkpoint is not None:
-            return Start(checkpoint=_compared(checkpoint, flags, config, num_videos))
+            return Start(checkpoint=_compared(checkpoint, flags, config, num_videos, data))
         say(f"--resume=auto: no checkpoint in {config.train.save_dir} yet, training starts at epoch 0")
-    if (flags.pretrain or "").lower() == "none":
+    frozen = config.train.freeze_stages
+    random = "" if frozen else ", or start from random weights by --pretrain=none"
+    if config.train.pretrain.lower() == "none":
+        if frozen:
+            raise InputError(
+                f"--pretrain=none with TRAIN.freeze_stages {frozen}: what is frozen would stay random numbers, and "
+                "nothing can be learned on them: give weights by --pretrain=PATH, or train all by TRAIN.freeze_stages=0"
+            )
         return Start()
-    if flags.pretrain:
-        return Start(backbone=flags.pretrain)
-    if (config.model.num_layers, config.model.backbone) != (50, "resnet"):
-        network = f"{config.model.num_layers}" + (" of resnet_vd" if config.model.backbone == "resnet_vd" else "")
-        raise InputError(
-            f"there are ImageNet weights to download for MODEL.num_layers 50, not for {network}: "
-            "give others by --pretrain=PATH, or start from random weights by --pretrain=none"
-        )
-    return Start(backbone=str(imagenet_resnet50()))
+    otherwise = f"give others by --pretrain=PATH{random}"
+    if config.train.pretrain:
+        return Start(backbone=str(find_weights(config.train.pretrain, otherwise)))
+    if (backbone := backbone_of(config.model)) != "resnet-50":
+        raise InputError(f"there are ImageNet weights to download for resnet-50, not for {backbone}: {otherwise}")
+    return Start(backbone=str(imagenet_resnet50(otherwise=otherwise)))
 
 
 def _weights_alone(resume: str) -> str | None:
@@ -124,13 +161,15 @@ def _weights_alone(resume: str) -> str | None:
     return str(weights) if weights.is_file() else None
 
 
-def _compared(checkpoint: Checkpoint, flags: Flags, config: Config, num_videos: int) -> Checkpoint:
+def _compared(
+    checkpoint: Checkpoint, flags: Flags, config: Config, num_videos: int, data: Mapping[str, str]
+) -> Checkpoint:
     """The checkpoint; stops on what contradicts it, says which harmless settings have changed."""
     where, progress, train = f"--resume={flags.resume}: {checkpoint.prefix}", checkpoint.progress, config.train
     for key in MODEL_KEYS:
         # A key that did not exist yet had the meaning of its default.
         here, there = getattr(config.model, key), checkpoint.model.get(key, getattr(ModelConfig, key))
-        if here != there and str(here).lower() != str(there).lower():
+        if here != there and plain_name(here) != plain_name(there):
             raise InputError(f"{where} has MODEL.{key} {one_line(repr(there))}, the configuration has {here!r}")
     trained = checkpoint.train.get("freeze_stages", TrainConfig.freeze_stages)
     if trained != train.freeze_stages:
@@ -147,16 +186,31 @@ def _compared(checkpoint: Checkpoint, flags: Flags, config: Config, num_videos: 
         changed["MODEL.dropout"] = (one_line(str(there)), config.model.dropout)
     for key in TRAIN_KEYS:
         # A checkpoint that is older than a key was trained with its default.
-        here, there = _setting(config, key), checkpoint.train.get(key, getattr(TrainConfig, key))
+        here, there = _setting(train, key), checkpoint.train.get(key, _setting(TrainConfig, key))
         if here != there:
             changed[f"TRAIN.{key}"] = (one_line(str(there)), here)
     if progress.videos != num_videos:
         changed["the number of videos"] = (progress.videos, num_videos)
-    cuts = {"TRAIN.batch_size", "TRAIN.accumulate_steps", "TRAIN.balance_classes", "the number of videos"}
+    for name in data.keys() & checkpoint.data.keys():  # an old checkpoint has none, another run no validation
+        if data[name] != checkpoint.data[name]:
+            changed[name] = (one_line(checkpoint.data[name][:8]), data[name][:8])
+    cuts = {
+        "TRAIN.batch_size",
+        "TRAIN.accumulate_steps",
+        "TRAIN.balance_classes",
+        "the number of videos",
+        LIST,
+        CLASSES,
+    }
     cuts &= changed.keys()
     if progress.step and cuts:
         what = "; ".join(f"{name} was {changed[name][0]}, is {changed[name][1]}" for name in sorted(cuts))
         raise InputError(f"{where} stands within epoch {progress.epoch}, whose steps would be others: {what}")
     for name, (there, here) in changed.items():
         say(f"{where}: {name} was {there}, goes on with {here}")
+    if VALID_LIST in changed and progress.best_epoch >= 0:
+        say(
+            f"{where}: the best epoch so far, {progress.best_epoch}, was so on the other list: the best one starts anew"
+        )
+        return replace(checkpoint, progress=replace(progress, best_epoch=-1, best_top1=-1.0))
     return checkpoint

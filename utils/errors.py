@@ -1,5 +1,8 @@
 """The two errors that end a script with one line instead of a traceback."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class InputError(Exception):
     """A mistake of the user's: a flag, a configuration, an input file. One line; exit code 2."""
@@ -7,3 +10,12 @@ class InputError(Exception):
 
 class RunError(Exception):
     """A failure on the way that nobody could foresee: a full disk, a loss that is not finite. Exit code 1."""
+
+
+@contextmanager
+def os_errors(kind: type[Exception], what: str) -> Iterator[None]:
+    """A context whose OSError becomes an error of this kind: `what` cannot be done, and why in the system's words."""
+    try:
+        yield
+    except OSError as error:
+        raise kind(f"{what}: {error.strerror or error}") from None

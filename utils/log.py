@@ -1,17 +1,34 @@
 """What people read on the screen and what programs read from the JSON log."""
 
-import contextlib
-import json
+import logging
 import math
 import os
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
-from utils.errors import RunError
-from utils.files import write_text
+from utils import cli
+from utils.cli import harmless
 from utils.processes.ranks import RANK_MARK, env_rank
+from utils.storage.files import write_all, write_text, writing
+from utils.storage.lines import parsed, to_line
+
+_logged = 0  # contexts of `lines_logged` that are open
+
+
+@contextmanager
+def lines_logged() -> Iterator[None]:
+    """A context in which lines for people go to the logger "tsn", unless a script of ours runs: a program's stdout is
+    its own."""
+    global _logged
+    ours = not cli.is_running
+    _logged += ours
+    try:
+        yield
+    finally:
+        _logged -= ours
 
 
 def say(message: str, every_rank: bool = False) -> None:
@@ -19,10 +36,13 @@ def say(message: str, every_rank: bool = False) -> None:
 
     Of several ranks people see the first one's lines, and those of the others that are marked `every_rank`.
     """
+    if _logged:
+        logging.getLogger("tsn").info(message)
+        return
     if every_rank and env_rank() > 0:
         message = f"{RANK_MARK}{env_rank()}] {message}"
     tqdm = sys.modules.get("tqdm")
-    if tqdm is not None and sys.stderr.isatty():
+    if tqdm is not None and sys.stderr is not None and sys.stderr.isatty():
         tqdm.tqdm.write(message, file=sys.stdout)
         sys.stdout.flush()
     else:
@@ -53,20 +73,15 @@ class JsonLog:
         first: what the first line has besides. follow: is told each line, once it is on the disk.
         """
         self._path, self._first, self._follow = path, first or {}, follow
-        try:
-            self._file = open(path or os.devnull, "a", encoding="utf-8")  # noqa: SIM115  (closed by __exit__)
-        except OSError as error:
-            raise RunError(f"{path}: cannot be written: {error.strerror}") from None
+        with writing(path):
+            self._file = open(path or os.devnull, "ab", buffering=0)  # noqa: SIM115  (closed by __exit__)
 
     def write(self, **values: object) -> None:
         # NaN and infinity are no JSON; a reader of the log must not stumble over them.
         values = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in values.items()}
         values, self._first = values | self._first, {}
-        try:
-            self._file.write(json.dumps(values) + "\n")
-            self._file.flush()
-        except OSError as error:
-            raise RunError(f"{self._path}: cannot be written: {error.strerror}") from None
+        with writing(self._path):
+            write_all(self._file, to_line(values).encode())
         if self._follow:
             self._follow(values)
 
@@ -74,27 +89,27 @@ class JsonLog:
         return self
 
     def __exit__(self, *_) -> None:
-        with contextlib.suppress(OSError):  # a line that could not be written is reported already, and tried again here
+        with writing(self._path):
             self._file.close()
 
 
 def trim_json_log(path: Path, epoch: int, step: int) -> None:
     """Drops the lines that a run resumed at (epoch, step) will write again, and a line that was cut off in writing."""
     try:
-        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+        lines = path.read_bytes().splitlines()
     except FileNotFoundError:
         return
     kept = []
     for line in lines:
+        entry = parsed(line + b"\n")  # of a whole one its end alone may have been cut off
         try:
-            entry = json.loads(line)
             before = entry["epoch"] < epoch or (
-                entry["epoch"] == epoch and entry["iter"] < step and entry["mode"] == "train"
+                entry["epoch"] == epoch and entry["iter"] < step and entry["mode"] != "valid"
             )
-        except (ValueError, TypeError, KeyError, RecursionError):
+        except (TypeError, KeyError):
             continue
         if before:
-            kept.append(line + "\n")
+            kept.append(f"{line.decode()}\n")
     write_text(path, "".join(kept))
 
 
@@ -107,7 +122,7 @@ def progress_bar(total: int, description: str, initial: int = 0):
 
     options = {
         "total": total,
-        "desc": description,
+        "desc": harmless(description),
         "initial": initial,
         "dynamic_ncols": True,
         "disable": env_rank() > 0,

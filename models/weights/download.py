@@ -1,60 +1,124 @@
-"""The two published files, in ~/.paddle/weights: downloaded once, resumed after a break, whole or not there."""
+"""Published weights in ~/.paddle/weights: downloaded once, resumed after a break, checked, whole or not there."""
 
 import contextlib
-import http.client
+import hashlib
 import os
 import re
 import shutil
 import sys
 import tempfile
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from urllib.parse import unquote, urlsplit
 
 from models.weights.archive import ArchiveError, extract
+from models.weights.receiving import NetworkError, is_secure, receive, validator_of
+from utils.config.published import published_weights
 from utils.errors import InputError, RunError
 from utils.log import say
 
 # Where the original's weights have been since 2019.
 BASE_URL = "https://paddlemodels.bj.bcebos.com/video_classification/"
-_TIMEOUT = 30  # seconds without a byte
-_BLOCK = 1 << 18
-
-
-class _NetworkError(Exception):
-    """The download stopped; what has arrived is kept."""
+_OTHERWISE = "give the weights by --weights=PATH"
 
 
 def published_tsn(folder: str | os.PathLike | None = None, base_url: str = BASE_URL) -> Path:
     """The original's TSN trained on Kinetics-400, in `folder` (~/.paddle/weights). Raises InputError, RunError."""
-    target = _weights_folder(folder) / "TSN.pdparams"
-    return fetch(base_url + "TSN.pdparams", target, b"\x80", "give the weights by --weights=PATH")
+    target = _weights_folder(folder, _OTHERWISE) / "TSN.pdparams"
+    return fetch(base_url + "TSN.pdparams", target, _OTHERWISE)
 
 
-def imagenet_resnet50(folder: str | os.PathLike | None = None, base_url: str = BASE_URL) -> Path:
-    """The original's ImageNet ResNet-50, unpacked in `folder` (~/.paddle/weights). Raises InputError, RunError."""
-    target = _weights_folder(folder) / "ResNet50_pretrained"
+def imagenet_resnet50(
+    folder: str | os.PathLike | None = None, base_url: str = BASE_URL, otherwise: str = "give others by --pretrain=PATH"
+) -> Path:
+    """The original's ImageNet ResNet-50, unpacked in `folder` (~/.paddle/weights). Raises InputError, RunError.
+
+    otherwise: as for `fetch`.
+    """
+    target = _weights_folder(folder, otherwise) / "ResNet50_pretrained"
     if target.is_dir():
         return target
     archive = target.with_name("ResNet50_pretrained.tar.gz")
     url = base_url + archive.name
-    fetch(url, archive, b"\x1f\x8b", "start from random weights by --pretrain=none, or give others by --pretrain=PATH")
+    fetch(url, archive, otherwise)
     with _locked(target):
         if not target.is_dir():
             _unpack(archive, target)
     return target
 
 
-def _weights_folder(folder: str | os.PathLike | None) -> Path:
-    return Path(folder) if folder is not None else Path("~/.paddle/weights").expanduser()
+def fetch_weights(url: str, sha256: str, max_bytes: int, otherwise: str) -> Path:
+    """The file at an address, in ~/.paddle/weights: its SHA-256 is what it was at first, and begins with `sha256`.
+
+    otherwise: as for `fetch`. Raises InputError, also where it is not weights or has more bytes than `max_bytes`, and
+    RunError.
+    """
+    target = fetch(url, place_of(url), otherwise, sha256, max_bytes)
+    note = target.with_name(target.name + ".sha256")
+    try:
+        digest = _digest(target)
+        noted = note.read_text(encoding="utf-8").split() if note.exists() else []
+        if not digest.startswith(sha256) or (noted and noted[0] != digest):
+            expected = noted[0][:8] if digest.startswith(sha256) else sha256
+            raise InputError(
+                f"{target}: its SHA-256 begins with {digest[:8]}, not with {expected}: it is damaged, or another file; "
+                f"delete it and {note.name} to have it downloaded again"
+            )
+        if not noted:
+            with contextlib.suppress(OSError):  # a folder shared by others may be for reading only
+                note.write_text(f"{digest}  {target.name}\n", encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{target}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
+    return target
 
 
-def fetch(url: str, target: Path, magic: bytes, otherwise: str) -> Path:
+def place_of(url: str) -> Path:
+    """Where the file at an address is kept: under its name if it is published, else in a folder of the address's own.
+
+    Two addresses may end in the same name. Raises InputError for an address that is not read.
+    """
+    _check_address(url)
+    folder = _weights_folder(None, "give a file by its path")
+    if all(row.url != url for row in published_weights()):
+        folder /= hashlib.sha256(url.encode()).hexdigest()[:12]
+    name = re.sub(r"[^\w.+-]", "_", PurePosixPath(unquote(urlsplit(url).path)).name)[-150:].lstrip(".")
+    return folder / (name or "weights")
+
+
+def _digest(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _check_address(url: str) -> None:
+    """Raises InputError for an address that is not read. It shows no credentials."""
+    try:
+        parts = urlsplit(url)
+        is_ours = parts.port is None or parts.port > 0
+    except ValueError:
+        is_ours = False
+    if not is_ours or not parts.hostname:
+        raise InputError("expected an address such as https://HOST/FILE for weights")
+    if "@" in parts.netloc:
+        raise InputError("no credentials in the address of weights, which ends up in logs and results")
+    if not is_secure(url):
+        raise InputError(f"{url}: weights are downloaded by https:// alone")
+
+
+def _weights_folder(folder: str | os.PathLike | None, otherwise: str) -> Path:
+    if folder is not None:
+        return Path(folder)
+    home = os.path.expanduser("~")
+    if home == "~":
+        raise InputError(f"there is no home folder to download weights to: {otherwise}")
+    return Path(home, ".paddle", "weights")
+
+
+def fetch(url: str, target: Path, otherwise: str, sha256: str = "", max_bytes: int = sys.maxsize) -> Path:
     """`target`, downloaded from `url` unless it is there; the network is not touched then.
 
-    magic: the bytes the file must start with, so that a proxy's page is not taken for it. otherwise: what the user
-    can do without the file; the error says it after the way to fetch the file by hand.
+    otherwise: what the user can do without the file; the error says it after the way to fetch the file by hand.
+    sha256: the first digits of its digest. max_bytes: how many it has at most.
 
     Raises InputError when it cannot be fetched or its folder cannot be written, RunError when the disk is full.
     """
@@ -66,14 +130,13 @@ def fetch(url: str, target: Path, magic: bytes, otherwise: str) -> Path:
             if target.is_file():  # another process was faster
                 return target
             say(f"downloading {url} to {target}")
-            _download(url, part)
-            with open(part, "rb") as file:
-                if file.read(len(magic)) != magic:
-                    part.unlink()
-                    raise _NetworkError("what arrived is another kind of file, perhaps a proxy's page")
+            receive(url, part, max_bytes)
+            if fault := _fault_of(part, sha256):
+                part.unlink()
+                raise NetworkError(fault)
             os.replace(part, target)
-            _validator_of(part).unlink(missing_ok=True)
-    except _NetworkError as error:
+            validator_of(part).unlink(missing_ok=True)
+    except NetworkError as error:
         raise InputError(
             f"{target} is not there and cannot be downloaded ({error}); fetch {url} by other means and put it at "
             f"{target}, or {otherwise}"
@@ -81,6 +144,19 @@ def fetch(url: str, target: Path, magic: bytes, otherwise: str) -> Path:
     except OSError as error:
         raise RunError(f"{target}: cannot be written: {error.strerror or error}") from error
     return target
+
+
+def _fault_of(part: Path, sha256: str) -> str:
+    """Why what arrived is not what was asked for; '' where it may be. A proxy's page is not taken for weights."""
+    with open(part, "rb") as file:
+        head = file.read(9)
+    # A pickle, PyTorch's or another zip, a .tar.gz; of .safetensors the length of its header, and the header.
+    if not head.startswith((b"\x80", b"PK\x03\x04", b"\x1f\x8b")) and head[4:] != b"\0\0\0\0{":
+        return "what arrived is another kind of file, perhaps a proxy's page"
+    digest = _digest(part)
+    if not digest.startswith(sha256):
+        return f"the SHA-256 of what arrived begins with {digest[:8]}, not with {sha256}"
+    return ""
 
 
 @contextlib.contextmanager
@@ -103,108 +179,6 @@ def _locked(target: Path) -> Iterator[None]:
         yield
         # Who waits for the unlinked file finds the target there and leaves. After an error the lock file stays.
         lock.unlink(missing_ok=True)
-
-
-def _validator_of(part: Path) -> Path:
-    """Where the version of the remote file that `part` belongs to is noted: its ETag or date."""
-    return part.with_name(part.name + ".version")
-
-
-def _download(url: str, part: Path) -> None:
-    """Nothing; `part` is complete afterwards. Goes on as long as attempts bring new bytes. Raises _NetworkError."""
-    reached, dropped = _size(part), False
-    while True:
-        try:
-            with _open(url, part) as response:
-                if response is not None:
-                    _receive(response, part)
-            return
-        except _NetworkError:
-            if _size(part) > reached:
-                reached = _size(part)
-            elif reached and not _size(part) and not dropped:  # the part was of no use: one fresh start
-                dropped = True
-            else:
-                raise
-
-
-def _size(part: Path) -> int:
-    return part.stat().st_size if part.exists() else 0
-
-
-@contextlib.contextmanager
-def _open(url: str, part: Path) -> Iterator[http.client.HTTPResponse | None]:
-    """The response with the bytes that `part` lacks, None when it lacks none. Raises _NetworkError."""
-    version = _validator_of(part)
-    start = _size(part) if version.exists() else 0
-    headers = {"User-Agent": "paddle-tsn", "Accept-Encoding": "identity"}
-    if start:  # If-Range: the whole file comes when it is another one by now
-        headers |= {"Range": f"bytes={start}-", "If-Range": version.read_text(encoding="latin1")}
-    try:
-        response = urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=_TIMEOUT)
-    except urllib.error.HTTPError as error:
-        with error:
-            if error.code == 416 and error.headers.get("Content-Range") == f"bytes */{start}":
-                yield None
-                return
-            if error.code == 416:  # longer than the file: of no use
-                part.unlink()
-            raise _NetworkError(f"the server answers {error.code} {error.reason}") from error
-    except (OSError, http.client.HTTPException) as error:
-        raise _NetworkError(_reason(error)) from error
-    with response:
-        yield response
-
-
-def _receive(response: http.client.HTTPResponse, part: Path) -> None:
-    """Nothing; appends a 206 to `part`, or replaces it by a 200. Raises _NetworkError when bytes are missing."""
-    from tqdm import tqdm
-
-    start, total = 0, response.headers.get("Content-Length")
-    if response.status == 206:
-        given = re.fullmatch(r"bytes (\d+)-\d+/(\d+)", response.headers.get("Content-Range", ""))
-        start = part.stat().st_size
-        if given is None or int(given[1]) != start:
-            part.unlink()
-            raise _NetworkError("the server sends another part than it was asked for")
-        total = given[2]
-    size = int(total) if total and total.isdigit() else None
-    if start == 0:
-        _note_version(response, part)
-    interval = 0.2 if sys.stderr.isatty() else 10.0
-    bar = tqdm(desc=part.stem, total=size, initial=start, unit="B", unit_scale=True, mininterval=interval, leave=False)
-    with bar, open(part, "ab" if start else "wb") as file:
-        while True:
-            try:
-                block = response.read(_BLOCK)
-            except (OSError, http.client.HTTPException) as error:
-                raise _NetworkError(_reason(error)) from error
-            if not block:
-                break
-            file.write(block)
-            bar.update(len(block))
-    if size is not None and part.stat().st_size != size:
-        received = part.stat().st_size
-        if received > size:
-            part.unlink()
-        raise _NetworkError(f"the connection ended after {received} of {size} bytes")
-
-
-def _note_version(response: http.client.HTTPResponse, part: Path) -> None:
-    """Nothing; keeps what a later request needs to go on with the same file, if the server says it."""
-    etag = response.headers.get("ETag", "")
-    version = etag if etag.startswith('"') else response.headers.get("Last-Modified", "")  # no weak ETag in If-Range
-    part.unlink(missing_ok=True)
-    if version:
-        _validator_of(part).write_text(version, encoding="latin1")
-    else:
-        _validator_of(part).unlink(missing_ok=True)
-
-
-def _reason(error: Exception) -> str:
-    """The cause of a network error in a few words, one line."""
-    cause = getattr(error, "reason", error)
-    return str(getattr(cause, "strerror", None) or cause or type(cause).__name__).replace("\n", " ")
 
 
 def _unpack(archive: Path, target: Path) -> None:

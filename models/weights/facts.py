@@ -9,6 +9,7 @@ from paddle import nn
 from models.resnet import DEPTHS
 from models.tsm import SHARE
 from models.weights.names import (
+    LCNET,
     Family,
     Layer,
     count_shifted,
@@ -53,7 +54,7 @@ class Facts:
             found.append((fact, f"MODEL.num_layers={self.num_layers}"))
         if not pretrain and self.num_classes not in (None, model.num_classes):
             found.append((self.classes_fact(model), f"MODEL.num_classes={self.num_classes}"))
-        if not pretrain and self.family.title == "PaddleVideo" and model.shifts and model.num_segments != SHARE:
+        if not pretrain and self.family.title == "PaddleVideo" and model.shifts and model.num_segments != model.share:
             fact = f"PaddleVideo's TSM of {model.num_segments} segments shifts 1/{model.num_segments} of the channels"
             found.append((f"{fact}, known here is its TSM of {SHARE}", f"MODEL.seg_num={SHARE}"))
         return found
@@ -63,8 +64,9 @@ def facts_of(weights: Mapping[str, np.ndarray], family: Family, prefix: str, cla
     """What the file, whose family and prefix are known, tells. classifier: its names for weight and bias."""
     shifted = count_shifted(weights)
     names = {without_shift(name) for name in weights if not is_no_weight(name)}
-    num_layers = _depth(sum(weights[n].ndim == 4 for n in weights if not is_no_weight(n)), family.variant)
-    whole = False
+    num_layers, whole = None, False
+    if family.variant != LCNET:
+        num_layers = _depth(sum(weights[n].ndim == 4 for n in weights if not is_no_weight(n)), family.variant)
     if num_layers:
         expected = parameter_names(num_layers, family.variant == "resnet_vd")
         backbone = {prefix + family.backbone(name, num_layers) for name in expected}
@@ -73,7 +75,7 @@ def facts_of(weights: Mapping[str, np.ndarray], family: Family, prefix: str, cla
         family=family,
         num_layers=num_layers,
         num_classes=_num_classes(*(weights.get(name) for name in classifier), family.transposed),
-        shifts=shifted > 0 if family.title == "mmaction2" else None,
+        shifts=shifted > 0 if family.tells_shift else None,
         shifted_blocks=shifted,
         whole=whole,
     )

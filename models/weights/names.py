@@ -1,4 +1,4 @@
-"""What each family of weights calls the parameters of a ResNet, and which family a file belongs to.
+"""What each family of weights calls the parameters of a network, and which family a file belongs to.
 
 Every rule turns a parameter of ours (paddle.vision's names) into the file's name, so that a file can be compared
 with the model name by name. The names were taken from the projects' own model definitions.
@@ -12,6 +12,10 @@ from models.resnet import DEPTHS
 
 # backbone parameter -> stage, block (both absent in the stem), layer, its number, part of a stem of three, part
 _PARAMETER = re.compile(r"(?:layer(\d)\.(\d+)\.)?(conv|bn|downsample\.)(\d)(?:_(\d))?\.(weight|bias|_mean|_variance)")
+# The variant whose families are PP-LCNetV2's; all others are a ResNet's.
+LCNET = "lcnet_v2"
+# MODEL.backbone, or LCNET -> the first convolution, which sees the images' channels.
+FIRST = {"resnet": "conv1.weight", "resnet_vd": "conv1_1.weight", LCNET: "stem.0.conv.weight"}
 _BN_FLUID = {"weight": "scale", "bias": "offset", "_mean": "mean", "_variance": "variance"}
 _BN_TORCH = {"weight": "weight", "bias": "bias", "_mean": "running_mean", "_variance": "running_var"}
 
@@ -125,9 +129,21 @@ def _torch(name: str, num_layers: int) -> str:
     return f"{prefix}.{_BN_TORCH[part]}"
 
 
+def _lcnet(name: str, num_layers: int) -> str:
+    return name.replace("groups.", "stages.").replace("branches.", "dw_conv_list.")
+
+
+def _lcnet_in_backbone(name: str, num_layers: int) -> str:
+    return f"backbone.{_lcnet(name, num_layers)}"
+
+
+def _tsn_pytorch(name: str, num_layers: int) -> str:
+    return f"base_model.{_torch(name, num_layers)}"
+
+
 @dataclass(frozen=True)
 class Family:
-    """One way to name a ResNet's parameters."""
+    """One way to name the parameters of a ResNet, or of PP-LCNetV2."""
 
     title: str
     marker: str  # a name that gives it away, as a rule its first convolution's
@@ -135,7 +151,8 @@ class Family:
     classifiers: tuple[str, ...]  # names of the classifier's weight
     biases: tuple[str, ...]  # and of its bias, in the same order
     transposed: bool = False  # the classifier's weight is [K, F], ours is [F, K]
-    variant: str = "resnet"  # MODEL.backbone
+    variant: str = "resnet"  # MODEL.backbone, or LCNET
+    tells_shift: bool = False  # a TSM's names are others than a TSN's
 
     def matches(self, names: Collection[str], prefix: str) -> bool:
         """Whether the file, whose names start with `prefix`, speaks this family's language."""
@@ -146,17 +163,25 @@ class Family:
         return self.marker != "conv1.weight" or is_torch == self.transposed
 
 
+_BRANCH = "stages.2.0.dw_conv_list.0.conv.weight"  # of PP-LCNetV2 alone
 _FLUID = (("fc_0.w_0",), ("fc_0.b_0",))
 _LINEAR = (("fc.weight", "head.fc.weight", "out.weight"), ("fc.bias", "head.fc.bias", "out.bias"))
 _MMACTION2 = (("cls_head.fc_cls.weight",), ("cls_head.fc_cls.bias",))
+# PaddleVideo has the classifier in the backbone, which so is a part of its name.
+_IN_BACKBONE = (("backbone.fc.weight",), ("backbone.fc.bias",))
+_NEW_FC = (("new_fc.weight", "base_model.fc.weight"), ("new_fc.bias", "base_model.fc.bias"))
 FAMILIES = (
+    Family("PaddleVideo", f"backbone.{_BRANCH}", _lcnet_in_backbone, *_IN_BACKBONE, variant=LCNET),
+    Family("PaddleClas", _BRANCH, _lcnet, *_LINEAR, variant=LCNET),
+    Family("our", "groups.2.0.branches.0.conv.weight", _vision, *_LINEAR, variant=LCNET),
     Family("Fluid", "conv1_weights", _fluid, *_FLUID),
     Family("Fluid", "conv1_1_weights", _fluid, *_FLUID, variant="resnet_vd"),
     Family("PaddleVideo", "conv._conv.weight", _paddlevideo, *_LINEAR),
     Family("PaddleVideo", "conv1_1._conv.weight", _paddlevideo_vd, *_LINEAR, variant="resnet_vd"),
     Family("PaddleClas", "stem.2.conv.weight", _paddleclas, *_LINEAR, variant="resnet_vd"),
     Family("PaddleClas", "stem.0.conv.weight", _paddleclas, *_LINEAR),
-    Family("mmaction2", "conv1.conv.weight", _mmaction2, *_MMACTION2, transposed=True),
+    Family("mmaction2", "conv1.conv.weight", _mmaction2, *_MMACTION2, transposed=True, tells_shift=True),
+    Family("tsn-pytorch", "base_model.conv1.weight", _tsn_pytorch, *_NEW_FC, transposed=True, tells_shift=True),
     Family("torchvision", "conv1.weight", _torch, *_LINEAR, transposed=True),
     Family("paddle.vision", "conv1.weight", _vision, *_LINEAR),
     Family("our", "conv1_1.weight", _vision, *_LINEAR, variant="resnet_vd"),
@@ -174,8 +199,9 @@ def find_family(names: Collection[str]) -> tuple[Family, str] | None:
     return None
 
 
-# mmaction2's TSM: layer1.0.conv1.conv.net.weight, where its TSN has layer1.0.conv1.conv.weight.
-_SHIFTED = re.compile(r"(.*\.conv1\.conv\.)net\.(weight)")
+# mmaction2's TSM: layer1.0.conv1.conv.net.weight, where its TSN has layer1.0.conv1.conv.weight; MIT's TSM, where
+# tsn-pytorch has layer1.0.conv1.weight: layer1.0.conv1.net.weight.
+_SHIFTED = re.compile(r"(.*\.conv1\.(?:conv\.)?)net\.(weight)")
 
 
 def without_shift(name: str) -> str:
@@ -188,9 +214,14 @@ def count_shifted(names: Collection[str]) -> int:
     return sum(_SHIFTED.fullmatch(name) is not None for name in names)
 
 
-# State of Fluid's optimizer and of PyTorch's BatchNorm that lies among the weights without being any.
-_NO_WEIGHT = re.compile(r".*_velocity_\d+|learning_rate_\d+|@LR_DECAY_COUNTER@|.*\bnum_batches_tracked")
-_CLASSIFIER = re.compile(r"(?:(?:module|_layers|head|cls_head)\.)*(?:fc\w*|out|classifier)(?:\.\w+)?")
+# State of Fluid's optimizer and of PyTorch's BatchNorm that lies among the weights without being any; and the
+# convolution beside PP-LCNetV2's branches that nothing is computed with.
+_NO_WEIGHT = re.compile(
+    r".*_velocity_\d+|learning_rate_\d+|@LR_DECAY_COUNTER@|.*\bnum_batches_tracked|.*\bstages\.[23]\.\d+\.dw_conv\..+"
+)
+_CLASSIFIER = re.compile(
+    r"(?:(?:module|_layers|backbone|head|cls_head|base_model)\.)*(?:(?:new_)?fc\w*|out|classifier)(?:\.\w+)?"
+)
 
 
 def is_no_weight(name: str) -> bool:

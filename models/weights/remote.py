@@ -1,26 +1,22 @@
 """Weights in object storage: copied once into the cache folder, kept for the next run, and called by where they lie."""
 
-import contextlib
 import hashlib
 import json
 import os
-import shutil
-import tempfile
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from utils.errors import InputError
-from utils.files import cache_folder, needed_cache_folder
 from utils.log import say
-from utils.storage import StorageError, copy_to_local, extended, file_name, list_files, look_up
+from utils.storage.files import cache_folder, needed_cache_folder
+from utils.storage.objects import StorageError, copy_to_local, extended, file_name, list_files, look_up
+from utils.storage.shelf import Shelf
 
 if TYPE_CHECKING:
     from pyarrow.fs import FileInfo
 
-COPIES_KEPT = 4
+BYTES_KEPT = 2 << 30
 _NOTE = ".origin"  # the file that holds the remote path
-_ABANDONED = 3600  # seconds
 _FOLDER = "weights"  # in the cache folder; in it KEY/.origin, and the file or folder by its own name beside that
 
 
@@ -35,15 +31,14 @@ def fetch(path: str, suffixes: tuple[str, ...], max_bytes: int) -> Path:
         if sum(info.size for info in files.values()) > max_bytes:
             raise InputError(f"{path}: larger than {max_bytes >> 30} GB, which no weights of a ResNet are")
         facts = [path, sorted((name, info.size, info.mtime_ns) for name, info in files.items())]
-        root = needed_cache_folder(path) / _FOLDER
-        place = root / hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:32]
+        shelf = Shelf(needed_cache_folder(path) / _FOLDER, BYTES_KEPT)
+        key = hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:32]
+        place = shelf.place(key)
         if place.is_dir():
-            with contextlib.suppress(OSError):  # a folder shared by others may be for reading only
-                os.utime(place)  # the longest unused are removed first
+            shelf.touch(key)
         else:
             say(f"copying {path} to {place}")
-            _copy(path, files, place)
-            _prune(root)
+            shelf.make(key, lambda folder: _copy(path, files, folder), place.is_dir)
         return place / _name(path)
     except StorageError as error:
         raise InputError(f"{path}: {error.strerror}") from None
@@ -75,34 +70,14 @@ def _find(path: str, suffixes: tuple[str, ...]) -> "tuple[str, dict[str, FileInf
     raise InputError(f"{path}: no such weights, neither a file nor a folder, nor with {', '.join(suffixes)} behind")
 
 
-def _copy(path: str, files: "dict[str, FileInfo]", place: Path) -> None:
-    """Makes the folder `place` with the copy: whole, or not at all. Several processes may do so at the same time."""
-    place.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = Path(tempfile.mkdtemp(prefix=".", dir=place.parent))
-    try:
-        (unfinished / _NOTE).write_text(path, encoding="utf-8")
-        copy = unfinished / _name(path)
-        if "" not in files:
-            copy.mkdir()
-        for name in files:
-            copy_to_local(extended(path, f"/{name}") if name else path, copy / name)
-        try:
-            os.rename(unfinished, place)
-        except OSError:
-            if not place.is_dir():  # no other process was faster
-                raise
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
+def _copy(path: str, files: "dict[str, FileInfo]", folder: Path) -> None:
+    (folder / _NOTE).write_text(path, encoding="utf-8")
+    copy = folder / _name(path)
+    if "" not in files:
+        copy.mkdir()
+    for name in files:
+        copy_to_local(extended(path, f"/{name}") if name else path, copy / name)
 
 
 def _name(path: str) -> str:
     return file_name(path) or "bucket"
-
-
-def _prune(root: Path) -> None:
-    """Removes the longest unused copies beyond COPIES_KEPT, and what killed processes have left an hour ago."""
-    entries = sorted(os.scandir(root), key=lambda entry: entry.stat().st_mtime, reverse=True)
-    copies = [entry for entry in entries if not entry.name.startswith(".")]
-    abandoned = [e for e in entries if e.name.startswith(".") and e.stat().st_mtime < time.time() - _ABANDONED]
-    for entry in copies[COPIES_KEPT:] + abandoned:
-        shutil.rmtree(entry, ignore_errors=True)

@@ -154,12 +154,16 @@ def test_all_is_well(tmp_path):
 
 
 def test_pickles_are_counted_in_frames_and_their_labels_are_read(tmp_path):
-    prepare(tmp_path, {"train.list": "0.pkl\n1.pkl\n9.pkl\n"})
+    prepare(tmp_path, {"train.list": "0.pkl\n1.pkl\n9.pkl\nx.pkl\n"})
     (tmp_path / "config.yaml").write_text(CONFIG.replace("topk: 5", "topk: 5, format: pkl"))
     for label in (0, 1, 9):
         (tmp_path / f"{label}.pkl").write_bytes(frame_pickle(label))
+    (tmp_path / "x.pkl").write_bytes(frame_pickle(10**5000))
     ended = check(tmp_path, "train.list")
-    assert problems(tmp_path / "check") == [("train.list", "3", "9.pkl", "unreadable", "its label 9 is outside 0..7")]
+    assert problems(tmp_path / "check") == [
+        ("train.list", "3", "9.pkl", "unreadable", "its label 9 is outside 0..7"),
+        ("train.list", "4", "x.pkl", "unreadable", "its label has more than 18 digits"),
+    ]
     assert "median: 4 frames of 1584 pixels, width / height 1.22\n" in ended.stdout
 
 

@@ -1,44 +1,55 @@
 """What data/README.md says of one's own videos: its commands, word for word, in a copy of the repository.
 
 Only this differs from what a user does: train.py gets one epoch and small frames behind, to be done in seconds, and as
-there is no network, random weights lie where the ImageNet weights would have been downloaded to. What is there to be
+there is no network, random weights lie where those of PP-TSM would have been downloaded to. What is there to be
 seen of other numbers of classes is seen with a smaller network.
 """
 
 import json
-import os
 import re
 import shlex
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from conftest import ROOT, make_clip, synthetic_frames
+from conftest import ROOT, make_clip, reader_environment, run_python, synthetic_frames
 from documentation import commands, is_printed, printed_blocks, read_page
-from weight_formats import random_state, write_folder
+from utils.storage.files import CACHE_VARIABLE
+from weight_formats import random_state, renamed, write_pickle
 
 SECTIONS = {text.partition("\n")[0]: text for text in read_page("data/README.md").split("\n## ")}
 COMMANDS = commands(SECTIONS["Your own videos"])
 LISTS, TRAIN, PREDICT, EVALUATE, FINE_TUNE = COMMANDS[:5]
+UCF, TRAIN_UCF, EVALUATE_UCF, HMDB, SOMETHING = commands(SECTIONS["UCF101, HMDB51, Something-Something v2"])
 [CHECK] = commands(SECTIONS["Are all videos good?"])
 [((REENCODE,), REENCODED)] = printed_blocks(SECTIONS["Re-encoding for fast reading"])
 QUICK = ["--epoch=1"]
-for size in ("TRAIN.short_size=36", "TRAIN.target_size=32", "VALID.short_size=36", "VALID.target_size=32"):
-    QUICK += ["--set", size]
+for key in (
+    "TRAIN.short_size=36",
+    "TRAIN.target_size=32",
+    "VALID.short_size=36",
+    "VALID.target_size=32",
+    "TRAIN.engine=onednn",
+):
+    QUICK += ["--set", key]
 SMALL = ["--set", "MODEL.num_layers=18"]
 NAMES = ["Cat jumping", "cooking", "drawing", "juggling", "knitting", "waving"]
 
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory) -> Path:
-    """A home folder as it is after the download of the ImageNet weights."""
-    home, state = tmp_path_factory.mktemp("home"), random_state(50, num_classes=1000)
-    state["fc_weights"], state["fc_offset"] = state.pop("fc_0.w_0"), state.pop("fc_0.b_0")
-    write_folder(home / ".paddle" / "weights" / "ResNet50_pretrained", state)
+    """A home folder as it is after the download of PP-TSM's weights."""
+    home = tmp_path_factory.mktemp("home")
+    write_pptsm(home / ".paddle" / "weights" / "ppTSM_k400_uniform_distill.pdparams", 50)
     return home
+
+
+def write_pptsm(path: Path, num_layers: int) -> None:
+    """Random weights of a PP-TSM, as PaddleVideo names them, for Kinetics-400."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    state = random_state(num_layers, 400, vd=True)
+    write_pickle(path, renamed(state, "paddlevideo_vd", num_layers, "backbone.", vd=True))
 
 
 def copy_with_videos(folder: Path, names: list[str], recordings: list[str]) -> None:
@@ -58,14 +69,8 @@ def call(command: str, folder: Path, home: Path, *more: str) -> str:
     """What the command prints, after it has ended well."""
     python, *arguments = shlex.split(command)
     assert python == "python"
-    ended = subprocess.run(
-        [sys.executable, *arguments, *more],
-        cwd=folder,
-        env={"HOME": str(home), "KMP_BLOCKTIME": os.environ["KMP_BLOCKTIME"]},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+    environment = reader_environment(HOME=str(home), **{CACHE_VARIABLE: ""})
+    ended = run_python([*arguments, *more], environment, folder, 300)
     assert ended.returncode == 0, ended.stderr[-2000:]
     assert "Traceback" not in ended.stderr and "error" not in ended.stderr
     return ended.stdout
@@ -79,18 +84,28 @@ def test_the_guide_leads_to_predictions(number, home, tmp_path):
     for command in COMMANDS:
         if command != FINE_TUNE:
             more = [] if whole or command not in (TRAIN, EVALUATE, PREDICT) else SMALL
+            if whole and "make_lists.py" in command:
+                more = ["--similar=0"]  # the clips of two classes look alike
             if command == TRAIN:
-                more = [*QUICK, *more] if whole else [*QUICK, *more, "--pretrain=none"]
+                more = [*QUICK, *more]
+                if not whole:
+                    write_pptsm(tmp_path / "18.pdparams", 18)
+                    more.append(f"--pretrain={tmp_path / '18.pdparams'}")
             out[command] = call(command, folder, home, *more)
     lists, train, evaluate, predict = (out[command] for command in (LISTS, TRAIN, EVALUATE, PREDICT))
     assert "\n".join(["next:", *(f"  {script}" for script in (TRAIN, EVALUATE, PREDICT))]) in lists
 
-    assert (f"{home}/.paddle/weights/ResNet50_pretrained: 265 parameters loaded" in train) == whole
+    file = f"{home}/.paddle/weights/ppTSM_k400_uniform_distill.pdparams"
+    loaded = f"{file}: 275 parameters loaded (PaddleVideo names); left out: head.fc.bias, head.fc.weight"
+    assert (loaded in train) == whole
     checkpoints = "data/dataset/mine/checkpoints"
     assert f"features of {number} training videos, 10 views each: computed once" in train
-    assert f"saved {checkpoints}/TSN.pdparams; best top1_acc " in train.splitlines()[-1]
+    *_, saved, judged, small, learned = re.sub("\nas far as these .*", "", train).splitlines()
+    assert saved.startswith(f"saved {checkpoints}/TSM.pdparams; best top1_acc ")
+    assert learned.startswith("training top1_acc of the last epoch ")
+    assert f" of {number} validation videos: " in judged and small.startswith(f"{number} validation videos are too few")
     metrics = json.loads((folder / "data/evaluate_results/metrics.json").read_text())
-    assert metrics["videos"] == number and f"weights {checkpoints}/TSN_best.pdparams" in metrics["protocol"]
+    assert metrics["videos"] == number and f"weights {checkpoints}/TSM_best.pdparams" in metrics["protocol"]
     assert re.search(rf"TOP1_ACC: \d+\.\d\d, .*videos: {number}, unreadable: 0", evaluate.splitlines()[-1])
     logged = (folder / checkpoints / "train_log.jsonl").read_text()
     for text in (train, logged, evaluate, json.dumps(metrics)):
@@ -124,8 +139,43 @@ def test_one_clip_of_each_class_is_enough_to_run(home, tmp_path):
     copy_with_videos(folder, NAMES[:2], ["garden"])
     call(LISTS, folder, home)
     train = call(FINE_TUNE, folder, home, *QUICK, "--pretrain=none", *SMALL)
-    assert "[VALID" not in train and not (folder / "data/dataset/mine/checkpoints/TSN_best.pdparams").exists()
+    assert "[VALID" not in train and not (folder / "data/dataset/mine/checkpoints/TSM_best.pdparams").exists()
     evaluate, predict = (call(script, folder, home, *SMALL) for script in (EVALUATE, PREDICT))
     assert "evaluating 2 videos of data/dataset/mine/train.list" in evaluate
-    assert "weights data/dataset/mine/checkpoints/TSN.pdparams" in evaluate.splitlines()[-1]
+    assert "weights data/dataset/mine/checkpoints/TSM.pdparams" in evaluate.splitlines()[-1]
     assert "predicted 2 of 2 videos" in predict
+
+
+def test_ucf101_in_three_commands(home, tmp_path):
+    """And lists of the two others. The split files are written as theirs are."""
+    folder = tmp_path / "copy"
+    copy_with_videos(folder, NAMES[:1], ["garden"])
+    clip = (folder / "videos/mine" / NAMES[0] / "garden_0.mp4").read_bytes()
+    something = "something/something-something-v2-"
+    files = {
+        "ucfTrainTestlist/classInd.txt": "1 Archery\n2 Biking\n",
+        "ucfTrainTestlist/trainlist01.txt": "Archery/v_Archery_g08_c01.avi 1\nBiking/v_Biking_g08_c01.avi 2\n",
+        "ucfTrainTestlist/testlist01.txt": "Archery/v_Archery_g01_c01.avi\n",
+        "hmdb51/wave_test_split1.txt": "a_wave_u_0.avi 1 \nb_wave_u_0.avi 2 \n",
+        f"{something}labels.json": '{"Moving something": "0"}',
+        f"{something}train.json": '[{"id": "1", "template": "Moving [something]"}]',
+        f"{something}validation.json": '[{"id": "2", "template": "Moving [something]"}]',
+        f"{something}test.json": '[{"id": "3"}]',
+    }
+    for name in ("UCF-101/Archery/v_Archery_g08_c01.avi", "UCF-101/Archery/v_Archery_g01_c01.avi",
+                 "UCF-101/Biking/v_Biking_g08_c01.avi", "hmdb51/wave/a_wave_u_0.avi", "hmdb51/wave/b_wave_u_0.avi",
+                 *(f"20bn-something-something-v2/{number}.webm" for number in (1, 2, 3))):  # fmt: skip
+        path = folder / "videos" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(clip)
+    for name, text in files.items():
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text(text)
+    write_pptsm(tmp_path / "18.pdparams", 18)
+    assert "2 classes, numbered as in ucfTrainTestlist/classInd.txt" in call(UCF, folder, home)
+    call(TRAIN_UCF, folder, home, *QUICK, *SMALL, f"--pretrain={tmp_path / '18.pdparams'}")
+    assert "videos: 1, unreadable: 0" in call(EVALUATE_UCF, folder, home, *SMALL)
+    call(HMDB.replace("hmdb51/*", "hmdb51/wave"), folder, home)  # as a shell does
+    call(SOMETHING, folder, home)
+    lists = [(folder / "data/dataset" / name / "test.list").read_text() for name in ("hmdb51", "ssv2")]
+    assert lists == ["videos/hmdb51/wave/b_wave_u_0.avi 0\n", "videos/20bn-something-something-v2/2.webm 0\n"]

@@ -6,7 +6,7 @@ from list_making import annotate, make_lists, touch
 
 MISTAKES = [
     (["--videos", "none"], "--videos none: no such folder"),
-    (["--videos", "empty"], "--videos empty: no video files there"),
+    (["--videos", "empty"], "--videos empty: no video files there; other files: .txt 1"),
     ([], "the following arguments are required: --videos; see python data/make_lists.py --help"),
     (["--videos", "v", "--seed", "-1"],
      "--seed: expected a whole number from 0 up, not '-1'; see python data/make_lists.py --help"),
@@ -51,11 +51,16 @@ MISTAKES = [
      "none of 1 annotated clips is among 1 video files: expected names such as absent_000000_000010.mp4, found a.mp4"),
     (["--videos", "flat", "--annotations", "unlabelled_train.csv"],
      "unlabelled_train.csv:2: no label, and flat/a.mp4 lies in no class's folder"),
-    (["--videos", "v", "--labels", "none.json"], "--labels none.json: cannot be read: No such file or directory"),
-    (["--videos", "v", "--labels", "good.csv"], "--labels good.csv: is no JSON"),
-    (["--videos", "v", "--labels", "map.json"], "--labels map.json: expected a JSON list of names"),
+    (["--videos", "v", "--labels", "none.json"], "none.json: no such label list (--labels)"),
+    (["--videos", "v", "--labels", "good.csv"],
+     "good.csv: the label list is no JSON: Expecting value: line 1 column 1 (char 0)"),
+    (["--videos", "v", "--labels", "map.json"], "map.json: the label list must be a JSON list of names"),
     (["--videos", "v", "--labels", "twins.json"], "--labels twins.json: 'a b' and 'a_b' cannot be told apart"),
     (["--videos", "v", "--labels", "other.json"], "--labels other.json: has no class 'yoga'"),
+    (["--videos", "v", "--annotations", "escape.csv"],
+     r"the class 'yo\x9b31mga' has a character in its name that no label list may hold: rename it"),
+    (["--videos", "escape"],
+     r"'escape/yo\x9b31mga/a.mp4': a file list cannot hold a line break, a control character or a blank at the start"),
     (["--videos", "newline"],
      r"'newline/yoga/a\nb.mp4': a file list cannot hold a line break, a control character or a blank at the start"),
 ]  # fmt: skip
@@ -73,6 +78,8 @@ def mistakes(tmp_path_factory):
     annotate(folder, "split.csv", "yoga,a,0,10,dev")
     annotate(folder, "absent.csv", "yoga,absent,0,10,train")
     annotate(folder, "unlabelled_train.csv", ",a,0,10,train")
+    annotate(folder, "escape.csv", "yo\x9b31mga,a,0,10,train")
+    touch(folder, "escape/yo\x9b31mga/a.mp4")
     (folder / "binary.csv").write_bytes(b"\xff\xfe\0\0")
     touch(folder, "map.json", content='{"yoga": 0}')
     touch(folder, "twins.json", content='["a b", "a_b"]')

@@ -10,15 +10,20 @@ from pathlib import Path
 
 import pytest
 
+from conftest import ROOT
 from data import own_config
 from data.classes import KINETICS_LABELS, Classes, read_classes
-from list_making import ROOT, annotate, lines, succeed, touch
+from data.own_networks import IMAGENET, LIGHT, STRONG
+from list_making import annotate, lines, make_lists, succeed, touch
 from utils.config.loading import Config, load_config
+from utils.config.published import find_published
+from utils.errors import InputError
 
 GB = 10**9
 CLASSES = Classes(["a", "b", "c"], "", {"a": 0, "b": 1, "c": 2})
 PUBLISHED = read_classes(str(KINETICS_LABELS))
 ALL = {"train.list": 200, "val.list": 20, "test.list": 30, "infer.list": 40}
+MANY = ALL | {"train.list": 2001}
 
 
 @pytest.mark.parametrize(
@@ -38,9 +43,9 @@ ALL = {"train.list": 200, "val.list": 20, "test.list": 30, "infer.list": 40}
     ],
 )
 def test_batch_size(clips, memory, size):
-    found, why = own_config.batch_size(clips, memory)
+    found, why = own_config.batch_size(clips, memory, 0.3e9)
     assert found == size and "\n" not in why
-    wanted = own_config.batch_size(clips, None)[0]
+    wanted = own_config.batch_size(clips, None, 0.3e9)[0]
     assert (f"{(memory or 0) / 1e9:.1f} GB were free here" in why) == (size < wanted)
 
 
@@ -65,13 +70,19 @@ def test_epochs(clips, batch, epochs, steps):
     (5_184_000, 2, "10 days"),
 ])  # fmt: skip
 def test_time_without_a_gpu(frames, cores, time):
-    assert own_config.cpu_time(frames, cores) == time
+    assert own_config.cpu_time(frames, cores, 3) == time
 
 
-def written(folder: Path, classes: Classes, clips: dict[str, int]) -> Config:
+@pytest.mark.parametrize("clips, views", [(0, 10), (1, 10), (600, 10), (601, 9), (2000, 3), (9537, 1), (240_000, 1)])
+def test_views_are_fewer_where_clips_are_many(clips, views):
+    assert own_config.feature_views(clips) == views
+
+
+def written(folder: Path, classes: Classes, clips: dict[str, int], light: bool = False) -> Config:
     """The configuration for lists in the folder `lists` of `folder`."""
     path = folder / "config.yaml"
-    path.write_text(own_config.config_text(Path("lists"), classes, clips))
+    network = own_config.network_for(classes, light)
+    path.write_text(own_config.config_text(Path("lists"), classes, clips, network))
     return load_config(path)
 
 
@@ -79,25 +90,57 @@ def test_a_whole_data_set(tmp_path, monkeypatch):
     monkeypatch.setattr(own_config, "available_memory", lambda: 8 * GB)
     monkeypatch.setattr(own_config, "available_cores", lambda: 2)
     config = written(tmp_path, CLASSES, ALL)
-    assert (config.model.num_classes, config.model.num_layers, config.infer.topk) == (3, 50, 3)
+    assert (config.model.num_classes, config.model.name, config.infer.topk) == (3, "TSM", 3)
     train = config.train
     assert (train.filelist, train.save_dir) == ("lists/train.list", "lists/checkpoints")
-    assert (train.batch_size, config.valid.batch_size) == (8, 8)  # 16 for 200 clips, but 10 fit into half of 8 GB
-    assert (train.epoch, train.learning_rate, train.keep_checkpoints) == (16, 0.001, 2)
+    assert (train.batch_size, config.valid.batch_size) == (2, 2)  # 16 for 200 clips, but 3 fit into half of 8 GB
+    assert (train.epoch, train.learning_rate, train.keep_checkpoints) == (15, 0.001, 2)
+    assert (train.pretrain, train.freeze_stages, train.feature_views, config.model.dropout) == ("pptsm", 5, 10, 0.5)
     assert [config.valid.filelist, config.test.filelist, config.infer.filelist] == [
         f"lists/{name}.list" for name in ("val", "test", "infer")
     ]
     assert config.infer.kinetics_labels == "lists/kinetics_labels.json"
-    assert config.test.weights == config.infer.weights == "lists/checkpoints/TSN_best.pdparams"
+    assert config.test.weights == config.infer.weights == "lists/checkpoints/TSM_best.pdparams"
     text = (tmp_path / "config.yaml").read_text()
-    assert "# takes 3.4 GB of memory; 8.0 GB were free here\n    batch_size: 8\n" in text
-    assert "# without a GPU about 27 min on 2 cores, at 3 frames a second each; with --set\n" in text
-    assert "# TRAIN.freeze_stages=5 about 2 min for 10 views of each clip, and seconds for the epochs\n" in text
+    assert "# takes 2.6 GB of memory; 8.0 GB were free here\n    batch_size: 2\n" in text
+    assert "# with freeze_stages 0, without a GPU, about 67 min on 2 cores, at 3 frames a second each\n" in text
+    assert "without a GPU they take about 13 min on 2 cores, once,\n" in text
+
+
+@pytest.mark.parametrize(
+    "classes, clips, light, network, frozen, dropout",
+    [
+        (CLASSES, ALL, False, STRONG, 5, 0.5),
+        (CLASSES, ALL | {"train.list": 2000}, False, STRONG, 5, 0.5),
+        (CLASSES, MANY, False, STRONG, 0, 0.8),
+        (CLASSES, ALL, True, LIGHT, 5, 0.2),
+        (CLASSES, MANY, True, LIGHT, 0, 0.2),
+        (PUBLISHED, ALL, False, IMAGENET, 0, 0.4),
+    ],
+)
+def test_own_classes_start_from_a_network_that_knows_actions(classes, clips, light, network, frozen, dropout, tmp_path):
+    """The name and its keys agree: loading the file for any script raises nothing."""
+    config = written(tmp_path, classes, clips, light)
+    for section in ("TRAIN", "TEST", "INFER"):
+        assert load_config(tmp_path / "config.yaml", section=section) == config
+    assert (config.train.pretrain, config.train.freeze_stages) == (network.pretrain, frozen)
+    assert (config.model.name, config.model.seg_num) == (network.name, network.segments)
+    assert config.model.dropout == dropout
+    assert config.test.weights == f"lists/checkpoints/{network.name}_best.pdparams"
+    if network.pretrain:
+        name = find_published(network.pretrain)
+        assert name.data == "Kinetics-400" and name.model["seg_num"] == network.segments
+        assert {key: getattr(config.infer, key) for key in name.test} == name.test
+
+
+def test_no_light_network_for_classes_that_weights_know():
+    with pytest.raises(InputError, match="^--light: Kinetics-400's weights know these classes: python predict.py --we"):
+        own_config.network_for(PUBLISHED, True)
 
 
 def test_the_recipe_is_that_of_the_shipped_configuration(tmp_path):
-    ours, shipped = written(tmp_path, CLASSES, ALL), load_config(ROOT / "configs" / "finetune.yaml")
-    own = {"filelist", "batch_size", "epoch", "save_dir", "topk"}
+    ours, shipped = written(tmp_path, CLASSES, MANY), load_config(ROOT / "configs" / "finetune.yaml")
+    own = {"filelist", "batch_size", "epoch", "save_dir", "topk", "feature_views"}
     found, expected = ({k: v for k, v in asdict(config.train).items() if k not in own} for config in (ours, shipped))
     assert found == expected
     assert replace(ours.model, num_classes=101, topk=5) == shipped.model
@@ -116,12 +159,12 @@ def test_each_key_has_its_reason(tmp_path):
 @pytest.mark.parametrize(
     "left, valid, test, infer, best",
     [
-        (["train.list", "val.list", "test.list", "infer.list"], "val", "test", "infer", "TSN_best"),
-        (["train.list", "test.list", "infer.list"], "", "test", "infer", "TSN"),
-        (["train.list", "infer.list"], "", "train", "infer", "TSN"),
-        (["train.list"], "", "train", "train", "TSN"),
-        (["val.list", "test.list", "infer.list"], "val", "test", "infer", "TSN_best"),
-        (["infer.list"], "", "test", "infer", "TSN"),
+        (["train.list", "val.list", "test.list", "infer.list"], "val", "test", "infer", "TSM_best"),
+        (["train.list", "test.list", "infer.list"], "", "test", "infer", "TSM"),
+        (["train.list", "infer.list"], "", "train", "infer", "TSM"),
+        (["train.list"], "", "train", "train", "TSM"),
+        (["val.list", "test.list", "infer.list"], "val", "test", "infer", "TSM_best"),
+        (["infer.list"], "", "test", "infer", "TSM"),
     ],
 )
 def test_what_is_read_where_a_split_has_no_clip(tmp_path, left, valid, test, infer, best):
@@ -156,8 +199,7 @@ def test_the_next_commands(classes, clips, scripts):
     assert [command[1] for command in commands] == [f"{script}.py" for script in scripts]
     assert all(command[0] == "python" and command[2] == "--config=my lists/config.yaml" for command in commands)
     settings = {command[1]: command[3:] for command in commands}
-    frozen = [] if classes is PUBLISHED else ["--set", "TRAIN.freeze_stages=5"]
-    assert settings.pop("train.py", frozen) == frozen
+    assert settings.pop("train.py", []) == []
     assert settings.pop("eval.py", []) == (["--set", "TEST.weights="] if len(scripts) > 3 else [])
     assert settings.pop("predict.py") == [] and not settings
 
@@ -176,6 +218,17 @@ def test_any_folder_can_be_named(tmp_path, out, monkeypatch):
     assert config.train.save_dir == str(tmp_path / out / "checkpoints")
 
 
+def test_a_light_network_and_what_to_do_about_sides(tmp_path):
+    touch(tmp_path / "v", "turn_left/a.mp4", "turn_right/b.mp4")
+    out = succeed(tmp_path, "--videos", "v", "--light")
+    assert "\nclasses with a side in their names: 2: 'turn_left', 'turn_right'; half of " in out
+    assert "TRAIN.flip_pairs=[[0, 1]] exchanges classes with their clips, TRAIN.flip=False mirrors none\n" in out
+    assert out.endswith("\ntrain.py downloads PP-TSMv2's weights, which know Kinetics-400's actions, to start from; "
+                        "--pretrain=PATH takes others\n")  # fmt: skip
+    config = load_config(tmp_path / "lists" / "config.yaml", {}, ["TRAIN.flip_pairs=[[0, 1]]"], section="TRAIN")
+    assert (config.model.name, config.train.flip_pairs) == ("PPTSMv2", ((0, 1),))
+
+
 def test_kinetics_lists_have_one_too(tmp_path):
     annotate(tmp_path, "t.csv", "zumba,one,0,10,train", "yoga,two,0,10,val")
     touch(tmp_path / "v", "one.mp4", "two.mp4")
@@ -188,10 +241,7 @@ def test_kinetics_lists_have_one_too(tmp_path):
 def test_an_edited_configuration_is_replaced_by_force_only(tmp_path):
     touch(tmp_path / "v", "yes/a.mp4", "no/b.mp4")
     touch(tmp_path / "lists", "config.yaml", content="MODEL: {num_classes: 7}\n")
-    ended = subprocess.run(
-        [sys.executable, ROOT / "data" / "make_lists.py", "--videos", "v", "--out", "lists"],
-        cwd=tmp_path, capture_output=True, text=True, timeout=60,
-    )  # fmt: skip
+    ended = make_lists(tmp_path, "--videos", "v")
     assert ended.returncode == 2
     assert ended.stderr == "error: --out lists: config.yaml exists; --force replaces the lists and config.yaml there\n"
     assert lines(tmp_path, "config.yaml") == ["MODEL: {num_classes: 7}"]

@@ -134,6 +134,40 @@ def test_sources_may_be_gone_and_labels_missing(done, tmp_path):
     assert line.endswith(".mp4") and (tmp_path / line).exists()
 
 
+def test_copies_of_replaced_and_of_repaired_sources_are_made_anew(tmp_path):
+    for number in range(4):
+        make_video(tmp_path / f"v/{number}.mp4", 32, 32, 5)
+    (tmp_path / "all.list").write_text("".join(f"v/{number}.mp4 {number}\n" for number in range(4)))
+    whole, out = (tmp_path / "v/3.mp4").read_bytes(), tmp_path / "out"
+    (tmp_path / "v/3.mp4").write_bytes(whole[:100])
+
+    def run() -> str:
+        return run_script("data/reencode", "all.list", "--out", "out", "--workers", "1", cwd=tmp_path).stdout
+
+    def frames(number: int) -> int:
+        (path,) = out.glob(f"v/{number}-*.mp4")
+        return len(read_frames(str(path), range))
+
+    assert "(3 re-encoded now, 0 there already), 1 unreadable\n" in run()
+    (tmp_path / "v/3.mp4").write_bytes(whole)
+    make_video(tmp_path / "new.mp4", 32, 32, 7)
+    os.utime(tmp_path / "new.mp4", (1e9, 1e9))  # older than the copy, and nevertheless another one
+    os.replace(tmp_path / "new.mp4", tmp_path / "v/0.mp4")
+    (tmp_path / "v/1.mp4").unlink()  # its copy stays
+    said = run()
+    assert said.startswith("out: 1 copies are of files that have changed since: made again\n")
+    assert "(2 re-encoded now, 2 there already), 0 unreadable\n" in said
+    assert [frames(number) for number in range(4)] == [7, 5, 5, 5]
+    assert "(0 re-encoded now, 4 there already)" in run()
+
+    # As a run leaves it that was killed behind a copy, and one from before there were records.
+    (out / "reencode.jsonl").unlink()
+    os.utime(tmp_path / "v/2.mp4", (2**31, 2**31))
+    said = run()
+    assert said.startswith("out: 1 copies are of") and "(1 re-encoded now, 3 there already)" in said
+    assert (out / "reencode.jsonl").read_text().count("\n") == 4  # of what is there, behind the settings
+
+
 @pytest.mark.parametrize("flags, code, message", [
     (["none.list", "--out", "new"], 2, "error: none.list: no such file list"),
     (["train.list", "--out", "."], 2, "error: --out .: the new list would replace train.list"),

@@ -10,7 +10,7 @@ from data import encoders, reencode
 from data.encoding import Job, Settings, target_of
 from make_fixtures import FIXTURES
 from reader.filelist import Entry, FileList
-from utils.processes.child import NoAnswer
+from stream_work import Greedy
 
 SETTINGS = Settings(48, 12, 23, "veryfast")
 
@@ -44,28 +44,34 @@ def test_of_a_long_list_few_jobs_are_there_at_a_time(monkeypatch):
     class Encoder:
         """In place of a process: answers at once."""
 
-        def __init__(self, *_):
+        def __init__(self, *_, **how):
             self.close = self.kill = lambda: None
 
-        def ask(self, job: Job, _) -> tuple[str, str | None]:
+        def failure(self, source: str, job: Job) -> str | None:
             ahead.append(len(drawn) - len(answered))
             answered.append(job)
-            if job.source.endswith("7.mp4"):
-                raise NoAnswer("given up")
-            return ("unreadable", "broken") if job.source.endswith("8.mp4") else ("done", None)
+            return "broken" if source.endswith("8.mp4") else None
 
     class Jobs(reencode.Jobs):
         def __getitem__(self, i: int) -> Job:
             drawn.append(i)
             return super().__getitem__(i)
 
-    monkeypatch.setattr(encoders, "Child", Encoder)
+    monkeypatch.setattr(encoders, "VideoProcess", Encoder)
     names = [f"/videos/{i}.mp4" for i in range(2000)]
     jobs = Jobs(FileList(map(Entry, names)), range(2000), Path("out"), SETTINGS)
     unreadable = reencode.reencode_all(jobs, workers=3)
-    assert unreadable == {n: {"7": "given up", "8": "broken"}[n[-5]] for n in names if n[-5] in "78"}
+    assert unreadable == {n: "broken" for n in names if n[-5] == "8"}
     assert {job.source for job in answered} == set(names) and len(answered) == 2000
     assert max(ahead) <= 6  # two per process
+
+
+def test_a_video_for_which_memory_is_short_costs_no_other(tmp_path):
+    source = str(FIXTURES / "h264.mp4")
+    greedy = shutil.copy(source, tmp_path / "greedy.mp4")
+    jobs = [Job(str(greedy), tmp_path / "a.mp4", Greedy()), Job(source, tmp_path / "b.mp4", SETTINGS)]
+    assert encoders.reencode_all(jobs, workers=1) == {str(greedy): "it takes more memory than there is"}
+    assert [path.name for path in tmp_path.iterdir() if path.stem in "ab"] == ["b.mp4"]
 
 
 def test_the_table_of_the_unreadable_is_in_the_order_of_the_list(tmp_path):
@@ -77,10 +83,10 @@ def test_the_table_of_the_unreadable_is_in_the_order_of_the_list(tmp_path):
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs a pipe to hang at")
 def test_the_last_measurement_survives_its_sources(tmp_path, monkeypatch):
-    monkeypatch.setattr(reencode, "READING_LIMIT", 1)
+    monkeypatch.setattr(encoders, "READING_LIMIT", 1)
     os.mkfifo(tmp_path / "hangs.mp4")
     (tmp_path / "broken.mp4").write_bytes(b"no video")
     shutil.copy(FIXTURES / "h264.mp4", tmp_path / "good.mp4")
     jobs = [Job(str(tmp_path / f"{n}.mp4"), FIXTURES / "h264.mp4", SETTINGS) for n in ("hangs", "broken", "good")]
-    [(before, after)] = reencode.reading_times(jobs)
+    [(before, after)] = encoders.reading_times(jobs)
     assert 0 < before < 10 and 0 < after < 10

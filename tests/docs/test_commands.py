@@ -1,32 +1,53 @@
 """Every command of README.md and docs/, word for word in a copy of the repository, and what they print.
 
 data/README.md has its tests in tests/data, CONTRIBUTING.md in tests/test_contributing.py, and the programs of
-docs/export.md theirs in tests/inference/test_formats.py.
+docs/export.md theirs in tests/models/graphs/test_exporting.py.
 """
 
 import re
+import shlex
 import shutil
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from conftest import ROOT, free_port, make_clip, run_command, synthetic_frames, wait_until
+from conftest import (
+    ROOT,
+    copy_repository,
+    free_port,
+    make_clip,
+    reader_environment,
+    run_command,
+    run_python,
+    start_python,
+    synthetic_frames,
+    wait_until,
+)  # fmt: skip
 from documentation import commands, english_pages, is_printed, printed_blocks, read_page
 from weight_formats import write_original_pdparams
 
 # What is run elsewhere, as it needs another machine, or clips of several classes; and what needs a GPU's packages.
 ELSEWHERE = {
-    "bash run.sh doctor": "tests/doctor/test_run.py",
+    "bash run.sh doctor": "tests/apps/doctor/test_run.py",
     "python -m paddle.distributed.launch": "tests/training/test_ranks.py",
-    "ray start": "tests/cluster/test_ray.py",
-    "--ray=10.0.0.1:6379": "tests/cluster/test_ray.py",
+    "ray start": "tests/apps/cluster/test_ray.py",
+    "--weights=pptsm": "tests/models/weights/test_published.py",
+    "--ray=10.0.0.1:6379": "tests/apps/cluster/test_ray.py",
     "videos/mine": "tests/data/test_guide.py",
     "data/dataset/mine": "tests/data/test_guide.py",
     "requirements-gpu.txt": "tests/docs/test_pages.py",
 }
+# A script and its flags, with nothing that a shell would do something with: run as a fork, see fork_server.py.
+_PLAIN = re.compile(r"python (train|eval|predict|export|data/\w+)\.py [\w/.=:*-]+( [\w/.=:*-]+)*")
+# But for one of each script, whose first words are read as a reader types them.
+_OF_EACH = (
+    "train.py --model",
+    "eval.py --model",
+    "predict.py --config=configs/tsn.yaml",
+    "export.py",
+    "data/make_lists",
+)
 
 
 def is_elsewhere(command: str) -> bool:
@@ -35,6 +56,7 @@ def is_elsewhere(command: str) -> bool:
 
 TEXTS = [read_page(page) for page in english_pages()]
 COMMANDS = list(dict.fromkeys(line for text in TEXTS for line in commands(text) if not is_elsewhere(line)))
+BY_THE_SYSTEM = {next(line for line in COMMANDS if line.startswith(f"python {start}")) for start in _OF_EACH}
 # pip looks, and installs nothing: what the pages name is there, or is found wanting. One look at all takes as long as
 # at each.
 _WANTED = [line.removeprefix("pip install ") for line in COMMANDS if line.startswith("pip install")]
@@ -65,16 +87,18 @@ class Shell:
             pytest.skip("curl is not installed")
         for port, free in self.ports.items():
             command = command.replace(f"127.0.0.1:{port}", f"127.0.0.1:{free}")
-        ended = run_command(f"exec 2>&1; {command}", self.folder)
-        assert ended.returncode == 0 and "Traceback" not in ended.stdout, ended.stdout[-2000:]
-        return ended.stdout
+        if _PLAIN.fullmatch(command) and command not in BY_THE_SYSTEM:
+            ended = run_python(shlex.split(command)[1:], reader_environment(), self.folder, 240)
+        else:
+            ended = run_command(f"exec 2>&1; {command}", self.folder)
+        said = ended.stdout + ended.stderr
+        assert ended.returncode == 0 and "Traceback" not in said, said[-2000:]
+        return said
 
     def _serve(self, command: str) -> str:
         port = self.ports["8001" if "--port=8001" in command else "8000"]
-        log = self.folder / f"serve.{port}.log"
-        with open(log, "wb") as file:
-            words = [sys.executable, *command.split()[1:], f"--port={port}"]
-            process = subprocess.Popen(words, cwd=self.folder, stdout=file, stderr=file)
+        log, words = self.folder / f"serve.{port}.log", [*command.split()[1:], f"--port={port}"]
+        process = start_python(words, reader_environment(), log, cwd=self.folder)
         self._servers.append(process)
 
         def listening() -> bool:
@@ -95,10 +119,10 @@ class Shell:
 def shell(tmp_path_factory, store):
     """In a copy with few clips for the demo, which trains for one epoch; a clip, lists, and random weights."""
     folder = tmp_path_factory.mktemp("docs") / "copy"
-    written = ("demo", "checkpoints", "*_results", "inference_model", "__pycache__", "tests", "runs", "results")
-    shutil.copytree(ROOT, folder, ignore=shutil.ignore_patterns(".*", *written))
+    copy_repository(folder, "tests")
     make_smaller(folder / "data/make_demo.py", r"default=\[40, 5, 10\]", "default=[2, 1, 1]")
-    make_smaller(folder / "configs/tsn_demo.yaml", r"epoch: 4\b", "epoch: 1")
+    # A given engine: that the faster one is looked for has its tests in tests/training/test_cpu_engine.py.
+    make_smaller(folder / "configs/tsn_demo.yaml", r"epoch: 4\b", "epoch: 1\n    engine: onednn")
     make_clip(folder / "clip.mp4", synthetic_frames(0, 0))
     (folder / "infer.list").write_text("clip.mp4\n")
     for number in range(10):

@@ -7,12 +7,13 @@ import pytest
 
 from conftest import ROOT
 from documentation import blocks, chinese, commands, english_pages, read_page
-from utils.config import flags, loading
+from utils.config import flags, loading, published
+from utils.processes.device import INSTALL_FOR_GPUS
 
 ENGLISH = [*english_pages(), "data/README.md"]
 CHINESE = [chinese(page) for page in ENGLISH]
 PAGES = [*ENGLISH, *CHINESE]
-KINDS = {"bash", "python", "text", ""}
+KINDS = {"bash", "python", "text", "nginx", ""}
 _COMMAND = re.compile(r"(python|bash|pip|curl|ray|CUDA_VISIBLE_DEVICES=\S+) ")
 # As its address is made from a heading: lower case, without what is neither letter, digit, blank, - nor _.
 _DROPPED = re.compile(r"[^\w\- ]")
@@ -50,6 +51,11 @@ def test_the_tables_are_what_the_code_says(table):
     assert table in read_page("docs/flags_and_keys.md")
 
 
+@pytest.mark.parametrize("page", ["docs/weights_and_protocols.md", "docs/zh-CN/weights_and_protocols.md"])
+def test_the_table_of_published_weights_is_what_their_file_says(page):
+    assert published.reference_table() in read_page(page)
+
+
 def test_the_chinese_tables_have_the_same_flags_keys_and_defaults():
     english, ours = (table_rows(read_page(f"docs/{folder}flags_and_keys.md")) for folder in ("", "zh-CN/"))
     assert len(english) == len(ours) > 100
@@ -83,9 +89,10 @@ def test_every_command_stands_in_a_fence_from_which_it_is_run(page):
         assert block.kind == "bash" or not any(map(_COMMAND.match, block.lines)), block.text
 
 
-def test_the_wheels_for_gpus_are_those_that_the_file_names():
+def test_there_is_one_command_for_gpus():
     [install] = [line for line in commands(read_page("docs/devices.md")) if "requirements-gpu.txt" in line]
-    assert re.search(r"--extra-index-url (\S+)", install)[1] in (ROOT / "requirements-gpu.txt").read_text()
+    assert install == INSTALL_FOR_GPUS
+    assert f"#   {install}\n" in (ROOT / "requirements-gpu.txt").read_text()
 
 
 @pytest.mark.parametrize("page", ENGLISH)

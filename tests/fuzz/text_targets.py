@@ -6,8 +6,9 @@ from pathlib import Path
 
 from fuzz.mutations import mutated
 from fuzz.target import ROOT, Target
-from metrics.report import read_labels, write_predictions
+from reader.class_names import read_labels
 from reader.filelist import read_list
+from results.tables import write_predictions
 from utils.config.loading import load_config
 from utils.errors import InputError
 

@@ -16,8 +16,8 @@ from fuzz.hostile_weights import CASES
 from fuzz.mutations import mutated
 from fuzz.target import FIXTURES, Target
 from fuzz.text_targets import mutated_text
-from models.weights.files import read_weights
-from models.weights.loading import load_weights
+from models.weights.fitting import load_weights
+from models.weights.reading import read_weights
 from training.checkpoint import check_files, find_checkpoint, read_momentum
 from utils.errors import InputError
 from weight_formats import lod_tensor, python2_pickle, torch_older, torch_zip

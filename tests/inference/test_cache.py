@@ -1,14 +1,12 @@
 """Kept folders: used when whole, made again when not, never stale, few."""
 
 import hashlib
-import os
-import time
 from pathlib import Path
 
 import pytest
 
-from inference.cache import ENTRIES_KEPT, digest, load_or_make
-from utils.files import CACHE_VARIABLE
+from inference.cache import Files, load_or_make, read_kept
+from utils.storage.files import CACHE_VARIABLE
 
 
 def key(word: str) -> str:
@@ -21,17 +19,18 @@ class Work:
     def __init__(self, content: str = "content"):
         self.content, self.made, self.loaded = content, 0, 0
 
-    def make(self, folder: Path) -> None:
+    def make(self, folder: Path) -> str:
         self.made += 1
         (folder / "graph").write_text(self.content)
         (folder / "params").write_text("params")
+        return self.content
 
-    def load(self, folder: Path) -> str:
+    def load(self, files: Files) -> str:
         self.loaded += 1
-        return (folder / "graph").read_text()
+        return files["graph"].tobytes().decode()
 
     def run(self, word: str = "a") -> str:
-        return load_or_make(key(word), self.make, self.load)
+        return load_or_make(key(word), read_kept(key(word)), self.load, self.make)
 
 
 @pytest.fixture
@@ -43,7 +42,7 @@ def root(tmp_path, monkeypatch) -> Path:
 def test_made_once_and_loaded_every_time(root):
     work = Work()
     assert [work.run(), work.run(), work.run()] == ["content"] * 3
-    assert (work.made, work.loaded) == (1, 3)
+    assert (work.made, work.loaded) == (1, 2)
     assert sorted(p.name for p in root.iterdir()) == [key("a")]
 
 
@@ -74,19 +73,14 @@ def test_a_damaged_folder_is_made_again(root, damage):
 def test_a_folder_that_cannot_be_loaded_is_made_again(root, capsys):
     work = Work()
     work.run()
-    answers = iter([RuntimeError("first line\nno such operator"), "loaded", "loaded"])
 
-    def load(folder: Path) -> str:
-        answer = next(answers)
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
+    def load(files: Files) -> str:
+        raise RuntimeError("first line\nno such operator")
 
-    assert load_or_make(key("a"), work.make, load) == "loaded"
+    assert load_or_make(key("a"), read_kept(key("a")), load, work.make) == "content"
     assert work.made == 2
     assert capsys.readouterr().out == f"{root / key('a')}: made again, as it cannot be used: no such operator\n"
-    assert load_or_make(key("a"), work.make, load) == "loaded"
-    assert work.made == 2
+    assert (work.run(), work.made) == ("content", 2)
 
 
 def test_off_keeps_nothing(tmp_path, monkeypatch, capsys):
@@ -108,45 +102,21 @@ def test_a_folder_that_cannot_be_written_is_said(tmp_path, monkeypatch, capsys):
 
 
 def test_what_fails_while_it_is_made_leaves_nothing(root):
-    def make(folder: Path) -> None:
+    def make(folder: Path) -> str:
         (folder / "graph").write_text("half")
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        load_or_make(key("a"), make, Work().load)
+        load_or_make(key("a"), None, Work().load, make)
     assert list(root.iterdir()) == []
 
 
 def test_two_processes_at_once(root):
     slow, fast = Work("same"), Work("same")
 
-    def make(folder: Path) -> None:
-        slow.make(folder)
+    def make(folder: Path) -> str:
         fast.run()  # another process is done first
+        return slow.make(folder)
 
-    assert load_or_make(key("a"), make, slow.load) == "same"
+    assert load_or_make(key("a"), None, slow.load, make) == "same"
     assert [p.name for p in root.iterdir()] == [key("a")]
-
-
-def test_the_longest_unused_are_removed_and_only_they(root):
-    root.mkdir()
-    (root / "notes").mkdir()
-    for number, name in enumerate((f".{key('dead')}-abc", f".{key('alive')}-abc")):
-        (root / name).mkdir()
-        os.utime(root / name, (time.time() - [7200, 60][number],) * 2)
-    work = Work()
-    for number in range(ENTRIES_KEPT):
-        work.run(str(number))
-        os.utime(root / key(str(number)), (1000 + number,) * 2)
-    work.run("0")  # used: now the newest
-    work.run("new")
-    kept = {key(word) for word in ("0", *map(str, range(2, ENTRIES_KEPT)), "new")}
-    assert {p.name for p in root.iterdir()} == kept | {"notes", f".{key('alive')}-abc"}
-
-
-def test_digest(tmp_path):
-    (tmp_path / "a").write_bytes(b"one")
-    assert digest(tmp_path / "a") == hashlib.sha256(b"one").hexdigest()
-    of_folder = digest(tmp_path)
-    (tmp_path / "a").rename(tmp_path / "b")
-    assert digest(tmp_path) != of_folder

@@ -25,7 +25,7 @@ def file_with(tmp_path, monkeypatch):
 
     def make(state: dict[str, np.ndarray]):
         (tmp_path / "w.pdparams").touch()
-        monkeypatch.setattr("models.weights.loading.read_weights", lambda path: dict(state))
+        monkeypatch.setattr("models.weights.fitting.read_weights", lambda path: dict(state))
         return tmp_path / "w.pdparams"
 
     return make

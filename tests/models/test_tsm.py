@@ -7,9 +7,9 @@ import pytest
 from fluid_reference import reference_logits
 from models.tsm import TSM, shift_video
 from models.tsn import TSN
-from models.weights.loading import load_weights
+from models.weights.fitting import load_weights
 from networks import unfilled
-from weight_formats import random_state, renamed
+from weight_formats import BEFORE, random_state, renamed
 
 CLASSES = 7
 
@@ -22,6 +22,7 @@ def frames_of(*shape: int) -> np.ndarray:
 CASES = [
     ("mmaction2_tsm", 18, False, 1, 0, "NHWC"),
     ("mmaction2_tsm", 50, False, 1, 0, "NCHW"),
+    ("mit_tsm", 18, False, 1, 0, "NHWC"),
     ("paddlevideo", 18, False, -1, 0, "NHWC"),
     ("paddlevideo_vd", 50, True, -1, 0.01, "NCHW"),
     ("vision", 18, True, -1, 0.01, "NCHW"),
@@ -33,7 +34,7 @@ def test_each_familys_file_shifts_its_way(family, num_layers, vd, first_from, sl
     backbone = "resnet_vd" if vd else "resnet"
     model = unfilled(TSM, CLASSES, 8, num_layers, backbone=backbone, data_format=data_format).eval()
     state = random_state(num_layers, CLASSES, seed=3, vd=vd)
-    load_weights(model, file_with(renamed(state, family, num_layers, "backbone.", vd)))
+    load_weights(model, file_with(renamed(state, family, num_layers, BEFORE.get(family, "backbone."), vd)))
     frames = frames_of(2, 3, 32, 32, 3)
     expected = reference_logits(state, frames, num_layers, vd=vd, first_from=first_from, slope=slope)
     backwards = model(paddle.to_tensor(frames[:, ::-1].copy())).numpy()  # what the other way would give

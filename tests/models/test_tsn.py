@@ -10,7 +10,7 @@ import pytest
 from fluid_reference import reference_logits
 from models.resnet import ResNet
 from models.tsn import TSN
-from models.weights.loading import load_weights
+from models.weights.fitting import load_weights
 from networks import unfilled
 from utils.errors import InputError
 from weight_formats import random_state

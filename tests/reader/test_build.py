@@ -7,6 +7,8 @@ from reader.build import build_loader, clip_spec, describe_protocol
 from reader.dataset import ClipSpec
 from reader.filelist import Entry
 from utils.config.loading import load_config
+from utils.errors import InputError
+from utils.processes.ranks import World
 
 PEERS = ("MODEL.sampling=uniform", "MODEL.resize=opencv")
 
@@ -36,6 +38,23 @@ def test_a_batch_has_fewer_videos_where_each_has_more_crops(crops, given, videos
 
 
 @pytest.mark.parametrize(
+    "world, videos, readers",
+    [
+        (World(), 100, 12),  # what the file says
+        (World(3, 8, on_machine=8), 100, 6),
+        (World(3, 8, on_machine=4), 100, 12),  # two machines, each with its cores
+        (World(3, 8), 16, 2),  # no more than it has videos
+        (World(3, 8), 17, 3),
+    ],
+)
+def test_a_rank_has_its_part_of_its_machines_cores(monkeypatch, world, videos, readers):
+    monkeypatch.setattr("reader.loader.available_cores", lambda: 48)
+    config, entries = configuration(), [Entry("v.mp4", 0)] * videos
+    monkeypatch.setattr("reader.build.Loader", lambda *_, num_workers, **__: num_workers)
+    assert build_loader(config, config.train, entries, world=world) == readers
+
+
+@pytest.mark.parametrize(
     "sets, expected",
     [
         ((), "7 segments, short side 256 (4:3), 1 centre crop 224, sampling segment, resize pillow, average logits"),
@@ -57,3 +76,16 @@ def test_a_batch_has_fewer_videos_where_each_has_more_crops(crops, given, videos
 )
 def test_protocol(sets, expected):
     assert describe_protocol(configuration(*sets).test) == expected
+
+
+def test_the_classes_that_a_mirror_exchanges(tmp_path):
+    labels = tmp_path / "labels.json"
+    labels.write_text('["left", "up", "right", "up left", "up right"]')
+    pairs = ("TRAIN.flip_pairs=[[left, right], [3, 4]]", f"INFER.kinetics_labels={labels}", "MODEL.num_classes=5")
+    config = configuration(*pairs, "MODEL.topk=1")
+    entries = [Entry("a.mp4", 0)]
+    assert build_loader(config, config.train, entries, augment_seed=1)._mirrors == {0: 2, 2: 0, 3: 4, 4: 3}
+    assert build_loader(config, config.train, entries)._mirrors == {}
+    config = configuration(*pairs[1:], "MODEL.topk=1", "TRAIN.flip_pairs=[[left, down]]")
+    with pytest.raises(InputError, match="^TRAIN.flip_pairs: there is no class 'down' among the 5$"):
+        build_loader(config, config.train, entries, augment_seed=1)

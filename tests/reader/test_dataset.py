@@ -2,6 +2,7 @@
 
 import io
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from PIL import Image
 
 from conftest import make_clip
 from reader import dataset
-from reader.dataset import ClipSpec, VideoError, read_clip
+from reader.dataset import ClipSpec, Seen, VideoError, read_clip
 
 SPEC = ClipSpec(num_segments=3, seglen=1, short_side=36, crop_size=32)
 
@@ -79,6 +80,19 @@ def test_one_window_and_one_mirror_for_all_frames_of_a_video(tmp_path, frame_for
     assert len(windows) == 8
 
 
+def test_half_of_the_clips_are_mirrored_or_none(tmp_path):
+    frame = np.random.default_rng(0).integers(0, 256, (36, 36, 3), dtype=np.uint8)
+    make_clip(tmp_path / "v.mp4", np.stack([frame] * 3))
+    spec, path, mirrored = ClipSpec(1, 1, 36, 36, augment_seed=1), str(tmp_path / "v.mp4"), 0  # one window
+    for index in range(20):
+        seen = Seen()
+        [clip] = read_clip(spec, path, 0, index, seen=seen)[0]
+        assert (clip == (frame[:, ::-1] if seen.mirrored else frame)).all()
+        mirrored += seen.mirrored
+        assert (read_clip(replace(spec, flip=False), path, 0, index)[0] == frame).all()
+    assert 4 < mirrored < 16
+
+
 def test_the_centre_does_not_depend_on_epoch_and_index(workspace):
     path = str(workspace.videos[0][0])
     assert (read_clip(SPEC, path, 0, 0)[0] == read_clip(SPEC, path, 5, 7)[0]).all()
@@ -87,7 +101,7 @@ def test_the_centre_does_not_depend_on_epoch_and_index(workspace):
 def test_a_second_count_of_the_frames_is_the_one_that_holds(monkeypatch):
     """Where a file holds fewer frames than it promised, the decoder asks again."""
 
-    def read_frames(path, choose, decoder, each):
+    def read_frames(path, choose, decoder, each, folder):
         assert max(choose(300)) > 20
         assert choose(300) == choose(300)  # the same question, the same answer, in training too
         indices = choose(20)

@@ -4,12 +4,14 @@ import random
 import struct
 import sys
 from dataclasses import fields
+from fractions import Fraction
+from pathlib import Path
 
 import av
 import numpy as np
 import pytest
 
-from make_fixtures import FIXTURES, MAKERS, read_number
+from make_fixtures import FIXTURES, MAKERS, RATE, read_number
 from reader import packets, sparse
 from reader.decode import DECODERS, VideoError, read_frames
 from utils.config.keys import ModelConfig
@@ -82,14 +84,75 @@ def test_rotation_is_applied(name, turns):
     assert np.array_equal(read_frames(str(FIXTURES / name), range), upright)
 
 
-def test_mirrored_video(tmp_path):
-    plain, turned = (FIXTURES / name for name in ("h264.mp4", "rotated_180.mp4"))
-    matrix = turned.read_bytes().index(struct.pack(">ii", -(1 << 16), 0))
-    mirrored = bytearray(turned.read_bytes())
-    mirrored[matrix + 16 : matrix + 20] = struct.pack(">i", 1 << 16)  # d of (a, b, u, c, d): only left and right change
-    path = tmp_path / "mirrored.mp4"
-    path.write_bytes(mirrored)
-    assert np.array_equal(read_frames(str(path), range), decode_everything(plain.name)[:, :, ::-1])
+# Display matrices (a, b, c, d) and the filters by which ffmpeg shows a video that has them (its ffmpeg_filter.c).
+SHOWN_AS = {
+    (1, 0, 0, -1): ["vflip"],
+    (-1, 0, 0, 1): ["hflip"],
+    (-1, 0, 0, -1): ["hflip", "vflip"],
+    (0, 1, -1, 0): ["transpose=clock"],
+    (0, -1, 1, 0): ["transpose=cclock"],
+    (0, 1, 1, 0): ["transpose=cclock_flip"],
+    (0, -1, -1, 0): ["transpose=clock_flip"],
+}
+
+
+def with_matrix(name: str, matrix: tuple[int, int, int, int]) -> bytes:
+    """rotated_180.mp4 with another display matrix (a, b, c, d)."""
+    data = bytearray((FIXTURES / name).read_bytes())
+    a, b, c, d = (number << 16 for number in matrix)
+    at = data.index(struct.pack(">ii", -(1 << 16), 0))
+    data[at : at + 20] = struct.pack(">5i", a, b, 0, c, d)
+    return bytes(data)
+
+
+def filtered(frames: np.ndarray, names: list[str]) -> np.ndarray:
+    """The frames, uint8 [T, H, W, 3], through FFmpeg's filters."""
+    graph = av.filter.Graph()
+    height, width = frames.shape[1:3]
+    last = graph.add_buffer(width=width, height=height, format="rgb24", time_base=Fraction(1, RATE))
+    for name in [*names, "buffersink"]:
+        node = graph.add(*name.split("=", 1))
+        last.link_to(node)
+        last = node
+    graph.configure()
+    shown = []
+    for number, frame in enumerate(frames):
+        frame = av.VideoFrame.from_ndarray(frame, format="rgb24")
+        frame.pts = number
+        graph.push(frame)
+        shown.append(graph.pull().to_ndarray(format="rgb24"))
+    return np.stack(shown)
+
+
+@pytest.mark.parametrize("matrix", SHOWN_AS)
+def test_turned_and_mirrored_as_by_ffmpeg(matrix, tmp_path):
+    path = tmp_path / "turned.mp4"
+    path.write_bytes(with_matrix("rotated_180.mp4", matrix))
+    expected = filtered(decode_everything("h264.mp4"), SHOWN_AS[matrix])
+    assert np.array_equal(read_frames(str(path), range), expected)
+
+
+def turning_on_the_way(path: Path) -> None:
+    """h264.ts as raw H.264, from the 31st packet on with a message in each: to be shown a quarter turn to the left."""
+    # Display orientation (ITU-T H.264, D.1.27): not cancelled, no flips, a quarter of 0x10000, for one picture alone.
+    message = int(f"000{0x4000:016b}10100", 2).to_bytes(3, "big")
+    unit = b"\0\0\1\x06\x2f" + bytes([len(message)]) + message + b"\x80"
+    with av.open(str(FIXTURES / "h264.ts")) as source:
+        packets = [bytes(packet) for packet in source.demux(video=0) if packet.size]
+    path.write_bytes(b"".join(data[:6] + unit * (i >= 30) + data[6:] for i, data in enumerate(packets)))
+    assert all(data[:5] == b"\0\0\0\1\x09" for data in packets)  # six bytes: an access unit delimiter
+
+
+def test_a_video_that_turns_on_the_way_has_frames_of_one_size(tmp_path):
+    path = tmp_path / "turning.264"
+    turning_on_the_way(path)
+    with av.open(str(path)) as container:
+        turns = [frame.rotation for frame in container.decode(video=0)]
+    assert set(turns) == {0, 90}
+    frames = read_frames(str(path), range)
+    assert frames.shape == (60, 48, 64, 3)
+    stored = decode_everything(str(path))
+    assert np.array_equal(frames[0], stored[0]) and not np.array_equal(frames[-1], stored[-1])
 
 
 def test_timestamps_that_ignore_reordering(tmp_path):
@@ -210,8 +273,8 @@ def test_what_the_other_decoders_make_of_it(name, column, decoder, module):
 @pytest.mark.parametrize(
     "decoder, module, message",
     [
-        ("decord", "decord", "decoder decord needs the package decord, which cannot be imported: "),
-        ("opencv", "cv2", "decoder opencv needs the package opencv-python-headless, which cannot be imported: "),
+        ("decord", "decord", "decoder decord needs the package decord, which is not installed: pip "),
+        ("opencv", "cv2", "decoder opencv needs the package opencv-python-headless, which is not installed: "),
         ("ffmpeg", None, "unknown decoder 'ffmpeg': expected one of auto, pyav, decord, opencv"),
     ],
 )

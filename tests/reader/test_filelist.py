@@ -57,10 +57,11 @@ def test_lines_are_counted_with_the_empty_ones(tmp_path):
         (b"\n \n\t\r\n\n", "a.list: the file list is empty"),
         (b"a.mp4 0\nb.mp4\n", "a.list:2: expected 'path label', got 'b.mp4'"),
         (b"7\n", "a.list:1: expected 'path label', got '7'"),
-        (b"a.mp4 0\n\nb.mp4 cat\n", "a.list:3: expected 'path label', got 'b.mp4 cat'"),
+        (b"a.mp4 0\n\nb.mp4 cat\n", "a.list:3: expected 'path label', got 'b.mp4 cat': a class is its number, as "
+         "data/make_lists.py gives it, not its name"),
         (b"a.mp4 1.5\n", "a.list:1: expected 'path label', got 'a.mp4 1.5'"),
         (b"a.mp4 1,\n", "a.list:1: expected 'path label', got 'a.mp4 1,'"),
-        (b"a.mp4,1\n", "a.list:1: expected 'path label', got 'a.mp4,1'"),
+        (b"a.mp4,1\n", "a.list:1: expected 'path label', got 'a.mp4,1': a blank in place of the comma: 'a.mp4 1'"),
         (b"a.mp4 +1\n", "a.list:1: expected 'path label', got 'a.mp4 +1'"),
         ("a.mp4 ١\n".encode(), "a.list:1: expected 'path label', got 'a.mp4 ١'"),
         (b"a.mp4 -1\n", "a.list:1: label -1 is outside 0..3 (num_classes is 4)"),
@@ -156,6 +157,18 @@ def test_a_file_list_is_a_sequence_of_its_entries():
     assert not FileList([]) and pickle.loads(pickle.dumps(entries)) == ENTRIES
     with pytest.raises(IndexError):
         entries[3]
+
+
+@pytest.mark.parametrize(
+    "paths, repeated",
+    [
+        (["a.mp4"], 0),
+        (["a.mp4", "b.mp4", "a.mp4", "a.mp4", "b.mp4"], 3),
+        (["a.mp4", "./a.mp4", "A.mp4", "a\udcff.mp4"], 0),
+    ],
+)
+def test_entries_that_come_again(paths, repeated):
+    assert FileList(Entry(path, number) for number, path in enumerate(paths)).repeated() == repeated
 
 
 def test_the_digest_is_that_of_paths_and_labels(tmp_path):

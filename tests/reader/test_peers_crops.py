@@ -9,8 +9,9 @@ import pytest
 from PIL import Image
 
 from conftest import make_clip, picture
+from crops import crop_frame
 from reader.dataset import ClipSpec, VideoError, read_clip
-from reader.transforms import crop_frame, crop_offsets, multi_scale_window, resized_size
+from reader.transforms import crop_offsets, multi_scale_window, resized_size
 from reader.workers import WorkerProcess
 
 SIZES = [
@@ -165,7 +166,7 @@ def test_a_frame_too_long_to_be_resized_is_unreadable(tmp_path, resize):
     process = WorkerProcess(spec)
     try:
         with pytest.raises(VideoError, match="it takes more memory than there is"):
-            process.read(str(tmp_path / "v.mp4"), 0, 0)
+            process.answer(str(tmp_path / "v.mp4"), 0, 0)
     finally:
         process.kill()
 
@@ -207,7 +208,6 @@ def test_multi_scale_windows(width, height, sides, places):
 def test_multi_scale_crops(resize, places):
     frame = picture(90, 70)
     how = {"keep_aspect_ratio": True, "resize": resize, "multi_scale_crop": places}
-    mirrored = 0
     for seed in range(30):
         ours = crop_frame(frame, 70, 56, **how, rng=np.random.default_rng(seed))
         rng = np.random.default_rng(seed)
@@ -217,10 +217,7 @@ def test_multi_scale_crops(resize, places):
             theirs = cv2.resize(window, (56, 56), interpolation=cv2.INTER_LINEAR)
         else:
             theirs = np.asarray(Image.fromarray(window).resize((56, 56), Image.BILINEAR))
-        mirror = rng.random() < 0.5
-        mirrored += mirror
-        assert np.array_equal(ours, (theirs[:, ::-1] if mirror else theirs)[None])
-    assert 5 < mirrored < 25
+        assert np.array_equal(ours, theirs[None])
 
 
 def test_multi_scale_crops_are_a_function_of_seed_epoch_and_index_and_one_for_all_frames(tmp_path):

@@ -6,36 +6,30 @@ import pytest
 
 from reader.integrity import VideoError
 from reader.streams import StreamProcess
-from stream_work import work
-from utils.errors import InputError, RunError
+from stream_work import FAULTS, work
 
 
 @pytest.fixture(scope="module")
 def process():
-    with StreamProcess(work, 1.2) as process:
-        list(process.results("clip.mp4", "steady"))  # it has started
+    with StreamProcess(1.2, work) as process:
+        list(process.results("clip.mp4", work, "steady"))  # it has started
         yield process
 
 
 def test_signs_of_life_keep_it_going(process):
-    assert list(process.results("clip.mp4", "steady"))[1:] == ["done"]  # longer than the limit
+    assert list(process.results("clip.mp4", work, "steady"))[1:] == ["done"]  # longer than the limit
 
 
 @pytest.mark.parametrize(
     "what, kind, message",
     [
-        ("video", VideoError, "clip.mp4: damaged"),
-        ("memory", VideoError, "clip.mp4: it takes more memory than there is"),
-        ("system", VideoError, "clip.mp4: No such file"),
-        ("input", InputError, "no such decoder"),
-        ("run", RunError, "disk full"),
-        ("bug", RunError, "clip.mp4: ValueError: oh ("),
+        *FAULTS,
         ("hang", VideoError, "clip.mp4: given up after 1.2 s without progress"),
         ("die", VideoError, "clip.mp4: its reader process ended with signal 9 (Killed)"),
     ],
 )
 def test_failures(process, what, kind, message):
-    results = process.results("clip.mp4", what)
+    results = process.results("clip.mp4", work, what)
     next(results)
     with pytest.raises(kind) as error:
         list(results)
@@ -43,7 +37,7 @@ def test_failures(process, what, kind, message):
 
 
 def test_whoever_stops_ends_the_process(process):
-    results = process.results("clip.mp4", "steady")
+    results = process.results("clip.mp4", work, "steady")
     number = next(results)
     results.close()
     with pytest.raises(ProcessLookupError):

@@ -4,13 +4,16 @@ import os
 import random
 import struct
 
+import av
 import numpy as np
 import pytest
 
-from make_fixtures import FIXTURES
+from make_fixtures import FIXTURES, paint
 from reader.decode import VideoError, read_frames
 
 UNREADABLE = "not a readable video file"
+MAKE = "which is not read: make another file of it first (ffmpeg -i FILE FILE.mp4)"
+COPY = "which is not read: make another file of it first (ffmpeg -i FILE -c copy FILE.mp4)"
 
 
 def some(num_frames: int) -> list[int]:
@@ -41,9 +44,7 @@ CONTENTS = {
     "random": (random.Random(0).randbytes(20_000), UNREADABLE),
     "zeros": (bytes(20_000), UNREADABLE),
     "audio only": ((FIXTURES / "audio_only.mp4").read_bytes(), "no video stream"),
-    "picture": (b"\x89PNG\r\n\x1a\n" + bytes(100), UNREADABLE),
-    "hls playlist": (f"#EXTM3U\n#EXT-X-TARGETDURATION:3\n#EXTINF:3,\n{FIXTURES}/h264.ts\n".encode(), UNREADABLE),
-    "concat playlist": (f"ffconcat version 1.0\nfile '{FIXTURES}/h264.mp4'\n".encode(), UNREADABLE),
+    "picture": (b"\x89PNG\r\n\x1a\n" + bytes(100), f"{UNREADABLE}: it is a PNG or APNG picture, {MAKE}"),
     # RFC 6386, 9.1: 14 bits of width and of height behind the start code of a key frame
     "too large": (
         patched("vp8.webm", [(b"\x9d\x01\x2a", 3, struct.pack("<HH", 16383, 16383))]),
@@ -68,6 +69,37 @@ def test_what_is_no_video(kind, decoder, tmp_path, capfd):
     if decoder == "auto":
         assert reason == CONTENTS[kind][1]
     assert capfd.readouterr().err == ""
+
+
+OTHER_FORMATS = {
+    "a.webp": (b"RIFF\x24\0\0\0WEBPVP8X" + bytes(100), f"a WebP animation or picture, {MAKE}"),
+    "a.y4m": (b"YUV4MPEG2 W64 H48 F25:1\nFRAME\n" + bytes(4608), f"raw pictures (Y4M), {MAKE}"),
+    "a.obu": (b"\x12\0\x0a\x0b\0\0\0\x24" + bytes(100), f"raw AV1, {COPY}"),
+    "a.rm": (b".RMF\0\0\0\x12" + bytes(100), f"RealMedia, {MAKE}"),
+    "a.nut": (b"nut/multimedia container\0" + bytes(100), f"NUT, {COPY}"),
+    "a.dav": (b"DHAV\xfd\0" + bytes(100), f"a recording of a camera (DHAV), {MAKE}"),
+}
+
+
+@pytest.mark.parametrize("name", OTHER_FORMATS)
+def test_formats_that_ffmpeg_reads_are_named(name, tmp_path):
+    (tmp_path / name).write_bytes(OTHER_FORMATS[name][0])
+    assert reason_of(tmp_path / name) == f"{UNREADABLE}: it is {OTHER_FORMATS[name][1]}"
+
+
+@pytest.mark.parametrize(
+    "name, codec, container", [("a.y4m", "wrapped_avframe", "yuv4mpegpipe"), ("a.nut", "mpeg4", "nut")]
+)
+def test_real_files_of_such_formats_are_named(name, codec, container, tmp_path):
+    with av.open(str(tmp_path / name), "w", format=container) as out:
+        stream = out.add_stream(codec, rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for number in range(3):
+            frame = av.VideoFrame.from_ndarray(paint(number), format="rgb24").reformat(format="yuv420p")
+            frame.pts = number
+            out.mux(stream.encode(frame))
+        out.mux(stream.encode(None))
+    assert reason_of(tmp_path / name) == f"{UNREADABLE}: it is {OTHER_FORMATS[name][1]}"
 
 
 def test_what_is_no_file(tmp_path):
@@ -95,7 +127,7 @@ def test_names_are_names_of_files(name, tmp_path, monkeypatch):
 
 
 TRUNCATED = [
-    "h264.mp4", "faststart.mp4", "fragmented.mp4", "h264.mkv", "vp9.webm", "h264.ts", "mpeg4.avi", "hevc.mp4",
+    "h264.mp4", "faststart.mp4", "fragmented.mp4", "h264.mkv", "vp9.webm", "mpeg4.avi", "hevc.mp4",
     "av1.mp4",
 ]  # fmt: skip
 
@@ -105,7 +137,7 @@ TRUNCATED = [
 def test_truncated(name, share, tmp_path, capfd):
     data = (FIXTURES / name).read_bytes()
     path = tmp_path / name
-    path.write_bytes(data[: int(len(data) * share) | 1])  # an odd length ends within a transport packet
+    path.write_bytes(data[: int(len(data) * share) | 1])
     assert reason_of(path).startswith(("truncated", "not a readable video file"))
     assert capfd.readouterr().err == ""
 

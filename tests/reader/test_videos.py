@@ -1,5 +1,9 @@
 """Which videos a folder or a pattern names."""
 
+import os
+import subprocess
+from pathlib import Path
+
 import pytest
 
 from reader.videos import EXTENSIONS, videos_at
@@ -37,6 +41,27 @@ def test_folders_and_patterns(clips, pattern, found):
     assert [entry.path for entry in entries] == [f"{clips}/{name}" for name in found]
 
 
+@pytest.fixture
+def deep(tmp_path):
+    """A folder with a video below 1,500 folders in each other: more than Python has calls within calls."""
+    folder = str(tmp_path / "deep")
+    for _ in range(1501):
+        os.mkdir(folder)
+        folder += "/d"
+    Path(folder + ".mp4").write_bytes(b"x")
+    yield tmp_path / "deep"
+    subprocess.run(["rm", "-r", str(tmp_path / "deep")], check=True)  # Python's own way calls itself
+
+
+def test_any_number_of_folders_in_each_other(deep):
+    [entry] = videos_at(str(deep))
+    assert entry.path == f"{deep}{1500 * '/d'}/d.mp4"
+    with pytest.raises(InputError) as error:
+        videos_at(f"{deep}/**/*.mp4")
+    what = "there are too many folders in each other: give the outermost of them"
+    assert str(error.value) == f"{deep}/**/*.mp4: {what}"
+
+
 @pytest.mark.parametrize("path", ["b.mp4", "odd[1].mp4", "missing.mp4", "notes.txt"])
 def test_one_file_stands_for_itself(clips, path):
     assert videos_at(f"{clips}/{path}") is None
@@ -54,3 +79,16 @@ def test_nothing_found_is_one_line(clips, path, problem):
     with pytest.raises(InputError) as error:
         videos_at(f"{clips}/{path}")
     assert str(error.value) == f"{clips}/{path}: {problem} ({', '.join(EXTENSIONS)})"
+
+
+STORAGE = ["@eaDir/b.mp4/SYNOPHOTO_FILM_H264.mp4", ".@__thumb/b.mp4", "#recycle/old.mp4", "__MACOSX/b.mp4"]
+
+
+@pytest.mark.parametrize("pattern", ["", "*", "**", "**/*.mp4"])
+def test_copies_of_network_storage_are_passed_over(tmp_path, pattern):
+    for name in ["b.mp4", *STORAGE, *(f"deep/{name}" for name in STORAGE)]:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"x")
+    assert [entry.path for entry in videos_at(f"{tmp_path}/{pattern}")] == [f"{tmp_path}/b.mp4"]
+    [kept] = videos_at(f"{tmp_path}/#recycle/*")  # whoever names it means it
+    assert kept.path == f"{tmp_path}/#recycle/old.mp4"

@@ -38,7 +38,7 @@ def small():
 @pytest.fixture
 def about(workspace) -> dict:
     """What a manifest says of the workspace's configuration."""
-    return describe_run(load_config(str(workspace.folder / "tiny.yaml"), {}, ()))
+    return describe_run(load_config(str(workspace.folder / "tiny.yaml"), {}, ()), {})
 
 
 @pytest.fixture

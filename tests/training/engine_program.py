@@ -13,29 +13,46 @@ from unittest import mock
 
 import numpy as np
 
-from inference.start import set_environment
+from training.environment import set_environment
 
 set_environment()
 
 import paddle  # noqa: E402
 import paddle.nn.functional as F  # noqa: E402
 
+from apps.doctor.ways import distances  # noqa: E402
 from models.tsn import TSN  # noqa: E402
 from narrow import narrow  # noqa: E402
-from training import engine  # noqa: E402
-from training.device import Arithmetic  # noqa: E402
+from training import cpu_engine, onednn, timing  # noqa: E402
+from training.amp import Amp  # noqa: E402
 from training.recipe import freeze_stages  # noqa: E402
 from utils.config.keys import TrainConfig  # noqa: E402
 
 CLASSES = 5
+MEASURED: dict[str, object] = {}  # what the last measurement found
 
 
-def network(num_layers: int, kind: str, seglen: int = 1, seed: int = 0, stages: int = 0) -> TSN:
+def network(
+    num_layers: int, kind: str, seglen: int = 1, seed: int = 0, stages: int = 0, dropout: float = 0.0
+) -> TSN:  # fmt: skip
+    """kind: an engine; followed by " measured", one that is the faster one of those that were really measured."""
     paddle.seed(seed)
-    model = TSN(CLASSES, num_layers=num_layers, seglen=seglen)
+    model = TSN(CLASSES, num_layers=num_layers, seglen=seglen, dropout=dropout)
     freeze_stages(model, stages)
     model.train()
-    assert engine.set_engine(model, kind, "cpu") == kind
+    wanted, _, measured = kind.partition(" ")
+    if not measured:
+        assert cpu_engine.set_engine(model, kind, "cpu") == kind
+        return model
+
+    def time_steps(*arguments) -> timing.StepTimes:
+        times = timing.time_steps(*arguments)
+        gradients = sum(parameter.grad is not None for parameter in model.parameters())
+        MEASURED.update(frames=times.frames, seconds=times.seconds, gradients=gradients)
+        return timing.StepTimes(times.frames, {"eager": wanted == "onednn", "onednn": wanted == "eager"})
+
+    with mock.patch.object(cpu_engine, "time_steps", time_steps):
+        assert cpu_engine.set_engine(model, "auto", "cpu", batch=(4, 2, 32, 32, 3 * seglen)) == wanted
     return model
 
 
@@ -63,20 +80,22 @@ def gradients(num_layers: int, kind: str, double: bool = False) -> dict[str, np.
     return {name: p.grad.numpy() for name, p in model.named_parameters() if not p.stop_gradient}
 
 
-def distances(found: dict[str, np.ndarray], exact: dict[str, np.ndarray]) -> list[float]:
-    return [float(np.linalg.norm(found[name] - exact[name]) / np.linalg.norm(exact[name])) for name in exact]
-
-
 def losses(
-    kind: str, sizes: list[int], seglen: int = 1, freeze: bool = False, accumulate: int = 1, stages: int = 0
+    kind: str,
+    sizes: list[int],
+    seglen: int = 1,
+    freeze: bool = False,
+    accumulate: int = 1,
+    stages: int = 0,
+    dropout: float = 0.0,
 ) -> dict[str, object]:
     """Of batches of these sizes in turn, with an evaluation after each step; and what all weights add up to."""
-    model = network(18, kind, seglen, stages=stages)
+    model = network(18, kind, seglen, stages=stages, dropout=dropout)
     # Without statistics of their own the activations are large, and so are the gradients.
     optimizer = paddle.optimizer.Momentum(1e-6 if freeze else 0.001, parameters=model.parameters())
     found: dict[str, object] = {"train": [], "eval": []}
     for number, size in enumerate(sizes, start=1):
-        Arithmetic(TrainConfig(freeze_batch_norm=freeze), "cpu", seeded=True).set_training_mode(model)
+        Amp(TrainConfig(freeze_batch_norm=freeze), "cpu", seeded=True).set_training_mode(model)
         frames, labels = clips(size, 32, seglen, number)
         loss = F.cross_entropy(model(frames), labels)
         (loss / accumulate).backward()
@@ -105,10 +124,10 @@ def peak_memory(kind: str) -> float:
 
 def graphs_made(sizes: list[int]) -> tuple[int, dict[str, object]]:
     """How many graphs batches of these sizes, in training and in evaluation, need; and what comes of them."""
-    made, make = [], engine._graph
-    engine._graph = lambda *arguments: made.append(1) or make(*arguments)
+    made, make = [], onednn._graph
+    onednn._graph = lambda *arguments: made.append(1) or make(*arguments)
     found = losses("onednn", sizes)
-    engine._graph = make
+    onednn._graph = make
     return len(made) - 1, found  # but for the one that was tried
 
 
@@ -124,7 +143,7 @@ def main() -> dict[str, object]:
     for num_layers in (18, 50):
         exact = gradients(num_layers, "eager", double=True)
         for kind in ("eager", "onednn"):
-            found[f"distances {num_layers} {kind}"] = distances(gradients(num_layers, kind), exact)
+            found[f"distances {num_layers} {kind}"] = list(distances(gradients(num_layers, kind), exact).values())
     cases = {"plain": {}, "seglen": {"seglen": 2}, "frozen": {"freeze": True}, "accumulated": {"accumulate": 2},
              "stages": {"stages": 3}}  # fmt: skip
     for name, options in cases.items():
@@ -132,6 +151,10 @@ def main() -> dict[str, object]:
         with nullcontext() if name == "plain" else narrow_networks():
             for kind in ("eager", "onednn"):
                 found[f"losses {name} {kind}"] = losses(kind, [4, 4, 3, 2], **options)
+    with narrow_networks():
+        for kind in ("eager", "onednn", "eager measured", "onednn measured"):
+            found[f"losses dropout {kind}"] = losses(kind, [4, 4], dropout=0.5)
+    found["measured"] = MEASURED
     several_sizes, found["again"] = graphs_made([4, 4, 3, 2])
     found["graphs"] = [graphs_made([4])[0], several_sizes]
     return found

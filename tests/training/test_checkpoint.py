@@ -10,6 +10,7 @@ import numpy as np
 import paddle
 import pytest
 
+from training import manifest
 from training.checkpoint import (
     Progress,
     check_files,
@@ -91,7 +92,7 @@ def test_low_precision_weights_are_saved_and_restored_as_their_float32_copies(tm
 
 
 def test_the_newest_whole_checkpoint_is_found(tmp_path):
-    for epoch in (7, 3, 1):  # by time, not by number
+    for epoch in (7, 3, 1):  # as they were written, not by epoch
         save(tmp_path, f"TSN_epoch{epoch}", epoch=epoch + 1)
     (tmp_path / "metrics.json").write_text("{}")
     checkpoint, torn = find_checkpoint("auto", str(tmp_path))
@@ -100,6 +101,32 @@ def test_the_newest_whole_checkpoint_is_found(tmp_path):
         found, _ = find_checkpoint(str(tmp_path / resume), "elsewhere")
         assert found.prefix == tmp_path / "TSN_epoch3", resume
     assert find_checkpoint(str(tmp_path), "elsewhere")[0].prefix == tmp_path / "TSN_epoch1"
+
+
+def test_a_clock_that_was_set_back_makes_no_checkpoint_older(tmp_path, monkeypatch):
+    clock = [1e9]
+    monkeypatch.setattr(manifest.time, "time", lambda: clock[0])
+    for epoch in (5, 0, 1):
+        source = read_manifest(save(tmp_path, f"TSN_epoch{epoch}", epoch=epoch + 1))
+        clock[0] -= 86400
+    assert find_checkpoint("auto", str(tmp_path))[0].prefix.name == "TSN_epoch1"
+    copy_checkpoint(source, tmp_path / "TSN", source.progress, ABOUT)
+    assert find_checkpoint("auto", str(tmp_path))[0].prefix.name == "TSN"
+    save(tmp_path, "TSN_epoch0")  # over one that was there
+    assert find_checkpoint("auto", str(tmp_path))[0].prefix.name == "TSN_epoch0"
+
+
+def test_checkpoints_from_before_they_were_numbered_go_by_time_and_are_older(tmp_path):
+    for name, saved_at in (("A", 10), ("B", 30), ("C", 20)):
+        save(tmp_path, name)
+        content = json.loads((tmp_path / f"{name}.json").read_text())
+        del content["number"]
+        (tmp_path / f"{name}.json").write_text(json.dumps({**content, "saved_at": saved_at}))
+    assert find_checkpoint("auto", str(tmp_path))[0].prefix.name == "B"
+    (tmp_path / "broken.json").write_text("{")
+    save(tmp_path, "D")
+    change(saved_at=5)(tmp_path / "D.json")
+    assert find_checkpoint("auto", str(tmp_path))[0].prefix.name == "D"
 
 
 def cut(path: Path) -> None:
@@ -135,7 +162,12 @@ TEARS = [
     (".json", change(progress={"epoch": 1}), FOREIGN + "TypeError: "),
     (".json", change(progress={"epoch": "1", "step": 0, "seed": 5, "videos": 8, "batch_size": 4}),
      FOREIGN + "ValueError: epoch is '1')"),
+    (".json", change(number="1"), FOREIGN + "ValueError: number is '1')"),
+    (".json", change(number=-1), FOREIGN + "ValueError: number is -1)"),
+    (".json", change(data={"list": 1}), FOREIGN + "ValueError: data holds what is no digest)"),
+    (".json", change(data=[1]), FOREIGN + "TypeError: "),
     (".json", change(format=2), FOREIGN + "ValueError: unknown format)"),
+    (".json", change(engine="cinn"), FOREIGN + "ValueError: engine is 'cinn')"),
     (".json", change(files={}), FOREIGN + "KeyError: 'B.pdparams')"),
     (".json", lambda path: shutil.copy(path.with_name("A.json"), path),
      FOREIGN + "KeyError: 'B.pdparams')"),
@@ -190,7 +222,7 @@ def test_a_copy_is_a_checkpoint_of_its_own(tmp_path):
         copy_checkpoint(source, target, replace(source.progress, epoch=4), ABOUT)
         copy = read_manifest(target)
         check_files(copy)
-        assert copy.progress.epoch == 4 and copy.saved_at > source.saved_at
+        assert copy.progress.epoch == 4 and copy.order > source.order
         assert (tmp_path / "A.pdparams").samefile(tmp_path / "B.pdparams")
     save(tmp_path, "A", seed=6)  # a new file, not into the old one
     check_files(read_manifest(target))

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from fault_tools import copy_run, narrow_at, steps, train_narrow
-from models.weights.files import read_weights
+from models.weights.reading import read_weights
 from training.checkpoint import check_files, read_manifest
 
 OFTEN = ("--epoch=3", "--set", "TRAIN.checkpoint_minutes=0.00001", "--resume=auto")
@@ -45,7 +45,7 @@ def test_a_file_that_may_not_grow(workspace, tmp_path, undisturbed):
     save_dir = copy_run(undisturbed, tmp_path / "save")
     for name in ("TSN", "TSN_best", "TSN_epoch2"):
         (save_dir / f"{name}.json").unlink()
-    training = narrow_at(workspace, tmp_path, "Epoch 2, iter 0", *OFTEN)
+    training = narrow_at(workspace, tmp_path, "Epoch 2, iter 0", *OFTEN, PYTHONDONTWRITEBYTECODE="1")
     limit = 300_000  # bytes: less than the weights, whose writing then fails half-way
     resource.prlimit(training.process.pid, resource.RLIMIT_FSIZE, (limit, limit))
     training.ends(1)

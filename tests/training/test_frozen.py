@@ -12,8 +12,8 @@ import pytest
 
 from conftest import run_script, write_list
 from fault_tools import NarrowTraining, Training, difference, manifest, narrow_at, steps, train_narrow, wait_for
-from inference.network import load_model
-from models.weights.files import read_weights
+from models.weights.fitting import load_model
+from models.weights.reading import read_weights
 from narrow import narrow
 from reader.build import clip_spec, read_section_list
 from reader.dataset import read_clip
@@ -28,12 +28,18 @@ RECIPE = [
 
 
 @pytest.fixture(scope="module")
-def flags(workspace, tmp_path_factory) -> list[str]:
+def pretrained(undisturbed) -> str:
+    """Weights to freeze: random ones are refused."""
+    return f"--pretrain={undisturbed / 'TSN.pdparams'}"
+
+
+@pytest.fixture(scope="module")
+def flags(workspace, pretrained, tmp_path_factory) -> list[str]:
     """Of 3 epochs of 20 videos, of which one is not there, with more of some classes than of others."""
     videos = [*workspace.videos, *(workspace.videos[i] for i in (0, 4, 8, 0, 4, 8, 0, 1, 5)), (Path("none.mp4"), 2)]
     path = write_list(tmp_path_factory.mktemp("list") / "uneven.list", videos)
     settings = [part for key in [*RECIPE, f"filelist={path}"] for part in ("--set", f"TRAIN.{key}")]
-    return ["--epoch=3", "--resume=auto", *settings]
+    return ["--epoch=3", "--resume=auto", pretrained, *settings]
 
 
 @pytest.fixture(scope="module")
@@ -63,9 +69,9 @@ def test_features_are_those_of_the_videos_as_training_and_validation_cut_them(wo
     model = load_model(config.model, alone.save_dir / "TSN.pdparams")
     cases = [("train", config.train, (64,), config.train.seed), ("valid", config.valid, (1, 64), None)]
     for which, section, shape, seed in cases:
-        records = open_records(kept(alone.save_dir, which), record_type(shape))
         entries = read_section_list(config, section)
-        assert len(records) == len(entries) * (VIEWS if seed else 1)
+        number = len(entries) * (VIEWS if seed else 1)
+        records = open_records(kept(alone.save_dir, which), record_type(shape), number)
         for job in (0, 3, len(records) - 2):
             entry = entries[job % len(entries)]
             clip, _ = read_clip(clip_spec(section, seed), entry.path, index=job)
@@ -89,16 +95,18 @@ def test_killed_anywhere_a_run_ends_with_the_same_bits(workspace, tmp_path, flag
     save_dir = tmp_path / "save"
     often = [*flags, "--set", "TRAIN.checkpoint_minutes=0.00001"]
     killed = NarrowTraining(workspace, tmp_path, *often, TSN_TEST_REST="features")
-    part = lambda: [path for path in save_dir.glob("features/train-*0of1") if path.stat().st_size]  # noqa: E731
-    wait_for(part, "some features", pause=0.001)
+    begun = lambda: [path for path in save_dir.glob("features/train-*") if path.stat().st_size]  # noqa: E731
+    wait_for(begun, "some features", pause=0.001)
     killed.signal(signal.SIGKILL).ends(-signal.SIGKILL)
-    with open(part()[0], "ab") as file:
+    with open(begun()[0], "ab") as file:
         file.write(b"torn")
     killed = narrow_at(workspace, tmp_path, "Epoch 1, iter 1", *often)
     killed.says(", goes on behind ").signal(signal.SIGKILL).ends(-signal.SIGKILL)
     resumed = train_narrow(workspace, tmp_path, *flags)
     assert re.search("resumed from .*: epoch 1, iter 1\n", resumed.output)
     assert f"features of 20 training videos, {VIEWS} views each: kept in " in resumed.output
+    again = f"{VIEWS} of 60 computed again: {VIEWS} could not be read, the files of 0 have changed"
+    assert f"features of 20 training videos, {VIEWS} views each: {again}\n" in resumed.output
     for name in ("TSN.pdparams", "TSN.pdopt", "TSN_best.pdparams"):
         assert (save_dir / name).read_bytes() == (alone.save_dir / name).read_bytes(), name
     for which in ("train", "valid"):
@@ -109,14 +117,14 @@ def test_killed_anywhere_a_run_ends_with_the_same_bits(workspace, tmp_path, flag
 def test_two_processes_compute_the_same(workspace, tmp_path, flags, alone):
     save_dir = train_narrow(workspace, tmp_path, *flags, "--nproc=2").save_dir
     dtype = record_type((64,))
-    ours, theirs = (open_records(kept(folder, "train"), dtype) for folder in (save_dir, alone.save_dir))
+    ours, theirs = (open_records(kept(folder, "train"), dtype, 20 * VIEWS) for folder in (save_dir, alone.save_dir))
     assert np.array_equal(ours["video"], theirs["video"]) and np.array_equal(ours["reason"], theirs["reason"])
     np.testing.assert_allclose(ours["features"], theirs["features"], rtol=2e-3, atol=1e-3)
     assert difference(save_dir / "TSN.pdparams", alone.save_dir / "TSN.pdparams") < 1e-2
     assert [line[:3] for line in steps(save_dir)] == [line[:3] for line in steps(alone.save_dir)]
 
 
-def test_eval_measures_what_validation_did(workspace, tmp_path):
+def test_eval_measures_what_validation_did(workspace, pretrained, tmp_path):
     """Frames that see each other, three crops, their probabilities averaged, and a video that is not there."""
     test_list = write_list(tmp_path / "test.list", [*workspace.held_out, (Path("none.mp4"), 2)])
     protocol = [
@@ -128,7 +136,7 @@ def test_eval_measures_what_validation_did(workspace, tmp_path):
     ]
     settings = [part for key in protocol for part in ("--set", key)]
     recipe = [part for key in RECIPE for part in ("--set", f"TRAIN.{key}")]
-    ended = train_narrow(workspace, tmp_path, "--epoch=1", *recipe, *settings)
+    ended = train_narrow(workspace, tmp_path, "--epoch=1", pretrained, *recipe, *settings)
     assert "features of 6 validation videos, 3 crops each" in ended.output
     assert "unreadable, not counted: none.mp4: no such file" in ended.output
     line = json.loads((ended.save_dir / "train_log.jsonl").read_text().splitlines()[-1])
@@ -154,6 +162,35 @@ def test_other_lists_and_protocols_have_features_of_their_own_and_old_ones_go(wo
     assert "features of 5 validation videos, 1 centre crop each: computed once" in other.output
     names = {path.name for path in folder.iterdir()}
     assert len(names) == 5 and "notes.txt" in names  # of this run, two others, and what is not ours
+
+
+def test_features_of_replaced_and_of_repaired_videos_are_computed_again(workspace, pretrained, tmp_path):
+    for number, (path, _) in enumerate(workspace.videos[:4]):
+        shutil.copy(path, tmp_path / f"{number}.mp4")
+    videos = [(tmp_path / f"{number}.mp4", number) for number in range(4)]
+    listed, missing = write_list(tmp_path / "x.list", videos), tmp_path / "3.mp4"
+    keys = ["freeze_stages=5", "feature_views=2", f"filelist={listed}", "max_unreadable=0.3"]
+    flags = [
+        "--epoch=1",
+        "--valid_interval=0",
+        pretrained,
+        *(part for key in keys for part in ("--set", f"TRAIN.{key}")),
+    ]
+    missing.rename(tmp_path / "away.mp4")
+    train_narrow(workspace, tmp_path, *flags)
+    (tmp_path / "away.mp4").rename(missing)
+    shutil.copy(workspace.videos[5][0], tmp_path / "0.mp4")
+    again = train_narrow(workspace, tmp_path, *flags)
+    said = "4 of 8 computed again: 2 could not be read, the files of 2 have changed"
+    assert f"features of 4 training videos, 2 views each: {said}\n" in again.output
+    third = train_narrow(workspace, tmp_path, *flags)
+    assert "computed" not in third.output
+    anew = train_narrow(workspace, tmp_path / "anew", *flags)
+    folders = [run.save_dir for run in (third, anew)]
+    ours, theirs = (open_records(kept(folder, "train"), record_type((64,)), 8) for folder in folders)
+    for name in ("job", "video", "label", "file", "reason"):
+        assert np.array_equal(ours[name], theirs[name]), name
+    np.testing.assert_allclose(ours["features"], theirs["features"], rtol=2e-3, atol=1e-3)
 
 
 def test_too_many_unreadable_videos_end_the_run_before_all_is_computed(workspace, tmp_path, flags):

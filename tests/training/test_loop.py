@@ -25,7 +25,7 @@ def test_an_epoch_in_steps(steps, cut):
 class Pair(World):
     """Rank 1 of two; what the other one says is given."""
 
-    def gather(self, value):
+    def all_gather(self, value):
         return [self.others.pop(0), value]
 
 

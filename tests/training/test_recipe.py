@@ -11,10 +11,11 @@ import pytest
 
 from conftest import ROOT, write_list
 from fault_tools import difference, manifest, narrow_at, steps, train_narrow
+from models.pptsm_v2 import PPTSMv2
 from models.tsm import TSM
 from models.tsn import TSN
 from narrow import narrow
-from training.device import Arithmetic, moving_statistics
+from training.amp import Amp, moving_statistics
 from training.recipe import Objective, build_optimizer, freeze_stages, mixup_share, partners
 from training.schedule import build_schedule
 from utils.config.keys import TrainConfig
@@ -87,6 +88,28 @@ def test_steps_of_the_optimizer(steps, recipe, expected):
     found = trained(steps, **recipe)
     assert found == pytest.approx(dict(zip(START, expected)), abs=1e-6)
     assert trained(steps, accumulate=2, **recipe) == pytest.approx(found, abs=1e-6)
+
+
+@pytest.mark.parametrize("recipe", [
+    {},
+    {"nesterov": True, "no_decay_on_bn_and_bias": True, "classifier_learning_rate": 5.0},
+    {"clip_gradient_norm": 0.5},
+])  # fmt: skip
+def test_all_weights_are_stepped_in_one_call_to_the_same_bits(recipe):
+    """As one by one, by Paddle's other operator."""
+    ends = []
+    for together in (True, False):
+        model = Tiny()
+        optimizer = build_optimizer(model, TrainConfig(learning_rate=0.1, **recipe))
+        assert optimizer._use_multi_tensor
+        optimizer._use_multi_tensor = together
+        for _ in range(3):
+            sum((p * p * GRADIENT[name] / 3).sum() for name, p in model.named_parameters()).backward()
+            optimizer.step()
+            optimizer.clear_grad()
+        ends.append((model.values(), [value.item() for value in optimizer.state_dict().values() if value.size == 1]))
+    assert ends[0] == ends[1]
+    assert not build_optimizer(Tiny(), TrainConfig(amp="O2"))._use_multi_tensor  # GPUs cannot, of bfloat16
 
 
 def test_of_a_network_batch_norm_and_the_classifiers_bias_have_no_penalty():
@@ -167,13 +190,14 @@ def test_partners(number, expected):
 
 @pytest.mark.parametrize(("kind", "backbone", "number"), [
     *((TSN, "resnet", number) for number in (0, 1, 2, 5)), *((TSM, "resnet_vd", number) for number in (1, 4)),
+    *((PPTSMv2, "resnet", number) for number in (1, 4, 5)),
 ])  # fmt: skip
 def test_frozen_stages_stay_as_they_are(kind, backbone, number):
-    model = kind(3, num_layers=18, backbone=backbone)
+    model = kind(3, num_segments=4, num_layers=18, backbone=backbone)
     freeze_stages(model, number)
     train = TrainConfig(learning_rate=1e-6, clip_gradient_norm=40.0, freeze_stages=number)
     optimizer = build_optimizer(model, train)
-    Arithmetic(train, "cpu", seeded=True).set_training_mode(model)
+    Amp(train, "cpu", seeded=True).set_training_mode(model)
     before = {name: weight.numpy().copy() for name, weight in model.state_dict().items()}
     frames = np.random.default_rng(0).integers(0, 256, (4, 2, 32, 32, 3), dtype=np.uint8)
     model(paddle.to_tensor(frames)).sum().backward()
@@ -181,6 +205,8 @@ def test_frozen_stages_stay_as_they_are(kind, backbone, number):
     after = model.state_dict()
     same = {name for name in before if np.array_equal(before[name], after[name].numpy())}
     stages = ["backbone.conv1", "backbone.layer1.", "backbone.layer2.", "backbone.layer3.", "backbone.layer4."]
+    if kind is PPTSMv2:
+        stages = ["backbone.stem.", *(f"backbone.groups.{i}." for i in range(3)), "backbone."]
     frozen = {name for name in before if name.replace("bn1", "conv1", 1).startswith(tuple(stages[:number]))}
     assert frozen <= same
     # A bias in front of a mean of zero may not move.
@@ -194,11 +220,12 @@ def test_frozen_stages_stay_as_they_are(kind, backbone, number):
 def test_frozen_layers_keep_float32_where_the_others_become_low_precision(monkeypatch):
     asked = {}
     monkeypatch.setattr(paddle, "set_flags", lambda flags: None)  # those of a GPU
+    monkeypatch.setattr("training.amp.gpu_has", lambda dtype: True)
     monkeypatch.setattr(paddle.amp, "decorate", lambda model, optimizer, **how: asked.update(how) or (model, optimizer))
     for number in (0, 2):
-        model = TSN(3, num_layers=18)
+        model, train = TSN(3, num_layers=18), TrainConfig(amp="O2")
         freeze_stages(model, number)
-        Arithmetic(TrainConfig(amp="O2"), "gpu", seeded=False).prepare(model, None)
+        Amp(train, "gpu", seeded=False).prepare(model, build_optimizer(model, train))
         excluded = {id(layer) for layer in asked["excluded_layers"] or ()}
         names = {name for name, layer in model.named_sublayers() if id(layer) in excluded}
         assert ("backbone.conv1" in names, "backbone.layer1.1.conv2" in names) == (number > 0, number > 0)
@@ -213,6 +240,7 @@ def test_frozen_layers_keep_float32_where_the_others_become_low_precision(monkey
     ("tsn_strong", {(0, 0): 0.01, (39, 99): 0.01, (40, 0): 0.001, (79, 99): 0.001, (80, 0): 0.0001}),
     ("pptsn", {(0, 0): 0.005, (10, 0): 0.0097552826, (50, 0): 0.005}),
     ("tsm", {(0, 0): 0.002, (2, 50): 0.011, (5, 0): 0.02, (24, 99): 0.02, (25, 0): 0.002, (45, 0): 0.0002}),
+    ("pptsm_v2", {(0, 0): 0.005, (5, 0): 0.0074148146, (10, 0): 0.0098296291, (60, 0): 0.005}),
     ("finetune", {(0, 0): 0.001, (15, 0): 0.0005}),
 ])  # fmt: skip
 def test_rates_of_the_shipped_recipes(name, rates):
@@ -233,12 +261,13 @@ ALL = [
 
 
 @pytest.fixture(scope="module")
-def flags(workspace, tmp_path_factory) -> list[str]:
+def flags(workspace, undisturbed, tmp_path_factory) -> list[str]:
     """Of 3 epochs of 20 videos, 10, 5, 3 and 2 of a class: steps of 4 + 4, 4 + 4 and 4."""
     videos = [*workspace.videos, *(workspace.videos[i] for i in (0, 4, 8, 0, 4, 8, 0, 1, 5, 2))]
     path = write_list(tmp_path_factory.mktemp("list") / "uneven.list", videos)
     settings = (part for key in [*ALL, f"filelist={path}"] for part in ("--set", f"TRAIN.{key}"))
-    return ["--epoch=3", "--resume=auto", "--report=False", *settings]
+    weights = f"--pretrain={undisturbed / 'TSN.pdparams'}"  # of random ones none may be frozen
+    return ["--epoch=3", "--resume=auto", "--report=False", weights, *settings]
 
 
 @pytest.fixture(scope="module")

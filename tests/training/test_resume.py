@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from conftest import write_list
 from fault_tools import NarrowTraining, Training, copy_run, manifest, narrow_at, steps, train_narrow, wait_for
 
 OFTEN = ("--epoch=3", "--set", "TRAIN.checkpoint_minutes=0.00001", "--resume=auto")
@@ -109,7 +110,8 @@ def test_a_signal_during_the_start_ends_it_with_nothing_written(workspace, tmp_p
 
 def test_a_second_ctrl_c_stops_at_once(workspace, tmp_path):
     training = NarrowTraining(workspace, tmp_path).says("training on 10 videos").stop_reader().signal(signal.SIGINT)
-    time.sleep(2)
+    training.says("stopping after this step, which is saved; Ctrl-C again: at once, without")
+    time.sleep(1)
     assert training.process.poll() is None  # it waits for the step, which waits for its videos
     training.signal(signal.SIGINT).ends(130, seconds=45)
     assert training.output.endswith("interrupted\n") and "Traceback" not in training.output
@@ -129,6 +131,23 @@ def test_resume_of_a_finished_run_says_so(workspace, tmp_path, undisturbed):
     training = train_narrow(workspace, tmp_path, *OFTEN)
     assert "all 3 epochs are done already; more of them need a larger TRAIN.epoch" in training.output
     assert_same_end(save_dir, undisturbed)
+
+
+def test_other_lists_are_told_from_those_a_run_was_trained_on(workspace, tmp_path, undisturbed):
+    save_dir = copy_run(undisturbed, tmp_path / "save")
+    videos = [(path, (label + (number == 3)) % 4) for number, (path, label) in enumerate(workspace.videos)]
+    other = write_list(tmp_path / "other.list", videos)
+    valid = write_list(tmp_path / "valid.list", workspace.held_out[:3])
+    sets = ("--set", f"TRAIN.filelist={other}", "--set", f"VALID.filelist={valid}")
+    # Without validation it is still known which list the best one was the best on.
+    train_narrow(workspace, tmp_path, *OFTEN, "--valid_interval=0")
+    training = train_narrow(workspace, tmp_path, *OFTEN, *sets)
+    assert len(re.findall("the digest of the training list was [0-9a-f]{8}, goes on with ", training.output)) == 1
+    assert "was so on the other list: the best one starts anew" in training.output
+    assert f"{save_dir / 'TSN_best'} was the best one on another validation list: it is gone" in training.output
+    assert not list(save_dir.glob("TSN_best*")) and manifest(save_dir, "TSN")["progress"]["best_epoch"] == -1
+    assert "the digest of" not in train_narrow(workspace, tmp_path, *OFTEN, *sets, "--epoch=4").output
+    assert manifest(save_dir, "TSN_best")["progress"]["best_epoch"] == 3
 
 
 def test_torn_checkpoints_are_named_and_passed_over(workspace, tmp_path, undisturbed):

@@ -59,7 +59,7 @@ def test_what_a_run_goes_on_from_becomes_the_newest(saver, saved, tmp_path, name
     resumed = read_manifest(saved(name, *stands))
     saved("TSN_epoch8", 9, 0)
     assert saver().begin(resumed) == resumed.progress
-    found = max((read_manifest(tmp_path / name) for name in names(tmp_path)), key=lambda c: c.saved_at)
+    found = max((read_manifest(tmp_path / name) for name in names(tmp_path)), key=lambda c: c.order)
     assert (found.prefix.name, found.progress) == (becomes, resumed.progress)
 
 

@@ -2,7 +2,9 @@
 
 import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import paddle
@@ -10,9 +12,11 @@ import pytest
 
 from conftest import NUM_CLASSES, Workspace
 from models import build_model
+from reader.filelist import Entry, FileList
+from training import start as module
+from training.amp import Amp, check_num_gpus
 from training.checkpoint import Progress, save_checkpoint
-from training.device import Arithmetic, check_num_gpus
-from training.start import Start, check_agreement, describe_run, find_start
+from training.start import Start, check_agreement, describe_data, describe_run, find_start
 from utils.config.flags import parse_flags
 from utils.config.keys import TrainConfig
 from utils.config.loading import load_config
@@ -26,15 +30,17 @@ def model(workspace):
     return build_model(load_config(str(workspace.folder / "tiny.yaml"), {}, ()).model)
 
 
-def start(workspace: Workspace, *flags: str, num_videos: int = 10) -> Start:
+def start(workspace: Workspace, *flags: str, num_videos: int = 10, data: Mapping[str, str] = MappingProxyType({})):
+    """Where a run of these flags begins, on a list of so many videos, with the digests `data`."""
     parsed = parse_flags("train", [workspace.config, *flags])
-    return find_start(parsed, load_config(parsed.config, parsed.section_overrides, parsed.sets), num_videos)
+    return find_start(parsed, load_config(parsed.config, parsed.section_overrides, parsed.sets), num_videos, data)
 
 
 def test_a_checkpoint_of_the_same_run_is_taken(workspace, saved, capsys):
     prefix = saved("TSN_epoch0", 1, 0)
     assert start(workspace, f"--resume={prefix}").checkpoint.progress == Progress(1, 0, 5, 10, 4)
     assert start(workspace, f"--save_dir={prefix.parent}", "--resume=auto").checkpoint.prefix == prefix
+    assert start(workspace, f"--resume={prefix}", "--model_name=T-sn").checkpoint.prefix == prefix
     assert capsys.readouterr().out == ""
 
 
@@ -96,8 +102,8 @@ def test_what_may_change_is_said(workspace, saved, capsys):
     assert capsys.readouterr().out.splitlines() == [
         f"--resume={prefix}: {prefix}: {change}"
         for change in (
-            "TRAIN.learning_rate was 0.01, goes on with 0.5", "TRAIN.epoch was 2, goes on with 7",
-            "TRAIN.batch_size was 4, goes on with 2", "the number of videos was 10, goes on with 11",
+            "TRAIN.batch_size was 4, goes on with 2", "TRAIN.epoch was 2, goes on with 7",
+            "TRAIN.learning_rate was 0.01, goes on with 0.5", "the number of videos was 10, goes on with 11",
         )
     ]  # fmt: skip
 
@@ -115,7 +121,7 @@ def test_a_checkpoint_that_is_older_than_a_key_has_its_default(workspace, saved,
 
 def test_a_list_of_milestones_is_compared_as_the_manifest_has_it(workspace, small, tmp_path, capsys):
     config = load_config(str(workspace.folder / "tiny.yaml"), {}, ["TRAIN.milestones=[1, 2]"])
-    save_checkpoint(tmp_path / "TSN_epoch0", *small, Progress(1, 0, 5, 10, 4), describe_run(config))
+    save_checkpoint(tmp_path / "TSN_epoch0", *small, Progress(1, 0, 5, 10, 4), describe_run(config, {}))
     resume = f"--resume={tmp_path / 'TSN_epoch0'}"
     start(workspace, resume, "--set", "TRAIN.milestones=[1, 2]")
     assert capsys.readouterr().out == ""
@@ -139,7 +145,8 @@ def test_weights_alone_start_a_fine_tuning_run_at_epoch_0(workspace, model, tmp_
     with pytest.raises(InputError) as error:
         start(workspace, f"--resume={path}").load(model)
     assert str(error.value) == (
-        f"{path}: the file has 5 classes, MODEL.num_classes is 4; use --pretrain to keep the backbone only"
+        f"{path}: the file has 5 classes, MODEL.num_classes is 4; set MODEL.num_classes=5, or train.py --pretrain "
+        "keeps the backbone only"
     )
 
 
@@ -163,43 +170,151 @@ def test_imagenet_weights_are_those_of_a_resnet50(workspace, tmp_path, monkeypat
     with pytest.raises(InputError) as error:
         start(workspace)
     assert str(error.value) == (
-        "there are ImageNet weights to download for MODEL.num_layers 50, not for 18: give others by --pretrain=PATH, "
+        "there are ImageNet weights to download for resnet-50, not for resnet-18: give others by --pretrain=PATH, "
         "or start from random weights by --pretrain=none"
     )
+    with pytest.raises(InputError, match="not for resnet-18: give others by --pretrain=PATH$"):
+        start(workspace, "--set", "TRAIN.freeze_stages=5")
     downloaded = tmp_path / ".paddle" / "weights" / "ResNet50_pretrained"
     downloaded.mkdir(parents=True)
     assert start(workspace, "--set", "MODEL.num_layers=50") == Start(backbone=str(downloaded))
-    assert start(workspace, "--pretrain=a b") == Start(backbone="a b")
+    (tmp_path / "a b").mkdir()
+    assert start(workspace, f"--pretrain={tmp_path}/a b") == Start(backbone=f"{tmp_path}/a b")
     assert start(workspace, "--pretrain=None") == Start()
 
 
-class SecondOfTwo(World):
-    """Rank 1 beside a rank 0 that has what `first` is told before."""
+def file_list(videos: list[tuple[str, int]]) -> FileList:
+    return FileList(Entry(*video) for video in videos)
 
-    def first(self, value):
+
+TEN, FIVE = [(f"{i}.mp4", i % 4) for i in range(10)], [(f"{i}.mp4", i % 4) for i in range(5)]
+SHUFFLED = [TEN[1], TEN[0], *TEN[2:]]
+ELSEWHERE = [(f"/mnt/{path}", label) for path, label in TEN]
+DATA = {
+    "the digest of the training list": "1" * 64, "the digest of the validation list": "2" * 64,
+    "the digest of the class names": "3" * 64,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name, within", [(name, "validation" not in name) for name in DATA])
+def test_another_list_of_the_same_length_is_said_and_within_an_epoch_refused(
+    workspace, saved, about, capsys, name, within
+):
+    about["data"] |= DATA
+    between, inside = saved("TSN_epoch0", 1, 0), saved("TSN_epoch1_step2", 1, 2)
+    for prefix in (between, inside):
+        start(workspace, f"--resume={prefix}", data=DATA)
+        without = {other: digest for other, digest in DATA.items() if other != name}
+        start(workspace, f"--resume={prefix}", data=without)  # no validation, or no names any more
+        assert capsys.readouterr().out == ""
+    other = DATA | {name: "f" * 64}
+    start(workspace, f"--resume={between}", data=other)
+    said = f"{name} was {DATA[name][:8]}, goes on with ffffffff\n"
+    assert capsys.readouterr().out == f"--resume={between}: {between}: {said}"
+    if within:
+        with pytest.raises(InputError) as error:
+            start(workspace, f"--resume={inside}", data=other)
+        what = f"stands within epoch 1, whose steps would be others: {name} was {DATA[name][:8]}, is ffffffff"
+        assert str(error.value) == f"--resume={inside}: {inside} {what}"
+    else:
+        start(workspace, f"--resume={inside}", data=other)
+        assert capsys.readouterr().out == f"--resume={inside}: {inside}: {said}"
+
+
+def test_a_checkpoint_without_digests_goes_on(workspace, saved, about, capsys):
+    del about["data"]
+    for prefix in (saved("TSN_epoch0", 1, 0), saved("TSN_epoch1_step2", 1, 2)):
+        assert start(workspace, f"--resume={prefix}", data=DATA).checkpoint.prefix == prefix
+    assert capsys.readouterr().out == ""
+
+
+def test_the_best_epoch_of_another_validation_list_is_no_longer_the_best(workspace, small, about, tmp_path, capsys):
+    about["data"] |= DATA
+    prefix = tmp_path / "TSN_epoch3"
+    save_checkpoint(prefix, *small, Progress(1, 0, 5, 10, 4, best_top1=97.5, best_epoch=0), about)
+    other = DATA | {"the digest of the validation list": "f" * 64}
+    found = start(workspace, f"--resume={prefix}", data=other).checkpoint.progress
+    assert (found.best_top1, found.best_epoch) == (-1, -1)
+    assert capsys.readouterr().out.splitlines()[1:] == [
+        f"--resume={prefix}: {prefix}: the best epoch so far, 0, was so on the other list: the best one starts anew"
+    ]
+
+
+def test_what_a_run_is_trained_on(workspace, tmp_path):
+    config = load_config(str(workspace.folder / "tiny.yaml"), {}, ())
+    whole = describe_data(config, file_list(TEN), file_list(FIVE))
+    assert whole.keys() == DATA.keys()
+    assert describe_data(config, file_list(TEN), file_list([])).keys() == {*DATA} - {
+        "the digest of the validation list"
+    }
+    for number, lists in enumerate([(SHUFFLED, FIVE), (ELSEWHERE, FIVE), ([*TEN[:9], ("9.mp4", 3)], FIVE)]):
+        other = describe_data(config, *map(file_list, lists))
+        assert {name for name in DATA if other[name] != whole[name]} == {"the digest of the training list"}, number
+    (tmp_path / "names.json").write_text('["a", "b", "c", "d"]')
+    named = load_config(
+        str(workspace.folder / "tiny.yaml"), {"INFER.kinetics_labels": str(tmp_path / "names.json")}, ()
+    )
+    other = describe_data(named, file_list(TEN), file_list(FIVE))
+    assert {name for name in DATA if other[name] != whole[name]} == {"the digest of the class names"}
+    (tmp_path / "names.json").unlink()
+    assert "the digest of the class names" not in describe_data(named, file_list(TEN), file_list(FIVE))
+
+
+@pytest.mark.parametrize("stages", [1, 5])
+def test_random_weights_are_not_frozen(workspace, saved, about, stages):
+    frozen = ["--pretrain=none", "--set", f"TRAIN.freeze_stages={stages}"]
+    with pytest.raises(InputError) as error:
+        start(workspace, *frozen)
+    assert str(error.value) == (
+        f"--pretrain=none with TRAIN.freeze_stages {stages}: what is frozen would stay random numbers, and nothing can "
+        "be learned on them: give weights by --pretrain=PATH, or train all by TRAIN.freeze_stages=0"
+    )
+    about["train"]["freeze_stages"] = stages
+    prefix = saved("TSN_epoch0", 1, 0)
+    assert start(workspace, f"--resume={prefix}", *frozen).checkpoint.prefix == prefix  # weights that have been trained
+
+
+def test_without_a_network_random_weights_are_advised_where_they_can_learn(workspace, monkeypatch):
+    given = []
+    monkeypatch.setattr(module, "imagenet_resnet50", lambda otherwise: given.append(otherwise))
+    for stages in (0, 5):
+        start(workspace, "--set", "MODEL.num_layers=50", "--set", f"TRAIN.freeze_stages={stages}")
+    weights = "give others by --pretrain=PATH"
+    assert given == [f"{weights}, or start from random weights by --pretrain=none", weights]
+
+
+class SecondOfTwo(World):
+    """Rank 1 beside a rank 0 that has what `broadcast` is told before."""
+
+    def broadcast(self, value):
         if not hasattr(self, "theirs"):
             object.__setattr__(self, "theirs", value)
         return self.theirs
 
 
-@pytest.mark.parametrize(("flags", "numbers", "difference"), [
-    (["--batch_size=8"], (10, 5), "TRAIN.batch_size is 8, there 4"),
-    (["--log_interval=3"], (10, 5), "--log_interval is 3, there 10"),
-    ([], (11, 5), "the number of training videos is 11, there 10"),
-    ([], (10, 4), "the number of validation videos is 4, there 5"),
-    ([], (10, 5), ""),
+@pytest.mark.parametrize(("flags", "lists", "difference"), [
+    (["--batch_size=8"], (TEN, FIVE), "TRAIN.batch_size is 8, there 4"),
+    (["--set", "TRAIN.engine=onednn"], (TEN, FIVE), "TRAIN.engine is onednn, there eager"),
+    (["--log_interval=3"], (TEN, FIVE), "--log_interval is 3, there 10"),
+    ([], ([*TEN, ("a", 1)], FIVE), "the number of training videos is 11, there 10"),
+    ([], (TEN, FIVE[1:]), "the number of validation videos is 4, there 5"),
+    ([], (SHUFFLED, FIVE), "the digest of the training list's labels is {0}, there {1}"),
+    ([], (TEN, SHUFFLED[:5]), "the digest of the validation list's labels is {2}, there {3}"),
+    ([], (ELSEWHERE, FIVE), ""),
+    ([], (TEN, FIVE), ""),
 ])  # fmt: skip
-def test_machines_that_are_not_started_alike_are_told(workspace, flags, numbers, difference):
+def test_machines_that_are_not_started_alike_are_told(workspace, flags, lists, difference):
     world = SecondOfTwo(1, 2)
-    for given, (videos, valid), expected in (([], (10, 5), ""), (flags, numbers, difference)):
+    digests = [file_list(videos).label_digest[:8] for videos in (SHUFFLED, TEN, SHUFFLED[:5], FIVE)]
+    for given, listed, expected in (([], (TEN, FIVE), ""), (flags, lists, difference.format(*digests))):
         parsed = parse_flags("train", [workspace.config, *given])
         config = load_config(parsed.config, parsed.section_overrides, parsed.sets)
         if expected:
             with pytest.raises(InputError) as error:
-                check_agreement(world, parsed, config, videos, valid)
+                check_agreement(world, parsed, config, *map(file_list, listed))
             assert str(error.value) == f"rank 1 is not started like rank 0: {expected}"
         else:
-            check_agreement(world, parsed, config, videos, valid)
+            check_agreement(world, parsed, config, *map(file_list, listed))
 
 
 @pytest.mark.parametrize("key", ["amp=O1", "amp=O2", "sync_batch_norm=True", "channels_last=True"])
@@ -207,7 +322,7 @@ def test_what_needs_a_gpu_is_refused_on_the_cpu(workspace, key):
     name = key.partition("=")[0]
     config = load_config(str(workspace.folder / "tiny.yaml"), {}, [f"TRAIN.{key}"])
     with pytest.raises(InputError, match=f"^TRAIN.{name} needs a GPU: Paddle has no such training on the CPU$"):
-        Arithmetic(config.train, "cpu", seeded=True)
+        Amp(config.train, "cpu", seeded=True)
 
 
 def test_frozen_batch_norm_keeps_its_statistics(model):
@@ -215,7 +330,7 @@ def test_frozen_batch_norm_keeps_its_statistics(model):
     statistics = model.state_dict()["backbone.bn1._mean"]
     for frozen in (True, False):
         before = statistics.numpy().copy()
-        Arithmetic(TrainConfig(freeze_batch_norm=frozen), "cpu", seeded=True).set_training_mode(model)
+        Amp(TrainConfig(freeze_batch_norm=frozen), "cpu", seeded=True).set_training_mode(model)
         model(frames)
         assert np.array_equal(before, statistics.numpy()) == frozen
 

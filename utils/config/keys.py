@@ -2,7 +2,7 @@
 
 from dataclasses import Field, dataclass, field, fields
 
-from utils.config.kinds import Choice, Colour, Kind, Number, Rising, Text, Truth, Whole
+from utils.config.kinds import Auto, Choice, Colour, Kind, Number, Pairs, Rising, Text, Truth, Whole
 
 # Keys of the original that have no effect here. The schedule counts the list itself, processes are started by the
 # launcher, and frames are never decoded by DALI.
@@ -24,15 +24,19 @@ def from_model(name: str) -> Field:
 class ModelConfig:
     """MODEL: the network, and what every section inherits."""
 
-    name: str = key("TSN", Text(), "the model; upper and lower case are the same")
+    name: str = key("TSN", Text(), "the model: TSN, TSM, PPTSMv2, in upper or lower case")
     format: str = key("mp4", Choice(("mp4", "pkl")), "mp4: the lists name videos; pkl: pickles of JPEG frames")
     num_classes: int = key(400, Whole(1, 1_000_000), "classes; labels run from 0 to num_classes - 1")
     seg_num: int = key(3, Whole(1, 1000), "segments a video is cut into; each gives seglen frames")
     seglen: int = key(1, Whole(1, 100), "consecutive frames per segment, stacked as channels")
     image_mean: tuple = key((0.485, 0.456, 0.406), Colour(Number(-1e3, 1e3)), "subtracted from RGB in 0..1")
     image_std: tuple = key((0.229, 0.224, 0.225), Colour(Number(0, 1e3, above=True)), "RGB is divided by it after that")
-    backbone: str = key("resnet", Choice(("resnet", "resnet_vd")), "resnet: v1.5; resnet_vd: as in PP-TSN and PP-TSM")
-    num_layers: int = key(50, Choice((18, 34, 50, 101, 152)), "depth of the ResNet")
+    backbone: str = key(
+        "resnet",
+        Choice(("resnet", "resnet_vd")),
+        "of TSN and TSM; resnet: v1.5; resnet_vd: as in PP-TSN and PP-TSM",
+    )
+    num_layers: int = key(50, Choice((18, 34, 50, 101, 152)), "depth of the ResNet of TSN and TSM")
     dropout: float = key(0.0, Number(0, 1, below=True), "share of the features hidden from the classifier in training")
     topk: int = key(5, Whole(1), "classes named per video; num_classes, where the file or the default has more")
     decoder: str = key("auto", Choice(("auto", "pyav", "decord", "opencv")), "the library that decodes videos")
@@ -74,7 +78,12 @@ class SectionConfig:
     batch_size: int = key(1, Whole(1, 65536), "videos per step, of all devices together")
     short_size: int = key(256, Whole(1, 4096), "frames are resized to this short side, in pixels")
     target_size: int = key(224, Whole(1, 4096), "side of the square cropped from them, in pixels; at most short_size")
-    num_reader_threads: int = key(12, Whole(1, 256), "processes that decode at the same time, at most one per core")
+    num_reader_threads: int | str = key(
+        "auto",
+        Auto(Whole(1, 256)),
+        "processes that decode at the same time, for each device; auto, and at most: the cores of its machine, shared "
+        "by the devices that are there",
+    )
     buf_size: int = key(1024, Whole(1, 1_000_000), "videos read ahead, at most")
     video_timeout: float = key(
         60.0, Number(0, 86400, above=True), "seconds after which a video is given up as unreadable"
@@ -119,13 +128,17 @@ class TrainConfig(SectionConfig):
     )
     freeze_batch_norm: bool = key(False, Truth(), "True: BatchNorm keeps the statistics it starts with")
     sync_batch_norm: bool = key(False, Truth(), "True: BatchNorm statistics over all GPUs; not on the CPU")
-    amp: str = key("off", Choice(("off", "O1", "O2")), "automatic mixed precision on the GPU")
+    amp: str = key(
+        "auto",
+        Choice(("auto", "off", "O1", "O2")),
+        "mixed precision on the GPU; auto: O1 where the GPU has amp_dtype, else off; off: the original's numbers",
+    )
     amp_dtype: str = key("bfloat16", Choice(("bfloat16", "float16")), "of amp; float16 scales the loss")
-    channels_last: bool = key(False, Truth(), "True: NHWC on the GPU, which suits its tensor cores")
+    channels_last: bool = key(False, Truth(), "True: NHWC on the GPU, which is faster in float16 alone")
     engine: str = key(
         "auto",
         Choice(("auto", "eager", "onednn")),
-        "what computes a step on the CPU: oneDNN's convolutions (auto) or Paddle's own; on a GPU auto is eager",
+        "what computes a step on the CPU: oneDNN's convolutions, Paddle's own, or the faster, measured; on a GPU eager",
     )
     checkpoint_minutes: float = key(0.0, Number(0), "also save within an epoch, after so many minutes; 0: do not")
     keep_checkpoints: int = key(0, Whole(0), "newest checkpoints kept on disk; 0: all")
@@ -134,6 +147,10 @@ class TrainConfig(SectionConfig):
         "none",
         Choice(("none", 5, 13)),
         "not none: crops of several sizes and shapes at one of so many positions, resized to target_size",
+    )
+    flip: bool = key(True, Truth(), "True: half of the clips, at random, are mirrored; False: none: left is not right")
+    flip_pairs: tuple = key(
+        (), Pairs(), "classes that a mirror exchanges: [[left, right], ...]; a mirrored clip counts for the other one"
     )
     schedule: str = key(
         "steps",
@@ -186,7 +203,20 @@ class TrainConfig(SectionConfig):
         Choice(("none", "tensorboard", "visualdl")),
         "a board that gets the numbers of the log, in save_dir/logger",
     )
+    pretrain: str = key(
+        "",
+        Text(empty=True),
+        "weights to start from, without their classifier: file, folder, address or name; none: random; '': ImageNet's "
+        "ResNet-50, downloaded",
+    )
     crops: int = key(1, Choice((1,)), "one random crop, whatever MODEL says")
+
+
+# Keys of TRAIN that change nothing of what is learned, or are compared by themselves: a run may go on with others.
+NOT_LEARNED = frozenset(
+    "filelist num_reader_threads buf_size video_timeout use_gpu format topk decoder crops average num_gpus seed seglen "
+    "max_unreadable channels_last engine checkpoint_minutes keep_checkpoints save_dir logger pretrain".split()
+)
 
 
 @dataclass(frozen=True)
@@ -197,28 +227,44 @@ class ValidConfig(SectionConfig):
     batch_size: int = key(256, Whole(1, 65536), "videos per step, of all devices together")
 
 
-_PRECISION = Choice(("auto", "float32", "bfloat16"))
+_PRECISION = Choice(("auto", "float32", "bfloat16", "float16", "int8"))
+_ARITHMETIC = (
+    "arithmetic; auto: bfloat16 where the processor or GPU has it; float16: on a GPU; int8: on the CPU, see calibration"
+)
 
 
 @dataclass(frozen=True)
-class TestConfig(SectionConfig):
+class EngineConfig(SectionConfig):
+    """What TEST and INFER share besides: how the network is computed."""
+
+    weights: str = key("", Text(empty=True), "file, folder, address or name of weights; '': the original's, downloaded")
+    precision: str = key("auto", _PRECISION, _ARITHMETIC)
+    calibration: str = key(
+        "", Text(empty=True), "for precision int8: a list of videos, of which no labels are needed, to round by"
+    )
+    int8_agreement: float = key(
+        0.95,
+        Number(0, 1),
+        "for precision int8: the share of calibration videos that must keep their likeliest class",
+    )
+
+
+@dataclass(frozen=True)
+class TestConfig(EngineConfig):
     """TEST: eval.py."""
 
     __test__ = False  # the name is not for pytest to collect
 
     filelist: str = key("./data/dataset/kinetics/test.list", Text(), "the list of videos, one per line")
     batch_size: int = key(16, Whole(1, 65536), "videos per step, of all devices together")
-    weights: str = key("", Text(empty=True), "the file or folder of weights; '': the published ones, downloaded")
-    precision: str = key("float32", _PRECISION, "arithmetic on the CPU; auto: bfloat16 where the processor has it")
+    precision: str = key("float32", _PRECISION, _ARITHMETIC)
 
 
 @dataclass(frozen=True)
-class InferConfig(SectionConfig):
+class InferConfig(EngineConfig):
     """INFER: predict.py and export.py."""
 
     filelist: str = key("./data/dataset/kinetics/infer.list", Text(), "the list of videos, one per line")
-    weights: str = key("", Text(empty=True), "the file or folder of weights; '': the published ones, downloaded")
-    precision: str = key("auto", _PRECISION, "arithmetic on the CPU; auto: bfloat16 where the processor has it")
     video_path: str = key(
         "",
         Text(empty=True),
@@ -227,7 +273,16 @@ class InferConfig(SectionConfig):
     feature_dtype: str = key(
         "float32", Choice(("float16", "float32")), "of the features that --features writes; float16: half the disk"
     )
-    kinetics_labels: str = key("./data/dataset/kinetics_labels.json", Text(), "JSON list with the name of each class")
+    kinetics_labels: str = key(
+        "./data/dataset/kinetics_labels.json",
+        Text(empty=True),
+        "JSON list with the name of each class; '': they are called by their number",
+    )
 
 
 SECTIONS = {"MODEL": ModelConfig, "TRAIN": TrainConfig, "VALID": ValidConfig, "TEST": TestConfig, "INFER": InferConfig}
+
+
+def section_name(section: SectionConfig) -> str:
+    """Return "TRAIN", "VALID", "TEST" or "INFER", as errors name it."""
+    return next(name for name, kind in SECTIONS.items() if type(section) is kind)

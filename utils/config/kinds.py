@@ -22,6 +22,19 @@ class Whole:
 
 
 @dataclass(frozen=True)
+class Auto:
+    """auto, or what another kind takes."""
+
+    other: Whole
+
+    def read(self, value: object) -> int | str:
+        return value if value == "auto" else self.other.read(value)
+
+    def __str__(self) -> str:
+        return f"auto, or {self.other}"
+
+
+@dataclass(frozen=True)
 class Number:
     """A finite number from `low` to `high`; `above`: `low` itself is out, `below`: `high` itself is out."""
 
@@ -69,6 +82,8 @@ class Text:
             raise ValueError
         if any(c < " " or c == "\x7f" for c in value):
             raise ValueError
+        if value.startswith("~/"):  # behind --flag= no shell expands it
+            value = os.path.expanduser(value)
         os.fsencode(value)  # UnicodeEncodeError, a ValueError, for what no path can hold
         return value
 
@@ -78,11 +93,13 @@ class Text:
 
 @dataclass(frozen=True)
 class Choice:
-    """One of a few words or numbers."""
+    """One of a few words or numbers. In YAML the word off is False, if it has no quotes."""
 
     options: tuple
 
     def read(self, value: object) -> object:
+        if value is False and "off" in self.options:
+            return "off"
         if not any(type(value) is type(option) and value == option for option in self.options):
             raise ValueError
         return value
@@ -124,4 +141,21 @@ class Rising:
         return f"a list of rising whole numbers from {self.low} up"
 
 
-Kind = Whole | Number | Truth | Text | Choice | Colour | Rising
+@dataclass(frozen=True)
+class Pairs:
+    """Pairs of classes, each by its name or its number; no class twice."""
+
+    def read(self, value: object) -> tuple[tuple[str | int, str | int], ...]:
+        pairs = tuple(tuple(pair) if isinstance(pair, list | tuple) else () for pair in value or ())
+        classes = [one for pair in pairs for one in pair]
+        if any(len(pair) != 2 for pair in pairs) or any(type(one) not in (int, str) for one in classes):
+            raise ValueError
+        if len(set(classes)) < len(classes):
+            raise ValueError
+        return pairs
+
+    def __str__(self) -> str:
+        return "a list of pairs of classes, each by its name or number, none of them twice"
+
+
+Kind = Whole | Auto | Number | Truth | Text | Choice | Colour | Rising | Pairs

@@ -4,12 +4,15 @@
 """
 
 import difflib
+import itertools
 import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import Field, asdict, dataclass, field, fields, replace
+from pathlib import Path
 
 import yaml
 
+from utils.config.beside import add_manifest
 from utils.config.keys import (
     IGNORED_KEYS,
     SECTIONS,
@@ -21,10 +24,13 @@ from utils.config.keys import (
     ValidConfig,
 )
 from utils.config.kinds import Kind, Text, Truth
+from utils.config.published import WEIGHTS_KEYS, add_keys
 from utils.config.strict_yaml import Item, one_line, parse, read_file
 from utils.errors import InputError
-from utils.storage import check_path
+from utils.storage.objects import check_path
 
+# What a path leads to that does not in the working folder.
+_BESIDE = Path(__file__).resolve().parents[2]
 _READING = [section for section in SECTIONS if section != "MODEL"]
 # Flags that are not called as their key is.
 _FLAG_NAMES = {"MODEL.name": "model_name", "INFER.topk": "infer_topk"}
@@ -68,18 +74,26 @@ _Dumper.add_representer(tuple, lambda dumper, value: dumper.represent_sequence("
 _Dumper.add_representer(_Quoted, lambda dumper, value: dumper.represent_scalar("tag:yaml.org,2002:str", value, '"'))
 
 
-def load_config(path: str | os.PathLike, flags: Mapping[str, object] | None = None, sets: Sequence[str] = ()) -> Config:
+def load_config(
+    path: str | os.PathLike,
+    flags: Mapping[str, object] | None = None,
+    sets: Sequence[str] = (),
+    section: str = "",
+) -> Config:
     """Returns the resolved configuration; --set wins over flags, flags over the file, the file over the defaults.
 
-    flags: {"TRAIN.batch_size": 8 or "8", ...}; None: not given. sets: "SECTION.key=value", value in YAML.
+    path: '': no file, or the manifest beside the weights. flags: {"TRAIN.batch_size": 8 or "8", ...}; None: not given.
+    sets: "SECTION.key=value", value in YAML. section: the one whose weights are to be read, see `add_keys`.
     Raises InputError, one line that names the place (`file:line`, the flag or the --set).
     """
-    given = _from_file(path)
+    given = _from_tree(read_file(_beside(os.fspath(path)))) if path else {}
     command_line = [_from_flag(name, value) for name, value in (flags or {}).items() if value is not None]
     command_line += [_from_set(text) for text in sets]
     for name, item in command_line:
         given.pop(name, None)  # put at the end: the order of `given` tells who spoke last
         given[name] = item
+    add_keys(given, section)
+    add_manifest(given, section, WEIGHTS_KEYS.get(section), None if path else _from_tree)
 
     ignored = tuple((name, item.where) for name, item in given.items() if name.split(".")[1] in IGNORED_KEYS)
     cut = _cut_topk(given, dict(command_line))
@@ -87,12 +101,24 @@ def load_config(path: str | os.PathLike, flags: Mapping[str, object] | None = No
     if "MODEL.topk" not in given:
         model["topk"] = min(model["topk"], model["num_classes"])
     resolved = {"MODEL": model} | {section: _resolve(section, given, model) for section in _READING}
+    _look_beside(resolved, dict(command_line))
     _check_together(resolved, given)
     if resolved["TRAIN"]["schedule"] == "cosine" and resolved["TRAIN"]["milestones"]:
         ignored += (("TRAIN.milestones", given["TRAIN.milestones"].where),)
     demands_gpu = any(name.endswith(".use_gpu") and item.value is True for name, item in dict(command_line).items())
     parts = {section.lower(): SECTIONS[section](**values) for section, values in resolved.items()}
     return Config(**parts, ignored_keys=ignored, cut_topk=cut, demands_gpu=demands_gpu)
+
+
+def _look_beside(resolved: Mapping[str, dict[str, object]], commanded: Collection[str]) -> None:
+    """Takes from beside the toolkit what the configuration names, and the working folder does not have."""
+    for section, key in itertools.product(_READING, ("filelist", "kinetics_labels", "weights", "calibration")):
+        if f"{section}.{key}" not in commanded and (path := resolved[section].get(key)):
+            resolved[section][key] = _beside(path)
+
+
+def _beside(path: str) -> str:
+    return path if os.path.lexists(path) or not os.path.exists(_BESIDE / path) else str(_BESIDE / path)
 
 
 def _cut_topk(given: dict[str, Item], commanded: Collection[str]) -> tuple[tuple[str, str, int], ...]:
@@ -107,10 +133,10 @@ def _cut_topk(given: dict[str, Item], commanded: Collection[str]) -> tuple[tuple
     return tuple((name, item.where, item.value) for name, item in cut)
 
 
-def _from_file(path: str | os.PathLike) -> dict[str, Item]:
-    """Returns {"SECTION.key": checked item} of the file, in its order."""
+def _from_tree(tree: Mapping[str, Item]) -> dict[str, Item]:
+    """Returns {"SECTION.key": checked item} of what a file holds, in its order."""
     given = {}
-    for section, content in read_file(path).items():
+    for section, content in tree.items():
         _check_section(section, content.where)
         if content.value is None:
             continue
@@ -228,6 +254,9 @@ def _check_together(resolved: Mapping[str, Mapping[str, object]], given: Mapping
         if resolved["TRAIN"][name] != resolved["VALID"][name]:
             where = _last_given(given, f"TRAIN.{name}", f"VALID.{name}")
             raise InputError(f"{where}: {name} must be the same in TRAIN and VALID")
+    if resolved["TRAIN"]["flip_pairs"] and not resolved["TRAIN"]["flip"]:
+        where = _last_given(given, "TRAIN.flip", "TRAIN.flip_pairs")
+        raise InputError(f"{where}: TRAIN.flip_pairs says what a mirror exchanges, but TRAIN.flip is False")
     if resolved["TRAIN"]["balance_classes"] and resolved["TRAIN"]["format"] == "pkl":
         where = _last_given(given, "TRAIN.balance_classes", "TRAIN.format", "MODEL.format")
         raise InputError(

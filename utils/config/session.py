@@ -2,23 +2,29 @@
 
 from dataclasses import asdict
 
+from utils.config.beside import path_beside
 from utils.config.flags import SECTION_OF, Flags, parse_flags
 from utils.config.loading import Config, load_config
+from utils.config.published import WEIGHTS_KEYS, find_published
 from utils.log import say
 
 
 def open_config(script: str) -> tuple[Flags, Config]:
     """The flags of the command line and the configuration they lead to."""
     flags = parse_flags(script)
-    return flags, load_config(flags.config, flags.section_overrides, flags.sets)
+    return flags, load_config(flags.config, flags.section_overrides, flags.sets, SECTION_OF[script])
 
 
 def announce(flags: Flags, config: Config) -> None:
     """Says once what the run goes by: the resolved configuration, and what of it has no effect."""
-    say(f"configuration: {flags.config}, resolved to")
+    section, key = WEIGHTS_KEYS[SECTION_OF[flags.script]].lower().split(".")
+    weights = getattr(getattr(config, section), key)
+    say(f"configuration: {flags.config or path_beside(weights) or 'no file'}, resolved to")
     for section in ("MODEL", SECTION_OF[flags.script], *(["VALID"] if flags.script == "train" else [])):
         values = asdict(getattr(config, section.lower()))
         say(f"  {section}: " + ", ".join(f"{key}={value}" for key, value in values.items()))
+    if named := find_published(weights):
+        say(f"published weights: {named}")
     if config.ignored_keys:
         say("keys without effect: " + ", ".join(f"{name} ({where})" for name, where in config.ignored_keys))
     if config.cut_topk:

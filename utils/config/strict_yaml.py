@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import yaml
 
-from utils.errors import InputError
+from utils.errors import InputError, os_errors
 
 MAX_BYTES = 100_000  # thirty times a full configuration; PyYAML takes up to a second for as much
 MAX_DEPTH = 8  # a configuration needs three: section, key, list
@@ -42,11 +42,8 @@ def read_file(path: str | os.PathLike) -> dict[str, Item]:
     an alias, an anchor or a tag.
     """
     name = one_line(os.fspath(path), limit=4096)
-    try:
-        with open(path, "rb") as file:
-            data = file.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise InputError(f"{name}: cannot be read: {error.strerror}") from None
+    with os_errors(InputError, f"{name}: cannot be read"), open(path, "rb") as file:
+        data = file.read(MAX_BYTES + 1)
     if len(data) > MAX_BYTES:
         raise InputError(f"{name}: larger than {MAX_BYTES} bytes: not a configuration")
     try:
@@ -66,7 +63,7 @@ def parse(text: str, locate: Callable[[int], str]) -> Item:
     """Returns the one document in `text`; `locate(line)` names the place of a line (from 1) in messages."""
     loader = None
     try:
-        loader = _Loader(text)
+        loader = _StrictLoader(text)
         node = loader.get_single_node()
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
@@ -86,7 +83,7 @@ class _Refused(yaml.MarkedYAMLError):
     """Valid YAML that a configuration has no use for."""
 
 
-class _Loader(yaml.SafeLoader):
+class _StrictLoader(yaml.SafeLoader):
     """Composes nodes only (constructs nothing), and stops at anchors, aliases, tags and deep nesting."""
 
     depth = 0

@@ -13,11 +13,13 @@ import types
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from utils.cli import open_streams
 from utils.errors import RunError
 
 # Seconds in which a new process must report that it is ready, and how often that may fail.
 START_LIMIT = 120.0
 STARTS = 3
+_ROOT = str(Path(__file__).resolve().parents[2])
 _STARTING = threading.Lock()  # which module is the program can be hidden by one thread at a time
 
 
@@ -78,7 +80,7 @@ class Child:
                 if not self.pipe.poll(time_limit):
                     self.kill()
                     raise NoAnswer(f"given up after {time_limit:g} s")
-                return self.receive()
+                return self.pipe.recv()
             except (EOFError, OSError):
                 end = self.end()
         raise NoAnswer(f"its {self._name.split(' ', 1)[1]} ended with {end}, twice")
@@ -95,7 +97,7 @@ class Child:
         try:
             self.pipe.send(question)
             while self.pipe.poll(time_limit):
-                answer = self.receive()
+                answer = self.pipe.recv()
                 if answer is None:
                     return
                 yield answer
@@ -105,10 +107,6 @@ class Child:
             if answer is not None:
                 self.kill()
         raise NoAnswer(f"given up after {time_limit:g} s without progress")
-
-    def receive(self) -> object:
-        """The answer that has arrived. Raises EOFError or OSError where the process dies meanwhile."""
-        return self.pipe.recv()
 
     def end(self) -> str:
         """How the process, whose pipe broke, ended: "signal 9 (Killed)" or "exit code 1"; it is reaped."""
@@ -135,12 +133,18 @@ class Child:
             if self._process is not None:
                 self._process.kill()
 
+    def interrupt(self) -> None:
+        """Kills the process, from any thread: who waits for its answer asks another one in its place, see `ask`."""
+        with self._lock:
+            if self._process is not None:
+                self._process.kill()
+
     def _launch(self) -> None:
         # spawn, not fork: the parent has threads (paddle, oneDNN, ours), of which a forked child inherits the locks.
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
         try:
-            with self._lock, _interrupts_blocked(), _main_hidden(self._serve):
+            with self._lock, interrupts_blocked(), _main_hidden(self._serve), _daemon_hidden():
                 if self._closed:
                     raise RunError(f"{self._name} was closed")
                 arguments = self._serve, self._scratch, theirs, *self._arguments
@@ -157,6 +161,7 @@ def _live(
     serve: Callable, scratch: Path | None, pipe: multiprocessing.connection.Connection, *arguments: object
 ) -> None:
     """The life of the process: until the parent closes the pipe, or is gone."""
+    open_streams()
     threading.Thread(target=_end_with_parent, args=(scratch,), daemon=True).start()
     with contextlib.suppress(EOFError, OSError):  # the parent has closed the pipe: it needs no more
         serve(pipe, *arguments)
@@ -177,7 +182,7 @@ def _remove(scratch: Path | None) -> None:
 
 
 @contextlib.contextmanager
-def _interrupts_blocked():
+def interrupts_blocked():
     """A context in which this thread, and a process that it starts, do not get the SIGINT of Ctrl-C.
 
     Ctrl-C goes to the whole process group; the parent alone decides when its children end.
@@ -198,18 +203,38 @@ def _interrupts_blocked():
 def _main_hidden(serve: Callable):
     """A context in which a process that is started does not import the running program, unless `serve` is its own.
 
-    A program of a few lines has no `if __name__ == "__main__":` that would keep it from starting once more.
+    A program of a few lines has no `if __name__ == "__main__":` that would keep it from starting once more; and it may
+    have a utils.py beside it, which the process is not to find before ours.
     """
-    if serve.__module__ == "__main__":
-        yield
-        return
-    with _STARTING:
+    with _STARTING:  # also where it shows: another thread may be hiding it just now
+        if serve.__module__ == "__main__":
+            yield
+            return
         program = sys.modules["__main__"]
         sys.modules["__main__"] = types.ModuleType("__main__")
+        sys.path.insert(0, _ROOT)
         try:
             yield
         finally:
+            sys.path.remove(_ROOT)
             sys.modules["__main__"] = program
+
+
+@contextlib.contextmanager
+def _daemon_hidden():
+    """A context in which a worker of a pool may start processes: multiprocessing would not let a daemon have any.
+
+    It fears that they stay behind when the daemon is killed; ours end with their parent, however that ends.
+    """
+    current = multiprocessing.current_process()
+    before = current.daemon
+    if before:
+        current.daemon = False
+    try:
+        yield
+    finally:
+        if before:
+            current.daemon = True
 
 
 def _describe_exit(code: int | None) -> str:

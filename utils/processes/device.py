@@ -1,42 +1,149 @@
-"""Which device a script runs on, decided once."""
+"""Which device a script runs on, decided once; paddle is imported only where a GPU may be, or a network runs on it."""
 
+import ctypes
+import os
+import re
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import util
+from itertools import takewhile
 
-from utils.errors import InputError
+from utils.errors import InputError, RunError
 from utils.log import say
+from utils.packages import installed_version
 from utils.processes.signals import signals_held
+from utils.storage.copies import temporary_root
+
+# The command of docs/devices.md and requirements-gpu.txt, which also mends what two builds have left of each other.
+REQUIREMENTS = "requirements-gpu.txt"
+FOR_GPUS = f"-r {REQUIREMENTS} --extra-index-url https://www.paddlepaddle.org.cn/packages/stable/cu126/"
+INSTALL_FOR_GPUS = f"pip uninstall -y paddlepaddle paddlepaddle-gpu && pip install {FOR_GPUS}"
+BOTH_BUILDS = "paddlepaddle and paddlepaddle-gpu are both installed, and have written over each other's files"
+# Paddle's version from which on a stream has its memory to itself: before, a batch that was being copied to a GPU could
+# be written over by the step under way.
+OLDEST = 3
+# In the environment of a rank that has been started for a GPU, by our launcher or Paddle's.
+FOR_GPU = "FLAGS_selected_gpus"
+# The compute capability from which on Paddle's mixed precision has a type.
+CAPABILITIES = {"bfloat16": 8, "float16": 7}
+# The line that says so: of Paddle's allocators of GPUs and of the CPU, and of CUDA, cuDNN and cuBLAS.
+_NO_MEMORY = re.compile(
+    r"Out of memory error on .*|Fail to alloc memory of .*|CUDA error\(2\).*|.*CU(DNN|BLAS)_STATUS_ALLOC_FAILED.*"
+)
+
+# Python's own functions below signal.signal, which can be called in the main thread alone.
+_get_handler = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.c_int)(("PyOS_getsig", ctypes.pythonapi))
+_set_handler = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p)(("PyOS_setsig", ctypes.pythonapi))
 
 
 def import_paddle():
     """paddle, with SIGTERM still ours: importing it puts a handler in place that ends the process on the spot."""
-    ours = signal.getsignal(signal.SIGTERM)
+    temporary_root()  # of which the import asks, too
     with signals_held():
+        ours = _get_handler(signal.SIGTERM)
         import paddle
 
-        signal.signal(signal.SIGTERM, ours)
+        _set_handler(signal.SIGTERM, ours)
     return paddle
 
 
+def has_gpu_build() -> bool:
+    """Return whether a paddle is installed that may find GPUs, told by its package's name, without importing it."""
+    return installed_version("paddlepaddle-gpu") is not None
+
+
+def has_both_builds() -> bool:
+    """Return whether two packages claim to be paddle: each has written over files of the other."""
+    return has_gpu_build() and installed_version("paddlepaddle") is not None
+
+
+def gpus_to_use() -> list[str]:
+    """Return the name of each visible GPU, as CUDA_VISIBLE_DEVICES has it; none where `choose_device` says why.
+
+    Raise InputError where fewer are seen than are listed, and where what is installed cannot work with them.
+    """
+    if has_both_builds():
+        raise InputError(f"{BOTH_BUILDS}: {INSTALL_FOR_GPUS}; --use_gpu=False would run on the CPU")
+    if not has_gpu_build():
+        return []
+    paddle = import_paddle()
+    seen = paddle.device.cuda.device_count() if paddle.is_compiled_with_cuda() else 0
+    names = listed_devices(os.environ.get("CUDA_VISIBLE_DEVICES", ""))
+    if len(names) > seen:
+        # CUDA stops at the first name that it does not know: who has it would wait for ever, or run on the CPU.
+        raise InputError(
+            f"CUDA_VISIBLE_DEVICES={','.join(names)} lists {len(names)} GPUs, but Paddle sees {seen}: name those alone "
+            "that nvidia-smi -L lists; --use_gpu=False would run on the CPU"
+        )
+    version = installed_version("paddlepaddle-gpu") or ""
+    if seen and 0 < int(version.partition(".")[0]) < OLDEST:  # 0.0.0 is what somebody has built
+        raise InputError(f"paddlepaddle-gpu {version} is too old, {OLDEST}.3 is needed on a GPU: {INSTALL_FOR_GPUS}")
+    return names or [str(number) for number in range(seen)]
+
+
+def listed_devices(visible: str) -> list[str]:
+    """Return the names in CUDA_VISIBLE_DEVICES; -1 ends the list, and Slurm writes NoDevFiles for none."""
+    names = [name.strip() for name in visible.split(",") if name.strip()]
+    return list(takewhile(lambda name: name not in ("-1", "NoDevFiles"), names))
+
+
 def choose_device(wanted: bool, demanded: bool) -> str:
-    """Sets paddle's device and returns it, "gpu" or "cpu", after saying which when it was not asked for.
+    """Return the device, "gpu" or "cpu", after saying which when it was not asked for; see `use_device`.
 
     Args:
         wanted: the configuration's use_gpu; False is the CPU.
-        demanded: use_gpu=True came from a flag or --set: without a GPU that is an error.
+        demanded: use_gpu=True came from a flag or --set: without a GPU that is an error. So it is in a rank that a
+            launcher has started for a GPU: the others would wait for one that is on the CPU.
 
     Raises:
-        InputError: a GPU is demanded, but paddle is a CPU build or sees no device.
+        InputError: a GPU is demanded, but paddle is a CPU build, not there, or sees no device; or see `gpus_to_use`.
     """
-    paddle = import_paddle()
-    missing = ""
-    if not paddle.is_compiled_with_cuda():
-        missing = "this paddlepaddle is a CPU build (see requirements-gpu.txt)"
-    elif paddle.device.cuda.device_count() == 0:
-        missing = "no GPU is visible (see CUDA_VISIBLE_DEVICES)"
-    if wanted and demanded and missing:
-        raise InputError(f"--use_gpu=True: {missing}")
-    device = "gpu" if wanted and not missing else "cpu"
-    if wanted and missing:
-        say(f"running on the CPU: {missing}")
-    paddle.set_device(device)
-    return device
+    missing, see = _missing() if wanted else ("", "")
+    what_to_do = f": {INSTALL_FOR_GPUS}" if see == REQUIREMENTS else f" (see {see})"
+    if missing and demanded:
+        raise InputError(f"--use_gpu=True: {missing}{what_to_do}")
+    if missing and FOR_GPU in os.environ:
+        here = f"{FOR_GPU}={os.environ[FOR_GPU]}, CUDA_VISIBLE_DEVICES={os.environ.get('CUDA_VISIBLE_DEVICES', '')}"
+        raise InputError(f"a launcher has started this process for a GPU ({here}), but {missing}{what_to_do}")
+    if missing:
+        say(f"running on the CPU: {missing} (see {see})")
+    return "gpu" if wanted and not missing else "cpu"
+
+
+def use_device(device: str) -> None:
+    """Import paddle and let it compute on "gpu" or "cpu" from now on: call it before a network is built."""
+    import_paddle().set_device(device)
+
+
+def gpu_has(dtype: str) -> bool:
+    """Return whether this process's GPU computes in "bfloat16" or "float16" faster than in float32."""
+    return import_paddle().device.cuda.get_device_capability()[0] >= CAPABILITIES[dtype]
+
+
+@contextmanager
+def memory_errors(device: str, remedy: str) -> Iterator[None]:
+    """Return a context in which Paddle's lack of memory on the device is a RunError of one line.
+
+    remedy: how it ends. Paddle's own error is a page long: a MemoryError, or what an operator or a library of NVIDIA's
+    makes of it.
+    """
+    try:
+        yield
+    except (MemoryError, RuntimeError, SystemError, OSError) as error:
+        if not (found := _NO_MEMORY.search(str(error))):
+            raise
+        raise RunError(f"out of memory on the {device}: {found[0].strip().rstrip('.')}: {remedy}") from None
+
+
+def _missing() -> tuple[str, str]:
+    """Return why there is no GPU, "" where there is one, and what to see to. Raise InputError as `gpus_to_use`."""
+    if gpus_to_use():
+        return "", ""
+    if not has_gpu_build():
+        if util.find_spec("paddle") is None:
+            return "paddlepaddle-gpu is not installed", REQUIREMENTS
+        return "this paddlepaddle is a CPU build", REQUIREMENTS
+    if not import_paddle().is_compiled_with_cuda():
+        return "this paddlepaddle-gpu is not built for CUDA", REQUIREMENTS
+    return "no GPU is visible", "CUDA_VISIBLE_DEVICES"

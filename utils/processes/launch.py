@@ -1,7 +1,9 @@
 """One command, several processes: starts a rank per device, passes signals on, ends all of them when one dies."""
 
 import contextlib
+import ctypes
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -9,21 +11,25 @@ import sys
 import threading
 import time
 from collections import deque
-from importlib import metadata
 
-from utils.errors import InputError
-from utils.processes.channel import PEER_GONE
+from utils.errors import InputError, RunError
+from utils.processes.channel import LINKS, linked
+from utils.processes.device import FOR_GPU, gpus_to_use
 from utils.processes.limits import available_cores
-from utils.processes.ranks import RANK_MARK, env_size
+from utils.processes.ranks import JOINING, RANK_MARK, env_size
+from utils.processes.watch import PEER_GONE
 
 # Seconds in which, after the first rank has ended, the others may end as well and say why.
 ECHO = 3.0
 # The same where the others end by themselves: after a signal, or when the cause has not ended yet.
 GRACE = 20.0
+# The same after a signal where ranks have not come together, and perhaps never will.
+ALONE = 5.0
 # The same after a second Ctrl-C.
 HURRY = 3.0
 LAST_LINES = 5
 LIFELINE = "TSN_LIFELINE_FD"
+_PR_SET_PDEATHSIG = 1  # from Linux's prctl.h
 
 
 def start_ranks(nproc: int | None, use_gpu: bool, useful: int = 1_000_000) -> None:
@@ -34,7 +40,7 @@ def start_ranks(nproc: int | None, use_gpu: bool, useful: int = 1_000_000) -> No
         useful: more processes than this would have nothing to do.
 
     Raises:
-        InputError: --nproc together with a launcher, or for GPUs.
+        InputError: --nproc together with a launcher, or for GPUs; fewer GPUs are seen than are listed.
     """
     # paddle.distributed.launch may also start a single process.
     if env_size() > 1 or "PADDLE_LOCAL_RANK" in os.environ:
@@ -42,39 +48,30 @@ def start_ranks(nproc: int | None, use_gpu: bool, useful: int = 1_000_000) -> No
             raise InputError(f"--nproc={nproc}: a launcher has started {env_size()} processes already")
         _follow_parent()
         return
-    devices = _visible_gpus() if use_gpu else []
+    devices = gpus_to_use() if use_gpu else []
     if devices and nproc is not None and nproc != len(devices):
         raise InputError(f"--nproc={nproc} is for the CPU: on GPUs CUDA_VISIBLE_DEVICES says how many processes run")
     if (number := min(nproc or max(1, len(devices)), useful)) > 1:
         sys.exit(_run_ranks(number, devices))
 
 
-def _visible_gpus() -> list[str]:
-    try:
-        metadata.version("paddlepaddle-gpu")
-    except metadata.PackageNotFoundError:
-        return []
-    if visible := os.environ.get("CUDA_VISIBLE_DEVICES"):
-        return [device for device in visible.split(",") if device]
-    import paddle
-
-    return [str(i) for i in range(paddle.device.cuda.device_count())]
-
-
 class _Rank:
     """A rank's process, its last lines, and what is passed on of what it says."""
 
-    def __init__(self, number: int, environment: dict[str, str], lifeline: int):
+    def __init__(self, number: int, environment: dict[str, str], lifeline: int, links: list[int]):
         self.number = number
         self.tail: deque[str] = deque(maxlen=LAST_LINES)
         # Held back, as they may only be the echo of another rank's end.
         self.traceback: list[str] = []
         self.echo = False
+        self._joining, theirs = os.pipe()  # its end: it has joined the others
+        environment |= {LIFELINE: str(lifeline), LINKS: ",".join(map(str, links)), JOINING: str(theirs)}
         # A session of its own: Ctrl-C reaches this process alone, which passes it on.
         self.process = subprocess.Popen(
-            [sys.executable, *sys.argv], env=environment, pass_fds=[lifeline], start_new_session=True,
+            [sys.executable, *sys.argv], env=environment, pass_fds=[lifeline, theirs, *links], start_new_session=True,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         )  # fmt: skip
+        os.close(theirs)
         pairs = ((self.process.stdout, sys.stdout), (self.process.stderr, sys.stderr))
         self._threads = [threading.Thread(target=self._forward, args=pair, daemon=True) for pair in pairs]
         for thread in self._threads:
@@ -89,8 +86,10 @@ class _Rank:
             elif self.traceback or line.startswith("Traceback (most recent call last)"):
                 self.traceback.append(line)
             elif self.number == 0 or line.startswith(RANK_MARK):
-                with contextlib.suppress(OSError):  # nobody reads any more: the rank must not wait for that
-                    print(line, file=target, flush=True)
+                # Nobody reads any more, or it cannot be written: the rank must not wait for that.
+                with contextlib.suppress(OSError, RunError):
+                    target.write(f"{line}\n")  # print writes twice, and another rank's line may come between
+                    target.flush()
 
     @property
     def code(self) -> int | None:
@@ -102,6 +101,11 @@ class _Rank:
         """Whether it has ended with an error line of its own."""
         return self.code in (1, 2) and not self.traceback and not self.echo
 
+    @property
+    def joins(self) -> bool:
+        """Whether it still waits for other ranks, or has not come so far, and may hear no signal meanwhile."""
+        return self.code is None and not select.select([self._joining], [], [], 0)[0]
+
     def finish(self) -> None:
         """Ends the process if it still runs, and reads what it has said."""
         if self.code is None:
@@ -109,6 +113,7 @@ class _Rank:
         self.process.wait()
         for thread in self._threads:
             thread.join(2)
+        os.close(self._joining)
 
 
 def _run_ranks(number: int, devices: list[str]) -> int:
@@ -126,9 +131,10 @@ def _run_ranks(number: int, devices: list[str]) -> int:
     for signal_number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(signal_number, pass_on)
     try:
-        for i, environment in enumerate(_environments(number, devices, read_end)):
-            if not asked:
-                ranks.append(_Rank(i, environment, read_end))
+        with linked(number) as links:
+            for i, environment in enumerate(_environments(number, devices)):
+                if not asked:
+                    ranks.append(_Rank(i, environment, read_end, links[i]))
         if asked and len(ranks) < number:  # one that was being started has not got the signal
             for rank in ranks:
                 rank.process.send_signal(asked[0])
@@ -145,11 +151,12 @@ def _run_ranks(number: int, devices: list[str]) -> int:
     return _explain(failed, ranks) if failed else 0
 
 
-def _environments(number: int, devices: list[str], lifeline: int):
+def _environments(number: int, devices: list[str]):
     """The environment of each rank: the variables that paddle.distributed.launch sets, too."""
     ports = _free_ports(number + 1)
     endpoints = [f"127.0.0.1:{port}" for port in ports]
     threads = max(1, available_cores() // number)
+    loopback = "" if devices or _has_address() else _loopback()
     for rank in range(number):
         environment = dict(
             os.environ,
@@ -160,12 +167,13 @@ def _environments(number: int, devices: list[str], lifeline: int):
             PADDLE_CURRENT_ENDPOINT=endpoints[rank],
             GLOG_minloglevel=os.environ.get("GLOG_minloglevel", "2"),
         )
-        environment[LIFELINE] = str(lifeline)
         if devices:
             environment["CUDA_VISIBLE_DEVICES"] = devices[rank]
-            environment["FLAGS_selected_gpus"] = "0"  # Paddle wants it: the first of those visible
+            environment[FOR_GPU] = "0"  # Paddle wants it: the first of those visible
         else:
             environment.setdefault("OMP_NUM_THREADS", str(threads))
+            if loopback:
+                environment.setdefault("GLOO_SOCKET_IFNAME", loopback)
         yield environment
 
 
@@ -180,15 +188,32 @@ def _free_ports(number: int) -> list[int]:
             s.close()
 
 
+def _has_address() -> bool:
+    """Whether the machine's own name leads to an address: gloo asks for it."""
+    try:
+        return bool(socket.getaddrinfo(socket.gethostname(), 0))
+    except OSError:
+        return False
+
+
+def _loopback() -> str:
+    """The name of the interface by which the processes of a machine reach each other: "lo", "lo0"."""
+    return next((name for _, name in socket.if_nameindex() if name.startswith("lo")), "")
+
+
 def _wait_for_end(ranks: list[_Rank], asked: list[int]) -> None:
     """Returns when all ranks have ended, or when one has failed and the others have had their time to end as well."""
-    first_end = hurried = None
+    first_end = hurried = first_asked = None
     while any(rank.code is None for rank in ranks):
         now = time.monotonic()
         failed = [rank for rank in ranks if rank.code]
         if failed:
             first_end = first_end or now
             if now - first_end > (GRACE if asked or all(rank.echo for rank in failed) else ECHO):
+                return
+        if asked:
+            first_asked = first_asked or now
+            if now - first_asked > ALONE and any(rank.joins for rank in ranks):
                 return
         if len(asked) > 1 and asked[-1] == signal.SIGINT:
             hurried = hurried or now
@@ -211,19 +236,25 @@ def _explain(failed: _Rank, ranks: list[_Rank]) -> int:
     code = failed.code
     if code in (130, 143):  # a signal to one rank alone: all have left together
         return code
-    if code in (1, 2) and not failed.traceback:
-        complaint = failed.tail[-1].removeprefix("error: ") if failed.tail else f"exit code {code}"
-        if failed.echo or failed.number > 0 and f"error: {complaint}" not in ranks[0].tail:
-            print(f"error: rank {failed.number}: {complaint}", file=sys.stderr)
-        return code
-    print("\n".join(failed.traceback), end="\n" if failed.traceback else "", file=sys.stderr)
+    if failed.traceback or code not in (1, 2):
+        _describe_crash(failed, len(ranks))
+        return 1
+    complaint = failed.tail[-1].removeprefix("error: ") if failed.tail else f"exit code {code}"
+    was_seen = failed.number == 0 or f"error: {complaint}" in ranks[0].tail
+    if failed.echo or not was_seen:  # an echo is held back, whoever says it
+        print(f"error: rank {failed.number}: {complaint}", file=sys.stderr)
+    return code
+
+
+def _describe_crash(failed: _Rank, number: int) -> None:
+    """Prints the traceback of one of so many ranks, where it has left one, then how it ended and what it said last."""
+    for line in failed.traceback:
+        print(line, file=sys.stderr)
+    code = failed.code
     how = f"was killed by signal {-code} ({signal.Signals(-code).name})" if code < 0 else f"ended with exit code {code}"
     last = " | ".join(line[:200] for line in failed.tail if line not in failed.traceback) or "none"
-    print(
-        f"error: rank {failed.number} of {len(ranks)} {how}; all ranks were ended; its last lines: {last}",
-        file=sys.stderr,
-    )
-    return 1
+    said = f"rank {failed.number} of {number} {how}; all ranks were ended; its last lines: {last}"
+    print(f"error: {said}", file=sys.stderr)
 
 
 def _follow_parent() -> None:
@@ -231,3 +262,5 @@ def _follow_parent() -> None:
     fd = os.environ.get(LIFELINE)
     if fd is not None:
         threading.Thread(target=lambda: (os.read(int(fd), 1), os._exit(1)), daemon=True).start()
+    elif "PADDLE_LOCAL_RANK" in os.environ and sys.platform == "linux":  # by Paddle's launcher, which makes no pipe
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

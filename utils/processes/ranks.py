@@ -1,14 +1,15 @@
 """Several processes as one run: who reads which videos, whose sums are added up. The only file that knows ranks.
 
-Processes are started by utils/processes/launch.py or by `python -m paddle.distributed.launch`, over NCCL on GPUs and
-gloo on CPUs. Every video belongs to exactly one rank, and nothing is padded: a rank without videos adds zeros to the
-sums.
+Processes are started by utils/processes/launch.py or by `python -m paddle.distributed.launch`. Tensors go over NCCL on
+GPUs and gloo on CPUs, all else over utils/processes/channel.py. Every video belongs to exactly one rank, and nothing is
+padded: a rank without videos adds zeros to the sums.
 """
 
 import contextlib
 import io
 import os
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -19,8 +20,18 @@ if TYPE_CHECKING:  # what takes time is imported where it is used: --help must n
 
     from utils.processes.channel import Channel
 
+# In the environment of a rank that utils/processes/launch.py has started: a descriptor that it closes once the ranks
+# have come together.
+JOINING = "TSN_JOINING_FD"
 # How a line begins that a rank other than the first one wants to be seen.
 RANK_MARK = "[rank "
+# Seconds in which NCCL must have connected all GPUs; minutes where there are hundreds of them.
+FIRST_SUM = 300.0
+_NO_SUM = (
+    "the first sum over all GPUs has not ended after {limit:g} s: NCCL does not reach one from another. What helps: "
+    "NCCL_P2P_DISABLE=1 where GPUs of a machine cannot copy to each other, NCCL_SOCKET_IFNAME=NAME where machines have "
+    "several networks; NCCL_DEBUG=INFO tells more"
+)
 
 
 def env_rank() -> int:
@@ -33,6 +44,16 @@ def env_size() -> int:
     return int(os.environ.get("PADDLE_TRAINERS_NUM", "1"))
 
 
+def env_ranks_here() -> int:
+    """The number of those processes on this machine: their endpoints have its address, ours among them.
+
+    Where there are very many endpoints paddle.distributed.launch leaves them out, but not the number.
+    """
+    host = os.environ.get("PADDLE_CURRENT_ENDPOINT", "").rpartition(":")[0]
+    hosts = [end.rpartition(":")[0] for end in os.environ.get("PADDLE_TRAINER_ENDPOINTS", "").split(",")]
+    return (hosts.count(host) if host else 0) or int(os.environ.get("PADDLE_LOCAL_SIZE", "0")) or env_size()
+
+
 @dataclass(frozen=True)
 class World:
     """The processes of a run; with one process every method is the identity. Each method must be called by all."""
@@ -41,12 +62,18 @@ class World:
     size: int = 1
     channel: "Channel | None" = None
     device: str = "cpu"
+    on_machine: int | None = None  # of them on this machine; None: all
+
+    @property
+    def ranks_here(self) -> int:
+        """The processes that share this machine's cores and memory."""
+        return self.size if self.on_machine is None else self.on_machine
 
     @property
     def is_main(self) -> bool:
         return self.rank == 0
 
-    def share(self, order: Sequence[int], batch_size: int) -> list[int]:
+    def shard(self, order: Sequence[int], batch_size: int) -> list[int]:
         """This rank's part of `order`: a contiguous piece of every global batch, of equal length where it divides."""
         if self.size == 1:
             return list(order)
@@ -66,56 +93,35 @@ class World:
             )
         return batch_size // self.size
 
-    def sum(self, values: Sequence[int]) -> "np.ndarray":
+    def all_reduce(self, values: Sequence[int]) -> "np.ndarray":
         """The element-wise sum int64 of a few whole numbers over all ranks, the same on each."""
         import numpy as np
 
-        return np.sum(self.gather(values), axis=0, dtype="int64")
+        return np.sum(self.all_gather(values), axis=0, dtype="int64")
 
-    def gather(self, value: Any) -> list[Any]:
+    def all_gather(self, value: Any) -> list[Any]:
         """Each rank's value, by rank, on every rank. Raises RunError when another process is gone."""
         return [value] if self.channel is None else self.channel.exchange(value)
 
-    def first(self, value: Any) -> Any:
+    def broadcast(self, value: Any) -> Any:
         """Rank 0's value, on every rank."""
-        return self.gather(value)[0]
+        return self.all_gather(value)[0]
 
-    def _meet(self) -> None:
+    def meet(self) -> None:
         """Returns when all ranks are here: in gloo none may wait for another. NCCL may, and a GPU's host runs ahead."""
         if self.device == "cpu":
-            self.gather(None)
+            self.all_gather(None)
 
-    def copy_from_first(self, tensors: Sequence[Any]) -> None:
+    def broadcast_tensors(self, tensors: Sequence[Any]) -> None:
         """Gives the tensors of every rank the values of rank 0's: nobody else needs its files."""
         if self.size == 1:
             return
         import paddle
 
-        self._meet()
+        self.meet()
         with paddle.no_grad():
             for tensor in tensors:
                 paddle.distributed.broadcast(tensor, src=0)
-
-    def sum_gradients(self, parameters: Sequence[Any]) -> None:
-        """Replaces each gradient by its sum over the ranks: one transfer for all of them together.
-
-        The loss of a rank is its sum over videos divided by the videos of ALL ranks, so the sum is the gradient of the
-        mean, however unevenly the videos are spread. A rank that had no video in this step adds zeros.
-        """
-        if self.size == 1:
-            return
-        import paddle
-
-        by_dtype = {}
-        for parameter in parameters:
-            if not parameter.stop_gradient:
-                by_dtype.setdefault(parameter.dtype, []).append(parameter)
-        self._meet()
-        for group in by_dtype.values():
-            flat = paddle.concat([(paddle.zeros_like(p) if p.grad is None else p.grad).flatten() for p in group])
-            paddle.distributed.all_reduce(flat)
-            for parameter, part in zip(group, flat.split([p.size for p in group])):
-                parameter.grad = part.reshape(parameter.shape)
 
     def average(self, statistics: Sequence[Any]) -> None:
         """Makes BatchNorm's statistics on all ranks the mean of theirs, so that all evaluate and save one model."""
@@ -123,7 +129,7 @@ class World:
             return
         import paddle
 
-        self._meet()
+        self.meet()
         with paddle.no_grad():
             flat = paddle.concat([tensor.flatten() for tensor in statistics])
             paddle.distributed.all_reduce(flat)
@@ -131,28 +137,93 @@ class World:
                 tensor.set_value(part.reshape(tensor.shape))
 
 
+def linked_ranks() -> World | None:
+    """The world this process belongs to, without paddle: it cannot share tensors. A world of one where it is alone.
+
+    None where it is not utils/processes/launch.py that has started the processes, which links them: then `join_ranks`.
+    """
+    if env_size() == 1:
+        return World()
+
+    from utils.processes.channel import Channel
+
+    channel = Channel.inherited(env_rank())
+    if channel:
+        _joined()
+    return channel and World(env_rank(), env_size(), channel)
+
+
 def join_ranks(device: str) -> World:
     """The world this process belongs to, connected; a world of one when nobody started several.
 
     Args:
         device: "gpu" (NCCL) or "cpu" (gloo).
+
+    Raises:
+        InputError: ranks are on different devices, or one has none; on all of them.
     """
     if env_size() == 1:
         return World()
     import paddle
 
-    from utils.processes.channel import Channel
+    from utils.processes.watch import time_limit
 
+    channel = _meet_ranks(device)
     if device == "cpu":
         os.environ["PADDLE_DISTRI_BACKEND"] = "gloo"
-    with contextlib.redirect_stderr(io.StringIO()):  # a table of the flags that inference/start.py has set
+    with contextlib.redirect_stderr(io.StringIO()):  # a table of the flags that the environment has set
         paddle.distributed.init_parallel_env()
-    rank, size = paddle.distributed.get_rank(), paddle.distributed.get_world_size()
+    if device == "gpu":
+        with time_limit(FIRST_SUM, channel.watch(), _NO_SUM.format(limit=FIRST_SUM)):
+            paddle.distributed.all_reduce(paddle.zeros([1]))
+            event = paddle.device.current_stream().record_event()
+            while not event.query():  # Paddle would wait with Python's lock, and the time limit with it
+                time.sleep(0.01)
+    _joined()
+    return World(env_rank(), env_size(), channel, device, env_ranks_here())
 
-    def share(value: Any) -> list[Any]:
-        values: list[Any] = []
-        paddle.distributed.all_gather_object(values, value)
-        return values
 
-    host = os.environ["PADDLE_CURRENT_ENDPOINT"].rpartition(":")[0]
-    return World(rank, size, Channel(rank, size, host, share), device)
+@contextlib.contextmanager
+def problems_shared() -> Iterator[None]:
+    """A context whose InputError is one on all ranks, where no launcher of ours ends them: they would wait for this."""
+    from utils.processes.channel import LINKS
+
+    try:
+        yield
+    except InputError as error:
+        if env_size() > 1 and LINKS not in os.environ:
+            _meet_ranks(str(error))
+        raise
+
+
+def _meet_ranks(device: str) -> "Channel":
+    """The channel, before anything waits that hears of no end. Raises InputError where `device` is not that of all.
+
+    device: "gpu", "cpu", or why this rank has none.
+    """
+    from utils.processes.channel import Channel
+
+    channel = Channel.inherited(env_rank())
+    if channel is None:
+        import paddle
+
+        store = paddle.base.core.create_or_get_global_tcp_store()
+        host = os.environ["PADDLE_CURRENT_ENDPOINT"].rpartition(":")[0]
+        channel = Channel.over_network(env_rank(), env_size(), host, store)
+        channel.watch()
+    devices = channel.exchange(device)
+    for rank, found in enumerate(devices):
+        if found not in ("gpu", "cpu"):
+            raise InputError(f"rank {channel.name(rank)}: {found}")
+        if found != devices[0]:
+            raise InputError(
+                f"rank {channel.name(rank)} would run on a {found}, rank {channel.name(0)} on a {devices[0]}: they "
+                "would wait for each other; a GPU for each, or --use_gpu=False for all"
+            )
+    return channel
+
+
+def _joined() -> None:
+    """Tells the launcher that signals are heard from now on: Paddle waits for other ranks without Python."""
+    if JOINING in os.environ:
+        os.close(int(os.environ.pop(JOINING)))

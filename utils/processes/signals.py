@@ -1,16 +1,22 @@
 """SIGTERM and Ctrl-C as requests: the step in hand is finished and saved first."""
 
 import contextlib
+import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator
+
+STOPPING = b"stopping after this step, which is saved; Ctrl-C again: at once, without\n"
 
 
 class StopRequest:
     """A context in which a first SIGTERM or Ctrl-C only sets `signal_number`; a second Ctrl-C interrupts at once."""
 
-    def __init__(self):
+    def __init__(self, announced: bool = True):
+        """announced: a line on stderr answers the first signal, as what it waits for may take long."""
         self.signal_number: int | None = None
+        self._announced = announced
 
     def __enter__(self) -> "StopRequest":
         self._previous = {number: signal.signal(number, self._note) for number in (signal.SIGINT, signal.SIGTERM)}
@@ -23,6 +29,10 @@ class StopRequest:
     def _note(self, number, frame) -> None:
         if number == signal.SIGINT and self.signal_number is not None:
             raise KeyboardInterrupt
+        if self.signal_number is None and self._announced:
+            # Past Python's buffers: the signal may have come in the midst of a print.
+            with contextlib.suppress(OSError):  # closed, or on a disk that is full
+                os.write(sys.stderr.fileno(), STOPPING)
         self.signal_number = number
 
     @property

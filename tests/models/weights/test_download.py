@@ -1,85 +1,20 @@
 """The two published files from a server of our own: whole, in parts, broken off, absent, and hostile."""
 
-import http.server
 import io
-import re
 import subprocess
 import sys
 import tarfile
-import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from models.weights import download
+from models.weights import receiving
 from models.weights.download import imagenet_resnet50, published_tsn
 from utils.errors import InputError, RunError
+from weight_server import serving
 
 CONTENT = b"\x80\x02" + np.random.default_rng(0).bytes(3_000_000)
-
-
-class Server(http.server.ThreadingHTTPServer):
-    """Serves `files`; what it does wrong is set by the attributes, what it was asked for is in `requests`."""
-
-    daemon_threads = True
-
-    def __init__(self):
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.files: dict[str, bytes] = {}
-        self.ranges = True  # whether it knows the Range header
-        self.validators = {"ETag": '"1"'}
-        self.break_after: list[int] = []  # the next answers end after so many bytes of their body
-        self.status = 0
-        self.chunked = False
-        self.content_range = ""
-        self.requests: list[tuple[str, str | None]] = []
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}/"
-
-
-class Handler(http.server.BaseHTTPRequestHandler):
-    server: Server
-    protocol_version = "HTTP/1.1"
-
-    def log_message(self, *_):
-        pass
-
-    def do_GET(self):
-        server, wanted = self.server, self.headers.get("Range")
-        server.requests.append((self.path, wanted))
-        body = server.files.get(self.path[1:])
-        if server.status or body is None:
-            return self.send_error(server.status or 404)
-        status, total, start = 200, len(body), 0
-        is_same = self.headers.get("If-Range") in server.validators.values()
-        if wanted and server.ranges and is_same:
-            start = int(re.fullmatch(r"bytes=(\d+)-", wanted)[1])
-            if start >= total:
-                self.send_response(416)
-                self.send_header("Content-Range", f"bytes */{total}")
-                self.send_header("Content-Length", "0")
-                return self.end_headers()
-            status, body = 206, body[start:]
-        self.send_response(status)
-        for name, value in server.validators.items():
-            self.send_header(name, value)
-        if status == 206:
-            self.send_header("Content-Range", server.content_range or f"bytes {start}-{total - 1}/{total}")
-        if server.chunked:
-            self.send_header("Transfer-Encoding", "chunked")
-        else:
-            self.send_header("Content-Length", str(len(body)))
-        self.send_header("Connection", "close")
-        self.end_headers()
-        self.close_connection = True
-        part = body[: server.break_after.pop(0)] if server.break_after else body
-        if server.chunked:
-            end = b"0\r\n\r\n" if part == body else b""
-            part = f"{len(body):x}\r\n".encode() + part + b"\r\n" + end
-        self.wfile.write(part)
 
 
 @pytest.fixture(autouse=True)
@@ -89,14 +24,8 @@ def no_proxy(monkeypatch):
 
 @pytest.fixture
 def server():
-    server = Server()
-    server.files["TSN.pdparams"] = CONTENT
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    yield server
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with serving({"TSN.pdparams": CONTENT}) as server:
+        yield server
 
 
 def names_in(folder: Path) -> list[str]:
@@ -221,7 +150,7 @@ def test_an_error_of_the_server_is_repeated(server, status, reason, tmp_path):
         (
             imagenet_resnet50,
             "ResNet50_pretrained.tar.gz",
-            "start from random weights by --pretrain=none, or give others by --pretrain=PATH",
+            "give others by --pretrain=PATH",
         ),
     ],
 )
@@ -250,7 +179,7 @@ def test_a_full_disk_is_no_mistake(server, tmp_path, monkeypatch):
     def open_on_full_disk(path, mode):
         return Full() if mode == "wb" else open(path, mode)
 
-    monkeypatch.setattr(download, "open", open_on_full_disk, raising=False)
+    monkeypatch.setattr(receiving, "open", open_on_full_disk, raising=False)
     with pytest.raises(RunError) as error:
         published_tsn(tmp_path, server.url)
     assert str(error.value) == f"{tmp_path}/TSN.pdparams: cannot be written: No space left on device"

@@ -5,10 +5,10 @@ import pytest
 
 from models.tsm import TSM
 from models.tsn import TSN
-from models.weights.loading import load_weights
+from models.weights.fitting import load_weights
 from networks import unfilled
 from utils.errors import InputError
-from weight_formats import random_state, renamed
+from weight_formats import BEFORE, random_state, renamed
 
 CLASSES = 6  # as in conftest.py
 
@@ -119,7 +119,8 @@ MISFITS = [
     (
         lambda state: state | {"fc_0.w_0": np.ones((512, 400), "f4"), "fc_0.b_0": np.ones(400, "f4")},
         False,
-        "the file has 400 classes, MODEL.num_classes is 6; use --pretrain to keep the backbone only",
+        "the file has 400 classes, MODEL.num_classes is 6; set MODEL.num_classes=400, or train.py --pretrain keeps the "
+        "backbone only",
     ),
     (
         lambda state: state | {"fc_0.w_0": state["fc_0.w_0"].T},
@@ -202,6 +203,14 @@ OTHER_KEYS = [
         "does not fit the model (mmaction2 names); the file is a TSM's, MODEL.name is TSN; set MODEL.name=TSM",
     ),
     (
+        (TSN, {}), "mit_tsm", (18, CLASSES, False), False,
+        "does not fit the model (tsn-pytorch names); the file is a TSM's, MODEL.name is TSN; set MODEL.name=TSM",
+    ),
+    (
+        (TSM, {}), "tsn_pytorch", (18, CLASSES, False), False,
+        "does not fit the model (tsn-pytorch names); the file is a TSN's, MODEL.name is TSM; set MODEL.name=TSN",
+    ),
+    (
         (TSM, {}), "mmaction2", (18, CLASSES, False), False,
         "does not fit the model (mmaction2 names); the file is a TSN's, MODEL.name is TSM; set MODEL.name=TSN",
     ),
@@ -233,7 +242,8 @@ OTHER_KEYS = [
     ),
     (
         (TSM, {"num_segments": 8}), "paddlevideo", (18, 400, False), False,
-        "the file has 400 classes, MODEL.num_classes is 6; use --pretrain to keep the backbone only",
+        "the file has 400 classes, MODEL.num_classes is 6; set MODEL.num_classes=400, or train.py --pretrain keeps the "
+        "backbone only",
     ),
 ]  # fmt: skip
 
@@ -241,18 +251,21 @@ OTHER_KEYS = [
 @pytest.mark.parametrize("made, family, of, pretrain, message", OTHER_KEYS)
 def test_keys_that_would_make_a_file_fit_are_named(made, family, of, pretrain, message, file_with):
     num_layers, classes, vd = of
-    path = file_with(renamed(random_state(num_layers, classes, vd=vd), family, num_layers, "backbone.", vd))
+    before = BEFORE.get(family, "backbone.")
+    path = file_with(renamed(random_state(num_layers, classes, vd=vd), family, num_layers, before, vd))
     network, keys = made
     with pytest.raises(InputError) as error:
         load_weights(unfilled(network, CLASSES, num_layers=18, **keys), path, pretrain)
     assert str(error.value) == f"{path}: {message}"
 
 
-@pytest.mark.parametrize("family", ["mmaction2", "mmaction2_tsm", "paddlevideo", "torch", "vision"])
+@pytest.mark.parametrize("family", ["mmaction2", "mmaction2_tsm", "mit_tsm", "paddlevideo", "torch", "vision"])
 @pytest.mark.parametrize("network", [TSN, TSM])
 def test_any_backbone_starts_the_training_of_any_model(family, network, small_state, file_with):
     model = network(CLASSES + 1, num_layers=18)
-    report = load_weights(model, file_with(renamed(small_state, family, 18, "backbone.")), pretrain=True)
+    report = load_weights(
+        model, file_with(renamed(small_state, family, 18, BEFORE.get(family, "backbone."))), pretrain=True
+    )
     assert report.matched == 100 and len(report.left_out) == 2
     same = np.array_equal(
         model.backbone.layer1[0].conv2.weight.numpy()[16:], small_state["res2a_branch2b_weights"][16:]

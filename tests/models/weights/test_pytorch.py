@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models.weights.files import read_weights
+from models.weights.reading import read_weights
 from utils.errors import InputError
 from weight_formats import torch_older, torch_pickle, torch_zip
 

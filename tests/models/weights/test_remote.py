@@ -1,15 +1,15 @@
 """Weights in object storage: copied once, anew when they change, bounded, and called by their remote path."""
 
-import os
 import time
 from pathlib import Path
 
 import pytest
 
-from models.weights.files import find_weights, read_weights
-from models.weights.remote import COPIES_KEPT, fetch, origin
+from models.weights.paths import find_weights
+from models.weights.reading import read_weights
+from models.weights.remote import fetch, origin
 from utils.errors import InputError
-from utils.files import CACHE_VARIABLE
+from utils.storage.files import CACHE_VARIABLE
 
 
 @pytest.fixture(autouse=True)
@@ -74,15 +74,3 @@ def test_a_cache_folder_that_cannot_be_written(store, tmp_path, monkeypatch):
     with pytest.raises(InputError) as error:
         find_weights(path)
     assert str(error.value) == f"{path}: cannot be copied to the cache folder: Not a directory"
-
-
-def test_the_longest_unused_copies_are_removed(store, root):
-    found = []
-    for number in range(COPIES_KEPT + 1):
-        found.append(find_weights(store.put(f"weights/{number}.pdparams", b"x")))
-        os.utime(found[-1].parent, (number, number))
-    (root / ".killed").mkdir()
-    os.utime(root / ".killed", (0, 0))
-    find_weights("s3://clips/weights/0.pdparams")  # fetched again, and one more than fits
-    assert sum(path.exists() for path in found) == COPIES_KEPT and not found[1].exists()
-    assert not (root / ".killed").exists()

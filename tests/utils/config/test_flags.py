@@ -12,7 +12,7 @@ from utils.config.loading import load_config
 from utils.errors import InputError
 
 ROOT = Path(__file__).parents[3]
-SCRIPTS = ("train", "eval", "predict", "export", "serve")
+SCRIPTS = ("train", "eval", "predict", "export", "serve", "live")
 
 # The original's flags: which scripts have them, and the defaults that are not "as in the configuration".
 ORIGINAL = {
@@ -34,7 +34,7 @@ def test_every_flag_of_the_original_is_there(script):
     "script, defaults",
     [
         ("train", {"save_dir": None, "log_interval": 10, "valid_interval": 1, "fix_random_seed": False,
-                   "is_profiler": False, "profiler_path": "./", "no_memory_optimize": False, "pretrain": None,
+                   "is_profiler": False, "profiler_path": "./", "no_memory_optimize": False,
                    "resume": None}),
         ("eval", {"save_dir": "data/evaluate_results", "log_interval": 1, "restart": False, "features": None}),
         ("predict", {"save_dir": "data/predict_results", "log_interval": 1, "restart": False, "features": False}),
@@ -58,6 +58,7 @@ def test_defaults(script, defaults):
         ("train", "epoch", "TRAIN.epoch"),
         ("train", "use_gpu", "TRAIN.use_gpu"),
         ("train", "save_dir", "TRAIN.save_dir"),
+        ("train", "pretrain", "TRAIN.pretrain"),
         ("eval", "model_name", "MODEL.name"),
         ("eval", "batch_size", "TEST.batch_size"),
         ("eval", "use_gpu", "TEST.use_gpu"),

@@ -16,13 +16,23 @@ SHIPPED = sorted((ROOT / "configs").glob("*.yaml"))
 ORIGINALS = sorted((ROOT / "tests" / "configs").glob("original_*.yaml"))
 
 
+@pytest.mark.parametrize("text", ["off", "Off", "'off'", "False"])
+def test_off_is_a_word(tmp_path, text):
+    """Which YAML takes for False."""
+    (tmp_path / "x.yaml").write_text(f"TRAIN:\n    amp: {text}\n")
+    config = load_config(tmp_path / "x.yaml")
+    assert config.train.amp == load_config(tmp_path / "x.yaml", {}, [f"TRAIN.amp={text}"]).train.amp == "off"
+    (tmp_path / "dumped.yaml").write_text(config.dump())
+    assert load_config(tmp_path / "dumped.yaml") == config
+
+
 # --- what loads ---------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("path", SHIPPED + ORIGINALS, ids=lambda path: path.name)
 def test_every_configuration_loads(path):
     config = load_config(path)
-    assert config.model.name == ("TSM" if path.name == "tsm.yaml" else "TSN")
+    assert config.model.name == {"tsm": "TSM", "finetune": "TSM", "pptsm_v2": "PPTSMv2"}.get(path.stem, "TSN")
     assert not config.demands_gpu and not config.cut_topk
 
 
@@ -37,7 +47,7 @@ def test_every_configuration_opens_with_its_command_and_whose_figures_it_has(pat
 
 def test_both_originals_and_the_shipped_files_are_there():
     assert [path.name for path in ORIGINALS] == ["original_tsn.yaml", "original_tsn_dist_and_dali.yaml"]
-    names = ["finetune", "pptsn", "tsm", "tsn", "tsn_demo", "tsn_strong"]
+    names = ["finetune", "pptsm_v2", "pptsn", "tsm", "tsn", "tsn_demo", "tsn_strong"]
     assert [path.stem for path in SHIPPED] == names
 
 
@@ -84,12 +94,15 @@ def test_shipped_tsn_is_the_original_but_for_the_format():
 
 def test_defaults_are_the_values_of_the_shipped_file(write_config):
     config, default = load_config(ROOT / "configs" / "tsn.yaml"), load_config(write_config("MODEL:\n"))
-    # Two keys have no such default: TEST inherits its segments, and a device count that nobody gave warns of nothing.
-    assert config == dataclasses.replace(
-        default,
-        test=dataclasses.replace(default.test, seg_num=7),
-        train=dataclasses.replace(default.train, num_gpus=8),
-    )
+    # Three keys have no such default: TEST inherits its segments, a device count that nobody gave warns of nothing, and
+    # readers that nobody has counted are as many as there are cores.
+    own = {"test": {"seg_num": 7}, "train": {"num_gpus": 8}}
+    sections = {
+        name: dataclasses.replace(getattr(default, name), num_reader_threads=12, **own.get(name, {}))
+        for name in ("train", "valid", "test", "infer")
+    }
+    assert {getattr(default, name).num_reader_threads for name in sections} == {"auto"}
+    assert config == dataclasses.replace(default, **sections)
 
 
 @pytest.mark.parametrize(
@@ -331,3 +344,17 @@ def test_reference_table_has_every_key_and_default():
     assert len({(row[0], row[1]) for row in rows}) == len(rows)
     assert ["TRAIN, VALID, TEST, INFER", "batch_size", "`256`, `256`, `16`, `1`"] in [row[:3] for row in rows]
     assert all(len(row) == 5 and row[4] for row in rows)
+
+
+def test_what_the_working_folder_lacks_is_sought_beside_the_toolkit(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    labels = "data/dataset/kinetics_labels.json"
+    (tmp_path / "x.yaml").write_text(f"INFER:\n    kinetics_labels: ./{labels}\n    filelist: gone.list\n")
+    infer = load_config("x.yaml").infer
+    assert (infer.kinetics_labels, infer.filelist) == (str(ROOT / labels), "gone.list")
+    assert load_config("configs/tsn_demo.yaml").model.num_layers == 18  # there is none here either
+    flags = {"INFER.kinetics_labels": labels}  # what is typed means the working folder
+    assert load_config("x.yaml", flags).infer.kinetics_labels == labels
+    (tmp_path / labels).parent.mkdir(parents=True)
+    (tmp_path / labels).touch()
+    assert load_config("x.yaml").infer.kinetics_labels == f"./{labels}"

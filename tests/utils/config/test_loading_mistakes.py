@@ -74,7 +74,8 @@ BAD_FILES = [
     ("MODEL:\n    format: video\n", "x.yaml:2: MODEL.format: expected one of mp4, pkl, not video"),
     ("MODEL:\n    format: [mp4]\n", "x.yaml:2: MODEL.format: expected one of mp4, pkl, not [mp4]"),
     ("MODEL:\n    decoder: av\n", "x.yaml:2: MODEL.decoder: expected one of auto, pyav, decord, opencv, not av"),
-    ("INFER:\n    precision: fp16\n", "x.yaml:2: INFER.precision: expected one of auto, float32, bfloat16, not fp16"),
+    ("INFER:\n    precision: 8\n",
+     "x.yaml:2: INFER.precision: expected one of auto, float32, bfloat16, float16, int8, not 8"),
     ("MODEL:\n    num_layers: 51\n", "x.yaml:2: MODEL.num_layers: expected one of 18, 34, 50, 101, 152, not 51"),
     ("MODEL:\n    num_layers: 50.0\n", "x.yaml:2: MODEL.num_layers: expected one of 18, 34, 50, 101, 152, not 50.0"),
     ("MODEL:\n    num_layers: '50'\n", "x.yaml:2: MODEL.num_layers: expected one of 18, 34, 50, 101, 152, not '50'"),
@@ -91,6 +92,14 @@ BAD_FILES = [
     ("MODEL:\n    seg_num: 0\n", "x.yaml:2: MODEL.seg_num: expected a whole number from 1 to 1000, not 0"),
     ("TEST:\n    seg_num: -7\n", "x.yaml:2: TEST.seg_num: expected a whole number from 1 to 1000, not -7"),
     ("MODEL:\n    topk: 0\n", "x.yaml:2: MODEL.topk: expected a whole number from 1 up, not 0"),
+    (
+        "TRAIN:\n    num_reader_threads: all\n",
+        "x.yaml:2: TRAIN.num_reader_threads: expected auto, or a whole number from 1 to 256, not all",
+    ),
+    (
+        "TEST:\n    num_reader_threads: 0\n",
+        "x.yaml:2: TEST.num_reader_threads: expected auto, or a whole number from 1 to 256, not 0",
+    ),
     ("TRAIN:\n    seed: -1\n", "x.yaml:2: TRAIN.seed: expected a whole number from 0 to 2147483647, not -1"),
     ("TRAIN:\n    momentum: 1\n", "x.yaml:2: TRAIN.momentum: expected a number from 0, below 1, not 1"),
     ("TRAIN:\n    momentum: -0.1\n", "x.yaml:2: TRAIN.momentum: expected a number from 0, below 1, not -0.1"),
@@ -164,6 +173,19 @@ BAD_FILES = [
         "TRAIN:\n    milestones: [[1]]\n",
         "x.yaml:2: TRAIN.milestones: expected a list of rising whole numbers from 1 up, not [[1]]",
     ),
+    # flip_pairs
+    *(
+        (
+            f"TRAIN:\n    flip_pairs: {value}\n",
+            "x.yaml:2: TRAIN.flip_pairs: expected a list of pairs of classes, each by its name or number, none of them "
+            f"twice, not {value}",
+        )
+        for value in ("[1, 2]", "[[1, 2, 3]]", "[[left, right], [left, up]]", "[[1.5, 2]]")
+    ),
+    (
+        "TRAIN:\n    flip: False\n    flip_pairs: [[1, 2]]\n",
+        "x.yaml:3: TRAIN.flip_pairs says what a mirror exchanges, but TRAIN.flip is False",
+    ),
     # together
     (
         "MODEL:\n    format: pkl\nTRAIN:\n    balance_classes: True\n",
@@ -235,7 +257,8 @@ def test_mistakes_in_the_file(write_config, text, expected):
         ({"TEST.use_gpu": "2"}, [], "--use_gpu=2: expected True or False, not 2"),
         ({"INFER.topk": "0"}, [], "--infer_topk=0: expected a whole number from 1 up, not 0"),
         ({"INFER.topk": "401"}, [], "--infer_topk=401: INFER: topk 401 is larger than num_classes 400"),
-        ({"INFER.precision": "fp16"}, [], "--precision=fp16: expected one of auto, float32, bfloat16, not fp16"),
+        ({"INFER.precision": "fp16"}, [],
+         "--precision=fp16: expected one of auto, float32, bfloat16, float16, int8, not fp16"),
         ({"MODEL.name": "\x1b[31m"}, [], "--model_name=\\x1b[31m: expected a text that is not empty, not \\x1b[31m"),
         ({}, ["TRAIN.epoch=x"], "--set TRAIN.epoch=x: expected a whole number from 1 to 1000000, not x"),
         ({}, ["TRAIN.epoch="], "--set TRAIN.epoch=: expected a whole number from 1 to 1000000, not nothing"),

@@ -1,0 +1,205 @@
+"""Workers, one per machine or GPU, that come and go with the machines of a cluster, and the tasks they do."""
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from apps.cluster.worker import Failure
+from utils.errors import InputError, RunError
+from utils.log import say
+from utils.processes.signals import signals_held
+
+ATTEMPTS = 3
+# Seconds between two looks at the cluster's machines, and those without any after which a run gives up.
+LOOK = 2.0
+PATIENCE = 60.0
+_TICK = 0.3  # a signal waits so long at most
+
+
+@dataclass(frozen=True)
+class Slot:
+    """A place for a worker: a machine, or one of its GPUs."""
+
+    node: str  # Ray's id
+    number: int
+    host: str
+    cores: int
+    on_gpu: bool
+
+    def __str__(self) -> str:
+        return f"{self.host}, {'a GPU and ' if self.on_gpu else ''}{self.cores} core{'s' * (self.cores > 1)}"
+
+
+@dataclass
+class _Place:
+    """What is known of a slot: its worker, what that is doing, and how often a worker could not be opened."""
+
+    actor: Any = None
+    answer: Any = None  # Ray's reference to what is awaited; None: idle
+    task: Any = None  # None, while an answer is awaited: it is being opened
+    failures: int = 0
+
+
+def slots_of(nodes: Sequence[dict], wants_gpu: bool, needs_gpu: bool) -> list[Slot]:
+    """The slots of a cluster whose machines ray.nodes() has listed."""
+    slots = []
+    for node in nodes:
+        cores, gpus = (int(node["Resources"].get(name, 0)) for name in ("CPU", "GPU"))
+        gpus = gpus if wants_gpu else 0
+        if node["Alive"] and cores and (gpus or not needs_gpu):
+            number = gpus or 1
+            for i in range(number):
+                host = node["NodeManagerHostname"]
+                slots.append(Slot(node["NodeID"], i, host, max(1, cores // number), gpus > 0))
+    return slots
+
+
+def start_actor(ray, slot: Slot, worker: type, *arguments: Any) -> Any:
+    """An actor in a slot, whose cores, and GPU, are all its own."""
+    strategy = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(slot.node, soft=False)
+    how = {"num_cpus": slot.cores, "num_gpus": int(slot.on_gpu), "scheduling_strategy": strategy}
+    # A worker that dies is replaced by the pool, which knows what it was doing.
+    return ray.remote(worker).options(**how, max_restarts=0).remote(*arguments)
+
+
+class Pool:
+    """One worker per slot. Those that machines bring along are added, those that die are replaced."""
+
+    def __init__(
+        self,
+        ray,
+        make: Callable[[Slot], Any],
+        slots: Callable[[Sequence[dict]], list[Slot]],
+        differ: Callable[[Any, Any], str] = lambda first, other: "",
+    ):
+        """
+        Args:
+            make: starts a slot's worker: an actor with the methods `open` and `compute`.
+            slots: those of the nodes that ray lists.
+            differ: why a worker cannot be used beside the first one, of what `open` returned of the two; "": it can.
+        """
+        self._ray, self._make, self._slots, self._differ = ray, make, slots, differ
+        self._places: dict[Slot, _Place] = {}
+        self._looked = 0.0
+        self._last_failure = Failure("no machine of the cluster has a free processor for work")
+        self._facts: Any = None  # what the first worker's `open` returned
+        self._hopeless_since: float | None = None
+        self.failed: dict[Any, str] = {}  # tasks that could not be done -> why the last attempt failed
+
+    def facts(self) -> Any:
+        """What `open` of the first worker that is ready has returned.
+
+        Raises InputError and RunError where there is none.
+        """
+        while self._facts is None:
+            self._step()
+        return self._facts
+
+    def answers(self, tasks: Sequence[Any], arguments: Callable[[Any], tuple]) -> Iterator[tuple[Any, Any]]:
+        """(task, what `compute` returned) of each that has been done. One that fails is tried ATTEMPTS times in all.
+
+        arguments: of a task, for the worker's `compute`. Raises RunError when no worker is left.
+        """
+        queue, attempts = deque(tasks), dict.fromkeys(tasks, 0)
+        left = len(queue)
+        while left:
+            for place in self._places.values():
+                if queue and place.actor is not None and place.answer is None:
+                    place.task = queue.popleft()
+                    with signals_held():
+                        place.answer = place.actor.compute.remote(*arguments(place.task))
+            for task, result, counts in self._step():
+                if not isinstance(result, Failure):
+                    left -= 1
+                    yield task, result
+                    continue
+                attempts[task] += counts
+                if attempts[task] < ATTEMPTS:
+                    queue.append(task)
+                else:
+                    left -= 1
+                    self.failed[task] = result.reason
+
+    def _step(self) -> list[tuple[Any, Any, bool]]:
+        """Waits a moment; (task, its result or Failure, whether that counts as an attempt) of those that have ended."""
+        self._look()
+        awaited = {place.answer: slot for slot, place in self._places.items() if place.answer is not None}
+        if not awaited:
+            time.sleep(_TICK)
+            return []
+        with signals_held():
+            ready, _ = self._ray.wait(list(awaited), num_returns=len(awaited), timeout=0)
+            ready = ready or self._ray.wait(list(awaited), timeout=_TICK)[0]
+        ended = []
+        for slot in (awaited[answer] for answer in ready):
+            task, result = self._take(slot)
+            if task is None:
+                self._opened(slot, self._places[slot], result)
+                continue
+            if self._places[slot].actor is None:
+                self._look(now=True)
+            ended.append((task, result, slot in self._places))  # a machine that is gone is no fault of the task
+        return ended
+
+    def _look(self, now: bool = False) -> None:
+        """Starts workers on machines that are new, and forgets those that are gone."""
+        if not now and time.monotonic() - self._looked < LOOK:
+            return
+        self._looked = time.monotonic()
+        with signals_held():
+            there = self._slots(self._ray.nodes())
+        for slot in there:
+            place = self._places.setdefault(slot, _Place())
+            if place.actor is None and place.failures < ATTEMPTS:
+                with signals_held():
+                    place.actor = self._make(slot)
+                    place.task, place.answer = None, place.actor.open.remote()
+        for slot in set(self._places) - set(there):
+            if self._places[slot].answer is None:
+                del self._places[slot]
+        self._check_hope()
+
+    def _check_hope(self) -> None:
+        """Raises where no worker can be had."""
+        if any(place.actor is not None for place in self._places.values()):
+            self._hopeless_since = None
+            return
+        self._hopeless_since = self._hopeless_since or time.monotonic()
+        if self._places or time.monotonic() - self._hopeless_since > PATIENCE:
+            raise (InputError if self._last_failure.users else RunError)(self._last_failure.reason)
+
+    def _take(self, slot: Slot) -> tuple[Any, Any]:
+        """(task, its result or Failure) of the slot's worker, which is idle then; None for the task: it was opened."""
+        place = self._places[slot]
+        task, answer = place.task, place.answer
+        place.task = place.answer = None
+        try:
+            with signals_held():
+                return task, self._ray.get(answer)
+        except self._ray.exceptions.RayError as error:
+            place.actor = None
+            return task, Failure(f"its worker on {slot} ended: {_first_line(error)}")
+
+    def _opened(self, slot: Slot, place: _Place, result: Any) -> None:
+        facts = self._facts or result
+        if not isinstance(result, Failure) and (why := self._differ(facts, result)):
+            result = Failure(why)
+        if not isinstance(result, Failure):
+            self._facts, place.failures = facts, 0
+            say(f"worker on {slot}: ready")
+            return
+        place.failures += 1
+        if place.actor is not None:  # it lives, and has said why: another attempt would end the same way
+            with signals_held():
+                self._ray.kill(place.actor)
+            place.actor, place.failures = None, ATTEMPTS
+        if place.failures >= ATTEMPTS:
+            say(f"worker on {slot}: cannot be used: {result.reason}")
+        self._last_failure = result
+
+
+def _first_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0][:300] if lines else type(error).__name__

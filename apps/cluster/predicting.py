@@ -1,0 +1,83 @@
+"""predict.py's pass over a list, on the machines of a cluster: what it leaves is what one machine leaves."""
+
+import os
+from collections.abc import Sequence
+from functools import partial
+
+from apps.cluster.connection import connected
+from apps.cluster.parts import Assembly, Parts
+from apps.cluster.pool import ATTEMPTS, Pool, slots_of, start_actor
+from apps.cluster.shards import cut
+from apps.cluster.worker import NetworkFacts, PredictionJob, Worker
+from inference.rows import PREDICTION
+from reader.build import describe_protocol
+from reader.filelist import Entry
+from results.list_results import open_features, whole_batches
+from results.list_run import ListRun
+from results.passes import deliver_predictions
+from results.row_checks import prediction_fits
+from results.task import Task, check_readable
+from utils.config.session import announce
+from utils.errors import RunError
+from utils.log import progress_bar, say
+from utils.storage.files import written_to
+from utils.storage.lock import FolderLock
+
+
+def predict_on_cluster(task: Task) -> None:
+    """Writes what predict.py writes of a list.
+
+    Raises InputError and RunError, the latter also where shards have failed: the others' parts are kept.
+    """
+    flags, config, section, entries, names = task.flags, task.config, task.section, task.entries, task.names
+    announce(flags, config)
+    total = len(entries)
+    parts, folder = Parts(flags.save_dir), written_to(flags.save_dir)
+    job = PredictionJob(config, section, names, total, flags.save_dir, flags.features, flags.threshold)
+    if folder.exists():  # before workers are waited for, which another run may have
+        FolderLock(folder, f"--save_dir={folder}").release()
+    with connected(flags.ray) as ray:
+        slots = partial(slots_of, wants_gpu=section.use_gpu, needs_gpu=section.use_gpu and config.demands_gpu)
+        pool = Pool(
+            ray, lambda slot: start_actor(ray, slot, Worker, job, os.getcwd(), slot.cores, slot.on_gpu), slots, _differ
+        )
+        network = pool.facts()
+        protocol = f"{describe_protocol(section)}, {network.description}"
+        say(f"predicting {total} videos: {protocol}")
+        features = open_features(flags.features, section, network.num_features, folder, range(total))
+        what = task.fingerprint(network)
+        fits = prediction_fits(names, section.topk, entries, flags.threshold)
+        with ListRun(PREDICTION, flags, what, network.batch_size, features=features, fits=fits) as run:
+            if flags.restart:
+                parts.remove(parts.files())
+            shards = cut(what, whole_batches(flags.shard_size, network.batch_size))
+            assembly = Assembly(parts, shards, run.journal, features)
+            _complete(pool, assembly, len(shards), entries)
+            run.journal.settle()
+            unreadable, where = deliver_predictions(run, task, protocol)
+            parts.remove(parts.files())
+    say(f"predicted {total - unreadable} of {total} videos, {unreadable} unreadable; written to {where}")
+    check_readable(unreadable, total, flags.strict)
+
+
+def _complete(pool: Pool, assembly: Assembly, number: int, entries: Sequence[Entry]) -> None:
+    """Has the shards computed whose parts are missing. Raises RunError where some fail."""
+    missing = assembly.missing
+    if len(missing) < number:
+        say(f"{number - len(missing)} of {number} shards are known already")
+    known = len(entries) - sum(map(len, missing))
+    with progress_bar(len(entries), "prediction", known) as bar:
+        for shard, _ in pool.answers(missing, lambda shard: (shard, entries[shard.first : shard.last])):
+            assembly.add(shard)
+            bar.update(len(shard))
+    for shard, reason in pool.failed.items():
+        say(f"{shard} failed {ATTEMPTS} times: {reason}")
+    if pool.failed:
+        raise RunError(f"{len(pool.failed)} of {number} shards failed; the same command does these alone")
+
+
+def _differ(first: NetworkFacts, other: NetworkFacts) -> str:
+    """Why a worker would compute other numbers than the first one; "": it would not."""
+    if (first.weights, first.precision) == (other.weights, other.precision):
+        return ""
+    return f"it has {other.description}, the first one {first.description}"

@@ -1,0 +1,34 @@
+"""A list cut into shards: pieces of consecutive positions that are computed, and tried again, as a whole."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Shard:
+    """The positions first to last - 1 of the list. `name`, the same in every run of a command, is that of its part."""
+
+    index: int
+    first: int
+    last: int
+    name: str
+
+    def __len__(self) -> int:
+        return self.last - self.first
+
+    def __str__(self) -> str:
+        return f"shard {self.index} (positions {self.first} to {self.last - 1})"
+
+
+def cut(fingerprint: Mapping[str, object], size: int) -> list[Shard]:
+    """Shards of `size` videos, the last perhaps fewer, of the run with this fingerprint."""
+    # As in the journal: the protocol follows from the others but for the path of the weights.
+    facts = {name: value for name, value in fingerprint.items() if name != "protocol"}
+    shards = []
+    for index, first in enumerate(range(0, fingerprint["videos"], size)):
+        last = min(first + size, fingerprint["videos"])
+        digest = hashlib.sha256(json.dumps([facts, first, last]).encode()).hexdigest()
+        shards.append(Shard(index, first, last, f"part-{index:06d}-{digest[:16]}"))
+    return shards

@@ -1,0 +1,94 @@
+"""What a check is: a command in a process of its own, how that ended, and the row that tells of it."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from apps.doctor.ways import remedy
+from utils.processes.device import has_gpu_build
+
+ROOT = Path(__file__).resolve().parents[2]
+TIME_LIMIT = 180.0  # seconds; a GPU's first start takes some twenty
+COLUMNS = "{:44}  {:11}  {:>8}  {:>8}  {}"
+# What train.py has said once its first step is done.
+BEGUN = "Epoch 0, iter 0,"
+
+
+@dataclass(frozen=True)
+class CheckRow:
+    """What became of a check: ok, FAILED or not checked."""
+
+    name: str
+    result: str
+    text: str = ""  # why, and what to do
+    images_per_second: float | None = None
+    distance: float | None = None  # see apps.doctor.ways.distances
+    gigabytes: float | None = None  # of the GPU's memory, at most; it stands where the distance does else
+
+    def __str__(self) -> str:
+        speed = "" if self.images_per_second is None else f"{self.images_per_second:.1f}"
+        far = "" if self.distance is None else f"{self.distance:.1e}"
+        far = far if self.gigabytes is None else f"{self.gigabytes:.1f}"
+        return COLUMNS.format(self.name, self.result, speed, far, self.text).rstrip()
+
+
+def checked(name: str, problem: str, what_to_do: str, **found: object) -> CheckRow:
+    """The row of a check that found a problem, or "": none."""
+    if problem:
+        text = f"{problem}. What to do: {remedy(what_to_do, has_gpu_build())}"
+        return CheckRow(name, "FAILED", **{**found, "text": text})
+    return CheckRow(name, **{"result": "ok", **found})
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a command ended, and what it said."""
+
+    code: int | None  # None: it was ended after TIME_LIMIT
+    out: str = ""
+    err: str = ""
+    left: tuple[int, ...] = ()  # processes that should have ended with it
+
+    @property
+    def last_line(self) -> str:
+        """The last line of its stderr."""
+        lines = [line.strip() for line in self.err.splitlines() if line.strip()]
+        return lines[-1].removeprefix("error: ")[:300] if lines else ""
+
+
+def start(
+    command: Sequence[str],
+    folder: Path,
+    environment: Mapping[str, str] | None = None,
+    meanwhile: Callable[[int], Sequence[int]] | None = None,
+) -> Ended:
+    """How the command ended. folder: for what it says.
+
+    meanwhile: is called with its process once BEGUN has been said, and names processes that must end with it.
+    """
+    out, err = folder / "out.txt", folder / "err.txt"
+    out.write_bytes(b"")  # what the command before has said is no sign of this one
+    process = launch(command, {**os.environ, **(environment or {})}, out, err)
+    latest, ending = time.monotonic() + TIME_LIMIT, []
+    try:
+        while (code := process.poll()) is None and time.monotonic() < latest:
+            if meanwhile and BEGUN in out.read_text(errors="replace"):
+                ending, meanwhile = meanwhile(process.pid), None
+            time.sleep(0.05)
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+    left = tuple(pid for pid in ending if Path(f"/proc/{pid}").exists())
+    return Ended(code, out.read_text(errors="replace"), err.read_text(errors="replace"), left)
+
+
+def launch(command: Sequence[str], environment: Mapping[str, str], out: Path, err: Path) -> subprocess.Popen:
+    """The process of a command, of which `python` is this one; what it says goes to the two files."""
+    words = [sys.executable if word == "python" else word for word in command]
+    with open(out, "wb") as stdout, open(err, "wb") as stderr:
+        return subprocess.Popen(words, cwd=ROOT, env=environment, stdout=stdout, stderr=stderr)

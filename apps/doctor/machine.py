@@ -1,0 +1,103 @@
+"""What this machine has, without Paddle's help; what Paddle says of itself is given."""
+
+import platform
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from importlib import metadata
+from pathlib import Path
+
+from utils.processes.device import BOTH_BUILDS, INSTALL_FOR_GPUS, has_both_builds, listed_devices
+from utils.processes.limits import available_cores, available_memory
+from utils.processor import has_bfloat16, processor
+from utils.storage.files import cache_folder
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def describe(paddle: Mapping[str, object]) -> Iterator[tuple[str, str]]:
+    """(name, value) of each thing that the toolkit depends on. paddle: what apps/doctor/programs.py wrote, or {}."""
+    yield "system", f"{platform.platform()}, Python {platform.python_version()} ({sys.executable})"
+    name = platform.processor() or platform.machine()
+    if features := processor():
+        name = re.split(r" fpu | fp ", features)[0]  # the first of the features on x86-64 and on ARM
+    bfloat16 = "with" if has_bfloat16() else "without"
+    yield "processor", f"{name}, {bfloat16} bfloat16, cores to use: {available_cores()}"
+    memory = available_memory()
+    yield "memory", "unknown" if memory is None else f"{memory / 2**30:.1f} GB free"
+    yield "disk", ", ".join(f"{_free(folder)} free at {folder}" for folder in (ROOT, cache_folder()) if folder)
+    if paddle:
+        build = f"CUDA {paddle['cuda']}, cuDNN {paddle['cudnn']}" if paddle["cuda"] else "built for the CPU"
+        yield "Paddle", f"{paddle['version']}, {build}"
+        yield "GPU", "; ".join(paddle["gpus"]) or "none that Paddle sees"
+    yield "OpenVINO", _version("openvino")
+    yield "packages", ", ".join(f"{name} {_version(name)}" for name in _names())
+
+
+def _free(folder: Path) -> str:
+    while not folder.exists():
+        folder = folder.parent
+    return f"{shutil.disk_usage(folder).free / 2**30:.1f} GB"
+
+
+def _names() -> list[str]:
+    """The packages that the toolkit can use besides Paddle and OpenVINO."""
+    files = ("requirements.txt", "requirements-gpu.txt", "requirements-cluster.txt", "requirements-int8.txt")
+    lines = [line for file in files for line in (ROOT / file).read_text(encoding="utf-8").splitlines()]
+    found = [re.match(r"[A-Za-z][\w.-]*", line) for line in lines]
+    names = dict.fromkeys(match[0] for match in found if match)
+    return [name for name in names if not name.startswith(("paddle", "openvino"))]
+
+
+def _version(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return "missing"
+
+
+def package_problem(requirements: str) -> str:
+    """What pip finds missing or of another version, in its words, or that there are two Paddles; "" if nothing.
+
+    Without pip only the last.
+    """
+    if has_both_builds():
+        return BOTH_BUILDS
+    command = [sys.executable, "-m", "pip", "install", "--dry-run", "--no-index", "--quiet"]
+    command += ["--disable-pip-version-check", "-r", str(ROOT / requirements)]
+    ended = subprocess.run(command, capture_output=True, text=True, errors="replace")
+    errors = [line.removeprefix("ERROR: ") for line in ended.stderr.splitlines() if line.startswith("ERROR: ")]
+    return errors[-1] if ended.returncode and errors else ""
+
+
+def listed_gpus() -> list[str]:
+    """The GPUs that NVIDIA's driver lists."""
+    try:
+        ended = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, errors="replace", timeout=60)
+    except (OSError, subprocess.TimeoutExpired):
+        return []
+    return [line.partition(" (UUID")[0] for line in ended.stdout.splitlines() if line.startswith("GPU ")]
+
+
+def gpu_problem(cuda: str, seen: int, visible: str | None, listed: list[str]) -> tuple[str, str]:
+    """(what is wrong with the GPUs, what to do); two empty texts if nothing is.
+
+    cuda: what Paddle was built for, "" for the CPU. seen: GPUs it sees. visible: CUDA_VISIBLE_DEVICES. listed: GPUs of
+    the driver.
+    """
+    wanted = len(listed) if not visible else len(listed_devices(visible))
+    if visible is not None and not listed_devices(visible):
+        wanted = 0  # hidden on purpose
+    if seen >= wanted or not listed:
+        return "", ""
+    here = f"the driver lists {len(listed)} ({listed[0]})"
+    if visible:
+        here += f", CUDA_VISIBLE_DEVICES {wanted} ({visible})"
+    if not cuda:
+        return f"{here}, but this Paddle is built for the CPU", INSTALL_FOR_GPUS
+    return (
+        f"{here}, but Paddle sees {seen or 'none'}",
+        f"see that the driver is new enough for CUDA {cuda} (nvidia-smi), and CUDA_VISIBLE_DEVICES right",
+    )

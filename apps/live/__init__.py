@@ -1,0 +1,1 @@
+"""Live video: the classes of a camera's or a stream's last seconds, every few seconds."""

@@ -1,0 +1,180 @@
+"""A process that reads one connection to a source, and hands over a window when it is asked for the next one.
+
+Strangers' streams may hang, take all memory, or kill it. Its answers are `Seen` and, as the last one, `Ended`.
+"""
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing, nullcontext, suppress
+from dataclasses import replace
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import NamedTuple
+
+import av
+import numpy as np
+
+from apps.live.addresses import SILENCE, open_source
+from apps.live.arriving import Arrived, Arriving, Silent
+from apps.live.recording import Recording
+from apps.live.spans import Span, Spans
+from reader import sparse
+from reader.apart import fault, limit_memory, send
+from reader.clip import ClipSpec
+from reader.dataset import arranged
+from reader.integrity import VideoError
+from reader.packets import all_packets
+from reader.transforms import crop_frame
+from utils.errors import InputError, RunError
+
+# Frames a second of a stream that does not say, and the most that are believed.
+_RATE, _MOST_RATE = 25, 240
+
+
+class Seen(NamedTuple):
+    """A window of the stream, and what was lost so far."""
+
+    span: Span
+    arrived: float  # when its last frame came, in seconds since 1970
+    frames_dropped: int  # lost, damaged, or too late to be decoded
+    windows_dropped: int  # in whose place a later one was handed over
+
+
+class Ended(NamedTuple):
+    """Why reading has ended."""
+
+    opened: bool  # whether the source was there
+    reason: str | None  # None: the file is at its end
+    error: InputError | RunError | None = None  # of which opening the source once more is no remedy
+
+
+class _Outbox:
+    """What the parent gets when it asks: the latest window, or each one where the source waits for its reader."""
+
+    def __init__(self, pipe: Connection):
+        self._pipe, self._changed = pipe, threading.Condition()
+        self.waits = False  # whether the source waits for its reader
+        self._next: Seen | Ended | None = None
+        self._asked = False
+        self._windows_dropped = 0
+        self.said: list[dict] = []  # of the window that the parent had last
+        self.stopped = False  # the parent wants no more
+        threading.Thread(target=self._listen, daemon=True).start()
+
+    def put(self, answer: Seen | Ended) -> None:
+        """Hand over a window, or what is the last answer; of that, return when the parent has it."""
+        with self._changed:
+            last = isinstance(answer, Ended)
+            if last or self.waits:
+                self._changed.wait_for(lambda: self._next is None or self.stopped)
+            elif self._next is not None:
+                self._windows_dropped += 1
+            self._next = answer if last else answer._replace(windows_dropped=self._windows_dropped)
+            self._hand_over()
+            if last:
+                self._changed.wait_for(lambda: self._next is None or self.stopped)
+
+    def _listen(self) -> None:
+        with suppress(EOFError, OSError):
+            while (said := self._pipe.recv()) is not None:
+                with self._changed:
+                    self.said, self._asked = said, True
+                    self._hand_over()
+        with self._changed:
+            self.stopped = True
+            self._changed.notify_all()
+
+    def _hand_over(self) -> None:
+        if self._asked and self._next is not None:
+            send(self._pipe, self._next)
+            self._asked, self._next = False, None
+            self._changed.notify_all()
+
+
+def serve(pipe: Connection, source: str, spec: ClipSpec, window: float, stride: float, folder: Path | None) -> None:
+    """Read the source until it ends or breaks, or the parent wants no more. folder: of the recording, if any."""
+    limit_memory()
+    pipe.send("ready")
+    outbox, opened, reason, error = _Outbox(pipe), False, None, None
+    try:
+        container, stream, outbox.waits = open_source(source)  # not closed: a thread may wait for it
+        opened = True
+        _read(container, stream, outbox, spec, window, stride, folder)
+        reason = None if outbox.waits else "the stream ended"
+    except Silent as silent:
+        reason = str(silent)
+    except av.error.ExitError:
+        reason = f"nothing came for {SILENCE:g} s"
+    except av.FFmpegError as broken:
+        reason = f"the connection was lost ({broken.strerror})" if opened else _unopened(broken)
+    except Exception as failed:
+        told = fault(source, failed)
+        reason, error = (told.reason, None) if isinstance(told, VideoError) else (str(told), told)
+    outbox.put(Ended(opened, reason, error))
+
+
+def _unopened(error: av.FFmpegError) -> str:
+    if isinstance(error, (av.error.ArgumentError, av.error.InvalidDataError)):  # its format is not among ours
+        return "no stream of video that is read; playlists (HLS, DASH) are not followed"
+    return error.strerror
+
+
+def _read(
+    container: av.container.InputContainer,
+    stream: av.VideoStream,
+    outbox: _Outbox,
+    spec: ClipSpec,
+    window: float,
+    stride: float,
+    folder: Path | None,
+) -> None:
+    rate = min(float(stream.average_rate or stream.guessed_rate or _RATE), _MOST_RATE)
+    if outbox.waits and container.duration:
+        window = min(window, container.duration / av.time_base)  # else a shorter file would have no answer
+    one = replace(spec, num_segments=1)
+
+    def convert(frame: av.VideoFrame) -> np.ndarray:
+        image = sparse.as_shown(frame, *sparse.shown_size(frame))
+        return arranged(crop_frame(image, one)[None], one)  # [V, H, W, C]
+
+    spans, first, dropped, alive = Spans(spec, window, stride, rate, convert), None, 0, time.monotonic()
+    context = stream.codec_context
+    with closing(Recording(folder, rate)) if folder else nullcontext() as recording:
+        for packet, arrived, lost in _packets(container, stream, outbox.waits):
+            if lost:
+                context.flush_buffers()
+            dropped += lost
+            try:
+                frames = context.decode(packet)
+            except av.FFmpegError:
+                frames, dropped = [], dropped + 1
+            for frame in frames:
+                if frame.is_corrupt:
+                    dropped += 1
+                    continue
+                if first is None:
+                    first = frame.pts
+                # Of the stream: frames that come behind the last packet have no time base.
+                at = None if frame.pts is None or first is None else float((frame.pts - first) * stream.time_base)
+                for span in spans.add(frame, at):
+                    outbox.put(Seen(span, arrived, dropped, 0))
+                if recording:
+                    recording.put(frame, spans.time, outbox.said)
+                alive = time.monotonic()
+            if outbox.stopped:
+                return
+            if time.monotonic() - alive > SILENCE:
+                raise Silent(f"no picture could be decoded for {SILENCE:g} s")
+        for span in spans.end():
+            outbox.put(Seen(span, time.time(), dropped, 0))
+
+
+def _packets(container: av.container.InputContainer, stream: av.VideoStream, waits: bool) -> Iterator[Arrived]:
+    """Each packet; of a source that waits also what makes the decoder give the frames that it has kept back."""
+    if not waits:
+        yield from Arriving(container, stream)
+        return
+    for packet in all_packets(container, stream):
+        yield Arrived(packet, time.time(), 0)
+    yield Arrived(None, time.time(), 0)

@@ -1,0 +1,233 @@
+"""The addresses of the server: the page, the endpoint, and what describes them."""
+
+import hmac
+from typing import Annotated
+
+from fastapi import FastAPI, Query, Request, Security
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse
+from fastapi.security import HTTPBearer
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
+
+from apps.serving.body import Body, Refused
+from apps.serving.form import FIELD
+from apps.serving.guard import Guard
+from apps.serving.pages import docs_page, front_page
+from apps.serving.quotas import Options, Refusal
+from apps.serving.record import Metrics
+from apps.serving.service import Service
+from apps.serving.upload import Room, uploaded
+
+_SAMPLE = {
+    "video": "clip.mp4",
+    "predictions": [{"class_id": 23, "label": "bungee_jumping", "probability": 0.074906}],
+}
+
+
+class Prediction(BaseModel):
+    class_id: int = Field(description="the number of the class, from 0")
+    label: str = Field(description="its name")
+    probability: float = Field(description="from 0 to 1")
+
+
+class Answer(BaseModel):
+    """What predict.py writes of a video; and if asked for, frames that the network saw."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [_SAMPLE]})
+    video: str = Field(description="the name of the file, as it was sent")
+    predictions: list[Prediction] = Field(description="the likeliest class first")
+    frames: list[str] | None = Field(None, description="of `frames=true`: JPEGs as data: addresses")
+    heat_maps: list[str] | None = Field(
+        None, description="of `heat_maps=true`: the same frames, with the places in colours that speak for the class"
+    )
+
+
+class InfoLimits(BaseModel):
+    upload_mb: int = Field(description="megabytes of an upload, at most")
+    seconds: float = Field(description="that a video may last")
+    reading_seconds: float = Field(description="after which reading a video is given up")
+    waiting: int = Field(description="videos in hand, at most")
+
+
+class Info(BaseModel):
+    """What a probability depends on, and what is taken."""
+
+    model: str = Field(description="the network")
+    protocol: str = Field(description="which frames it sees, and how they are cut")
+    arithmetic: str = Field(description="the precision that it computes in")
+    weights: str = Field(description="the SHA-256 of its weights")
+    num_classes: int = Field(description="how many classes there are")
+    classes: list[str] = Field(description="their names, by number")
+    topk: int = Field(description="classes of an answer, if `topk` does not say so")
+    limits: InfoLimits = Field(description="what is taken")
+
+
+class Health(BaseModel):
+    status: str = Field(description="ok")
+
+
+class Problem(BaseModel):
+    """Why there is no answer."""
+
+    error: str = Field(description="one sentence")
+
+
+def _problems(**reasons: str) -> dict[int, dict]:
+    return {int(status[1:]): {"model": Problem, "description": reason} for status, reason in reasons.items()}
+
+
+_TOKEN = _problems(_401="the token is missing or wrong", _403="a page of another site asks")
+_REFUSED = _TOKEN | _problems(
+    _400="the form is damaged, ended early, or lacks the field `video`",
+    _408="the upload is too slow",
+    _413="the upload is too large",
+    _415="the body is no form, multipart/form-data",
+    _422="the video cannot be read or is too long, or a parameter is unknown or does not fit",
+    _500="a defect of the server",
+    _503="too many videos wait: try again after the seconds of Retry-After",
+)
+_BODY = {
+    "required": True,
+    "content": {
+        "multipart/form-data": {
+            "schema": {
+                "type": "object",
+                "required": [FIELD],
+                "properties": {FIELD: {"type": "string", "format": "binary", "description": "the file"}},
+            }
+        }
+    },
+}
+
+
+def create_app(
+    service: Service, info: dict, folder, options: Options, names: set[str] | None, metrics: Metrics | None = None
+) -> FastAPI:
+    """The application. folder: for uploads. names: the hosts it may be called by; None: any.
+
+    info: the model, its protocol and weights as `Info` has them, without the limits.
+    """
+
+    class Asked(BaseModel, extra="forbid"):
+        frames: bool = Field(False, description="True: at most 6 frames besides, as data: addresses of JPEGs")
+        heat_maps: bool = Field(False, description="True: the same for heat maps, which take longer than the classes")
+        topk: int = Field(info["topk"], ge=1, le=info["num_classes"], description="so many classes")
+
+    limits = service.limits
+    first_page = front_page()
+    room = Room(limits.waiting * limits.upload_bytes)
+    facts = info | {
+        "limits": {
+            "upload_mb": limits.upload_bytes // 10**6,
+            "seconds": limits.seconds,
+            "reading_seconds": service.reading_seconds,
+            "waiting": limits.waiting,
+        }
+    }
+    # Relative to the document: behind a proxy it may lie at any path.
+    servers = [{"url": "./"}]
+    app = FastAPI(title="Video classification", version="1", docs_url=None, redoc_url=None, servers=servers)
+    app.router.redirect_slashes = False  # it would lead to the address behind a proxy
+    if options.origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=options.origins,
+            allow_methods=["GET", "POST"],
+            allow_headers=["Authorization"],
+            expose_headers=["Retry-After"],
+        )
+    app.add_middleware(Guard, names=names, origins=options.origins)
+    bearer = HTTPBearer(auto_error=False)
+    locked = [Security(bearer)] if options.token else []  # for the document; it refuses nothing by itself
+
+    async def check_token(request: Request) -> None:
+        if options.token is not None:
+            given = await bearer(request)
+            if given is None or not hmac.compare_digest(given.credentials.encode(), options.token.encode()):
+                raise Refusal(401, "the token is missing or wrong: Authorization: Bearer TOKEN")
+
+    def refused(refusal: Refusal, body: Body | None = None) -> Refused:
+        again = {"Retry-After": str(service.retry_after())} if refusal.status == 503 else {}
+        return Refused(refusal, again, body)
+
+    @app.post(
+        "/api/predict",
+        response_model=Answer,
+        responses=_REFUSED,
+        openapi_extra={"requestBody": _BODY},
+        dependencies=locked,
+    )
+    async def predict(request: Request, asked: Annotated[Asked, Query()]):
+        """The likeliest classes of a video."""
+        body = Body(request.headers, request.receive)
+        service.uploads.add(body)
+        try:
+            await check_token(request)
+            service.check_queue()
+            async with uploaded(body, folder, limits.upload_bytes, room) as (path, name):
+                answer = await body.unless_gone(service.answer(path, name, asked, request.scope["state"]))
+        except Refusal as refusal:
+            return refused(refusal, body)
+        finally:
+            service.uploads.discard(body)
+        return JSONResponse(answer)
+
+    @app.get("/api/info", response_model=Info, responses=_TOKEN, dependencies=locked)
+    async def about(request: Request):
+        """Model, protocol, weights, classes and limits."""
+        try:
+            await check_token(request)
+        except Refusal as refusal:
+            return refused(refusal)
+        return JSONResponse(facts)
+
+    if metrics is not None:
+
+        @app.get("/metrics", include_in_schema=False, response_class=PlainTextResponse)
+        async def numbers(request: Request):
+            try:
+                await check_token(request)
+            except Refusal as refusal:
+                return refused(refusal)
+            return metrics.page()
+
+    @app.head("/health", include_in_schema=False)
+    @app.get("/health", response_model=Health, responses=_problems(_503="the network has failed"))
+    async def health():
+        """Whether the server answers."""
+        if service.failure is not None:
+            return refused(Refusal(503, "the network has failed"))
+        return JSONResponse({"status": "ok"})
+
+    @app.api_route("/", methods=["GET", "HEAD"], include_in_schema=False)
+    async def page():
+        return HTMLResponse(first_page)
+
+    @app.get("/docs", include_in_schema=False)
+    async def docs(request: Request):
+        return HTMLResponse(docs_page(app.openapi(), _address(request)))
+
+    @app.exception_handler(HTTPException)
+    async def of_http(request: Request, error: HTTPException):
+        return JSONResponse({"error": str(error.detail)}, error.status_code, error.headers)
+
+    @app.exception_handler(RequestValidationError)
+    async def of_query(request: Request, error: RequestValidationError):
+        found = error.errors()[0]
+        said = "there is no such parameter" if found["type"] == "extra_forbidden" else found["msg"]
+        return Refused(Refusal(422, f"{'.'.join(map(str, found['loc']))}: {said}", reason="a wrong parameter"))
+
+    @app.exception_handler(Exception)
+    async def of_ours(request: Request, error: Exception):
+        return JSONResponse({"error": "the server failed; its log says more"}, 500)
+
+    return app
+
+
+def _address(request: Request) -> str:
+    """Where the client finds the server; a proxy in between says so."""
+    headers = request.headers
+    host = headers.get("x-forwarded-host", request.url.netloc)
+    return f"{request.url.scheme}://{host}{headers.get('x-forwarded-prefix', '').rstrip('/')}"

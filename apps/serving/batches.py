@@ -1,0 +1,159 @@
+"""Clips that wait for the network: each of its threads takes those that are there when it is free, in their order.
+
+A call that fails is made once more, clip by clip: for a moment there may have been too little memory. Where FAILURES
+calls fail in a row, so will all others.
+"""
+
+import queue
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future
+from functools import partial
+from typing import Any, NoReturn
+
+import numpy as np
+
+# uint8 clips [N, V * T, H, W, C] -> what waits for their logits, float32 [N, K]
+Start = Callable[[np.ndarray], Callable[[], np.ndarray]]
+FAILURES = 3
+
+
+class NetworkError(Exception):
+    """The network has failed with a clip, twice."""
+
+
+class Asked(Future):
+    """What is waited for; `began`: when a thread took it in hand."""
+
+    began = 0.0
+
+
+class VideoQueue:
+    """Threads that compute."""
+
+    def __init__(
+        self, start: Start, most: int, threads: int, failed: Callable[[Exception], None], *, ahead: bool = False
+    ):
+        """
+        Args:
+            most: clips that are computed in one call, if so many wait.
+            threads: calls at the same time.
+            failed: told once when the network is given up; from then on nothing is computed.
+            ahead: a thread starts the next call, if one waits, before it waits for the one before.
+        """
+        self._start, self._most, self._failed, self._ahead = start, most, failed, ahead
+        self._failure: Exception | None = None  # for which the network was given up
+        self._failures = 0  # in a row
+        self._lock = threading.Lock()
+        self._asked: queue.SimpleQueue[tuple[np.ndarray | Callable[[], Any], Asked] | None] = queue.SimpleQueue()
+        self._threads = [threading.Thread(target=self._run, name="network", daemon=True) for _ in range(threads)]
+        for thread in self._threads:
+            thread.start()
+
+    def ask(self, clip: np.ndarray) -> "Asked":
+        """What will be the logits float32 [1, K] of a clip uint8 [V * T, H, W, C], or NetworkError; from any thread.
+
+        A future that is cancelled in time is not computed.
+        """
+        future = Asked()
+        self._asked.put((clip, future))
+        return future
+
+    def call(self, function: Callable, *arguments: Any) -> Future:
+        """What will be the function's result, computed by a thread of the network; from any other thread."""
+        future = Asked()
+        self._asked.put((partial(function, *arguments), future))
+        return future
+
+    def close(self) -> None:
+        """Returns when all that was asked is answered."""
+        self._asked.put(None)
+        for thread in self._threads:
+            thread.join()
+
+    def _run(self) -> None:
+        started: deque[tuple[list[np.ndarray], list[Future[np.ndarray]], Callable[[], np.ndarray]]] = deque()
+        ends = False
+        while started or not ends:
+            clips, futures, ends = self._take(block=not started)
+            if clips:
+                started.append((clips, futures, self._begin(clips)))
+            if started and not (clips and self._ahead and len(started) == 1):
+                self._finish(*started.popleft())
+
+    def _begin(self, clips: list[np.ndarray]) -> Callable[[], np.ndarray]:
+        """What waits for the logits float32 [N, K] of N clips, and raises NetworkError, also of what fails here."""
+        try:
+            if self._failure is not None:
+                raise self._failure
+            wait = self._start(np.stack(clips))
+        except Exception as error:
+            return partial(self._fail, error)
+        return partial(self._waited, wait)
+
+    def _finish(
+        self, clips: list[np.ndarray], futures: list[Future[np.ndarray]], wait: Callable[[], np.ndarray]
+    ) -> None:
+        try:
+            logits = wait()
+        except NetworkError:
+            for clip, future in zip(clips, futures):
+                try:
+                    future.set_result(self._begin([clip])())
+                except NetworkError as error:
+                    future.set_exception(error)
+        else:
+            for i, future in enumerate(futures):
+                future.set_result(logits[i : i + 1])
+
+    def _waited(self, wait: Callable[[], np.ndarray]) -> np.ndarray:
+        try:
+            logits = wait()
+        except Exception as error:
+            self._fail(error)
+        self._failures = 0
+        return logits
+
+    def _fail(self, error: Exception) -> NoReturn:
+        with self._lock:
+            self._failures += 1
+            given_up = self._failures >= FAILURES and self._failure is None
+            if given_up:
+                self._failure = error
+        if given_up:
+            self._failed(error)
+        raise NetworkError(str(error)) from error
+
+    def _take(self, block: bool) -> tuple[list[np.ndarray], list[Future[np.ndarray]], bool]:
+        """(clips, their futures, whether there will be no more): those that are there, at most `most`.
+
+        At least one with `block`. What others have a thread of the network compute is done before.
+        """
+        clips, futures = [], []
+        while len(clips) < self._most:
+            try:
+                asked = self._asked.get(block=block and not clips)
+            except queue.Empty:
+                break
+            if asked is None:
+                self._asked.put(None)  # for the other threads
+                return clips, futures, True
+            clip, future = asked
+            if not future.set_running_or_notify_cancel():
+                continue
+            future.began = time.monotonic()
+            if callable(clip):
+                _answer(clip, future)
+            else:
+                clips.append(clip)
+                futures.append(future)
+        return clips, futures, False
+
+
+def _answer(function: Callable[[], Any], future: Future) -> None:
+    try:
+        future.set_result(function())
+    except Exception as error:
+        future.set_exception(error)

@@ -1,0 +1,61 @@
+"""What people see of a video besides its classes: frames that the network saw, and where in them it saw the class."""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from reader.clip import middle_view
+from results.pages.frames import shown_positions
+from results.pages.page import picture
+from utils.config.keys import InferConfig
+
+if TYPE_CHECKING:  # what takes time is imported where it is used
+    from inference.network import Network
+
+
+class Pictures:
+    """Makes data: addresses of JPEGs, of at most 6 segments of a clip."""
+
+    def __init__(self, network: "Network", section: InferConfig, call: Callable[..., Future] | None = None):
+        """call: has the network's own thread compute; None: this may."""
+        self._network, self._section, self._call = network, section, call
+        self._positions = shown_positions(section)
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="heat maps")
+
+    def close(self) -> None:
+        self._thread.shutdown(cancel_futures=True)
+
+    def frames(self, clip: np.ndarray) -> list[str]:
+        """Of a clip uint8 [V * T, H, W, C]."""
+        return [picture(frame) for frame in self._view(clip)[self._positions, ..., :3]]
+
+    async def heat_maps(self, clip: np.ndarray, class_id: int) -> list[str]:
+        """The same frames with the places in colours that speak for the class; none where the network has no maps."""
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._heat_maps, clip, class_id)
+
+    def _heat_maps(self, clip: np.ndarray, class_id: int) -> list[str]:
+        from results.pages.heatmaps import activation_maps, overlays
+
+        if not hasattr(self._model, "feature_maps"):
+            return []
+        view, positions = self._view(clip), self._positions
+        if not self._model.shifts:  # the frames do not see each other: those that nobody sees need no map
+            view, positions = view[positions], range(len(positions))
+        what = activation_maps, self._model, view, class_id
+        maps = self._call(*what).result() if self._call else activation_maps(*what[1:])
+        if maps.shape[1:] == (1, 1):
+            return []  # one place for all of a frame does not say where
+        drawn = overlays(view[..., :3], maps)
+        return [picture(drawn[i]) for i in positions]
+
+    @cached_property
+    def _model(self) -> Any:
+        """The network as it can be looked into; on the CPU it takes a second and its memory, once."""
+        return self._network.model()
+
+    def _view(self, clip: np.ndarray) -> np.ndarray:
+        return middle_view(clip, self._section)

@@ -1,0 +1,143 @@
+// What is shown of one video: its player, its classes, the frames that the network saw and where in them it saw the class.
+
+const $ = (id) => document.getElementById(id);
+const player = document.querySelector("#clip video");
+let playing = null; // the row whose file the player has
+
+const element = (name, text, attributes = {}) => {
+  const made = Object.assign(document.createElement(name), { textContent: text });
+  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
+  return made;
+};
+
+/** Fill an element with what `make` returns, if `key` says that it is something else than before: focus stays where it is. */
+function redraw(id, key, make) {
+  const found = $(id), now = JSON.stringify(key);
+  if (found.dataset.key === now) return;
+  found.dataset.key = now;
+  found.replaceChildren(...make());
+}
+
+function showClip(row, words) {
+  if (row !== playing) {
+    if (player.src) URL.revokeObjectURL(player.src);
+    playing = row;
+    if (row?.file) player.src = URL.createObjectURL(row.file); else player.removeAttribute("src");
+  }
+  player.hidden = !row?.file || Boolean(row.unplayable);
+  $("clip").hidden = !row || (row.problem && player.hidden);
+  if (!row) return;
+  $("no_player").textContent = row.file ? words.no_player : words.no_file;
+  $("no_player").hidden = !player.hidden;
+  $("name").textContent = row.name;
+  $("measures").textContent = ["", row.length && clock(row.length, row.length < 1 ? 2 : 0), bytes(row.size)].filter((text) => text !== undefined).join(" · ");
+}
+
+player.addEventListener("loadedmetadata", () => {
+  if (!playing) return;
+  if (Number.isFinite(player.duration)) playing.length = player.duration; // recordings may not say it
+  playing.unplayable = !player.videoWidth; // its sound alone
+  show();
+});
+player.addEventListener("error", () => { if (playing?.file) { playing.unplayable = true; show(); } });
+
+function showAnswer(row, words) {
+  const [best, ...others] = row.answer.predictions;
+  const title = $("result").querySelector("h2");
+  title.textContent = `${readable(best.label)} · ${percent(best.probability)}`;
+  $("classes").previousElementSibling.hidden = !others.length;
+  showBars($("classes"), others);
+  showPictures(row, words);
+}
+
+function showBars(list, predictions) {
+  list.replaceChildren(...predictions.map((found) => {
+    const bar = element("div", "", { class: "bar", role: "listitem" });
+    bar.append(element("bdi", readable(found.label)), element("span", percent(found.probability), { class: "value" }));
+    bar.style.setProperty("--share", `${100 * found.probability}%`);
+    return bar;
+  }));
+}
+
+function showPictures(row, words) {
+  const { frames = [], heat_maps = [] } = row.answer;
+  // Where two segments chose one frame it is shown once.
+  const chosen = [...frames.keys()].filter((i) => frames.indexOf(frames[i]) === i);
+  const looks = Number(/^(\d+) segments/.exec(info?.protocol)?.[1] ?? frames.length);
+  const times = row.length ? chosen.map((i, k) => row.length *
+    (chosen.length < frames.length ? (k + 0.5) / chosen.length : place(i, frames.length, looks))) : []; // a video of so many frames
+  const playable = !player.hidden;
+  redraw("frames", [row.id, language, looks, times, playable], () => {
+    if (!chosen.length) return [];
+    const title = chosen.length === frames.length ? words.frames(chosen.length, looks)
+      : looks === frames.length ? words.same(chosen.length, looks) : words.same_some(chosen.length);
+    return strip("frames", title, chosen.map((i) => frames[i]), words, times, playable);
+  });
+  redraw("heat_maps", [row.id, language, heat_maps.length, row.maps], () => {
+    if (heat_maps.length) {
+      const scale = element("p", "", { class: "scale note" });
+      scale.append(element("span", words.little), element("i", ""), element("span", words.much));
+      return [...strip("heat_maps", words.heat_maps, chosen.map((i) => heat_maps[i]), words), scale];
+    }
+    if (row.maps === "busy") return [element("p", words.heat_maps_busy, { class: "note", role: "status" })];
+    if (row.maps !== "ask" || !row.file) return [];
+    const button = element("button", words.heat_maps_ask, { type: "button", class: "button" });
+    button.addEventListener("click", () => askMaps(row));
+    return [button];
+  });
+}
+
+/** Return where in the video the i-th of n pictures is, from 0 to 1, as the protocol's sampling of so many looks chooses it. */
+function place(i, n, looks) {
+  const segment = n > 1 ? Math.round(i * (looks - 1) / (n - 1)) : 0;
+  return /sampling linspace/.test(info?.protocol) ? segment / Math.max(1, looks - 1) : (segment + 0.5) / looks;
+}
+
+function strip(kind, title, pictures, words, times = [], playable = false) {
+  const heading = element("h3", title, { id: `${kind}_title` });
+  const made = element("div", "", { class: "strip", role: "group", "aria-labelledby": heading.id });
+  made.style.setProperty("--columns", Math.min(pictures.length, 3));
+  made.append(...pictures.map((src, i) => {
+    const image = element("img", "", { src, alt: words.frame(i + 1, pictures.length) });
+    if (times[i] === undefined) return image;
+    const time = clock(times[i], playing.length < 1 ? 2 : playing.length < 60 ? 1 : 0);
+    const look = element(playable ? "button" : "div", "", playable ? { type: "button", class: "look", title: words.from(time) } : { class: "look" });
+    look.append(image, element("span", time));
+    if (playable) look.addEventListener("click", () => {
+      player.currentTime = times[i];
+      player.play().catch(() => {}); // the browser may want a click on the player itself: it stands at the frame
+    });
+    return look;
+  }));
+  return [heading, made];
+}
+
+// What is taken along
+
+const entry = ({ name, answer, problem }) =>
+  answer ? { video: name, predictions: answer.predictions } : { video: name, error: problem?.sentence ?? (problem ? told(problem, WORDS[language])[0] : "") };
+
+function save(name, type, text) {
+  const url = URL.createObjectURL(new Blob([text], { type }));
+  element("a", "", { href: url, download: name }).click();
+  setTimeout(() => URL.revokeObjectURL(url), 10_000); // the browser has it by then
+}
+
+async function copy(text) {
+  try { await navigator.clipboard.writeText(text); } catch { // pages of http:// have no clipboard but for this
+    const field = element("textarea", text, { class: "unseen" });
+    document.body.append(field);
+    field.select();
+    document.execCommand("copy");
+    field.remove();
+    $("copy").focus();
+  }
+  $("copy").textContent = $("said").textContent = WORDS[language].copied;
+  setTimeout(() => { $("copy").textContent = WORDS[language].copy; }, 2000);
+}
+
+$("copy").addEventListener("click", () => {
+  const lines = current.answer.predictions.map((found) => `${readable(found.label)}\t${percent(found.probability)}`);
+  copy([current.name, ...lines].join("\n"));
+});
+$("save_json").addEventListener("click", () => save(`${current.name}.json`, "application/json", JSON.stringify(entry(current), null, 2)));

@@ -1,0 +1,140 @@
+"use strict";
+// All that people read, in both languages; what is a function depends on a number or a name.
+
+const WORDS = {
+  en: {
+    title: "What happens in a video?", choose: "Choose a video", or_drop: "or drop one or more anywhere on this page",
+    lead: "Give it a video: it looks at a few frames and names what it most likely shows.",
+    limits: (size, length) => `up to ${size} and ${length}`,
+    token: "Token", cancel: "Cancel", again: "Try again", classes: "Less likely",
+    another: "Another video", copy: "Copy", copied: "Copied", save_json: "Save as JSON", save_csv: "Save as CSV",
+    about: "About the model and the limits", details: "Technical details", docs: "For programs: POST /api/predict",
+    local: "Your video goes to this server alone, which removes it as soon as it is answered.",
+    sending: (share) => `Uploading: ${share}`, computing: "Looking at the video …",
+    busy: "The server is busy: the video waits for its turn …",
+    of_several: (number, all, name) => `Video ${number} of ${all}: ${name}`, said: (number, all) => `${number} of ${all} videos answered`,
+    frames: (shown, looks) => {
+      if (shown === looks) return shown === 1 ? "The frame that the network saw" : `${shown} frames that the network saw`;
+      return `${shown} of ${looks} frames that the network saw`;
+    },
+    same: (shown, looks) => `The network looked ${looks} times: ${shown} different ${shown === 1 ? "frame" : "frames"}`,
+    same_some: (shown) => `${shown} different frames of those that the network saw`,
+    frame: (i, n) => `frame ${i} of ${n}`, from: (time) => `Play from ${time}`,
+    heat_maps: "Where in them it sees the likeliest class", little: "little speaks for it", much: "much",
+    heat_maps_busy: "Looking for the places that speak for it …", heat_maps_ask: "Show where it sees it (sends the video once more)",
+    no_player: "This browser cannot play this file. The server may read it nonetheless.",
+    no_file: "The video itself is not kept: choose it again to play it.",
+    queue: "Videos", clip: "Video", found: "Likeliest class", share: "Probability",
+    states: { waiting: "waiting", busy: "in work …", cancelled: "cancelled" },
+    facts: { model: "Network", num_classes: "It can name", size: "Largest file", length: "Longest video" },
+    num_classes: (number) => `${number} classes`,
+    technical: { protocol: "protocol", arithmetic: "arithmetic", weights: "weights (SHA-256)" },
+    folder: "This is no file.", watch: "Use the camera", stop: "Stop the camera", picture: "the camera's picture",
+    waiting: "The first answer comes in a few seconds.",
+    missed: (number) => `${number} pieces were left out: the server was still busy with the one before.`,
+    no_camera: "The camera cannot be used: there is none, or this page may not.",
+    insecure: "Browsers show a camera to pages of https:// and of this machine alone.",
+    problem: {
+      large: (_, size) => `This file is larger than ${size}, the most that this server takes.`,
+      gone: () => "The server cannot be reached, or the connection broke.",
+      strange: () => "Something else than the server has answered: perhaps a page to log in to.",
+      secret: () => "This server asks for a token.", 401: () => "The token is wrong.",
+      413: () => "The file is too large for this server.",
+    },
+    reason: (sentence) => whole(sentence || "the server cannot read this video"),
+    other: (status, sentence) => whole(sentence.replace(/: try again.*/, "") || `the server failed (${status})`),
+    next: {
+      video: "Choose another video: MP4, MOV, MKV and WebM are read.", shorter: "Choose a shorter one, or cut it.",
+      smaller: "Choose a smaller one, or one of lower resolution.", again: "Try again in a moment.",
+      token: "Type it above and press Enter.", login: "Reload this page, log in, and choose the video again.",
+      operator: "Ask whoever runs this server.", camera: "Allow it in the browser's settings, or choose a video.",
+    },
+  },
+  zh: {
+    title: "视频里发生了什么？", choose: "选择视频", or_drop: "或将视频拖放到本页任意位置",
+    lead: "上传一段视频：模型查看其中几帧，给出最可能的类别。",
+    limits: (size, length) => `最大 ${size}，最长 ${length}`,
+    token: "令牌", cancel: "取消", again: "重试", classes: "其他可能的类别",
+    another: "换一个视频", copy: "复制", copied: "已复制", save_json: "保存为 JSON", save_csv: "保存为 CSV",
+    about: "模型与限制", details: "技术细节", docs: "供程序调用：POST /api/predict",
+    local: "视频只发送到本服务器，得到结果后立即删除。",
+    sending: (share) => `正在上传：${share}`, computing: "正在分析视频……",
+    busy: "服务器正忙：视频正在排队……",
+    of_several: (number, all, name) => `第 ${number} 个视频，共 ${all} 个：${name}`, said: (number, all) => `已完成 ${number} 个视频，共 ${all} 个`,
+    frames: (shown, looks) => shown === looks ? `模型看到的 ${shown} 帧` : `模型看到的 ${looks} 帧中的 ${shown} 帧`,
+    same: (shown, looks) => `模型看了 ${looks} 次，共 ${shown} 个不同的帧`, same_some: (shown) => `模型看到的帧中的 ${shown} 个不同的帧`,
+    frame: (i, n) => `第 ${i} 帧，共 ${n} 帧`, from: (time) => `从 ${time} 开始播放`,
+    heat_maps: "模型判断的依据区域", little: "依据弱", much: "强",
+    heat_maps_busy: "正在寻找依据区域……", heat_maps_ask: "显示依据区域（需再次上传视频）",
+    no_player: "浏览器无法播放这个文件，但服务器也许可以读取。",
+    no_file: "视频本身不会保留：要播放，请重新选择。",
+    queue: "视频列表", clip: "视频", found: "最可能的类别", share: "概率",
+    states: { waiting: "等待中", busy: "处理中……", cancelled: "已取消" },
+    facts: { model: "模型", num_classes: "可识别", size: "文件最大", length: "视频最长" },
+    num_classes: (number) => `${number} 个类别`,
+    technical: { protocol: "测试协议", arithmetic: "计算方式", weights: "权重（SHA-256）" },
+    folder: "这不是文件。", watch: "使用摄像头", stop: "关闭摄像头", picture: "摄像头画面",
+    waiting: "几秒后给出第一个结果。",
+    missed: (number) => `略去了 ${number} 段：服务器还在处理前一段。`,
+    no_camera: "无法使用摄像头：没有摄像头，或本页未获许可。",
+    insecure: "浏览器只允许 https:// 和本机的页面使用摄像头。",
+    problem: {
+      large: (_, size) => `文件超过 ${size}，即本服务器的上限。`,
+      gone: () => "无法连接服务器，或连接已中断。",
+      strange: () => "答复的不是本服务器，可能是一个登录页面。",
+      secret: () => "本服务器需要令牌。", 401: () => "令牌错误。", 413: () => "文件太大，超过本服务器的上限。",
+      400: () => "上传不完整或已损坏。", 403: () => "不允许其他网站访问本服务器。", 408: () => "上传太慢。",
+      500: () => "服务器内部出错。", 503: () => "等待的视频太多。",
+    },
+    reason: (sentence) => {
+      for (const [pattern, words] of REASONS) { const found = sentence.match(pattern); if (found) return `${words(found)}。`; }
+      return `无法读取这个视频${sentence && `：${sentence}`}。`;
+    },
+    other: (status, sentence) => `服务器出错（${status}）${sentence && `：${sentence}`}。`,
+    next: {
+      video: "请选择其他视频：支持 MP4、MOV、MKV 和 WebM。", shorter: "请选择较短的视频，或先剪短。",
+      smaller: "请选择较小的视频，或降低分辨率。", again: "请稍后重试。",
+      token: "请在上方输入，然后按回车键。", login: "请刷新本页并登录，然后重新选择视频。",
+      operator: "请联系服务器的管理者。", camera: "请在浏览器设置中允许使用，或选择一个视频。",
+    },
+  },
+};
+
+// Why a video cannot be read: what the reader says most often.
+const REASONS = [
+  [/not a readable video file/, () => "不是可读取的视频文件"], [/the file is empty/, () => "文件为空"],
+  [/no video stream/, () => "其中没有视频流"], [/it lasts longer than ([\d.e+]+) s/, (found) => `时长超过${duration(Number(found[1]))}`],
+  [/truncated/, () => "文件不完整"], [/damaged/, () => "文件已损坏"], [/given up after/, () => "读取时间过长"],
+];
+// What helps, by status; a video that cannot be read is no better a second later.
+const NEXT = { large: "smaller", strange: "login", secret: "token", 401: "token", 403: "operator", 413: "smaller", 422: "video" };
+
+const whole = (sentence) => `${sentence.charAt(0).toUpperCase()}${sentence.slice(1)}.`;
+
+/** Return what a problem { status, sentence } says to people: the sentence, and what they can do. */
+function told({ status, sentence = "" }, words) {
+  if (status === 422) {
+    const next = /lasts longer/.test(sentence) ? "shorter" : "video";
+    return [words.reason(sentence), words.next[next]];
+  }
+  const say = words.problem[status] ?? words.other;
+  return [say(status, status === "large" ? bytes(1e6 * info.limits.upload_mb) : sentence), words.next[NEXT[status] ?? "again"]];
+}
+
+const unit = (value, name, digits = 0, unitDisplay = "short") =>
+  new Intl.NumberFormat(language, { style: "unit", unit: name, unitDisplay, maximumFractionDigits: digits }).format(value);
+const bytes = (size) => size < 1e6 ? unit(Math.ceil(size / 1e3), "kilobyte") : unit(size / 1e6, "megabyte", size < 1e7 ? 1 : 0);
+const duration = (seconds) => seconds >= 60 && seconds % 60 === 0 ? unit(seconds / 60, "minute", 0, "long") : unit(seconds, "second", 1, "long");
+/** Return a time in a video as players show it; tenths where the video is short. */
+function clock(seconds, digits = 0) {
+  const rounded = Number(seconds.toFixed(digits));
+  const [minutes, rest] = [Math.floor(rounded / 60), (rounded % 60).toFixed(digits)];
+  return `${minutes}:${rest.padStart(digits ? 3 + digits : 2, "0")}`;
+}
+const percent = (share, digits = 1) => {
+  const show = (value) => new Intl.NumberFormat(language, { style: "percent", minimumFractionDigits: digits, maximumFractionDigits: digits }).format(value);
+  const least = 10 ** -(digits + 2);
+  if (share > 0 && share < least) return `<${show(least)}`; // what is not nothing
+  return share < 1 && share > 1 - least ? `>${show(1 - least)}` : show(share);
+};
+const readable = (label) => label.replaceAll("_", " ");

@@ -1,0 +1,129 @@
+"""An upload as a file: within limits of size, and gone whatever happens."""
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import ExitStack, asynccontextmanager, contextmanager
+from io import FileIO
+from pathlib import Path
+
+from apps.serving.body import Body
+from apps.serving.form import Form
+from apps.serving.quotas import PARSED_AT_ONCE, Refusal
+from utils.storage.copies import claimed_folder
+from utils.storage.files import write_all
+
+_AT_ONCE = 1 << 20  # bytes that are written at a time
+
+
+class Folder:
+    """Where uploads lie, for this process alone. A context manager; leaving it removes it with all that is in it."""
+
+    def __init__(self):
+        self._claim = ExitStack()
+        self._path: Path | None = None
+
+    def __enter__(self) -> "Folder":
+        self._make()
+        return self
+
+    def __exit__(self, *_) -> None:
+        self._claim.close()
+
+    def create(self) -> tuple[Path, FileIO]:
+        """A new file, unbuffered, and its path. Raises OSError.
+
+        The folder is made again where a cleaner of temporary files has removed it.
+        """
+        name = uuid.uuid4().hex
+        try:
+            return self._path / name, open(self._path / name, "xb", buffering=0)
+        except FileNotFoundError:
+            self._claim.close()
+            self._make()
+            return self._path / name, open(self._path / name, "xb", buffering=0)
+
+    def _make(self) -> None:
+        self._path = self._claim.enter_context(claimed_folder())
+
+
+class Room:
+    """Bytes that all uploads together may take on the disk."""
+
+    def __init__(self, size: int):
+        self._free = size
+
+    @contextmanager
+    def share(self) -> Iterator[Callable[[int], None]]:
+        """A function that takes so many bytes or, where fewer are left, raises Refusal; leaving gives them back."""
+        taken = 0
+
+        def take(size: int) -> None:
+            nonlocal taken
+            if size > self._free:
+                raise Refusal(503, "the server has no room for another upload at the moment")
+            self._free -= size
+            taken += size
+
+        try:
+            yield take
+        finally:
+            self._free += taken
+
+
+@asynccontextmanager
+async def uploaded(body: Body, folder: Folder, max_bytes: int, room: Room) -> AsyncIterator[tuple[Path, str]]:
+    """A context with the file, gone afterwards whatever happens, and the name that the client gives it.
+
+    Raises Refusal where it does not come, is too large or too slow, or the form holds something else.
+    """
+    form = Form(body.headers.get("content-type", ""))
+    if (length := body.headers.get("content-length", "")).isdecimal() and int(length) > max_bytes:
+        raise _too_large(max_bytes)
+    with room.share() as take:
+        path = None
+        try:
+            with _kept():
+                path, file = folder.create()
+            with file:
+                name = await _receive(body, form, file, max_bytes, take)
+            yield path, name
+        finally:
+            if path is not None:
+                path.unlink(missing_ok=True)
+
+
+async def _receive(body: Body, form: Form, file: FileIO, max_bytes: int, take: Callable[[int], None]) -> str:
+    received, buffer = 0, bytearray()
+    async for piece in body.pieces():
+        received += len(piece)
+        if received > max_bytes:
+            raise _too_large(max_bytes)
+        take(len(piece))
+        for start in range(0, len(piece), PARSED_AT_ONCE):
+            buffer += form.parse(piece[start : start + PARSED_AT_ONCE])
+            await asyncio.sleep(0)  # some forms take long to parse: others are answered meanwhile
+        if len(buffer) >= _AT_ONCE:
+            await _write(file, buffer)
+    name = form.end()
+    await _write(file, buffer)
+    return name
+
+
+async def _write(file: FileIO, buffer: bytearray) -> None:
+    with _kept():
+        await asyncio.to_thread(write_all, file, bytes(buffer))
+    buffer.clear()
+
+
+@contextmanager
+def _kept() -> Iterator[None]:
+    """A context whose OSError is that of a server that cannot keep an upload."""
+    try:
+        yield
+    except OSError as error:
+        raise Refusal(503, f"the server cannot keep the upload: {error.strerror}") from None
+
+
+def _too_large(max_bytes: int) -> Refusal:
+    return Refusal(413, f"the upload is larger than {max_bytes // 10**6} MB")

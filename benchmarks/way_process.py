@@ -1,0 +1,38 @@
+"""A way of benchmarks/ways.py as a process: paths in by line, the processor seconds of its three stages out as JSON.
+
+`python benchmarks/way_process.py FOLDER WEIGHTS NAME`: the code is that of the checkout FOLDER, which may be older.
+An empty line ends it, and is answered with its peak memory in MB.
+"""
+
+import json
+import os
+import resource
+import sys
+import time
+from pathlib import Path
+
+
+def main() -> None:
+    folder, weights, name = sys.argv[1:]
+    sys.path[0] = folder  # in place of benchmarks/
+    answers = os.fdopen(os.dup(sys.stdout.fileno()), "w")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # for whatever the code may say
+
+    from benchmarks import common, ways
+
+    ways.WEIGHTS = Path(weights)
+    common.pin_to_one_core()
+    way = ways.WAYS[name]()
+    print('"ready"', file=answers, flush=True)
+    while content := sys.stdin.readline().rstrip("\n"):
+        seconds = []
+        for stage in (way.decode, way.crop, way.network):
+            start = time.process_time()
+            content = stage(content)
+            seconds.append(time.process_time() - start)
+        print(json.dumps(seconds), file=answers, flush=True)
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, file=answers, flush=True)
+
+
+if __name__ == "__main__":
+    main()

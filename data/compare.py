@@ -1,0 +1,68 @@
+"""Lays folders of eval.py side by side: which videos each has right, and whether the difference could be chance.
+
+    python data/compare.py runs/tsn runs/tsm --out runs/compared
+
+Counts the videos that all of the runs have. The folder --out gets comparison.csv, a line per video with what each run
+named it, and report.html.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a file: the repository's root is not on the path
+from data.arguments import out_folder
+from results.comparing import Comparison, compare
+from results.pages.comparison import write_comparison_page
+from results.pages.extras import wants_report
+from utils.cli import run
+from utils.config.flags import Parser
+from utils.errors import InputError
+from utils.storage.files import write_csv
+from utils.storage.lock import locked_folder
+
+
+def said(comparison: Comparison) -> str:
+    """Return the lines for the screen."""
+    lines = [f"{len(comparison.videos)} videos that all runs have; left out: {comparison.left_out}"]
+    for one, right, (low, high) in comparison.shares():
+        share = 100 * right / len(comparison.videos)
+        lines.append(f"  top-1 {share:6.2f}%, 95% interval {low:.1f} to {high:.1f}: {one.name}")
+    for a, b, found in comparison.pairs():
+        verdict = "not by chance, at a level of 5%" if found.p_value < 0.05 else "which may be chance"
+        lines.append(f"{a.name} against {b.name}:")
+        alone = f"only the first {found.only_a}, only the second {found.only_b}"
+        lines.append(f"  both right {found.both}, {alone}, neither {found.neither}")
+        lines.append(f"  McNemar's test: p = {found.p_value:.2g}, {verdict}")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    description, _, epilog = (__doc__ or "").partition("\n\n")  # python -OO has none
+    shown = {"epilog": epilog, "formatter_class": argparse.RawDescriptionHelpFormatter}
+    parser = Parser("data/compare.py", description, **shown)
+    parser.add_argument("runs", nargs="+", metavar="RUN", help="folder that eval.py has written to")
+    parser.add_argument("--out", type=out_folder, metavar="DIR", default="data/compare_results", help="folder for the "
+                        "results (default: %(default)s)")  # fmt: skip
+    args = parser.parse_args()
+    if len(args.runs) < 2:
+        raise InputError("expected two or more folders that eval.py has written to")
+
+    comparison = compare(args.runs)
+    print(said(comparison))
+    out = Path(args.out)
+    with locked_folder(out, f"--out {out}"):
+        header = ["video", "label", *(f"{one.name}: {what}" for one in comparison.runs for what in ("named", "right"))]
+        rows = (
+            [key[0], comparison.runs[0].rows[key]["label"]]
+            + [value for one in comparison.runs for value in (one.rows[key]["predicted_name"], int(one.right(key)))]
+            for key in comparison.videos
+        )
+        write_csv(out / "comparison.csv", header, rows)
+        if wants_report(None):
+            write_comparison_page(out / "report.html", comparison)
+    print(f"written to {out}")
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,76 @@
+"""The networks that own classes start from: the keys of MODEL, each with its reason, and what they take."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network, the weights that it starts from, and what it takes on a processor."""
+
+    name: str  # of its class, and of its checkpoints
+    keys: str  # lines of MODEL
+    pretrain: str  # TRAIN.pretrain
+    about: str  # these weights
+    dropout: tuple[float, str]  # of all of the network in training, and why; of its classifier alone the next one
+    frozen_dropout: tuple[float, str]
+    segments: int
+    video_memory: float  # bytes of each video of a batch, of 224x224 in float32
+    train_speed: int  # frames trained in a second on a core, about
+    feature_speed: int  # frames whose features are computed in a second on a core, in float32, about
+
+
+# The weights whose authors publish the highest top-1 on Kinetics-400 of those with ResNet-50's cost.
+STRONG = Network(
+    name="TSM",
+    keys="""\
+    # the network of the weights that TRAIN.pretrain names: PP-TSM
+    name: "TSM"
+    # as these have it
+    backbone: "resnet_vd"
+    # the frames of a video that these were trained with
+    seg_num: 8
+""",
+    pretrain="pptsm",
+    about="PP-TSM's weights, which know Kinetics-400's actions,",
+    dropout=(0.8, "what MIT's TSM is fine-tuned with from Kinetics"),
+    frozen_dropout=(0.5, "as PP-TSM was trained"),
+    segments=8,
+    video_memory=0.8e9,
+    train_speed=3,
+    feature_speed=10,
+)
+# With 8 frames, not its strongest file's 16: who wants it light does not want twice the frames read and computed.
+LIGHT = Network(
+    name="PPTSMv2",
+    keys="""\
+    # a network for processors, that of the weights that TRAIN.pretrain names; the stronger ones called pptsmv2, which
+    # take seg_num 16, take twice the time
+    name: "PPTSMv2"
+    # the frames of a video that these weights were trained with
+    seg_num: 8
+""",
+    pretrain="pptsmv2-8-distilled",
+    about="PP-TSMv2's weights, which know Kinetics-400's actions,",
+    dropout=(0.2, "as PP-TSMv2 was trained"),
+    frozen_dropout=(0.2, "as PP-TSMv2 was trained"),
+    segments=8,
+    video_memory=0.5e9,
+    train_speed=3,
+    feature_speed=50,
+)
+# For classes that published weights know: trained as the original is, which these can be compared with.
+IMAGENET = Network(
+    name="TSN",
+    keys="""\
+    # the depth of the ImageNet weights that train.py downloads; another one needs --pretrain=PATH
+    num_layers: 50
+""",
+    pretrain="",
+    about="ImageNet weights",
+    dropout=(0.4, "as mmaction2's TSN has it, on UCF101 too"),
+    frozen_dropout=(0.4, "as mmaction2's TSN has it, on UCF101 too"),
+    segments=3,
+    video_memory=0.3e9,
+    train_speed=3,
+    feature_speed=15,
+)

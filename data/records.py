@@ -1,0 +1,64 @@
+"""What has been found out about videos, on the disk line by line: a run that was killed goes on from it."""
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+from utils.errors import InputError, os_errors
+from utils.storage.files import write_all, writing
+from utils.storage.lines import end_of_lines, parsed, to_line
+
+
+class Records(AbstractContextManager):
+    """A file of JSON objects, one per line; the first line says by which settings the others were found. Append only.
+
+    A context manager; that no other run has it is its folder's matter. In memory it keeps nothing of the records:
+    whoever needs one again notes its offset.
+    """
+
+    def __init__(self, path: Path, settings: Mapping[str, object]):
+        """Makes the file, or takes it up without a line that was cut off in writing.
+
+        Raises InputError where it is of other settings, or cannot be opened.
+        """
+        self._path = path
+        heading = to_line({"settings": settings}).encode()
+        self._first = len(heading)  # where the first record stands
+        with os_errors(InputError, f"{path}: cannot be written"):
+            self._file = open(path, "ab", buffering=0)  # noqa: SIM115  (closed by __exit__)
+            self._reader = open(path, "rb")  # noqa: SIM115
+        start = self._reader.read(len(heading))
+        if not heading.startswith(start):
+            self.__exit__()
+            raise InputError(f"{path}: is of other settings; remove it, or name another folder by --out")
+        self._write(heading[len(start) :])
+        self._file.truncate(end_of_lines(self._reader))
+
+    def __exit__(self, *_) -> None:
+        self._file.close()
+        self._reader.close()
+
+    def add(self, record: Mapping[str, object]) -> int:
+        """The offset of the record, which the next run finds even if this one is killed. Raises RunError."""
+        offset = self._file.seek(0, os.SEEK_END)
+        self._write(to_line(record).encode())
+        return offset
+
+    def at(self, offset: int) -> dict:
+        self._reader.seek(offset)
+        return json.loads(self._reader.readline())
+
+    def records(self) -> Iterator[tuple[int, dict]]:
+        """(offset, record) of every record in turn; lines that a broken disk has left are passed over."""
+        offset = self._first
+        self._reader.seek(offset)
+        for line in self._reader:
+            if (record := parsed(line)) is not None:
+                yield offset, record
+            offset += len(line)
+
+    def _write(self, data: bytes) -> None:
+        with writing(self._path):
+            write_all(self._file, data)

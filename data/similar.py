@@ -1,0 +1,159 @@
+"""Which clips show the same recording, or nearly: by small pictures of three frames of each, which are compared."""
+
+import math
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+
+from reader.apart import VideoProcess
+from reader.clip import ClipSpec
+from reader.dataset import read_clip
+from reader.integrity import VideoError
+from utils.log import progress_bar
+from utils.processes.limits import available_cores
+from utils.processes.parallel import ask_all
+
+SMALL, SHOWN = 16, 120  # sides in pixels: of what is compared, of what people look at
+FRAMES = 3
+# Clips that are compared each with each. Of more there are TABLES orders by random projections, in which clips that
+# look alike stand near each other: of two whose similarity is 0.95 one order in three or four, so all but 1 in 100.
+BLOCK, TABLES = 512, 16
+ROUNDING = 1e-4
+FLAT = 2.0  # standard deviation of grey values below which pictures show nothing to compare
+MOST_PAIRS = 40  # on the page
+
+
+def small_pictures(path: str, side: int = SMALL) -> np.ndarray:
+    """uint8 [FRAMES, side, side, 3] of a video. Raises VideoError."""
+    return read_clip(ClipSpec(FRAMES, 1, side, side), path)[0]
+
+
+def read_pictures(paths: Sequence[str], side: int = SMALL) -> dict[str, np.ndarray]:
+    """The small pictures of the videos that can be read, by path. Processes read them: anybody's file may end one."""
+
+    def ask(process: VideoProcess, path: str) -> tuple[str, np.ndarray | None]:
+        try:
+            return path, process.answer(path, side)
+        except VideoError:
+            return path, None  # data/check.py says why
+
+    found = {}
+    children = [VideoProcess(small_pictures) for _ in range(min(available_cores(), len(paths)))]
+    with closing(ask_all(children, ask, paths)) as answers, progress_bar(len(paths), "looking for copies") as bar:
+        for path, pictures in answers:
+            if pictures is not None:
+                found[path] = pictures.mean(axis=3).astype(np.uint8) if side == SMALL else pictures
+            bar.update()
+    return found
+
+
+def vectors_of(pictures: Sequence[np.ndarray]) -> np.ndarray:
+    """float32 [N, D] of grey uint8 pictures, of length 1: products are similarities, 1 of the same pictures.
+
+    Those that show nothing are 0: they are similar to none.
+    """
+    vectors = np.stack([p.reshape(-1) for p in pictures]).astype(np.float32)
+    vectors -= vectors.mean(axis=1, keepdims=True)
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    flat = lengths < FLAT * math.sqrt(vectors.shape[1])
+    vectors /= np.where(flat, 1, lengths)
+    vectors[flat[:, 0]] = 0
+    return vectors
+
+
+def groups_of(vectors: np.ndarray, threshold: float) -> list[list[int]]:
+    """The positions that hang together by similarities of at least `threshold`, two or more in each."""
+    parent = list(range(len(vectors)))
+
+    def root(i: int) -> int:
+        while parent[i] != i:
+            parent[i] = i = parent[parent[i]]
+        return i
+
+    for block in _blocks(vectors):
+        near = vectors[block] @ vectors[block].T >= threshold - ROUNDING
+        for i, first in enumerate(near.argmax(axis=1).tolist()):
+            if near[i, first] and first != i:
+                parent[root(int(block[i]))] = root(int(block[first]))
+        # Two that have another first one may still hang together by this one.
+        for i in np.flatnonzero(near.sum(axis=1) > 1).tolist():
+            for j in np.unique(near.argmax(axis=1)[near[i]]).tolist():
+                parent[root(int(block[i]))] = root(int(block[j]))
+    groups = defaultdict(list)
+    for i in range(len(vectors)):
+        groups[root(i)].append(i)
+    return [members for members in groups.values() if len(members) > 1]
+
+
+def _blocks(vectors: np.ndarray) -> Iterator[np.ndarray]:
+    """Positions of at most BLOCK vectors each, such that similar ones come together in one of them."""
+    number = len(vectors)
+    if number <= BLOCK:
+        yield np.arange(number)
+        return
+    random, bits = np.random.default_rng(0), math.ceil(math.log2(2 * number / BLOCK))
+    for _ in range(TABLES):
+        sides = vectors @ random.standard_normal((vectors.shape[1], bits + 1)).astype(np.float32)
+        # Halves of the same size, wherever the vectors lie.
+        code = (sides[:, :bits] > np.median(sides[:, :bits], axis=0)) @ (1 << np.arange(bits))
+        order = np.lexsort((sides[:, bits], code))
+        for start in range(0, number - BLOCK // 2, BLOCK // 2):
+            yield order[start : start + BLOCK]
+
+
+class Alike:
+    """The groups of clips that look alike, and what there is to say of them."""
+
+    def __init__(self, paths: Sequence[str], threshold: float):
+        """threshold: the least similarity; 0: nothing is read."""
+        self.threshold, self.too_many = threshold, 0
+        pictures = read_pictures(paths) if threshold else {}
+        self._positions = {path: i for i, path in enumerate(pictures)}
+        self._vectors = vectors_of(list(pictures.values())) if pictures else np.zeros((0, 1), np.float32)
+        found, names = groups_of(self._vectors, threshold) if pictures else [], list(pictures)
+        # A camera that stands still makes all clips look alike: that tells no recordings.
+        self.too_many = max((len(group) for group in found if 2 * len(group) > len(pictures)), default=0)
+        self.groups = [[names[i] for i in group] for group in found if len(group) != self.too_many]
+
+    def pairs(self) -> Iterator[tuple[float, str, str]]:
+        """(similarity, path, the path that is most similar to it) of each path but the first of each group."""
+        for group in self.groups:
+            vectors = self._vectors[[self._positions[path] for path in group]]
+            for i, path in enumerate(group[1:], start=1):
+                products = vectors[:i] @ vectors[i]
+                yield float(products.max()), path, group[int(products.argmax())]
+
+    def notes(self, splits: Mapping[str, str]) -> list[str]:
+        """Lines on them; splits: that of each path."""
+        flag = f"--similar={self.threshold:g}"
+        lines = []
+        if self.too_many:
+            lines.append(
+                f"{self.too_many} clips look alike at {flag}, as before a camera that stands still: taken for no "
+                "recording; a larger --similar may tell recordings apart, or --group names them"
+            )
+        if self.groups:
+            both = sum(len({splits[path] for path in group if path in splits}) > 1 for group in self.groups)
+            where = f"{both} of them on several sides" if both else "each on one side"
+            number = sum(map(len, self.groups))
+            what = f"clips that look alike at {flag}: {number} in {len(self.groups)} groups"
+            lines.append(f"{what}, {where}: similar.html")
+        return lines
+
+    def writer(self, splits: Mapping[str, str]) -> Callable[[Path], None]:
+        """What writes the page of pairs: those on two sides first, then those that are only just similar."""
+        from results.pages.page import never_fatal, picture, write_page  # most lists have no such page
+
+        @never_fatal
+        def write(path: Path) -> None:
+            pairs = sorted(self.pairs(), key=lambda pair: (splits.get(pair[1]) == splits.get(pair[2]), pair[0]))
+            shown = pairs[:MOST_PAIRS]
+            pictures = read_pictures(sorted({path for pair in shown for path in pair[1:]}), SHOWN)
+            strips = {path: [picture(frame) for frame in frames] for path, frames in pictures.items()}
+            facts = {"least similarity": f"{self.threshold:g}", "groups": len(self.groups)}
+            write_page(path, "similar.html", pairs=shown, number=len(pairs), strips=strips, splits=splits, facts=facts)
+
+        return write

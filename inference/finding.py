@@ -1,0 +1,144 @@
+"""What a network is opened from: its weights, their digest, its kept graph. All in all 200 MB to read and to hash."""
+
+import os
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from inference.cache import Files, read_kept
+from inference.key import graph_key
+from models.registry import backbone_of, plain_name, section_model
+from models.weights.exported import check_exported, exported_weights, is_exported
+from models.weights.paths import find_weights, is_here
+from models.weights.remote import origin
+from reader.class_names import read_labels
+from reader.filelist import shorten
+from utils.config.beside import read_beside
+from utils.config.keys import EngineConfig, ModelConfig
+from utils.config.loading import Config
+from utils.config.strict_yaml import one_line
+from utils.errors import InputError
+from utils.log import say
+from utils.processes.device import has_gpu_build
+from utils.processes.precision import choose_gpu_precision, choose_precision
+from utils.storage.shelf import digest
+
+if TYPE_CHECKING:
+    from inference.int8 import Calibration
+
+
+@dataclass(frozen=True)
+class FoundNetwork:
+    """What there is of a section's network."""
+
+    model: ModelConfig
+    path: Path  # of the weights
+    sha256: str  # of these
+    precision: str = "float32"
+    calibration: "Calibration | None" = None  # of int8
+    key: str = ""  # of the graph, that is for the CPU alone
+    kept: Files | None = None
+
+
+def find_network(config: Config, section: EngineConfig, device: str) -> FoundNetwork:
+    """Return what the network for a section's clips is opened from.
+
+    Raise InputError when the weights are missing or cannot be read, or the precision is not to be had.
+    """
+    model = section_model(config.model, section)
+    path = find_weights(section.weights or published_weights(model))
+    folder = path if is_exported(path) else None
+    if folder:
+        path = exported_weights(folder, config, section)
+    sha256 = weights_digest(path)
+    if folder:
+        check_exported(folder, sha256)
+    check_manifest(config, model, path, sha256)
+    if device == "gpu":
+        return FoundNetwork(model, path, sha256, choose_gpu_precision(section.precision))
+    precision, calibration = choose_precision(section.precision), None
+    if precision == "int8":
+        from inference.int8 import Calibration
+
+        calibration = Calibration(config, section)
+    key = graph_key(model, section.image_size, sha256, precision, calibration and calibration.digest())
+    return FoundNetwork(model, path, sha256, precision, calibration, key, read_kept(key))
+
+
+def check_manifest(config: Config, model: ModelConfig, path: Path, sha256: str) -> None:
+    """Raise InputError where the manifest beside weights contradicts the network, or the order of its classes' names.
+
+    model: see `section_model`. sha256: of the weights. A manifest that is damaged, or of other weights, gets a line.
+    """
+    try:
+        beside = read_beside(path)
+    except InputError as error:
+        say(f"{error}: the configuration alone says what the weights are of")
+        return
+    if beside is None:
+        return
+    if beside.sha256 and beside.sha256 != sha256:
+        say(f"{beside.path} is not of {path.name}: the configuration alone says what the weights are of")
+        return
+    theirs = replace(model, **beside.network)
+    # Of a network of one backbone the keys of ResNets say nothing.
+    passed = {"backbone", "num_layers"} if backbone_of(theirs) == backbone_of(model) else set()
+    differing = [
+        f"MODEL.{key} {one_line(str(value))} (the configuration has {getattr(model, key)})"
+        for key, value in beside.network.items()
+        if key not in passed and plain_name(value) != plain_name(getattr(model, key))
+    ]
+    if differing:
+        raise InputError(f"{origin(path)}: {beside.path.name} beside it says {', '.join(differing)}")
+    labels = config.infer.kinetics_labels
+    if not beside.classes or not labels or not os.path.exists(labels):
+        return
+    names = read_labels(labels, model.num_classes)
+    at = next((k for k, (ours, known) in enumerate(zip(names, beside.classes)) if ours != known), None)
+    if at is None:
+        return
+    what = f"class {at} is {shorten(names[at])}, it was trained as {shorten(beside.classes[at])}"
+    if sorted(names) == sorted(beside.classes):
+        raise InputError(f"{labels}: the names stand in another order than in {beside.path}: {what}")
+    say(f"{labels}: other names than in {beside.path}: {what}")
+
+
+def find_early(config: Config, section: EngineConfig) -> Future[FoundNetwork] | None:
+    """Return what is being found while the rest of a script is imported; None where it is not certain to be needed."""
+    local = section.weights and is_here(section.weights)
+    return finding_network(config, section) if local and not (section.use_gpu and has_gpu_build()) else None
+
+
+def finding_network(config: Config, section: EngineConfig) -> Future[FoundNetwork]:
+    """Return what will be found for the CPU; its errors come with its result."""
+    thread = ThreadPoolExecutor(1, "finding")
+    try:
+        return thread.submit(find_network, config, section, "cpu")
+    finally:
+        thread.shutdown(wait=False)
+
+
+def published_weights(config: ModelConfig) -> Path:
+    """Return the original's weights, downloaded. Raise InputError where they are not there, or of another model."""
+    if config.name != "TSN" or config.backbone != "resnet":
+        raise InputError(
+            f"there are weights to download for MODEL.name TSN with MODEL.backbone resnet, not for {config.name} with "
+            f"{backbone_of(config)}: give them by --weights=PATH"
+        )
+    from models.weights.download import published_tsn
+
+    return published_tsn()
+
+
+def weights_digest(path: Path) -> str:
+    """Return the SHA-256 of a file or folder of weights. Raise InputError when it cannot be read."""
+    try:
+        return digest(path)
+    except OSError as error:
+        raise InputError(f"{origin(path)}: cannot be read: {error.strerror or error}") from error
+
+
+def describe_weights(path: Path, sha256: str) -> str:
+    """Return the path with the beginning of its digest, which tells two weights of one name apart."""
+    return f"{origin(path)} (sha256 {sha256[:12]})"

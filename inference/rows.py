@@ -1,0 +1,122 @@
+"""What is known of each video, as rows: of a batch of answers, and of a whole pass that a journal keeps.
+
+A row is {"position": in the list, from 0, "video": its path, "file": what tells the file that was read from another one
+(utils/storage/stamps.py)}, and "error" or what its kind has:
+PREDICTION  "predictions": the best classes, best first
+EVALUATION  "label", "predicted_class", "predicted_name", "probability" of that, "rank" (1: the best) and
+            "true_probability" of the label's class, "loss" in nats
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from operator import itemgetter, or_
+
+import numpy as np
+
+from inference.pipeline import Answering, answers
+from metrics.accuracy import check_finite, log_softmax, top_classes, true_class_rank
+from reader.filelist import Entry
+from reader.loader import Batch, Loader
+
+
+@dataclass(frozen=True)
+class RowKind:
+    """A kind of rows. columns: what a readable video's row has behind `position`, `video` and `file`."""
+
+    files: str  # the name of the files they are kept in
+    work: str  # what computing them is called
+    columns: tuple[str, ...]
+
+
+PREDICTION = RowKind("predictions", "prediction", ("predictions",))
+EVALUATION = RowKind(
+    "evaluation",
+    "evaluation",
+    ("label", "predicted_class", "predicted_name", "probability", "rank", "true_probability", "loss"),
+)
+
+# logits [N, K], labels int64 [N] -> of each video what its row has behind `position`, `video` and `file`
+Values = Callable[[np.ndarray, np.ndarray], list[dict]]
+
+
+# What is said of a video whose best class is less probable than --threshold.
+NONE_ID, NONE = -1, "none"
+
+
+def top_predictions(logits: np.ndarray, names: Sequence[str], k: int, threshold: float = 0.0) -> list[list[dict]]:
+    """For each video of logits [N, K] its k best classes, best first: class_id, label, probability.
+
+    Where the best one is less probable than `threshold` NONE stands before them, with what is left to 1.
+
+    Raises:
+        RunError: a logit is not finite.
+    """
+    check_finite(logits)
+    probabilities = np.exp(log_softmax(logits))
+    found = [
+        [{"class_id": int(c), "label": names[c], "probability": float(row[c])} for c in classes]
+        for row, classes in zip(probabilities, top_classes(logits, k))
+    ]
+    for best in found:
+        if (probability := best[0]["probability"]) < threshold:
+            best.insert(0, {"class_id": NONE_ID, "label": NONE, "probability": 1 - probability})
+    return found
+
+
+def predictions_of(names: Sequence[str], k: int, threshold: float = 0.0) -> Values:
+    """The values of PREDICTION, of the k best classes, see `top_predictions`."""
+    return lambda logits, labels: [{"predictions": best} for best in top_predictions(logits, names, k, threshold)]
+
+
+def evaluations_of(names: Sequence[str]) -> Values:
+    """The values of EVALUATION. They raise RunError when a logit is not finite."""
+
+    def values(logits: np.ndarray, labels: np.ndarray) -> list[dict]:
+        check_finite(logits)
+        log_probabilities = log_softmax(logits)
+        probabilities = np.exp(log_probabilities)
+        columns = labels.tolist(), top_classes(logits, 1)[:, 0].tolist(), true_class_rank(logits, labels).tolist()
+        return [
+            {
+                "label": label,
+                "predicted_class": best,
+                "predicted_name": names[best],
+                "probability": float(probabilities[i, best]),
+                "rank": rank,
+                "true_probability": float(probabilities[i, label]),
+                "loss": 0.0 - float(log_probabilities[i, label]),  # never -0.0
+            }
+            for i, (label, best, rank) in enumerate(zip(*columns))
+        ]
+
+    return values
+
+
+def compute_rows(
+    network: Answering,
+    loader: Loader,
+    entries: Sequence[Entry],
+    values: Values,
+    order: Sequence[int],
+    keep: Callable[[Batch, np.ndarray], None] | None = None,
+) -> Iterator[list[dict]]:
+    """The rows of each batch of the positions `order`, which rise.
+
+    keep: called before with the batch and its features [N, T, F].
+
+    Raises:
+        RuntimeError: the rows differ in number from `order` (a defect, never the user's fault).
+    """
+    counted = 0
+    for batch, (logits, features) in answers(network, loader.batches(order)):
+        if keep is not None:
+            keep(batch, features)
+        known = [(index, {"file": None, "error": reason}) for index, reason in batch.unreadable]
+        if batch.indices:
+            files = ({"file": file} for file in batch.files)
+            known += zip(batch.indices, map(or_, files, values(logits, batch.labels)))
+        known.sort(key=itemgetter(0))
+        counted += len(known)
+        yield [{"position": index, "video": entries[index].path, **rest} for index, rest in known]
+    if counted != len(order):
+        raise RuntimeError(f"{counted} videos counted of {len(order)}")

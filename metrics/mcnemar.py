@@ -1,0 +1,36 @@
+"""Two runs over the same videos: which each has right, and whether the difference could be chance."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+# Up to so many videos on which two runs differ the test is exact.
+_EXACT = 1000
+
+
+@dataclass(frozen=True)
+class Paired:
+    """How many videos two runs, A and B, have right."""
+
+    both: int
+    only_a: int
+    only_b: int
+    neither: int
+
+    @property
+    def p_value(self) -> float:
+        """McNemar's test: how probable a difference as large is where neither run is better than the other.
+
+        McNemar, "Note on the sampling error of the difference between correlated proportions", 1947. Of up to 1000
+        videos that one alone has right the two-sided binomial test; of more its chi-square with Edwards' correction.
+        """
+        differ, fewer = self.only_a + self.only_b, min(self.only_a, self.only_b)
+        if differ <= _EXACT:
+            return min(1.0, sum(math.comb(differ, k) for k in range(fewer + 1)) / 2 ** (differ - 1)) if differ else 1.0
+        return math.erfc(max(0, differ - 2 * fewer - 1) / math.sqrt(2 * differ))
+
+
+def pair(right_a: Sequence[bool], right_b: Sequence[bool]) -> Paired:
+    """Return the counts of two runs; each has a value for every video, in the same order."""
+    pairs = list(zip(right_a, right_b, strict=True))
+    return Paired(*(pairs.count(values) for values in ((True, True), (True, False), (False, True), (False, False))))

@@ -1,0 +1,167 @@
+"""The sums over the rows of an evaluation: as large as the classes are many, however many rows there are."""
+
+import heapq
+import math
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from metrics.accuracy import Accuracy
+
+# Guo et al., "On Calibration of Modern Neural Networks", 2017: as many bins of equal width.
+BINS = 15
+# So many of the most confident mistakes and of the unreadable videos are kept: a page stays below 10 MB.
+MISTAKES_KEPT, UNREADABLE_KEPT = 24, 100
+# The 97.5 % point of the normal distribution, of an interval of 95 %.
+_Z = 1.959963984540054
+
+
+def wilson(right: int, videos: int, different: float | None = None) -> tuple[float, float]:
+    """The 95 % interval, in percent, of a share of which `right` of `videos` were counted: Wilson's score interval.
+
+    different: how many of these are different ones, where some came more than once: what comes again tells nothing new.
+
+    Wilson, "Probable Inference, the Law of Succession, and Statistical Inference", 1927. (0, 100) without videos.
+    """
+    if not videos:
+        return 0.0, 100.0
+    share, z2, number = right / videos, _Z**2, different or videos
+    centre = share + z2 / (2 * number)
+    half = _Z * math.sqrt(share * (1 - share) / number + z2 / (4 * number**2))
+    scale = 100 / (1 + z2 / number)
+    # At the ends the formula gives 0 and 100 exactly, but rounds.
+    low = scale * (centre - half) if right else 0.0
+    high = scale * (centre + half) if right < videos else 100.0
+    return low, high
+
+
+@dataclass
+class ClassSums:
+    """Of one class: its videos, how many of them were named right (first, or among five), how often it was named."""
+
+    videos: int = 0
+    right: int = 0
+    in_top5: int = 0
+    named: int = 0
+
+    @property
+    def scores(self) -> dict[str, float]:
+        """Precision, recall and F1 in percent, of a class that has videos; 0 where it was never named right."""
+        return {
+            "precision": 100 * self.right / max(self.named, 1),
+            "recall": 100 * self.right / self.videos,
+            "f1": 200 * self.right / (self.named + self.videos),
+        }
+
+
+@dataclass
+class Bin:
+    """The videos whose named class has a probability in this bin."""
+
+    videos: int = 0
+    right: int = 0
+    probability_sum: float = 0.0
+
+
+@dataclass
+class Unreadable:
+    """How many videos could not be read, and the first of them as (video, error)."""
+
+    kept: int
+    number: int = 0
+    first: list[tuple[str, str]] = field(default_factory=list)
+
+    def add(self, row: dict) -> None:
+        self.number += 1
+        if len(self.first) < self.kept:
+            self.first.append((row["video"], row["error"]))
+
+
+class EvaluationSums:
+    """Adds up the rows of an evaluation, each {"position", "video", "label", "predicted_class", "probability", "rank",
+    "true_probability", "loss"} or {"position", "video", "error"}: of the same rows in turn the same to the last bit."""
+
+    def __init__(self, num_classes: int, mistakes: int = MISTAKES_KEPT, unreadable: int = UNREADABLE_KEPT):
+        """So many of the most confident mistakes and of the unreadable videos are kept."""
+        self.accuracy = Accuracy(num_classes=num_classes)
+        self.classes: dict[int, ClassSums] = {}
+        self.confused: Counter[tuple[int, int]] = Counter()  # (true, named), where they differ
+        self.bins = [Bin() for _ in range(BINS)]
+        self.unreadable = Unreadable(unreadable)
+        self._mistakes: list[tuple[float, int, dict]] = []
+        self._kept = mistakes
+
+    def add(self, row: dict) -> None:
+        if "error" in row:
+            self.unreadable.add(row)
+            return
+        true, named, probability = row["label"], row["predicted_class"], row["probability"]
+        right = true == named
+        self.accuracy.count(row["loss"], row["rank"])
+        sums = self.of(true)
+        sums.videos, sums.right, sums.in_top5 = sums.videos + 1, sums.right + right, sums.in_top5 + (row["rank"] <= 5)
+        self.of(named).named += 1
+        found = self.bins[min(int(probability * BINS), BINS - 1)]
+        found.videos, found.right = found.videos + 1, found.right + right
+        found.probability_sum += probability
+        if not right:
+            self.confused[true, named] += 1
+            # Of equally confident ones the first of the list stay: no position occurs twice, so no row is compared.
+            heapq.heappush(self._mistakes, (probability, -row["position"], row))
+            if len(self._mistakes) > self._kept:
+                heapq.heappop(self._mistakes)
+
+    def of(self, label: int) -> ClassSums:
+        return self.classes.setdefault(label, ClassSums())
+
+    @property
+    def videos(self) -> int:
+        return self.accuracy.videos
+
+    @property
+    def right(self) -> int:
+        return self.accuracy.top1
+
+    @property
+    def in_top5(self) -> int:
+        return self.accuracy.top5
+
+    def named(self, true: int, other: int) -> int:
+        """How many videos of the class `true` were named `other`, which may be the same class."""
+        return self.classes[true].right if true == other else self.confused[true, other]
+
+    @property
+    def mistakes(self) -> list[dict]:
+        """The rows of the most confident mistakes, the most confident first."""
+        return [row for *_, row in sorted(self._mistakes, key=lambda kept: kept[:2], reverse=True)]
+
+    @property
+    def class_means(self) -> dict[str, float]:
+        """The means of precision, recall (mean class accuracy) and F1 over the classes that have videos, in percent."""
+        scores = [found.scores for found in self.classes.values() if found.videos]
+        names = {"mean_class_acc": "recall", "mean_precision": "precision", "mean_f1": "f1"}
+        return {name: math.fsum(one[key] for one in scores) / max(len(scores), 1) for name, key in names.items()}
+
+    @property
+    def calibration_error(self) -> float:
+        """Expected calibration error in percent: the mean over the videos of |accuracy - confidence| in their bin."""
+        if not self.videos:
+            return math.nan
+        return 100 * sum(abs(found.right - found.probability_sum) for found in self.bins) / self.videos
+
+    def troubled(self, number: int) -> list[int]:
+        """So many classes that take part in most confusions, as the true class or the named one, by class id."""
+        part: Counter[int] = Counter()
+        for (true, named), count in self.confused.items():
+            part[true] += count
+            part[named] += count
+        order = sorted(self.classes, key=lambda k: (-part[k], -self.classes[k].videos, k))
+        return sorted(order[:number])
+
+
+def sum_rows(rows: Iterable[dict], num_classes: int) -> EvaluationSums:
+    """The sums over the rows, taken one after the other."""
+    sums = EvaluationSums(num_classes)
+    for row in rows:
+        sums.add(row)
+    return sums

@@ -1,0 +1,221 @@
+"""What export.py writes, by --format: each function writes its files once they have given the network's own answers.
+
+Killed between its renamings, it leaves no graph beside weights of another export.
+
+paddle: model.json, model.pdiparams, weights.pdparams, config.yaml; models/weights/exported.py says what each is for.
+openvino: see results/openvino_format.py.
+onnx:   model.onnx alone, for onnxruntime and whatever else reads ONNX: uint8 `frames` in, `probabilities` out, and in
+        its metadata, as `config`, the configuration it was exported with.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import paddle
+
+from models.weights.exported import CONFIG, STEM, WEIGHTS, describe_files
+from utils.config.loading import Config
+from utils.errors import RunError
+from utils.packages import import_extra
+from utils.storage.files import flush_folder, rename
+
+# The largest difference between two probabilities of one class.
+TOLERANCE = 1e-4
+# The first with all operators of these networks. Converters and runtimes read older ones for longer than newer ones.
+OPSET = 13
+# Files that belong together, in the order in which they get their names. A graph is the last, and its old file goes
+# first: no program finds it beside weights of another export. Ours look for the weights' digest in config.yaml.
+_GRAPHS = f"{STEM}.json", f"{STEM}.xml"
+_ORDER = f"{STEM}.pdiparams", f"{STEM}.bin", CONFIG, WEIGHTS, *_GRAPHS
+_UNFINISHED = ".export-"
+_PACKAGES = ("onnx", "onnxruntime", "paddle2onnx")
+Run = Callable[[np.ndarray], np.ndarray]
+
+
+class Probabilities(paddle.nn.Layer):
+    """uint8 frames -> softmax of the network's logits."""
+
+    def __init__(self, network: paddle.nn.Layer):
+        super().__init__()
+        self.network = network
+
+    @paddle.jit.not_to_static  # as in models/graphs/trace.py
+    def forward(self, frames):
+        return paddle.nn.functional.softmax(self.network(frames))
+
+
+def save_paddle(model: paddle.nn.Layer, config: Config, folder: Path) -> float:
+    """The difference that `difference_to` found; `model` is in evaluation mode. Raises RunError."""
+    with whole_or_not_at_all(folder) as made:
+        _write_graph(model, config, made)
+        graph = paddle.jit.load(str(made / STEM))
+        difference = difference_to(_runs(graph), model, graph_shape(config))
+        paddle.save(model.state_dict(), str(made / WEIGHTS))
+        text = config.dump() + describe_files(made.iterdir())
+        (made / CONFIG).write_text(text, encoding="utf-8")
+    return difference
+
+
+def save_onnx(model: paddle.nn.Layer, config: Config, folder: Path) -> float:
+    """The difference that `difference_to` found; `model` is in evaluation mode. Raises RunError."""
+    import onnxruntime
+
+    with whole_or_not_at_all(folder) as made:
+        file = made / f"{STEM}.onnx"
+        with tempfile.TemporaryDirectory(dir=made) as graph:
+            _write_graph(model, config, Path(graph))
+            file.write_bytes(_finished(_converted(Path(graph)), config.dump()))
+        session = onnxruntime.InferenceSession(file.read_bytes(), providers=["CPUExecutionProvider"])
+        return difference_to(lambda frames: session.run(None, {"frames": frames})[0], model, graph_shape(config))
+
+
+FORMATS = {"paddle": save_paddle, "onnx": save_onnx}
+
+
+def check_packages(format: str) -> None:
+    """Raises InputError when a package is missing that the format needs."""
+    for package in _PACKAGES if format == "onnx" else ():
+        import_extra(package, "--format=onnx", "requirements-onnx.txt")
+
+
+def graph_shape(config: Config) -> list[int | None]:
+    """[N, T, H, W, 3 * seglen] of one crop, as INFER has them; N is None: any number of videos at a time."""
+    section = config.infer
+    return [None, section.seg_num, section.image_size, section.image_size, 3 * section.seglen]
+
+
+def difference_to(run: Run, model: paddle.nn.Layer, shape: list[int | None]) -> float:
+    """The largest difference between the probabilities of `run` and of the network itself, for 1 and for 3 videos.
+
+    Raises:
+        RunError: it is above TOLERANCE, or the answers are not of one shape.
+    """
+    source, differences = _runs(Probabilities(model)), []
+    for num_videos in (1, 3):
+        frames = _frames([num_videos, *shape[1:]])
+        ours, theirs = source(frames), run(frames)
+        if ours.shape != theirs.shape:
+            raise RunError(f"the exported graph answers {list(theirs.shape)} where the network does {list(ours.shape)}")
+        differences.append(float(np.abs(ours - theirs).max()))
+    difference = float(np.max(differences))  # unlike max(), NaN where one is
+    if not difference <= TOLERANCE:
+        raise RunError(
+            f"the exported graph gives other probabilities than the network, by up to {difference:.2g} on random "
+            f"frames where {TOLERANCE:g} is allowed; nothing was written"
+        )
+    return difference
+
+
+def _runs(layer: paddle.nn.Layer) -> Run:
+    def run(frames: np.ndarray) -> np.ndarray:
+        with paddle.no_grad():
+            return layer(paddle.to_tensor(frames)).numpy()
+
+    return run
+
+
+def _frames(shape: list[int]) -> np.ndarray:
+    """Random uint8 of the shape [N, T, H, W, C], in squares an eighth of the image wide: to a network, frames whose
+    every pixel is random are all alike, and none would miss the frame before it."""
+    n, t, height, width, channels = shape
+    squares = np.random.default_rng(0).integers(0, 256, (n, t, 8, 8, channels), dtype=np.uint8)
+    return squares[:, :, np.arange(height) * 8 // height][:, :, :, np.arange(width) * 8 // width]
+
+
+@contextmanager
+def whole_or_not_at_all(folder: Path) -> Iterator[Path]:
+    """A folder whose files come to `folder` if the block ends well. Raises RunError where it does not.
+
+    What killed exports have left is removed: nobody else may be writing there.
+    """
+    try:
+        for left in folder.glob(f"{_UNFINISHED}*"):
+            if re.fullmatch(rf"{re.escape(_UNFINISHED)}\w{{8}}", left.name) and left.is_dir():
+                shutil.rmtree(left)
+        with tempfile.TemporaryDirectory(prefix=_UNFINISHED, dir=folder) as unfinished:
+            yield Path(unfinished)
+            _replace(list(Path(unfinished).iterdir()), folder)
+    except (OSError, RuntimeError) as error:
+        raise RunError(f"{folder}: the graph cannot be written: {str(error).splitlines()[0]}") from None
+
+
+def _replace(files: list[Path], folder: Path) -> None:
+    """Moves the files to the folder, over those of their names. Raises OSError."""
+    for file in files:
+        with open(file, "r+b") as written:
+            os.fsync(written.fileno())
+    if len(files) > 1:  # a single one is the old or the new one at any moment
+        for graph in {file.name for file in files}.intersection(_GRAPHS):
+            (folder / graph).unlink(missing_ok=True)
+        flush_folder(folder)
+    for file in sorted(files, key=lambda file: _ORDER.index(file.name) if file.name in _ORDER else -1):
+        rename(file, folder / file.name)
+
+
+def _write_graph(model: paddle.nn.Layer, config: Config, folder: Path) -> None:
+    """Writes model.json and model.pdiparams. Raises OSError or RuntimeError."""
+    specification = [paddle.static.InputSpec(graph_shape(config), "uint8", "frames")]
+    paddle.jit.save(Probabilities(model), str(folder / STEM), specification)
+
+
+def _converted(graph: Path) -> Path:
+    """The ONNX file of the graph in that folder, made by a process: paddle2onnx aborts at operators it does not know.
+
+    Its optimisers are left out: onnxruntime has its own, and the default one would install packages.
+    """
+    flags = {
+        "model_dir": ".",
+        "model_filename": f"{STEM}.json",
+        "params_filename": f"{STEM}.pdiparams",
+        "save_file": f"{STEM}.onnx",
+        "opset_version": OPSET,
+        "optimize_tool": "None",
+    }
+    command = [sys.executable, "-m", "paddle2onnx.command", *(f"--{name}={value}" for name, value in flags.items())]
+    ended = subprocess.run(command, cwd=graph, capture_output=True, text=True, errors="backslashreplace")
+    file = graph / f"{STEM}.onnx"
+    if ended.returncode or not file.is_file():
+        said = [line.strip() for line in ended.stderr.splitlines() if line.strip()]
+        raise RuntimeError(f"paddle2onnx ended with exit code {ended.returncode}: {said[-1] if said else 'no word'}")
+    return file
+
+
+def _finished(file: Path, config: str) -> bytes:
+    """The converted network with its names and metadata, and without what paddle2onnx 2.1 does to it."""
+    import onnx
+
+    model = onnx.load(file)
+    graph = model.graph
+    [frames], [answer] = graph.input, graph.output
+    for node in graph.node:
+        node.output[:] = ["probabilities" if name == answer.name else name for name in node.output]
+        if node.op_type == "LeakyRelu":
+            del node.attribute[:]  # it takes the slope's 8 bytes for 4 and gets 1e-43; ONNX's default is Paddle's, 0.01
+    answer.name = "probabilities"
+    for value in (frames, answer):
+        value.type.tensor_type.shape.dim[0].dim_param = "N"
+    _drop_unused(graph)
+    onnx.helper.set_model_props(model, {"config": config})
+    onnx.checker.check_model(model)
+    return model.SerializeToString()
+
+
+def _drop_unused(graph) -> None:
+    """Takes away the nodes and constants that lead to no answer: onnxruntime would warn of each."""
+    needed = {value.name for value in graph.output}
+    for node in reversed(list(graph.node)):  # a node stands behind those it reads from
+        if needed.intersection(node.output):
+            needed.update(node.input)
+        else:
+            graph.node.remove(node)
+    for tensor in list(graph.initializer):
+        if tensor.name not in needed:
+            graph.initializer.remove(tensor)

@@ -1,0 +1,143 @@
+"""Bytes from an address into a part of a file: attempts as long as they bring new ones, each goes on from the last."""
+
+import contextlib
+import http.client
+import re
+import string
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import quote, urlsplit
+
+_TIMEOUT = 30  # seconds without a byte
+_BLOCK = 1 << 18
+_LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
+
+class NetworkError(Exception):
+    """The download stopped; what has arrived is kept."""
+
+
+def is_secure(url: str) -> bool:
+    """Whether it is https, or http that does not leave this machine."""
+    parts = urlsplit(url)
+    return parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in _LOOPBACK)
+
+
+class _Redirects(urllib.request.HTTPRedirectHandler):
+    """Follows a server to where the file is, from https to https alone."""
+
+    def redirect_request(self, request, file, code, message, headers, url):
+        if not is_secure(url) or (request.type == "https" and urlsplit(url).scheme != "https"):
+            file.close()
+            raise NetworkError(f"the server leads on to {url[:200]!r}, which is not followed")
+        return super().redirect_request(request, file, code, message, headers, url)
+
+
+def validator_of(part: Path) -> Path:
+    """Where the version of the remote file that `part` belongs to is noted: its ETag or date."""
+    return part.with_name(part.name + ".version")
+
+
+def receive(url: str, part: Path, max_bytes: int) -> None:
+    """Nothing; `part` is complete afterwards. Goes on as long as attempts bring new bytes. Raises NetworkError."""
+    reached, dropped = _size(part), False
+    while True:
+        try:
+            with _open(url, part) as response:
+                if response is not None:
+                    _receive(response, part, max_bytes)
+            return
+        except NetworkError:
+            if _size(part) > reached:
+                reached = _size(part)
+            elif reached and not _size(part) and not dropped:  # the part was of no use: one fresh start
+                dropped = True
+            else:
+                raise
+
+
+def _size(part: Path) -> int:
+    return part.stat().st_size if part.exists() else 0
+
+
+@contextlib.contextmanager
+def _open(url: str, part: Path) -> Iterator[http.client.HTTPResponse | None]:
+    """The response with the bytes that `part` lacks, None when it lacks none. Raises NetworkError."""
+    version = validator_of(part)
+    start = _size(part) if version.exists() else 0
+    headers = {"User-Agent": "paddle-tsn", "Accept-Encoding": "identity"}
+    if start:  # If-Range: the whole file comes when it is another one by now
+        headers |= {"Range": f"bytes={start}-", "If-Range": version.read_text(encoding="latin1")}
+    try:
+        request = urllib.request.Request(quote(url, safe=string.punctuation), headers=headers)
+        response = urllib.request.build_opener(_Redirects).open(request, timeout=_TIMEOUT)
+    except urllib.error.HTTPError as error:
+        with error:
+            if error.code == 416 and error.headers.get("Content-Range") == f"bytes */{start}":
+                yield None
+                return
+            if error.code == 416:  # longer than the file: of no use
+                part.unlink()
+            raise NetworkError(f"the server answers {error.code} {error.reason}") from error
+    except (OSError, http.client.HTTPException) as error:
+        raise NetworkError(_reason(error)) from error
+    with response:
+        yield response
+
+
+def _receive(response: http.client.HTTPResponse, part: Path, max_bytes: int) -> None:
+    """Nothing; appends a 206 to `part`, or replaces it by a 200. Raises NetworkError when bytes are missing, or more
+    than `max_bytes` come."""
+    from tqdm import tqdm
+
+    start, total = 0, response.headers.get("Content-Length")
+    if response.status == 206:
+        given = re.fullmatch(r"bytes (\d+)-\d+/(\d+)", response.headers.get("Content-Range", ""))
+        start = part.stat().st_size
+        if given is None or int(given[1]) != start:
+            part.unlink()
+            raise NetworkError("the server sends another part than it was asked for")
+        total = given[2]
+    size = int(total) if total and total.isdigit() else None
+    if start == 0:
+        _note_version(response, part)
+    interval = 0.2 if sys.stderr.isatty() else 10.0
+    bar = tqdm(desc=part.stem, total=size, initial=start, unit="B", unit_scale=True, mininterval=interval, leave=False)
+    with bar, open(part, "ab" if start else "wb") as file:
+        while True:
+            try:
+                block = response.read(_BLOCK)
+            except (OSError, http.client.HTTPException) as error:
+                raise NetworkError(_reason(error)) from error
+            if not block:
+                break
+            if max(size or 0, file.tell() + len(block)) > max_bytes:
+                part.unlink()
+                raise NetworkError(f"it is larger than {max_bytes >> 30} GB, which no weights of a ResNet are")
+            file.write(block)
+            bar.update(len(block))
+    if size is not None and part.stat().st_size != size:
+        received = part.stat().st_size
+        if received > size:
+            part.unlink()
+        raise NetworkError(f"the connection ended after {received} of {size} bytes")
+
+
+def _note_version(response: http.client.HTTPResponse, part: Path) -> None:
+    """Nothing; keeps what a later request needs to go on with the same file, if the server says it."""
+    etag = response.headers.get("ETag", "")
+    version = etag if etag.startswith('"') else response.headers.get("Last-Modified", "")  # no weak ETag in If-Range
+    part.unlink(missing_ok=True)
+    if version:
+        validator_of(part).write_text(version, encoding="latin1")
+    else:
+        validator_of(part).unlink(missing_ok=True)
+
+
+def _reason(error: Exception) -> str:
+    """The cause of a network error in a few words, one line."""
+    cause = getattr(error, "reason", error)
+    return str(getattr(cause, "strerror", None) or cause or type(cause).__name__).replace("\n", " ")

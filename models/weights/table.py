@@ -1,0 +1,26 @@
+"""`bash run.sh weights`: the published weights, what they are known to reach, and which of them are downloaded."""
+
+from models.weights.download import place_of
+from utils.config.published import Published, published_weights
+
+
+def lines() -> list[str]:
+    """One for each of the table, with a heading, and what the names are for."""
+    rows = [("name", "data", "frames", "top-1", "licence", "downloaded"), *map(_cells, published_weights())]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    table = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows]
+    note = "top-1: as its authors publish it with so many frames x crops; none was measured here"
+    return [*table, "", note, "python predict.py --weights=NAME --video_path=clip.mp4; train.py takes --pretrain=NAME"]
+
+
+def _cells(row: Published) -> tuple[str, ...]:
+    frames = f"{row.test['seg_num']} x {row.test['crops']}" if row.test else ""
+    accuracy = f"{row.top1:g}" if row.top1 else ""
+    other = f" ({row.of_another_test})" if row.of_another_test else ""
+    place = place_of(row.url)
+    file = str(place) if place.is_file() else ""
+    return ", ".join((*row.aliases, row.name)), row.data, frames, accuracy + other, row.source["licence"], file
+
+
+if __name__ == "__main__":
+    print("\n".join(lines()))

@@ -1,0 +1,169 @@
+"""Transport streams as captures leave them: which of their packets are whole, and a file of these alone.
+
+A capture begins and ends anywhere, and other bytes can stand between its packets. FFmpeg finds the next packet by its
+first byte, which any junk has, and then can lose a whole one: so it is given the whole ones alone.
+"""
+
+import functools
+import io
+import mmap
+import os
+from collections.abc import Iterator
+
+# Bytes from one packet to the next: plain, with times before them (Blu-ray), with error correction behind them (DVB).
+_STEPS = {188: 0, 192: 4, 204: 0}  # and how many of them come before the sync byte
+_SYNC = 0x47
+_PACKET = 188
+# Packets in a row that begin with the sync byte: not by chance.
+_CERTAIN = 6
+# Where the first packet may begin, and how far apart packets may be; FFmpeg looks no further.
+_FURTHEST = 1 << 16
+# Packets before and behind other bytes whose counters are compared.
+_NEAR = 1000
+_PADDING = (0x00, 0xFF)
+# Streams of tables are below the one number, that of packets without content is the other.
+_OWN, _NULL = 0x20, 0x1FFF
+
+Spans = tuple[tuple[int, int], ...]  # (start, end) in the file, ascending
+
+
+@functools.lru_cache(maxsize=1)
+def _spans_of(path: str, size: int, modified: int) -> Spans | None:
+    with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        found = _first_packet(data)
+        return None if found is None else _whole_spans(data, *found)
+
+
+def whole_spans(path: str) -> Spans | None:
+    """Where the whole packets are; None where some between them are damaged or lost. What was found is kept."""
+    status = os.stat(path)
+    return _spans_of(path, status.st_size, status.st_mtime_ns)
+
+
+def _first_packet(data: mmap.mmap) -> tuple[int, int] | None:
+    """(place of the first packet's sync byte, step)"""
+    for first in range(min(len(data), _FURTHEST)):
+        if data[first] == _SYNC:
+            for step in _STEPS:
+                if _is_row(data, first, step):
+                    return first, step
+    return None
+
+
+def _is_row(data: mmap.mmap, at: int, step: int) -> bool:
+    """Whether packets begin at the place and behind it: in a file of a few packets all of them."""
+    row = data[at : at + _CERTAIN * step : step]
+    certain = len(row) == _CERTAIN or at < step
+    return certain and row.strip(b"\x47") == b"" and (at <= _STEPS[step] or _is_packet(data, at, step))
+
+
+def _is_packet(data: mmap.mmap, at: int, step: int) -> bool:
+    """Whether what begins with a sync byte behind junk is a packet: its stream goes on where its counter says.
+
+    Any byte of junk can be a sync byte, and stand as far before the first packet as packets do from each other.
+    """
+    error, scrambled_or_empty = data[at + 1] & 0x80, data[at + 3] & 0xF0
+    stream = (data[at + 1] & 0x1F) << 8 | data[at + 2]
+    if error or scrambled_or_empty not in (0x10, 0x20, 0x30):
+        return False
+    if stream < _OWN or stream == _NULL:
+        return True  # tables, which need not come twice
+    for later in range(at + step, min(len(data) - _PACKET + 1, at + _NEAR * step), step):
+        if data[later + 1] & 0x1F == stream >> 8 and data[later + 2] == stream & 0xFF:
+            carries = bool(data[later + 3] & 0x10)
+            return (data[later + 3] - data[at + 3]) & 0x0F in ((0, 1) if carries else (0,))
+    return False
+
+
+def _whole_spans(data: mmap.mmap, at: int, step: int) -> Spans | None:
+    before = _STEPS[step]
+    spans: list[tuple[int, int]] = []
+    while True:
+        start = at
+        while row := data[at : at + (step << 16) : step]:
+            packets = len(row) - len(row.lstrip(b"\x47"))
+            at += packets * step
+            if packets < len(row):
+                break
+        if at >= len(data):  # the last packet can be cut off; its error correction may
+            last = at - step
+            end = at if last + _PACKET <= len(data) else last
+            spans.append((max(0, start - before), min(end - before, len(data))))
+            return tuple(span for span in spans if span[0] < span[1])
+        spans.append((max(0, start - before), at - before))
+        rest = data[at - before : at + _FURTHEST]
+        following = next((place for place in range(at - step + 1, min(len(data), at + _FURTHEST))
+                          if data[place] == _SYNC and _is_row(data, place, step)), None)  # fmt: skip
+        if following is None:
+            # Nothing follows: recorders pad the end, or it ends within a packet whose sync byte is another's last.
+            only_padding = any(rest.strip(bytes([padding])) == b"" for padding in _PADDING)
+            return tuple(spans) if only_padding and at - before + len(rest) >= len(data) else None
+        # Earlier than expected: a packet lacks bytes. In step with the others: packets were overwritten.
+        if following < at or (following - at) % step == 0 or not _continue(data, at, following, step):
+            return None
+        at = following
+
+
+def _continue(data: mmap.mmap, end: int, start: int, step: int) -> bool:
+    """Whether no packet is missing between those before `end` and those from `start` on, by their counters."""
+    last: dict[int, int] = {}
+    for at in range(max(end % step, end - _NEAR * step), end, step):
+        last.update(_counter(data, at))
+    for at in range(start, min(len(data) - _PACKET + 1, start + _NEAR * step), step):
+        for stream, counter in _counter(data, at):
+            if stream in last and (counter - last.pop(stream)) % 16 > 1:  # a packet may come twice
+                return False
+    return True
+
+
+def _counter(data: mmap.mmap, at: int) -> Iterator[tuple[int, int]]:
+    """(stream, its counter) of the packet at the place, if it has content."""
+    if data[at] == _SYNC and data[at + 3] & 0x10:
+        stream = (data[at + 1] & 0x1F) << 8 | data[at + 2]
+        if stream != _NULL:
+            yield stream, data[at + 3] & 0x0F
+
+
+class WholePackets(io.RawIOBase):
+    """A file for reading that has only some spans of another one."""
+
+    def __init__(self, path: str, spans: Spans):
+        self._path, self._spans = path, spans
+        self._size = sum(end - start for start, end in spans)
+        self._at = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._at
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._size}[whence]
+        self._at = max(0, base + offset)
+        return self._at
+
+    def readinto(self, buffer: memoryview) -> int:
+        """The number of bytes that were read, 0 at the end."""
+        skipped = self._at
+        for start, end in self._spans:
+            if skipped < end - start:
+                # Opened for each 32 KB, as PyAV closes no file that it was given.
+                with open(self._path, "rb") as file:
+                    file.seek(start + skipped)
+                    content = file.read(min(len(buffer), end - start - skipped))
+                buffer[: len(content)] = content
+                self._at += len(content)
+                return len(content)
+            skipped -= end - start
+        return 0
+
+
+def left_out(path: str, spans: Spans) -> str:
+    """Return a line about how much of the file is no whole packet."""
+    size = os.path.getsize(path)
+    left = size - sum(end - start for start, end in spans)
+    return f"{path}: {left} of its {size} bytes are no whole transport packets; the others are read"

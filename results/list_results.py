@@ -1,0 +1,54 @@
+"""What predict.py leaves of a list once all its rows are known, in the format that was asked for."""
+
+from pathlib import Path
+
+from results.feature_file import FeatureFile
+from results.journal import Rows
+from results.list_run import ListRun
+from results.parquet import open_pyarrow, write_parquet
+from results.tables import write_predictions
+from utils.config.flags import Flags
+from utils.config.keys import InferConfig
+from utils.errors import InputError
+from utils.processes.ranks import World
+
+SHARD_SIZE = 1000
+
+
+def whole_batches(shard_size: int | None, batch_size: int) -> int:
+    """The videos of a shard: --shard_size, rounded up to whole batches, so that batches are those of a run without."""
+    return -(-(shard_size or SHARD_SIZE) // batch_size) * batch_size
+
+
+def open_features(
+    asked: bool | str, section: InferConfig, num_features: int, folder: Path, order: range, world: World = World()
+) -> FeatureFile | None:
+    """A rank's file of features: [F] of each video, or [T, F] for --features=segments; None without."""
+    if not asked:
+        return None
+    shape = [section.seg_num] * (asked == "segments") + [num_features]
+    return FeatureFile(folder, order, shape, section.feature_dtype, world)
+
+
+def check_list_flags(flags: Flags, single: bool) -> None:
+    """Raises InputError for flags that are for lists where there is a single video, or without what they need."""
+    if single and flags.ray:
+        raise InputError(f"--ray={flags.ray} is for lists of videos; a single one needs no cluster")
+    if single and flags.format == "parquet":
+        raise InputError("--format=parquet is for lists of videos; predictions.json holds a single one")
+    for name in ("window", "save_video", "explain"):
+        if flags.ray and getattr(flags, name):
+            raise InputError(f"--{name} is made on this machine: not with --ray={flags.ray}")
+    if flags.format == "parquet":
+        open_pyarrow()
+
+
+def write_list_results(flags: Flags, run: ListRun, rows: Rows) -> int:
+    """Writes the predictions, and the features where there are any; returns the number of unreadable videos."""
+    folder, features = run.folder, run.features
+    if flags.format == "parquet":
+        return write_parquet(folder, rows, features, whole_batches(flags.shard_size, run.batch_size))
+    unreadable = write_predictions(folder, rows)
+    if features is not None:
+        features.finish()
+    return unreadable

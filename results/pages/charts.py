@@ -1,0 +1,127 @@
+"""From numbers to the points of a drawing: plain arithmetic, which the templates turn into SVG."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from metrics.sums import Bin
+
+# The drawing's own units, about pixels on a phone: whole, and what the axes' labels take on the left, top and so on.
+WIDTH, HEIGHT = 400, 210
+LEFT, TOP, RIGHT, BOTTOM = 46, 10, 10, 26
+# Points of a curve at most: what a screen can tell apart.
+POINTS = 300
+
+
+class Curve:
+    """A series of any length in at most POINTS points: each the mean of what it stands for, with least and largest."""
+
+    def __init__(self, first: int, last: int):
+        self._first, self._span = first, max(1, last - first + 1)
+        self._points: dict[int, list[float]] = {}  # place -> [number, sum of x, sum of y, least y, largest y]
+
+    def add(self, x: int, y: float) -> None:
+        """Adds y at step x, within first..last."""
+        place = (x - self._first) * POINTS // self._span
+        point = self._points.setdefault(place, [0, 0.0, 0.0, math.inf, -math.inf])
+        point[:] = [point[0] + 1, point[1] + x, point[2] + y, min(point[3], y), max(point[4], y)]
+
+    @property
+    def points(self) -> list[tuple[float, float, float, float]]:
+        """(x, mean, least, largest) by rising x."""
+        return [(x / n, y / n, low, high) for _, (n, x, y, low, high) in sorted(self._points.items())]
+
+
+@dataclass
+class Chart:
+    """What a template draws: ticks as (place, label), lines and bands as SVG paths, dots as (x, y, what it says)."""
+
+    title: str
+    unit: str
+    x_ticks: list[tuple[float, str]] = field(default_factory=list)
+    y_ticks: list[tuple[float, str]] = field(default_factory=list)
+    line: str = ""
+    band: str = ""
+    dots: list[tuple[float, float, str]] = field(default_factory=list)
+    dots_line: str = ""
+    marks: list[float] = field(default_factory=list)
+    summary: str = ""
+
+
+def line_chart(
+    title: str, unit: str, curve: Curve, valid: Curve, marks: Sequence[int], x_range: tuple[int, int], least: float
+) -> Chart:
+    """The chart of `curve` as a line with its band, of `valid` as dots; vertical lines at the steps `marks`.
+
+    The y axis goes from 0 to the largest value, but at least to `least`.
+    """
+    points, dots = curve.points, valid.points
+    high = max([least, *(p[3] for p in points + dots)]) or 1
+    y_ticks = ticks(0, high)
+    high = max(high, y_ticks[-1])
+
+    def x(value: float) -> float:
+        return round(LEFT + (WIDTH - LEFT - RIGHT) * (value - x_range[0]) / max(1, x_range[1] - x_range[0]), 1)
+
+    def y(value: float) -> float:
+        return round(TOP + (HEIGHT - TOP - BOTTOM) * (1 - value / high), 1)
+
+    upper, lower = ([(x(p[0]), y(p[i])) for p in points] for i in (3, 2))
+    return Chart(
+        title,
+        unit,
+        x_ticks=[(x(tick), f"{tick:,.0f}") for tick in ticks(*x_range) if tick == int(tick) and tick >= x_range[0]],
+        y_ticks=[(y(tick), f"{tick:g}") for tick in y_ticks],
+        line=_path([(x(p[0]), y(p[1])) for p in points]),
+        band=_path(upper + lower[::-1]) + "Z" if points else "",
+        dots=[(x(p[0]), y(p[1]), f"step {p[0]:,.0f}: {p[1]:.4g}{unit}") for p in dots],
+        dots_line=_path([(x(p[0]), y(p[1])) for p in dots]),
+        marks=[x(mark) for mark in marks],
+        summary=_summary(points, dots, unit),
+    )
+
+
+def _summary(points: list, dots: list, unit: str) -> str:
+    """What a chart shows, in words, for those who cannot see it."""
+    parts = []
+    for name, series in (("training", points), ("validation", dots)):
+        if series:
+            low, high = min(p[2] for p in series), max(p[3] for p in series)
+            parts.append(f"{name} between {low:.4g}{unit} and {high:.4g}{unit}, last {series[-1][1]:.4g}{unit}")
+    return "; ".join(parts) or "no values yet"
+
+
+def ticks(low: float, high: float, number: int = 5) -> list[float]:
+    """About so many round numbers from at or below `low` to at or above `high`: steps of 1, 2 or 5 and zeros."""
+    raw = (high - low) / number or 1.0
+    size = 10 ** math.floor(math.log10(raw))
+    step = next(size * factor for factor in (1, 2, 5, 10) if size * factor >= raw * 0.999)
+    first, last = math.floor(low / step), math.ceil(high / step - 1e-9)
+    return [float(f"{k * step:.12g}") for k in range(first, last + 1)]
+
+
+def _path(points: Sequence[tuple[float, float]]) -> str:
+    return "M" + "L".join(f"{x:g} {y:g}" for x, y in points) if points else ""
+
+
+def reliability_chart(bins: Sequence[Bin], side: float = 260.0) -> Mapping[str, object]:
+    """For each bin that has videos its bar in a square of `side` units, with accuracy and confidence in percent."""
+    width, most = side / len(bins), max(found.videos for found in bins) or 1
+    bars = []
+    for place, found in enumerate(bins):
+        if found.videos:
+            accuracy, confidence = found.right / found.videos, found.probability_sum / found.videos
+            bars.append(
+                {
+                    "from": 100 * place / len(bins),
+                    "to": 100 * (place + 1) / len(bins),
+                    "x": place * width,
+                    "height": side * accuracy,
+                    "middle": side * confidence,
+                    "accuracy": 100 * accuracy,
+                    "confidence": 100 * confidence,
+                    "videos": found.videos,
+                    "share": found.videos / most,
+                }
+            )
+    return {"side": side, "width": width, "bars": bars}

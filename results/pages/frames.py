@@ -1,0 +1,41 @@
+"""The frames that the network saw of a few videos, read once more as it read them."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from reader.build import build_loader
+from reader.clip import middle_view
+from reader.filelist import Entry
+from utils.config.keys import SectionConfig
+from utils.config.loading import Config
+
+# Pictures of a video on a page.
+MOST_FRAMES = 6
+
+
+def frames_seen(
+    config: Config, section: SectionConfig, entries: Sequence[Entry], positions: Sequence[int]
+) -> Iterator[tuple[int, np.ndarray]]:
+    """(position, frames uint8 [T, H, W, 3]) of the videos at `positions`: the middle crop, of T segments at most 6.
+
+    One after the other, in the reader's processes with their limits of time and memory. What cannot be read any more
+    is left out. Of segments with several frames it is the first.
+    """
+    few = [entries[position] for position in positions]
+    if not few:
+        return
+    with build_loader(config, section, few, needs_label=False, batch_size=1) as loader:
+        for batch in loader.batches():
+            if batch.indices:
+                yield positions[batch.indices[0]], shown(batch.frames[0], section)
+
+
+def shown_positions(section: SectionConfig) -> list[int]:
+    """Which of the T segments are shown: all, or 6 from the first to the last."""
+    return np.linspace(0, section.seg_num - 1, min(section.seg_num, MOST_FRAMES)).round().astype(int).tolist()
+
+
+def shown(clip: np.ndarray, section: SectionConfig) -> np.ndarray:
+    """Return the frames of a page, uint8 [T, H, W, 3], of a clip [V * T, H, W, 3 * seglen]."""
+    return middle_view(clip, section)[shown_positions(section), ..., :3]

@@ -1,0 +1,68 @@
+"""Where in its frames a network sees a class: class activation maps, Zhou et al., https://arxiv.org/abs/1512.04150.
+
+They are exact here: a logit is linear in the mean of the last feature maps, so that it is the mean over all places
+and segments of these maps, weighted with the classifier's row of the class, plus the bias.
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from utils.packages import import_cv2
+from utils.storage.files import write_atomic
+
+if TYPE_CHECKING:
+    import paddle
+
+cv2 = import_cv2("a heat map")
+# Frames that are computed at a time where they do not see each other.
+_FRAMES_AT_ONCE = 32
+# Pictures whose side is smaller are enlarged.
+_SMALLEST_SIDE = 224
+_SHARE = 0.5  # of the colours in the overlay
+
+
+def activation_maps(model: "paddle.nn.Layer", frames: np.ndarray, class_id: int) -> np.ndarray:
+    """float32 [T, h, w] for the frames of a view, uint8 [T, H, W, C]: their mean, plus the bias, is the class's logit.
+
+    model: in evaluation mode, with `feature_maps`.
+    """
+    import paddle  # which the model has done before: overlays alone need none
+
+    from models.transfer import wait_for_gpu
+
+    size = len(frames) if model.shifts else _FRAMES_AT_ONCE
+    weight = model.fc.weight[:, class_id]  # [F]
+    maps = []
+    with paddle.no_grad():
+        for start in range(0, len(frames), size):
+            wait_for_gpu()  # the copy would, with the other threads standing still
+            features = model.feature_maps(paddle.to_tensor(frames[None, start : start + size]))[0]  # [T, F, h, w]
+            found = (features * weight.reshape([1, -1, 1, 1])).sum(axis=1)
+            wait_for_gpu()
+            maps.append(found.numpy())
+    return np.concatenate(maps)
+
+
+def overlays(frames: np.ndarray, maps: np.ndarray) -> list[np.ndarray]:
+    """uint8 [S, S, 3] for each frame, uint8 [T, H, W, 3] RGB, with its map, float32 [T, h, w], over it in colours.
+
+    From dark, where nothing speaks for the class, to yellow; the brightest place is the strongest of all segments.
+    """
+    strongest = max(float(maps.max()), 1e-12)
+    return [_overlay(frame, np.clip(map_ / strongest, 0, 1)) for frame, map_ in zip(frames, maps)]
+
+
+def write_png(path: Path, image: np.ndarray) -> None:
+    """Writes uint8 [H, W, 3] RGB. Raises RunError when it cannot be written."""
+    data = cv2.imencode(".png", image[:, :, ::-1])[1].tobytes()
+    write_atomic(path, lambda temporary: temporary.write_bytes(data))
+
+
+def _overlay(frame: np.ndarray, share: np.ndarray) -> np.ndarray:
+    factor = max(1, -(-_SMALLEST_SIDE // frame.shape[0]))
+    large = frame.repeat(factor, axis=0).repeat(factor, axis=1)
+    smooth = cv2.resize(share.astype(np.float32), large.shape[1::-1], interpolation=cv2.INTER_LINEAR)
+    colours = cv2.applyColorMap((255 * smooth).round().astype(np.uint8), cv2.COLORMAP_INFERNO)[:, :, ::-1]
+    return ((1 - _SHARE) * large + _SHARE * colours).round().astype(np.uint8)

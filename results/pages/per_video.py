@@ -1,0 +1,292 @@
+"""What predict.py makes of each video on request, beside its row: a timeline, a labelled video, heat maps.
+
+timeline.csv, timeline.json  --window: the classes of each window of each video
+NAME.vtt                     the same for players, as subtitles
+NAME.labelled.mp4            --save_video: the video with its classes drawn on it
+explain/NAME_segT.png        --explain: where in segment T, from 1, the class speaks
+
+NAME is the video's name without its suffix; of videos of one name the second is NAME_2.
+"""
+
+import os
+from collections import Counter
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import groupby
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from inference.rows import NONE_ID
+from reader.build import check_takes_windows, clip_spec
+from reader.clip import middle_view
+from reader.filelist import Entry
+from reader.integrity import VideoError
+from results.finished import Finished
+from results.pages.frames import shown
+from results.pages.timeline import cues_of, minutes, write_subtitles, write_timelines
+from utils.config.flags import Flags
+from utils.config.keys import InferConfig
+from utils.errors import InputError, RunError, os_errors
+from utils.log import progress_bar, say
+from utils.packages import import_cv2
+from utils.storage.files import write_atomic
+from utils.storage.objects import file_name, is_remote
+
+if TYPE_CHECKING:  # what takes time is imported where it is used
+    import paddle
+
+    from inference.network import Network
+    from reader.windows import Frames, WindowSpans
+
+# Videos that --explain takes: it writes a picture per segment.
+MOST_EXPLAINED = 1000
+# Lines of a timeline on the screen.
+_MOST_LINES = 20
+# Of a file's name, in bytes; a name may have 255 with all that is put around it.
+_LONGEST_NAME = 180
+
+
+def check_wanted(flags: Flags, section: InferConfig, num_videos: int) -> None:
+    """Raises InputError where flags contradict each other, or the videos."""
+    if flags.stride and not flags.window:
+        raise InputError(f"--stride={flags.stride:g}: needs --window, the seconds of a window")
+    if flags.window and (flags.stride or 0) > flags.window:
+        gap = f"--stride={flags.stride:g} is longer than --window={flags.window:g}"
+        say(f"{gap}: what lies between two windows is not looked at; --stride={flags.window:g} looks at all")
+    if flags.window and flags.features:
+        raise InputError("--features gives a row per video, --window answers for parts of it: give one of them")
+    for flag, wanted in (("--save_video", flags.save_video), ("--explain", flags.explain)):
+        if wanted:
+            import_cv2(flag)
+    if flags.window:
+        check_takes_windows("--window", section)
+    if flags.save_video and section.format == "pkl":
+        raise InputError("--save_video needs videos, but INFER.format is pkl")
+    if flags.explain and num_videos > MOST_EXPLAINED:
+        raise InputError(f"--explain takes at most {MOST_EXPLAINED} videos, not {num_videos}")
+
+
+def unique_names(paths: Sequence[str]) -> list[str]:
+    """A name for each video's files: its own without suffix, with a number behind it where there are several."""
+    stems = [os.path.splitext(file_name(path) if is_remote(path) else os.path.basename(path))[0] for path in paths]
+    stems = [_cut(stem) for stem in stems]
+    taken, counts, names = {stem.casefold() for stem in stems}, Counter(), []
+    for stem in stems:
+        name, key = stem, stem.casefold()
+        counts[key] += 1
+        while counts[key] > 1 and (name := f"{stem}_{counts[key]}").casefold() in taken:
+            counts[key] += 1
+        taken.add(name.casefold())
+        names.append(name)
+    return names
+
+
+def _cut(stem: str) -> str:
+    while len(os.fsencode(stem)) > _LONGEST_NAME:
+        stem = stem[:-1]
+    return stem
+
+
+@dataclass
+class PerVideo:
+    """Makes of each video what the flags ask for, and keeps what the page of the prediction shows of it.
+
+    After the prediction a video is visited once more, for all of it: a remote one is copied once, and the clip that
+    heat maps and page need is read once.
+    """
+
+    flags: Flags
+    section: InferConfig
+    classes: Sequence[str]
+    entries: Sequence[Entry]
+    folder: Path
+    on_page: Container[int]  # positions of the videos that the page shows
+    clip: np.ndarray | None  # of the only video, as the network saw it
+    timelines: dict[int, list[dict]] = field(default_factory=dict)  # by position: records, see timeline.py
+    frames: dict[int, np.ndarray] = field(default_factory=dict)  # by position: as a page shows them
+    pictures: dict[int, list[Path]] = field(default_factory=dict)  # by position: heat maps
+    places: str = ""  # of a heat map, such as 7x7
+    failed: bool = False  # whether something could not be made of the video in hand
+
+    def heat_maps(self, positions: Iterable[int]) -> Iterator[tuple[int, np.ndarray]]:
+        """(position, pictures uint8 [T, S, S, 3]) of those of the videos at `positions` that have any."""
+        from PIL import Image
+
+        for position in positions:
+            if position in self.pictures:
+                yield position, np.stack([np.asarray(Image.open(path)) for path in self.pictures[position]])
+
+    def make(self, network: "Network", rows: Iterable[dict], kept: Finished | None = None) -> None:
+        """Writes the files of the videos of `rows`, in that order.
+
+        kept: what a run that was ended has made already. What cannot be made of a video is a line on the screen; of the
+        only one, an InputError.
+        """
+        from reader.streams import StreamProcess
+        from reader.windows import stream_clip, stream_windows
+        from results.pages.annotated_video import label_video
+
+        flags, spec, records = self.flags, clip_spec(self.section), []
+        names = unique_names([entry.path for entry in self.entries])
+        model = self._open_model(network) if flags.explain else None
+        with StreamProcess(self.section.video_timeout, stream_windows, label_video, stream_clip) as process:
+            for row in rows:
+                if "error" in row:
+                    records.append({"video": row["video"], "error": row["error"]})
+                    continue
+                ask, files = partial(process.results, row["video"]), self.folder / names[row["position"]]
+                if kept and (found := kept.known(row)):
+                    records += self._take_up(row, found)
+                    if row["position"] in self.on_page:
+                        self._look(row, partial(ask, stream_clip, spec, process.folder), None, files)
+                    continue
+                self.failed = False
+                if flags.window:
+                    records += self._write_timeline(network, row, partial(ask, stream_windows, spec), files)
+                if flags.save_video:
+                    self._label(row, partial(ask, label_video), files)
+                if model or row["position"] in self.on_page:
+                    self._look(row, partial(ask, stream_clip, spec, process.folder), model, files)
+                if kept and not self.failed:
+                    self._note(kept, row, files)
+        if flags.window:
+            write_timelines(self.folder, records)
+        if number := len(self.pictures):
+            say(f"heat maps of {number} video{'s' * (number > 1)}, {self.places} places a frame: {self._maps}")
+
+    def _take_up(self, row: dict, found: dict) -> list[dict]:
+        """The records of a video of which all is made."""
+        position = row["position"]
+        pictures = [self.folder / name for name in found["files"] if name.endswith(".png")]
+        if pictures:
+            self.pictures[position], self.places = pictures, found["places"]
+        if found["records"]:
+            self.timelines[position] = found["records"]
+        return found["records"]
+
+    def _note(self, kept: Finished, row: dict, files: Path) -> None:
+        position, flags = row["position"], self.flags
+        suffixes = [".vtt"] * bool(flags.window) + [".labelled.mp4"] * flags.save_video
+        made = [Path(f"{files}{suffix}") for suffix in suffixes] + self.pictures.get(position, [])
+        kept.note(row, made, records=self.timelines.get(position, []), places=self.places)
+
+    @property
+    def _maps(self) -> Path:
+        return self.folder / "explain"
+
+    def _open_model(self, network: "Network") -> "paddle.nn.Layer":
+        """Raises InputError where it cannot be looked into, RunError where the folder cannot be made."""
+        model = network.model()
+        if not hasattr(model, "feature_maps"):
+            raise InputError(f"--explain: {type(model).__name__} has no feature maps to show")
+        with os_errors(RunError, f"{self._maps}: cannot be created"):
+            self._maps.mkdir(exist_ok=True)
+        return model
+
+    def _write_timeline(self, network: "Network", row: dict, ask: Callable, files: Path) -> list[dict]:
+        """The records of a video, of which it writes the subtitles."""
+        from inference.rows import top_predictions
+        from results.long_video import see_windows
+
+        video, window, stride = row["video"], self.flags.window, self.flags.stride or self.flags.window / 2
+        how = {"k": self.section.topk, "threshold": self.flags.threshold}
+        name = partial(top_predictions, names=self.classes, **how)
+        try:
+            seen = see_windows(network, self.section, name, _with_bar(ask(window, stride), files.name))
+        except VideoError as error:
+            self._cannot("timeline", error)
+            return [{"video": video, "error": error.reason}]
+        records = [
+            {"video": video, "start": round(start, 3), "end": round(end, 3), "predictions": said[0]}
+            for start, end, said in seen
+        ]
+        self.timelines[row["position"]] = records
+        write_subtitles(Path(f"{files}.vtt"), records)
+        say(f"timeline of {video}: {len(records)} windows of {window:g} s, every {stride:g} s")
+        if len(self.entries) == 1:
+            say(_described(records))
+        return records
+
+    def _label(self, row: dict, ask: Callable, files: Path) -> None:
+        windows = self.timelines.get(row["position"])
+        cues = cues_of(windows) if windows else [(0, float("inf"), row["predictions"])]
+        path = Path(f"{files}.labelled.mp4")
+        try:
+            write_atomic(path, lambda target: _show_progress(ask(str(target), cues), path.name))
+        except VideoError as error:
+            self._cannot("labelled video", error)
+        else:
+            say(f"labelled video: {path}")
+
+    def _look(self, row: dict, ask: Callable, model: "paddle.nn.Layer | None", files: Path) -> None:
+        """Keeps the frames that the network saw and, with a model, writes where in them it sees the class."""
+        position = row["position"]
+        try:
+            [clip] = ask() if self.clip is None else [self.clip]
+        except VideoError as error:
+            self._cannot("heat maps" if model else "frames", error)
+            return
+        if position in self.on_page:
+            self.frames[position] = shown(clip, self.section)
+        if model:
+            from results.pages.heatmaps import activation_maps, overlays, write_png
+
+            view = middle_view(clip, self.section)
+            best = next(found for found in row["predictions"] if found["class_id"] != NONE_ID)
+            maps = activation_maps(model, view, best["class_id"])
+            paths = [self._maps / f"{files.name}_seg{number}.png" for number in range(1, len(view) + 1)]
+            for path, picture in zip(paths, overlays(view[..., :3], maps)):
+                write_png(path, picture)
+            self.pictures[position], self.places = paths, "x".join(map(str, maps.shape[1:]))
+
+    def _cannot(self, what: str, error: VideoError) -> None:
+        """Says so; raises InputError where nothing else was asked for."""
+        self.failed = True
+        if len(self.entries) == 1:
+            raise InputError(str(error))
+        say(f"no {what} of {error}")
+
+
+def _with_bar(parts: "Iterator[WindowSpans | Frames]", name: str) -> "Iterator[WindowSpans | Frames]":
+    """The same, with a bar on the screen from the moment that the windows are known."""
+    from reader.windows import Frames
+
+    bar = None
+    try:
+        for part in parts:
+            if isinstance(part, Frames):
+                bar.update(part.uses[-1][0][0] - bar.n)
+            else:
+                bar = bar or progress_bar(len(part), f"timeline of {name}")
+            yield part
+        bar.update(bar.total - bar.n)
+    finally:
+        if bar is not None:
+            bar.close()
+
+
+def _show_progress(shares: Iterator[float], name: str) -> None:
+    """Has a labelled video written, with a bar of the percents that are."""
+    with progress_bar(100, name) as bar:
+        for share in shares:
+            bar.update(round(share) - bar.n)
+        bar.update(100 - bar.n)
+
+
+def _described(records: Sequence[dict]) -> str:
+    """Lines with the best class from one moment to another, and a table of the classes."""
+    best = groupby(cues_of(records), key=lambda cue: cue[2][0]["label"])
+    spans = [(label, cues[0][0], cues[-1][1]) for label, cues in ((label, list(cues)) for label, cues in best)]
+    lines = [f"  {minutes(start):>8} to {minutes(end)}  {label}" for label, start, end in spans[:_MOST_LINES]]
+    if len(spans) > _MOST_LINES:
+        lines.append(f"  ... {len(spans) - _MOST_LINES} more")
+    lengths: dict[str, list[float]] = {}
+    for label, start, end in spans:
+        lengths.setdefault(label, []).append(end - start)
+    most = sorted(lengths.items(), key=lambda item: -sum(item[1]))[:_MOST_LINES]
+    lines.append("  stretches    total  longest  class")
+    lines += [f"  {len(of):9}  {minutes(sum(of)):>7}  {minutes(max(of)):>7}  {label}" for label, of in most]
+    return "\n".join(lines)

@@ -1,0 +1,93 @@
+"""Predictions and features as one Parquet dataset, for pyarrow, pandas and what reads many files as one table.
+
+predictions.parquet/part-000000.parquet ...  the list's videos in their order, so many in each
+"""
+
+import os
+import shutil
+import sys
+from collections.abc import Iterable
+from itertools import islice
+from pathlib import Path
+
+from results.feature_file import FeatureFile
+from utils.packages import import_extra
+from utils.storage.files import rename, write_atomic, writing
+
+FINAL = "predictions.parquet"
+# Hidden: no part of what is uploaded. Its fixed name lets the next run remove what a killed one has left.
+UNFINISHED = f".{FINAL}.tmp"
+
+
+def open_pyarrow():
+    """The module pyarrow. Raises InputError where it cannot be imported."""
+    import_extra("pyarrow.parquet", "--format=parquet", "requirements-cluster.txt", "pyarrow")
+    return sys.modules["pyarrow"]
+
+
+def prediction_schema(features: FeatureFile | None = None):
+    """The columns; explicit, as a part without a readable video would else be given others than its neighbours.
+
+    features: float16 or float32, a list of F numbers or T lists of them; null for an unreadable video.
+    """
+    pa = open_pyarrow()
+    best = pa.struct([("class_id", pa.int32()), ("label", pa.string()), ("probability", pa.float64())])
+    columns = [
+        ("position", pa.int64()),
+        ("video", pa.string()),
+        ("error", pa.string()),  # null for a readable video
+        ("predictions", pa.list_(best)),  # the best first; null for an unreadable video
+    ]
+    if features is not None:
+        kind = pa.from_numpy_dtype(features.dtype)
+        for size in reversed(features.row_shape):
+            kind = pa.list_(kind, size)
+        columns.append(("features", kind))
+    return pa.schema(columns)
+
+
+def write_parquet(folder: Path, rows: Iterable[dict], features: FeatureFile | None, rows_per_part: int) -> int:
+    """Writes the dataset, which is there as a whole or not at all, and returns the number of unreadable videos.
+
+    rows: in the order of the list, see inference/rows.py; `rows_per_part` of them are held.
+
+    Raises InputError without pyarrow, RunError where a file cannot be written.
+    """
+    schema, rows = prediction_schema(features), iter(rows)
+    unfinished, unreadable, number = folder / UNFINISHED, 0, 0
+    shutil.rmtree(unfinished, ignore_errors=True)
+    with writing(folder / FINAL):
+        unfinished.mkdir()
+        while chunk := list(islice(rows, rows_per_part)):
+            table = _table(chunk, features, schema)
+            write_atomic(unfinished / f"part-{number:06d}.parquet", lambda path, table=table: _write(table, path))
+            unreadable += sum("error" in row for row in chunk)
+            number += 1
+        shutil.rmtree(folder / FINAL, ignore_errors=True)
+        rename(unfinished, folder / FINAL)
+    return unreadable
+
+
+def _table(rows: list[dict], features: FeatureFile | None, schema):
+    pa = open_pyarrow()
+    known = [{**row, "video": os.fsencode(row["video"]).decode(errors="replace")} for row in rows]
+    columns = [pa.array([row.get(name) for row in known], schema.field(name).type) for name in schema.names[:4]]
+    if features is not None:
+        columns.append(_feature_column(rows, features, schema.field("features").type))
+    return pa.Table.from_arrays(columns, schema=schema)
+
+
+def _feature_column(rows: list[dict], features: FeatureFile, kind):
+    pa = open_pyarrow()
+    values = features.read(rows[0]["position"], rows[-1]["position"] + 1)
+    column = pa.array(values.reshape(-1))
+    for size in reversed(features.row_shape[1:]):
+        column = pa.FixedSizeListArray.from_arrays(column, size)
+    unreadable = pa.array(["error" in row for row in rows])
+    return pa.FixedSizeListArray.from_arrays(column, type=kind, mask=unreadable)
+
+
+def _write(table, path: Path) -> None:
+    import pyarrow.parquet
+
+    pyarrow.parquet.write_table(table, path)

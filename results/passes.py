@@ -1,0 +1,95 @@
+"""One video, or a list of them, from frames to files."""
+
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+
+import numpy as np
+
+from inference.network import Network
+from inference.rows import PREDICTION, compute_rows, predictions_of
+from reader.loader import Batch, Loader
+from results.feature_file import write_features
+from results.leftovers import replace_earlier
+from results.list_results import open_features, write_list_results
+from results.list_run import ListRun, remove_unfinished
+from results.pages.page import prepare_page
+from results.row_checks import prediction_fits
+from results.tables import write_predictions
+from results.task import Task, describe, describe_in_list
+from utils.errors import InputError
+from utils.log import say
+from utils.processes.ranks import World
+from utils.storage.files import publish
+
+# positions -> the rows of each batch of them; with keep, see compute_rows
+Compute = Callable[..., Iterator[list[dict]]]
+
+
+def predict(task: Task, network: Network, world: World, loader: Loader, protocol: str) -> tuple[int, str] | None:
+    """Return (unreadable videos, where the files are); None for any rank but the first.
+
+    loader: of the task's videos. protocol: how videos are read and computed, in words.
+
+    Raises:
+        InputError: the single video cannot be read.
+        RunError: an output is not finite, or a file cannot be written.
+    """
+    values = predictions_of(task.names, task.section.topk, task.flags.threshold)
+    rows = partial(compute_rows, network, loader, task.entries, values)
+    if not task.single:
+        return _predict_list(task, network, world, loader, rows, protocol)
+    return _predict_one(task, network, rows, protocol) if world.is_main else None
+
+
+def _predict_one(task: Task, network: Network, rows: Compute, protocol: str) -> tuple[int, str]:
+    """Of the only video, whose folder is locked."""
+    flags, folder, kept = task.flags, task.folder, []
+
+    def keep(batch: Batch, features: np.ndarray) -> None:
+        kept.append((features, batch.frames))
+
+    # While the video is read and computed, mostly elsewhere.
+    preparing = prepare_page("prediction.html") if task.report else None
+    [[row]] = rows(range(1), keep)
+    if preparing:
+        preparing.join()
+    if "error" in row:
+        raise InputError(f"{row['video']}: {row['error']}")
+    say(describe(row))
+    [(features, [clip])] = kept
+    remove_unfinished(folder)
+    unreadable = write_predictions(folder, [row])
+    if flags.features:
+        write_features(folder, features, task.section.feature_dtype, flags.features == "segments")
+    task.show([row], protocol, network, clip)
+    replace_earlier(folder)
+    ended = any(folder.glob("*.partial*"))  # a run over a list, which may yet go on
+    return unreadable, publish(folder, flags.save_dir, clear=not ended)
+
+
+def _predict_list(
+    task: Task, network: Network, world: World, loader: Loader, rows: Compute, protocol: str
+) -> tuple[int, str] | None:
+    flags, section = task.flags, task.section
+    order = range(world.rank, len(task.entries), world.size)
+    features = open_features(flags.features, section, network.num_features, task.folder, order, world)
+    how = task.fingerprint(network, world.size), loader.batch_size, world, features
+    fits = prediction_fits(task.names, section.topk, task.entries, flags.threshold)
+    with ListRun(PREDICTION, flags, *how, fits) as run:
+        for number, batch in run.complete(partial(rows, keep=features and features.put)):
+            for row in batch if number % flags.log_interval == 0 else ():
+                say(describe_in_list(row), every_rank=True)
+        return deliver_predictions(run, task, protocol, network) if world.is_main else None
+
+
+def deliver_predictions(run: ListRun, task: Task, protocol: str, network: Network | None = None) -> tuple[int, str]:
+    """Return (unreadable videos, where the files are) of a list whose rows are all there; network: see `Task.show`."""
+    unreadable = 0
+
+    def write(rows: Iterable[dict]) -> None:
+        nonlocal unreadable
+        unreadable = write_list_results(task.flags, run, rows)
+        task.show(rows, protocol, network)
+
+    where = run.deliver(write)
+    return unreadable, where

@@ -1,0 +1,140 @@
+"""What predict.py was asked for, checked before paddle and weights are loaded; and the pages it leaves."""
+
+import os
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from inference.api import of_one_video
+from reader.build import read_section_list
+from reader.class_names import read_labels
+from reader.filelist import Entry, FileList
+from reader.integrity import VideoError, check_file
+from reader.videos import videos_at
+from results.fingerprint import fingerprint
+from results.finished import Finished
+from results.list_results import check_list_flags
+from results.pages.extras import wants_report
+from results.pages.frames import frames_seen, shown
+from results.pages.per_video import PerVideo, check_wanted
+from results.pages.prediction import sums_of, write_prediction_page
+from utils.config.flags import Flags
+from utils.config.keys import InferConfig
+from utils.config.loading import Config
+from utils.config.strict_yaml import one_line
+from utils.errors import InputError, RunError
+from utils.storage.files import check_save_dir, written_to
+
+if TYPE_CHECKING:  # what takes time is imported where it is used
+    from inference.network import Network
+
+
+@dataclass(frozen=True)
+class Task:
+    """The videos, how they are read, and the names of the classes by id."""
+
+    flags: Flags
+    config: Config
+    section: InferConfig  # INFER as it holds for these videos
+    entries: FileList
+    names: Sequence[str]
+    single: bool  # one video, of which a mistake is the user's and not a row
+    report: bool  # whether report.html is wanted
+
+    @property
+    def folder(self) -> Path:
+        return written_to(self.flags.save_dir)
+
+    def fingerprint(self, network: "Network", num_ranks: int = 1) -> dict[str, object]:
+        """What the run over the list is; network: or whatever has its `weights`, `precision` and `description`."""
+        what = self.config, self.section, network, self.names, self.entries, num_ranks
+        more = {"threshold": self.flags.threshold} if self.flags.threshold else {}
+        return fingerprint("predict", *what, features=self.flags.features, **more)
+
+    def show(
+        self, rows: Iterable[dict], protocol: str, network: "Network | None" = None, clip: np.ndarray | None = None
+    ) -> None:
+        """Write what is made of each video on request, and the page; rows are iterated over several times.
+
+        network: of this process; None where there is none, and nothing to make with it. clip: of the only video, as
+        the network saw it; of others a few are read once more.
+        """
+        flags, section = self.flags, self.section
+        wanted = network is not None and (flags.window or flags.save_video or flags.explain)
+        on_page = {row["position"] for row in sums_of(rows).sample} if wanted and self.report else ()
+        made = PerVideo(flags, section, self.names, self.entries, self.folder, on_page, clip)
+        if wanted:
+            how = {name: getattr(flags, name) for name in ("window", "stride", "save_video", "explain")}
+            kept = None if self.single else Finished(self.folder, self.fingerprint(network) | how)
+            made.make(network, rows, kept)
+        if self.report:
+            listed = section.video_path or section.filelist
+            about = {"videos": listed, "how": protocol, "configuration": self.config.dump()}
+            frames = partial(frames_seen, self.config, section, self.entries)
+            if clip is not None:
+                frames = lambda positions: [(position, shown(clip, section)) for position in positions]  # noqa: E731
+            elif made.frames:
+                frames = lambda positions: made.frames.items()  # noqa: E731
+            pictures = frames, made.timelines, made.heat_maps
+            write_prediction_page(self.folder / "report.html", rows, about, *pictures)
+
+
+def read_task(flags: Flags, config: Config) -> Task:
+    """Reads labels and list. Raises InputError for what is missing, malformed or contradicts itself."""
+    section = config.infer
+    report = wants_report(flags.report)
+    check_save_dir(flags.save_dir)
+    names = read_labels(section.kinetics_labels, config.model.num_classes)
+    path = section.video_path
+    if path:
+        _check_is_video(path)
+        section = of_one_video(section, path)
+    entries = videos_at(path) if path else read_section_list(config, section, needs_label=False)
+    single = entries is None
+    if single:
+        try:
+            check_file(path)
+        except VideoError as error:
+            raise InputError(str(error)) from None
+        entries = FileList([Entry(path)])
+    check_wanted(flags, section, len(entries))
+    check_list_flags(flags, single)
+    return Task(flags, config, section, entries, names, single, report)
+
+
+def _check_is_video(path: str) -> None:
+    """Raise InputError, which says what to type, for an address and for a list."""
+    if re.match(r"(https?|rtsps?|rtmp|udp)://", path):
+        raise InputError(
+            f"--video_path={one_line(path)}: an address, not a file: python live.py --source=ADDRESS watches it; or "
+            "download the video first"
+        )
+    if path.lower().endswith((".list", ".txt", ".csv", ".lst")) and os.path.isfile(path):
+        raise InputError(f"--video_path={path}: a list of videos, not a video: --filelist={path}")
+
+
+def check_readable(unreadable: int, total: int, strict: bool) -> None:
+    """Raise RunError where no video could be read; strict: where one could not."""
+    if unreadable == total or strict and unreadable:
+        raise RunError(f"{unreadable} of {total} videos could not be read; the results name them, and why")
+
+
+def describe_in_list(row: dict) -> str:
+    """The log line of one video among many: its name, its class and how probable that is."""
+    if "error" in row:
+        return describe(row)
+    best = row["predictions"][0]
+    return f"{row['video']}: {best['label']} {100 * best['probability']:.1f}%"
+
+
+def describe(row: dict) -> str:
+    """The log lines of one video: its name, then a line per class with its probability."""
+    if "error" in row:
+        return f"{row['video']}: unreadable: {row['error']}"
+    lines = [f"  {p['probability']:.6f}  {p['label']}" for p in row["predictions"]]
+    return "\n".join([f"{row['video']}:", *lines])

@@ -1,0 +1,171 @@
+"""bash run.sh doctor, run for real in copies of the toolkit in which something is broken; and what it measures with."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from apps.doctor import __main__ as doctor
+from apps.doctor import checks, programs, ways
+from apps.doctor.__main__ import check_ways
+from apps.doctor.checks import CheckRow, Ended
+from conftest import ROOT
+from utils.errors import RunError
+from utils.processes.device import FOR_GPUS, INSTALL_FOR_GPUS
+
+CRASH = """    def __enter__(self) -> "Loader":
+        if self._spec.decoder == "pyav":
+            import os
+            os.kill(os.getpid(), 11)
+"""
+BREAKS = {
+    # OpenVINO computes something else, and the process that reads with PyAV crashes.
+    "inference/engine.py": ("[0].copy()", "[0] * 1.01"),
+    "reader/loader.py": ('    def __enter__(self) -> "Loader":\n', CRASH),
+}
+TRIED = ("read, pyav", "read, decord", "predict, CPU, eager", "predict, CPU, OpenVINO, float32",
+         "train, GPU, amp O1 bfloat16")  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def broken(tmp_path_factory) -> subprocess.CompletedProcess:
+    """The ended doctor of a toolkit with BREAKS and without decord, which tries TRIED."""
+    folder = tmp_path_factory.mktemp("doctor")
+    for room in ("apps", "inference", "metrics", "models", "reader", "training", "utils", "configs"):
+        shutil.copytree(ROOT / room, folder / room, ignore=shutil.ignore_patterns("__pycache__"))
+    for file in ("run.sh", *(f"requirements{kind}.txt" for kind in ("", "-gpu", "-cluster", "-int8"))):
+        shutil.copy(ROOT / file, folder)
+    for name, (old, new) in BREAKS.items():
+        text = (folder / name).read_text()
+        assert text.count(old) == 1
+        (folder / name).write_text(text.replace(old, new))
+    with open(folder / "apps/doctor/ways.py", "a") as file:
+        file.write(f"\nWAYS = tuple(way for way in WAYS if way.name in {TRIED})\n")
+    (folder / "site").mkdir()
+    (folder / "site/sitecustomize.py").write_text("import sys\nsys.modules['decord'] = None\n")
+    environment = os.environ | {
+        "VIRTUAL_ENV": sys.prefix,
+        "PYTHONPATH": str(folder / "site"),
+        "CUDA_VISIBLE_DEVICES": "",
+    }
+    command = ["bash", str(folder / "run.sh"), "doctor"]
+    return subprocess.run(command, env=environment, cwd="/", capture_output=True, text=True, timeout=240)
+
+
+def test_what_is_broken_fails_and_says_what_to_do(broken):
+    assert broken.returncode == 1
+    assert broken.stderr.splitlines()[-1] == (
+        "error: 3 of 8 checks failed: read, pyav; read, decord; predict, CPU, OpenVINO, float32"
+    )
+    lines = [re.sub(r" {2,}", " # ", line) for line in broken.stdout.splitlines()]
+    table = lines[lines.index("") + 1 :]
+    install = "pip install --force-reinstall -r requirements.txt"
+    expected = [
+        r"check # result # images/s # distance",
+        r"packages of requirements.txt # ok",
+        r"Paddle # ok",
+        r"GPU # not checked # no GPU",
+        rf"read, pyav # FAILED # it ended with signal 11 \(Segmentation fault\)\. What to do: {install}",
+        r"read, decord # FAILED # decoder decord needs the package decord, which .+: pip install -r requirements.txt\. "
+        r"What to do: pip install -r requirements.txt; without it, leave MODEL.decoder at auto",
+        r"predict, CPU, eager # ok # [\d.]+",
+        r"predict, CPU, OpenVINO, float32 # FAILED # [\d.]+ # 1.0e-02 # wrong numbers: its logits are 0.01 away from "
+        rf"those of 'predict, CPU, eager', 0.001 would be rounding\. What to do: {install}",
+        r"train, GPU, amp O1 bfloat16 # not checked # no GPU",
+        r"",
+        r"3 ok, 3 failed, 2 not checked",
+    ]
+    assert len(table) == len(expected)
+    for line, pattern in zip(table, expected):
+        assert re.fullmatch(pattern, line), line
+
+
+def test_it_says_what_the_machine_has(broken):
+    about = dict(re.split(r" {2,}", line, maxsplit=1) for line in broken.stdout.split("\n\n")[0].splitlines())
+    assert about.keys() == {"system", "processor", "memory", "disk", "Paddle", "GPU", "OpenVINO", "packages"}
+    assert "built for the CPU" in about["Paddle"] or "CUDA" in about["Paddle"]
+
+
+def test_a_check_that_hangs_is_a_row(tmp_path, monkeypatch):
+    monkeypatch.setattr(checks, "TIME_LIMIT", 0.05)
+    abilities = ways.Abilities(1, False, False, 0, False, False)
+    [row] = check_ways(abilities, tmp_path, ways.WAYS[:1])
+    remedy = "pip install --force-reinstall -r requirements.txt"
+    assert row == CheckRow("read, pyav", "FAILED", f"it did not end in time. What to do: {remedy}")
+
+
+def test_without_numbers_to_compare_with_nothing_is_run(tmp_path):
+    [way] = [way for way in ways.WAYS if way.name == "train, CPU, oneDNN"]
+    [row] = check_ways(ways.Abilities(1, False, False, 0, False, False), tmp_path, [way])
+    assert row == CheckRow(way.name, "not checked", "there is nothing to compare with, as 'train, CPU, eager' failed")
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory) -> Path:
+    """A folder with the network that all ways load."""
+    folder = tmp_path_factory.mktemp("weights")
+    about = programs.describe_paddle(folder)
+    assert about["version"] and about["gpus"] == []
+    return folder
+
+
+def test_training_learns_and_its_numbers_are_compared(weights, monkeypatch):
+    monkeypatch.setitem(programs.TIMED_VIDEOS, "cpu", 1)
+    numbers, speed = programs.train(weights, device="cpu", engine="eager")
+    assert numbers["losses"][1] < numbers["losses"][0] and speed > 0
+    assert len(numbers["norms"]) == 62 and (numbers["norms"] > 0).all()
+    [way] = [way for way in ways.WAYS if way.name == "train, CPU, oneDNN"]
+    assert ways.judge(way, ways.Outcome(0, "", numbers), numbers) == ("", 0.0)
+    other = numbers | {"changes": numbers["changes"] * 1.05}
+    assert ways.judge(way, ways.Outcome(0, "", other), numbers)[0].startswith(
+        "wrong numbers: its changes are 0.05 away"
+    )
+
+
+def test_copies_arrive_as_they_were_sent(tmp_path, monkeypatch):
+    monkeypatch.setattr(programs, "COPIES", 2)
+    numbers, speed = programs.copies(tmp_path, device="cpu")
+    assert numbers == {} and speed > 0
+    from training import amp
+
+    real = amp.on_device
+
+    def late(batches, where):
+        for batch, frames, labels, waited in real(batches, where):
+            yield batch, frames * 0, labels, waited
+
+    monkeypatch.setattr(amp, "on_device", late)
+    with pytest.raises(RunError, match="^batch 0 of 2 has not arrived as it was sent$"):
+        programs.copies(tmp_path, device="cpu")
+
+
+def test_clips_are_the_same_everywhere_and_differ_by_seed():
+    assert (programs.clips(2, 0) == programs.clips(2, 0)).all() and (programs.clips(2, 0) != programs.clips(2, 1)).any()
+    assert int(programs.clips(2, 0).sum(dtype="int64")) == 3_058_560
+
+
+def test_int8_is_rounded_by_videos_of_its_own(weights, monkeypatch):
+    pytest.importorskip("nncf")
+    monkeypatch.setenv("PADDLE_TSN_CACHE", "off")
+    [way] = [way for way in ways.WAYS if way.name == "predict, CPU, OpenVINO, int8"]
+    expected, _ = programs.predict_eager(weights)
+    numbers, _ = programs.predict(weights, precision="int8")
+    problem, far = ways.judge(way, ways.Outcome(0, "", numbers), expected)
+    assert problem == "" and far > ways.HALF["logits"] / 10
+
+
+def test_a_build_for_gpus_is_repaired_with_its_like(tmp_path, monkeypatch, capsys):
+    """Also where it cannot be imported, as its CUDA is not there."""
+    for module in (doctor, checks):
+        monkeypatch.setattr(module, "has_gpu_build", lambda: True)
+    monkeypatch.setattr(doctor, "package_problem", lambda requirements: f"something of {requirements} is missing")
+    monkeypatch.setattr(doctor, "start", lambda command, folder: Ended(1, "", "ImportError: libcudart.so.12"))
+    packages, paddle = doctor.examine(tmp_path)
+    capsys.readouterr()
+    assert packages.name == "packages of requirements-gpu.txt"
+    assert packages.text == f"something of requirements-gpu.txt is missing. What to do: {INSTALL_FOR_GPUS}"
+    assert paddle.text == f"ImportError: libcudart.so.12. What to do: pip install --force-reinstall {FOR_GPUS}"

@@ -1,0 +1,85 @@
+"""Clients that go away, and a server that does: nobody works for who has gone, and who is there is told."""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from conftest import wait_until
+from server_process import Server, form, post, read_all
+
+pytest.importorskip("fastapi")
+
+
+@pytest.fixture
+def clip(workspace) -> bytes:
+    return post(form(workspace.held_out[0][0].read_bytes()))
+
+
+def readers(server: Server) -> set[int]:
+    """The reader processes that there are."""
+    threads = Path(f"/proc/{server.process.pid}/task").glob("*/children")
+    pids = [int(pid) for thread in threads for pid in thread.read_text().split()]
+    return {pid for pid in pids if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()}
+
+
+def test_who_goes_away_makes_nobody_wait(server, clip):
+    """A clip whose reader stands still would be given up after 20 s."""
+    assert server.send(clip).startswith(b"HTTP/1.1 200 ")
+    stopped = readers(server)
+    for pid in stopped:
+        os.kill(pid, signal.SIGSTOP)
+    start = time.monotonic()
+    with server.connect() as connection:
+        connection.sendall(clip)
+        wait_until(server.uploads)
+    wait_until(lambda: stopped - readers(server) and server.uploads() == [], seconds=10)
+    for pid in stopped & readers(server):
+        os.kill(pid, signal.SIGCONT)
+    assert server.send(clip).startswith(b"HTTP/1.1 200 ") and time.monotonic() - start < 18
+
+
+@pytest.fixture
+def own(workspace, tmp_path):
+    with Server(tmp_path, workspace.config, workspace.weights, "--grace_seconds=1") as running:
+        yield running
+
+
+@pytest.mark.parametrize(
+    "number, code, word", [(signal.SIGTERM, 143, "terminated"), (signal.SIGINT, 130, "interrupted")]
+)
+def test_an_upload_that_does_not_come_is_ended_with_a_sentence(own, clip, number, code, word):
+    """While what is in hand is answered."""
+    with own.connect() as late, own.connect() as there:
+        late.sendall(clip[:-20])
+        wait_until(own.uploads)
+        there.sendall(clip)
+        wait_until(lambda: len(own.uploads()) == 2)
+        own.process.send_signal(number)
+        assert read_all(there).startswith(b"HTTP/1.1 200 ")
+        answer = read_all(late)
+    assert answer.startswith(b"HTTP/1.1 503 ") and b"\r\nretry-after: " in answer
+    assert answer.endswith(b'{"error":"the server ends before the upload is there: try again in a moment"}')
+    assert own.process.wait(20) == code
+    assert own.log.splitlines()[-1] == word and "Traceback" not in own.log
+    assert list(own.folder.glob("paddle-tsn-*")) == []
+
+
+@pytest.mark.parametrize(
+    "number, code, word", [(signal.SIGTERM, 143, "terminated"), (signal.SIGINT, 130, "interrupted")]
+)
+def test_a_second_signal_ends_at_once(workspace, tmp_path, clip, number, code, word):
+    with (
+        Server(tmp_path, workspace.config, workspace.weights, "--grace_seconds=60") as own,
+        own.connect() as connection,
+    ):
+        connection.sendall(clip[:-20])
+        wait_until(own.uploads)
+        own.process.send_signal(signal.SIGTERM)
+        wait_until(own.refuses)
+        own.process.send_signal(number)
+        assert own.process.wait(5) == code
+        assert own.log.splitlines()[-1] == word and "Traceback" not in own.log
+        assert list(tmp_path.glob("paddle-tsn-*")) == []

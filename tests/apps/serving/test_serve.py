@@ -1,0 +1,132 @@
+"""serve.py as a command: what it refuses at its start, the token, and how it ends."""
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+from types import SimpleNamespace
+from unittest import mock
+
+import pytest
+
+import serve
+from apps.serving.quotas import Limits, Options
+from conftest import ROOT, run_script, wait_until
+from server_process import Server, form, post, read_all
+from utils.config.loading import load_config
+from utils.errors import InputError
+
+httpx = pytest.importorskip("httpx")
+pytest.importorskip("fastapi")
+
+from apps.serving import server  # noqa: E402  (it imports fastapi)
+
+OPEN = "other machines reach this address: give --token=SECRET, or --host=127.0.0.1"
+REFUSED = {
+    "open_to_all": (["--host=0.0.0.0"], f"--host=0.0.0.0: {OPEN}"),
+    "open_to_all_in_6": (["--host=::"], f"--host=::: {OPEN}"),
+    "a_name": (["--host=example.invalid"], f"--host=example.invalid: {OPEN}"),
+    "no_address": (["--host=a.invalid", "--token=x"], "--host=a.invalid: no such address: Name or service not known"),
+    "a_blank": (["--token=a b"], "--token: expected letters, digits and signs of ASCII without blanks"),
+    "no_port": (["--port=65536"], "--port=65536: expected a whole number from 0 to 65535, not 65536"),
+    "no_size": (["--max_upload_mb=0"], "--max_upload_mb=0: expected a whole number from 1 to 1000000, not 0"),
+    "no_length": (["--max_seconds=0"], "--max_seconds=0: expected a number above 0, not 0"),
+    "decord": (["--set", "MODEL.decoder=decord"], "serve.py decodes with pyav, but INFER.decoder is decord"),
+    "opencv": (["--set", "INFER.decoder=opencv"], "serve.py decodes with pyav, but INFER.decoder is opencv"),
+    "unknown": (["--save_dir=x"], "unknown flag --save_dir; see serve.py --help"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("flags, problem", REFUSED.values(), ids=REFUSED)
+def test_a_mistake_is_told_before_the_network_is_loaded(workspace, monkeypatch, flags, problem):
+    monkeypatch.setattr(sys, "argv", ["serve.py", workspace.config, "--weights=none.pdparams", *flags])
+    with mock.patch.dict(os.environ), pytest.raises(InputError) as error:
+        serve.main()
+    assert str(error.value) == problem
+
+
+def test_a_mistake_is_one_line(workspace):
+    flags, problem = REFUSED["open_to_all"]
+    process = run_script("serve", workspace.config, workspace.weights, *flags)
+    assert (process.returncode, process.stderr.splitlines()) == (2, [f"error: {problem}"])
+
+
+def test_a_port_that_is_taken_is_told_before_the_network_is_loaded(workspace):
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        process = run_script("serve", workspace.config, workspace.weights, f"--port={port}")
+    assert process.returncode == 2 and process.stdout == ""
+    assert process.stderr == f"error: --host=127.0.0.1 --port={port}: cannot be listened on: Address already in use\n"
+
+
+def test_a_missing_package_is_one_line(workspace, tmp_path):
+    (tmp_path / "python_multipart.py").write_text("raise ModuleNotFoundError(name='python_multipart')")
+    process = run_script("serve", workspace.config, workspace.weights, PYTHONPATH=str(tmp_path))
+    assert (process.returncode, process.stderr) == (
+        2,
+        "error: serve.py needs the package python-multipart, which is not installed: "
+        "pip install -r requirements-serve.txt\n",
+    )
+
+
+def test_a_token_is_asked_for_and_sigterm_finishes_what_is_in_hand(workspace, tmp_path):
+    """What a killed server left behind is gone once this one serves."""
+    clip = form(workspace.held_out[0][0].read_bytes())
+    key = b"Authorization: Bearer secret\r\nContent-Length"
+    left = tmp_path / ("paddle-tsn-" + 32 * "0")
+    left.mkdir()
+    (left / "upload").write_bytes(b"of a server that was killed")
+    os.utime(left, (0, 0))
+    with Server(tmp_path, workspace.config, workspace.weights, "--host=127.0.0.1", "--token=secret") as server:
+        assert not left.exists() and len(list(tmp_path.glob("paddle-tsn-*"))) == 1
+        for headers in ({}, {"Authorization": "Bearer secre"}, {"Authorization": "secret"}):
+            for response in (
+                httpx.get(f"{server.url}/api/info", headers=headers),
+                httpx.post(f"{server.url}/api/predict", files={"video": b"x"}, headers=headers),
+            ):
+                assert response.status_code == 401 and response.headers["www-authenticate"] == "Bearer"
+                assert response.json() == {"error": "the token is missing or wrong: Authorization: Bearer TOKEN"}
+        known = {"Authorization": "Bearer secret"}
+        assert httpx.get(f"{server.url}/api/info", headers=known).status_code == 200
+        assert httpx.get(f"{server.url}/health").status_code == 200
+        assert "secret" not in server.log
+
+        connections = [server.connect() for _ in range(6)]
+        for number, connection in enumerate(connections):
+            request = post(clip).replace(b"Content-Length", key)
+            connection.sendall(request if number else request[:-1])  # one is still being sent
+        wait_until(lambda: len(server.uploads()) > 1)
+        server.process.send_signal(signal.SIGTERM)
+        wait_until(server.refuses)
+        connections[0].sendall(b"\n")
+        answers = [read_all(connection) for connection in connections]
+        for connection in connections:
+            connection.close()
+        assert [answer.split(b" ")[1] for answer in answers] == 6 * [b"200"]
+        assert server.process.wait(60) == 143
+        assert server.log.splitlines()[-1] == "terminated" and list(tmp_path.glob("paddle-tsn-*")) == []
+
+
+def test_whoever_reads_its_line_can_come_at_once(monkeypatch, tmp_path):
+    """Its socket listens before the line is printed, by which a service that starts it knows that it is there."""
+    config = load_config(ROOT / "configs" / "tsn.yaml")
+    classifier = SimpleNamespace(names=[], network=SimpleNamespace(precision="", weights=""), config=config)
+    limits = Limits(upload_bytes=10**6, seconds=60.0, waiting=1)
+    service = SimpleNamespace(classifier=classifier, section=config.infer, limits=limits, reading_seconds=1.0)
+    listener = server.open_socket("127.0.0.1", 0)
+    came = []
+    monkeypatch.setattr(server, "say", lambda line: came.append(socket.create_connection(listener.getsockname(), 5)))
+    events = iter([{"type": "lifespan.startup"}, {"type": "lifespan.shutdown"}])
+
+    async def receive() -> dict:
+        return next(events)
+
+    async def send(message: dict) -> None:
+        assert "failed" not in message["type"]
+
+    app = server._server(service, tmp_path, listener, Options()).config.app
+    asyncio.run(app({"type": "lifespan", "asgi": {"version": "3.0"}, "state": {}}, receive, send))
+    [connection] = came
+    connection.close()
+    listener.close()

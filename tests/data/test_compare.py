@@ -1,0 +1,69 @@
+"""data/compare.py on folders as eval.py leaves them."""
+
+import csv
+import subprocess
+import sys
+
+import pytest
+
+from conftest import ROOT
+from metrics.sums import sum_rows
+from results.comparing import compare
+from results.tables import write_evaluation
+from utils.errors import InputError
+
+NAMES = ["calm", "<b>fight</b>", "other"]
+
+
+def evaluated(folder, answers: dict[str, tuple[int, int]]) -> str:
+    """A folder of eval.py: video -> (label, class that was named)."""
+    folder.mkdir()
+    rows = [
+        {"position": i, "video": video.split("#")[0], "label": label, "predicted_class": named,
+         "rank": 1 + (label != named), "predicted_name": NAMES[named], "probability": 0.75, "true_probability": 0.2,
+         "loss": 1.0}
+        for i, (video, (label, named)) in enumerate(answers.items())
+    ]  # fmt: skip
+    write_evaluation(folder, rows, sum_rows(rows, 3), {"protocol": "3 segments"}, NAMES)
+    return str(folder)
+
+
+def test_two_runs(tmp_path):
+    right = {f"{i} a.mp4": (i % 2, i % 2) for i in range(8)}
+    a = evaluated(tmp_path / "a", right | {"twice.mp4": (0, 0), "twice.mp4#2": (0, 1), "only here.mp4": (1, 1)})
+    b = evaluated(tmp_path / "b", {video: (label, 0) for video, (label, _) in right.items()} | {"twice.mp4": (0, 0)})
+    command = [sys.executable, "data/compare.py", a, b, "--out", str(tmp_path / "out")]
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert ended.stdout == (
+        "9 videos that all runs have; left out: 2\n"
+        f"  top-1 100.00%, 95% interval 70.1 to 100.0: {a}\n"
+        f"  top-1  55.56%, 95% interval 26.7 to 81.1: {b}\n"
+        f"{a} against {b}:\n"
+        "  both right 5, only the first 4, only the second 0, neither 0\n"
+        "  McNemar's test: p = 0.12, which may be chance\n"
+        f"written to {tmp_path / 'out'}\n"
+    )
+    with open(tmp_path / "out" / "comparison.csv", newline="") as file:
+        lines = list(csv.reader(file))
+    assert lines[:3] == [
+        ["video", "label", f"{a}: named", f"{a}: right", f"{b}: named", f"{b}: right"],
+        ["0 a.mp4", "0", "calm", "1", "calm", "1"],
+        ["1 a.mp4", "1", "<b>fight</b>", "1", "calm", "0"],
+    ]
+    html = (tmp_path / "out" / "report.html").read_text()
+    assert "2 runs over 9 videos" in html and html.count("&lt;b&gt;fight&lt;/b&gt;") == 4 and "<b>fight" not in html
+
+
+def test_what_cannot_be_compared_is_one_line(tmp_path):
+    a = evaluated(tmp_path / "a", {"1.mp4": (0, 0)})
+    for folder, said in [
+        (str(tmp_path), r": no folder of eval.py \(metrics.json, predictions.csv: No such file or directory\)$"),
+        (evaluated(tmp_path / "b", {"2.mp4": (0, 0)}), ": they have no video in common$"),
+        (evaluated(tmp_path / "c", {"1.mp4": (1, 0)}), "^1.mp4: its label is 0 in .+/a, but 1 in .+/c$"),
+    ]:
+        with pytest.raises(InputError, match=said):
+            compare([a, folder])
+    (tmp_path / "a" / "predictions.csv").write_text("video,class\nx,1\n")
+    with pytest.raises(InputError, match="its predictions.csv has other columns"):
+        compare([a, a])

@@ -1,0 +1,302 @@
+"""Scripts as forks of a process that has imported what they import: a run costs its own work, and no imports.
+
+Each is a process of its own all the same, in a session of its own, with its own environment, working folder and log: it
+can be killed, stopped and starved. What must be started by the system is not for this: what is told to the interpreter,
+or what Python and libraries take from the environment when they are imported.
+"""
+
+import atexit
+import gc
+import json
+import os
+import re
+import select
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+from typing import NoReturn
+
+from forks import ROOT, become, fork_instead_of_starting, keep, started, state, take_over, trace_in_forks_of
+
+_READING = ("reader.build", "reader.dataset", "utils.processes.world")
+_ANSWERING = ("inference.graph", "inference.network", "results.pages.page", "results.passes", "results.task", *_READING)
+# What each kind of server has imported.
+IMPORTED = {
+    "train": ("training.run", *_READING),
+    "export": ("models.graphs.exporting", "results.openvino_format", *_READING),
+    "read": ("apps.serving.app", *_ANSWERING),
+}
+_LONGEST = 1 << 20  # bytes of a message
+_ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}  # before any test has changed it
+# Variables of the environment that Python, or what the server has imported, has read already.
+_READ = re.compile(r"PYTHON(?!DONTWRITEBYTECODE)|LC_|LANG|LD_|FLAGS_|KMP_|OPENBLAS_|MKL_|MALLOC_")
+
+
+class ForkServer:
+    """The process that forks. It ends with this one."""
+
+    def __init__(self, kind: str):
+        """kind: "train", which has imported paddle as train.py does; "export", as export.py; "read", none at all."""
+        self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        command = [sys.executable, __file__, kind, str(theirs.fileno()), str(forks_folder())]
+        self._process = subprocess.Popen(
+            command, cwd=ROOT, env=_ENVIRONMENT, pass_fds=[theirs.fileno()], stdout=subprocess.DEVNULL
+        )
+        theirs.close()
+        self._ended: dict[int, int] = {}  # process -> its exit code
+
+    def may_start(self, environment: Mapping[str, str]) -> bool:
+        """Whether nothing is different in the environment that was read before the fork."""
+        names = {*environment, *_ENVIRONMENT}
+        return not any(_READ.match(name) and environment.get(name) != _ENVIRONMENT.get(name) for name in names)
+
+    def start(
+        self,
+        command: Sequence[str],
+        environment: Mapping[str, str],
+        log: Path,
+        errors: Path | None = None,
+        cwd: Path = ROOT,
+        largest_file: int | None = None,
+    ) -> "ForkedProcess":
+        """`python COMMAND` with this environment and working folder; what it says goes to the log.
+
+        Args:
+            errors: where its stderr goes; None: to the log.
+            largest_file: bytes, a limit as of `ulimit -f`. Python would keep half of a compiled module without a word.
+        """
+        log.touch()
+        request = [list(command), dict(environment), str(cwd), str(log), str(errors or log), largest_file]
+        self._socket.send(json.dumps(request).encode())
+        while isinstance(message := self._receive(None), list):
+            self._ended[message[0]] = message[1]
+        return ForkedProcess(self, message)
+
+    def exit_code(self, pid: int, seconds: float | None) -> int | None:
+        """That of a process, waiting so long for its end (None: without limit); None where it still runs."""
+        deadline = None if seconds is None else time.monotonic() + seconds
+        while pid not in self._ended:
+            left = None if deadline is None else max(0.0, deadline - time.monotonic())
+            message = self._receive(left)
+            if message is None:
+                return None
+            self._ended[message[0]] = message[1]
+        return self._ended[pid]
+
+    def close(self) -> None:
+        self._socket.close()
+        self._process.wait()
+
+    def _receive(self, seconds: float | None):
+        if not select.select([self._socket], [], [], seconds)[0]:
+            return None
+        message = self._socket.recv(_LONGEST)
+        assert message, "the process that forks has ended"
+        return json.loads(message)
+
+
+class ForkedProcess:
+    """As much of subprocess.Popen as the tests need."""
+
+    def __init__(self, server: ForkServer, pid: int):
+        self._server, self.pid = server, pid
+
+    @property
+    def returncode(self) -> int | None:
+        return self._server.exit_code(self.pid, 0)
+
+    def poll(self) -> int | None:
+        return self.returncode
+
+    def wait(self, timeout: float | None = None) -> int:
+        code = self._server.exit_code(self.pid, timeout)
+        if code is None:
+            raise subprocess.TimeoutExpired(f"process {self.pid}", timeout)
+        return code
+
+    def send_signal(self, number: int) -> None:
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def terminate(self) -> None:
+        self.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+
+@cache
+def fork_server(kind: str) -> ForkServer:
+    """The one of this process, made when it is first asked."""
+    server = ForkServer(kind)
+    atexit.register(server.close)
+    if kind != "train":
+        fork_server("train")  # which traces the others' graphs
+    return server
+
+
+def start_python(
+    arguments: list[str],
+    environment: dict[str, str],
+    log: Path,
+    errors: Path | None = None,
+    cwd: Path = ROOT,
+    real: bool = False,
+    kind: str | None = None,
+) -> ForkedProcess | subprocess.Popen:
+    """`python ARGUMENTS` under way: a fork where its environment allows that, and it is not `real`.
+
+    What it says goes to `log`, and what it says on stderr to `errors` (None: to the log, too).
+    """
+    script = Path(arguments[0]).stem
+    server = fork_server(kind or (script if script in ("train", "export") else "read"))
+    if not real and server.may_start(environment):
+        return server.start(arguments, environment, log, errors, cwd)
+    with open(log, "wb") as out, open(errors or log, "ab") as err:
+        command = [sys.executable, *arguments]
+        streams = {"stdout": out, "stderr": err if errors else out}
+        return subprocess.Popen(command, cwd=cwd, env=environment, start_new_session=True, **streams)
+
+
+def trace_in_forks() -> None:
+    """Have graphs traced by forks of the server from now on, where this process wants one."""
+    trace_in_forks_of(lambda: fork_server("train") and listening("train", forks_folder()))
+
+
+def listening(kind: str, folder: Path) -> Path:
+    """Where such a server listens, once it does."""
+    end = time.monotonic() + 100
+    while not (place := folder / kind).exists():
+        assert time.monotonic() < end, f"the server {kind} has not come up"
+        time.sleep(0.01)
+    return place
+
+
+@cache
+def forks_folder() -> Path:
+    """Where forks say what they are: a file for each, called after its number."""
+    folder = tempfile.mkdtemp(prefix="forks-")
+    atexit.register(shutil.rmtree, folder)
+    return Path(folder)
+
+
+def process_file(pid: int, name: str) -> bytes:
+    """/proc/PID/NAME, or of a fork what would stand there of a process that the system has started; b"": it has ended.
+
+    name: "environ" or "cmdline".
+    """
+    try:
+        about = json.loads((forks_folder() / str(pid)).read_text())
+        if (now := state(pid))[1] == about["start"]:
+            return os.fsencode("\0".join(about[name]) + "\0") if now[0] != "Z" else b""
+    except OSError:
+        pass
+    try:
+        return Path(f"/proc/{pid}/{name}").read_bytes()
+    except OSError:
+        return b""
+
+
+def serve(requests: socket.socket, kind: str, folder: Path) -> None:
+    """Fork for each request, and say when a fork has ended; until the other end is closed."""
+    wake, woken = os.pipe()
+    os.set_blocking(woken, False)
+    signal.set_wakeup_fd(woken)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    strangers = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    strangers.bind(str(folder / f".{os.getpid()}"))
+    strangers.listen()
+    os.rename(folder / f".{os.getpid()}", folder / kind)
+    theirs: dict[int, socket.socket] = {}  # process -> who asked for it, and is to hear of its end
+    while True:
+        ready, _, _ = select.select([requests, wake, strangers, *theirs.values()], [], [])
+        if wake in ready:
+            os.read(wake, 4096)
+        if requests in ready:
+            if not (message := requests.recv(_LONGEST)):
+                return
+            command, *how = json.loads(message)
+            requests.send(json.dumps(started(command, lambda how=how: prepare(*how), folder)).encode())
+        if strangers in ready:
+            connection, _ = strangers.accept()
+            message, descriptors, _, _ = socket.recv_fds(connection, _LONGEST, 100)
+            command, *how = json.loads(message)
+            pid = started(command, lambda how=how, given=descriptors: take_over(*how, given), folder)
+            theirs[pid] = connection
+            for descriptor in descriptors:
+                os.close(descriptor)
+        for pid, connection in theirs.items():
+            if connection in ready:
+                os.kill(pid, signal.SIGKILL)  # who asked has ended
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                break
+            if pid == 0:
+                break
+            code = os.waitstatus_to_exitcode(status)
+            if pid in theirs:
+                with suppress(OSError), theirs.pop(pid) as connection:
+                    connection.send(str(code).encode())
+            else:
+                requests.send(json.dumps([pid, code]).encode())
+
+
+def prepare(environment: dict[str, str], cwd: str, log: str, errors: str, largest_file: int | None) -> None:
+    """Make a fork a process of its own."""
+    signal.set_wakeup_fd(-1)
+    os.setsid()
+    become(environment if largest_file is None else {**environment, "PYTHONDONTWRITEBYTECODE": "1"})
+    os.chdir(cwd)
+    out = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    err = out if errors == log else os.open(errors, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    for descriptor, source in ((0, os.open(os.devnull, os.O_RDONLY)), (1, out), (2, err)):
+        os.dup2(source, descriptor)
+    keep([])
+    if largest_file is not None:
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, largest_file))
+
+
+def main(kind: str, descriptor: str, folder: str) -> NoReturn:
+    """The life of the process that forks."""
+    sys.path[0] = str(ROOT)
+    from utils.cli import quieten_paddle
+
+    quieten_paddle()
+    if kind == "train":
+        from training.environment import set_environment
+
+        set_environment()
+    if kind != "read":
+        from utils.processes.device import import_paddle
+
+        import_paddle()
+    for name in IMPORTED[kind]:
+        with suppress(ImportError):  # not all packages are everywhere
+            import_module(name)
+    if pages := sys.modules.get("results.pages.page"):
+        for name in pages._pages().list_templates(["html"]):
+            pages._pages().get_template(name)
+    assert kind != "read" or "paddle" not in sys.modules
+    # What is there now is nobody's to collect: the forks share its memory as long as they do not write into it.
+    gc.freeze()
+
+    fork_instead_of_starting(Path(folder))
+    trace_in_forks_of(lambda: listening("train", Path(folder)))
+    serve(socket.socket(fileno=int(descriptor)), kind, Path(folder))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

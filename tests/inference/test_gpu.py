@@ -1,0 +1,99 @@
+"""Prediction on a GPU, which the CPU plays: in which precision it is computed, what is said, a lack of memory."""
+
+from contextlib import contextmanager
+
+import numpy as np
+import paddle
+import pytest
+
+from fake_gpu import FakeGpu
+from inference import network
+from inference.eager import eager_start
+from inference.network import load_network
+from models.tsn import TSN
+from utils.config.loading import load_config
+from utils.errors import InputError, RunError
+from utils.processes import precision
+
+OUT = "Out of memory error on GPU 0. Cannot allocate 1GB memory on GPU 0, available memory is only 7MB"
+
+
+@pytest.fixture
+def casts(monkeypatch) -> list[dict]:
+    """How Paddle is asked to compute, on a GPU that has bfloat16 and float16."""
+    FakeGpu(done=True).install(monkeypatch)
+    asked = []
+
+    @contextmanager
+    def auto_cast(**how):
+        asked.append(how)
+        yield
+
+    monkeypatch.setattr(paddle.amp, "auto_cast", auto_cast)
+    monkeypatch.setattr(precision, "gpu_has", lambda dtype: True)
+    monkeypatch.setattr(network, "use_device", lambda device: None)
+    monkeypatch.delenv("NVIDIA_TF32_OVERRIDE", raising=False)
+    return asked
+
+
+def on_gpu(workspace, script: str, **keys: str) -> network.Network:
+    section = {"eval": "TEST", "predict": "INFER"}[script]
+    given = {f"{section}.{key}": value for key, value in keys.items()}
+    weights = {f"{section}.weights": str(workspace.folder / "random.pdparams")}
+    config = load_config(workspace.folder / "tiny.yaml", given | weights)
+    return load_network(config, getattr(config, section.lower()), "gpu", 5)
+
+
+@pytest.mark.parametrize("script, wanted, computed, said", [
+    ("predict", "auto", "bfloat16", "precision auto: bfloat16, which this GPU has; --precision=float32 for full "
+     "precision\n"),
+    ("predict", "bfloat16", "bfloat16", ""),
+    ("eval", "float16", "float16", ""),
+    ("eval", "float32", "float32 (TF32)", ""),
+    ("predict", "int8", "float32 (TF32)", "precision int8 is for the CPU's engine: TSN is computed in float32 on the "
+     "gpu\n"),
+])  # fmt: skip
+def test_the_precision_is_computed_in_and_said(workspace, casts, capsys, script, wanted, computed, said):
+    loaded = on_gpu(workspace, script, precision=wanted)
+    assert loaded.precision == f"{computed} on gpu (eager)" and loaded.description.startswith(f"{loaded.precision}, ")
+    assert capsys.readouterr().out == said
+    logits = loaded(np.zeros((2, 3, 32, 32, 3), np.uint8))
+    assert logits.shape == (2, 4) and logits.dtype == np.float32
+    assert casts == ([] if "32" in computed else [{"level": "O1", "dtype": computed}])
+
+
+def test_what_the_gpu_does_not_have_is_an_error_before_weights_are_loaded(workspace, casts, monkeypatch):
+    monkeypatch.setattr(precision, "gpu_has", lambda dtype: dtype == "float16")
+    with pytest.raises(InputError, match="^--precision=bfloat16: this GPU does not have it, .* float16 is the fastest"):
+        on_gpu(workspace, "predict", precision="bfloat16")
+
+
+@pytest.mark.parametrize("script, section", [("eval", "TEST"), ("predict", "INFER")])
+@pytest.mark.parametrize("part", ["features", "classify"])
+def test_a_lack_of_memory_names_the_batch_size(workspace, casts, monkeypatch, script, section, part):
+    loaded = on_gpu(workspace, script, precision="float32")
+
+    def fail(*_):
+        raise MemoryError(f"ResourceExhaustedError:\n\n{OUT}.\n\nPlease check whether ...\n")
+
+    monkeypatch.setattr(TSN, part, fail)
+    with pytest.raises(RunError) as raised:
+        loaded(np.zeros((2, 3, 32, 32, 3), np.uint8))
+    assert str(raised.value) == f"out of memory on the gpu: {OUT}: set {section}.batch_size smaller"
+
+
+def test_the_classifier_is_not_rounded():
+    """As classes whose logits are near each other would get the same one."""
+    model = TSN(4, num_layers=18)
+    model.eval()
+    inside = []
+
+    @contextmanager
+    def autocast():
+        inside.append(True)
+        yield
+        inside.clear()
+
+    classify = model.classify
+    model.classify = lambda features: classify(features) if not inside else pytest.fail("in low precision")
+    eager_start(model, autocast)(np.zeros((1, 2, 32, 32, 3), np.uint8))()

@@ -1,0 +1,171 @@
+"""int8: which videos a graph is rounded by, what is compared, when it is refused, and that it is kept."""
+
+import re
+import shutil
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from conftest import make_clip, run_script, synthetic_frames, write_list
+from inference import graph, int8
+from inference.int8 import COMPARED, Agreement, Calibration, compare
+from inference.network import Network, load_network
+from pptsm_reference import random_pptsm
+from utils.config.loading import Config, load_config
+from utils.errors import InputError
+from utils.storage.files import CACHE_VARIABLE
+from weight_formats import write_pickle
+
+ROUNDED = r"int8 on cpu \(OpenVINO\), rounded by 8 videos; of 7 others \d keep their top-1, "
+ROUNDED += r"its probabilities change by [\d.e-]+ at most, [\d.e-]+ in the mean"
+
+
+@pytest.fixture
+def listed(workspace, tmp_path) -> Path:
+    """A list without labels of all 15 clips."""
+    videos = [video for video, _ in workspace.videos + workspace.held_out]
+    (tmp_path / "calibration.list").write_text("".join(f"{video}\n" for video in videos))
+    return tmp_path / "calibration.list"
+
+
+@pytest.fixture
+def config(workspace) -> Config:
+    return load_config(workspace.folder / "tiny.yaml")
+
+
+def in_int8(config: Config, listed: Path, **section: object) -> Config:
+    """The configuration with INFER in int8, which accepts any agreement."""
+    keys = {"precision": "int8", "calibration": str(listed), "int8_agreement": 0.0}
+    return replace(config, infer=replace(config.infer, **(keys | section)))
+
+
+def open_network(workspace, config: Config) -> Network:
+    weights = workspace.folder / "random.pdparams"
+    if config.model.name == "PPTSMv2":
+        write_pickle(weights := workspace.folder / "pptsm.pdparams", random_pptsm(config.model.num_classes))
+    section = replace(config.infer, weights=str(weights))
+    return load_network(config, section, "cpu", 1)
+
+
+@pytest.mark.parametrize("videos, used, others", [(2, 1, 1), (3, 2, 1), (15, 8, 7), (150, 75, 75), (1000, 100, 100)])
+def test_three_hundred_frames_are_rounded_by_and_as_many_other_videos_compared(config, tmp_path, videos, used, others):
+    listed = write_list(tmp_path / "long.list", [(tmp_path / f"{n}.mp4", 7) for n in range(videos)])
+    calibration = Calibration(in_int8(config, listed), in_int8(config, listed).infer)
+    paths = [int(Path(entry.path).stem) for entry in calibration.entries]
+    assert len(calibration.used) == used and len(paths) - used == others <= COMPARED
+    assert paths == sorted(set(paths)) and paths[0] == 0 and paths[-1] == videos - 1  # spread over the whole list
+
+
+@pytest.mark.parametrize(
+    "section, message",
+    [
+        ({"calibration": ""}, "--precision=int8 needs INFER.calibration, a list of videos (no labels) to round by: "
+         "--set INFER.calibration=FILE"),
+        ({"calibration": "gone.list"}, "gone.list: no such file list"),
+    ],
+)  # fmt: skip
+def test_a_calibration_that_is_not_there_is_told(config, listed, section, message):
+    wanted = in_int8(config, listed, **section)
+    with pytest.raises(InputError) as error:
+        Calibration(wanted, wanted.infer)
+    assert str(error.value) == message
+
+
+def test_one_video_is_too_few(config, tmp_path):
+    wanted = in_int8(config, write_list(tmp_path / "one.list", [(tmp_path / "a.mp4", 0)]))
+    with pytest.raises(InputError, match="one.list: int8 needs two videos at least, one to round by, one to compare$"):
+        Calibration(wanted, wanted.infer)
+
+
+def test_the_digest_is_of_the_videos_contents_and_of_how_they_are_cut(config, tmp_path):
+    for number in range(3):
+        make_clip(tmp_path / f"{number}.mp4", synthetic_frames(0, number))
+    listed = write_list(tmp_path / "three.list", [(tmp_path / f"{number}.mp4", 0) for number in range(3)])
+
+    def digest(**section: object) -> str:
+        wanted = in_int8(config, listed, **section)
+        return Calibration(wanted, wanted.infer).digest()
+
+    first = digest()
+    assert digest() == first and digest(int8_agreement=0.5) == first and digest(seg_num=4) != first
+    shutil.copyfile(tmp_path / "2.mp4", tmp_path / "1.mp4")
+    assert digest() != first
+
+
+def test_agreement_counts_the_likeliest_class_and_every_change():
+    clips = [np.full((1, 1, 1, 3), number, np.uint8) for number in range(3)]
+    exact = {0: [0.9, 0.1], 1: [0.6, 0.4], 2: [0.2, 0.8]}
+    rounded = {0: [0.8, 0.2], 1: [0.4, 0.6], 2: [0.2, 0.8]}
+    answers = [lambda clip, of=of: np.array(of[int(clip.max())]) for of in (exact, rounded)]
+    found = compare(*answers, clips, rounded_by=5)
+    assert (found.rounded_by, found.videos, found.equal) == (5, 3, 2)
+    assert (found.largest, found.mean) == (pytest.approx(0.2), pytest.approx(0.1))
+    assert str(found) == (
+        "rounded by 5 videos; of 3 others 2 keep their top-1, its probabilities change by 0.2 at most, 0.1 in the mean"
+    )
+
+
+@pytest.mark.parametrize("equal, refused", [(95, False), (94, True)])
+def test_a_graph_that_changes_too_many_answers_is_refused_with_its_figures(config, listed, equal, refused):
+    wanted = in_int8(config, listed, int8_agreement=0.95)
+    agreement, calibration = Agreement(100, 100, equal, 0.25, 0.003), Calibration(wanted, wanted.infer)
+    if not refused:
+        assert calibration.checked(agreement) == agreement
+        return
+    with pytest.raises(InputError) as error:
+        calibration.checked(agreement)
+    assert str(error.value) == (
+        "--precision=int8 is refused: rounded by 100 videos; of 100 others 94 keep their top-1, its probabilities "
+        "change by 0.25 at most, 0.003 in the mean; 94.0% is below INFER.int8_agreement 0.95: take float32 or "
+        "bfloat16, give other videos by INFER.calibration, or accept it by --set INFER.int8_agreement=0.94"
+    )
+
+
+@pytest.mark.parametrize("name", ["TSN", "PPTSMv2"])
+def test_it_is_kept_and_gives_the_same_bits_however_the_work_is_cut(
+    name, workspace, config, listed, monkeypatch, tmp_path
+):
+    pytest.importorskip("nncf")
+    config = replace(config, model=replace(config.model, name=name))
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "cache"))
+    frames = np.random.default_rng(0).integers(0, 256, (5, 3, 32, 32, 3), dtype=np.uint8)
+    wanted = in_int8(config, listed)
+    first = open_network(workspace, wanted)
+    assert re.fullmatch(ROUNDED, first.precision) and first.precision in first.description
+    answers = first(frames)
+    exact = open_network(workspace, replace(config, infer=replace(config.infer, precision="float32")))(frames)
+    assert 0 < np.abs(answers - exact).max() < np.abs(exact).max()
+    monkeypatch.setitem(sys.modules, "nncf", None)  # what is kept needs none
+    monkeypatch.setattr(graph, "trace_segments", None)
+    again = open_network(workspace, wanted)
+    assert again.precision == first.precision
+    np.testing.assert_array_equal(np.concatenate([again(clip[None]) for clip in frames]), answers)
+
+
+def test_a_missing_nncf_is_told_with_the_command(workspace, config, listed, monkeypatch, tmp_path):
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "cache"))
+    monkeypatch.setitem(sys.modules, "nncf", None)
+    with pytest.raises(InputError) as error:
+        int8.quantise(None, [])
+    assert str(error.value) == (
+        "--precision=int8 needs the package nncf, which is not installed: pip install -r requirements-int8.txt"
+    )
+
+
+def test_what_predict_says_and_writes(workspace, listed, tmp_path):
+    """The agreement stands beside the result, and unreadable videos are named and not used."""
+    pytest.importorskip("nncf")
+    (tmp_path / "bad.mp4").write_text("no video")
+    listed.write_text(f"{tmp_path / 'bad.mp4'}\n{listed.read_text()}")
+    sets = [f"INFER.calibration={listed}", "INFER.int8_agreement=0"]
+    flags = ["--precision=int8", *(flag for key in sets for flag in ("--set", key)), f"--save_dir={tmp_path / 'out'}"]
+    ended = run_script("predict", workspace.config, workspace.weights, *flags)
+    assert ended.returncode == 0, ended.stderr
+    assert f"unreadable, not used for int8: {tmp_path / 'bad.mp4'}: not a readable video file\n" in ended.stdout
+    said = re.search(ROUNDED.replace("8 videos", "7 videos").replace("of 7", "of 8"), ended.stdout)
+    assert said, ended.stdout
+    assert said[0] in (tmp_path / "out" / "report.html").read_text()
+    assert "Statistics" not in ended.stdout + ended.stderr  # NNCF's own bars

@@ -1,0 +1,114 @@
+"""What export.py writes is a graph that any program with paddle can run, with the probabilities of predict.py."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from conftest import run_script
+from models.weights.exported import exported_weights
+from reader.dataset import ClipSpec, read_clip
+from utils.config.loading import load_config
+from utils.errors import InputError
+from utils.processor import has_bfloat16
+
+# No line of this toolkit: what somebody else's program does with the two files.
+PLAIN_PROGRAM = """
+import sys, numpy, paddle.inference
+predictor = paddle.inference.create_predictor(paddle.inference.Config("model.json", "model.pdiparams"))
+frames = numpy.load(sys.argv[1])
+handle = predictor.get_input_handle(predictor.get_input_names()[0])
+handle.reshape(frames.shape)
+handle.copy_from_cpu(frames)
+predictor.run()
+numpy.save(sys.argv[2], predictor.get_output_handle(predictor.get_output_names()[0]).copy_to_cpu())
+"""
+
+
+@pytest.fixture(scope="module")
+def exported(workspace, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("exported")
+    ended = run_script("export", workspace.config, workspace.weights, f"--save_dir={folder}")
+    assert (ended.returncode, ended.stderr) == (0, "")
+    compared, done = ended.stdout.splitlines()[-2:]
+    assert re.fullmatch(
+        r"compared with the network on random frames: its probabilities differ by (0|\de-\d\d) at most", compared
+    )
+    assert done.endswith(f" to {folder}: uint8 frames [N, 3, 32, 32, 3] in, probabilities [N, 4] out")
+    return folder
+
+
+def test_files(exported):
+    assert {p.name for p in exported.iterdir()} == {"model.json", "model.pdiparams", "weights.pdparams", "config.yaml"}
+
+
+def predict(workspace, weights: Path, folder: Path, *flags: str) -> np.ndarray:
+    """The probabilities [N, K] that predict.py writes."""
+    flags = (
+        workspace.config,
+        f"--weights={weights}",
+        f"--save_dir={folder}",
+        "--infer_topk=4",
+        "--report=False",
+        *flags,
+    )
+    ended = run_script("predict", *flags)
+    assert ended.returncode == 0, ended.stderr
+    results = json.loads((folder / "predictions.json").read_text())
+    by_class = [sorted(r["predictions"], key=lambda p: p["class_id"]) for r in results]
+    return np.array([[p["probability"] for p in predictions] for predictions in by_class])
+
+
+PRECISIONS = ["float32", *["bfloat16"] * has_bfloat16()]
+
+
+@pytest.fixture(scope="module")
+def predicted(workspace, tmp_path_factory) -> dict[str, np.ndarray]:
+    """Precision -> the probabilities [N, K] of predict.py from the file of weights."""
+    weights, folder = workspace.folder / "random.pdparams", tmp_path_factory.mktemp("predicted")
+    return {name: predict(workspace, weights, folder / name, f"--precision={name}") for name in PRECISIONS}
+
+
+def test_a_plain_program_gets_the_probabilities_of_predict(exported, predicted, workspace, tmp_path):
+    spec = ClipSpec(num_segments=3, seglen=1, short_side=36, crop_size=32)
+    np.save(tmp_path / "frames.npy", np.stack([read_clip(spec, str(video))[0] for video, _ in workspace.held_out]))
+    command = [sys.executable, "-W", "ignore", "-c", PLAIN_PROGRAM, tmp_path / "frames.npy", tmp_path / "out.npy"]
+    subprocess.run(command, cwd=exported, check=True, capture_output=True, timeout=120)
+    np.testing.assert_allclose(np.load(tmp_path / "out.npy"), predicted["float32"], atol=1e-5)
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_predict_gives_the_same_from_the_folder_in_any_precision(exported, predicted, workspace, tmp_path, precision):
+    from_folder = predict(workspace, exported, tmp_path / "folder", f"--precision={precision}")
+    np.testing.assert_array_equal(from_folder, predicted[precision])
+
+
+REFUSED = [
+    ("INFER.seg_num=5", "exported with seg_num 3 (the configuration has 5)"),
+    ("MODEL.name=TSM", "exported with name TSN (the configuration has TSM)"),
+    ("MODEL.backbone=resnet_vd", "exported with backbone resnet (the configuration has resnet_vd)"),
+    ("INFER.target_size=24", "exported with target_size 32 (the configuration has 24)"),
+]
+
+
+@pytest.mark.parametrize("setting, message", REFUSED)
+def test_another_configuration_is_refused(exported, workspace, setting, message):
+    config = load_config(str(workspace.folder / "tiny.yaml"), {}, [setting])
+    with pytest.raises(InputError) as error:
+        exported_weights(exported, config, config.infer)
+    assert str(error.value) == f"{exported}: {message}"
+
+
+@pytest.mark.parametrize("missing", ["weights.pdparams", "config.yaml"])
+def test_an_incomplete_folder_is_refused(exported, workspace, tmp_path, missing):
+    shutil.copytree(exported, tmp_path / "part")
+    (tmp_path / "part" / missing).unlink()
+    config = load_config(str(workspace.folder / "tiny.yaml"))
+    with pytest.raises(InputError) as error:
+        exported_weights(tmp_path / "part", config, config.infer)
+    assert missing in str(error.value) and "\n" not in str(error.value)

@@ -1,0 +1,473 @@
+"""Published weights by name: downloaded from a server of our own, and the keys that come with them."""
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from conftest import ROOT, make_clip, synthetic_frames
+from inference.api import Classifier
+from models import build_model, model_names
+from models.weights import paths
+from models.weights.download import place_of
+from models.weights.paths import find_weights, is_here
+from models.weights.table import lines
+from pptsm_reference import random_pptsm
+from reader.class_names import read_labels
+from training.start import find_start
+from utils.config import published
+from utils.config.flags import parse_flags
+from utils.config.loading import load_config
+from utils.config.published import WEIGHTS_KEYS, published_weights
+from utils.errors import InputError
+from weight_formats import random_state, renamed, torch_zip, write_pickle
+from weight_server import serving, write_table
+
+# A script with another table than the shipped one.
+PROGRAM = """
+import sys, runpy
+from pathlib import Path
+from utils.config import published
+_, table, *sys.argv = sys.argv
+published.TABLE = Path(table)
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    """A current folder of the test's own, with the label list where the default says."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "data").symlink_to(ROOT / "data")
+
+
+def start(home, table, *words: str) -> subprocess.CompletedProcess:
+    environment = {**os.environ, "HOME": str(home), "no_proxy": "127.0.0.1"}
+    command = [sys.executable, "-c", PROGRAM, str(table), *words]
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
+
+
+def test_a_name_is_all_that_predict_needs(tmp_path, monkeypatch):
+    make_clip(tmp_path / "clip.mp4", synthetic_frames(0, 0))
+    state = renamed(random_state(18, 400, vd=True), "paddlevideo_vd", 18, "backbone.", vd=True)
+    write_pickle(tmp_path / "weights", state)
+    words = ["predict.py", "--weights=pptsm", f"--video_path={tmp_path / 'clip.mp4'}", f"--save_dir={tmp_path / 'out'}"]
+    with serving({"file.pdparams": (tmp_path / "weights").read_bytes()}) as server:
+        model = {"name": "TSM", "backbone": "resnet_vd", "num_layers": 18, "seg_num": 8}
+        write_table(tmp_path / "table.yaml", server, pptsm={"file": "file.pdparams", "model": model})
+        ended = start(tmp_path, tmp_path / "table.yaml", *words)
+    file = tmp_path / ".paddle" / "weights" / "file.pdparams"
+    assert ended.returncode == 0, ended.stderr
+    assert f"downloading {server.url}file.pdparams to {file}\n" in ended.stdout
+    assert (
+        "configuration: no file, resolved to\n" in ended.stdout and "backbone=resnet_vd, num_layers=18" in ended.stdout
+    )
+    named = "pptsm-r50-uniform-distilled, PaddleVideo's of Kinetics-400, top-1 75.11 as published"
+    assert f"\npublished weights: {named}\n" in ended.stdout
+    assert "predicting 1 video: 8 segments, short side 256 (4:3), 1 centre crop 224, sampling segment" in ended.stdout
+    [result] = json.loads((tmp_path / "out" / "predictions.json").read_text())
+    labels = json.loads((ROOT / "data/dataset/kinetics_labels.json").read_text())
+    assert [labels[p["class_id"]] for p in result["predictions"]] == [p["label"] for p in result["predictions"]]
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr(published, "TABLE", tmp_path / "table.yaml")
+    with Classifier("", "pptsm") as classify:  # the server is gone
+        assert classify(tmp_path / "clip.mp4")["predictions"] == result["predictions"]
+
+
+# ------------------------------------------------------------------------------------------------ the table
+
+
+def test_every_row_can_be_used():
+    rows = published_weights()
+    names = [name for row in rows for name in (row.name, *row.aliases)]
+    assert len(set(names)) == len(names) >= 40 and {"pptsm", "pptsm-r101", "pptsn", "tsn", "tsm"} < set(names)
+    files = [place_of(row.url).name for row in rows]
+    assert len(set(files)) == len(files)  # all lie in one folder
+    for row in rows:
+        assert row.url.startswith("https://") and row.data in ("ImageNet", *CLASSES_OF), row.name
+        assert row.sha256 == (row.url[-12:-4] if row.source["title"] in ("mmaction2", "torchvision") else "")
+        assert row.source["licence"] and row.source["page"].startswith("https://")
+        assert row.model.get("name", "TSN") in model_names(), row.name
+        if row.data == "ImageNet":
+            load_config("", {"TRAIN.pretrain": row.name}, section="TRAIN")
+            continue
+        assert row.top1 and row.model["num_classes"] == CLASSES_OF[row.data]
+        for section in ("TEST", "INFER"):
+            config = load_config("", {f"{section}.weights": row.name}, section=section)
+            assert load_again(config) == config
+            assert all(getattr(config.model, key) == value for key, value in row.model.items())
+            assert all(getattr(getattr(config, section.lower()), key) == value for key, value in row.test.items())
+        known = row.data == "Kinetics-400"
+        assert config.infer.kinetics_labels == ("./data/dataset/kinetics_labels.json" if known else "")
+        assert len(read_labels(config.infer.kinetics_labels, config.model.num_classes)) == config.model.num_classes
+
+
+def test_a_familys_short_name_is_that_of_its_strongest_file():
+    """As far as the test is computed here by which it is the strongest."""
+    families = {}
+    for row in published_weights():
+        if row.top1 and row.data != "ImageNet":
+            of = row.data, *(row.model[key] for key in ("name", "backbone", "num_layers"))
+            families.setdefault(of, []).append((not row.of_another_test, row.top1, row))
+    for rows in families.values():
+        *others, (_, _, best) = sorted(rows, key=lambda row: row[:2])
+        assert best.aliases and not any(row.aliases for _, _, row in others), best.name
+
+
+def load_again(config):
+    with open("dumped.yaml", "w") as file:
+        file.write(config.dump())
+    return load_config("dumped.yaml")
+
+
+CLASSES_OF = {"Kinetics-400": 400, "Something-Something v2": 174, "UCF101": 101}
+TSN = {"name": "TSN", "backbone": "resnet", "num_layers": 50, "num_classes": 400, "seg_num": 8}
+# section, name -> some of the keys, as their authors have them
+PROTOCOLS = [
+    ("TEST", "pptsm", {"name": "TSM", "backbone": "resnet_vd", "num_layers": 50, "seg_num": 8},
+     {"seg_num": 8, "sampling": "segment", "resize": "pillow", "keep_aspect_ratio": False, "crops": 1}),
+    ("INFER", "pptsm-r101", {"name": "TSM", "backbone": "resnet_vd", "num_layers": 101}, {"seg_num": 8, "crops": 1}),
+    ("TEST", "tsn", TSN, {"seg_num": 25, "sampling": "uniform", "resize": "opencv", "crops": 10, "average": "logits",
+                          "keep_aspect_ratio": True}),
+    ("TEST", "tsm", {**TSN, "name": "TSM", "seg_num": 16},
+     {"seg_num": 16, "sampling": "uniform", "resize": "opencv", "crops": 10, "average": "probabilities"}),
+    ("INFER", "pptsn", {**TSN, "backbone": "resnet_vd"}, {"seg_num": 25, "sampling": "linspace", "crops": 10}),
+    ("INFER", "pptsmv2", {"name": "PPTSMv2", "seg_num": 16, "num_classes": 400}, {"seg_num": 16, "crops": 1}),
+    ("TEST", "pptsmv2-8", {"name": "PPTSMv2", "seg_num": 8}, {"seg_num": 8, "resize": "pillow"}),
+    ("TRAIN", "lcnetv2", {"name": "PPTSMv2", "seg_num": 3, "num_classes": 400}, {"sampling": "segment"}),
+    ("INFER", "tsm-ssv2", {**TSN, "name": "TSM", "seg_num": 16, "num_classes": 174},
+     {"seg_num": 16, "crops": 3, "short_size": 256, "average": "probabilities"}),
+    ("TEST", "tsm-ucf101", {**TSN, "name": "TSM", "num_classes": 101},
+     {"seg_num": 8, "sampling": "uniform", "resize": "pillow", "keep_aspect_ratio": True, "crops": 1}),
+    ("TRAIN", "pptsm", {"name": "TSM", "backbone": "resnet_vd", "seg_num": 8}, {"seg_num": 8, "sampling": "segment"}),
+    ("TRAIN", "tsm", {"name": "TSM", "num_classes": 400, "seg_num": 16}, {"sampling": "segment", "crops": 1}),
+    ("TRAIN", "resnet101-vd", {"name": "TSN", "backbone": "resnet_vd", "num_layers": 101}, {"seg_num": 3}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("section, name, model, values", PROTOCOLS)
+def test_a_name_sets_the_keys(section, name, model, values):
+    config = load_config("", {WEIGHTS_KEYS[section]: name}, section=section)
+    assert {key: getattr(config.model, key) for key in model} == model
+    assert {key: getattr(getattr(config, section.lower()), key) for key in values} == values
+
+
+CONTRADICTIONS = [
+    ({"INFER.weights": "pptsm", "MODEL.name": "TSN"}, [],
+     "--model_name=TSN: MODEL.name TSN contradicts --weights=pptsm, which sets MODEL.name to TSM"),
+    ({"INFER.weights": "pptsm"}, ["MODEL.num_layers=18"],
+     "--set MODEL.num_layers=18 contradicts --weights=pptsm, which sets MODEL.num_layers to 50"),
+    ({"INFER.weights": "tsn"}, ["INFER.crops=1"],
+     "--set INFER.crops=1 contradicts --weights=tsn, which sets INFER.crops to 10"),
+    ({"INFER.weights": "tsn"}, ["MODEL.resize=pillow"],
+     "--set MODEL.resize=pillow contradicts --weights=tsn, which sets INFER.resize to opencv"),
+    ({}, ["INFER.weights=tsm-ucf101", "MODEL.num_classes=400"],
+     "--set MODEL.num_classes=400 contradicts --set INFER.weights=tsm-ucf101, which sets MODEL.num_classes to 101"),
+    ({"TRAIN.pretrain": "resnet50-vd"}, ["MODEL.backbone=resnet"],
+     "--set MODEL.backbone=resnet contradicts --pretrain=resnet50-vd, which sets MODEL.backbone to resnet_vd"),
+    ({"INFER.weights": "tsn"}, ["TEST.weights=pptsm"],
+     "--set TEST.weights=pptsm: MODEL.name TSM contradicts --weights=tsn, which sets MODEL.name to TSN"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("flags, sets, message", CONTRADICTIONS)
+def test_a_key_that_contradicts_a_name_is_refused_with_both(flags, sets, message):
+    with pytest.raises(InputError) as error:
+        load_config("", flags, sets)
+    assert str(error.value) == f"{message}: leave one of them away, or name the file by its path"
+
+
+def test_a_file_that_contradicts_a_name_is_named_by_its_line():
+    Path("x.yaml").write_text("MODEL:\n    backbone: resnet\nINFER:\n    weights: pptsm\n    topk: 3\n")
+    with pytest.raises(InputError) as error:
+        load_config("x.yaml")
+    assert str(error.value).startswith("x.yaml:2: MODEL.backbone resnet contradicts x.yaml:4: INFER.weights pptsm, ")
+    Path("x.yaml").write_text("MODEL:\n    name: T-SM\nINFER:\n    weights: pptsm\n    topk: 3\n")
+    assert load_config("x.yaml", section="INFER").model.backbone == "resnet_vd"
+
+
+def test_the_name_of_the_section_that_is_run_counts():
+    """What a file has for other scripts is no contradiction; without one of its own the others tell the network."""
+    Path("x.yaml").write_text(
+        "TRAIN:\n    pretrain: pptsm\nINFER:\n    weights: pptsm\nTEST:\n    weights: a.pdparams\n"
+    )
+    assert load_config("x.yaml", {"TEST.weights": "tsn"}, section="TEST").model.backbone == "resnet"
+    assert load_config("x.yaml", section="TEST").model.backbone == "resnet_vd"
+    assert load_config("x.yaml").infer.seg_num == 8
+
+
+def test_the_class_names_are_the_repositorys_from_any_folder(tmp_path):
+    assert load_config("", {"INFER.weights": "pptsm"}).infer.kinetics_labels == "./data/dataset/kinetics_labels.json"
+    (tmp_path / "data").unlink()
+    named = load_config("", {"INFER.weights": "pptsm"}).infer
+    assert named.kinetics_labels == str(ROOT / "data/dataset/kinetics_labels.json")
+    assert load_config("", {"INFER.weights": "tsm-ucf101"}).infer.kinetics_labels == ""
+
+
+def test_a_name_that_is_not_read_contradicts_nothing():
+    """TRAIN's, where another script reads a network that was trained from other weights."""
+    Path("x.yaml").write_text("MODEL:\n    name: TSM\nTRAIN:\n    pretrain: pptsm\nTEST:\n    weights: a.pdparams\n")
+    model = load_config("x.yaml", {}, ["MODEL.num_layers=101"], section="TEST").model
+    assert (model.num_layers, model.backbone) == (101, "resnet_vd")
+    with pytest.raises(InputError, match="--set MODEL.num_layers=101 contradicts x.yaml:4: TRAIN.pretrain pptsm, "):
+        load_config("x.yaml", {}, ["MODEL.num_layers=101"], section="TRAIN")
+
+
+def test_more_segments_may_be_trained_than_the_weights_had():
+    assert load_config("", {"TRAIN.pretrain": "tsm"}, ["MODEL.seg_num=4", "MODEL.num_classes=7"]).model.seg_num == 4
+
+
+def test_the_users_own_class_names_are_shown():
+    flags = {"INFER.weights": "tsm-ucf101"}
+    assert load_config("", flags, ["INFER.kinetics_labels=mine.json"]).infer.kinetics_labels == "mine.json"
+
+
+@pytest.mark.parametrize(
+    "value, reason",
+    [
+        ("resnet50", "--weights=resnet50: ImageNet's weights, which know no videos: they are for --pretrain"),
+        ("pptsm", "pptsm: the name of published weights, and pptsm.pdparams is here: write ./pptsm for that"),
+    ],
+)
+def test_a_name_that_cannot_be_meant(value, reason):
+    Path("pptsm.pdparams").touch()
+    with pytest.raises(InputError) as error:
+        load_config("", {"INFER.weights": value})
+    assert str(error.value) == reason
+    assert find_weights("./pptsm").name == "pptsm.pdparams"
+
+
+def test_a_name_that_is_nearly_known():
+    with pytest.raises(InputError, match=r"behind; did you mean pptsm-r101, as bash run.sh weights lists it\?$"):
+        find_weights("pptsm-r10")
+
+
+def test_run_sh_lists_names_and_what_is_downloaded(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    file = tmp_path / ".paddle/weights/ppTSM_k400_uniform_distill.pdparams"
+    file.parent.mkdir(parents=True)
+    file.touch()
+    heading, first, second, *rest = lines()
+    assert heading.split() == ["name", "data", "frames", "top-1", "licence", "downloaded"]
+    assert re.split("  +", first) == [
+        "pptsm, pptsm-r50-uniform-distilled", "Kinetics-400", "8 x 1", "75.11", "Apache-2.0", str(file)
+    ]  # fmt: skip
+    assert second.endswith("Apache-2.0") and len(rest) == len(published_weights()) - 2 + 3
+
+
+# ------------------------------------------------------------------------------------------------ downloads
+
+
+@pytest.fixture
+def server(tmp_path, monkeypatch):
+    """A server with a file of weights, and a home folder of the test's own."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    with serving({"a/w.pth": GOOD, "b/w.pth": GOOD + b"\0"}) as server:
+        write_table(tmp_path / "table.yaml", server, tsn={"file": "a/w.pth", "sha256": SHA256[:8]})
+        monkeypatch.setattr(published, "TABLE", tmp_path / "table.yaml")
+        yield server
+
+
+GOOD = torch_zip({"fc.weight": np.zeros((3, 2048), "f4"), "fc.bias": np.ones(3, "f4")})
+SHA256 = hashlib.sha256(GOOD).hexdigest()
+
+
+@pytest.mark.parametrize("section", ["", "TRAIN:\n    pretrain: resnet18\n"])
+def test_training_starts_from_a_name(server, section, tmp_path, capsys):
+    """Given by the flag, and in the file."""
+    server.files["w.pth"] = torch_zip(renamed(random_state(18, 1000), "torch", 18))
+    row = {"file": "w.pth", "sha256": hashlib.sha256(server.files["w.pth"]).hexdigest()[:8]}
+    write_table(published.TABLE, server, resnet18=row)
+    Path("x.yaml").write_text(f"MODEL:\n    num_classes: 3\n{section}")
+    flags = parse_flags("train", ["--config=x.yaml", *([] if section else ["--pretrain=resnet18"])])
+    config = load_config(flags.config, flags.section_overrides, flags.sets, "TRAIN")
+    model = build_model(config.model)
+    find_start(flags, config, 10, {}).load(model)
+    file = tmp_path / ".paddle/weights/w.pth"
+    assert (
+        f"\n{file}: 100 parameters loaded (torchvision names); left out: fc.bias, fc.weight" in capsys.readouterr().out
+    )
+    assert model.num_layers == 18 and model.fc.weight.shape == [512, 3]
+
+
+@pytest.mark.parametrize("frozen, random", [(0, ", or start from random weights by --pretrain=none"), (5, "")])
+def test_without_a_network_training_names_the_file_its_place_and_what_else_to_do(server, frozen, random, tmp_path):
+    server.status = 503
+    Path("x.yaml").write_text(
+        "MODEL:\n    name: TSM\n    backbone: resnet_vd\n    seg_num: 8\n"
+        f"TRAIN:\n    pretrain: pptsm\n    freeze_stages: {frozen}\n"
+    )
+    flags = parse_flags("train", ["--config=x.yaml"])
+    with pytest.raises(InputError) as error:
+        find_start(flags, load_config("x.yaml", section="TRAIN"), 10, {})
+    name = "ppTSM_k400_uniform_distill.pdparams"
+    url, file = f"{server.url}PaddleVideo-release2.1/PPTSM/{name}", tmp_path / ".paddle/weights" / name
+    said = re.sub(r"downloaded \(.*?\); ", "downloaded; ", str(error.value))
+    assert said == (
+        f"{file} is not there and cannot be downloaded; fetch {url} by other means and put it at {file}, or "
+        f"give others by --pretrain=PATH{random}"
+    )
+
+
+@pytest.mark.parametrize("name, model, classes", [
+    ("pptsm", {"name": "TSM", "backbone": "resnet_vd", "num_layers": 18, "seg_num": 8}, 400),
+    ("pptsmv2-8-distilled", {"name": "PPTSMv2", "seg_num": 8}, 400),
+])  # fmt: skip
+@pytest.mark.parametrize("frozen", [0, 5])
+def test_own_classes_take_all_of_a_name_but_its_classifier(server, name, model, classes, frozen, capsys):
+    if name == "pptsm":
+        state = renamed(random_state(18, classes, vd=True), "paddlevideo_vd", 18, "backbone.", vd=True)
+    else:
+        state = random_pptsm(classes)
+    write_pickle(Path("weights"), state)
+    server.files["w.pdparams"] = Path("weights").read_bytes()
+    write_table(published.TABLE, server, **{name: {"file": "w.pdparams", "model": model}})
+    flags = parse_flags(
+        "train", [f"--pretrain={name}", "--set", "MODEL.num_classes=3", f"--set=TRAIN.freeze_stages={frozen}"]
+    )
+    config = load_config("", flags.section_overrides, flags.sets, "TRAIN")
+    network = build_model(config.model)
+    fresh = network.fc.weight.numpy()
+    find_start(flags, config, 10, {}).load(network)
+    assert re.search(
+        r"parameters loaded \(PaddleVideo names\); left out: \S*fc\.bias, \S*fc\.weight", capsys.readouterr().out
+    )
+    assert np.array_equal(network.fc.weight.numpy(), fresh) and fresh.shape[1] == 3
+
+
+def test_addresses_that_end_alike_have_folders_of_their_own(server, capsys):
+    paths = [find_weights(f"{server.url}{name}/w.pth") for name in "aba"]
+    assert [path.read_bytes() for path in paths] == [GOOD, GOOD + b"\0", GOOD] and paths[0] == paths[2]
+    assert [path for path, _ in server.requests] == ["/a/w.pth", "/b/w.pth"]
+    assert find_weights("tsn") == paths[0]  # whose address it is
+    assert is_here("tsn") and not is_here(server.url + "c")
+    assert Path(f"{paths[1]}.sha256").read_text() == hashlib.sha256(GOOD + b"\0").hexdigest() + "  w.pth\n"
+
+
+def test_a_file_that_has_changed_is_refused(server):
+    path = find_weights("tsn")
+    path.write_bytes(GOOD + b"\0")
+    with pytest.raises(InputError) as error:
+        find_weights("tsn")
+    digest = hashlib.sha256(GOOD + b"\0").hexdigest()
+    assert str(error.value) == (
+        f"{path}: its SHA-256 begins with {digest[:8]}, not with {SHA256[:8]}: it is damaged, or another file; delete "
+        "it and w.pth.sha256 to have it downloaded again"
+    )
+    other = find_weights(server.url + "b/w.pth")  # of no digest that is known before
+    other.write_bytes(GOOD)
+    with pytest.raises(InputError, match=f"begins with {SHA256[:8]}, not with {digest[:8]}"):
+        find_weights(server.url + "b/w.pth")
+
+
+BODIES = [
+    (b"<!DOCTYPE html><title>login</title>", "what arrived is another kind of file, perhaps a proxy's page"),
+    (b'{"error": "no such key"}', "what arrived is another kind of file, perhaps a proxy's page"),
+    (b"", "what arrived is another kind of file, perhaps a proxy's page"),
+    (GOOD[:-1], f"the SHA-256 of what arrived begins with {hashlib.sha256(GOOD[:-1]).hexdigest()[:8]}, not with"),
+]
+
+
+@pytest.mark.parametrize("body, reason", BODIES)
+def test_what_was_not_asked_for_is_not_kept(server, body, reason):
+    server.files["a/w.pth"] = body
+    with pytest.raises(InputError, match=re.escape(f"w.pth is not there and cannot be downloaded ({reason}")) as error:
+        find_weights("tsn")
+    assert "\n" not in str(error.value)
+    left = {path.name for path in place_of(f"{server.url}a/w.pth").parent.iterdir()}
+    assert left <= {"w.pth.lock", "w.pth.part.version"}
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_more_than_any_weights_have_is_not_taken(server, chunked, monkeypatch):
+    server.chunked = chunked
+    monkeypatch.setattr(paths, "MAX_BYTES", len(GOOD) - 1)
+    with pytest.raises(InputError, match=r"\(it is larger than 0 GB, which no weights of a ResNet are\)"):
+        find_weights("tsn")
+    assert not list(place_of(f"{server.url}a/w.pth").parent.glob("*.part"))
+
+
+@pytest.mark.parametrize("location", ["http://example.org/w.pth", "ftp://127.0.0.1/w.pth", "//example.org/w"])
+def test_a_server_leads_to_no_other_protocol(server, location):
+    server.location = location
+    with pytest.raises(InputError) as error:
+        find_weights("tsn")
+    shown = f"http:{location}" if location.startswith("//") else location
+    assert f"(the server leads on to {shown!r}, which is not followed)" in str(error.value)
+
+
+def test_a_server_leads_to_the_file(server):
+    with serving({}) as first:
+        first.location = f"{server.url}a/w.pth"
+        assert find_weights(f"{first.url}x/latest.pth?download=true").read_bytes() == GOOD
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory):
+    """Of 127.0.0.1, signed by itself, with its key."""
+    if not shutil.which("openssl"):
+        pytest.skip("openssl is not installed")
+    file = tmp_path_factory.mktemp("tls") / "both.pem"
+    words = "req -x509 -nodes -days 2 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -subj /CN=test".split()
+    words += ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", file, "-out", f"{file}.crt"]
+    subprocess.run(["openssl", *words], check=True, capture_output=True)
+    file.write_text(file.read_text() + Path(f"{file}.crt").read_text())
+    return file
+
+
+def test_https_is_spoken_with_those_who_can_prove_who_they_are(server, certificate, monkeypatch):
+    with serving({"w.pth": GOOD}, certificate) as secure:
+        address = secure.url.replace("http:", "https:") + "w.pth"
+        with pytest.raises(InputError, match=r"cannot be downloaded \(.*certificate verify failed") as error:
+            find_weights(address)
+        assert "\n" not in str(error.value) and not secure.requests
+        monkeypatch.setenv("SSL_CERT_FILE", f"{certificate}.crt")
+        secure.location = f"{server.url}a/w.pth"
+        with pytest.raises(InputError, match="the server leads on to 'http://127.0.0.1:.*, which is not followed"):
+            find_weights(address)
+        secure.location, secure.break_after = "", [100]
+        assert find_weights(address).read_bytes() == GOOD
+        assert [wanted for _, wanted in secure.requests] == [None, None, "bytes=100-"]  # the first was led on
+    assert not server.requests
+
+
+@pytest.mark.parametrize(
+    "address, reason",
+    [
+        ("http://example.org/w.pth", "http://example.org/w.pth: weights are downloaded by https:// alone"),
+        ("https://user:secret@example.org/w.pth", "no credentials in the address of weights, which ends up in logs"),
+        ("https://", "expected an address such as https://HOST/FILE for weights"),
+        ("https://[w", "expected an address such as https://HOST/FILE for weights"),
+        ("https://host:port/w", "expected an address such as https://HOST/FILE for weights"),
+    ],
+)
+def test_addresses_that_are_not_read(address, reason):
+    for find in (find_weights, is_here):
+        with pytest.raises(InputError) as error:
+            find(address)
+        assert str(error.value).startswith(reason) and "secret" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "path, name",
+    [
+        ("a/..", "weights"),
+        ("", "weights"),
+        ("%2e%2e", "weights"),
+        ("x%2Fy.pth", "y.pth"),
+        ("a%00\u4e2d b.pth", "a_\u4e2d_b.pth"),
+        ("n" * 300 + ".pth", "n" * 146 + ".pth"),
+    ],
+)
+def test_an_address_cannot_leave_its_folder(path, name, monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    place = place_of(f"https://example.org/{path}")
+    assert place.name == name and place.parent.parent == tmp_path / ".paddle/weights"

@@ -1,0 +1,91 @@
+"""A real browser at the page of serve.py, answers that the tests give it, and what it shows."""
+
+import base64
+import json
+import time
+
+import av
+import pytest
+
+from chromium import chromium, watched_page
+from conftest import picture
+from server_process import Server
+
+pytest.importorskip("fastapi")
+
+
+@pytest.fixture(scope="module")
+def browser():
+    # With a camera, and leave to use it.
+    with chromium("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream") as started:
+        yield started
+
+
+@pytest.fixture
+def opened(browser, server):
+    """A function that opens the page and returns it with what it complains of and asks for, which grow."""
+    contexts = []
+
+    def open_page(width: int = 1280, scheme: str = "light", locale: str = "en-US", running: Server = server):
+        context = browser.new_context(
+            viewport={"width": width, "height": 844}, color_scheme=scheme, locale=locale, has_touch=width < 500
+        )
+        contexts.append(context)
+        page, complaints, requests = watched_page(context)
+        page.on("filechooser", lambda chooser: None)  # from the first one that is asked for
+        page.goto(running.url)
+        page.wait_for_selector("#limits:not(:empty)")
+        return page, complaints, requests
+
+    yield open_page
+    for context in contexts:
+        context.close()
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory) -> str:
+    """A clip of 3 s that browsers can play."""
+    path = tmp_path_factory.mktemp("clips") / 'a "long" clip.mp4'
+    with av.open(str(path), "w") as file:
+        stream = file.add_stream("libx264", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for i in range(30):
+            file.mux(stream.encode(av.VideoFrame.from_ndarray(picture(64, 48, seed=i), format="rgb24")))
+        file.mux(stream.encode(None))
+    return str(path)
+
+
+def answer_with(page, status: int = 200, body: object = None, pattern: str = "**/api/predict*", **headers: str) -> None:
+    """Has the page see this answer instead of the server's; a text is a page of HTML."""
+    kind = "text/html" if isinstance(body, str) else "application/json"
+    text = body if isinstance(body, str) else json.dumps(body)
+    page.route(pattern, lambda route: route.fulfill(status=status, body=text, content_type=kind, headers=headers))
+
+
+def answer_of(*probabilities: float, **pictures: list[str]) -> dict:
+    found = [{"class_id": i, "label": f"class_{i}", "probability": share} for i, share in enumerate(probabilities)]
+    return {"video": "video", "predictions": found, **pictures}
+
+
+def drawing(colour: str) -> str:
+    """An address of data: of a square."""
+    shape = f'<rect width="8" height="8" fill="{colour}"/>'
+    text = f'<svg xmlns="http://www.w3.org/2000/svg" width="8" height="8">{shape}</svg>'
+    return f"data:image/svg+xml;base64,{base64.b64encode(text.encode()).decode()}"
+
+
+def clip_of(workspace) -> str:
+    return str(workspace.held_out[0][0])
+
+
+def shown(page, part: str) -> str:
+    page.wait_for_selector(f"#{part}:not([hidden])")
+    return page.locator(f"#{part}").inner_text().replace("\n\n", "\n")
+
+
+def until(page, condition: str) -> None:
+    """Waits for it; playwright's own waiting evaluates texts in the page, which the page's policy forbids."""
+    end = time.monotonic() + 60
+    while not page.evaluate(condition):
+        assert time.monotonic() < end, condition
+        page.wait_for_timeout(50)

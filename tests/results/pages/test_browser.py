@@ -1,0 +1,147 @@
+"""The pages in a real browser, without a network: they look at no other file, fit on a phone, sort and search."""
+
+import json
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+import pytest
+
+from chromium import chromium, needs_chromium, watched_page
+from metrics.sums import sum_rows
+from report_rows import HOSTILE, evaluation_rows, log_line, prediction_rows, timeline_records
+from results.pages.evaluation import write_evaluation_page
+from results.pages.prediction import write_prediction_page
+from results.pages.training import write_training_page
+
+pytest.importorskip("jinja2")
+pytestmark = needs_chromium
+
+KINDS = ["evaluation", "prediction", "training"]
+NAMES = [f"class_{k}_with_a_long_name" for k in range(40)]
+NAMES[7] = HOSTILE
+
+
+def grey_frames(positions: Iterable[int]) -> Iterator[tuple[int, np.ndarray]]:
+    """Six frames of each video."""
+    return ((position, np.full((6, 32, 32, 3), position % 256, np.uint8)) for position in positions)
+
+
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory) -> dict[str, str]:
+    """The address of each kind of page; its videos and one of its classes have hostile names."""
+    folder = tmp_path_factory.mktemp("pages")
+    random = np.random.default_rng(0)
+    labels = random.integers(0, 40, 1000)
+    logits = random.normal(size=(1000, 40)).astype(np.float32)
+    logits[np.arange(1000), labels] += 2
+    rows = [
+        *evaluation_rows(logits, labels, HOSTILE + 150 * "x"),
+        {"position": 1000, "video": HOSTILE, "error": HOSTILE},
+    ]
+    metrics = {"loss": 1.0, "top1_acc": 50.0, "top5_acc": 70.0, "protocol": "3 segments"}
+    facts = {"weights": f"{HOSTILE}/TSN.pdparams", "list": 150 * "x", "configuration": "MODEL:\n" + "  name: TSN" * 60}
+    write_evaluation_page(folder / "evaluation.html", sum_rows(rows, 400), metrics, NAMES, facts, grey_frames)
+    rows = list(prediction_rows(60, NAMES))
+    timelines = {row["position"]: timeline_records(row["video"], NAMES) for row in rows}
+    write_prediction_page(folder / "prediction.html", rows, facts, grey_frames, timelines, grey_frames)
+    log = folder / "train_log.jsonl"
+    lines = [log_line("train", epoch, step) for epoch in range(3) for step in range(0, 200, 10)]
+    lines += [log_line("valid", epoch, 199) for epoch in range(3)]
+    lines[30]["resumed"] = [1, 95]
+    log.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    write_training_page(folder / "training.html", log, 200, 3, facts)
+    return {kind: f"file://{folder}/{kind}.html" for kind in KINDS}
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with chromium() as started:
+        yield started
+
+
+@pytest.fixture
+def opened(browser, pages):
+    """A function that opens a kind of page and returns it with what it complains of and asks for, which grow."""
+    contexts = []
+
+    def open_page(kind: str, width: int = 1280, scheme: str = "light"):
+        context = browser.new_context(viewport={"width": width, "height": 844}, color_scheme=scheme)
+        contexts.append(context)
+        page, complaints, requests = watched_page(context)
+        page.on("dialog", lambda dialog: complaints.append(dialog.message))
+        page.goto(pages[kind])
+        return page, complaints, requests
+
+    yield open_page
+    for context in contexts:
+        context.close()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("width, scheme", [(390, "dark"), (1280, "light")])
+def test_a_page_is_whole_by_itself_and_fits(opened, pages, kind, width, scheme):
+    page, complaints, requests = opened(kind, width, scheme)
+    assert complaints == [] and [url for url in requests if not url.startswith("data:")] == [pages[kind]]
+    assert page.evaluate("document.documentElement.scrollWidth") == width
+    assert page.evaluate("window.hacked") is None
+    assert page.evaluate("[...document.images].every((image) => image.naturalWidth > 0 && image.alt)")
+    colour = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert (sum(map(int, colour[4:-1].split(","))) < 100) == (scheme == "dark")
+
+
+def column(page, table: str, number: int) -> list[str]:
+    cells = f"#{table} tbody tr:not([hidden]) > :nth-child({number})"
+    return page.eval_on_selector_all(cells, "cells => cells.map(cell => cell.textContent.trim())")
+
+
+def test_a_table_sorts_by_the_mouse_and_by_the_keyboard(opened):
+    page, complaints, _ = opened("evaluation")
+    accuracies = [float(text) for text in column(page, "classes", 2)]
+    assert len(accuracies) == 40 and accuracies == sorted(accuracies)  # the worst first
+    head = page.locator("#classes th[aria-sort]")
+    page.get_by_role("button", name="Videos").first.click()
+    videos = [int(text) for text in column(page, "classes", 3)]
+    assert videos == sorted(videos) and videos != sorted(videos, reverse=True)
+    assert head.evaluate_all("heads => heads.map(head => head.ariaSort)")[:3] == ["none", "none", "ascending"]
+    page.keyboard.press("Enter")
+    assert [int(text) for text in column(page, "classes", 3)] == sorted(videos, reverse=True)
+    assert head.nth(2).get_attribute("aria-sort") == "descending"
+    page.keyboard.press("Shift+Tab")
+    page.keyboard.press("Shift+Tab")
+    page.keyboard.press("Enter")
+    names = column(page, "classes", 1)
+    ours = [name for name in names if name.startswith("class_")]
+    assert ours == sorted(ours, key=lambda name: int(name.split("_")[1])) and len(ours) == 39  # 9 before 10
+    assert complaints == []
+
+
+def test_search_hides_what_lacks_the_text(opened):
+    page, complaints, _ = opened("evaluation")
+    field = page.get_by_label("Search classes")
+    field.fill("CLASS_12_")
+    named = [name for name in column(page, "classes", 1) if "class_12_" in name]
+    others = [row for row in column(page, "classes", 9) if "class_12_" in row]
+    assert named and len(column(page, "classes", 1)) == len(named) + len(others) < 40
+    field.fill("no such class")
+    assert column(page, "classes", 1) == [] and page.locator(".search output").first.text_content() == "0 of 40"
+    field.fill("")
+    assert len(column(page, "classes", 1)) == 40 and complaints == []
+
+
+def test_search_finds_a_predicted_video(opened):
+    page, complaints, _ = opened("prediction", 390)
+    page.get_by_label("Search videos and classes").fill("clips/42.mp4")
+    cards = page.locator(".card:visible")
+    assert cards.count() == 1 and "clips/42.mp4" in cards.first.text_content() and complaints == []
+    # Six frames and three heat maps, classes as bars, and the stretches of its timeline with their legend.
+    assert cards.first.locator("img").count() == 6 + 3 and cards.first.locator(".bar").count() == 5
+    stretches = cards.first.locator(".stretches span")
+    assert stretches.count() == 60 and all(stretch.bounding_box()["width"] > 1 for stretch in stretches.all())
+    assert cards.first.locator(".classes > span").count() == 7
+
+
+def test_resumes_are_marked_in_every_chart(opened):
+    page, *_ = opened("training")
+    assert page.locator(".chart").count() == page.locator(".chart .mark").count() == 5
+    assert "Resumed at epoch 1, iter 95." in page.locator("main").text_content()
+    assert page.locator("tr.best th").text_content().split() == ["2", "best"]

@@ -1,0 +1,68 @@
+"""Timelines as files, subtitles and strips."""
+
+import csv
+import json
+
+import pytest
+
+from results.pages.timeline import MOST_COLOURS, MOST_PIECES, cues_of, strip_of, write_subtitles, write_timelines
+
+
+def window(start: float, end: float, label: str = "a", probability: float = 0.5) -> dict:
+    best = [
+        {"class_id": 0, "label": label, "probability": probability},
+        {"class_id": 1, "label": "z", "probability": 0.1},
+    ]
+    return {"video": "my clip.mp4", "start": start, "end": end, "predictions": best}
+
+
+OVERLAPPING = [window(0, 10), window(5, 15, "b <&> c", 0.987), window(10, 17, "b <&> c")]
+
+
+def test_files_for_programs(tmp_path):
+    records = [*OVERLAPPING, {"video": "broken.mp4", "error": "truncated"}]
+    write_timelines(tmp_path, records)
+    assert json.loads((tmp_path / "timeline.json").read_text()) == records
+    rows = list(csv.DictReader((tmp_path / "timeline.csv").read_text().splitlines()))
+    assert list(rows[0].values()) == ["my clip.mp4", "0", "10", "1", "0", "a", "0.5", ""]
+    assert list(rows[1].values()) == ["my clip.mp4", "0", "10", "2", "1", "z", "0.1", ""]
+    assert list(rows[-1].values()) == ["broken.mp4", "", "", "", "", "", "", "truncated"] and len(rows) == 7
+
+
+@pytest.mark.parametrize(
+    "spans, cues",
+    [
+        ([(0, 10)], [(0, 10)]),
+        ([(0, 10), (5, 15), (10, 17)], [(0, 7.5), (7.5, 11.75), (11.75, 17)]),
+        ([(0, 10), (10, 20)], [(0, 10), (10, 20)]),
+        ([(0, 10), (20, 30)], [(0, 10), (20, 30)]),  # a gap stays one
+    ],
+)
+def test_one_window_at_a_time(spans, cues):
+    assert [cue[:2] for cue in cues_of([window(*span) for span in spans])] == cues
+
+
+def test_subtitles(tmp_path):
+    write_subtitles(tmp_path / "clip.vtt", [*OVERLAPPING, window(3600, 3661.0004)])
+    assert (tmp_path / "clip.vtt").read_text().split("\n\n") == [
+        "WEBVTT",
+        "00:00:00.000 --> 00:00:07.500\na 50%",
+        "00:00:07.500 --> 00:00:11.750\nb &lt;&amp;&gt; c 99%",
+        "00:00:11.750 --> 00:00:17.000\nb &lt;&amp;&gt; c 50%",
+        "01:00:00.000 --> 01:01:01.000\na 50%\n",
+    ]
+
+
+def test_a_strip_joins_what_is_of_one_class():
+    strip = strip_of([*OVERLAPPING, window(20, 30, "d")])
+    assert [round(30 * share, 2) for share, _, _ in strip.pieces] == [7.5, 9.5, 3, 10]
+    assert [colour for _, colour, _ in strip.pieces] == [2, 1, MOST_COLOURS + 1, 0]
+    assert strip.pieces[1][2] == "b <&> c, 0:08 to 0:17, up to 99%"
+    assert strip.legend == [(0, "d"), (1, "b <&> c"), (2, "a")]
+    assert (strip.duration, strip.windows) == (30, 4)
+
+
+def test_a_strip_is_bounded():
+    strip = strip_of([window(5 * i, 5 * i + 10, f"class {i % 50}") for i in range(5000)])
+    assert len(strip.pieces) <= MOST_PIECES and sum(share for share, _, _ in strip.pieces) == pytest.approx(1)
+    assert len(strip.legend) == MOST_COLOURS + 1 and strip.legend[-1] == (MOST_COLOURS, "44 others")

@@ -1,0 +1,159 @@
+"""A machine that is not as usual: no temporary folder, no home, no room. It works, or is one line."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from conftest import ROOT, Workspace, run_script
+from reader.filelist import read_list
+from utils.config.flags import parse_flags
+from utils.config.loading import load_config
+from utils.storage.files import CACHE_VARIABLE
+
+# For every process of a script: a user whom the system does not know, on a disk that is for reading only.
+STRANGE = """
+import os, pwd, tempfile
+
+def unknown(*_):
+    raise KeyError("no such user")
+
+pwd.getpwuid = pwd.getpwnam = unknown
+os.environ.pop("HOME", None)
+tempfile._candidate_tempdir_list = lambda: [os.environ["TMPDIR"]]
+"""
+
+
+@pytest.fixture(scope="module")
+def strange(tmp_path_factory) -> dict[str, str]:
+    """The environment that has it so."""
+    folder = tmp_path_factory.mktemp("strange")
+    (folder / "sitecustomize.py").write_text(STRANGE)
+    return {"PYTHONPATH": str(folder), CACHE_VARIABLE: "", "XDG_CACHE_HOME": "", "TMPDIR": "/nonexistent"}
+
+
+def flags_of(workspace: Workspace, folder: Path) -> list[str]:
+    video = workspace.held_out[0][0]
+    return [workspace.config, workspace.weights, f"--video_path={video}", f"--save_dir={folder}", "--report=False"]
+
+
+@pytest.mark.skipif(not os.access("/dev/shm", os.W_OK), reason="needs a folder in memory")
+def test_without_home_and_temporary_folder_a_local_video_is_predicted(workspace, strange, tmp_path):
+    process = run_script("predict", *flags_of(workspace, tmp_path), **strange)
+    assert (process.returncode, process.stderr) == (0, "")
+    kept = f"the network cannot be kept for the next run (see {CACHE_VARIABLE}): there is no home folder\n"
+    assert kept in process.stdout and (tmp_path / "predictions.json").exists()
+
+
+NO_HOME = [  # flags behind the others, environment, what is said
+    (["--weights=~nobody/TSN"], {}, "~nobody/TSN: no such weights, neither a file nor a folder, nor with "),
+    ([], {CACHE_VARIABLE: "~nobody/cache"}, f"{CACHE_VARIABLE}=~nobody/cache: there is no such home folder"),
+    (["--save_dir=s3://b/o"], {}, "s3://b/o: needs a folder on this machine meanwhile, but there is no home folder"),
+]
+
+
+@pytest.mark.parametrize("flags, environment, said", NO_HOME)
+def test_a_home_that_there_is_not_is_one_line(workspace, strange, tmp_path, flags, environment, said):
+    process = run_script("predict", *flags_of(workspace, tmp_path / "out"), *flags, **{**strange, **environment})
+    assert (process.returncode, process.stderr.count("\n")) == (2, 1)
+    assert process.stderr.startswith(f"error: {said}")
+
+
+@pytest.mark.parametrize(
+    "flag, what",
+    [
+        ("--explain=True", "--explain"),
+        ("--save_video=True", "--save_video"),
+        ("--set=INFER.resize=opencv", "resize: opencv"),
+    ],
+)
+def test_opencv_that_cannot_be_imported_is_one_line(workspace, tmp_path, flag, what):
+    (tmp_path / "cv2.py").write_text("raise ImportError('libGL.so.1: cannot open shared object file')")
+    flags = [*flags_of(workspace, tmp_path / "out"), "--set=INFER.short_size=40", flag]
+    process = run_script("predict", *flags, PYTHONPATH=str(tmp_path))
+    reason = "which cannot be imported (ImportError: libGL.so.1: cannot open shared object file)"
+    assert process.stderr == (
+        f"error: {what} needs the package opencv-python-headless, {reason}: pip install -r requirements.txt\n"
+    )
+    assert process.returncode == 2
+
+
+@pytest.mark.parametrize("flag", ["--video_path=~/clip.mp4", "--filelist=~/a.list"])
+def test_a_tilde_is_the_home_folder(monkeypatch, tmp_path, flag):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "a.list").write_text("~/clip.mp4 0\n~/else.mp4 1\n")
+    parsed = parse_flags("predict", ["--save_dir=~/out", flag])
+    config = load_config("", parsed.section_overrides)
+    assert parsed.save_dir == f"{tmp_path}/out"
+    if config.infer.video_path:
+        assert config.infer.video_path == f"{tmp_path}/clip.mp4"
+    else:
+        assert [entry.path for entry in read_list(config.infer.filelist, num_classes=2)] == [
+            f"{tmp_path}/clip.mp4",
+            f"{tmp_path}/else.mp4",
+        ]
+
+
+def test_weights_to_download_need_a_home(strange, tmp_path):
+    flags = ["--config=configs/tsn.yaml", f"--video_path={__file__}", f"--save_dir={tmp_path}", "--report=False"]
+    process = run_script("predict", *flags, **strange)
+    what = "there is no home folder to download weights to: give the weights by --weights=PATH"
+    assert (process.returncode, process.stderr) == (2, f"error: {what}\n")
+
+
+@pytest.mark.parametrize("script", ["data/check", "data/make_lists"])
+def test_lists_are_made_and_checked_without_a_temporary_folder(workspace, strange, tmp_path, script):
+    for label in "ab":
+        (tmp_path / "videos" / label).mkdir(parents=True)
+        for path, _ in workspace.videos[:3]:
+            shutil.copy(path, tmp_path / "videos" / label)
+    config, listed = workspace.config, workspace.folder / "test.list"
+    flags = {"data/check": [listed, config], "data/make_lists": [f"--videos={tmp_path / 'videos'}"]}[script]
+    process = run_script(script, *flags, f"--out={tmp_path / 'out'}", **strange)
+    assert (process.returncode, process.stderr) == (0, "")
+
+
+MOUNT = f'mount -t tmpfs -o size=1m none "$TMPDIR" && exec "$0" "{ROOT}/predict.py" "$@"'
+
+
+@pytest.mark.skipif(shutil.which("unshare") is None, reason="needs unshare")
+@pytest.mark.skipif(not os.access("/dev/shm", os.W_OK), reason="needs a folder in memory")
+def test_a_network_is_computed_where_the_disks_are_full(workspace, tmp_path):
+    if subprocess.run(["unshare", "-m", "mount", "-t", "tmpfs", "none", "/mnt"], capture_output=True).returncode:
+        pytest.skip("needs a user who may mount")
+    full = tmp_path / "full"
+    full.mkdir()
+    environment = {**os.environ, "TMPDIR": str(full), CACHE_VARIABLE: str(full / "cache")}
+    command = ["unshare", "-m", "bash", "-c", MOUNT, sys.executable, *flags_of(workspace, tmp_path / "out")]
+    process = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+    assert (process.returncode, process.stderr) == (0, "")
+    what = f"{full / 'cache'}: the network cannot be kept for the next run (see {CACHE_VARIABLE}): "
+    assert what in process.stdout and (tmp_path / "out" / "predictions.json").exists()
+
+
+SCRIPTS = ["predict", "eval", "train", "export", "serve", "live"]
+SCRIPTS += [f"data/{name}" for name in ("check", "make_lists", "reencode", "make_demo")]
+
+
+def test_a_path_without_the_script_s_folder_is_enough(tmp_path):
+    """PYTHONSAFEPATH=1, in another working folder, where a module of one's own lies."""
+    (tmp_path / "utils.py").write_text("raise SystemExit('not this one')")
+    environment = {**os.environ, "PYTHONSAFEPATH": "1"}
+    environment.pop("PYTHONPATH", None)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "cwd": tmp_path, "env": environment}
+    processes = [subprocess.Popen([sys.executable, ROOT / f"{name}.py", "--help"], **pipes) for name in SCRIPTS]
+    for script, process in zip(SCRIPTS, processes):
+        out, errors = process.communicate(timeout=60)
+        assert (process.returncode, errors) == (0, "") and out.startswith("usage: python "), script
+
+
+def test_help_needs_no_docstrings():
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    command = [sys.executable, "-OO"]  # which also leaves assertions out
+    processes = [subprocess.Popen([*command, f"{name}.py", "--help"], cwd=ROOT, **pipes) for name in SCRIPTS]
+    for script, process in zip(SCRIPTS, processes):
+        out, errors = process.communicate(timeout=60)
+        assert (process.returncode, errors) == (0, "") and out.startswith("usage: python "), script

@@ -1,0 +1,147 @@
+"""What people type who know other programs, or a shell: one line says what to type here."""
+
+import os
+import shutil
+
+import pytest
+
+from conftest import run_script
+from reader.build import read_section_list
+from reader.filelist import read_list
+from results.list_run import ListRun
+from results.pages.per_video import _described, check_wanted
+from results.task import _check_is_video, describe_in_list
+from utils.config.flags import parse_flags
+from utils.config.loading import load_config
+from utils.errors import InputError
+
+
+@pytest.mark.parametrize(
+    "script, arguments, message",
+    [
+        ("predict", ["clip.mp4"], "unexpected argument clip.mp4; did you mean --video_path=clip.mp4?"),
+        ("live", ["rtsp://a/b"], "unexpected argument rtsp://a/b; did you mean --source=rtsp://a/b?"),
+        ("eval", ["test.list"], "unexpected argument test.list; did you mean --filelist=test.list?"),
+        ("predict", ["--video_path=clips/a.mp4", "clips/b.mp4"],
+         "unexpected argument clips/b.mp4; a pattern needs quotes: --video_path='clips/*'"),
+        ("predict", ["--output=x"], "unknown flag --output; did you mean --save_dir?"),
+        ("predict", ["--conf=0.5"], "unknown flag --conf; did you mean --threshold?"),
+        ("predict", ["--topk=3"], "unknown flag --topk; did you mean --infer_topk?"),
+    ],
+)  # fmt: skip
+def test_arguments(script, arguments, message, tmp_path, monkeypatch):
+    (tmp_path / "clips").mkdir()
+    (tmp_path / "clips/b.mp4").touch()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError) as error:
+        parse_flags(script, arguments)
+    assert str(error.value) == message
+
+
+def test_a_switch_without_a_value_is_on():
+    assert parse_flags("predict", ["--save_video", "--window=2"]).save_video is True
+
+
+@pytest.mark.parametrize("address", ["https://a.org/clip.mp4", "rtsp://camera/1"])
+def test_an_address_as_a_video(address):
+    with pytest.raises(InputError, match=r"an address, not a file: python live.py --source=ADDRESS watches it"):
+        _check_is_video(address)
+
+
+@pytest.mark.parametrize(
+    "line, labelled, hint",
+    [
+        ("a.mp4,1", True, "a blank in place of the comma: 'a.mp4 1'"),
+        ("a.mp4,1", False, "a blank in place of the comma: 'a.mp4 1'"),
+        ("'my clip.mp4' x", True, "without quotes, a path may hold blanks"),
+        ('"my clip.mp4"', False, "without quotes, a path may hold blanks"),
+        ("# path label", True, "a list has no comments"),
+        ("# all of May", False, "a list has no comments"),
+        ("a.mp4 jump", True, "a class is its number, as data/make_lists.py gives it, not its name"),
+        ("a.mp4 jump", False, "a class is its number, as data/make_lists.py gives it, not its name"),
+    ],
+)
+def test_lines_of_lists(line, labelled, hint, tmp_path):
+    (tmp_path / "a.list").write_text(f"b.mp4 0\n{line}\n")
+    with pytest.raises(InputError) as error:
+        read_list(str(tmp_path / "a.list"), num_classes=3, needs_label=labelled)
+    assert str(error.value).startswith(f"{tmp_path}/a.list:2: expected") and str(error.value).endswith(f": {hint}")
+
+
+def test_lists_and_videos_in_each_others_place(tmp_path, monkeypatch):
+    (tmp_path / "a.mp4").write_bytes(b"\0\0\0\x20ftypisom\0\0")
+    (tmp_path / "a.list").write_text("a.mp4 0\n")
+    with pytest.raises(InputError, match=r"a list of videos, not a video: --filelist="):
+        _check_is_video(str(tmp_path / "a.list"))
+    with pytest.raises(InputError, match=r"a\.mp4: a video, not a list of videos: predict.py --video_path="):
+        read_list(str(tmp_path / "a.mp4"), num_classes=3)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError) as error:
+        config = load_config("", {"TEST.filelist": "gone.list"})
+        read_section_list(config, config.test)
+    assert str(error.value) == f"gone.list: no such file list; a relative path is one from {os.getcwd()}"
+
+
+def test_a_stride_that_leaves_gaps(capsys):
+    flags = parse_flags("predict", ["--window=2", "--stride=5"])
+    check_wanted(flags, load_config("").infer, 1)
+    assert capsys.readouterr().out == (
+        "--stride=5 is longer than --window=2: what lies between two windows is not looked at; "
+        "--stride=2 looks at all\n"
+    )
+
+
+def test_a_runs_folder_is_its_best_weights_and_its_configuration(workspace, tmp_path):
+    run, video = tmp_path / "run", workspace.held_out[0][0]
+    run.mkdir()
+    for name in ("TSN.pdparams", "TSN_best.pdparams"):
+        shutil.copy(workspace.folder / "random.pdparams", run / name)
+    (run / "TSN.json").write_text("{}")
+    shutil.copy(workspace.folder / "tiny.yaml", run / "config.yaml")
+    given = [f"--video_path={video}", f"--save_dir={tmp_path}/out", "--report=False"]
+    ended = run_script("predict", f"--weights={run}", *given)
+    assert ended.returncode == 0, ended.stderr
+    assert f"configuration: {run}/config.yaml" in ended.stdout and "TSN_best.pdparams" in ended.stdout
+    other = run_script("predict", f"--weights={run}", *given, workspace.config, "--set", "MODEL.num_layers=34")
+    assert other.returncode == 2 and f"--config={run}/config.yaml\n" in other.stderr
+
+
+PREDICTIONS = [[{"class_id": k, "label": "ab"[k], "probability": 0.75}] for k in (0, 1)]
+
+
+def test_what_the_screen_shows():
+    assert describe_in_list({"video": "x.mp4", "predictions": PREDICTIONS[1]}) == "x.mp4: b 75.0%"
+    classes = [0, 0, 0, 1, 1, 1, 1, 1, 1, 0]  # of windows of 10 s, one behind the other
+    said = [{"video": "x", "predictions": PREDICTIONS[k]} for k in classes]
+    records = [{**what, "start": 10 * i, "end": 10 * i + 10} for i, what in enumerate(said)]
+    assert _described(records).splitlines() == [
+        "      0:00 to 0:30  a",
+        "      0:30 to 1:30  b",
+        "      1:30 to 1:40  a",
+        "  stretches    total  longest  class",
+        "          1     1:00     1:00  b",
+        "          2     0:40     0:30  a",
+    ]
+
+
+def test_after_an_interruption_a_line_says_where_the_same_command_goes_on(capsys):
+    class Known:
+        count = 4
+
+        def todo(self):
+            return [4, 5]
+
+    class Kept:
+        known = Known()
+
+    run = ListRun.__new__(ListRun)
+    run.journal, run._order, run.batch_size = Kept(), range(6), 2
+    run._kind = type("Kind", (), {"work": "prediction"})
+
+    def interrupted(order):
+        raise KeyboardInterrupt
+        yield
+
+    with pytest.raises(KeyboardInterrupt):
+        list(run.complete(interrupted))
+    assert capsys.readouterr().out == "the same command goes on from 4 of 6\n"

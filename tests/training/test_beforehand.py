@@ -1,0 +1,123 @@
+"""What is said before the first step of a run that is foolish, and that nothing is said of one that is not."""
+
+import math
+
+import pytest
+
+from conftest import write_list
+from fault_tools import NarrowTraining
+from reader.filelist import Entry, FileList
+from training.beforehand import too_high, warnings
+from training.schedule import build_schedule
+from utils.config.loading import load_config
+
+TRAIN = [(f"{i}.mp4", i % 4) for i in range(200)]
+VALID = [(f"v{i}.mp4", i % 4) for i in range(100)]
+HEART = "the training list, too: what is learned by heart counts as right"
+SINGLE = (
+    "one video a batch: BatchNorm's statistics are those of single videos: a larger TRAIN.batch_size, or "
+    "TRAIN.freeze_batch_norm=True"
+)
+WARM = "TRAIN.warmup_epochs 2 is not shorter than TRAIN.epoch 2: the rate gets to "
+
+
+def said(sets: list[str], train: list, valid: list, devices: int = 1) -> list[str]:
+    few = ["MODEL.num_classes=4", "TRAIN.batch_size=10", "TRAIN.epoch=2", "TRAIN.learning_rate=0.01"]
+    config = load_config("", {}, [*few, *sets])
+    steps = math.ceil(len(train) / config.train.batch_size)
+    lists = [FileList(Entry(path, label) for path, label in videos) for videos in (train, valid)]
+    return warnings(config, *lists, build_schedule(config.train, steps, config.train.batch_size), devices)
+
+
+CASES = [
+    ([], TRAIN, VALID, []),
+    ([], TRAIN, [], []),
+    ([], [(path, None) for path, _ in TRAIN], VALID, []),  # of pickles, which have their labels themselves
+    ([], TRAIN, TRAIN[:100], [f"the validation list is in {HEART}"]),
+    ([], TRAIN, [*VALID, *TRAIN[:3]], [f"validation, 103 videos: 3 of its videos are in {HEART}"]),
+    (
+        [],
+        TRAIN,
+        [*VALID, ("0.mp4", 3)],
+        [
+            f"validation, 101 videos: 1 of its videos are in {HEART}",
+            "1 of the videos of both lists have another label in each",
+        ],
+    ),
+    (
+        [],
+        [*TRAIN, ("0.mp4", 1)],
+        VALID,
+        ["1 lines of the training list have the path of another line, under another label"],
+    ),
+    (["MODEL.num_classes=9"], TRAIN, VALID, ["classes without a training video: 5 of 9: 4, 5, 6, 7, 8"]),
+    (["MODEL.num_classes=5"], [*TRAIN, ("x", 4)], VALID, ["classes with one training video: 1 of 5: 4"]),
+    (
+        [],
+        TRAIN,
+        VALID[:26],
+        [
+            "26 validation videos: an accuracy of 50% may be 32 to 68 with 95% confidence: the best of the epochs is "
+            "chosen by noise"
+        ],
+    ),
+    (
+        ["TRAIN.batch_size=256"],
+        TRAIN,
+        VALID,
+        ["TRAIN.batch_size 256 is larger than the list of 200 videos: one step an epoch"],
+    ),
+    (["TRAIN.batch_size=1"], TRAIN, VALID, [SINGLE]),
+    (["TRAIN.batch_size=1", "TRAIN.freeze_batch_norm=True"], TRAIN, VALID, []),
+    (["TRAIN.batch_size=1", "TRAIN.freeze_stages=5"], TRAIN, VALID, []),
+    (
+        ["MODEL.name=tsm", "TRAIN.seg_num=1"],
+        TRAIN,
+        VALID,
+        ["TRAIN.seg_num is 1: tsm has no other segment to shift features to, and sees no motion"],
+    ),
+    (["TRAIN.seg_num=1"], TRAIN, VALID, []),
+    (
+        ["TRAIN.milestones=[1, 2, 40]"],
+        TRAIN,
+        VALID,
+        ["TRAIN.milestones 2, 40: the last of 2 epochs ends before: no rate falls there"],
+    ),
+    (["TRAIN.warmup_epochs=2"], TRAIN, VALID, [f"{WARM}9.75e-05, not to 0.01"]),
+    (
+        ["TRAIN.schedule=cosine", "TRAIN.warmup_epochs=2"],
+        TRAIN,
+        VALID,
+        [f"{WARM}0, not to 0.01: nothing is learned"],
+    ),
+]
+
+
+@pytest.mark.parametrize(("sets", "train", "valid", "lines"), CASES)
+def test_what_is_said(sets, train, valid, lines):
+    assert said(sets, train, valid) == lines
+
+
+def test_a_video_for_each_device_is_one_a_batch():
+    assert said(["TRAIN.batch_size=2"], TRAIN, VALID, devices=2) == [SINGLE]
+    assert said(["TRAIN.batch_size=2", "TRAIN.sync_batch_norm=True"], TRAIN, VALID, devices=2) == []
+
+
+@pytest.mark.parametrize(("loss", "classes", "high"), [(2.9e17, 4, True), (3.0, 4, True), (1.5, 4, False),
+                                                      (6.5, 400, False), (13.0, 400, True)])  # fmt: skip
+def test_a_loss_far_above_chance_names_the_learning_rate(loss, classes, high):
+    assert ("a learning rate of 5 is too high" in too_high(loss, classes, 5.0)) == high
+
+
+def test_a_validation_list_that_cannot_be_read_ends_a_run_before_its_first_step(workspace, tmp_path):
+    """And a loss that grows is told at its epoch's end, with the rate; more segments than frames before."""
+    gone = write_list(tmp_path / "gone.list", [(tmp_path / f"{i}.mp4", 0) for i in range(6)])
+    training = NarrowTraining(workspace, tmp_path, "--set", f"VALID.filelist={gone}").ends(2)
+    assert training.errors == [f"error: {gone}: none of its 6 videos can be read"]
+    assert "Epoch 0" not in training.output and not list(training.save_dir.glob("*.pdparams"))
+    first = workspace.held_out[0][0]
+    mixed = write_list(tmp_path / "mixed.list", [*((tmp_path / f"{i}.mp4", 0) for i in range(6)), (first, 2)])
+    sets = ("--set", f"VALID.filelist={mixed}", "--set", "VALID.seg_num=40", "--set", "TRAIN.learning_rate=200")
+    training = NarrowTraining(workspace, tmp_path, *sets, "--epoch=1").ends(0)
+    assert f"{first}: its 40 segments show 22 different frames: there are more segments than frames" in training.output
+    assert "a learning rate of 200 is too high for these weights" in training.output

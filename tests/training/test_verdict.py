@@ -1,0 +1,47 @@
+"""What is said of the best validation accuracy, with intervals that were found another way."""
+
+import pytest
+
+from training.verdict import interval, verdict
+
+
+@pytest.mark.parametrize(("share", "number", "low", "high"), [
+    # The roots p of (p - share)^2 = 1.96^2 * p * (1 - p) / number.
+    (0.5, 10, 23.66, 76.34), (0.4, 40, 26.35, 55.40), (1.0, 5, 56.55, 100.0), (0.0, 5, 0.0, 43.45),
+    (0.75, 19_881, 74.39, 75.60), (1.0, 1, 20.65, 100.0),
+])  # fmt: skip
+def test_interval(share, number, low, high):
+    assert interval(share, number) == pytest.approx((low, high), abs=0.011)
+
+
+TOO_FEW = (
+    "{} validation videos are too few to choose by: epochs, or settings, that differ by less than some {} points "
+    "cannot be told apart; some hundreds would do"
+)
+CASES = [
+    (50.0, 10, [0, 1] * 5, 2, ("23.66 to 76.34", "50.00", True), TOO_FEW.format(10, 26)),
+    (40.0, 40, [0, 1, 2, 3, 4, 5, 6, 7] * 5, 8, ("26.35 to 55.40", "12.50", False), TOO_FEW.format(40, 15)),
+    (90.0, 10, [0] * 9 + [1], 2, ("59.58 to 98.21", "90.00", True), TOO_FEW.format(10, 19)),
+    (75.0, 19_881, [0, 1, 2, 3] * 5_000, 400, ("74.39 to 75.60", "25.00", False), ""),
+    (30.0, 2_000, [0, 1, 2] * 1_000, 3, ("28.03 to 32.05", "33.33", True), ""),
+    # Of pickles, which have their labels themselves.
+    (60.0, 500, [None] * 500, 4, ("55.65 to 64.20", "25.00", False), ""),
+]
+
+
+@pytest.mark.parametrize(("top1", "videos", "labels", "classes", "said", "more"), CASES)
+def test_what_is_said(top1, videos, labels, classes, said, more):
+    line, *others = verdict(top1, videos, labels, classes)
+    between, chance, no_better = said
+    assert line == (
+        f"top1_acc {top1:.2f} of {videos} validation videos: {between} with 95% confidence; to answer always the same "
+        f"class would give {chance}"
+    )
+    by_chance = f"as far as these {videos} videos tell, it is not better than always the same class"
+    assert others == [more] * bool(more) + [by_chance] * no_better
+
+
+def test_training_stands_beside_validation():
+    *lines, last = verdict(50.0, 10, [0, 1] * 5, 2, 97.5)
+    assert lines == verdict(50.0, 10, [0, 1] * 5, 2)
+    assert last == ("training top1_acc of the last epoch 97.50, +47.50 points from that of validation; chance is 50.00")

@@ -1,0 +1,90 @@
+"""Processes on a machine with GPUs that is played: one for each, and errors at once where one would wait for ever."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from conftest import ROOT, run_script
+from gpu_machine import play_gpus
+from utils.processes.device import BOTH_BUILDS, INSTALL_FOR_GPUS
+
+PROGRAM = f"""
+import os, sys
+sys.path.insert(0, {str(ROOT)!r})
+from utils.cli import run
+from utils.log import say
+from utils.processes.device import choose_device
+from utils.processes.launch import start_ranks
+from utils.processes.ranks import linked_ranks
+
+def main():
+    start_ranks(None, use_gpu="cpu" not in sys.argv)
+    device = choose_device("cpu" not in sys.argv, demanded=False)
+    linked_ranks().all_gather(None)
+    say(device + " " + os.environ.get("CUDA_VISIBLE_DEVICES", "all"), every_rank=True)
+
+run(main)
+"""
+ON_CPU = "--use_gpu=False would run on the CPU"
+FEWER = (
+    "CUDA_VISIBLE_DEVICES={0} lists {1} GPUs, but Paddle sees {2}: name those alone that nvidia-smi -L lists; " + ON_CPU
+)
+GPU, OLD, BOTH = "paddlepaddle-gpu 3.3.1", "paddlepaddle-gpu 2.6.2", "paddlepaddle-gpu 3.3.1,paddlepaddle 3.3.1"
+TOO_OLD = f"paddlepaddle-gpu 2.6.2 is too old, 3.3 is needed on a GPU: {INSTALL_FOR_GPUS}"
+
+
+def start(folder, gpus, packages, *words, **settings):
+    environment = {k: v for k, v in os.environ.items() if k not in ("CUDA_VISIBLE_DEVICES", "PYTHONPATH")}
+    environment |= play_gpus(folder / "site", gpus, packages) | settings
+    (folder / "program.py").write_text(PROGRAM)
+    command = [sys.executable, folder / "program.py", *words]
+    return subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True, timeout=60)
+
+
+@pytest.mark.parametrize("gpus, packages, visible, said", [
+    (2, GPU, None, ["[rank 1] gpu 1", "gpu 0"]),
+    (2, "paddlepaddle-gpu 0.0.0", None, ["[rank 1] gpu 1", "gpu 0"]),  # built by oneself
+    (4, GPU, "3,1", ["[rank 1] gpu 1", "gpu 3"]),
+    (4, GPU, "3,-1,1", ["gpu 3,-1,1"]),
+    (1, GPU, None, ["gpu all"]),
+    (2, GPU, "-1", ["cpu -1", "running on the CPU: no GPU is visible (see CUDA_VISIBLE_DEVICES)"]),
+    (0, OLD, None, ["cpu all", "running on the CPU: no GPU is visible (see CUDA_VISIBLE_DEVICES)"]),
+    (2, "paddlepaddle 3.3.1", None,
+     ["cpu all", "running on the CPU: this paddlepaddle is a CPU build (see requirements-gpu.txt)"]),
+])  # fmt: skip
+def test_a_process_for_each_gpu(tmp_path, gpus, packages, visible, said):
+    settings = {} if visible is None else {"CUDA_VISIBLE_DEVICES": visible}
+    ended = start(tmp_path, gpus, packages, **settings)
+    assert (ended.stderr, sorted(ended.stdout.splitlines())) == ("", said)
+
+
+@pytest.mark.parametrize("gpus, packages, settings, said", [
+    (2, GPU, {"CUDA_VISIBLE_DEVICES": "0,1,2,3"}, FEWER.format("0,1,2,3", 4, 2)),
+    (2, GPU, {"CUDA_VISIBLE_DEVICES": "7"}, FEWER.format("7", 1, 0)),
+    (2, GPU, {"PLAYED_BLIND": "1"}, "rank 1: " + FEWER.format("1", 1, 0)),
+    (2, GPU, {"PLAYED_BLIND": "0"}, FEWER.format("0", 1, 0)),
+    (2, OLD, {}, TOO_OLD),
+    (1, OLD, {}, TOO_OLD),
+    (2, BOTH, {}, f"{BOTH_BUILDS}: {INSTALL_FOR_GPUS}; {ON_CPU}"),
+    # Started by Paddle's launcher.
+    (0, GPU, {"FLAGS_selected_gpus": "0", "PADDLE_LOCAL_RANK": "0"},
+     "a launcher has started this process for a GPU (FLAGS_selected_gpus=0, CUDA_VISIBLE_DEVICES=), but no GPU is "
+     "visible (see CUDA_VISIBLE_DEVICES)"),
+])  # fmt: skip
+def test_an_error_at_once_where_a_gpu_is_missing(tmp_path, gpus, packages, settings, said):
+    ended = start(tmp_path, gpus, packages, **settings)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (2, "", f"error: {said}\n")
+
+
+@pytest.mark.parametrize("packages", [OLD, BOTH])
+def test_the_cpu_is_to_be_had_with_any_of_them(tmp_path, packages):
+    ended = start(tmp_path, 2, packages, "cpu", CUDA_VISIBLE_DEVICES="0,1,2,3")
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "cpu 0,1,2,3\n", "")
+
+
+def test_training_does_not_begin_with_fewer_gpus_than_are_listed(workspace, tmp_path):
+    played = play_gpus(tmp_path / "site", 2) | {"CUDA_VISIBLE_DEVICES": "0,1,2"}
+    ended = run_script("train", workspace.config, "--pretrain=none", f"--save_dir={tmp_path / 'run'}", **played)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (2, "", f"error: {FEWER.format('0,1,2', 3, 2)}\n")

@@ -1,0 +1,116 @@
+"""Validation after an epoch: the accuracy on a list of which every rank has its part."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from inference.network import Network
+from inference.rows import compute_rows, evaluations_of
+from metrics.accuracy import Accuracy
+from reader.filelist import Entry
+from reader.loader import Batch, Loader, timed
+from training.features import FeatureLoader
+from utils.config.keys import ValidConfig
+from utils.errors import InputError
+from utils.log import progress_bar, say
+from utils.processes.ranks import World
+
+
+@dataclass
+class Validation:
+    """What has been seen of a list."""
+
+    accuracy: Accuracy
+    unreadable: list[tuple[int, str]] = field(default_factory=list)  # (position in the list, reason)
+    waited: float = 0.0  # seconds without a batch to work on
+
+    def over(self, world: World) -> "Validation":
+        """The sum of what all ranks have seen; every video of the list is in it once."""
+        parts = world.all_gather(self)
+        return Validation(
+            sum((part.accuracy for part in parts), Accuracy()),
+            sorted(sum((part.unreadable for part in parts), [])),
+            max(part.waited for part in parts),
+        )
+
+
+def validate(
+    network: Network,
+    loader: Loader | FeatureLoader,
+    entries: Sequence[Entry],
+    num_classes: int,
+    world: World,
+    after_batch: Callable[[], None],
+) -> Validation:
+    """The sums over all ranks' parts of the list.
+
+    after_batch: called on every rank equally often, as ranks that leave must leave together. Raises what it raises, and
+    RunError when an output is not finite.
+    """
+    order = range(world.rank, len(entries), world.size)
+    most_videos = len(range(0, len(entries), world.size))  # rank 0's
+    rounds = range(0, most_videos, loader.batch_size)
+    seen, timer, asked = Validation(Accuracy(num_classes=num_classes)), _Timer(loader), 0
+    rows_of = compute_rows(network, timer, entries, evaluations_of(range(num_classes)), order)
+    with progress_bar(len(order), "validation") as bar:
+        for rows in rows_of:
+            for row in rows:
+                if "error" in row:
+                    seen.unreadable.append((row["position"], row["error"]))
+                else:
+                    seen.accuracy.count(row["loss"], row["rank"])
+            after_batch()
+            asked += 1
+            bar.update(len(rows))
+    for _ in rounds[asked:]:
+        after_batch()
+    seen.waited = timer.waited
+    return seen.over(world)
+
+
+def check_readable(
+    loader: Loader | FeatureLoader, entries: Sequence[Entry], section: ValidConfig, world: World
+) -> None:
+    """Raises InputError, on all ranks, where none of the videos can be read, and says where they lack frames.
+
+    As many are read as it takes to find one. Of kept features that is known.
+    """
+    readable, line, size = 1, "", loader.batch_size
+    if world.is_main and isinstance(loader, Loader):
+        for start in range(0, len(entries), size):
+            [batch] = loader.batches(range(start, min(start + size, len(entries))))
+            if readable := len(batch.indices):
+                line = _about_frames(batch.frames[0], entries[batch.indices[0]].path, section)
+                break
+    check_any(world.broadcast(readable), section, len(entries))
+    if line:
+        say(line)
+
+
+def _about_frames(clip: np.ndarray, path: str, section: ValidConfig) -> str:
+    number = len({frame.tobytes() for frame in clip})
+    if section.crops > 1 or number == section.seg_num:
+        return ""
+    return (
+        f"{path}: its {section.seg_num} segments show {number} different frames: there are more segments than frames, "
+        "or the picture stands still"
+    )
+
+
+def check_any(readable: int, section: ValidConfig, number: int) -> None:
+    """Raises InputError where none of the list's videos can be read."""
+    if readable == 0:
+        raise InputError(f"{section.filelist}: none of its {number} videos can be read")
+
+
+class _Timer:
+    """The loader, and for how many seconds its batches were waited for."""
+
+    def __init__(self, loader: Loader | FeatureLoader):
+        self._loader, self.waited = loader, 0.0
+
+    def batches(self, order: Sequence[int]) -> Iterator[Batch]:
+        for batch, waited in timed(self._loader.batches(order)):
+            self.waited += waited
+            yield batch

@@ -1,0 +1,49 @@
+"""What the best validation accuracy of a training says, and what it does not: against chance, of so many videos."""
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+
+_NORMAL = 1.96  # standard deviations of a normal distribution within which 95% of it lie
+WIDE = 20.0  # points: where the interval is wider, epochs cannot be told apart
+
+
+def verdict(
+    top1: float, videos: int, labels: Sequence[int | None], num_classes: int, trained: float | None = None
+) -> list[str]:
+    """Lines on a top-1 accuracy in percent that so many videos gave.
+
+    trained: that of the last whole epoch on what was trained on; None where there was none.
+
+    labels: of the validation list, which say how often the most frequent class alone would be right; None where it has
+    none: then any class is as good as another.
+    """
+    counts = Counter(labels)
+    chance = 100 / num_classes if None in counts else 100 * max(counts.values()) / len(labels)
+    low, high = interval(top1 / 100, videos)
+    line = f"top1_acc {top1:.2f} of {videos} validation videos: {low:.2f} to {high:.2f} with 95% confidence"
+    lines = [f"{line}; to answer always the same class would give {chance:.2f}"]
+    if high - low > WIDE:
+        lines.append(
+            f"{videos} validation videos are too few to choose by: epochs, or settings, that differ by less than some "
+            f"{(high - low) / 2:.0f} points cannot be told apart; some hundreds would do"
+        )
+    if low <= chance:
+        lines.append(f"as far as these {videos} videos tell, it is not better than always the same class")
+    if trained is not None:
+        lines.append(
+            f"training top1_acc of the last epoch {trained:.2f}, {trained - top1:+.2f} points from that of validation; "
+            f"chance is {100 / num_classes:.2f}"
+        )
+    return lines
+
+
+def interval(share: float, number: int) -> tuple[float, float]:
+    """Where, in percent, the true share lies with 95% confidence of which `number` drawn at random gave `share`.
+
+    Wilson's interval, which holds for few and for shares near 0 and 1 as well.
+    """
+    z2 = _NORMAL**2
+    centre = (share + z2 / (2 * number)) / (1 + z2 / number)
+    half = _NORMAL * math.sqrt(share * (1 - share) / number + z2 / (4 * number**2)) / (1 + z2 / number)
+    return 100 * max(0.0, centre - half), 100 * min(1.0, centre + half)

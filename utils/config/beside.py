@@ -1,0 +1,107 @@
+"""What a manifest of train.py that lies beside weights, NAME.json beside NAME.pdparams, says of their network.
+
+It may be anybody's file: every value is checked as one of a configuration is, and no path in it is followed.
+"""
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+from utils.config.keys import SECTIONS, ModelConfig
+from utils.config.kinds import Kind, Text
+from utils.config.strict_yaml import MAX_BYTES as MAX_YAML
+from utils.config.strict_yaml import Item, one_line, parse
+from utils.errors import InputError, os_errors
+
+MAX_BYTES = 1_000_000
+# What weights must be opened with; the last three are those of TRAIN, whose network it was.
+_OF_MODEL, _OF_TRAIN = ("name", "backbone", "num_layers", "num_classes"), ("seglen", "image_mean", "image_std")
+
+
+@dataclass(frozen=True)
+class Beside:
+    """What the manifest says."""
+
+    path: Path
+    network: Mapping[str, object]  # by key of MODEL; without those that the version that wrote it did not know
+    classes: list[str] | None  # their names
+    config: str  # the YAML it was trained with
+    sha256: str  # of the weights; "": it does not tell
+
+
+def path_beside(weights: object) -> Path | None:
+    """Where the manifest of weights lies, which are given with their suffix or without; None where there is none."""
+    stem = re.sub(r"\.pdparams$", "", str(weights))
+    path = Path(f"{stem}.json")
+    return path if stem and Path(f"{stem}.pdparams").is_file() and path.is_file() else None
+
+
+def read_beside(weights: object) -> Beside | None:
+    """What the manifest says; None where there is none, or another JSON file. Raises InputError for a damaged one."""
+    path = path_beside(weights)
+    if path is None:
+        return None
+    with os_errors(InputError, f"{path}: cannot be read"), open(path, "rb") as file:
+        data = file.read(MAX_BYTES + 1)
+    try:
+        if len(data) > MAX_BYTES:
+            raise ValueError(f"larger than {MAX_BYTES} bytes")
+        manifest = json.loads(data)
+        if not isinstance(manifest, dict) or not {"format", "model", "train"} <= manifest.keys():
+            return None
+        given = {key: manifest["model"][key] for key in _OF_MODEL if key in manifest["model"]}
+        given |= {key: manifest["train"][key] for key in _OF_TRAIN if key in manifest["train"]}
+        kinds = _kinds(ModelConfig)
+        network = {key: _checked(key, kinds[key], value) for key, value in given.items()}
+        classes, files = manifest.get("classes"), manifest.get("files", {})
+        if classes is not None and (
+            not isinstance(classes, list)
+            or not all(isinstance(name, str) for name in classes)
+            or len(classes) != network.get("num_classes", len(classes))
+        ):
+            raise ValueError("classes are not as many names as num_classes")
+        sha256 = next((str(digest) for name, digest in files.items() if name.endswith(".pdparams")), "")
+        return Beside(path, network, classes, str(manifest.get("config", ""))[:MAX_YAML], sha256)
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise InputError(f"{path}: not a manifest of weights ({one_line(str(error), 200)})") from None
+
+
+def add_manifest(
+    given: dict[str, Item], section: str, weights_key: str | None, read_tree: Callable[[Mapping], dict] | None
+) -> None:
+    """Adds to `given` what the manifest beside the section's weights says and nobody else does.
+
+    That is where the names of the classes stand and, with `read_tree`, which checks the sections of a file, all keys of
+    the network and of how its videos are read, but no path. Of a damaged manifest a line tells where the weights are
+    opened. Raises InputError where only the configuration in it is damaged.
+    """
+    if section == "TRAIN" or weights_key not in given:
+        return
+    try:
+        found = read_beside(given[weights_key].value)
+    except InputError:
+        return
+    if found and read_tree:
+        tree = parse(found.config, lambda line: f"{found.path}: line {line} of its configuration").value
+        for name, item in read_tree(tree if isinstance(tree, dict) else {}).items():
+            home, _, key = name.partition(".")
+            if home == "MODEL" or (home == section and not isinstance(_kinds(SECTIONS[home]).get(key), Text)):
+                given.setdefault(name, item)
+        for key, value in found.network.items():
+            given.setdefault(f"MODEL.{key}", Item(value, one_line(str(value)), str(found.path)))
+    if found and found.classes:
+        given.setdefault("INFER.kinetics_labels", Item(str(found.path), str(found.path), str(found.path)))
+
+
+def _kinds(section: type) -> dict[str, Kind]:
+    return {item.name: item.metadata["kind"] for item in fields(section)}
+
+
+def _checked(key: str, kind: Kind, value: object) -> object:
+    """The value as the configuration holds it."""
+    try:
+        return kind.read(value)
+    except ValueError:
+        raise ValueError(f"{key}: expected {kind}, not {one_line(repr(value))}") from None

@@ -1,0 +1,27 @@
+"""From a checked configuration to the processes that share its work, one for each device."""
+
+from utils.config.flags import Flags
+from utils.config.keys import EngineConfig
+from utils.config.loading import Config
+from utils.processes.launch import start_ranks
+from utils.processes.ranks import World, join_ranks, linked_ranks, problems_shared
+from utils.processes.signals import signals_held
+
+
+def open_world(flags: Flags, config: Config, section: EngineConfig, num_videos: int) -> tuple[World, str]:
+    """Return the processes that share the work, and this one's device, "gpu" or "cpu".
+
+    Where there are several, the first process never returns. Raise InputError when the device is not to be had.
+    """
+    start_ranks(flags.nproc, section.use_gpu, num_videos)
+
+    from utils.processes.device import choose_device, use_device
+
+    with signals_held():  # all ranks come together, or none
+        with problems_shared():
+            device = choose_device(section.use_gpu, config.demands_gpu)
+        world = linked_ranks() if device == "cpu" else None
+        if world is None:
+            use_device(device)
+            world = join_ranks(device)
+    return world, device

@@ -1,0 +1,21 @@
+"""What the processor says of itself."""
+
+from pathlib import Path
+
+# Without one of them bfloat16 is emulated, slower than float32, or ignored.
+BFLOAT16 = {"avx512_bf16", "amx_bf16"}
+
+
+def has_bfloat16() -> bool:
+    """Whether the processor says that it computes in bfloat16; known on Linux only."""
+    return not BFLOAT16.isdisjoint(processor().split())
+
+
+def processor() -> str:
+    """The processor's name and features, as Linux tells them; elsewhere nothing."""
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+    lines = text.partition("\n\n")[0].splitlines()  # of the first core
+    return " ".join(line.partition(":")[2].strip() for line in lines if line.startswith(("model name", "flags")))

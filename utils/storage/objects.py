@@ -1,0 +1,256 @@
+"""Files in object storage, by a path such as s3://bucket/key, gs://bucket/key or hdfs://host:port/path.
+
+pyarrow.fs does the work, and is imported for such paths alone. Credentials, region and endpoint come from where the
+tools of each store look for them: for S3 AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION, ~/.aws, and
+AWS_ENDPOINT_URL_S3 or AWS_ENDPOINT_URL. Behind a path `?region=`, `?endpoint_override=` and others of _PARAMETERS say
+the same for it alone. A path is taken as it is written: nothing in it is percent-encoded.
+
+Tested with S3 alone; gs:// and hdfs:// go the same way through pyarrow, with what their drivers need.
+"""
+
+import contextlib
+import errno
+import os
+import re
+import shutil
+import time
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, TypeVar
+from urllib.parse import parse_qsl, urlencode
+
+from utils.errors import InputError
+from utils.packages import import_extra
+
+if TYPE_CHECKING:
+    from pyarrow.fs import FileInfo, FileSystem
+
+_PARAMETERS = {
+    "s3": ("region", "scheme", "endpoint_override"),
+    "gs": ("scheme", "endpoint_override"),
+    "hdfs": ("user", "replication", "kerb_ticket"),
+}
+_QUERY = re.compile(r"\?([\w-]+=[^?]*)$")  # a `?` without a name and a `=` behind it is part of the file's name
+# Seconds. Four attempts at a server that says nothing take 44 s, less than a video's time limit (60 s by default).
+CONNECT_LIMIT, SILENCE_LIMIT = 5, 10
+WAITS = (0.5, 1.0, 2.0)
+# One request of S3 each: most clips come in one, and a reader process holds no more of a film in memory.
+_BLOCK = 8 << 20
+
+Result = TypeVar("Result")
+
+
+class StorageError(OSError):
+    """A file that could not be read or written; `strerror` says why, in one line without its path."""
+
+    def __init__(self, reason: str):
+        super().__init__(errno.EIO, reason)
+
+
+def is_remote(path: str | os.PathLike) -> bool:
+    """Whether the path is one of object storage."""
+    return isinstance(path, str) and path.startswith(("s3://", "gs://", "hdfs://"))
+
+
+def check_path(path: str, where: str) -> None:
+    """Raises InputError, which begins with `where`, for a remote path that cannot be meant, or may hold a secret.
+
+    It does not show the path: whatever has passed here may be printed.
+    """
+    if not is_remote(path):
+        return
+    scheme, authority, _, query = _split(path)
+    if ":" in authority.partition("@")[0] and (scheme != "hdfs" or "@" in authority):
+        raise InputError(
+            f"{where}: no credentials in a path, which ends up in logs and results: give them by the environment"
+        )
+    if scheme != "hdfs" and not re.fullmatch(r"[\w.-]+", authority):
+        raise InputError(f"{where}: expected {scheme}://BUCKET/PATH")
+    for name in query.keys() - {*_PARAMETERS[scheme]}:
+        raise InputError(f"{where}: {scheme}:// takes {', '.join(_PARAMETERS[scheme])} behind the ?, not {name}")
+
+
+def file_name(path: str) -> str:
+    """The last part of a remote path, without what follows a ?."""
+    return PurePosixPath(_split(path)[2]).name
+
+
+def extended(path: str, end: str) -> str:
+    """The remote path, without a / at its end, with `end` behind it, such as "/name"; its parameters stay the last."""
+    match = _QUERY.search(path)
+    query = match[0] if match else ""
+    return f"{path.removesuffix(query).rstrip('/')}{end}{query}"
+
+
+def file_size(path: str) -> int:
+    """The bytes of a remote file. Raises StorageError."""
+
+    def ask(filesystem: "FileSystem", key: str) -> int:
+        with filesystem.open_input_file(key) as source:
+            return source.size()
+
+    return _persistently(path, ask)
+
+
+def look_up(path: str) -> "FileInfo":
+    """What pyarrow knows of a remote path; its type may be NotFound. Raises StorageError."""
+    return _persistently(path, lambda filesystem, key: filesystem.get_file_info(key))
+
+
+def list_files(path: str) -> "list[FileInfo]":
+    """The files of a remote folder, by name; not those of folders within. Raises StorageError."""
+    fs = _pyarrow_fs(path)
+    found = _persistently(path, lambda filesystem, key: filesystem.get_file_info(fs.FileSelector(key)))
+    return sorted((info for info in found if info.is_file), key=lambda info: info.base_name)
+
+
+def copy_to_local(path: str, target: Path) -> None:
+    """Copies a remote file to `target`. Raises StorageError; what is at `target` then is of no use."""
+
+    def copy(filesystem: "FileSystem", key: str) -> None:
+        with filesystem.open_input_file(key) as source, open(target, "wb") as file:
+            size, free = source.size(), shutil.disk_usage(target.parent).free
+            if size > free:
+                raise StorageError(f"its {size} bytes do not fit into {target.parent}, which has {free} left")
+            while block := source.read(_BLOCK):
+                file.write(block)
+            if file.tell() != size:
+                raise OSError(f"the connection ended after {file.tell()} of {size} bytes")
+
+    _persistently(path, copy)
+
+
+def upload(source: Path, path: str) -> None:
+    """Copies a local file to a remote path, where it is whole or not at all. Raises StorageError."""
+    fs = _pyarrow_fs(path)
+
+    def copy(filesystem: "FileSystem", key: str) -> None:
+        # In one call: of a stream that an exception closes, S3 would make a file of what has arrived.
+        local = fs.LocalFileSystem()
+        fs.copy_files(str(source), key, source_filesystem=local, destination_filesystem=filesystem, chunk_size=_BLOCK)
+
+    _persistently(path, copy)
+
+
+def remove_file(path: str) -> None:
+    """Removes a remote file. Raises StorageError."""
+    _persistently(path, lambda filesystem, key: filesystem.delete_file(key))
+
+
+def check_writable(path: str) -> None:
+    """Raises StorageError unless files can be written to the remote folder. Leaves an empty folder at most."""
+    probe = extended(path, "/.write-check")
+    _persistently(probe, lambda filesystem, key: filesystem.open_output_stream(key).close())
+    with contextlib.suppress(FileNotFoundError, StorageError):  # another process's check, or no right to delete
+        _persistently(probe, lambda filesystem, key: filesystem.delete_file(key))
+
+
+def _split(path: str) -> tuple[str, str, str, dict[str, str]]:
+    """(scheme, bucket or host, path within it, parameters) of a remote path."""
+    scheme, _, rest = path.partition("://")
+    query = _QUERY.search(rest)
+    if query:
+        rest = rest[: query.start()]
+    authority, _, key = rest.partition("/")
+    return scheme, authority, key, dict(parse_qsl(query[1], keep_blank_values=True)) if query else {}
+
+
+def _pyarrow_fs(path: str):
+    """The module pyarrow.fs. Raises InputError where it cannot be imported."""
+    return import_extra("pyarrow.fs", path, "requirements-cluster.txt", "pyarrow")
+
+
+def _locate(path: str) -> "tuple[FileSystem, str]":
+    """The file system that a remote path names, and the path within it."""
+    fs = _pyarrow_fs(path)
+    scheme, authority, key, query = _split(path)
+    if scheme == "s3":
+        endpoint = query.get("endpoint_override") or next(
+            filter(None, map(os.environ.get, ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"))), None
+        )
+        region = query.get("region") or os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
+        region = region or (None if endpoint else fs.resolve_s3_region(authority))
+        return _s3(endpoint, region, query.get("scheme")), f"{authority}/{key}".rstrip("/")
+    if scheme == "gs":
+        query["retry_limit_seconds"] = str(SILENCE_LIMIT)
+        filesystem, _ = fs.FileSystem.from_uri(f"gs://{authority}?{urlencode(query)}")
+        return filesystem, f"{authority}/{key}".rstrip("/")
+    filesystem, _ = fs.FileSystem.from_uri(f"hdfs://{authority}/?{urlencode(query)}")
+    return filesystem, f"/{key}"
+
+
+@cache  # its connections are used again
+def _s3(endpoint: str | None, region: str | None, scheme: str | None) -> "FileSystem":
+    from pyarrow.fs import AwsStandardS3RetryStrategy, S3FileSystem
+
+    return S3FileSystem(
+        endpoint_override=endpoint,
+        region=region,
+        scheme=scheme,
+        connect_timeout=CONNECT_LIMIT,
+        request_timeout=SILENCE_LIMIT,
+        retry_strategy=AwsStandardS3RetryStrategy(max_attempts=1),  # _persistently is the one that tries again
+    )
+
+
+def _persistently(path: str, action: "Callable[[FileSystem, str], Result]") -> Result:
+    """What `action(file system, path in it)` returns; tried again after each of WAITS while the network is at fault.
+
+    Raises StorageError.
+    """
+    for wait in (*WAITS, None):
+        try:
+            return action(*_locate(path))
+        except StorageError:
+            raise
+        except FileNotFoundError:
+            raise StorageError(_what_is_missing(path)) from None
+        except (OSError, ValueError, NotImplementedError) as error:
+            reason, passing = _describe(error)
+            if not passing:
+                raise StorageError(reason) from error
+            if wait is None:
+                raise StorageError(f"{reason} ({len(WAITS) + 1} attempts)") from error
+        time.sleep(wait)
+
+
+def _what_is_missing(path: str) -> str:
+    """Which part of a path, that the store says is not there, is missing."""
+    scheme, authority, _, _ = _split(path)
+    with contextlib.suppress(OSError):  # who may read a file need not be allowed to look at the bucket
+        filesystem, _ = _locate(path)
+        if scheme != "hdfs" and filesystem.get_file_info(authority).type.name == "NotFound":
+            return "no such bucket"
+    return "no such file"
+
+
+# What pyarrow makes of an answer of S3's: a word for it, often with the status, and a text.
+_ANSWER = re.compile(r"AWS Error ([A-Z_0-9]+)(?: \(HTTP status (\d+)\))? during \w+ operation: (.*)", re.DOTALL)
+_CURL = re.compile(r"curlCode: \d+, ([^;]*)")
+_DENIED = re.compile(r"ACCESS_DENIED|ACCESS_KEY|SIGNATURE|TOKEN|CLIENT_ID|ACCOUNT|OPT_IN")
+_GONE = {"NO_SUCH_BUCKET": "no such bucket", "RESOURCE_NOT_FOUND": "no such bucket", "NO_SUCH_KEY": "no such file"}
+# Other words of pyarrow's for what another attempt does not change: a folder, an unknown bucket, a driver of HDFS.
+_LASTING = re.compile(r"Not a regular file|not found|Unable to load")
+
+
+def _describe(error: Exception) -> tuple[str, bool]:
+    """(the reason in one line, the same in every run; whether it may pass) of an error of pyarrow's."""
+    if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
+        return f"the disk is full: {os.strerror(error.errno)}", False
+    text = " ".join(str(error).split())
+    if isinstance(error, PermissionError):
+        return "no permission", False
+    if not (answer := _ANSWER.search(text)):
+        return text[:300], isinstance(error, OSError) and not _LASTING.search(text)
+    word, status, message = answer.groups()
+    if curl := _CURL.match(message):
+        return f"the server cannot be reached: {curl[1]}", True
+    if word in _GONE:
+        return _GONE[word], False
+    if _DENIED.search(word):
+        return f"no permission ({word})", False
+    hint = ", the bucket lies in another region: set AWS_REGION" if status == "301" else ""
+    if status and status[0] in "34" and status not in ("408", "429"):
+        return f"the server answers HTTP status {status}{hint}", False
+    return f"the server answers {f'HTTP status {status}' if status else word}", True

@@ -1,0 +1,84 @@
+"""Folders kept under a digest of what they were made of: whole or not there, and the longest unused go first."""
+
+import hashlib
+import os
+import re
+import shutil
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+_ABANDONED = 3600  # seconds after which an unfinished folder belongs to nobody any more
+_KEY = r"[0-9a-f]{32,64}"
+_OUR_NAME = re.compile(rf"{_KEY}|\.{_KEY}-\w+")  # a key, or a key's folder while it is made
+
+
+@dataclass(frozen=True)
+class Shelf:
+    """Where such folders lie, beside what is not ours. Several processes may use it at a time."""
+
+    root: Path
+    most: int  # bytes that are kept, beyond the folder that was used last
+
+    def place(self, key: str) -> Path:
+        """Where the folder of a key is, if it is there; key: a digest in at least 32 hexadecimal digits."""
+        return self.root / key
+
+    def touch(self, key: str) -> None:
+        """Note that the folder has been used."""
+        with suppress(OSError):  # a folder shared by others may be for reading only
+            os.utime(self.place(key))
+
+    def make(self, key: str, fill: Callable[[Path], None], is_whole: Callable[[], bool]) -> None:
+        """Have a new folder filled, which then gets the key's place; what `is_whole` finds there stays.
+
+        Raises OSError where it cannot be written, and what `fill` raises.
+        """
+        self.root.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(prefix=f".{key}-", dir=self.root))
+        try:
+            fill(folder)
+            if not is_whole():  # else another process was faster
+                shutil.rmtree(self.place(key), ignore_errors=True)
+                try:
+                    os.rename(folder, self.place(key))
+                except OSError:
+                    if not is_whole():
+                        raise
+            self._prune()
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def _prune(self) -> None:
+        """Remove the longest unused beyond `most`, and what dead processes have left; nothing that is not ours."""
+        ours = [entry for entry in os.scandir(self.root) if _OUR_NAME.fullmatch(entry.name)]
+        kept = 0
+        for entry in sorted(ours, key=lambda entry: entry.stat().st_mtime, reverse=True):
+            if entry.name.startswith("."):
+                # Before or after now: the clock may have been set back since.
+                unused = abs(time.time() - entry.stat().st_mtime) > _ABANDONED
+            else:
+                unused = kept > self.most
+                kept += _size(Path(entry))
+            if unused:
+                shutil.rmtree(entry, ignore_errors=True)
+
+
+def _size(folder: Path) -> int:
+    total = 0
+    for file in folder.rglob("*"):
+        with suppress(OSError):  # another process has just removed it
+            total += file.stat().st_size
+    return total
+
+
+def digest(path: Path) -> str:
+    """The SHA-256 of a file's content, or of the names and contents of a folder's files, in hexadecimal digits."""
+    if not path.is_dir():
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    lines = "".join(f"{digest(file)} {file.name}\n" for file in sorted(path.iterdir()) if file.is_file())
+    return hashlib.sha256(os.fsencode(lines)).hexdigest()

@@ -1,0 +1,14 @@
+"""What tells a file from another one under its path, without reading it."""
+
+import os
+
+from utils.storage.objects import is_remote
+
+
+def signature(path: str) -> list[int] | None:
+    """[bytes, time of the last change in ns] of a local file; None for a remote one, and where there is no file."""
+    try:
+        status = None if is_remote(path) else os.stat(path)
+    except (OSError, ValueError):
+        status = None
+    return [status.st_size, status.st_mtime_ns] if status else None
