@@ -19,7 +19,7 @@ from training.checkpoint import Progress, set_momentum
 from training.cpu_engine import set_engine
 from training.frozen import ALL_BUT_THE_CLASSIFIER, feature_sources
 from training.loop import Loop, LossGuard, StepLog, Steps, train_one_epoch
-from training.recipe import Objective, build_optimizer, freeze_stages
+from training.recipe import Objective, build_optimizer, class_weights, freeze_stages
 from training.saver import Saver
 from training.schedule import build_schedule
 from training.sources import Lists, Sources, video_sources
@@ -67,7 +67,8 @@ class Run:
             model = paddle.nn.SyncBatchNorm.convert_sync_batchnorm(model)
         freeze_stages(model, train.freeze_stages)
         optimizer = build_optimizer(model, train)
-        self.objective = Objective(self.progress.seed, train.label_smoothing, train.mixup_alpha)
+        weights = class_weights(train.class_weights, (entry.label for entry in entries), config.model.num_classes)
+        self.objective = Objective(self.progress.seed, train.label_smoothing, train.mixup_alpha, weights)
         self.schedule = build_schedule(train, self.steps.per_epoch, self.steps.size)
         self.amp, self.guard = amp, LossGuard(world)
         self.model, self.optimizer = self._load(model, optimizer)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from utils.config.kinds import Choice, Number, Pairs, Rising, Text, Truth, Whole
+from utils.config.kinds import Choice, ClassWeights, Number, Pairs, Rising, Text, Truth, Whole
 from utils.config.shared_keys import SectionConfig, key
 
 
@@ -95,6 +95,11 @@ class TrainConfig(SectionConfig):
     )
     balance_classes: bool = key(
         False, Truth(), "True: an epoch has as many videos of each class, of few ones some several times"
+    )
+    class_weights: str | tuple = key(
+        "none",
+        ClassWeights(),
+        "what the loss of each class is multiplied by; balanced: videos / (classes * its videos), 1 in the mean",
     )
     logger: str = key(
         "none",
