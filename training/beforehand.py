@@ -21,9 +21,11 @@ def warnings(
 ) -> list[str]:
     """The lines; of a run in which nothing is wrong none."""
     lists = _of_lists(entries, valid_entries, config.model.num_classes)
+    patient = config.train.patience and not valid_entries
     return [
         *mirrors_advised(config),
         *lists,
+        *(["TRAIN.patience: nothing is validated: all epochs are run"] if patient else ()),
         *(_of_draws(entries) if config.train.balance_classes else ()),
         *_of_settings(config, len(entries), num_devices),
         *_of_rates(config.train, schedule),

@@ -83,6 +83,8 @@ CASES = [
         VALID,
         ["TRAIN.milestones 2, 40: the last of 2 epochs ends before: no rate falls there"],
     ),
+    (["TRAIN.patience=2"], TRAIN, VALID, []),
+    (["TRAIN.patience=2"], TRAIN, [], ["TRAIN.patience: nothing is validated: all epochs are run"]),
     (["TRAIN.balance_classes=True"], TRAIN, VALID, []),
     (
         ["TRAIN.balance_classes=True"],

@@ -272,7 +272,7 @@ ALL = [
     "schedule=cosine", "warmup_epochs=1", "warmup_learning_rate=0.001", "nesterov=True", "clip_gradient_norm=1",
     "label_smoothing=0.1", "mixup_alpha=0.4", "multi_scale_crop=13", "no_decay_on_bn_and_bias=True",
     "classifier_learning_rate=5", "freeze_stages=2", "balance_classes=True", "accumulate_steps=2",
-    "freeze_batch_norm=True", "milestones=[1, 2]", "class_weights=[1, 2, 0.5, 1.5]",
+    "freeze_batch_norm=True", "milestones=[1, 2]", "class_weights=[1, 2, 0.5, 1.5]", "ema=0.9", "patience=2",
 ]  # fmt: skip
 
 

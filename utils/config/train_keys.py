@@ -96,6 +96,14 @@ class TrainConfig(SectionConfig):
     balance_classes: bool = key(
         False, Truth(), "True: an epoch has as many videos of each class, of few ones some several times"
     )
+    ema: float = key(
+        0.0,
+        Number(0, 1, below=True),
+        "what a step keeps of the weights' moving average, which is validated and saved, such as 0.999; 0: none",
+    )
+    patience: int = key(
+        0, Whole(0), "training ends after so many validations without a better top-1 than the best; 0: it does not"
+    )
     class_weights: str | tuple = key(
         "none",
         ClassWeights(),
