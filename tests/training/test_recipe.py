@@ -273,6 +273,7 @@ ALL = [
     "label_smoothing=0.1", "mixup_alpha=0.4", "multi_scale_crop=13", "no_decay_on_bn_and_bias=True",
     "classifier_learning_rate=5", "freeze_stages=2", "balance_classes=True", "accumulate_steps=2",
     "freeze_batch_norm=True", "milestones=[1, 2]", "class_weights=[1, 2, 0.5, 1.5]", "ema=0.9", "patience=2",
+    "rand_augment=2", "rand_augment_magnitude=5", "random_erasing=0.5",
 ]  # fmt: skip
 
 

@@ -50,6 +50,11 @@ class TrainConfig(SectionConfig):
     flip_pairs: tuple = key(
         (), Pairs(), "classes that a mirror exchanges: [[left, right], ...]; a mirrored clip counts for the other one"
     )
+    rand_augment: int = key(0, Whole(0, 14), "RandAugment: so many operations on each clip, on all its frames the same")
+    rand_augment_magnitude: float = key(9.0, Number(0, 10), "of rand_augment; 10: the largest changes")
+    random_erasing: float = key(
+        0.0, Number(0, 1), "the probability that a box of a clip's frames becomes noise, in all of them the same"
+    )
     schedule: str = key(
         "steps",
         Choice(("steps", "cosine")),
