@@ -169,6 +169,7 @@ class Loop:
     video_names: Callable[[Batch], list[str]]
     after_batch: Callable[[Batch], None]
     after_step: Callable[[int, int], None]  # (epoch, next step): may save, or end the run by raising
+    time_left: Callable[[int, int], str] = lambda epoch, step: ""  # (epoch, next step): what the bar says of the run
     gradients: GradientSum = field(init=False)
 
     def __post_init__(self):
@@ -223,6 +224,7 @@ def train_one_epoch(loop: Loop, batches: Iterator[Batch], epoch: int, first_step
                 for logits, true in outputs:
                     accuracy.update(logits.numpy(), true)
                 loop.log.write(epoch, step, sum(loop.world.all_gather(accuracy), Accuracy()), rate)
+            bar.set_postfix_str(loop.time_left(epoch, step + 1), refresh=False)
             bar.update()
             loop.after_step(epoch, step + 1)
     if not first_step:
