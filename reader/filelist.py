@@ -156,7 +156,8 @@ def _parse(text: str, number: int, where: str, needs_label: bool) -> Entry:
     head, *tail = text.rsplit(None, 1)
     labelled = bool(tail) and LABEL.fullmatch(tail[0]) is not None
     if labelled and (folder := FOLDER.fullmatch(head)) and os.path.isdir(folder[1]) and not os.path.exists(head):
-        raise InputError(f"{where}: a folder of frames (--set MODEL.format=frames): {shorten(text)}")
+        how = "--set MODEL.format=frames; of reencode.py: --fps"
+        raise InputError(f"{where}: a folder of frames ({how}): {shorten(text)}")
     if needs_label:
         if not labelled:
             raise InputError(f"{where}: expected 'path label', got {shorten(text)}{_hint(text)}")
