@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from fractions import Fraction
 from functools import partial
@@ -14,7 +14,7 @@ import numpy as np
 from reader import sparse
 from reader.clock import frame_rate
 from reader.decode import VideoError
-from reader.frame_folder import frame_numbers, read_picture
+from reader.frame_folder import frame_paths, read_picture
 from reader.packets import open_video, read_packets, video_stream
 from utils.errors import RunError
 from utils.storage.files import write_atomic
@@ -48,13 +48,10 @@ class Job:
     file: list[int] | None = None
     frames: int | None = None  # of a folder, as its list says
 
-    def parts(self) -> Iterator[str]:
-        """Give the files that the source consists of. Raise VideoError where it is to be a folder, and is none."""
-        if self.settings.fps is None:
-            yield self.source
-            return
-        for number in frame_numbers(self.source, self.settings.filename_tmpl, self.frames):
-            yield os.path.join(self.source, self.settings.filename_tmpl.format(number))
+    def parts(self) -> Iterable[str]:
+        """Return the files that the source consists of. Raise VideoError where it is to be a folder, and is none."""
+        template = self.settings.filename_tmpl
+        return [self.source] if template is None else frame_paths(self.source, template, self.frames)
 
 
 def target_of(out: Path, source: str) -> Path:

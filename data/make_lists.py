@@ -204,9 +204,10 @@ def make_lists(args: argparse.Namespace) -> None:
     bad = {video.path: "an empty file" for video in videos if video.empty}
     broken = find_broken([video.path for video in videos if not video.empty])
     bad |= {path: f"cannot be opened: {reason}" for path, reason in broken.items()}
-    from data.similar import Alike  # it takes NumPy, for which nothing else waits
+    from data.similar import Alike, read_pictures  # it takes NumPy, for which nothing else waits
 
-    alike = Alike([v.path for v in videos if v.path not in bad], args.similar)
+    looked_at = [v.path for v in videos if v.path not in bad] if args.similar else []
+    alike = Alike(read_pictures(looked_at) if looked_at else {}, args.similar)
     if rows is None:
         found = from_folders(
             videos, bad, args.labels, args.split, args.seed, args.group, before if args.extend else {}, alike.groups
@@ -216,7 +217,7 @@ def make_lists(args: argparse.Namespace) -> None:
     found.notes += notes_on_lists(before, found.clips)
     found.notes += notes_on(args, found, videos, broken, others)
     splits = {clip.path: clip.split for clip in found.clips}
-    found.notes += alike.notes(splits)
+    found.notes += alike.notes(splits, or_else=", or --group names them")
     network, lists = own_config.network_for(found.classes, args.light), lists_of(found)
     writers = writers_of(found, lists, args.out, network)
     if alike.groups:

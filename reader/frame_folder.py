@@ -1,7 +1,7 @@
 """Videos as folders of pictures, a file for each frame, as mmaction2 and PaddleVideo read them."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
@@ -43,6 +43,12 @@ def frame_numbers(path: str, template: str, num_frames: int | None = None) -> ra
     if num_frames is None:
         num_frames = _count(path, template, first)
     return range(first, first + num_frames)
+
+
+def frame_paths(path: str, template: str, num_frames: int | None = None) -> Iterator[str]:
+    """Give the files of a folder's frames, which need not be there. Raise VideoError as `frame_numbers`."""
+    for number in frame_numbers(path, template, num_frames):
+        yield os.path.join(path, template.format(number))
 
 
 def _count(path: str, template: str, first: int) -> int:
