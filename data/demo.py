@@ -78,7 +78,7 @@ def summary(seconds: float) -> str:
         "the classes of one video": to_type("predict.py", weights, f"--video_path={clip}"),
         "a page to drop videos on": to_type("serve.py", weights),
         "your own classes: videos in a folder for each class, here the demo's": to_type(
-            "data/make_lists.py", "--videos", "data/demo/train", "--out", "data/dataset/mine"
+            "data/make_lists.py", "--videos", "data/demo/test", "--out", "data/dataset/mine"
         ),
     }
     next_commands = "\n".join(f"  {what}:\n    {command}" for what, command in after.items())
