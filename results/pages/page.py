@@ -27,8 +27,13 @@ if TYPE_CHECKING:
 Frames = Callable[[Sequence[int]], Iterable[tuple[int, np.ndarray]]]
 
 _TEMPLATES = Path(__file__).with_name("templates")
-_STYLES = ("style.css",)
-_SCRIPTS = ("language.js", "tables.js", "page.js")  # in their order: the first is the others', the last one begins
+_STYLES = ("style.css", "video.css")
+_SCRIPTS = (
+    "language.js",
+    "tables.js",
+    "timeline.js",
+    "page.js",
+)  # in their order: the first is the others', the last one begins
 # What a page shows of a long path or label, in characters.
 _LONGEST = 160
 # Of a picture on a page: its longer side in pixels, and JPEG's quality.
@@ -89,6 +94,7 @@ def _pages() -> "Environment":
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup, escape
 
+    from results.pages.timeline import minutes
     from results.pages.words import both, both_in, fact, in_english, shown
 
     def printed(value: object) -> object:
@@ -105,6 +111,7 @@ def _pages() -> "Environment":
     pages.filters |= {
         "short": shorten,
         "number": number,
+        "minutes": minutes,
         # Where a class's name may be broken; it is still found by its whole name.
         "name": lambda text: Markup(escape(shown(text)).replace("_", Markup("_<wbr>"))),
         "in_english": in_english,

@@ -8,7 +8,8 @@ from types import MappingProxyType
 
 from metrics.sums import Unreadable
 from results.pages.page import Frames, never_fatal, pictures_of, write_page
-from results.pages.timeline import strip_of
+from results.pages.palette import Palette
+from results.pages.timeline import stretches_of, strip_of
 
 # What a page holds at most: it stays below 10 MB for any number of videos.
 MOST_VIDEOS, MOST_NAMED, MOST_BARS, MOST_UNREADABLE, MOST_HEAT_MAPS = 48, 20, 5, 100, 3
@@ -61,16 +62,18 @@ def write_prediction_page(
     frames: Frames,
     timelines: Mapping[int, Sequence[dict]] = MappingProxyType({}),
     heat_maps: Frames = lambda positions: (),
+    strongest: Mapping[int, float | None] = MappingProxyType({}),
 ) -> None:
     """Writes the page; a failure is one line on the screen.
 
     rows: what `PredictionSums` takes, one per video, gone through once. facts: lines about the run. frames: what the
     network saw; asked once, for the videos that are shown. timelines: by position, see timeline.py. heat_maps: as
-    frames.
+    frames; strongest: the highest value of each video's, by position.
     """
     sums = sums_of(rows)
     sample = sums.sample
     positions = [row["position"] for row in sample]
+    palette = _palette(sample, timelines)
     write_page(
         path,
         "prediction.html",
@@ -84,5 +87,16 @@ def write_prediction_page(
             position: few[:: -(-len(few) // MOST_HEAT_MAPS)]
             for position, few in pictures_of(heat_maps, positions).items()
         },
-        timelines={position: strip_of(timelines[position]) for position in positions if position in timelines},
+        timelines={position: strip_of(timelines[position], palette) for position in positions if position in timelines},
+        palette=palette,
+        strongest=strongest,
     )
+
+
+def _palette(sample: Sequence[dict], timelines: Mapping[int, Sequence[dict]]) -> Palette:
+    """Return the colours of the classes that the shown timelines name."""
+    found = [stretch for row in sample for stretch in stretches_of(timelines.get(row["position"], ()))]
+    lengths: Counter[int] = Counter()
+    for stretch in found:
+        lengths[stretch.class_id] += stretch.end - stretch.start
+    return Palette(lengths, {stretch.class_id: stretch.label for stretch in found})
