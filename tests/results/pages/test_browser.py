@@ -159,5 +159,27 @@ def test_search_finds_a_predicted_video(opened):
 def test_resumes_are_marked_in_every_chart(opened):
     page, *_ = opened("training")
     assert page.locator(".chart").count() == page.locator(".chart .mark").count() == 5
-    assert "Resumed at epoch 1, iter 95." in page.locator("main").text_content()
-    assert page.locator("tr.best th").text_content().split() == ["2", "best"]
+    assert "Resumed at epoch 1, iter 95" in page.locator("main").inner_text()
+    assert page.locator("tr.best th").inner_text().split() == ["2", "best"]
+
+
+def test_a_chart_has_its_values_under_the_pointer(opened):
+    page, complaints, _ = opened("training")
+    chart = page.locator(".chart").first
+    box = chart.locator("svg").bounding_box()
+    chart.locator("svg").hover(position={"x": box["width"] * 388 / 400, "y": 60})
+    loss = float(f"{2.0 / (1 + 2 + 199 / 10):.4g}")
+    assert f"validation after epoch 2: {loss}" in chart.locator("output").inner_text()
+    assert "epoch 2, iter 190: training " in chart.locator("output").inner_text() and complaints == []
+    page.mouse.move(1, 1)
+    assert chart.locator("output").inner_text() == ""
+
+
+def test_what_is_cut_fades(opened):
+    """At the edge behind which more lies, until it is scrolled to."""
+    page, *_ = opened("training", 390)
+    table = page.locator(".scroll", has=page.locator("#validations"))
+    assert table.evaluate("box => box.classList.contains('more')")
+    table.evaluate("box => { box.scrollLeft = box.scrollWidth; }")
+    page.wait_for_timeout(300)
+    assert not table.evaluate("box => box.classList.contains('more')")
