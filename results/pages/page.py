@@ -27,8 +27,13 @@ if TYPE_CHECKING:
 Frames = Callable[[Sequence[int]], Iterable[tuple[int, np.ndarray]]]
 
 _TEMPLATES = Path(__file__).with_name("templates")
-_STYLES = ("style.css",)
-_SCRIPTS = ("language.js", "tables.js", "page.js")  # in their order: the first is the others', the last one begins
+_STYLES = ("style.css", "videos.css")
+_SCRIPTS = (
+    "language.js",
+    "tables.js",
+    "videos.js",
+    "page.js",
+)  # in their order: the first is the others', the last one begins
 # What a page shows of a long path or label, in characters.
 _LONGEST = 160
 # Of a picture on a page: its longer side in pixels, and JPEG's quality.
