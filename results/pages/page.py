@@ -28,12 +28,8 @@ Frames = Callable[[Sequence[int]], Iterable[tuple[int, np.ndarray]]]
 
 _TEMPLATES = Path(__file__).with_name("templates")
 _STYLES = ("style.css", "videos.css")
-_SCRIPTS = (
-    "language.js",
-    "tables.js",
-    "videos.js",
-    "page.js",
-)  # in their order: the first is the others', the last one begins
+# In their order: the first is the others', the last one begins.
+_SCRIPTS = ("language.js", "tables.js", "videos.js", "thresholds.js", "page.js")
 # What a page shows of a long path or label, in characters.
 _LONGEST = 160
 # Of a picture on a page: its longer side in pixels, and JPEG's quality.
