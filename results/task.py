@@ -20,10 +20,10 @@ from results.fingerprint import fingerprint
 from results.finished import Finished
 from results.list_results import check_list_flags
 from results.pages.extras import wants_report
-from results.pages.frames import frames_seen, shown
+from results.pages.frames import frames_seen, shown, shown_positions
 from results.pages.per_video import PerVideo, check_wanted
-from results.pages.prediction import write_prediction_page
-from results.pages.video_list import ListSums, write_list_page
+from results.pages.prediction import ListSums, write_prediction_page
+from results.pages.video import write_video_page
 from utils.config.flags import Flags
 from utils.config.keys import InferConfig
 from utils.config.loading import Config
@@ -77,18 +77,19 @@ class Task:
         if self.report:
             listed = section.video_path or section.filelist
             about = {"videos": listed, "how": protocol, "configuration": self.config.dump()}
-            frames = partial(frames_seen, self.config, section, self.entries)
-            if clip is not None:
-                frames = lambda positions: [(position, shown(clip, section)) for position in positions]  # noqa: E731
-            elif made.frames:
-                frames = lambda positions: made.frames.items()  # noqa: E731
-            pictures = frames, made.timelines, made.heat_maps
-            page = self.folder / "report.html"
+            path = self.folder / "report.html"
             if self.single:
-                write_prediction_page(page, rows, about, *pictures)
-            else:
-                beside = None if is_remote(flags.save_dir) else self.folder
-                write_list_page(page, rows, about, *pictures, beside)
+                [row] = rows
+                maps = [clip_maps[i] for _, clip_maps in made.heat_maps([0]) for i in shown_positions(section)]
+                made_of = made.timelines.get(0, ()), maps, made.strongest.get(0), made.files.get(0, ())
+                write_video_page(path, row, about, shown(clip, section), *made_of)
+                return
+            frames = partial(frames_seen, self.config, section, self.entries)
+            if made.frames:
+                frames = lambda positions: made.frames.items()  # noqa: E731
+            pictures = frames, made.timelines, made.heat_maps, made.strongest
+            beside = None if is_remote(flags.save_dir) else self.folder
+            write_prediction_page(path, rows, about, *pictures, beside)
 
 
 def read_task(flags: Flags, config: Config) -> Task:

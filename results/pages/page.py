@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 Frames = Callable[[Sequence[int]], Iterable[tuple[int, np.ndarray]]]
 
 _TEMPLATES = Path(__file__).with_name("templates")
-_STYLES = ("style.css", "videos.css")
+_STYLES = ("style.css", "video.css", "videos.css")
 # In their order: the first is the others', the last one begins.
-_SCRIPTS = ("language.js", "tables.js", "videos.js", "thresholds.js", "page.js")
+_SCRIPTS = ("language.js", "tables.js", "timeline.js", "videos.js", "thresholds.js", "page.js")
 # What a page shows of a long path or label, in characters.
 _LONGEST = 160
 # Of a picture on a page: its longer side in pixels, and JPEG's quality.
@@ -90,6 +90,7 @@ def _pages() -> "Environment":
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup, escape
 
+    from results.pages.timeline import minutes
     from results.pages.words import both, both_in, fact, in_english, shown
 
     def printed(value: object) -> object:
@@ -106,6 +107,7 @@ def _pages() -> "Environment":
     pages.filters |= {
         "short": shorten,
         "number": number,
+        "minutes": minutes,
         # Where a class's name may be broken; it is still found by its whole name.
         "name": lambda text: Markup(escape(shown(text)).replace("_", Markup("_<wbr>"))),
         "in_english": in_english,
