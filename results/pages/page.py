@@ -90,7 +90,7 @@ def _pages() -> "Environment":
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup, escape
 
-    from results.pages.timeline import minutes
+    from results.pages.timeline import lasting, minutes
     from results.pages.words import both, both_in, fact, in_english, shown
 
     def printed(value: object) -> object:
@@ -108,6 +108,7 @@ def _pages() -> "Environment":
         "short": shorten,
         "number": number,
         "minutes": minutes,
+        "lasting": lasting,
         # Where a class's name may be broken; it is still found by its whole name.
         "name": lambda text: Markup(escape(shown(text)).replace("_", Markup("_<wbr>"))),
         "in_english": in_english,

@@ -150,6 +150,11 @@ def minutes(seconds: float) -> str:
     return f"{hours}:{rest // 60:02}:{rest % 60:02}" if hours else f"{rest // 60}:{rest % 60:02}"
 
 
+def lasting(seconds: float) -> str:
+    """`12.5 s` below a minute, then as `minutes`."""
+    return f"{seconds:.1f} s" if seconds < 59.95 else minutes(seconds)
+
+
 def _clock(seconds: float) -> str:
     """hh:mm:ss.ttt"""
     minutes, milliseconds = divmod(round(1000 * seconds), 60_000)
