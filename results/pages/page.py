@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 Frames = Callable[[Sequence[int]], Iterable[tuple[int, np.ndarray]]]
 
 _TEMPLATES = Path(__file__).with_name("templates")
-_STYLES = ("style.css", "video.css")
+_STYLES = ("style.css", "video.css", "videos.css")
 # In their order: the first is the others', the last one begins.
-_SCRIPTS = ("language.js", "tables.js", "timeline.js", "charts.js", "page.js")
+_SCRIPTS = ("language.js", "tables.js", "timeline.js", "charts.js", "videos.js", "thresholds.js", "page.js")
 # What a page shows of a long path or label, in characters.
 _LONGEST = 160
 # Of a picture on a page: its longer side in pixels, and JPEG's quality.

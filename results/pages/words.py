@@ -25,7 +25,7 @@ def both(english: str, chinese: str, *values: object, tag: str = "span") -> Mark
 
 
 def both_in(attribute: str, english: str, chinese: str, *values: object) -> Markup:
-    """Return the attribute (aria-label, title or alt) with both texts, as `both`."""
+    """Return the attribute (one of `ATTRIBUTES` in page.js) with both texts, as `both`."""
     said = [_filled(text, values) for text in (english, chinese)]
     return Markup('{0}="{1}" data-zh-{0}="{2}"').format(attribute, *said)
 

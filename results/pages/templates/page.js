@@ -1,6 +1,6 @@
 // What every page does: it shows one language of what it says in two, and a cue where more can be scrolled to.
 
-const ATTRIBUTES = ["aria-label", "title", "alt"];
+const ATTRIBUTES = ["aria-label", "title", "alt", "label", "placeholder"];
 
 function speak() {
   for (const attribute of ATTRIBUTES) for (const item of document.querySelectorAll(`[data-zh-${attribute}]`)) {

@@ -6,7 +6,7 @@ const words = new Intl.Collator(undefined, { numeric: true });
 const size = (text) => { const number = parseFloat(text.replaceAll(",", "")); return Number.isNaN(number) ? -1 : number; };
 const byNumber = (a, b) => size(a) - size(b);
 
-for (const table of document.querySelectorAll("table.sortable")) {
+for (const table of document.querySelectorAll("table.sortable:not(.videos *)")) {
   const headers = [...table.tHead.rows[0].cells];
   headers.forEach((header, column) => header.querySelector("button").addEventListener("click", () => {
     const sign = header.getAttribute("aria-sort") === "ascending" ? -1 : 1;
