@@ -3,11 +3,11 @@
 const SERIES = {
   en: {
     train: (value, epoch, step) => `epoch ${epoch}, iter ${step}: training ${value}`,
-    epoch: (value, epoch) => `whole epoch ${epoch}: training ${value}`, valid: (value, epoch) => `validation after epoch ${epoch}: ${value}`,
+    epoch: (value, epoch) => `whole epoch ${epoch}: ${value}`, valid: (value, epoch) => `validation after ${epoch}: ${value}`,
   },
   zh: {
     train: (value, epoch, step) => `第 ${epoch} 轮第 ${step} 步：训练 ${value}`,
-    epoch: (value, epoch) => `第 ${epoch} 整轮：训练 ${value}`, valid: (value, epoch) => `第 ${epoch} 轮后验证：${value}`,
+    epoch: (value, epoch) => `第 ${epoch} 整轮：${value}`, valid: (value, epoch) => `第 ${epoch} 轮后验证：${value}`,
   },
 };
 
@@ -27,9 +27,13 @@ for (const figure of document.querySelectorAll(".chart[data-seen]")) {
     cursor.removeAttribute("hidden");
     said.textContent = lines.join(" · ");
   };
-  svg.addEventListener("pointermove", (event) => {
+  for (const kind of ["pointermove", "pointerdown"]) svg.addEventListener(kind, (event) => {
     const box = svg.getBoundingClientRect();
     show(400 * (event.clientX - box.left) / box.width);
   });
-  svg.addEventListener("pointerleave", () => { cursor.setAttribute("hidden", ""); said.textContent = ""; });
+  svg.addEventListener("pointerleave", (event) => {
+    if (event.pointerType === "touch") return; // a finger that is lifted leaves too: what it asked for stays
+    cursor.setAttribute("hidden", "");
+    said.textContent = "";
+  });
 }

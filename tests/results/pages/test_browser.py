@@ -170,8 +170,9 @@ def test_a_chart_has_its_values_under_the_pointer(opened):
     box = chart.locator("svg").bounding_box()
     chart.locator("svg").hover(position={"x": box["width"] * 388 / 400, "y": 60})
     loss = float(f"{2.0 / (1 + 2 + 199 / 10):.4g}")
-    assert f"validation after epoch 2: {loss}" in chart.locator("output").inner_text()
+    assert f"validation after 2: {loss}" in chart.locator("output").inner_text()
     assert "epoch 2, iter 190: training " in chart.locator("output").inner_text() and complaints == []
+    assert chart.locator(".cursor").get_attribute("hidden") is None
     page.mouse.move(1, 1)
     assert chart.locator("output").inner_text() == ""
 
