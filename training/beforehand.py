@@ -70,7 +70,7 @@ def _of_draws(entries: FileList) -> Iterator[str]:
     if most > OFTEN:
         yield (
             f"TRAIN.balance_classes draws each training video of class {label}, which has {videos}, up to {most} times "
-            "an epoch: it may be learned by heart; TRAIN.class_weights=balanced weighs the classes instead"
+            "an epoch: it may be learned by heart; class_weights balanced would weigh the classes instead"
         )
 
 

@@ -98,7 +98,7 @@ CASES = [
         VALID,
         [
             "TRAIN.balance_classes draws each training video of class 4, which has 3, up to 14 times an epoch: it may "
-            "be learned by heart; TRAIN.class_weights=balanced weighs the classes instead"
+            "be learned by heart; class_weights balanced would weigh the classes instead"
         ],
     ),
     (["TRAIN.warmup_epochs=2"], TRAIN, VALID, [f"{WARM}9.75e-05, not to 0.01"]),

@@ -37,6 +37,20 @@ def test_pretrain_leaves_any_classifier_out(form, classifier, small_state, file_
     assert np.array_equal(model.backbone.conv1.weight.numpy(), small_state["conv1_weights"])
 
 
+@pytest.mark.parametrize("classifier", [{"fc.weight": (512, 2), "fc.bias": (2,)}, {}])
+def test_rows_of_classes_that_the_file_does_not_have(classifier, small_state, file_with):
+    """A manifest of other weights named them."""
+    model = TSN(CLASSES, num_layers=18)
+    before = model.fc.weight.numpy().copy(), model.backbone.conv1.weight.numpy().copy()
+    names = {n: a for n, a in renamed(small_state, "vision", 18).items() if not n.startswith("fc.")}
+    path = file_with(names | {name: np.ones(shape, "f4") for name, shape in classifier.items()})
+    with pytest.raises(InputError) as error:
+        load_weights(model, path, pretrain=True, rows={1: 0, 3: 2})
+    assert str(error.value) == f"{path}: it has no classifier of the classes that the manifest beside it names"
+    assert np.array_equal(model.fc.weight.numpy(), before[0])
+    assert np.array_equal(model.backbone.conv1.weight.numpy(), before[1])
+
+
 @pytest.mark.parametrize("seglen", [2, 5])
 def test_pretrain_spreads_the_first_convolution_over_the_frames(seglen, small_state, file_with):
     path = file_with(small_state)

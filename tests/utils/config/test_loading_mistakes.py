@@ -197,7 +197,7 @@ BAD_FILES = [
     ),
     (
         "TRAIN:\n    class_weights: balanced\n    balance_classes: True\n",
-        "x.yaml:3: class_weights balanced and balance_classes both even out the classes: choose one",
+        "x.yaml:3: class_weights balanced and balance_classes both even out the classes: set one off",
     ),
     (
         "TRAIN:\n    class_weights: [1, 2]\nMODEL:\n    num_classes: 3\n    topk: 1\n",
