@@ -2,6 +2,7 @@
 
 import re
 import signal
+from pathlib import Path
 
 import numpy as np
 import paddle
@@ -127,18 +128,32 @@ def test_a_run_validates_and_saves_the_average_and_ends_early_however_often_it_i
     again = train_narrow(workspace, tmp_path, *flags)
     assert "training ends after" in again.output and "Epoch" not in again.output
 
+    average, own = validation_losses(save_dir, monkeypatch)
+    logged = [line[3] for line in steps(save_dir) if line[0] == "valid"][-1]
+    assert average == pytest.approx(logged, rel=1e-4) and abs(own - logged) > 1e-3
+    assert not any(name.startswith("trained ") for name in read_weights(save_dir / "TSN.pdparams"))
+
+
+def test_two_processes_validate_and_save_one_average(workspace, tmp_path, monkeypatch):
+    """Of BatchNorm's statistics each has its own until then."""
+    keys = ("ema=0.8", "learning_rate=0.0001", "accumulate_steps=2")
+    flags = ["--nproc=2", "--batch_size=2", "--report=False", *(f for key in keys for f in ("--set", f"TRAIN.{key}"))]
+    save_dir = train_narrow(workspace, tmp_path, "--epoch=1", *flags).save_dir
+    assert validation_losses(save_dir, monkeypatch)[0] == pytest.approx(steps(save_dir)[-1][3], rel=1e-5)
+
+
+def validation_losses(save_dir: Path, monkeypatch) -> tuple[float, float]:
+    """The loss of a run's validation list with the weights of TSN.pdparams, and with those that training had."""
     narrow(monkeypatch.setattr)
     config = load_config(save_dir / "config.yaml")
     model = load_model(config.model, save_dir / "TSN.pdparams")
     entries = read_section_list(config, config.valid)
     clips = np.stack([read_clip(clip_spec(config.valid), entry.path)[0] for entry in entries])
     labels = paddle.to_tensor([entry.label for entry in entries])
-    losses = []
-    for own in (False, True):
-        if own:
-            set_own(model, read_momentum(save_dir / "TSN", model))
-        logits = eager_start(model)(clips)().logits
-        losses.append(paddle.nn.functional.cross_entropy(paddle.to_tensor(logits), labels).item())
-    logged = [line[3] for line in steps(save_dir) if line[0] == "valid"][-1]
-    assert losses[0] == pytest.approx(logged, rel=1e-4) and abs(losses[1] - logged) > 1e-3
-    assert not any(name.startswith("trained ") for name in read_weights(save_dir / "TSN.pdparams"))
+
+    def loss() -> float:
+        return paddle.nn.functional.cross_entropy(paddle.to_tensor(eager_start(model)(clips)().logits), labels).item()
+
+    average = loss()
+    set_own(model, read_momentum(save_dir / "TSN", model))
+    return average, loss()
