@@ -36,7 +36,7 @@ def test_figures_stand_beside_chance(two):
     assert "60.00% of 5 videos right" in html and "Guessing would give 50.0%" in html
     assert "always the same answer at best 60.0% (calm)" in html
     # Recall 2/3 and 1/2, precision 2/3 and 1/2.
-    assert "58.3%</strong>" in html and "mean precision 58.3%, mean recall 58.3%" in html
+    assert "58.3%</strong>" in html and "precision 58.3%, recall 58.3%" in html
     assert "Most confused pairs" not in html and "Search classes" not in html
 
 
