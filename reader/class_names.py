@@ -60,7 +60,10 @@ def read_labels(path: str, num_classes: int) -> list[str]:
         return [str(k) for k in range(num_classes)]
     names = read_names(path, "INFER.kinetics_labels")
     if len(names) != num_classes:
-        raise InputError(f"{path}: {len(names)} labels, but MODEL.num_classes is {num_classes}")
+        raise InputError(
+            f"{path}: {len(names)} labels, but MODEL.num_classes is {num_classes} (INFER.kinetics_labels; '': classes "
+            "are called by their number)"
+        )
     return names
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import paddle
 import pytest
 
-from conftest import NUM_CLASSES, Workspace
+from conftest import NUM_CLASSES, ROOT, Workspace
 from models import build_model
 from reader.filelist import Entry, FileList
 from training import start as module
@@ -257,7 +257,19 @@ def test_what_a_run_is_trained_on(workspace, tmp_path):
     other = describe_data(named, file_list(TEN), file_list(FIVE))
     assert {name for name in DATA if other[name] != whole[name]} == {"the digest of the class names"}
     (tmp_path / "names.json").unlink()
-    assert "the digest of the class names" not in describe_data(named, file_list(TEN), file_list(FIVE))
+    with pytest.raises(InputError, match=r"names\.json: no such label list \(INFER\.kinetics_labels\)"):
+        describe_data(named, file_list(TEN), file_list(FIVE))
+
+
+def test_labels_of_other_classes_end_a_run_before_it_trains(workspace):
+    others = ROOT / "data/dataset/kinetics_labels.json"  # what a YAML without the key has
+    config = load_config(workspace.folder / "tiny.yaml", {}, [f"INFER.kinetics_labels={others}"])
+    with pytest.raises(InputError) as error:
+        describe_data(config, file_list(TEN), file_list(FIVE))
+    assert str(error.value) == (
+        f"{others}: 400 labels, but MODEL.num_classes is 4 (INFER.kinetics_labels; '': classes are called by their "
+        "number)"
+    )
 
 
 @pytest.mark.parametrize("stages", [1, 5])
