@@ -22,8 +22,8 @@ _INHERITED = [item.name for item in fields(SECTIONS["VALID"]) if item.metadata["
 class Theirs:
     """A part of a peer's configuration; all parts of one share the notes of what was asked for."""
 
-    def __init__(self, value: object, path: tuple = (), name: str = "", asked: set | None = None):
-        self.value, self.path, self.name = value, path, name
+    def __init__(self, value: object, path: tuple = (), name: str = "", asked: set | None = None, there: bool = True):
+        self.value, self.path, self.name, self.there = value, path, name, there
         self._asked = set() if asked is None else asked
 
     def at(self, *keys: str | int) -> "Theirs":
@@ -32,10 +32,11 @@ class Theirs:
         for key in keys:
             held = part.value
             if isinstance(held, list | tuple):
-                value = held[key] if isinstance(key, int) and key < len(held) else None
+                there = isinstance(key, int) and key < len(held)
             else:
-                value = held.get(key) if isinstance(held, dict) else None
-            part = Theirs(value, (*part.path, key), part._name(key, value), self._asked)
+                there = isinstance(held, dict) and key in held
+            value = held[key] if there else None
+            part = Theirs(value, (*part.path, key), part._name(key, value), self._asked, there)
         return part
 
     def _name(self, key: str | int, value: object) -> str:
@@ -47,7 +48,8 @@ class Theirs:
     def ask(self, *keys: str) -> "Theirs":
         """The part below the keys, which counts as asked for with all that is in it."""
         part = self.at(*keys)
-        self._asked.add(part.path)
+        if part.there:
+            self._asked.add(part.path)
         return part
 
     def get(self, *keys: str) -> object:
@@ -70,11 +72,11 @@ class Theirs:
         """What nobody has asked for: whole parts where nothing below them was."""
         if self.path in self._asked or self.value in (None, False):
             return
-        if not any(path[: len(self.path)] == self.path for path in self._asked):
+        if any(path[: len(self.path)] == self.path for path in self._asked):
+            for key in self.value if isinstance(self.value, dict) else range(len(self.value)):
+                yield from self.at(key).rest()
+        else:
             yield self
-            return
-        for key in list(self.value) if isinstance(self.value, dict) else range(len(self.value)):
-            yield from self.at(key).rest()
 
 
 class Ours:

@@ -50,7 +50,7 @@ def write_lists(ours: Ours, sources: dict[str, Source], config: Path, out: Path)
             ours.put(f"{section}.filelist", source.file)
             continue
         entries = read_list(str(root / name), num_classes=classes)
-        below = os.path.join(root, source.prefix)
+        below = os.path.join("" if root == Path() else root, source.prefix)
         lines = (f"{os.path.join(below, one.path)}{source.suffix} {one.label}\n" for one in entries)
         write_stream(target, lambda file, lines=lines: file.writelines(lines))
         paths = (os.path.join(below, one.path.rsplit(None, 1)[0] if source.frames else one.path) for one in entries)

@@ -125,7 +125,7 @@ def _data(data: Theirs, ours: Ours, section: str) -> Source:
     if data.ask("multi_class").value:
         raise ours.refuse(data.at("multi_class"), "several labels a video")
     if kind.value == "RawframeDataset":
-        ours.say(kind, FRAMES)
+        ours.say(str(kind.value), FRAMES)
     read_pipeline(data.at("pipeline"), ours, section)
     normalised = next((step for step in data.at("pipeline").parts() if step.at("type").value == "Normalize"), None)
     if normalised is not None:
@@ -174,6 +174,9 @@ def _optimizer(theirs: Theirs, ours: Ours) -> None:
 def _schedule(theirs: Theirs, ours: Ours) -> None:
     epochs = theirs.first(("train_cfg", "max_epochs"), ("total_epochs",), ("runner", "max_epochs"))
     ours.put("TRAIN.epoch", epochs)
+    loop = theirs.at("train_cfg")
+    for key in ("val_begin", "by_epoch", *(["type"] if loop.at("type").value == "EpochBasedTrainLoop" else [])):
+        loop.ask(key)
     rate, old = ours.values["TRAIN"].get("learning_rate", 0.01), theirs.at("lr_config")
     steps = theirs.at("param_scheduler").parts() or (
         [theirs.at("param_scheduler")] if theirs.at("param_scheduler").value else []

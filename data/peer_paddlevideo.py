@@ -59,8 +59,8 @@ def _network(model: Theirs, ours: Ours) -> None:
         raise ours.refuse(kind, "another head")
     known, variant, settings = _NETWORKS[name.value]
     ours.put("MODEL.name", name, known)
-    ours.put("MODEL.backbone", name, variant)
     if variant:
+        ours.put("MODEL.backbone", name, variant)
         ours.put("MODEL.num_layers", backbone.first(("depth",), ("layers",)))
     for key, value in settings.items():
         ours.put(f"TRAIN.{key}", name, value)
@@ -97,7 +97,7 @@ def _list(data: Theirs, ours: Ours) -> Source | None:
         return None
     kind, file, prefix, suffix = (data.ask(key) for key in ("format", "file_path", "data_prefix", "suffix"))
     if kind.value == "FrameDataset":
-        ours.say(kind, FRAMES)
+        ours.say(str(kind.value), FRAMES)
         return Source(file, prefix.value if isinstance(prefix.value, str) else "", frames=True)
     if kind.value != "VideoDataset":
         raise ours.refuse(kind, "another kind of data")
