@@ -85,7 +85,7 @@ def check_readable(
                 line = _about_frames(batch.frames[0], entries[batch.indices[0]].path, section)
                 break
             index, reason = batch.unreadable[0]
-            first = f"; {entries[index].path}: {reason}{list_advice(entries[index].path, reason)}"
+            first = first or f"; {entries[index].path}: {reason}{list_advice(entries[index].path, reason)}"
     check_any(world.broadcast(readable), section, len(entries), first)
     if line:
         say(line)
