@@ -7,8 +7,9 @@ from reader.class_names import mirror_advice, read_labels
 from reader.clip import ClipSpec
 from reader.filelist import Entry, FileList, read_list
 from reader.loader import Loader, worker_count
-from utils.config.keys import SectionConfig, TrainConfig
 from utils.config.loading import Config
+from utils.config.shared_keys import SectionConfig
+from utils.config.train_keys import TrainConfig
 from utils.errors import InputError
 from utils.processes.ranks import World
 from utils.storage.objects import is_remote

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from utils.config.keys import SectionConfig
+from utils.config.shared_keys import SectionConfig
 
 if TYPE_CHECKING:
     import numpy as np

@@ -9,8 +9,8 @@ from reader.build import mirrors_advised
 from reader.filelist import FileList
 from training.schedule import Schedule
 from training.verdict import WIDE, interval
-from utils.config.keys import TrainConfig
 from utils.config.loading import Config
+from utils.config.train_keys import TrainConfig
 
 SHOWN = 5  # classes in a line
 

@@ -11,7 +11,7 @@ import paddle
 import paddle.nn.functional as F
 from paddle import Tensor
 
-from utils.config.keys import TrainConfig
+from utils.config.train_keys import TrainConfig
 
 
 def freeze_stages(model: paddle.nn.Layer, number: int) -> None:

@@ -13,7 +13,6 @@ import paddle
 from models import build_model, section_model
 from reader.build import describe_protocol
 from reader.filelist import FileList
-from reader.loader import Batch
 from reader.sampling import balanced_order, epoch_order
 from training.amp import Amp, check_last_batch, choose_amp, moving_statistics
 from training.checkpoint import Progress, set_momentum
@@ -25,13 +24,13 @@ from training.saver import Saver
 from training.schedule import build_schedule
 from training.sources import Lists, Sources, video_sources
 from training.start import Start, check_agreement, describe_data, describe_run, find_start
+from training.unreadable import Unreadable
 from training.validation import check_any, check_readable, validate
 from training.verdict import verdict
 from training.waiting import say_waiting
 from utils.cli import Terminated
 from utils.config.flags import Flags
 from utils.config.loading import Config
-from utils.errors import InputError
 from utils.log import JsonLog, format_metrics, say, say_in, trim_json_log
 from utils.processes.device import memory_errors
 from utils.processes.ranks import World
@@ -78,9 +77,8 @@ class Run:
         known = self.start.checkpoint.data if self.start.checkpoint else {}  # without validation: of the list before
         about = describe_run(config, known | data) | {"engine": engine}
         self.saver = Saver(self.folder, type(model).__name__, about, self.steps.per_epoch, train.keep_checkpoints)
-        self.unreadable: dict[str, str] = {}  # path -> reason, of training videos met on this rank
+        self.unreadable = Unreadable(entries, train.max_unreadable, world)
         self.validated = len(valid_entries)  # how many of them the last validation could read
-        self.unreadable_met = 0  # the sum of their numbers over all ranks
         self.json = self.stop = self.profiler = self.sources = None  # from `train` on
         self.last_saved = time.monotonic()
 
@@ -150,7 +148,7 @@ class Run:
         """Of a frozen network, as long as there is something to train. A signal ends this at once: it goes on later."""
         if not self.frozen or self.progress.epoch == self.config.train.epoch:
             return None
-        return feature_sources(self.lists, self.progress.seed, self.model, self.amp.device, self._limit_own_unreadable)
+        return feature_sources(self.lists, self.progress.seed, self.model, self.amp.device, self.unreadable.limit_own)
 
     def _json_log(self, follow: Callable[[dict], None] | None) -> JsonLog:
         path, epoch, step = self.folder / "train_log.jsonl", self.progress.epoch, self.progress.step
@@ -179,7 +177,7 @@ class Run:
             guard=self.guard,
             learning_rate=self.schedule,
             video_names=lambda batch: [self.entries[i].path for i in batch.indices],
-            after_batch=self._note_unreadable,
+            after_batch=self.unreadable.note,
             after_step=self._after_step,
         )
         for epoch in range(self.progress.epoch, train.epoch):
@@ -204,13 +202,6 @@ class Run:
             return balanced_order([entry.label for entry in self.entries], self.progress.seed, epoch)
         return epoch_order(len(self.entries), self.progress.seed, epoch)
 
-    def _note_unreadable(self, batch: Batch) -> None:
-        for index, reason in batch.unreadable:
-            path = self.entries[index].path
-            if path not in self.unreadable:
-                self.unreadable[path] = reason
-                say(f"unreadable, replaced by the next video of the list: {path}: {reason}", every_rank=True)
-
     def _after_step(self, epoch: int, step: int) -> None:
         """What all ranks decide together after each step: too many unreadable videos, a checkpoint, an end."""
         if self.profiler is not None:
@@ -218,31 +209,12 @@ class Run:
         minutes = self.config.train.checkpoint_minutes
         due = self.world.is_main and minutes > 0 and time.monotonic() - self.last_saved >= 60 * minutes
         unreadable, due, interrupted, terminated = self.world.all_reduce(
-            [len(self.unreadable), due, *self.stop.flags]
+            [self.unreadable.number, due, *self.stop.flags]
         ).tolist()
-        if unreadable > self.unreadable_met:
-            self.unreadable_met = unreadable
-            self._limit_unreadable(self.world.all_gather(self.unreadable))
+        self.unreadable.limit(unreadable)
         if step < self.steps.per_epoch and (due or interrupted or terminated):
             self._save(replace(self.progress, epoch=epoch, step=step))
             self._leave(interrupted, terminated)
-
-    def _limit_own_unreadable(self, batch: Batch) -> None:
-        """Before training begins, where ranks do not wait for each other."""
-        self._note_unreadable(batch)
-        self._limit_unreadable([self.unreadable])
-
-    def _limit_unreadable(self, parts: Sequence[dict[str, str]]) -> None:
-        """parts: what is known on each rank."""
-        everywhere: dict[str, str] = {}
-        for known in parts:
-            everywhere |= known
-        share = self.config.train.max_unreadable
-        if len(everywhere) > max(1, int(share * len(self.entries))):
-            raise InputError(
-                f"{len(everywhere)} of {len(self.entries)} training videos are unreadable, more than "
-                f"TRAIN.max_unreadable allows ({share:g} of the list, at least one): {', '.join(everywhere)}"
-            )
 
     def _finish_epoch(self, epoch: int) -> None:
         """Validates if it is time to, and moves the epoch's checkpoint on to the start of the next epoch."""

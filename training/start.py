@@ -21,9 +21,10 @@ from reader.filelist import FileList
 from training.checkpoint import Checkpoint, find_checkpoint, prefix_of, read_momentum, with_suffix
 from training.manifest import CLASSES, VALID_LIST
 from utils.config.flags import Flags
-from utils.config.keys import NOT_LEARNED, ModelConfig, TrainConfig
 from utils.config.loading import Config
+from utils.config.shared_keys import ModelConfig
 from utils.config.strict_yaml import one_line
+from utils.config.train_keys import NOT_LEARNED, TrainConfig
 from utils.errors import InputError
 from utils.log import say
 from utils.processes.ranks import World

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from reader.loader import worker_count
-from utils.config.keys import TrainConfig
+from utils.config.train_keys import TrainConfig
 from utils.log import say
 from utils.processes.ranks import World
 

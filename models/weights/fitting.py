@@ -17,7 +17,7 @@ from models.weights.paths import find_weights
 from models.weights.reading import read_weights
 from models.weights.remote import origin
 from models.weights.shift import turn_shift
-from utils.config.keys import ModelConfig
+from utils.config.shared_keys import ModelConfig
 from utils.errors import InputError
 
 _SHOWN = 8  # names in one list of an error

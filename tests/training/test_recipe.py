@@ -18,8 +18,8 @@ from narrow import narrow
 from training.amp import Amp, moving_statistics
 from training.recipe import Objective, build_optimizer, freeze_stages, mixup_share, partners
 from training.schedule import build_schedule
-from utils.config.keys import TrainConfig
 from utils.config.loading import load_config
+from utils.config.train_keys import TrainConfig
 
 
 @pytest.fixture(autouse=True)

@@ -18,8 +18,8 @@ from training.amp import Amp, check_num_gpus
 from training.checkpoint import Progress, save_checkpoint
 from training.start import Start, check_agreement, describe_data, describe_run, find_start
 from utils.config.flags import parse_flags
-from utils.config.keys import TrainConfig
 from utils.config.loading import load_config
+from utils.config.train_keys import TrainConfig
 from utils.errors import InputError
 from utils.processes.ranks import World
 from weight_formats import write_original_pdparams
