@@ -1,7 +1,10 @@
 """Real configurations of PaddleVideo: their facts, read at the commits named, put together anew as trees for YAML."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+
+import yaml
 
 MEAN_STD = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
 END = [{"Image2Array": None}, {"Normalization": MEAN_STD}]
@@ -186,3 +189,8 @@ SLOWFAST = {
     "MODEL": {"framework": "Recognizer3D", "backbone": {"name": "ResNetSlowFast", "depth": 50}},
     "DATASET": {"batch_size": 8, "train": {"format": "SFVideoDataset", "file_path": "./data/k400/train.csv"}},
 }  # of slowfast.yaml, 1b15bc25
+
+
+def as_yaml(tree: dict) -> str:
+    """The text of a configuration; without anchors, which PyYAML puts where one list stands twice."""
+    return yaml.safe_dump(json.loads(json.dumps(tree)), sort_keys=False)

@@ -11,7 +11,7 @@ import mmaction2_configs
 from conftest import run_script
 from data.convert import convert
 from mmaction2_configs import write
-from paddlevideo_configs import PADDLEVIDEO, SLOWFAST
+from paddlevideo_configs import PADDLEVIDEO, SLOWFAST, as_yaml
 from utils.config.loading import Config, load_config
 from utils.errors import InputError
 
@@ -189,11 +189,6 @@ def made(config: str, peer: str, out: Path) -> list[str]:
     """The lines about a configuration that is written to the folder."""
     out.mkdir()
     return convert(config, peer, out, None, None)
-
-
-def as_yaml(tree: dict) -> str:
-    """Without anchors, which PyYAML puts where one list stands twice."""
-    return yaml.safe_dump(json.loads(json.dumps(tree)), sort_keys=False)
 
 
 def given(name: str, folder: Path) -> tuple[str, str]:
