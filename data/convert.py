@@ -58,7 +58,7 @@ def convert(config: str, peer: str, out: Path, labels: str | None, gpus: int | N
     gpus = gpus or (peer_mmaction2.devices_of(theirs, Path(config).name) if peer == "mmaction2" else None) or GPUS
     sources = module.convert(theirs, ours, gpus)
     if (batch := ours.values["TRAIN"].get("batch_size")) is not None:
-        ours.say(f"TRAIN.batch_size {batch}", f"what {gpus} GPUs have together (--gpus), for which the rate is meant")
+        ours.say(f"TRAIN.batch_size {batch}", f"of all GPUs together, --gpus={gpus}; the rate is meant for as many")
     lines = []
     classes = ours.values["MODEL"].get("num_classes", 400)
     if labels:

@@ -60,6 +60,11 @@ class Theirs:
         """The first of some parts that is there, which counts as asked for."""
         return self.ask(*next((way for way in ways if self.at(*way).value is not None), ways[0]))
 
+    @property
+    def word(self) -> str:
+        """The value where it is a text, such as the name of a class; else ''."""
+        return self.value if isinstance(self.value, str) else ""
+
     def parts(self) -> list["Theirs"]:
         """Those of a list."""
         return [self.at(i) for i in range(len(self.value))] if isinstance(self.value, list | tuple) else []
@@ -146,6 +151,10 @@ class Ours:
     def text(self, heading: Sequence[str]) -> str:
         """The YAML: the heading and the notes as comments, the keys of MODEL where sections agree."""
         values = {section: dict(given) for section, given in self.values.items()}
+        for key in ("short_size", "target_size"):  # what nothing is said of has frames as the network learns them
+            usual = values["VALID"].get(key, values["TRAIN"].get(key))
+            for section in ("VALID", "TEST", "INFER") if usual else ():
+                values[section].setdefault(key, usual)
         for key in _INHERITED:
             said = [values[section][key] for section in _READING if key in values[section]]
             if said and key not in values["MODEL"]:

@@ -40,7 +40,7 @@ def _network(model: Theirs, ours: Ours) -> None:
     if kind.value != "Recognizer2D":
         raise ours.refuse(kind, "another network, or another task")
     name, over = backbone.ask("type"), head.ask("type")
-    if name.value not in _NETWORKS:
+    if name.word not in _NETWORKS:
         raise ours.refuse(name, "another network")
     if over.value not in _HEADS:
         raise ours.refuse(over, "another head")
@@ -132,8 +132,8 @@ def _data(data: Theirs, ours: Ours, section: str) -> Source:
         _colours(normalised, ours)
     for key in ("test_mode", "start_index", "num_classes"):
         data.ask(key)
-    prefix = data.first(("data_prefix", "video"), ("data_prefix", "img"), ("data_prefix",)).value
-    return Source(data.ask("ann_file"), prefix if isinstance(prefix, str) else "", frames=kind.value != "VideoDataset")
+    prefix = data.first(("data_prefix", "video"), ("data_prefix", "img"), ("data_prefix",)).word
+    return Source(data.ask("ann_file"), prefix, frames=kind.value != "VideoDataset")
 
 
 def _average(theirs: Theirs, ours: Ours) -> None:

@@ -53,9 +53,9 @@ def _network(model: Theirs, ours: Ours) -> None:
     if framework.value != "Recognizer2D":
         raise ours.refuse(framework, "another network, or another task")
     name, kind = backbone.ask("name"), head.ask("name")
-    if not isinstance(name.value, str) or name.value not in _NETWORKS or backbone.at("use_temporal_att").value:
-        raise ours.refuse(name if name.value not in _NETWORKS else backbone.at("use_temporal_att"), "another network")
-    if not isinstance(kind.value, str) or kind.value not in _HEADS:
+    if name.word not in _NETWORKS or backbone.at("use_temporal_att").value:
+        raise ours.refuse(name if name.word not in _NETWORKS else backbone.at("use_temporal_att"), "another network")
+    if kind.word not in _HEADS:
         raise ours.refuse(kind, "another head")
     known, variant, settings = _NETWORKS[name.value]
     ours.put("MODEL.name", name, known)
@@ -98,10 +98,10 @@ def _list(data: Theirs, ours: Ours) -> Source | None:
     kind, file, prefix, suffix = (data.ask(key) for key in ("format", "file_path", "data_prefix", "suffix"))
     if kind.value == "FrameDataset":
         ours.say(str(kind.value), FRAMES)
-        return Source(file, prefix.value if isinstance(prefix.value, str) else "", frames=True)
+        return Source(file, prefix.word, frames=True)
     if kind.value != "VideoDataset":
         raise ours.refuse(kind, "another kind of data")
-    return Source(file, *(part.value if isinstance(part.value, str) else "" for part in (prefix, suffix)))
+    return Source(file, prefix.word, suffix.word)
 
 
 def _pipeline(line: Theirs, ours: Ours, section: str) -> None:

@@ -14,7 +14,7 @@ def read_pipeline(line: Theirs, ours: Ours, section: str) -> None:
     """Fill the keys of a section. Raises InputError for optical flow, and for values that no key takes."""
     cut, mirrored = False, 0.0
     for step in line.parts():
-        kind = step.ask("type").value
+        kind = step.ask("type").word
         if kind in _DECODERS:
             ours.say(kind, AUTO)
             step.ask()
@@ -22,7 +22,7 @@ def read_pipeline(line: Theirs, ours: Ours, section: str) -> None:
             raise ours.refuse(step.at("input_format"), "optical flow")
         elif kind in _ALWAYS:
             step.ask()
-        elif isinstance(kind, str) and kind.endswith("SampleFrames"):
+        elif kind.endswith("SampleFrames"):
             _sample(step, ours, section)
         elif kind == "Resize":
             _resize(step, ours, section, cut)
