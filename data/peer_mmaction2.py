@@ -174,6 +174,8 @@ def _optimizer(theirs: Theirs, ours: Ours) -> None:
 def _schedule(theirs: Theirs, ours: Ours) -> None:
     epochs = theirs.first(("train_cfg", "max_epochs"), ("total_epochs",), ("runner", "max_epochs"))
     ours.put("TRAIN.epoch", epochs)
+    if epochs.value is None:
+        ours.say(epochs.name, "not given: TRAIN.epoch is the default")
     loop = theirs.at("train_cfg")
     for key in ("val_begin", "by_epoch", *(["type"] if loop.at("type").value == "EpochBasedTrainLoop" else [])):
         loop.ask(key)

@@ -290,6 +290,104 @@ def test_values_that_no_key_takes(key, value, why, tmp_path):
     assert str(error.value).startswith(f"{tmp_path / 'x.yaml'}: {why}")
 
 
+RATE = "OPTIMIZER.learning_rate"
+
+
+@pytest.mark.parametrize(
+    ("changes", "keys", "said"),
+    [
+        ({"MODEL.backbone.data_format": "NHWC"}, {"TRAIN.channels_last": True}, ""),
+        ({"PIPELINE.test.sample.linspace_sample": True}, {"TEST.sampling": "linspace", "VALID.sampling": "uniform"}, ""),
+        ({"PIPELINE.test.transform": [{"Scale": {"short_size": 224}}, {"UniformCrop": {"target_size": 224}}]},
+         {"TEST.crops": 3, "TEST.short_size": 224}, ""),
+        ({"PIPELINE.train.sample.seg_len": 4, "PIPELINE.train.transform": []}, {"TRAIN.flip": False},
+         "seg_len 4: one frame of each segment"),
+        ({RATE: 0.003}, {"TRAIN.learning_rate": 0.003, "TRAIN.learning_rate_decay": 1}, ""),
+        ({f"{RATE}.values": [0.1, 0.01, 0.005]}, {"TRAIN.learning_rate": 0.1, "TRAIN.learning_rate_decay": 0.1},
+         f"{RATE}.values: each time by TRAIN.learning_rate_decay, 0.1"),
+        ({RATE: {"name": "CustomWarmupPiecewiseDecay"}}, {}, "CustomWarmupPiecewiseDecay: none: set TRAIN.schedule"),
+        ({"OPTIMIZER.name": "Adam", "OPTIMIZER.weight_decay": 0.1}, {"TRAIN.l2_weight_decay": 0.1},
+         "OPTIMIZER.name Adam: the optimizer is Momentum"),
+        ({"OPTIMIZER.weight_decay": {"name": "L1", "value": 0.1}}, {"TRAIN.l2_weight_decay": 1e-4}, "weight_decay.value 0.1"),
+        ({"MIX": {"name": "Cutmix", "alpha": 0.2}}, {"TRAIN.mixup_alpha": 0}, "MIX.name Cutmix: none: clips are not mixed"),
+        ({"GRADIENT_ACCUMULATION": {"global_batch_size": 1024}}, {"TRAIN.accumulate_steps": 8}, ""),
+        ({"output_dir": "runs/x", "val_interval": 5}, {"TRAIN.save_dir": "runs/x"}, "--valid_interval=5"),
+        ({"MODEL.backbone.pretrained": ""}, {"TRAIN.pretrain": "none"}, ""),
+    ],
+)  # fmt: skip
+def test_other_keys_of_paddlevideo(changes, keys, said, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    tree = yaml.safe_load(as_yaml(PADDLEVIDEO["tsm_k400_videos, 71329cff"].tree()))
+    for key, value in changes.items():
+        *parts, last = key.split(".")
+        place = tree
+        for part in parts:
+            place = place[part]
+        place[last] = value
+    Path("x.yaml").write_text(as_yaml(tree))
+    lines = made("x.yaml", "paddlevideo", Path("out"))
+    assert flat(load_config("out/config.yaml"), keys) == keys and any(said in line for line in lines)
+
+
+WRAPPER = "optim_wrapper = dict(_delete_=True, optimizer=dict(type='{}', lr=0.1), {})"
+
+
+@pytest.mark.parametrize(
+    ("line", "keys", "said"),
+    [
+        ("model = dict(backbone=dict(frozen_stages=1, norm_eval=True, norm_cfg=dict(type='SyncBN')))",
+         {"TRAIN.freeze_stages": 2, "TRAIN.freeze_batch_norm": True, "TRAIN.sync_batch_norm": True}, ""),
+        ("model = dict(backbone=dict(frozen_stages=-1))", {"TRAIN.freeze_stages": 0}, ""),
+        ("model = dict(cls_head=dict(label_smooth_eps=0.1, loss_cls=dict(class_weight=[1, 2])))",
+         {"TRAIN.label_smoothing": 0.1}, "left out: model.cls_head.loss_cls"),
+        ("model = dict(data_preprocessor=dict(mean=[0, 0, 0], std=[255, 255, 255], to_bgr=True))",
+         {"MODEL.image_mean": (0, 0, 0), "MODEL.image_std": (1, 1, 1)}, "model.data_preprocessor: colours stay RGB"),
+        (WRAPPER.format("SGD", "type='AmpOptimWrapper', accumulative_counts=4"),
+         {"TRAIN.amp": "O1", "TRAIN.accumulate_steps": 4, "TRAIN.momentum": 0, "TRAIN.clip_gradient_norm": 0}, ""),
+        (WRAPPER.format("AdamW", "paramwise_cfg=dict(x=1)"), {"TRAIN.learning_rate": 0.1}, "type AdamW: the optimizer is"),
+        (WRAPPER.format("SGD", "constructor='TSMOptimWrapperConstructor', paramwise_cfg=dict(fc_lr5=False)"),
+         {"TRAIN.classifier_learning_rate": 1, "TRAIN.no_decay_on_bn_and_bias": True}, ""),
+        ("param_scheduler = dict(type='CosineAnnealingLR', T_max=90, eta_min=0.001)", {"TRAIN.schedule": "cosine"},
+         "to 0 over all epochs, warm-up included; there from begin on to 0.001"),
+        ("param_scheduler = []", {"TRAIN.learning_rate_decay": 1, "TRAIN.schedule": "steps"}, ""),
+        ("param_scheduler = [dict(type='PolyLR')]", {}, "PolyLR: none: set TRAIN.schedule and TRAIN.milestones"),
+        ("param_scheduler = [dict(type='LinearLR', start_factor=0.1, end=500, by_epoch=False)]",
+         {"TRAIN.warmup_epochs": 0}, "end 500: warm-up in steps: TRAIN.warmup_epochs counts epochs, none is set"),
+        ("train_cfg = dict(_delete_=True, type='IterBasedTrainLoop', max_iters=9)", {"TRAIN.epoch": 45},
+         "left out: train_cfg.type IterBasedTrainLoop, train_cfg.max_iters 9"),
+        ("auto_scale_lr = dict(enable=True, base_batch_size=64)",
+         {"TRAIN.learning_rate_batch": 64, "TRAIN.batch_size": 64}, "--gpus=2"),
+        ("train_dataloader = dict(dataset=dict(_delete_=True, type='RepeatDataset', times=3, dataset=dict("
+         "type='VideoDataset', ann_file='x', pipeline=[dict(type='Resize', scale=(340, 256), keep_ratio=False)])))",
+         {"TRAIN.short_size": 256, "TRAIN.keep_aspect_ratio": False}, "times 3: the list is seen once an epoch"),
+        ("randomness = dict(seed=7)", {"TRAIN.seed": 7}, ""),
+        ("load_from = 'mmcls://resnet50'", {"TRAIN.pretrain": "resnet50"}, "no address that is spoken here"),
+    ],
+)  # fmt: skip
+def test_other_keys_of_mmaction2(line, keys, said, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write(Path(), "tsn_imagenet-pretrained-r50_8xb32-1x1x3-100e_kinetics400-rgb")
+    path = mmaction2_configs.FOLDER / "own.py"
+    path.write_text(f"_base_ = 'tsn_imagenet-pretrained-r50_8xb32-1x1x3-100e_kinetics400-rgb.py'\n{line}\n")
+    lines = made(str(path), "mmaction2", Path("out"))
+    assert flat(load_config("out/config.yaml"), keys) == keys and any(said in line for line in lines)
+
+
+def test_an_older_cosine_with_a_warm_up(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    path = write(Path(), "tsm_r50_video_1x1x8_50e_kinetics400_rgb")
+    warm = "warmup='linear', warmup_iters=4, warmup_by_epoch=True, warmup_ratio=0.1"
+    path.write_text(path.read_text() + f"lr_config = dict(policy='CosineAnnealing', min_lr=0, {warm})\nfp16 = dict()\n")
+    made(str(path), "mmaction2", Path("out"))
+    keys = {
+        "TRAIN.schedule": "cosine",
+        "TRAIN.warmup_epochs": 4,
+        "TRAIN.warmup_learning_rate": 0.002,
+        "TRAIN.amp": "O1",
+    }
+    assert flat(load_config("out/config.yaml"), keys) == keys
+
+
 def test_lists_and_labels_come_with_a_configuration_far_from_their_folder(tmp_path):
     """As of somebody in this repository, whose project lies elsewhere: prefix, suffix, label file, one process."""
     project, name = tmp_path / "project", "tsm_ucf101_videos, 71329cff"
