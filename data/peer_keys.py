@@ -16,7 +16,9 @@ from utils.errors import InputError
 NETWORKS = "here are TSN, TSM, PP-TSN, PP-TSM and PP-TSMv2 of RGB frames"
 AUTO = "MODEL.decoder stays auto, which reads the same frames"
 _READING = ("VALID", "TRAIN", "TEST")  # MODEL has what the first of them says
+# What MODEL holds for all; each list has a prefix of its own, or none.
 _INHERITED = [item.name for item in fields(SECTIONS["VALID"]) if item.metadata["inherited"]]
+_INHERITED.remove("data_prefix")
 
 
 class Theirs:

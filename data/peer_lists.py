@@ -9,13 +9,12 @@ from pathlib import Path
 
 from data.peer_keys import Ours, Theirs
 from reader.class_names import MAX_LABELS_BYTES, is_hidden
-from reader.filelist import read_list, shorten
+from reader.filelist import FileList, read_list, shorten
 from utils.errors import InputError, os_errors
 from utils.storage.files import write_stream, write_text
 
 LISTS = {"TRAIN": "train.list", "VALID": "val.list", "TEST": "test.list"}
 LABELS = "kinetics_labels.json"
-FRAMES = "its lists name folders of JPEG files, which are not read"
 
 
 @dataclass(frozen=True)
@@ -48,17 +47,25 @@ def write_lists(ours: Ours, sources: dict[str, Source], config: Path, out: Path)
         if root is None:
             ours.say(source.file, f"no such file: {section}.filelist names it as it is")
             ours.put(f"{section}.filelist", source.file)
+            if source.prefix:
+                ours.put(f"{section}.data_prefix", source.file, source.prefix)
+            if source.suffix:
+                ours.say(source.file, f"its paths must end with {source.suffix}")
             continue
-        entries = read_list(str(root / name), num_classes=classes)
         below = os.path.join("" if root == Path() else root, source.prefix)
-        lines = (f"{os.path.join(below, one.path)}{source.suffix} {one.label}\n" for one in entries)
-        write_stream(target, lambda file, lines=lines: file.writelines(lines))
-        paths = (os.path.join(below, one.path.rsplit(None, 1)[0] if source.frames else one.path) for one in entries)
-        missing = sum(not os.path.exists(path + source.suffix) for path in paths)
+        how = "frames" if source.frames else "mp4"
+        entries = read_list(str(root / name), num_classes=classes, frame_format=how, prefix=below)
+        write_stream(target, lambda file, entries=entries, end=source.suffix: file.writelines(_lines(entries, end)))
+        missing = sum(not os.path.exists(one.path + source.suffix) for one in entries)
         ours.values[section]["filelist"] = str(target)
         yield f"{target}: {len(entries)} videos of {root / name}" + (
             f", {missing} of them not there" if missing else ""
         )
+
+
+def _lines(entries: FileList, suffix: str) -> Iterator[str]:
+    for one in entries:
+        yield f"{one.path}{suffix} {'' if one.frames is None else f'{one.frames} '}{one.label}\n"
 
 
 def read_peer_labels(path: str) -> list[str]:

@@ -3,7 +3,7 @@
 import re
 
 from data.peer_keys import Ours, Theirs
-from data.peer_lists import FRAMES, Source
+from data.peer_lists import Source
 from data.peer_pipeline import read_pipeline
 
 _NETWORKS = {"ResNet": "TSN", "ResNetTSM": "TSM"}
@@ -59,6 +59,10 @@ def _network(model: Theirs, ours: Ours) -> None:
     ours.put("TRAIN.label_smoothing", head.ask("label_smooth_eps"))
     if (deviation := head.ask("init_std")).value is not None:
         ours.say(deviation, "the classifier starts uniform in +-1/sqrt(features)")
+    loss = head.at("loss_cls")
+    if (kind := loss.ask("type")).value not in (None, "CrossEntropyLoss"):
+        raise ours.refuse(kind, "another loss")
+    ours.put("TRAIN.class_weights", loss.ask("class_weight"))
     if head.ask("multi_class").value:
         raise ours.refuse(head.at("multi_class"), "several labels a video")
     if (stages := ours.number(backbone.ask("frozen_stages"))) is not None and stages >= 0:
@@ -125,7 +129,8 @@ def _data(data: Theirs, ours: Ours, section: str) -> Source:
     if data.ask("multi_class").value:
         raise ours.refuse(data.at("multi_class"), "several labels a video")
     if kind.value == "RawframeDataset":
-        ours.say(str(kind.value), FRAMES)
+        ours.put(f"{section}.format", kind, "frames")
+        ours.put(f"{section}.filename_tmpl", data.ask("filename_tmpl"))
     read_pipeline(data.at("pipeline"), ours, section)
     normalised = next((step for step in data.at("pipeline").parts() if step.at("type").value == "Normalize"), None)
     if normalised is not None:
@@ -237,6 +242,11 @@ def _running(theirs: Theirs, ours: Ours) -> None:
     load, keep = theirs.ask("load_from"), theirs.at("default_hooks", "checkpoint")
     if load.value is not None:
         ours.start_from(load)
+    for hook in theirs.at("custom_hooks").parts():
+        if hook.at("type").value == "EMAHook":
+            ours.put("TRAIN.ema", hook.ask(), 1 - ours.number(hook.at("momentum"), 0.0002))
+        elif hook.at("type").value == "EarlyStoppingHook":
+            ours.put("TRAIN.patience", hook.ask(), hook.at("patience").value or 5)
     ours.put("TRAIN.save_dir", theirs.ask("work_dir"))
     if (kept := ours.number(keep.ask("max_keep_ckpts"))) is not None:
         ours.put("TRAIN.keep_checkpoints", keep.at("max_keep_ckpts"), max(kept, 0))

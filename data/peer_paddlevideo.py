@@ -1,7 +1,7 @@
 """The keys of PaddleVideo's configurations in ours; what each of them does there: release 2.3.1, paddlevideo/."""
 
 from data.peer_keys import AUTO, Ours, Theirs
-from data.peer_lists import FRAMES, Source
+from data.peer_lists import Source
 
 # Name of the backbone -> MODEL.name, MODEL.backbone, and the keys of TRAIN that its parameters' own settings are.
 _FIVE = {"classifier_learning_rate": 5, "no_decay_on_bn_and_bias": True}
@@ -24,7 +24,7 @@ def convert(theirs: Theirs, ours: Ours, devices: int) -> dict[str, Source]:
     sources = {}
     for name, section in SECTIONS.items():
         _pipeline(theirs.at("PIPELINE", name), ours, section)
-        if source := _list(theirs.at("DATASET", name), ours):
+        if source := _list(theirs.at("DATASET", name), ours, section):
             sources[section] = source
     _optimizer(theirs.at("OPTIMIZER"), ours, theirs.ask("epochs"))
     _mix(theirs.at("MIX"), ours)
@@ -92,12 +92,13 @@ def _numbers(data: Theirs, ours: Ours, devices: int) -> None:
             ours.put(f"{section}.num_reader_threads", data.at("num_workers"))
 
 
-def _list(data: Theirs, ours: Ours) -> Source | None:
+def _list(data: Theirs, ours: Ours, section: str) -> Source | None:
     if data.value is None:
         return None
     kind, file, prefix, suffix = (data.ask(key) for key in ("format", "file_path", "data_prefix", "suffix"))
     if kind.value == "FrameDataset":
-        ours.say(str(kind.value), FRAMES)
+        ours.put(f"{section}.format", kind, "frames")
+        ours.put(f"{section}.filename_tmpl", suffix)
         return Source(file, prefix.word, frames=True)
     if kind.value != "VideoDataset":
         raise ours.refuse(kind, "another kind of data")

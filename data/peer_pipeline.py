@@ -40,6 +40,12 @@ def read_pipeline(line: Theirs, ours: Ours, section: str) -> None:
         elif kind == "RandomResizedCrop":
             cut = True
             ours.say(step.ask(), "none: a square of target_size is cut at random out of the resized frame")
+        elif kind == "RandomErasing" and section == "TRAIN":
+            ours.put("TRAIN.random_erasing", step.ask(), ours.number(step.at("erase_prob"), 0.5))
+            ours.say(kind, "one box of a clip becomes noise")
+        elif kind == "PytorchVideoWrapper" and step.at("op").value == "RandAugment" and section == "TRAIN":
+            ours.put("TRAIN.rand_augment", step.ask(), ours.number(step.at("num_layers"), 2))
+            ours.put("TRAIN.rand_augment_magnitude", step.at("magnitude"))
         elif kind == "Flip":
             share = ours.number(step.ask("flip_ratio"), 0.5)
             mirrored = share if section == "TRAIN" else mirrored

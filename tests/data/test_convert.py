@@ -73,7 +73,8 @@ EXPECTED = {
     ],
     "tsm_ucf101_frames, 13204c9d": [
         network("TSM", 101, 0.8, "paddlevideo-tsm-r50-8"), read(8, 8, "uniform", 1, 128, 13), PILLOW, FIVE,
-        {"MODEL.keep_aspect_ratio": True}, steps(0.001, (10, 20), 25, 0, 20),
+        {"MODEL.keep_aspect_ratio": True, "MODEL.format": "frames", "MODEL.filename_tmpl": "img_{:05}.jpg"},
+        steps(0.001, (10, 20), 25, 0, 20),
     ],
     "tsm_ucf101_videos, 71329cff": [
         network("TSM", 101, 0.8, "paddlevideo-tsm-r50-8"), read(8, 8, "uniform", 1, 128, 13), PILLOW, FIVE,
@@ -99,7 +100,8 @@ EXPECTED = {
     ],
     "pptsm_lcnet_k400_8frames_uniform, ce179097": [
         network("PPTSMv2", 400, 0.2, "lcnetv2-ssld"), read(8, 8, "segment", 1, 128, "none"), PILLOW, FOUR_THIRDS,
-        cosine(0.01, 0.005, 120), {"TRAIN.no_decay_on_bn_and_bias": True, "TRAIN.classifier_learning_rate": None},
+        cosine(0.01, 0.005, 120), {"TRAIN.no_decay_on_bn_and_bias": True, "TRAIN.classifier_learning_rate": None,
+        "MODEL.format": "frames", "TRAIN.data_prefix": "data/k400/rawframes"},
     ],
     "pptsm_lcnet_k400_16frames_uniform, ae970e32": [
         network("PPTSMv2", 400, 0.2, "lcnetv2-ssld"), read(16, 16, "segment", 1, 128, "none"), PILLOW, FOUR_THIRDS,
@@ -153,7 +155,8 @@ EXPECTED = {
     ],
     "tsm_r50_mixup_1x1x8_50e_sthv1_rgb": [
         network("TSM", 174, 0.5, "resnet50"), read(8, 8, "uniform", 3, 64, 13), OPENCV, FIVE,
-        steps(0.01, (20, 40), 50, 1e-4, 20), {"TRAIN.mixup_alpha": 0.2, "TRAIN.flip": False},
+        steps(0.01, (20, 40), 50, 1e-4, 20), {"TRAIN.mixup_alpha": 0.2, "TRAIN.flip": False,
+        "VALID.filename_tmpl": "{:05}.jpg", "TEST.format": "frames", "TEST.data_prefix": "data/sthv1/rawframes"},
     ],
     "tsm_k400_pretrained_r50_1x1x8_25e_ucf101_rgb": [
         network("TSM", 101, 0.5, f"{ZOO}tsm/tsm_r50_20210701-68d582b4.pth"),
@@ -175,12 +178,12 @@ SAID = {
     "tsn_k400_videos, 0314ce2f": ["MODEL.head.std 0.01: ", "decode.backend decord: ", ": save_interval 10, use_npu"],
     "tsm_k400_videos, 71329cff": ["valid.transform.Scale.do_round False: ", "PIPELINE.train.transform: no Scale"],
     "pptsm_k400_videos_uniform, 71329cff": ["MultiScaleCrop: none before a RandomCrop", "left out: PRECISEBN"],
-    "pptsm_k400_frames_dense, 45d1fdbe": ["GroupFullResSample: none", "dense_sample True: none", "FrameDataset: "],
+    "pptsm_k400_frames_dense, 45d1fdbe": ["GroupFullResSample: none", "dense_sample True: none"],
     "tsn_r50-in1k-pre_8xb16-1x1x6-100e_mit-rgb": ["MultiScaleCrop.scales (1, 0.8): the scales are", "scale_gap 0: "],
     "tsn_imagenet-pretrained-r50_8xb32-dense-1x1x5-100e_kinetics400-rgb": ["DenseSampleFrames: none: segments over"],
     "tsm_imagenet-pretrained-r50_8xb16-1x1x8-50e_sthv2-rgb": ["twice_sample True: none", "LinearLR: the rate rises"],
     "tsm_imagenet-pretrained-r101_8xb16-1x1x8-50e_sthv2-rgb": ["depth 101: features are shifted in every block"],
-    "tsm_r50_mixup_1x1x8_50e_sthv1_rgb": ["RawframeDataset: ", "optimizer", "pretrained torchvision://resnet50: "],
+    "tsm_r50_mixup_1x1x8_50e_sthv1_rgb": ["left out: default_hooks", "pretrained torchvision://resnet50: "],
     "tsn_r50_1x1x8_50e_hmdb51_kinetics400_rgb": ["RandomResizedCrop: none", "checkpoint_config", "gpu_ids range"],
 }  # fmt: skip
 
@@ -338,8 +341,15 @@ WRAPPER = "optim_wrapper = dict(_delete_=True, optimizer=dict(type='{}', lr=0.1)
         ("model = dict(backbone=dict(frozen_stages=1, norm_eval=True, norm_cfg=dict(type='SyncBN')))",
          {"TRAIN.freeze_stages": 2, "TRAIN.freeze_batch_norm": True, "TRAIN.sync_batch_norm": True}, ""),
         ("model = dict(backbone=dict(frozen_stages=-1))", {"TRAIN.freeze_stages": 0}, ""),
-        ("model = dict(cls_head=dict(label_smooth_eps=0.1, loss_cls=dict(class_weight=[1, 2])))",
-         {"TRAIN.label_smoothing": 0.1}, "left out: model.cls_head.loss_cls"),
+        ("model = dict(cls_head=dict(label_smooth_eps=0.1, num_classes=2, "
+         "loss_cls=dict(type='CrossEntropyLoss', class_weight=[1, 2])))",
+         {"TRAIN.label_smoothing": 0.1, "TRAIN.class_weights": (1, 2)}, ""),
+        ("custom_hooks = [dict(type='EMAHook', momentum=0.001), dict(type='EarlyStoppingHook', patience=3)]",
+         {"TRAIN.ema": 0.999, "TRAIN.patience": 3}, ""),
+        ("train_dataloader = dict(dataset=dict(pipeline=[dict(type='RandomErasing', erase_prob=0.25), dict("
+         "type='PytorchVideoWrapper', op='RandAugment', magnitude=7, num_layers=4), dict(type='ColorJitter')]))",
+         {"TRAIN.random_erasing": 0.25, "TRAIN.rand_augment": 4, "TRAIN.rand_augment_magnitude": 7},
+         "pipeline.ColorJitter: none: left out"),
         ("model = dict(data_preprocessor=dict(mean=[0, 0, 0], std=[255, 255, 255], to_bgr=True))",
          {"MODEL.image_mean": (0, 0, 0), "MODEL.image_std": (1, 1, 1)}, "model.data_preprocessor: colours stay RGB"),
         (WRAPPER.format("SGD", "type='AmpOptimWrapper', accumulative_counts=4"),
@@ -433,6 +443,8 @@ def test_folders_of_frames_keep_their_three_columns(tmp_path, monkeypatch):
     lines = made(config, "paddlevideo", tmp_path / "out")
     below = "data/k400/rawframes"
     assert (tmp_path / "out/train.list").read_text() == f"{below}/a/b 250 3\n{below}/c/d 90 1\n"
+    config = load_config("out/config.yaml")
+    assert (config.train.data_prefix, config.valid.data_prefix, config.train.format) == ("", below, "frames")
     assert any(line.endswith("2 videos of data/k400/train.list, 1 of them not there") for line in lines)
 
 

@@ -34,9 +34,9 @@ def list_advice(path: str, reason: str) -> str:
     """Return what a peer's list may lack, of whose videos none can be read; path, reason: the first of them."""
     if reason != "no such file":
         return ""
-    frames = "with three columns it names folders of frames; " if re.search(r"\S\s+\d+$", path) else ""
+    frames = ", and with three columns folders of frames, MODEL.format frames" if re.search(r"\S\s+\d+$", path) else ""
     peers = " and ".join(WHOSE.values())
-    return f"; lists of {peers} name what lies below their data_prefix, {frames}data/convert.py puts it there ({PAGE})"
+    return f"; lists of {peers} name what lies below their data_prefix, here MODEL.data_prefix{frames} ({PAGE})"
 
 
 def _command(peer: str, file: str) -> str:

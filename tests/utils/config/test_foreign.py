@@ -66,11 +66,10 @@ def test_label_lists_that_are_nobodys(name, text, tmp_path):
 
 
 def test_lists_whose_videos_are_not_there():
-    start = "; lists of PaddleVideo and mmaction2 name what lies below their data_prefix, "
-    end = "data/convert.py puts it there (docs/migration.md)"
-    assert list_advice("abseiling/x", "no such file") == start + end
+    start = "; lists of PaddleVideo and mmaction2 name what lies below their data_prefix, here MODEL.data_prefix"
+    assert list_advice("abseiling/x", "no such file") == f"{start} (docs/migration.md)"
     assert list_advice("abseiling/x 250", "no such file") == (
-        f"{start}with three columns it names folders of frames; {end}"
+        f"{start}, and with three columns folders of frames, MODEL.format frames (docs/migration.md)"
     )
     assert list_advice("abseiling/x", "the file is empty") == ""
 
