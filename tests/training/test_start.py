@@ -368,7 +368,7 @@ def test_of_own_weights_the_classifiers_rows_stay_with_the_names_of_their_classe
 ):
     (tmp_path / "labels.json").write_text(json.dumps(CLASSES))
     labels = ["--set", f"INFER.kinetics_labels={tmp_path / 'labels.json'}"]
-    config = load_config(str(workspace.folder / "tiny.yaml"), {}, ())
+    config = load_config(str(workspace.folder / "tiny.yaml"), {"INFER.kinetics_labels": ""}, ())
     old = build_model(replace(config.model, num_classes=len(before or CLASSES)))
     optimizer = paddle.optimizer.Momentum(0.1, parameters=old.parameters())
     block = paddle.static.Program().global_block()
