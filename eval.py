@@ -34,6 +34,7 @@ def main() -> None:
     from results.row_checks import evaluation_fits
     from results.tables import write_evaluation
     from results.task import check_readable
+    from utils.config.foreign import list_advice
     from utils.errors import InputError
     from utils.log import format_metrics, say, say_in
     from utils.processes.world import open_world
@@ -82,8 +83,9 @@ def main() -> None:
 
             def write(rows) -> None:
                 if sums.videos == 0:
-                    [(_, error), *_] = sums.unreadable.first
-                    raise InputError(f"{section.filelist}: none of its {len(entries)} videos can be read: {error}")
+                    [(video, error), *_] = sums.unreadable.first
+                    why = f"{error}{list_advice(video, error)}"
+                    raise InputError(f"{section.filelist}: none of its {len(entries)} videos can be read: {why}")
                 counted = {"videos": sums.videos, "repeated": repeated, "in_train_list": trained}
                 metrics = {
                     **means,

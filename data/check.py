@@ -8,7 +8,7 @@ without the videos that cannot be read, and problems.csv:
     unreadable           with the reason that training would give
     duration             (of pickles: the number of frames) odd: at least twice the median of all lists, or half of it
     size                 odd: the same with the root of the number of pixels, or 1.5 times for width / height
-    frame rate           odd: 1.5 times
+    frame rate           odd: 4 times, as slow motion has it, or a wrong header
     same bytes           as another video of these lists; of equal sizes and ends SHA-256 decides
     looks alike          as a video of an earlier list, which may show the same recording: by --similar, as
                          data/make_lists.py has it; of those in one list a line and similar.html tell

@@ -11,6 +11,11 @@ from utils.errors import InputError
 _MODULES = {"PPTSMv2": "models.pptsm_v2", "TSM": "models.tsm", "TSN": "models.tsn"}
 # Networks of one backbone, of which MODEL.backbone and MODEL.num_layers say nothing.
 _BACKBONES = {"PPTSMv2": "lcnet_v2"}
+# Names that PaddleVideo has for what are two keys here.
+_PEERS = {
+    "pptsm": "PaddleVideo's PP-TSM is MODEL.name TSM with MODEL.backbone resnet_vd (docs/migration.md)",
+    "pptsn": "PaddleVideo's PP-TSN is MODEL.name TSN with MODEL.backbone resnet_vd (docs/migration.md)",
+}
 
 
 def model_names() -> list[str]:
@@ -28,7 +33,8 @@ def known_name(name: str) -> str:
     for known in _MODULES:
         if plain_name(known) == plain_name(name):
             return known
-    raise InputError(f"unknown model {name!r}; known models: {', '.join(model_names())}")
+    known = _PEERS.get(plain_name(name)) or f"known models: {', '.join(model_names())}"
+    raise InputError(f"unknown model {name!r}; {known}")
 
 
 def get_model_class(name: str) -> type:

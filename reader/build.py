@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Sequence
-from contextlib import suppress
 
 from reader.class_names import mirror_advice, read_labels
 from reader.clip import ClipSpec
@@ -119,9 +118,7 @@ def mirrors_advised(config: Config) -> list[str]:
     """Return a line where classes have sides in their names and nothing is said of mirrors; else none."""
     if not config.train.flip or config.train.flip_pairs:
         return []
-    with suppress(InputError):  # training needs no names
-        return mirror_advice(read_labels(config.infer.kinetics_labels, config.model.num_classes))
-    return []
+    return mirror_advice(read_labels(config.infer.kinetics_labels, config.model.num_classes))
 
 
 def describe_protocol(section: SectionConfig) -> str:

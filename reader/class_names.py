@@ -7,6 +7,7 @@ import unicodedata
 from collections.abc import Sequence
 
 from reader.filelist import shorten
+from utils.config.foreign import labels_advice
 from utils.errors import InputError
 from utils.log import say
 
@@ -35,7 +36,7 @@ def read_names(path: str, option: str) -> list[str]:
     except OSError as error:
         raise InputError(f"{path}: the label list cannot be read: {error.strerror}") from None
     except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: the label list is no JSON: {error}") from None
+        raise InputError(f"{path}: {labels_advice(path, content) or f'the label list is no JSON: {error}'}") from None
     if isinstance(names, dict):
         names = names.get("classes")
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
@@ -60,7 +61,10 @@ def read_labels(path: str, num_classes: int) -> list[str]:
         return [str(k) for k in range(num_classes)]
     names = read_names(path, "INFER.kinetics_labels")
     if len(names) != num_classes:
-        raise InputError(f"{path}: {len(names)} labels, but MODEL.num_classes is {num_classes}")
+        raise InputError(
+            f"{path}: {len(names)} labels, but MODEL.num_classes is {num_classes} (INFER.kinetics_labels; '': classes "
+            "are called by their number)"
+        )
     return names
 
 

@@ -15,6 +15,7 @@ from reader.clip import ClipSpec
 from reader.filelist import Entry
 from reader.integrity import VideoError
 from reader.workers import WorkerPool
+from utils.config.foreign import list_advice
 from utils.errors import InputError
 from utils.processes.limits import available_cores
 
@@ -143,7 +144,8 @@ class Loader:
                     return _ReadClip(asked, candidate, clip, label, file, self._bad.get(asked))
                 except VideoError as error:
                     self._bad[candidate] = error.reason
-        raise InputError(f"none of the {number} videos can be read; {self._entries[asked].path}: {self._bad[asked]}")
+        path, why = self._entries[asked].path, self._bad[asked]
+        raise InputError(f"none of the {number} videos can be read; {path}: {why}{list_advice(path, why)}")
 
     def _read_one(self, entry: Entry, epoch: int, index: int) -> tuple[np.ndarray, int | None, list[int] | None]:
         clip, label, file, mirrored = self._workers.read_file(entry.path, epoch, index, entry.frames)

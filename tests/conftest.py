@@ -45,10 +45,10 @@ NUM_CLASSES = 4
 LABELS = ["opening a door", "closing a door", "walking_past", "waving"]
 
 
-def make_clip(path: Path, frames: np.ndarray) -> None:
+def make_clip(path: Path, frames: np.ndarray, fps: int = 25) -> None:
     """Writes uint8 frames [T, H, W, 3] as H.264 that gives the same pixels back, whatever the encoder's version."""
     with av.open(str(path), "w") as file:
-        stream = file.add_stream("libx264rgb", rate=25, options={"qp": "0", "preset": "ultrafast", "g": "4"})
+        stream = file.add_stream("libx264rgb", rate=fps, options={"qp": "0", "preset": "ultrafast", "g": "4"})
         stream.height, stream.width, stream.pix_fmt = *frames.shape[1:3], "rgb24"
         for frame in frames:
             file.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))

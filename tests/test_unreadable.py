@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from conftest import ROOT, run_script, write_list
+from utils.config.foreign import list_advice
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess:
@@ -113,7 +114,8 @@ def test_nothing_to_evaluate(workspace, broken, tmp_path):
         f"TEST.filelist={filelist}",
     )
     assert ended.returncode == 2 and not (tmp_path / "out").exists()
-    assert ended.stderr == f"error: {filelist}: none of its 2 videos can be read: no such file\n"
+    advice = list_advice("", "no such file")
+    assert ended.stderr == f"error: {filelist}: none of its 2 videos can be read: no such file{advice}\n"
 
 
 def test_prediction_writes_an_entry_and_goes_on(workspace, broken, tmp_path):

@@ -53,9 +53,15 @@ def save_checkpoint(
         path.write_bytes(pickle.dumps(kept, protocol=4))
         digests[".pdopt"] = _digest(path)
 
-    write_atomic(with_suffix(prefix, ".pdparams"), write_weights)
-    write_atomic(with_suffix(prefix, ".pdopt"), write_momentum)
-    return write_manifest(prefix, progress, about, digests)
+    try:
+        write_atomic(with_suffix(prefix, ".pdparams"), write_weights)
+        write_atomic(with_suffix(prefix, ".pdopt"), write_momentum)
+        return write_manifest(prefix, progress, about, digests)
+    except RunError:
+        # What is written is half a checkpoint, which nobody can go on from, and takes the room of another.
+        if ".pdparams" in digests and not with_suffix(prefix, ".json").exists():
+            remove_checkpoint(prefix)
+        raise
 
 
 def _state_of(model: Any, optimizer: Any) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -212,6 +218,14 @@ def remove_leftovers(folder: Path) -> None:
     """Deletes the half-written files of a run that was killed in the middle of saving."""
     for path in unfinished(folder, r".+\.(pdparams|pdopt|json|jsonl|yaml|html)"):
         path.unlink(missing_ok=True)
+
+
+def remove_torn(folder: Path, name: str) -> None:
+    """Deletes what a killed run of the network `name` has saved within an epoch but for its manifest."""
+    for path in folder.glob(f"{name}_epoch*_step*.pd*"):
+        ours = re.fullmatch(r".+_epoch\d+_step\d+\.(pdparams|pdopt)", path.name)  # nobody else has such names
+        if ours and not path.with_suffix(".json").exists():
+            path.unlink(missing_ok=True)
 
 
 def _digest(path: Path) -> str:

@@ -17,6 +17,7 @@ from training.checkpoint import (
     read_manifest,
     remove_checkpoint,
     remove_leftovers,
+    remove_torn,
     save_checkpoint,
 )  # fmt: skip
 from training.manifest import VALID_LIST
@@ -47,6 +48,7 @@ class Saver:
                     "them as it comes to their names; --resume=auto would have gone on with them"
                 )
             return None
+        remove_torn(self._folder, self._name)
         progress = self._keep_best(resumed)
         self._newest = copy_checkpoint(resumed, self._prefix(progress), progress, self._about)
         return progress

@@ -5,7 +5,6 @@ import json
 import os
 import platform
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -39,25 +38,28 @@ TRAIN_KEYS = tuple(item.name for item in fields(TrainConfig) if item.name not in
 
 
 def describe_data(config: Config, entries: FileList, valid_entries: FileList) -> dict[str, str]:
-    """The SHA-256, by its name in messages, of each thing that a run is trained on and compared by, if it has it."""
+    """The SHA-256, by its name in messages, of each thing that a run is trained on and compared by, if it has it.
+
+    Raises InputError where INFER.kinetics_labels names no list of as many classes.
+    """
     digests = {LIST: entries.digest}
     if valid_entries:
         digests[VALID_LIST] = valid_entries.digest
-    if names := _names(config):
-        digests[CLASSES] = hashlib.sha256(json.dumps(names).encode()).hexdigest()
+    # Read before anything is trained: predict.py would refuse a list of other classes after all the work.
+    names = read_labels(config.infer.kinetics_labels, config.model.num_classes)
+    digests[CLASSES] = hashlib.sha256(json.dumps(names).encode()).hexdigest()
     return digests
 
 
 def _names(config: Config) -> list[str] | None:
-    """Those of the classes. Training needs none: there may be no label list, or that of other classes."""
-    with suppress(InputError):
-        return read_labels(config.infer.kinetics_labels, config.model.num_classes)
-    return None
+    """Those of the classes; None where they have none."""
+    labels = config.infer.kinetics_labels
+    return read_labels(labels, config.model.num_classes) if labels else None
 
 
 def describe_run(config: Config, data: Mapping[str, str]) -> dict[str, Any]:
     """What a checkpoint's manifest says about the run that wrote it; data: see `describe_data`."""
-    names = _names(config) if config.infer.kinetics_labels else None
+    names = _names(config)
     return {
         "classes": names if len(json.dumps(names)) < MOST_NAMES else None,
         "model": {key: getattr(config.model, key) for key in (*MODEL_KEYS, "dropout")},
@@ -154,7 +156,7 @@ def find_start(flags: Flags, config: Config, num_videos: int, data: Mapping[str,
 
 def _rows_kept(config: Config, weights: Path) -> dict[int, int]:
     """The classes whose names are in the manifest beside the weights, too: our numbers, and theirs. Says which."""
-    names = _names(config) if config.infer.kinetics_labels else None
+    names = _names(config)
     try:
         beside = read_beside(weights)
     except InputError as error:

@@ -11,6 +11,7 @@ from metrics.accuracy import Accuracy
 from reader.filelist import Entry
 from reader.loader import Batch, Loader, timed
 from training.features import FeatureLoader
+from utils.config.foreign import list_advice
 from utils.config.keys import ValidConfig
 from utils.errors import InputError
 from utils.log import progress_bar, say
@@ -76,14 +77,16 @@ def check_readable(
 
     As many are read as it takes to find one. Of kept features that is known.
     """
-    readable, line, size = 1, "", loader.batch_size
+    readable, line, first, size = 1, "", "", loader.batch_size
     if world.is_main and isinstance(loader, Loader):
         for start in range(0, len(entries), size):
             [batch] = loader.batches(range(start, min(start + size, len(entries))))
             if readable := len(batch.indices):
                 line = _about_frames(batch.frames[0], entries[batch.indices[0]].path, section)
                 break
-    check_any(world.broadcast(readable), section, len(entries))
+            index, reason = batch.unreadable[0]
+            first = first or f"; {entries[index].path}: {reason}{list_advice(entries[index].path, reason)}"
+    check_any(world.broadcast(readable), section, len(entries), first)
     if line:
         say(line)
 
@@ -98,10 +101,10 @@ def _about_frames(clip: np.ndarray, path: str, section: ValidConfig) -> str:
     )
 
 
-def check_any(readable: int, section: ValidConfig, number: int) -> None:
-    """Raises InputError where none of the list's videos can be read."""
+def check_any(readable: int, section: ValidConfig, number: int, which: str = "") -> None:
+    """Raises InputError where none of the list's videos can be read; which: one of them, and why."""
     if readable == 0:
-        raise InputError(f"{section.filelist}: none of its {number} videos can be read")
+        raise InputError(f"{section.filelist}: none of its {number} videos can be read{which}")
 
 
 class _Timer:

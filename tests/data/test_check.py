@@ -51,7 +51,7 @@ v/h264.mkv 1
 v/faststart.mp4 2
 v/junk.mp4 3
 v/rotated.mp4 3
-v/vfr.mp4 3
+v/slow motion.mp4 3
 v/large.ts 4
 v/missing one.mp4 5
 v/\udcff.mp4 5
@@ -60,7 +60,7 @@ v/a b.mp4 0
 """
 VAL = "v/vp9.webm 1\nv/copy.mp4 7\nv/junk.mp4 1\nv/mjpeg.avi 2"
 VIDEOS = {
-    "v/a b.mp4": "h264.mp4", "v/h264.mkv": "h264.mkv", "v/faststart.mp4": "faststart.mp4", "v/vfr.mp4": "vfr.mp4",
+    "v/a b.mp4": "h264.mp4", "v/h264.mkv": "h264.mkv", "v/faststart.mp4": "faststart.mp4",
     "v/rotated.mp4": "rotated_90.mp4", "v/large.ts": "large.ts", "v/\udcff.mp4": "av1.mp4", "v/vp9.webm": "vp9.webm",
     "v/copy.mp4": "h264.mp4", "v/mjpeg.avi": "mjpeg.avi",
 }  # fmt: skip
@@ -73,16 +73,17 @@ def found(tmp_path_factory) -> tuple[Path, subprocess.CompletedProcess]:
     prepare(folder, {"train.list": TRAIN, "val.list": VAL}, VIDEOS)
     (folder / "v/junk.mp4").write_bytes(b"no video")
     make_clip(folder / "v/short.mp4", synthetic_frames(0, 0, length=20, height=48, width=64))
+    make_clip(folder / "v/slow motion.mp4", synthetic_frames(0, 0, length=240, height=48, width=64), fps=100)
     return folder, check(folder, "train.list", "val.list")
 
 
 def test_what_is_wrong_is_told_line_by_line(found):
     folder, ended = found
-    rate, shape = "the median is 25, usual is 16.67 to 37.5", "the median is 1.333, usual is 0.8889 to 2"
+    rate, shape = "the median is 25, usual is 6.25 to 100", "the median is 1.333, usual is 0.8889 to 2"
     assert problems(folder / "check") == [
         ("train.list", "5", "v/junk.mp4", "unreadable", "not a readable video file"),
         ("train.list", "6", "v/rotated.mp4", "size", f"48x64: width / height 0.75; {shape}"),
-        ("train.list", "7", "v/vfr.mp4", "frame rate", f"15.306 frames/s; {rate}"),
+        ("train.list", "7", "v/slow motion.mp4", "frame rate", f"100 frames/s; {rate}"),
         ("train.list", "8", "v/large.ts", "size",
          "128x96: root of its pixels 110.9; the median is 55.43, usual is 27.71 to 110.9"),
         ("train.list", "9", "v/missing one.mp4", "unreadable", "no such file"),
@@ -96,7 +97,7 @@ def test_what_is_wrong_is_told_line_by_line(found):
         "train.list: 9 of 11 videos can be read: check/train.readable.list\n"
         "val.list: 3 of 4 videos can be read: check/val.readable.list\n"
         "median: 2.4 s, 3072 pixels, width / height 1.33, 25 frames/s\n"
-        "8 clips look alike at --similar=0.95, as before a camera that stands still: taken for no recording; a larger "
+        "7 clips look alike at --similar=0.95, as before a camera that stands still: taken for no recording; a larger "
         "--similar may tell recordings apart\n"
     )
     last = ended.stderr.splitlines()[-1]

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from data.findings import FACTORS
 from data.oddities import first_of_each, repeated, usual
 
 NAN = float("nan")
@@ -24,6 +25,12 @@ def test_odd_is_what_is_far_from_the_median(values, factor, median, odd):
     found = usual(values, factor)
     assert found.median == pytest.approx(median)
     assert values[found.is_odd(values)].tolist() == np.array(odd, np.float32).tolist()
+
+
+def test_cameras_of_55_frames_a_second_beside_24_are_none():
+    rates = np.array([24] * 8 + [15.3, 29.97, 55, 60, 120, 1000, 1], np.float32)
+    odd = usual(rates, FACTORS["rate"]).is_odd(rates)
+    assert rates[odd].tolist() == [120, 1000, 1]
 
 
 def test_of_nothing_nothing_is_odd():

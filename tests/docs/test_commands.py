@@ -25,6 +25,7 @@ from conftest import (
     wait_until,
 )  # fmt: skip
 from documentation import commands, english_pages, is_printed, printed_blocks, read_page
+from paddlevideo_configs import PADDLEVIDEO, as_yaml
 from weight_formats import write_original_pdparams
 
 # What is run elsewhere, as it needs another machine, or clips of several classes; and what needs a GPU's packages.
@@ -130,6 +131,7 @@ def shell(tmp_path_factory, store):
     make_smaller(folder / "configs/tsn_demo.yaml", r"epoch: 4\b", "epoch: 1\n    engine: onednn")
     make_clip(folder / "clip.mp4", synthetic_frames(0, 0))
     (folder / "infer.list").write_text("clip.mp4\n")
+    (folder / "tsm_k400_videos.yaml").write_text(as_yaml(PADDLEVIDEO["tsm_k400_videos, 71329cff"].tree()))
     for number in range(10):
         clip = folder / "clips" / ("calm", "fight")[number % 2] / f"{number}.mp4"
         clip.parent.mkdir(parents=True, exist_ok=True)

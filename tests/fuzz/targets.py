@@ -18,6 +18,7 @@ TARGETS: dict[str, tuple] = {
     "weights": ("weight_targets", "weights"),
     "checkpoints": ("weight_targets", "checkpoints"),
     "configurations": ("text_targets", "configurations"),
+    "peer_configurations": ("text_targets", "peer_configurations"),
     "file_lists": ("text_targets", "file_lists"),
     "labels": ("text_targets", "labels"),
 }

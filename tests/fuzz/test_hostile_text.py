@@ -70,7 +70,7 @@ def test_a_long_list_is_read_in_time(tmp_path):
         (b'["a", "b\\n", "c"]', "label 1 is no line of text: 'b\\n'"),
         (b'["a", "b", "\\u001b[2J"]', "label 2 is no line of text: '\\x1b[2J'"),
         (b'["a", "b", "\\u0000"]', "label 2 is no line of text: '\\x00'"),
-        (b'["a", "b"]', "2 labels, but MODEL.num_classes is 3"),
+        (b'["a", "b"]', "2 labels, but MODEL.num_classes is 3 (INFER.kinetics_labels; "),
         (b'["a", "b", 3]', "the label list must be a JSON list of names"),
         (b'{"a": 0, "b": 1, "c": 2}', "the label list must be a JSON list of names"),
         (b"[" * 100_000, "the label list is no JSON: "),

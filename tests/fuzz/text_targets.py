@@ -1,11 +1,15 @@
-"""Configurations, file lists and label lists under test."""
+"""Configurations, those of peers, file lists and label lists under test."""
 
 import json
 import random
+import re
 from pathlib import Path
 
+from data.convert import convert
 from fuzz.mutations import mutated
 from fuzz.target import ROOT, Target
+from mmaction2_configs import CONFIGS, source
+from paddlevideo_configs import PADDLEVIDEO, as_yaml
 from reader.class_names import read_labels
 from reader.filelist import read_list
 from results.tables import write_predictions
@@ -49,6 +53,34 @@ def configurations() -> Target:
         again = path.with_name("again.yaml")
         again.write_text(config.dump(), encoding="utf-8")
         assert load_config(again) == config
+
+    return Target(write, read, (InputError,), memory=200)
+
+
+def peer_configurations() -> Target:
+    """Configurations of PaddleVideo and, without bases, of mmaction2, broken, also value by value; ours are loaded."""
+    names = ("tsn_r50_1x1x8_50e_hmdb51_kinetics400_rgb", "tsm_r50_video_1x1x8_50e_kinetics400_rgb")
+    seeds = [
+        ("mmaction2", "".join(f"{key} = {source(part)}\n" for key, part in CONFIGS[name].items())) for name in names
+    ]
+    seeds += [("paddlevideo", as_yaml(one.tree())) for one in list(PADDLEVIDEO.values())[:3]]
+    others = ("[1, 2]", "{}", "-1", "1e999", "True", "''", "null", "None", "dict()", "lambda: 1", "9" * 30, "{1: 2}")
+
+    def write(folder: Path, rng: random.Random, number: int) -> Path:
+        peer, text = rng.choice(seeds)
+        path = folder / f"{peer}.txt"
+        if rng.random() < 0.5:
+            at = rng.choice(list(re.finditer(r"'[^']*'|[\w.]+", text))).span()
+            path.write_text(text[: at[0]] + rng.choice(others) + text[at[1] :])
+        else:
+            path.write_bytes(mutated_text(text.encode(), rng))
+        return path
+
+    def read(path: Path, rng: random.Random) -> None:
+        out = path.parent / "out"
+        out.mkdir(exist_ok=True)
+        assert all("\n" not in line for line in convert(str(path), path.stem, out, None, None))
+        load_config(out / "config.yaml")
 
     return Target(write, read, (InputError,), memory=200)
 

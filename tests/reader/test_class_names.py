@@ -43,7 +43,6 @@ def test_kinetics_has_none():
         ([], True),
         (["TRAIN.flip=False"], False),
         (["TRAIN.flip_pairs=[[0, 1]]"], False),
-        (["MODEL.num_classes=3"], False),
     ],
 )
 def test_training_says_so_unless_it_was_thought_of(sets, said, tmp_path):

@@ -17,6 +17,7 @@ from reader.dataset import ClipSpec, Seen, VideoError, read_clip
 from reader.filelist import Entry
 from reader.loader import Loader, timed, worker_count
 from reader.workers import FileClip, WorkerProcess
+from utils.config.foreign import list_advice
 from utils.errors import InputError, RunError
 
 SPEC = ClipSpec(num_segments=2, seglen=1, short_side=36, crop_size=32)
@@ -307,7 +308,8 @@ def test_nothing_to_replace_with(entries):
     bad = with_bad(entries, *range(10))
     with loader(bad, replace=True) as reader, pytest.raises(InputError) as error:
         list(reader.batches([4, 5]))
-    assert str(error.value) == "none of the 10 videos can be read; no 4.mp4: no such file"
+    advice = list_advice("no 4.mp4", "no such file")
+    assert str(error.value) == f"none of the 10 videos can be read; no 4.mp4: no such file{advice}"
 
 
 # ---- processes

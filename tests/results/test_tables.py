@@ -122,6 +122,9 @@ def test_a_broken_network_predicts_nothing():
         top_predictions(np.array([[0, np.nan]]), ["a", "b"], 1)
 
 
+LABELS_KEY = " (INFER.kinetics_labels; '': classes are called by their number)"
+
+
 @pytest.mark.parametrize(
     "content, message",
     [
@@ -130,8 +133,8 @@ def test_a_broken_network_predicts_nothing():
         (b'["a", "b"', "the label list is no JSON: Expecting ',' delimiter: line 1 column 10 (char 9)"),
         (b'{"a": 0, "b": 1}', "the label list must be a JSON list of names"),
         (b'["a", 1]', "the label list must be a JSON list of names"),
-        (b"[]", "0 labels, but MODEL.num_classes is 2"),
-        (b'["a", "b", "c"]', "3 labels, but MODEL.num_classes is 2"),
+        (b"[]", f"0 labels, but MODEL.num_classes is 2{LABELS_KEY}"),
+        (b'["a", "b", "c"]', f"3 labels, but MODEL.num_classes is 2{LABELS_KEY}"),
     ],
 )  # fmt: skip
 def test_label_lists_that_do_not_fit(tmp_path, content, message):

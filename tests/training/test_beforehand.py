@@ -9,6 +9,7 @@ from fault_tools import NarrowTraining
 from reader.filelist import Entry, FileList
 from training.beforehand import too_high, warnings
 from training.schedule import build_schedule
+from utils.config.foreign import list_advice
 from utils.config.loading import load_config
 
 TRAIN = [(f"{i}.mp4", i % 4) for i in range(200)]
@@ -22,7 +23,13 @@ WARM = "TRAIN.warmup_epochs 2 is not shorter than TRAIN.epoch 2: the rate gets t
 
 
 def said(sets: list[str], train: list, valid: list, devices: int = 1) -> list[str]:
-    few = ["MODEL.num_classes=4", "TRAIN.batch_size=10", "TRAIN.epoch=2", "TRAIN.learning_rate=0.01"]
+    few = [
+        "MODEL.num_classes=4",
+        "INFER.kinetics_labels=",
+        "TRAIN.batch_size=10",
+        "TRAIN.epoch=2",
+        "TRAIN.learning_rate=0.01",
+    ]
     config = load_config("", {}, [*few, *sets])
     steps = math.ceil(len(train) / config.train.batch_size)
     lists = [FileList(Entry(path, label) for path, label in videos) for videos in (train, valid)]
@@ -131,7 +138,8 @@ def test_a_validation_list_that_cannot_be_read_ends_a_run_before_its_first_step(
     """And a loss that grows is told at its epoch's end, with the rate; more segments than frames before."""
     gone = write_list(tmp_path / "gone.list", [(tmp_path / f"{i}.mp4", 0) for i in range(6)])
     training = NarrowTraining(workspace, tmp_path, "--set", f"VALID.filelist={gone}").ends(2)
-    assert training.errors == [f"error: {gone}: none of its 6 videos can be read"]
+    first = f"{tmp_path / '0.mp4'}: no such file{list_advice('0.mp4', 'no such file')}"
+    assert training.errors == [f"error: {gone}: none of its 6 videos can be read; {first}"]
     assert "Epoch 0" not in training.output and not list(training.save_dir.glob("*.pdparams"))
     first = workspace.held_out[0][0]
     mixed = write_list(tmp_path / "mixed.list", [*((tmp_path / f"{i}.mp4", 0) for i in range(6)), (first, 2)])

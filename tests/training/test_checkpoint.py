@@ -10,6 +10,7 @@ import numpy as np
 import paddle
 import pytest
 
+from conftest import largest_file
 from training import manifest
 from training.checkpoint import (
     Progress,
@@ -20,6 +21,7 @@ from training.checkpoint import (
     read_momentum,
     remove_checkpoint,
     remove_leftovers,
+    remove_torn,
     save_checkpoint,
     set_momentum,
 )  # fmt: skip
@@ -271,3 +273,23 @@ def test_only_half_written_files_are_cleared_away(tmp_path):
         (tmp_path / name).touch()
     remove_leftovers(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(others)
+
+
+def test_half_checkpoints_within_an_epoch_are_cleared_away(tmp_path):
+    others = ["TSN_epoch1.pdparams", "TSN_epoch1_step2.pdparams", "TSN_epoch1_step2.json", "TSN_epoch1_step3.pdopt.bak"]
+    others += ["TSM_epoch1_step1.pdparams", "TSN_epoch1_stepwise.pdparams"]
+    for name in ["TSN_epoch0_step1.pdparams", "TSN_epoch0_step2.pdopt", *others]:
+        (tmp_path / name).touch()
+    remove_torn(tmp_path, "TSN")
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(others)
+
+
+@pytest.mark.parametrize(("size", "left"), [(100, ["A.json", "A.pdopt", "A.pdparams"]), (8000, [])])
+def test_half_a_checkpoint_does_not_stay_on_a_full_disk(tmp_path, size, left):
+    """Where the weights do not fit, what was there is whole; where the manifest does not, it is not, and goes."""
+    model, optimizer = make_model()
+    save_checkpoint(tmp_path / "A", model, optimizer, Progress(1, 0, 5, 8, 4), ABOUT)
+    about = ABOUT | {"config": "x" * 20_000}
+    with largest_file(size), pytest.raises(RunError, match="cannot be written: File too large"):
+        save_checkpoint(tmp_path / "A", model, optimizer, Progress(2, 0, 5, 8, 4), about)
+    assert sorted(path.name for path in tmp_path.iterdir()) == left

@@ -11,7 +11,7 @@ import numpy as np
 import paddle
 import pytest
 
-from conftest import NUM_CLASSES, Workspace
+from conftest import NUM_CLASSES, ROOT, Workspace
 from models import build_model
 from reader.filelist import Entry, FileList
 from training import start as module
@@ -258,7 +258,19 @@ def test_what_a_run_is_trained_on(workspace, tmp_path):
     other = describe_data(named, file_list(TEN), file_list(FIVE))
     assert {name for name in DATA if other[name] != whole[name]} == {"the digest of the class names"}
     (tmp_path / "names.json").unlink()
-    assert "the digest of the class names" not in describe_data(named, file_list(TEN), file_list(FIVE))
+    with pytest.raises(InputError, match=r"names\.json: no such label list \(INFER\.kinetics_labels\)"):
+        describe_data(named, file_list(TEN), file_list(FIVE))
+
+
+def test_labels_of_other_classes_end_a_run_before_it_trains(workspace):
+    others = ROOT / "data/dataset/kinetics_labels.json"  # what a YAML without the key has
+    config = load_config(workspace.folder / "tiny.yaml", {}, [f"INFER.kinetics_labels={others}"])
+    with pytest.raises(InputError) as error:
+        describe_data(config, file_list(TEN), file_list(FIVE))
+    assert str(error.value) == (
+        f"{others}: 400 labels, but MODEL.num_classes is 4 (INFER.kinetics_labels; '': classes are called by their "
+        "number)"
+    )
 
 
 @pytest.mark.parametrize("stages", [1, 5])
@@ -356,7 +368,7 @@ def test_of_own_weights_the_classifiers_rows_stay_with_the_names_of_their_classe
 ):
     (tmp_path / "labels.json").write_text(json.dumps(CLASSES))
     labels = ["--set", f"INFER.kinetics_labels={tmp_path / 'labels.json'}"]
-    config = load_config(str(workspace.folder / "tiny.yaml"), {}, ())
+    config = load_config(str(workspace.folder / "tiny.yaml"), {"INFER.kinetics_labels": ""}, ())
     old = build_model(replace(config.model, num_classes=len(before or CLASSES)))
     optimizer = paddle.optimizer.Momentum(0.1, parameters=old.parameters())
     block = paddle.static.Program().global_block()

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import yaml
 
+from utils.config.foreign import config_advice
 from utils.errors import InputError, os_errors
 
 MAX_BYTES = 100_000  # thirty times a full configuration; PyYAML takes up to a second for as much
@@ -39,8 +40,16 @@ def read_file(path: str | os.PathLike) -> dict[str, Item]:
     """Returns the mapping at the top of a YAML file.
 
     Raises InputError (`path:line: ...`) for a file that cannot be read, is not UTF-8 or not YAML, has a duplicate key,
-    an alias, an anchor or a tag.
+    an alias, an anchor or a tag, or is a peer's.
     """
+    name, text = read_text(path)
+    if advice := config_advice(name, text):
+        raise InputError(f"{name}: {advice}")
+    return parse_mapping(name, text)
+
+
+def read_text(path: str | os.PathLike) -> tuple[str, str]:
+    """Returns (the path as messages name it, the file's text). Raises InputError as `read_file` does."""
     name = one_line(os.fspath(path), limit=4096)
     with os_errors(InputError, f"{name}: cannot be read"), open(path, "rb") as file:
         data = file.read(MAX_BYTES + 1)
@@ -51,6 +60,11 @@ def read_file(path: str | os.PathLike) -> dict[str, Item]:
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise InputError(f"{name}:{line}: not UTF-8 text") from None
+    return name, text
+
+
+def parse_mapping(name: str, text: str) -> dict[str, Item]:
+    """Returns the mapping at the top of the text of the file `name`. Raises InputError as `read_file` does."""
     item = parse(text, lambda line: f"{name}:{line}")
     if item.value is None:
         raise InputError(f"{name}: the file is empty")

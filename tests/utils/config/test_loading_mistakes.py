@@ -37,7 +37,7 @@ BAD_FILES = [
     ),
     ("TRIAN:\n    epoch: 8\n", "x.yaml:1: unknown section TRIAN; did you mean TRAIN?"),
     ("MODEL:\ntrain:\n    epoch: 8\n", "x.yaml:2: unknown section train; did you mean TRAIN?"),
-    ("OPTIMIZER:\n", "x.yaml:1: unknown section OPTIMIZER; the sections are MODEL, TRAIN, VALID, TEST, INFER"),
+    ("SOLVER:\n", "x.yaml:1: unknown section SOLVER; the sections are MODEL, TRAIN, VALID, TEST, INFER"),
     ("epoch: 8\n", "x.yaml:1: unknown section epoch; the sections are MODEL, TRAIN, VALID, TEST, INFER"),
     ("3: 8\n", "x.yaml:1: unknown section 3; the sections are MODEL, TRAIN, VALID, TEST, INFER"),
     ("MODEL:\n    topk: 3\n    seglen: 1\n    topk: 7\n", "x.yaml:4: duplicate key topk, first given at x.yaml:2"),

@@ -1,0 +1,122 @@
+"""Writes our configuration, lists and label file of those of PaddleVideo or mmaction2, and names what has no equal.
+
+    python data/convert.py --from=paddlevideo configs/recognition/tsm/tsm_k400_videos.yaml --out data/dataset/tsm
+    python data/convert.py --from=mmaction2 configs/recognition/tsn/tsn_r50_1x1x8_50e_ucf101_rgb.py
+    python data/convert.py --from=paddlevideo --labels=Kinetics-400_label_list.txt --out data/dataset/k400
+
+The folder --out gets config.yaml, train.list, val.list and test.list with whole paths, as far as the lists are there,
+and kinetics_labels.json of --labels. A Python configuration is read, never run, with the files that its _base_ names.
+"""
+
+import argparse
+import shlex
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a file: the repository's root is not on the path
+from data import peer_mmaction2, peer_paddlevideo
+from data.arguments import count, out_folder
+from data.peer_keys import Ours, Theirs
+from data.peer_lists import LABELS, read_peer_labels, write_labels, write_lists
+from data.peer_python import read_python
+from utils.cli import run
+from utils.config.flags import Parser
+from utils.config.foreign import PAGE, WHOSE
+from utils.config.loading import load_config
+from utils.config.strict_yaml import Item, parse_mapping, read_text
+from utils.errors import InputError
+from utils.storage.files import write_atomic
+from utils.storage.lock import locked_folder
+
+NAME = "config.yaml"
+MADE = "# Made by data/convert.py"
+GPUS = 8  # what the peers' recipes are for where nothing says otherwise
+
+
+def read_theirs(path: str, peer: str) -> tuple[Theirs, list[str], set[str]]:
+    """(the configuration, lines of it that would have to be run, names that its values are made of)."""
+    if peer == "mmaction2":
+        python = read_python(path)
+        return Theirs(python.values), python.unread, python.helpers
+    return Theirs(_plain(parse_mapping(*read_text(path)))), [], set()
+
+
+def _plain(value: object) -> object:
+    """What strict YAML has read without the places it was read at."""
+    if isinstance(value, Item):
+        return _plain(value.value)
+    if isinstance(value, dict):
+        return {key: _plain(part) for key, part in value.items()}
+    return [_plain(part) for part in value] if isinstance(value, list) else value
+
+
+def convert(config: str, peer: str, out: Path, labels: str | None, gpus: int | None) -> list[str]:
+    """Write all of `out` and return lines about it. Raises InputError for what cannot be read or computed here."""
+    theirs, unread, helpers = read_theirs(config, peer)
+    ours = Ours(config)
+    module = {"paddlevideo": peer_paddlevideo, "mmaction2": peer_mmaction2}[peer]
+    gpus = gpus or (peer_mmaction2.devices_of(theirs, Path(config).name) if peer == "mmaction2" else None) or GPUS
+    sources = module.convert(theirs, ours, gpus)
+    if (batch := ours.values["TRAIN"].get("batch_size")) is not None:
+        ours.say(f"TRAIN.batch_size {batch}", f"of all GPUs together, --gpus={gpus}; the rate is meant for as many")
+    lines = []
+    classes = ours.values["MODEL"].get("num_classes", 400)
+    if labels:
+        names = read_peer_labels(labels)
+        if len(names) != classes:
+            raise InputError(f"--labels={labels}: {len(names)} names, but {config} has {classes} classes")
+        write_labels(names, out / LABELS)
+        ours.values["INFER"]["kinetics_labels"] = str(out / LABELS)
+        lines.append(f"{out / LABELS}: {len(names)} names of {labels}")
+    elif classes != 400:
+        ours.values["INFER"]["kinetics_labels"] = ""
+        ours.say("no label file", "classes are called by their number; --labels=FILE gives their names")
+    lines = [*write_lists(ours, sources, Path(config), out), *lines]
+    left = [str(part) for part in theirs.rest() if not (len(part.path) == 1 and part.path[0] in helpers)]
+    nothing = [f"no equal here, left out: {', '.join(left)}"] if left else []
+    nothing += [f"would have to be run, left out: {line}" for line in unread[:10]]
+    heading = [f"{MADE[2:]} of {WHOSE[peer]}'s {Path(config).name}; what is not as it is there ({PAGE}):"]
+    _write(out / NAME, ours.text([*heading, *nothing]))
+    what = f"{ours.values['MODEL']['name']}, {classes} classes"
+    command = shlex.join(["python", "train.py", f"--config={out / NAME}", *ours.flags])
+    return [f"{out / NAME}: {what}, of {WHOSE[peer]}'s {config}", *lines, *ours.notes, *nothing, command]
+
+
+def _write(path: Path, text: str) -> None:
+    """Write the configuration once it has been loaded. Raises InputError where it does not fit together."""
+
+    def write(temporary: Path) -> None:
+        temporary.write_text(text, encoding="utf-8")
+        try:
+            load_config(temporary)
+        except InputError as error:
+            raise InputError(str(error).replace(str(temporary), f"what would be {path}")) from None
+
+    write_atomic(path, write)
+
+
+def main() -> None:
+    parser = Parser("data/convert.py", __doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = parser.add_argument
+    add("--from", dest="peer", required=True, choices=WHOSE, help="whose it is")
+    add("config", nargs="?", metavar="CONFIG", help="its YAML or Python configuration; none: the labels alone")
+    add("--labels", metavar="FILE", help="its label file: a name a line, of PaddleVideo behind their numbers")
+    add("--out", type=out_folder, metavar="DIR", help="default: data/dataset/ and the configuration's name")
+    add("--gpus", type=count, metavar="N", help=f"GPUs its batch is meant for (default: what it says, or {GPUS})")
+    args = parser.parse_args()
+    if not (args.config or args.labels):
+        raise InputError("expected a configuration, or --labels=FILE")
+    out = args.out or Path("data/dataset", Path(args.config or args.labels).stem)
+    if (out / NAME).exists() and not (out / NAME).read_text("utf-8", "replace").startswith(MADE):
+        raise InputError(f"--out {out}: its {NAME} is not of data/convert.py: name another folder")
+    with locked_folder(out, f"--out {out}"):
+        if args.config:
+            print("\n".join(convert(args.config, args.peer, out, args.labels, args.gpus)))
+        else:
+            names = read_peer_labels(args.labels)
+            write_labels(names, out / LABELS)
+            print(f"{out / LABELS}: {len(names)} names, for INFER.kinetics_labels")
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,43 @@
+"""Files of PaddleVideo and mmaction2 that are given as they are: whose they are, and what makes ours of them."""
+
+import re
+
+PAGE = "docs/migration.md"
+WHOSE = {"paddlevideo": "PaddleVideo", "mmaction2": "mmaction2"}
+# What gives a configuration away: sections of PaddleVideo's YAML, calls and inheritance of mmaction2's Python.
+_CONFIGS = {
+    "paddlevideo": re.compile(r"^(?:DATASET|PIPELINE|OPTIMIZER)\s*:|^\s+framework\s*:", re.MULTILINE),
+    "mmaction2": re.compile(r"\bdict\(\s*type\s*=|^_base_\s*=|^model\s*=\s*dict\(", re.MULTILINE),
+}
+# PaddleVideo's label list begins "0 abseiling"; mmaction2's has a name a line.
+_NUMBERED = re.compile(r"\s*0\s+\S")
+
+
+def config_advice(path: str, text: str) -> str:
+    """Return whose configuration the text is and the command that converts it; '' of one that is nobody's we know."""
+    for peer, pattern in _CONFIGS.items():
+        if pattern.search(text):
+            return f"a configuration of {WHOSE[peer]}: {_command(peer, path)}"
+    return ""
+
+
+def labels_advice(path: str, data: bytes) -> str:
+    """Return whose label list the text file is and the command that converts it; '' of one that is none."""
+    first = data[:1000].decode("utf-8", "replace").partition("\n")[0].strip()
+    if not path.endswith(".txt") or not first.isprintable() or first[:1] in ("", "[", "{", "\ufffd"):
+        return ""
+    peer = "paddlevideo" if _NUMBERED.match(first) else "mmaction2"
+    return f"a label list as {WHOSE[peer]} has it: {_command(peer, f'--labels={path}')}"
+
+
+def list_advice(path: str, reason: str) -> str:
+    """Return what a peer's list may lack, of whose videos none can be read; path, reason: the first of them."""
+    if reason != "no such file":
+        return ""
+    frames = ", and with three columns folders of frames, MODEL.format frames" if re.search(r"\S\s+\d+$", path) else ""
+    peers = " and ".join(WHOSE.values())
+    return f"; lists of {peers} name what lies below their data_prefix, here MODEL.data_prefix{frames} ({PAGE})"
+
+
+def _command(peer: str, file: str) -> str:
+    return f"python data/convert.py --from={peer} {file} makes ours of it ({PAGE})"
