@@ -267,7 +267,8 @@ def prepare(environment: dict[str, str], cwd: str, log: str, errors: str, larges
     if largest_file is not None:
         import resource
 
-        resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, largest_file))
+        # What it says of itself may be larger, so that it can be raised for that, see forks.py.
+        resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, resource.RLIM_INFINITY))
 
 
 def main(kind: str, descriptor: str, folder: str) -> NoReturn:
