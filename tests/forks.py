@@ -208,7 +208,7 @@ def trace_in_forks_of(place: Callable[[], Path]) -> None:
     """From now on what traces graphs is done by forks of the server that listens at `place`: it has imported paddle."""
 
     def spawn_or_ask(spawn: Callable, work: str, path: str, arguments: list[str], descriptors: list[int]) -> int:
-        if work != "models.graphs.trace.serve":
+        if not work.endswith((".trace.serve", ".trace_narrow")):
             return spawn(path, arguments, descriptors)
         server = str(place())
         if (pid := os.fork()) == 0:
