@@ -38,6 +38,7 @@ def main() -> None:
     from utils.log import format_metrics, say, say_in
     from utils.processes.world import open_world
     from utils.storage.files import check_save_dir, write_text
+    from utils.storage.objects import is_remote
 
     section = config.test
     report = wants_report(flags.report)
@@ -94,11 +95,11 @@ def main() -> None:
                 write_evaluation(run.folder, rows, sums, metrics, names)
                 write_text(run.folder / "config.yaml", config.dump())
                 if report:
-                    which = {"lines of an earlier video": repeated} if repeated else {}
-                    which |= {"in TRAIN's list": f"{trained} of these videos"} if trained else {}
-                    about = {"list": section.filelist, **which, "how": protocol, "configuration": config.dump()}
+                    about = {"list": section.filelist, "how": protocol, "configuration": config.dump()}
                     frames = partial(frames_seen, config, section, entries)
-                    write_evaluation_page(run.folder / "report.html", sums, metrics, names, about, frames)
+                    beside = None if is_remote(flags.save_dir) else run.folder
+                    page = run.folder / "report.html"
+                    write_evaluation_page(page, rows, sums, metrics, names, about, frames, beside)
 
             where = run.deliver(write)
     counts = f"videos: {sums.videos}, unreadable: {sums.unreadable.number}"

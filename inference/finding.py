@@ -15,8 +15,9 @@ from models.weights.remote import origin
 from reader.class_names import read_labels
 from reader.filelist import shorten
 from utils.config.beside import read_beside
-from utils.config.keys import EngineConfig, ModelConfig
+from utils.config.keys import EngineConfig
 from utils.config.loading import Config
+from utils.config.shared_keys import ModelConfig
 from utils.config.strict_yaml import one_line
 from utils.errors import InputError
 from utils.log import say

@@ -16,7 +16,7 @@ from inference.int8 import Agreement, Answer, Calibration, compare, quantise, so
 from inference.runtime import get_core, openvino
 from inference.views import Output, Start
 from models.graphs.trace import CLASSIFIER, GRAPH, trace_segments
-from utils.config.keys import ModelConfig
+from utils.config.shared_keys import ModelConfig
 from utils.errors import RunError
 from utils.processes.limits import available_cores, available_memory
 

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
 
-from utils.config.keys import ModelConfig
+from utils.config.shared_keys import ModelConfig
 from utils.processor import processor
 
 _ROOT = Path(__file__).parents[1]

@@ -12,8 +12,9 @@ import numpy as np
 
 from inference.finding import FoundNetwork, describe_weights, find_network, finding_network
 from inference.views import Output, Start, in_pieces, over_views
-from utils.config.keys import EngineConfig, ModelConfig, section_name
+from utils.config.keys import EngineConfig, section_name
 from utils.config.loading import Config
+from utils.config.shared_keys import ModelConfig
 from utils.log import say
 from utils.processes.device import memory_errors, use_device
 from utils.processes.precision import describe_gpu_precision

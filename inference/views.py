@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from utils.config.keys import SectionConfig
+from utils.config.shared_keys import SectionConfig
 
 
 class Output(NamedTuple):

@@ -4,7 +4,7 @@ from dataclasses import replace
 from importlib import import_module
 from typing import Any
 
-from utils.config.keys import ModelConfig, SectionConfig
+from utils.config.shared_keys import ModelConfig, SectionConfig
 from utils.errors import InputError
 
 # Name of the class -> module that has it and, as it imports paddle, is not imported before.

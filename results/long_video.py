@@ -14,7 +14,7 @@ from inference.network import Network
 from inference.pipeline import answers
 from inference.views import average_views
 from reader.windows import Frames, WindowSpans
-from utils.config.keys import SectionConfig
+from utils.config.shared_keys import SectionConfig
 
 # logits [1, K] -> what is said of a window
 Name = Callable[[np.ndarray], object]

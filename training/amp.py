@@ -13,7 +13,7 @@ import paddle
 from models.transfer import Sent, send, wait_for, wait_for_gpu
 from reader.loader import Batch
 from training.checkpoint import set_momentum
-from utils.config.keys import TrainConfig
+from utils.config.train_keys import TrainConfig
 from utils.errors import InputError
 from utils.log import say
 from utils.processes.device import CAPABILITIES, gpu_has

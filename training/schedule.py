@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from utils.config.keys import TrainConfig
+from utils.config.train_keys import TrainConfig
 from utils.log import say
 
 

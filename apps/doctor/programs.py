@@ -109,7 +109,7 @@ def train(folder: Path, device: str = "gpu", processes: int = 1, **keys: object)
 
     processes: as many at most; on GPUs one for each. keys: of TRAIN.
     """
-    from utils.config.keys import TrainConfig
+    from utils.config.train_keys import TrainConfig
     from utils.processes.device import choose_device, use_device
     from utils.processes.launch import start_ranks
     from utils.processes.ranks import join_ranks

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from utils.cli import quieten_paddle
-from utils.config.keys import ModelConfig
+from utils.config.shared_keys import ModelConfig
 from utils.errors import InputError, RunError
 from utils.processes.child import Child, NoAnswer
 from utils.storage.copies import temporary_root

@@ -14,8 +14,8 @@ from pathlib import Path
 
 from models.registry import known_name
 from models.weights.remote import origin
-from utils.config.keys import SectionConfig
 from utils.config.loading import Config, load_config
+from utils.config.shared_keys import SectionConfig
 from utils.errors import InputError
 from utils.storage.shelf import digest
 

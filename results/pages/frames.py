@@ -7,8 +7,8 @@ import numpy as np
 from reader.build import build_loader
 from reader.clip import middle_view
 from reader.filelist import Entry
-from utils.config.keys import SectionConfig
 from utils.config.loading import Config
+from utils.config.shared_keys import SectionConfig
 
 # Pictures of a video on a page.
 MOST_FRAMES = 6

@@ -12,7 +12,7 @@ from models.weights import fitting
 from models.weights.fitting import load_model, load_weights
 from networks import unfilled
 from pptsm_reference import _depthwise, pptsm_logits, random_pptsm, shapes
-from utils.config.keys import ModelConfig
+from utils.config.shared_keys import ModelConfig
 from utils.errors import InputError
 from weight_formats import random_state, renamed
 

@@ -10,7 +10,7 @@ from models import build_model, get_model_class
 from models.registry import backbone_of
 from models.tsm import TSM
 from models.tsn import TSN
-from utils.config.keys import ModelConfig
+from utils.config.shared_keys import ModelConfig
 from utils.errors import InputError
 
 

@@ -14,7 +14,7 @@ import pytest
 from make_fixtures import FIXTURES, MAKERS, RATE, read_number
 from reader import packets, sparse
 from reader.decode import DECODERS, VideoError, read_frames
-from utils.config.keys import ModelConfig
+from utils.config.shared_keys import ModelConfig
 from utils.errors import InputError
 
 WHOLE = list(range(60))

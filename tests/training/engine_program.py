@@ -26,7 +26,7 @@ from narrow import narrow  # noqa: E402
 from training import cpu_engine, onednn, timing  # noqa: E402
 from training.amp import Amp  # noqa: E402
 from training.recipe import freeze_stages  # noqa: E402
-from utils.config.keys import TrainConfig  # noqa: E402
+from utils.config.train_keys import TrainConfig  # noqa: E402
 
 CLASSES = 5
 MEASURED: dict[str, object] = {}  # what the last measurement found

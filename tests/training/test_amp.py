@@ -12,7 +12,7 @@ from training import amp
 from training.amp import Amp, choose_amp
 from training.environment import set_environment
 from training.recipe import build_optimizer, freeze_stages
-from utils.config.keys import TrainConfig
+from utils.config.train_keys import TrainConfig
 from utils.errors import InputError
 
 # What GPUs compute in, by generation.

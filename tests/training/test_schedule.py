@@ -5,7 +5,7 @@ import math
 import pytest
 
 from training.schedule import Schedule, build_schedule, learning_rate_at
-from utils.config.keys import TrainConfig
+from utils.config.train_keys import TrainConfig
 
 
 @pytest.mark.parametrize(("total", "falls"), [

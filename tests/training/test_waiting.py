@@ -16,8 +16,8 @@ from training import sources
 from training.amp import Amp, on_device
 from training.loop import LossGuard
 from training.recipe import Objective, partners
-from utils.config.keys import TrainConfig
 from utils.config.loading import load_config
+from utils.config.train_keys import TrainConfig
 from utils.processes.ranks import World
 
 

@@ -9,8 +9,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from utils.config.keys import SECTIONS, ModelConfig
+from utils.config.keys import SECTIONS
 from utils.config.kinds import Kind, Text
+from utils.config.shared_keys import ModelConfig
 from utils.config.strict_yaml import MAX_BYTES as MAX_YAML
 from utils.config.strict_yaml import Item, one_line, parse
 from utils.errors import InputError, os_errors

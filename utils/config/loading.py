@@ -13,19 +13,13 @@ from pathlib import Path
 import yaml
 
 from utils.config.beside import add_manifest
-from utils.config.keys import (
-    IGNORED_KEYS,
-    SECTIONS,
-    InferConfig,
-    ModelConfig,
-    SectionConfig,
-    TestConfig,
-    TrainConfig,
-    ValidConfig,
-)
+from utils.config.keys import IGNORED_KEYS, SECTIONS, InferConfig, TestConfig, ValidConfig
 from utils.config.kinds import Kind, Text, Truth
 from utils.config.published import WEIGHTS_KEYS, add_keys
+from utils.config.shared_keys import ModelConfig, SectionConfig
 from utils.config.strict_yaml import Item, one_line, parse, read_file
+from utils.config.together import check_together
+from utils.config.train_keys import TrainConfig
 from utils.errors import InputError
 from utils.storage.objects import check_path
 
@@ -102,7 +96,7 @@ def load_config(
         model["topk"] = min(model["topk"], model["num_classes"])
     resolved = {"MODEL": model} | {section: _resolve(section, given, model) for section in _READING}
     _look_beside(resolved, dict(command_line))
-    _check_together(resolved, given)
+    check_together(resolved, given)
     if resolved["TRAIN"]["schedule"] == "cosine" and resolved["TRAIN"]["milestones"]:
         ignored += (("TRAIN.milestones", given["TRAIN.milestones"].where),)
     demands_gpu = any(name.endswith(".use_gpu") and item.value is True for name, item in dict(command_line).items())
@@ -236,37 +230,6 @@ def _resolve(section: str, given: Mapping[str, Item], model: Mapping[str, object
     if not {f"{section}.keep_aspect_ratio", "MODEL.keep_aspect_ratio"} & given.keys():
         values["keep_aspect_ratio"] = values["resize"] == "opencv"  # the peers keep it, the original does not
     return values
-
-
-def _check_together(resolved: Mapping[str, Mapping[str, object]], given: Mapping[str, Item]) -> None:
-    """Raises InputError for values that are right one by one but not together, at the one given last."""
-    num_classes = resolved["MODEL"]["num_classes"]
-    for section, values in resolved.items():
-        if section in _READING and values["target_size"] > values["short_size"]:
-            where = _last_given(given, f"{section}.target_size", f"{section}.short_size")
-            sizes = f"target_size {values['target_size']} is larger than short_size {values['short_size']}"
-            raise InputError(f"{where}: {section}: {sizes}")
-        if values["topk"] > num_classes:
-            where = _last_given(given, f"{section}.topk", "MODEL.topk", "MODEL.num_classes")
-            raise InputError(f"{where}: {section}: topk {values['topk']} is larger than num_classes {num_classes}")
-    for name in ("seglen", "image_mean", "image_std"):
-        # The network holds them, and train.py validates with the network it trains.
-        if resolved["TRAIN"][name] != resolved["VALID"][name]:
-            where = _last_given(given, f"TRAIN.{name}", f"VALID.{name}")
-            raise InputError(f"{where}: {name} must be the same in TRAIN and VALID")
-    if resolved["TRAIN"]["flip_pairs"] and not resolved["TRAIN"]["flip"]:
-        where = _last_given(given, "TRAIN.flip", "TRAIN.flip_pairs")
-        raise InputError(f"{where}: TRAIN.flip_pairs says what a mirror exchanges, but TRAIN.flip is False")
-    if resolved["TRAIN"]["balance_classes"] and resolved["TRAIN"]["format"] == "pkl":
-        where = _last_given(given, "TRAIN.balance_classes", "TRAIN.format", "MODEL.format")
-        raise InputError(
-            f"{where}: TRAIN.balance_classes needs labels in the list; of format pkl they lie in the pickles"
-        )
-
-
-def _last_given(given: Mapping[str, Item], *names: str) -> str:
-    """Returns the place of the one among `names` that was given last."""
-    return [item.where for name, item in given.items() if name in names][-1]
 
 
 def reference_table() -> str:

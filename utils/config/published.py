@@ -15,7 +15,8 @@ from typing import Any
 import yaml
 
 from utils.config.beside import path_beside
-from utils.config.keys import EngineConfig, ModelConfig
+from utils.config.keys import EngineConfig
+from utils.config.shared_keys import ModelConfig
 from utils.config.strict_yaml import Item
 from utils.errors import InputError
 
