@@ -105,12 +105,15 @@ class Workspace:
 
 # The files that take longest, each its tens of seconds: they begin first, or one process would end with them alone.
 LONGEST = (
-    "apps/cluster/test_ray.py", "docs/test_commands.py", "training/test_resume.py", "test_interrupted.py",
-    "training/test_frozen.py", "training/test_ranks.py", "training/test_recipe.py", "data/test_guide.py",
-    "test_scripts.py", "training/test_cpu_engine.py", "inference/test_formats.py", "test_protocols.py",
-    "test_object_storage.py", "inference/test_engine.py", "inference/test_processes.py", "training/test_faults.py",
-    "test_contributing.py", "fuzz/test_hostile_files.py", "apps/serving/test_serve.py", "apps/serving/test_page.py",
-    "apps/serving/test_page_answers.py", "results/pages/test_browser.py",
+    "apps/cluster/test_ray.py", "docs/test_commands.py", "test_scripts.py", "data/test_guide.py",
+    "inference/test_engine.py", "models/graphs/test_exporting.py", "fuzz/test_fuzz.py", "training/test_cpu_engine.py",
+    "test_without_paddle.py", "training/test_ranks.py", "results/test_openvino_format.py", "test_surroundings.py",
+    "test_protocols.py", "inference/test_int8.py", "apps/doctor/test_run.py", "fuzz/test_hostile_files.py",
+    "data/test_reencode.py", "test_object_storage.py", "training/test_resume.py", "test_one_folder.py",
+    "models/weights/test_published.py", "reader/test_loader.py", "test_bad_input.py", "training/test_frozen.py",
+    "apps/doctor/test_gpu.py", "test_parity.py", "apps/serving/test_page_answers.py", "apps/serving/test_page.py",
+    "test_contributing.py", "training/test_recipe.py", "utils/processes/test_machines.py", "test_interrupted.py",
+    "data/test_layout.py", "data/test_make_demo.py", "training/test_faults.py", "results/pages/test_browser.py",
 )  # fmt: skip
 
 

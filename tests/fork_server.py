@@ -37,8 +37,9 @@ IMPORTED = {
 }
 _LONGEST = 1 << 20  # bytes of a message
 _ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}  # before any test has changed it
-# Variables of the environment that Python, or what the server has imported, has read already.
-_READ = re.compile(r"PYTHON(?!DONTWRITEBYTECODE)|LC_|LANG|LD_|FLAGS_|KMP_|OPENBLAS_|MKL_|MALLOC_")
+# Variables of the environment that Python, or what the server has imported, has read already. LD_LIBRARY_PATH is not
+# among them: OpenCV changes it in whoever imports it, the server as well.
+_READ = re.compile(r"PYTHON(?!DONTWRITEBYTECODE)|LC_|LANG|LD_(?!LIBRARY_PATH)|FLAGS_|KMP_|OPENBLAS_|MKL_|MALLOC_")
 
 
 class ForkServer:
@@ -266,7 +267,8 @@ def prepare(environment: dict[str, str], cwd: str, log: str, errors: str, larges
     if largest_file is not None:
         import resource
 
-        resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, largest_file))
+        # What it says of itself may be larger, so that it can be raised for that, see forks.py.
+        resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, resource.RLIM_INFINITY))
 
 
 def main(kind: str, descriptor: str, folder: str) -> NoReturn:

@@ -10,6 +10,7 @@ import inspect
 import io
 import json
 import os
+import resource
 import runpy
 import signal
 import socket
@@ -28,7 +29,7 @@ from typing import NoReturn
 ROOT = Path(__file__).parents[1]
 # Python sets none of these up again; paddle's handlers of the last ones write pages.
 _SIGNALS = "SIGTERM", "SIGCHLD", "SIGHUP", "SIGUSR1", "SIGSEGV", "SIGABRT", "SIGBUS", "SIGFPE", "SIGILL"
-_OURS = tuple(f"{folder}{os.sep}" for folder in ROOT.iterdir() if folder.is_dir() and folder.name[0] != ".")
+_OURS = tuple(f"{path}{os.sep}" if path.is_dir() else str(path) for path in ROOT.iterdir() if path.name[0] != ".")
 _launching = threading.local()
 _WRAPPED = "encoding", "errors", "line_buffering", "write_through"  # what a standard stream is wrapped with
 _streams: list[object] = []  # not collected: they would write what their process has written
@@ -90,6 +91,8 @@ def _begin() -> None:
     resource_tracker._resource_tracker._fd = resource_tracker._resource_tracker._pid = None
     if child := sys.modules.get("utils.processes.child"):
         child._STARTING = threading.Lock()  # the thread that forked has it
+    if pools := sys.modules.get("concurrent.futures.thread"):
+        pools._threads_queues.clear()  # threads of who has forked, which nobody can wait for
 
 
 def _tell(command: list[str], folder: Path) -> None:
@@ -99,7 +102,10 @@ def _tell(command: list[str], folder: Path) -> None:
         "environ": [f"{name}={value}" for name, value in os.environ.items()],
     }
     unfinished = folder / f".{os.getpid()}"
+    limit, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))  # the test's limit is for its program's files
     unfinished.write_text(json.dumps(about), errors="surrogateescape")
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, most))
     unfinished.rename(folder / str(os.getpid()))
 
 
@@ -160,7 +166,7 @@ def _forget_modules() -> None:
 
 
 def fork_instead_of_starting(folder: Path) -> None:
-    """From now on readers, ranks without paddle, and Python's tracker of resources are forks of who wants them."""
+    """From now on readers, ranks, and Python's tracker of resources are forks of who wants them."""
     execute, signature = subprocess.Popen._execute_child, inspect.signature(subprocess.Popen._execute_child)
 
     def spawn_or_fork(spawn: Callable, work: str, path: str, arguments: list[str], descriptors: list[int]) -> int:
@@ -176,8 +182,7 @@ def fork_instead_of_starting(folder: Path) -> None:
 
     def execute_or_fork(process: subprocess.Popen, *arguments) -> None:
         given = signature.bind(process, *arguments).arguments
-        # As a rank it would have to import paddle with a rank's environment.
-        if given["args"] != [sys.executable, *sys.argv] or "paddle" in sys.modules:
+        if given["args"] != [sys.executable, *sys.argv]:
             return execute(process, *arguments)
 
         def prepare() -> None:
@@ -203,7 +208,7 @@ def trace_in_forks_of(place: Callable[[], Path]) -> None:
     """From now on what traces graphs is done by forks of the server that listens at `place`: it has imported paddle."""
 
     def spawn_or_ask(spawn: Callable, work: str, path: str, arguments: list[str], descriptors: list[int]) -> int:
-        if work != "models.graphs.trace.serve":
+        if not work.endswith((".trace.serve", ".trace_narrow")):
             return spawn(path, arguments, descriptors)
         server = str(place())
         if (pid := os.fork()) == 0:

@@ -49,20 +49,25 @@ def imports(source: str, package: str) -> set[str]:
 
 # A module is called by its path, in tests/ from there on.
 FILES = {".".join(p.with_suffix("").parts).removeprefix("tests.").removesuffix(".__init__"): p for p in python_files()}
-GRAPH = {m: imports((ROOT / path).read_text("utf-8"), ".".join(path.parent.parts)) for m, path in FILES.items()}
 FOLDERS = {m: ".".join(path.parent.parts) or "scripts" for m, path in FILES.items() if path.parts[0] != "tests"}
 del FOLDERS["apps"]  # four rooms under one roof
 ROOMS = {m: next((r for r in (m, folder) if r in BELOW), folder.split(".")[0]) for m, folder in FOLDERS.items()}
 
 
-def test_no_file_imports_one_that_imports_it():
-    graphlib.TopologicalSorter(GRAPH).prepare()  # its error names the files of a circle
+@pytest.fixture(scope="module")
+def graph() -> dict[str, set[str]]:
+    """Of every module those of ours that it imports."""
+    return {m: imports((ROOT / path).read_text("utf-8"), ".".join(path.parent.parts)) for m, path in FILES.items()}
+
+
+def test_no_file_imports_one_that_imports_it(graph):
+    graphlib.TopologicalSorter(graph).prepare()  # its error names the files of a circle
 
 
 @pytest.mark.parametrize("room", sorted({*BELOW, *ROOMS.values()}))
-def test_a_room_imports_those_below_it_alone(room):
+def test_a_room_imports_those_below_it_alone(room, graph):
     allowed = BELOW[room] | ({room} - {"scripts"})  # no script imports another
-    arrows = [(module, other) for module in ROOMS if ROOMS[module] == room for other in GRAPH[module]]
+    arrows = [(module, other) for module in ROOMS if ROOMS[module] == room for other in graph[module]]
     assert arrows and [(module, other) for module, other in arrows if ROOMS.get(other) not in allowed] == []
 
 

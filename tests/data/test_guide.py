@@ -1,8 +1,8 @@
 """What data/README.md says of one's own videos: its commands, word for word, in a copy of the repository.
 
-Only this differs from what a user does: train.py gets one epoch and small frames behind, to be done in seconds, and as
-there is no network, random weights lie where those of PP-TSM would have been downloaded to. What is there to be
-seen of other numbers of classes is seen with a smaller network.
+Only this differs from what a user does: the scripts get small frames behind, and train.py one epoch, to be done in
+seconds, and as there is no network, random weights lie where those of PP-TSM would have been downloaded to. What is
+there to be seen of other numbers of classes is seen with a smaller network.
 """
 
 import json
@@ -24,15 +24,20 @@ LISTS, TRAIN, PREDICT, EVALUATE, FINE_TUNE = COMMANDS[:5]
 UCF, TRAIN_UCF, EVALUATE_UCF, HMDB, SOMETHING = commands(SECTIONS["UCF101, HMDB51, Something-Something v2"])
 [CHECK] = commands(SECTIONS["Are all videos good?"])
 [((REENCODE,), REENCODED)] = printed_blocks(SECTIONS["Re-encoding for fast reading"])
-QUICK = ["--epoch=1"]
-for key in (
-    "TRAIN.short_size=36",
-    "TRAIN.target_size=32",
-    "VALID.short_size=36",
-    "VALID.target_size=32",
-    "TRAIN.engine=onednn",
-):
-    QUICK += ["--set", key]
+
+
+def frames(*sections: str) -> list[str]:
+    """The flags for small frames."""
+    keys = [f"{name}.{key}" for name in sections for key in ("short_size=36", "target_size=32")]
+    return [word for key in keys for word in ("--set", key)]
+
+
+QUICK = ["--epoch=1", *frames("TRAIN", "VALID"), "--set", "TRAIN.engine=onednn"]
+ADDED = {
+    **dict.fromkeys((TRAIN, FINE_TUNE, TRAIN_UCF), QUICK),
+    **dict.fromkeys((EVALUATE, EVALUATE_UCF), frames("TEST")),
+    PREDICT: frames("INFER"),
+}
 SMALL = ["--set", "MODEL.num_layers=18"]
 NAMES = ["Cat jumping", "cooking", "drawing", "juggling", "knitting", "waving"]
 
@@ -70,7 +75,7 @@ def call(command: str, folder: Path, home: Path, *more: str) -> str:
     python, *arguments = shlex.split(command)
     assert python == "python"
     environment = reader_environment(HOME=str(home), **{CACHE_VARIABLE: ""})
-    ended = run_python([*arguments, *more], environment, folder, 300)
+    ended = run_python([*arguments, *ADDED.get(command, ()), *more], environment, folder, 300)
     assert ended.returncode == 0, ended.stderr[-2000:]
     assert "Traceback" not in ended.stderr and "error" not in ended.stderr
     return ended.stdout
@@ -86,11 +91,9 @@ def test_the_guide_leads_to_predictions(number, home, tmp_path):
             more = [] if whole or command not in (TRAIN, EVALUATE, PREDICT) else SMALL
             if whole and "make_lists.py" in command:
                 more = ["--similar=0"]  # the clips of two classes look alike
-            if command == TRAIN:
-                more = [*QUICK, *more]
-                if not whole:
-                    write_pptsm(tmp_path / "18.pdparams", 18)
-                    more.append(f"--pretrain={tmp_path / '18.pdparams'}")
+            if command == TRAIN and not whole:
+                write_pptsm(tmp_path / "18.pdparams", 18)
+                more = [*more, f"--pretrain={tmp_path / '18.pdparams'}"]
             out[command] = call(command, folder, home, *more)
     lists, train, evaluate, predict = (out[command] for command in (LISTS, TRAIN, EVALUATE, PREDICT))
     assert "\n".join(["next:", *(f"  {script}" for script in (TRAIN, EVALUATE, PREDICT))]) in lists
@@ -139,7 +142,7 @@ def test_one_clip_of_each_class_is_enough_to_run(home, tmp_path):
     folder = tmp_path / "copy"
     copy_with_videos(folder, NAMES[:2], ["garden"])
     call(LISTS, folder, home)
-    train = call(FINE_TUNE, folder, home, *QUICK, "--pretrain=none", *SMALL)
+    train = call(FINE_TUNE, folder, home, "--pretrain=none", *SMALL)
     assert "[VALID" not in train and not (folder / "data/dataset/mine/checkpoints/TSM_best.pdparams").exists()
     evaluate, predict = (call(script, folder, home, *SMALL) for script in (EVALUATE, PREDICT))
     assert "evaluating 2 videos of data/dataset/mine/train.list" in evaluate
@@ -174,7 +177,7 @@ def test_ucf101_in_three_commands(home, tmp_path):
         (folder / name).write_text(text)
     write_pptsm(tmp_path / "18.pdparams", 18)
     assert "2 classes, numbered as in ucfTrainTestlist/classInd.txt" in call(UCF, folder, home)
-    call(TRAIN_UCF, folder, home, *QUICK, *SMALL, f"--pretrain={tmp_path / '18.pdparams'}")
+    call(TRAIN_UCF, folder, home, *SMALL, f"--pretrain={tmp_path / '18.pdparams'}")
     assert "videos: 1, unreadable: 0" in call(EVALUATE_UCF, folder, home, *SMALL)
     call(HMDB.replace("hmdb51/*", "hmdb51/wave"), folder, home)  # as a shell does
     call(SOMETHING, folder, home)

@@ -5,9 +5,10 @@ import re
 import signal
 import subprocess
 import sys
-import time
 import uuid
+from contextlib import ExitStack
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 
@@ -35,6 +36,14 @@ if __name__ == "__main__":
 """
 
 
+def opened(fifo: Path) -> BinaryIO | None:
+    """Its other end, from which nothing will come, once somebody reads there: that process is past its imports."""
+    try:
+        return open(os.open(fifo, os.O_WRONLY | os.O_NONBLOCK), "wb", 0)
+    except OSError:
+        return None
+
+
 @pytest.fixture
 def program(tmp_path):
     """A running program that has read one video and waits for three that do not come; its mark; what /dev/shm held."""
@@ -53,14 +62,17 @@ def program(tmp_path):
         text=True,
         start_new_session=True,  # a process group of its own, as a terminal makes one for Ctrl-C
     )
+    held = ExitStack()
     try:
         assert process.stdout.readline() == "read [0]\n"
         wait_until(lambda: len(processes(mark)) >= 5)  # the program, three readers, Python's resource tracker
-        time.sleep(0.5)  # the last of them is past its imports
+        for i in (1, 2, 3):
+            held.enter_context(wait_until(lambda i=i: opened(tmp_path / f"{i}.pkl")))
         yield process, mark, shared
     finally:
         process.kill()
         process.communicate()
+        held.close()
 
 
 @pytest.mark.parametrize(
@@ -76,7 +88,7 @@ def program(tmp_path):
 def test_a_signal_ends_the_program_and_its_readers(program, number, whole_group, code, stderr):
     process, mark, shared = program
     (os.killpg if whole_group else os.kill)(process.pid, number)
-    assert process.wait(10) == code
+    assert process.wait(60) == code
     wait_until(lambda: processes(mark) == [])
     assert re.fullmatch(stderr, process.stderr.read())
     assert set(os.listdir("/dev/shm")) <= shared

@@ -9,11 +9,13 @@ import os
 import resource
 import sys
 from contextlib import ExitStack, nullcontext
+from pathlib import Path
 from unittest import mock
 
 import numpy as np
 
-from training.environment import set_environment
+sys.path[:0] = [str(Path(__file__).parents[2]), str(Path(__file__).parents[1])]
+from training.environment import set_environment  # noqa: E402
 
 set_environment()
 

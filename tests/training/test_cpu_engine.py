@@ -4,15 +4,13 @@ import json
 import os
 import re
 import statistics
-import subprocess
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 
 import paddle
 import pytest
 
-from conftest import ROOT, run_script
+from conftest import ROOT, run_python, run_script
 from fault_tools import manifest, train_narrow
 from training.cpu_engine import set_engine
 from training.timing import StepTimes, time_steps
@@ -25,9 +23,8 @@ ROUNDING = 1e-5
 
 def run_program(*arguments: str) -> object:
     """What engine_program.py prints."""
-    command = [sys.executable, "-W", "ignore", str(Path(__file__).with_name("engine_program.py")), *arguments]
-    environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}"}
-    ended = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
+    program = Path(__file__).with_name("engine_program.py")
+    ended = run_python([str(program), *arguments], {**os.environ}, ROOT, 300, kind="train")
     assert ended.returncode == 0, ended.stderr
     return json.loads(ended.stdout)
 

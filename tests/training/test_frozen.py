@@ -143,7 +143,9 @@ def test_eval_measures_what_validation_did(workspace, pretrained, tmp_path):
     assert (line["videos"], line["unreadable"]) == (5, 1)
     keys = [*protocol[:2], "TEST.crops=3", "TEST.seg_num=3", f"TEST.filelist={test_list}"]
     weights, out = ended.save_dir / "TSM_best.pdparams", tmp_path / "eval"
-    settings = [f"--weights={weights}", "--use_gpu=False", *(part for key in keys for part in ("--set", key))]
+    # As the features are computed: in bfloat16 where the processor has that.
+    settings = [f"--weights={weights}", "--use_gpu=False", "--precision=auto"]
+    settings += [part for key in keys for part in ("--set", key)]
     run_script(
         "tests/narrow", workspace.config, f"--save_dir={out}", *settings, TSN_TEST_SCRIPT="eval"
     ).check_returncode()

@@ -12,6 +12,7 @@ import tempfile
 import uuid
 from collections.abc import Iterator
 from fnmatch import fnmatch
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,7 @@ import pytest
 from conftest import ROOT, children, free_port, processes, snapshot, wait_until, write_list
 from documentation import commands, read_page
 
-pytest.importorskip("ray", reason="pip install -r requirements-cluster.txt")
+pytestmark = pytest.mark.skipif(find_spec("ray") is None, reason="pip install -r requirements-cluster.txt")
 parquet = pytest.importorskip("pyarrow.parquet", reason="pip install -r requirements-cluster.txt")
 
 VIDEOS, SHARD = 48, 6

@@ -16,7 +16,7 @@ from apps.doctor import checks, gpu, gpu_programs
 from apps.doctor.checks import CheckRow, Ended
 from apps.doctor.gpu import Plan, Trial, measured, recommended, trained, tried
 from apps.doctor.ways import ON_CPU, ONE_GPU, Abilities, remedy
-from conftest import ROOT
+from conftest import ROOT, start_python
 from fake_gpu import FakeGpu
 from training import amp
 from utils.config.flags import parse_flags
@@ -99,14 +99,14 @@ def test_where_runs_differ_by_themselves_nothing_is_known(played, monkeypatch):
 
 
 def launch_narrow(command, environment, out, err):
-    """The scripts have narrow networks, and rest after a step; they are really started, as their ranks are killed."""
+    """The scripts have narrow networks, and rest after a step."""
     if command[1] not in ("train.py", "eval.py", "apps/doctor/gpu_programs.py"):
         return checks_launch(command, environment, out, err)
     script = command[1].removesuffix(".py")
     environment |= {"OMP_NUM_THREADS": "1", "TSN_TEST_SCRIPT": script, "TSN_TEST_REST": "Epoch 0, iter 0"}
     environment.pop("CUDA_VISIBLE_DEVICES", None)
     path = ROOT / (command[1] if "/" in script else "tests/narrow.py")
-    return checks_launch(["python", str(path), *command[2:]], environment, out, err)
+    return start_python([str(path), *command[2:]], environment, out, err, kind="train")
 
 
 checks_launch = checks.launch

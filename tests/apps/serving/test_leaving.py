@@ -3,11 +3,11 @@
 import os
 import signal
 import time
-from pathlib import Path
 
 import pytest
 
-from conftest import wait_until
+from conftest import children, wait_until
+from fork_server import process_file
 from server_process import Server, form, post, read_all
 
 pytest.importorskip("fastapi")
@@ -20,15 +20,14 @@ def clip(workspace) -> bytes:
 
 def readers(server: Server) -> set[int]:
     """The reader processes that there are."""
-    threads = Path(f"/proc/{server.process.pid}/task").glob("*/children")
-    pids = [int(pid) for thread in threads for pid in thread.read_text().split()]
-    return {pid for pid in pids if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()}
+    return {pid for pid in children(server.process.pid) if b"spawn_main" in process_file(pid, "cmdline")}
 
 
 def test_who_goes_away_makes_nobody_wait(server, clip):
     """A clip whose reader stands still would be given up after 20 s."""
     assert server.send(clip).startswith(b"HTTP/1.1 200 ")
     stopped = readers(server)
+    assert stopped
     for pid in stopped:
         os.kill(pid, signal.SIGSTOP)
     start = time.monotonic()
