@@ -1,6 +1,7 @@
 """Of two classes what each threshold gives, as the page of an evaluation draws it."""
 
 import json
+from array import array
 from collections.abc import Sequence
 from dataclasses import astuple
 
@@ -18,7 +19,7 @@ class TwoClasses:
     """The probabilities of both classes over the rows of an evaluation."""
 
     def __init__(self):
-        self._scores = [([], []), ([], [])]  # of each class: with the class, without
+        self._scores = [(array("d"), array("d")) for _ in range(2)]  # of each class: with the class, without
 
     def add(self, row: dict) -> None:
         for k, (with_class, without) in enumerate(self._scores):
