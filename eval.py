@@ -21,18 +21,15 @@ def main() -> None:
     finding = None if flags.nproc else find_early(config, config.test)
 
     from inference.network import load_network
-    from inference.rows import EVALUATION, compute_rows, evaluations_of
-    from metrics.sums import sum_rows, wilson
+    from inference.rows import compute_rows
     from reader.build import build_loader, describe_protocol, in_train_list, read_section_list
     from reader.class_names import class_names
+    from results.evaluations import RESULTS
     from results.fingerprint import fingerprint
     from results.journal import read_rows
     from results.list_run import ListRun
-    from results.pages.evaluation import write_evaluation_page
     from results.pages.extras import wants_report
     from results.pages.frames import frames_seen
-    from results.row_checks import evaluation_fits
-    from results.tables import write_evaluation
     from results.task import check_readable
     from utils.errors import InputError
     from utils.log import format_metrics, say, say_in
@@ -43,8 +40,7 @@ def main() -> None:
     report = wants_report(flags.report)
     check_save_dir(flags.save_dir)
     entries = read_section_list(config, section)
-    num_classes = config.model.num_classes
-    names = class_names(config.infer.kinetics_labels, num_classes)
+    names = class_names(config.infer.kinetics_labels, config.model.num_classes)
 
     world, device = open_world(flags, config, section, len(entries))
     loader = build_loader(config, section, entries, batch_size=-(-section.batch_size // world.size), world=world)
@@ -61,48 +57,41 @@ def main() -> None:
         if trained := in_train_list(config, entries):
             say(f"{trained} of these {len(entries)} videos stand in TRAIN's list {config.train.filelist} as well")
 
-        compute = partial(compute_rows, network, loader, entries, evaluations_of(names))
+        results = RESULTS[config.model.labels](names, network.thresholds)
+        compute = partial(compute_rows, network, loader, entries, results.values)
         what = fingerprint("eval", config, section, network, names, entries, world.size)
-        fits = evaluation_fits(names, entries)
-        with ListRun(EVALUATION, flags, what, loader.batch_size, world, fits=fits) as run:
-            so_far = sum_rows(read_rows(run.journal.path), num_classes)
+        with ListRun(results.kind, flags, what, loader.batch_size, world, fits=results.fits(entries)) as run:
+            so_far = results.sums(read_rows(run.journal.path))
             for number, rows in run.complete(compute):
                 for row in rows:
                     so_far.add(row)
                     if "error" in row:
                         say(f"unreadable, not counted: {row['video']}: {row['error']}", every_rank=True)
                 if number % flags.log_interval == 0:
-                    means = format_metrics(so_far.accuracy.means)
+                    means = format_metrics(results.so_far(so_far))
                     say_in("TEST", f"batch {number}, so far {means}, videos: {so_far.videos}")
             if not world.is_main:
                 return
-            sums = sum_rows(run.journal.rows(), num_classes)
-            means = sums.accuracy.means
+            sums = results.sums(run.journal.rows())
 
             def write(rows) -> None:
                 if sums.videos == 0:
                     [(_, error), *_] = sums.unreadable.first
                     raise InputError(f"{section.filelist}: none of its {len(entries)} videos can be read: {error}")
                 counted = {"videos": sums.videos, "repeated": repeated, "in_train_list": trained}
-                metrics = {
-                    **means,
-                    "top1_interval": wilson(sums.right, sums.videos, sums.videos * different),
-                    **sums.class_means,
-                    **counted,
-                    "protocol": protocol,
-                }
-                write_evaluation(run.folder, rows, sums, metrics, names)
+                metrics = {**results.metrics(sums, different), **counted, "protocol": protocol}
+                results.write(run.folder, rows, sums, metrics)
                 write_text(run.folder / "config.yaml", config.dump())
                 if report:
                     which = {"lines of an earlier video": repeated} if repeated else {}
                     which |= {"in TRAIN's list": f"{trained} of these videos"} if trained else {}
                     about = {"list": section.filelist, **which, "how": protocol, "configuration": config.dump()}
                     frames = partial(frames_seen, config, section, entries)
-                    write_evaluation_page(run.folder / "report.html", sums, metrics, names, about, frames)
+                    results.write_page(run.folder / "report.html", sums, metrics, about, frames)
 
             where = run.deliver(write)
     counts = f"videos: {sums.videos}, unreadable: {sums.unreadable.number}"
-    figures = format_metrics(means, ("Loss", "TOP1_ACC", "TOP5_ACC"))
+    figures = format_metrics(sums.means, ("Loss", "TOP1_ACC", "TOP5_ACC"))
     say_in("TEST", f"{figures}, {counts}, {protocol}; written to {where}")
     if flags.strict:
         check_readable(sums.unreadable.number, len(entries), strict=True)

@@ -52,12 +52,17 @@ class Accuracy:
         self.top5 += int((rank <= 5).sum())
         self.num_classes = logits.shape[1]
 
-    def count(self, loss: float, rank: int) -> None:
-        """Adds a video: its loss in nats and the rank of its true class, 1 for the best."""
+    @classmethod
+    def of(cls, num_classes: int) -> "Accuracy":
+        """Return that of no video yet."""
+        return cls(num_classes=num_classes)
+
+    def add(self, row: dict) -> None:
+        """Adds a video: its "loss" in nats and the "rank" of its true class, 1 for the best."""
         self.videos += 1
-        self.loss_sum += loss
-        self.top1 += rank <= 1
-        self.top5 += rank <= 5
+        self.loss_sum += row["loss"]
+        self.top1 += row["rank"] <= 1
+        self.top5 += row["rank"] <= 5
 
     def __add__(self, other: "Accuracy") -> "Accuracy":
         return Accuracy(

@@ -21,7 +21,8 @@ def read_section_list(config: Config, section: SectionConfig, needs_label: bool 
     classes, path = config.model.num_classes, section.filelist
     if not (is_remote(path) or os.path.isabs(path) or os.path.exists(path)):
         raise InputError(f"{path}: no such file list; a relative path is one from {os.getcwd()}")
-    return read_list(path, num_classes=classes, frame_format=section.format, needs_label=needs_label)
+    how = {"frame_format": section.format, "needs_label": needs_label, "labels": config.model.labels}
+    return read_list(path, num_classes=classes, **how)
 
 
 def in_train_list(config: Config, entries: FileList) -> int | None:
@@ -30,7 +31,7 @@ def in_train_list(config: Config, entries: FileList) -> int | None:
     if not os.path.isfile(train.filelist):
         return None
     try:
-        listed = read_list(train.filelist, num_classes=config.model.num_classes, frame_format=train.format)
+        listed = read_section_list(config, train)
     except InputError:
         return None
     known = {hash(os.path.abspath(entry.path)) for entry in listed}  # of long lists 8 bytes each, and not their texts
@@ -85,6 +86,7 @@ def build_loader(
         clip_spec(section, augment_seed),
         max(1, (batch_size or section.batch_size) // section.crops),
         num_classes=config.model.num_classes if needs_label else None,
+        labels=config.model.labels,
         num_workers=worker_count(section.num_reader_threads, -(-len(entries) // world.size), world.ranks_here),
         buffer_videos=section.buf_size,
         replace=augment_seed is not None,

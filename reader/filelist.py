@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from reader.labels import LABELS, Label, ids_of
 from utils.errors import InputError
 from utils.storage.copies import on_this_machine
 from utils.storage.objects import check_path
@@ -17,16 +18,15 @@ from utils.storage.objects import check_path
 MAX_LINE = 5000
 # What a list for the other format looks like: the original's YAML says pkl, its users' lists often name videos.
 VIDEO = re.compile(r"\.(mp4|avi|mkv|webm|mov)(\s+-?[0-9]+)?$", re.IGNORECASE)
-LABEL = re.compile(r"-?[0-9]{1,18}")
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A video of a list: its path as written, its class id (None: unknown, or inside the pickle), its line (from 1)."""
+    """A video of a list: its path as written, its class id or ids (None: unknown, or inside the pickle), its line."""
 
     path: str
-    label: int | None = None
-    line: int = 0
+    label: Label | None = None
+    line: int = 0  # from 1
 
 
 class FileList(Sequence[Entry]):
@@ -37,12 +37,25 @@ class FileList(Sequence[Entry]):
 
     def __init__(self, entries: Iterable[Entry]):
         self._paths, self._ends = bytearray(), array("q", [0])  # entry i is _paths[_ends[i] : _ends[i + 1]]
-        self._labels, self._lines = array("q"), array("q")  # -1: no label
+        # A label; -1: none; of several -2 - (where their number stands in _several, with them behind it).
+        self._labels, self._lines, self._several = array("q"), array("q"), array("q")
         for entry in entries:
             self._paths += entry.path.encode("utf-8", "surrogateescape")
             self._ends.append(len(self._paths))
-            self._labels.append(-1 if entry.label is None else entry.label)
+            self._labels.append(self._kept(entry.label))
             self._lines.append(entry.line)
+
+    def _kept(self, label: Label | None) -> int:
+        if not isinstance(label, tuple):
+            return -1 if label is None else label
+        self._several.extend((len(label), *label))
+        return len(label) - 1 - len(self._several)
+
+    def _label(self, kept: int) -> Label | None:
+        if kept >= -1:
+            return None if kept < 0 else kept
+        start = -2 - kept
+        return tuple(self._several[start + 1 : start + 1 + self._several[start]])
 
     def __len__(self) -> int:
         return len(self._lines)
@@ -52,7 +65,7 @@ class FileList(Sequence[Entry]):
             return FileList(self[i] for i in range(*key.indices(len(self))))
         i = range(len(self))[key]
         path = self._paths[self._ends[i] : self._ends[i + 1]].decode("utf-8", "surrogateescape")
-        return Entry(path, None if self._labels[i] < 0 else self._labels[i], self._lines[i])
+        return Entry(path, self._label(self._labels[i]), self._lines[i])
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Sequence):
@@ -64,6 +77,7 @@ class FileList(Sequence[Entry]):
         """The SHA-256 of the paths and labels in their order, in hexadecimal; blanks and empty lines do not count."""
         found = hashlib.sha256(self._ends)
         found.update(self._labels)
+        found.update(self._several)
         found.update(self._paths)
         return found.hexdigest()
 
@@ -79,24 +93,26 @@ class FileList(Sequence[Entry]):
     @cached_property
     def label_digest(self) -> str:
         """The SHA-256 of the labels alone, in their order, in hexadecimal."""
-        return hashlib.sha256(self._labels).hexdigest()
+        return hashlib.sha256(bytes(self._labels) + bytes(self._several)).hexdigest()
 
 
-def read_list(path: str, *, num_classes: int, frame_format: str = "mp4", needs_label: bool = True) -> FileList:
+def read_list(
+    path: str, *, num_classes: int, frame_format: str = "mp4", needs_label: bool = True, labels: str = "single"
+) -> FileList:
     """The videos of a list in its order, never empty.
 
     mp4: `path label`, split at the last blank, so paths may hold blanks; where no label is needed the path may stand
-    alone. pkl: the path alone, as the label lies in the pickle. Empty lines are passed over.
+    alone. pkl: the path alone, as the label lies in the pickle. Empty lines are passed over. labels: MODEL.labels.
 
     Raises InputError: the list is missing, unreadable or empty, or a line is malformed (with file:line).
     """
-    entries = FileList(_entries(path, num_classes, frame_format, needs_label))
+    entries = FileList(_entries(path, num_classes, frame_format, needs_label, labels))
     if not entries:
         raise InputError(f"{path}: the file list is empty")
     return entries
 
 
-def _entries(path: str, num_classes: int, frame_format: str, needs_label: bool) -> Iterator[Entry]:
+def _entries(path: str, num_classes: int, frame_format: str, needs_label: bool, labels: str) -> Iterator[Entry]:
     for number, text in enumerate(_lines(path), start=1):
         where = f"{path}:{number}"
         if number == 1 and "\0" in text and VIDEO.search(path):
@@ -113,10 +129,10 @@ def _entries(path: str, num_classes: int, frame_format: str, needs_label: bool) 
                     )
                 entry = Entry(text, None, number)
             else:
-                entry = _parse(text, number, where, needs_label)
-            if entry.label is not None and not 0 <= entry.label < num_classes:
+                entry = _parse(text, number, where, needs_label, labels)
+            if outside := [one for one in ids_of(entry.label) if not 0 <= one < num_classes]:
                 raise InputError(
-                    f"{where}: label {entry.label} is outside 0..{num_classes - 1} (num_classes is {num_classes})"
+                    f"{where}: label {outside[0]} is outside 0..{num_classes - 1} (num_classes is {num_classes})"
                 )
             yield entry
 
@@ -138,18 +154,16 @@ def _has_control(text: str) -> bool:
     return any(unicodedata.category(c) == "Cc" and c != "\t" for c in text)
 
 
-def _parse(text: str, number: int, where: str, needs_label: bool) -> Entry:
-    # rsplit(None) also takes a tab, which hand-made lists hold.
-    head, *tail = text.rsplit(None, 1)
-    labelled = bool(tail) and LABEL.fullmatch(tail[0]) is not None
+def _parse(text: str, number: int, where: str, needs_label: bool, labels: str) -> Entry:
+    head, label = LABELS[labels].split(text)
     if needs_label:
-        if not labelled:
-            raise InputError(f"{where}: expected 'path label', got {shorten(text)}{_hint(text)}")
-        return Entry(head, int(tail[0]), number)
+        if label is None:
+            raise InputError(f"{where}: expected {LABELS[labels].line}, got {shorten(text)}{_hint(text)}")
+        return Entry(head, label, number)
     # "holiday 2019" may be a path and no label: an existing file of that very name settles it.
-    if labelled and not os.path.isfile(text):
-        return Entry(head, int(tail[0]), number)
-    if not labelled and not os.path.exists(text) and (hint := _hint(text)) and not VIDEO.search(text):
+    if label is not None and not os.path.isfile(text):
+        return Entry(head, label, number)
+    if label is None and not os.path.exists(text) and (hint := _hint(text)) and not VIDEO.search(text):
         raise InputError(f"{where}: expected a path, got {shorten(text)}{hint}")
     return Entry(text, None, number)
 
@@ -160,6 +174,8 @@ def _hint(text: str) -> str:
         return ": a list has no comments"
     if text[0] in "\"'":
         return ": without quotes, a path may hold blanks"
+    if re.search(r"\s[0-9]+(,[0-9]+)+$", text):
+        return ": several classes of a video are for MODEL.labels multi"
     if match := re.fullmatch(r"(.+?)\s*[,;]\s*(-?[0-9]+)", text):
         return f": a blank in place of the comma: {shorten(f'{match[1]} {match[2]}')}"
     if re.search(r"\.\w{2,4}\s+\S*[^\W\d]\S*$", text):

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import paddle
 
+from inference.label_kinds import KINDS
 from models import build_model, section_model
 from reader.build import describe_protocol
 from reader.filelist import FileList
@@ -19,14 +20,15 @@ from training.checkpoint import Progress, set_momentum
 from training.cpu_engine import set_engine
 from training.frozen import ALL_BUT_THE_CLASSIFIER, feature_sources
 from training.loop import Loop, LossGuard, StepLog, Steps, train_one_epoch
-from training.recipe import Objective, build_optimizer, freeze_stages
+from training.recipe import build_optimizer, freeze_stages
 from training.saver import Saver
 from training.schedule import build_schedule
 from training.sources import Lists, Sources, video_sources
 from training.start import Start, check_agreement, describe_data, describe_run, find_start
+from training.targets import SEEN
 from training.unreadable import Unreadable
 from training.validation import check_any, check_readable, validate
-from training.verdict import verdict
+from training.verdict import VERDICTS
 from training.waiting import say_waiting
 from utils.cli import Terminated
 from utils.config.flags import Flags
@@ -67,7 +69,8 @@ class Run:
             model = paddle.nn.SyncBatchNorm.convert_sync_batchnorm(model)
         freeze_stages(model, train.freeze_stages)
         optimizer = build_optimizer(model, train)
-        self.objective = Objective(self.progress.seed, train.label_smoothing, train.mixup_alpha)
+        self.kind, self.seen = KINDS[config.model.labels], SEEN[config.model.labels]
+        self.objective = self.seen.objective(self.progress.seed, train.label_smoothing, train.mixup_alpha)
         self.schedule = build_schedule(train, self.steps.per_epoch, self.steps.size)
         self.amp, self.guard = amp, LossGuard(world)
         self.model, self.optimizer = self._load(model, optimizer)
@@ -173,7 +176,7 @@ class Run:
             steps=self.steps,
             world=self.world,
             seed=self.progress.seed,
-            log=StepLog(self.flags.log_interval, self.json),
+            log=StepLog(self.flags.log_interval, self.json, self.seen),
             guard=self.guard,
             learning_rate=self.schedule,
             video_names=lambda batch: [self.entries[i].path for i in batch.indices],
@@ -190,11 +193,11 @@ class Run:
                 say_waiting(epoch, spent, train, self.sources.loader.num_workers, len(self.entries), self.world)
             self._finish_epoch(epoch)
         if self.world.is_main:
-            self.saver.finish()
+            self.saver.finish(self.kind.metric)
             if self.progress.best_epoch >= 0 and self.valid_entries:
                 labels, classes = [entry.label for entry in self.valid_entries], self.config.model.num_classes
                 of_valid = self.progress.best_top1, self.validated, labels, classes
-                say("\n".join(verdict(*of_valid, loop.log.trained)))
+                say("\n".join(VERDICTS[self.config.model.labels](*of_valid, loop.log.trained)))
 
     def _order(self, epoch: int) -> Sequence[int]:
         """The videos of an epoch, of which there are as many as in the list."""
@@ -221,9 +224,10 @@ class Run:
         progress = replace(self.progress, epoch=epoch + 1, step=0)
         interval = self.flags.valid_interval
         if self.valid_entries and (epoch + 1) % interval == 0:
-            top1 = self._validate(epoch)
-            if top1 > progress.best_top1:
-                progress = replace(progress, best_top1=top1, best_epoch=epoch)
+            metric, thresholds = self._validate(epoch)
+            progress = replace(progress, thresholds=thresholds)
+            if metric > progress.best_top1:
+                progress = replace(progress, best_top1=metric, best_epoch=epoch)
         if self.world.is_main:
             self.saver.move_on(progress)
         self.progress = progress
@@ -238,28 +242,29 @@ class Run:
             self.world.all_reduce([0])  # together, once rank 0 has saved
             raise Terminated if terminated else KeyboardInterrupt
 
-    def _validate(self, epoch: int) -> float:
-        """The top-1 accuracy in percent on the validation list, logged; every rank has its part of the list."""
+    def _validate(self, epoch: int) -> tuple[float, tuple[float, ...]]:
+        """(the kind's metric in percent on the validation list, thresholds), logged; every rank has a part of it."""
         self.model.eval()
         start = time.perf_counter()
         sources, classes = self.sources, self.config.model.num_classes
         what = sources.valid_network, sources.valid_loader, self.valid_entries, classes
         with memory_errors(self.amp.device, "set VALID.batch_size smaller"):
-            result = validate(*what, self.world, self._leave_if_asked)
+            result = validate(*what, self.world, self._leave_if_asked, self.kind)
         accuracy, unreadable, seconds = result.accuracy, result.unreadable, time.perf_counter() - start
+        means = accuracy.means
         for index, reason in unreadable:
             say(f"unreadable, not counted: {self.valid_entries[index].path}: {reason}")
         check_any(accuracy.videos, self.config.valid, len(self.valid_entries))
         counted = f"videos: {accuracy.videos}, unreadable: {len(unreadable)}"
         self.validated = accuracy.videos
-        say_in("VALID", f"Epoch {epoch}, {format_metrics(accuracy.means)}, {counted}, time {seconds:.2f}")
+        say_in("VALID", f"Epoch {epoch}, {format_metrics(means)}, {counted}, time {seconds:.2f}")
         last = self.steps.per_epoch - 1
         self.json.write(
-            mode="valid", epoch=epoch, iter=last, **accuracy.means, lr=self.schedule(epoch, last),
+            mode="valid", epoch=epoch, iter=last, **means, lr=self.schedule(epoch, last),
             videos_per_second=len(self.valid_entries) / seconds, data_wait=result.waited / seconds,
             videos=accuracy.videos, unreadable=len(unreadable), time=time.time(),
         )  # fmt: skip
-        return accuracy.means["top1_acc"]
+        return means[self.kind.metric], self.kind.thresholds(accuracy)
 
     def _save(self, progress: Progress) -> None:
         """Writes a checkpoint, unless a loss or weight on any rank is not finite; all ranks must call it."""

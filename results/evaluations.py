@@ -1,0 +1,98 @@
+"""What eval.py computes of each video, counts, and writes: by MODEL.labels, which it asks once."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from inference.label_kinds import KINDS
+from inference.rows import Values
+from metrics.many import ManyScores
+from metrics.sums import EvaluationSums, sum_rows, wilson
+from results.many_tables import write_many_evaluation
+from results.pages.evaluation import write_evaluation_page
+from results.pages.many import write_many_page
+from results.pages.page import Frames
+from results.row_checks import Fits, evaluation_fits, many_evaluation_fits
+from results.tables import write_evaluation
+
+
+class OneLabelResults:
+    """Of videos with one class each."""
+
+    kind = KINDS["single"].evaluation
+
+    def __init__(self, names: Sequence[str], thresholds: Sequence[float] | None = None):
+        """names: of the classes. thresholds: of many labels alone."""
+        self.names, self.values = names, KINDS["single"].evaluations_of(names)
+
+    def fits(self, entries: Sequence) -> Fits:
+        """Return the check of rows of these entries."""
+        return evaluation_fits(self.names, entries)
+
+    def sums(self, rows: Iterable[dict]) -> EvaluationSums:
+        """Return what is counted of the rows."""
+        return sum_rows(rows, len(self.names))
+
+    @staticmethod
+    def so_far(sums: EvaluationSums) -> dict[str, float]:
+        """Return what the log says of a run that goes on."""
+        return sums.means
+
+    @staticmethod
+    def metrics(sums: EvaluationSums, different: float) -> dict[str, object]:
+        """Return the figures of metrics.json. different: the share of the videos that are different ones."""
+        interval = wilson(sums.right, sums.videos, sums.videos * different)
+        return {**sums.means, "top1_interval": interval, **sums.class_means}
+
+    def write(self, folder: Path, rows: Iterable[dict], sums: EvaluationSums, metrics: dict) -> None:
+        """Write predictions.csv, confusion.csv and metrics.json."""
+        write_evaluation(folder, rows, sums, metrics, self.names)
+
+    def write_page(self, path: Path, sums: EvaluationSums, metrics: dict, facts: Mapping, frames: Frames) -> None:
+        """Write report.html."""
+        write_evaluation_page(path, sums, metrics, self.names, facts, frames)
+
+
+class ManyLabelResults:
+    """Of videos with several classes each: the same methods."""
+
+    kind = KINDS["multi"].evaluation
+
+    def __init__(self, names: Sequence[str], thresholds: Sequence[float]):
+        """thresholds: from which probability on a class is named."""
+        self.names, self.thresholds = names, thresholds
+        self.values: Values = KINDS["multi"].evaluations_of(names)
+
+    def fits(self, entries: Sequence) -> Fits:
+        """Return the check of rows of these entries."""
+        return many_evaluation_fits(len(self.names), entries)
+
+    def sums(self, rows: Iterable[dict]) -> ManyScores:
+        """Return what is counted of the rows."""
+        sums = ManyScores(len(self.names))
+        for row in rows:
+            sums.add(row)
+        return sums
+
+    @staticmethod
+    def so_far(sums: ManyScores) -> dict[str, float]:
+        """Return the loss: an average precision is one of all videos."""
+        return {"loss": sums.loss_sum / (sums.videos or float("nan"))}
+
+    def metrics(self, sums: ManyScores, different: float) -> dict[str, object]:
+        """Return the figures of metrics.json: f1, precision and recall are means over the classes with videos."""
+        known = [found.scores for found in sums.classes(self.thresholds) if found.videos]
+        means = (
+            {f"mean_{key}": sum(one[key] for one in known) / max(len(known), 1) for key in known[0]} if known else {}
+        )
+        return {**sums.means, **means, "classes_with_videos": len(known)}
+
+    def write(self, folder: Path, rows: Iterable[dict], sums: ManyScores, metrics: dict) -> None:
+        """Write predictions.csv and metrics.json."""
+        write_many_evaluation(folder, rows, sums.classes(self.thresholds), metrics, self.names)
+
+    def write_page(self, path: Path, sums: ManyScores, metrics: dict, facts: Mapping, frames: Frames) -> None:
+        """Write report.html."""
+        write_many_page(path, sums, sums.classes(self.thresholds), metrics, self.names, facts)
+
+
+RESULTS = {"single": OneLabelResults, "multi": ManyLabelResults}
