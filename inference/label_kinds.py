@@ -59,6 +59,15 @@ def many_evaluations_of(names: Sequence[str]) -> Values:
     return values
 
 
+def headline(answer: Sequence[dict]) -> str:
+    """Return the classes of an answer as one text."""
+    return " + ".join(found["label"] for found in answer)
+
+
+# logits [N, K], k -> of each video its classes; k: at most so many, None: as the section says
+Naming = Callable[..., list[list[dict]]]
+
+
 @dataclass(frozen=True)
 class LabelKind:
     """How answers are made, and what is counted of them."""
@@ -67,28 +76,36 @@ class LabelKind:
     evaluation: RowKind
     evaluations_of: Callable[[Sequence[str]], Values]
     sums: Callable[[int], Accuracy | ManyScores]  # of the number of classes; takes the rows of a validation
-    # (logits [N, K], names, k, threshold, thresholds of the classes) -> of each video its classes
-    predictions: Callable[..., list[list[dict]]]
-    thresholds: Callable[..., tuple[float, ...]]  # of the classes, that a validation's sums choose; of one label none
-    # Of a video's predictions those that are its answer.
-    answer: Callable[[Sequence[dict]], Sequence[dict]]
+    chosen: Callable[..., tuple[float, ...]]  # the thresholds of the classes that such sums choose; of one label none
+    # (names, topk of the section, threshold, thresholds of the network) -> Naming
+    naming: Callable[[Sequence[str], int, float, Sequence[float] | None], Naming]
+    answer: Callable[[Sequence[dict]], Sequence[dict]]  # those of a video's predictions that are its answer
 
 
-def _top(logits, names, k=None, threshold=0.0, thresholds=None) -> list[list[dict]]:
-    return top_predictions(logits, names, k, threshold)
+def _naming_one(names: Sequence[str], topk: int, threshold: float, thresholds: Sequence[float] | None) -> Naming:
+    return lambda logits, k=None: top_predictions(logits, names, k or topk, threshold)
 
 
-KINDS = {
-    "single": LabelKind(
-        "top1_acc", EVALUATION, evaluations_of, Accuracy.of, _top, lambda sums: (), lambda best: best[:1]
-    ),
-    "multi": LabelKind(
-        "mAP",
-        MANY_EVALUATION,
-        many_evaluations_of,
-        ManyScores,
-        classes_above,
-        lambda sums: tuple(sums.thresholds()),
-        lambda best: best,
-    ),
-}
+def _naming_many(names: Sequence[str], topk: int, threshold: float, thresholds: Sequence[float] | None) -> Naming:
+    return lambda logits, k=None: classes_above(logits, names, k, threshold, thresholds)
+
+
+ONE = LabelKind(
+    metric="top1_acc",
+    evaluation=EVALUATION,
+    evaluations_of=evaluations_of,
+    sums=Accuracy.of,
+    chosen=lambda sums: (),
+    naming=_naming_one,
+    answer=lambda predictions: predictions[:1],
+)
+MANY = LabelKind(
+    metric="mAP",
+    evaluation=MANY_EVALUATION,
+    evaluations_of=many_evaluations_of,
+    sums=ManyScores,
+    chosen=lambda sums: tuple(sums.thresholds()),
+    naming=_naming_many,
+    answer=lambda predictions: predictions,
+)
+KINDS = {"single": ONE, "multi": MANY}

@@ -63,9 +63,9 @@ def top_predictions(logits: np.ndarray, names: Sequence[str], k: int, threshold:
     return found
 
 
-def predictions_of(names: Sequence[str], k: int, threshold: float = 0.0) -> Values:
-    """The values of PREDICTION, of the k best classes, see `top_predictions`."""
-    return lambda logits, labels: [{"predictions": best} for best in top_predictions(logits, names, k, threshold)]
+def predictions_of(naming: Callable[[np.ndarray], list[list[dict]]]) -> Values:
+    """The values of PREDICTION. naming: from logits [N, K] to the classes of each video, such as `top_predictions`."""
+    return lambda logits, labels: [{"predictions": best} for best in naming(logits)]
 
 
 def evaluations_of(names: Sequence[str]) -> Values:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from inference.label_kinds import KINDS
+from inference.label_kinds import MANY, ONE
 from inference.rows import Values
 from metrics.many import ManyScores
 from metrics.sums import EvaluationSums, sum_rows, wilson
@@ -18,11 +18,11 @@ from results.tables import write_evaluation
 class OneLabelResults:
     """Of videos with one class each."""
 
-    kind = KINDS["single"].evaluation
+    kind = ONE.evaluation
 
     def __init__(self, names: Sequence[str], thresholds: Sequence[float] | None = None):
         """names: of the classes. thresholds: of many labels alone."""
-        self.names, self.values = names, KINDS["single"].evaluations_of(names)
+        self.names, self.values = names, ONE.evaluations_of(names)
 
     def fits(self, entries: Sequence) -> Fits:
         """Return the check of rows of these entries."""
@@ -55,12 +55,12 @@ class OneLabelResults:
 class ManyLabelResults:
     """Of videos with several classes each: the same methods."""
 
-    kind = KINDS["multi"].evaluation
+    kind = MANY.evaluation
 
     def __init__(self, names: Sequence[str], thresholds: Sequence[float]):
         """thresholds: from which probability on a class is named."""
         self.names, self.thresholds = names, thresholds
-        self.values: Values = KINDS["multi"].evaluations_of(names)
+        self.values: Values = MANY.evaluations_of(names)
 
     def fits(self, entries: Sequence) -> Fits:
         """Return the check of rows of these entries."""
@@ -81,9 +81,8 @@ class ManyLabelResults:
     def metrics(self, sums: ManyScores, different: float) -> dict[str, object]:
         """Return the figures of metrics.json: f1, precision and recall are means over the classes with videos."""
         known = [found.scores for found in sums.classes(self.thresholds) if found.videos]
-        means = (
-            {f"mean_{key}": sum(one[key] for one in known) / max(len(known), 1) for key in known[0]} if known else {}
-        )
+        keys = ("precision", "recall", "f1")
+        means = {f"mean_{key}": sum(one[key] for one in known) / (len(known) or 1) for key in keys}
         return {**sums.means, **means, "classes_with_videos": len(known)}
 
     def write(self, folder: Path, rows: Iterable[dict], sums: ManyScores, metrics: dict) -> None:

@@ -13,7 +13,6 @@ from results.leftovers import replace_earlier
 from results.list_results import open_features, write_list_results
 from results.list_run import ListRun, remove_unfinished
 from results.pages.page import prepare_page
-from results.row_checks import prediction_fits
 from results.tables import write_predictions
 from results.task import Task, describe, describe_in_list
 from utils.errors import InputError
@@ -34,7 +33,7 @@ def predict(task: Task, network: Network, world: World, loader: Loader, protocol
         InputError: the single video cannot be read.
         RunError: an output is not finite, or a file cannot be written.
     """
-    values = predictions_of(task.names, task.section.topk, task.flags.threshold)
+    values = predictions_of(task.naming(network))
     rows = partial(compute_rows, network, loader, task.entries, values)
     if not task.single:
         return _predict_list(task, network, world, loader, rows, protocol)
@@ -74,11 +73,10 @@ def _predict_list(
     order = range(world.rank, len(task.entries), world.size)
     features = open_features(flags.features, section, network.num_features, task.folder, order, world)
     how = task.fingerprint(network, world.size), loader.batch_size, world, features
-    fits = prediction_fits(task.names, section.topk, task.entries, flags.threshold)
-    with ListRun(PREDICTION, flags, *how, fits) as run:
+    with ListRun(PREDICTION, flags, *how, task.fits()) as run:
         for number, batch in run.complete(partial(rows, keep=features and features.put)):
             for row in batch if number % flags.log_interval == 0 else ():
-                say(describe_in_list(row), every_rank=True)
+                say(describe_in_list(row, task.kind), every_rank=True)
         return deliver_predictions(run, task, protocol, network) if world.is_main else None
 
 

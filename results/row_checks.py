@@ -57,8 +57,8 @@ def evaluation_fits(names: Sequence[str], entries: Sequence[Entry]) -> Fits:
     return fits
 
 
-def many_predictions_fit(names: Sequence[str], entries: Sequence[Entry]) -> Fits:
-    """Return the check of PREDICTION's rows of many labels: different classes, or NONE alone."""
+def many_predictions_fit(names: Sequence[str], k: int, entries: Sequence[Entry], threshold: float = 0.0) -> Fits:
+    """Return the check of PREDICTION's rows of many labels: different classes, however many, or NONE alone."""
 
     def fits(row: dict) -> bool:
         named = row["predictions"]
@@ -76,6 +76,9 @@ def many_predictions_fit(names: Sequence[str], entries: Sequence[Entry]) -> Fits
         return len(set(ids)) == len(ids) and (NONE_ID not in ids or len(ids) == 1)
 
     return fits
+
+
+PREDICTION_FITS = {"single": prediction_fits, "multi": many_predictions_fit}
 
 
 def many_evaluation_fits(num_classes: int, entries: Sequence[Entry]) -> Fits:

@@ -264,7 +264,7 @@ class Run:
             videos_per_second=len(self.valid_entries) / seconds, data_wait=result.waited / seconds,
             videos=accuracy.videos, unreadable=len(unreadable), time=time.time(),
         )  # fmt: skip
-        return means[self.kind.metric], self.kind.thresholds(accuracy)
+        return means[self.kind.metric], self.kind.chosen(accuracy)
 
     def _save(self, progress: Progress) -> None:
         """Writes a checkpoint, unless a loss or weight on any rank is not finite; all ranks must call it."""

@@ -7,7 +7,7 @@ from operator import add
 
 import numpy as np
 
-from inference.label_kinds import KINDS, LabelKind
+from inference.label_kinds import ONE, LabelKind
 from inference.network import Network
 from inference.rows import compute_rows
 from metrics.accuracy import Accuracy
@@ -46,7 +46,7 @@ def validate(
     num_classes: int,
     world: World,
     after_batch: Callable[[], None],
-    kind: LabelKind = KINDS["single"],
+    kind: LabelKind = ONE,
 ) -> Validation:
     """The sums over all ranks' parts of the list.
 

@@ -93,13 +93,12 @@ def _segments(config: ModelConfig, weights: Path, shape: Sequence[int | None], f
 
 
 def _videos(config: ModelConfig, weights: Path, shape: Sequence[int | None], folder: Path) -> None:
-    from paddle.nn.functional import softmax
-
+    from models.graphs.exporting import ACTIVATIONS
     from models.weights.fitting import load_model
 
-    model = load_model(config, weights)
+    model, activation = load_model(config, weights), ACTIVATIONS[config.labels]
     model.use_plain_operators()
-    _save(lambda frames: softmax(model(frames)), model, shape, folder)
+    _save(lambda frames: activation(model(frames)), model, shape, folder)
 
 
 def _save(compute: Callable, model: Any, shape: Sequence[int | None], folder: Path) -> None:

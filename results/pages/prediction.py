@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
+from inference.label_kinds import ONE, LabelKind
 from metrics.sums import Unreadable
 from results.pages.page import Frames, never_fatal, pictures_of, write_page
 from results.pages.timeline import strip_of
@@ -18,8 +19,9 @@ class PredictionSums:
     """Adds up the rows of a prediction, each {"position", "video", "predictions": [{"class_id", "label",
     "probability"}, ...]} or {"position", "video", "error"}."""
 
-    def __init__(self, videos: int, unreadable: int):
+    def __init__(self, videos: int, unreadable: int, kind: LabelKind = ONE):
         """So many videos, drawn at random but always the same, and so many of the unreadable ones are kept."""
+        self._answer = kind.answer
         self.videos = 0
         self.named: Counter[str] = Counter()
         self.confidence = [0] * 10  # videos by the probability of their named class, in tenths
@@ -32,7 +34,7 @@ class PredictionSums:
             return
         self.videos += 1
         best = row["predictions"][0]
-        self.named[best["label"]] += 1
+        self.named.update(found["label"] for found in self._answer(row["predictions"]))
         self.confidence[min(int(10 * best["probability"]), 9)] += 1
         if len(self._sample) < self._kept:  # reservoir sampling: each video has the same chance
             self._sample.append(row)
@@ -45,9 +47,9 @@ class PredictionSums:
         return sorted(self._sample, key=lambda row: row["position"])
 
 
-def sums_of(rows: Iterable[dict]) -> PredictionSums:
+def sums_of(rows: Iterable[dict], kind: LabelKind = ONE) -> PredictionSums:
     """What a page needs of the rows; its `sample` are those of the videos that are shown."""
-    sums = PredictionSums(MOST_VIDEOS, MOST_UNREADABLE)
+    sums = PredictionSums(MOST_VIDEOS, MOST_UNREADABLE, kind)
     for row in rows:
         sums.add(row)
     return sums
@@ -61,6 +63,7 @@ def write_prediction_page(
     frames: Frames,
     timelines: Mapping[int, Sequence[dict]] = MappingProxyType({}),
     heat_maps: Frames = lambda positions: (),
+    kind: LabelKind = ONE,
 ) -> None:
     """Writes the page; a failure is one line on the screen.
 
@@ -68,7 +71,7 @@ def write_prediction_page(
     network saw; asked once, for the videos that are shown. timelines: by position, see timeline.py. heat_maps: as
     frames.
     """
-    sums = sums_of(rows)
+    sums = sums_of(rows, kind)
     sample = sums.sample
     positions = [row["position"] for row in sample]
     write_page(
@@ -84,5 +87,5 @@ def write_prediction_page(
             position: few[:: -(-len(few) // MOST_HEAT_MAPS)]
             for position, few in pictures_of(heat_maps, positions).items()
         },
-        timelines={position: strip_of(timelines[position]) for position in positions if position in timelines},
+        timelines={position: strip_of(timelines[position], kind) for position in positions if position in timelines},
     )

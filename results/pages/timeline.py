@@ -7,8 +7,10 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 
+from inference.label_kinds import ONE, LabelKind, headline
 from results.tables import write_array
 from utils.storage.files import write_csv, write_stream
 
@@ -46,13 +48,15 @@ def cues_of(records: Sequence[dict]) -> list[tuple[float, float, list[dict]]]:
     ]
 
 
-def write_subtitles(path: Path, records: Sequence[dict]) -> None:
-    """Writes the best class of each moment as WebVTT (https://www.w3.org/TR/webvtt1/)."""
+def write_subtitles(path: Path, records: Sequence[dict], kind: LabelKind = ONE) -> None:
+    """Writes the classes of each moment as WebVTT (https://www.w3.org/TR/webvtt1/), a line for each."""
     blocks = ["WEBVTT"]
     for start, end, predictions in cues_of(records):
-        best = predictions[0]
-        text = best["label"].replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-        blocks.append(f"{_clock(start)} --> {_clock(end)}\n{text} {100 * best['probability']:.0f}%")
+        lines = [f"{_clock(start)} --> {_clock(end)}"]
+        for found in kind.answer(predictions):
+            text = found["label"].replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+            lines.append(f"{text} {100 * found['probability']:.0f}%")
+        blocks.append("\n".join(lines))
     write_stream(path, lambda file: file.write("\n\n".join(blocks) + "\n"))
 
 
@@ -66,27 +70,29 @@ class Strip:
     windows: int
 
 
-def strip_of(records: Sequence[dict]) -> Strip:
+def strip_of(records: Sequence[dict], kind: LabelKind = ONE) -> Strip:
     """The strip of a video's records, at least one. Of many stretches neighbours are taken together."""
-    cues = cues_of(records)
+    cues = [
+        (start, end, headline(kind.answer(found)), found[0]["probability"]) for start, end, found in cues_of(records)
+    ]
     duration = cues[-1][1] or 1.0  # a picture of a tick's length ends, rounded, where it begins
     lengths: Counter[str] = Counter()
-    for start, end, predictions in cues:
-        lengths[predictions[0]["label"]] += end - start
+    for start, end, label, _ in cues:
+        lengths[label] += end - start
     labels = sorted(lengths, key=lambda label: (-lengths[label], label))
     colours = {label: min(place, MOST_COLOURS) for place, label in enumerate(labels)}
     # A stretch of windows that say the same; where there are too many, of as many windows each, named by the commonest.
-    runs = [list(run) for _, run in groupby(cues, key=lambda cue: cue[2][0]["label"])]
+    runs = [list(run) for _, run in groupby(cues, key=itemgetter(2))]
     if len(runs) > MOST_PIECES:
         step = -(-len(cues) // MOST_PIECES)
         runs = [cues[i : i + step] for i in range(0, len(cues), step)]
     pieces, shown = [], 0.0
     for run in runs:
         start, end = run[0][0], run[-1][1]
-        label = Counter(predictions[0]["label"] for _, _, predictions in run).most_common(1)[0][0]
+        label = Counter(label for _, _, label, _ in run).most_common(1)[0][0]
         if start > shown:
             pieces.append(((start - shown) / duration, MOST_COLOURS + 1, "between two windows"))
-        best = max(predictions[0]["probability"] for _, _, predictions in run)
+        best = max(probability for *_, probability in run)
         what = f"{label}, {minutes(start)} to {minutes(end)}, up to {100 * best:.0f}%"
         pieces.append(((end - start) / duration, colours[label], what))
         shown = end

@@ -18,10 +18,8 @@ from utils.errors import InputError, os_errors
 
 MAX_BYTES = 1_000_000
 # What weights must be opened with; the last three are those of TRAIN, whose network it was.
-_OF_MODEL, _OF_TRAIN = (
-    ("name", "backbone", "num_layers", "num_classes", "labels"),
-    ("seglen", "image_mean", "image_std"),
-)
+_OF_MODEL = ("name", "backbone", "num_layers", "num_classes", "labels")
+_OF_TRAIN = ("seglen", "image_mean", "image_std")
 
 
 @dataclass(frozen=True)
