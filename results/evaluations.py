@@ -9,7 +9,7 @@ from metrics.many import ManyScores
 from metrics.sums import EvaluationSums, sum_rows, wilson
 from results.many_tables import write_many_evaluation
 from results.pages.evaluation import write_evaluation_page
-from results.pages.many import write_many_page
+from results.pages.many_labels import write_many_page
 from results.pages.page import Frames
 from results.row_checks import Fits, evaluation_fits, many_evaluation_fits
 from results.tables import write_evaluation
