@@ -35,6 +35,7 @@ def main() -> None:
     from utils.log import format_metrics, say, say_in
     from utils.processes.world import open_world
     from utils.storage.files import check_save_dir, write_text
+    from utils.storage.objects import is_remote
 
     section = config.test
     report = wants_report(flags.report)
@@ -87,7 +88,9 @@ def main() -> None:
                     which |= {"in TRAIN's list": f"{trained} of these videos"} if trained else {}
                     about = {"list": section.filelist, **which, "how": protocol, "configuration": config.dump()}
                     frames = partial(frames_seen, config, section, entries)
-                    results.write_page(run.folder / "report.html", sums, metrics, about, frames)
+                    beside = None if is_remote(flags.save_dir) else run.folder
+                    page = run.folder / "report.html"
+                    results.write_page(page, rows, sums, metrics, about, frames, beside)
 
             where = run.deliver(write)
     counts = f"videos: {sums.videos}, unreadable: {sums.unreadable.number}"

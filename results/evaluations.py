@@ -47,9 +47,18 @@ class OneLabelResults:
         """Write predictions.csv, confusion.csv and metrics.json."""
         write_evaluation(folder, rows, sums, metrics, self.names)
 
-    def write_page(self, path: Path, sums: EvaluationSums, metrics: dict, facts: Mapping, frames: Frames) -> None:
+    def write_page(
+        self,
+        path: Path,
+        rows: Iterable[dict],
+        sums: EvaluationSums,
+        metrics: dict,
+        facts: Mapping,
+        frames: Frames,
+        beside: Path | None,
+    ) -> None:
         """Write report.html."""
-        write_evaluation_page(path, sums, metrics, self.names, facts, frames)
+        write_evaluation_page(path, rows, sums, metrics, self.names, facts, frames, beside)
 
 
 class ManyLabelResults:
@@ -89,7 +98,16 @@ class ManyLabelResults:
         """Write predictions.csv and metrics.json."""
         write_many_evaluation(folder, rows, sums.classes(self.thresholds), metrics, self.names)
 
-    def write_page(self, path: Path, sums: ManyScores, metrics: dict, facts: Mapping, frames: Frames) -> None:
+    def write_page(
+        self,
+        path: Path,
+        rows: Iterable[dict],
+        sums: ManyScores,
+        metrics: dict,
+        facts: Mapping,
+        frames: Frames,
+        beside: Path | None,
+    ) -> None:
         """Write report.html."""
         write_many_page(path, sums, sums.classes(self.thresholds), metrics, self.names, facts)
 

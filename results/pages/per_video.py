@@ -13,13 +13,12 @@ from collections import Counter
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from inference.label_kinds import ONE, LabelKind, Naming, headline
+from inference.label_kinds import LabelKind, Naming
 from inference.rows import NONE_ID
 from reader.build import check_takes_windows, clip_spec
 from reader.clip import middle_view
@@ -27,7 +26,7 @@ from reader.filelist import Entry
 from reader.integrity import VideoError
 from results.finished import Finished
 from results.pages.frames import shown
-from results.pages.timeline import cues_of, minutes, write_subtitles, write_timelines
+from results.pages.timeline import cues_of, described, write_subtitles, write_timelines
 from utils.config.flags import Flags
 from utils.config.keys import InferConfig
 from utils.errors import InputError, RunError, os_errors
@@ -44,8 +43,6 @@ if TYPE_CHECKING:  # what takes time is imported where it is used
 
 # Videos that --explain takes: it writes a picture per segment.
 MOST_EXPLAINED = 1000
-# Lines of a timeline on the screen.
-_MOST_LINES = 20
 # Of a file's name, in bytes; a name may have 255 with all that is put around it.
 _LONGEST_NAME = 180
 
@@ -110,6 +107,8 @@ class PerVideo:
     frames: dict[int, np.ndarray] = field(default_factory=dict)  # by position: as a page shows them
     pictures: dict[int, list[Path]] = field(default_factory=dict)  # by position: heat maps
     places: str = ""  # of a heat map, such as 7x7
+    strongest: dict[int, float | None] = field(default_factory=dict)  # by position: the highest value of its heat maps
+    files: dict[int, list[Path]] = field(default_factory=dict)  # by position: subtitles and labelled video
     failed: bool = False  # whether something could not be made of the video in hand
 
     def heat_maps(self, positions: Iterable[int]) -> Iterator[tuple[int, np.ndarray]]:
@@ -153,27 +152,32 @@ class PerVideo:
                 if model or row["position"] in self.on_page:
                     self._look(row, partial(ask, stream_clip, spec, process.folder), model, files)
                 if kept and not self.failed:
-                    self._note(kept, row, files)
+                    self._note(kept, row)
         if flags.window:
             write_timelines(self.folder, records)
         if number := len(self.pictures):
-            say(f"heat maps of {number} video{'s' * (number > 1)}, {self.places} places a frame: {self._maps}")
+            dark = sum(value is not None and value <= 0 for value in self.strongest.values())
+            silent = f", in {dark} of them nothing speaks for the class" if dark else ""
+            say(f"heat maps of {number} video{'s' * (number > 1)}, {self.places} places a frame{silent}: {self._maps}")
 
     def _take_up(self, row: dict, found: dict) -> list[dict]:
         """The records of a video of which all is made."""
         position = row["position"]
-        pictures = [self.folder / name for name in found["files"] if name.endswith(".png")]
+        made = [self.folder / name for name in found["files"]]
+        pictures = [path for path in made if path.suffix == ".png"]
+        self.files[position] = [path for path in made if path.suffix != ".png"]
         if pictures:
             self.pictures[position], self.places = pictures, found["places"]
+            self.strongest[position] = found.get("strongest")  # which earlier versions did not note
         if found["records"]:
             self.timelines[position] = found["records"]
         return found["records"]
 
-    def _note(self, kept: Finished, row: dict, files: Path) -> None:
-        position, flags = row["position"], self.flags
-        suffixes = [".vtt"] * bool(flags.window) + [".labelled.mp4"] * flags.save_video
-        made = [Path(f"{files}{suffix}") for suffix in suffixes] + self.pictures.get(position, [])
-        kept.note(row, made, records=self.timelines.get(position, []), places=self.places)
+    def _note(self, kept: Finished, row: dict) -> None:
+        position = row["position"]
+        made = self.files.get(position, []) + self.pictures.get(position, [])
+        strongest = self.strongest.get(position)
+        kept.note(row, made, records=self.timelines.get(position, []), places=self.places, strongest=strongest)
 
     @property
     def _maps(self) -> Path:
@@ -204,9 +208,10 @@ class PerVideo:
         ]
         self.timelines[row["position"]] = records
         write_subtitles(Path(f"{files}.vtt"), records, self.kind)
+        self.files.setdefault(row["position"], []).append(Path(f"{files}.vtt"))
         say(f"timeline of {video}: {len(records)} windows of {window:g} s, every {stride:g} s")
         if len(self.entries) == 1:
-            say(_described(records, self.kind))
+            say(described(records, self.kind))
         return records
 
     def _label(self, row: dict, ask: Callable, files: Path) -> None:
@@ -218,6 +223,7 @@ class PerVideo:
         except VideoError as error:
             self._cannot("labelled video", error)
         else:
+            self.files.setdefault(row["position"], []).append(path)
             say(f"labelled video: {path}")
 
     def _look(self, row: dict, ask: Callable, model: "paddle.nn.Layer | None", files: Path) -> None:
@@ -240,6 +246,7 @@ class PerVideo:
             for path, picture in zip(paths, overlays(view[..., :3], maps)):
                 write_png(path, picture)
             self.pictures[position], self.places = paths, "x".join(map(str, maps.shape[1:]))
+            self.strongest[position] = float(maps.max())
 
     def _cannot(self, what: str, error: VideoError) -> None:
         """Says so; raises InputError where nothing else was asked for."""
@@ -273,23 +280,3 @@ def _show_progress(shares: Iterator[float], name: str) -> None:
         for share in shares:
             bar.update(round(share) - bar.n)
         bar.update(100 - bar.n)
-
-
-def _described(records: Sequence[dict], kind: LabelKind = ONE) -> str:
-    """Lines with the answer from one moment to another, and a table of the classes."""
-    named = [(start, end, kind.answer(found)) for start, end, found in cues_of(records)]
-    best = groupby(named, key=lambda cue: headline(cue[2]))
-    spans = [(label, cues[0][0], cues[-1][1]) for label, cues in ((label, list(cues)) for label, cues in best)]
-    lines = [f"  {minutes(start):>8} to {minutes(end)}  {label}" for label, start, end in spans[:_MOST_LINES]]
-    if len(spans) > _MOST_LINES:
-        lines.append(f"  ... {len(spans) - _MOST_LINES} more")
-    lengths: dict[str, list[float]] = {}
-    for label in dict.fromkeys(found["label"] for *_, answer in named for found in answer):
-        for has, cues in groupby(named, key=lambda cue: label in [found["label"] for found in cue[2]]):
-            if has:
-                stretch = list(cues)
-                lengths.setdefault(label, []).append(stretch[-1][1] - stretch[0][0])
-    most = sorted(lengths.items(), key=lambda item: -sum(item[1]))[:_MOST_LINES]
-    lines.append("  stretches    total  longest  class")
-    lines += [f"  {len(of):9}  {minutes(sum(of)):>7}  {minutes(max(of)):>7}  {label}" for label, of in most]
-    return "\n".join(lines)

@@ -64,8 +64,8 @@ def opened(browser, pages):
     """A function that opens a kind of page and returns it with what it complains of and asks for, which grow."""
     contexts = []
 
-    def open_page(kind: str, width: int = 1280, scheme: str = "light"):
-        context = browser.new_context(viewport={"width": width, "height": 844}, color_scheme=scheme)
+    def open_page(kind: str, width: int = 1280, scheme: str = "light", locale: str = "en-US"):
+        context = browser.new_context(viewport={"width": width, "height": 844}, color_scheme=scheme, locale=locale)
         contexts.append(context)
         page, complaints, requests = watched_page(context)
         page.on("dialog", lambda dialog: complaints.append(dialog.message))
@@ -87,6 +87,22 @@ def test_a_page_is_whole_by_itself_and_fits(opened, pages, kind, width, scheme):
     assert page.evaluate("[...document.images].every((image) => image.naturalWidth > 0 && image.alt)")
     colour = page.evaluate("getComputedStyle(document.body).backgroundColor")
     assert (sum(map(int, colour[4:-1].split(","))) < 100) == (scheme == "dark")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_page_speaks_the_chosen_language_and_remembers_it(opened, kind):
+    page, complaints, _ = opened(kind)
+    english = page.locator("main").inner_text()
+    assert "About this run" in english and "关于本次运行" not in english
+    assert page.title() == page.locator("h1").inner_text()
+    page.get_by_role("button", name="中文").click()
+    chinese = page.locator("main").inner_text()
+    assert "关于本次运行" in chinese and "About this run" not in chinese
+    assert page.evaluate("document.documentElement.lang") == "zh-CN"
+    page.reload()
+    assert page.locator("main").inner_text() == chinese and complaints == []
+    page.get_by_role("button", name="English").click()
+    assert page.locator("main").inner_text() == english
 
 
 def column(page, table: str, number: int) -> list[str]:

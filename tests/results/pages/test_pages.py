@@ -7,8 +7,10 @@ import sys
 import numpy as np
 import pytest
 
+from conftest import snapshot
 from metrics.sums import MISTAKES_KEPT, sum_rows
 from report_rows import HOSTILE, evaluation_rows, log_line, noise_frames, prediction_rows, timeline_records
+from results.pages import page
 from results.pages.evaluation import write_evaluation_page
 from results.pages.extras import check_logger, wants_report
 from results.pages.prediction import MOST_HEAT_MAPS, MOST_VIDEOS, write_prediction_page
@@ -56,7 +58,8 @@ def test_the_same_rows_give_the_same_page(tmp_path):
     pages = []
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
-        pages.append(evaluation_page(tmp_path / name, random_rows(50, 10), frames=lambda positions: []))
+        evaluation_page(tmp_path / name, random_rows(50, 10), frames=lambda positions: [])
+        pages.append(snapshot(tmp_path / name))
     assert pages[0] == pages[1]
 
 
@@ -76,7 +79,11 @@ def test_with_timelines_of_hours_and_heat_maps_it_stays_small(tmp_path):
     html = (tmp_path / "report.html").read_text("utf-8")
     assert len(html.encode()) < 10e6 and html.count('<div class="stretches"') == MOST_VIDEOS
     assert html.count("<img ") == (6 + MOST_HEAT_MAPS) * MOST_VIDEOS
-    assert "1,000 windows over 5,005.0 s" in html and "394 others" in html
+    said = '<span lang="en">1,000 windows</span>', '<span lang="en">, 1,000 stretches</span>', ">, 143 drawn</span>"
+    assert (
+        all(html.count(words) == MOST_VIDEOS for words in said) and html.count("· 1:23:25</figcaption>") == MOST_VIDEOS
+    )
+    assert "394 others" in html and html.count('class="classes"') == 1  # one legend for all
 
 
 def test_the_sample_is_the_same_each_time_and_in_order(tmp_path):
@@ -120,6 +127,15 @@ def test_no_page_names_an_address(tmp_path):
         )
         assert all(address.startswith(("data:", "x")) for address in addresses), (name, addresses)
         assert "http:" not in html and "https:" not in html and "default-src 'none'" in html
+
+
+def test_a_page_says_when_and_by_what_it_was_made(tmp_path, monkeypatch):
+    monkeypatch.setattr(page.time, "strftime", lambda form: f"at {form}")
+    monkeypatch.setattr(page.cli, "is_running", True)
+    monkeypatch.setattr(sys, "argv", ["eval.py", "--weights=https://me:secret@host/w", "--set", "a <b>"])
+    html = evaluation_page(tmp_path, random_rows(3, 3))
+    assert "<dd>at %Y-%m-%d %H:%M</dd>" in html
+    assert "<code>python eval.py --weights=https://…@host/w --set &#39;a &lt;b&gt;&#39;</code>" in html
 
 
 def test_a_page_of_few_videos_and_one_class(tmp_path):
