@@ -15,10 +15,14 @@ from training.recipe import Objective
 class ManyObjective(Objective):
     """Binary cross-entropy of each class by itself, the mean over the classes (mmaction2's BCELossWithLogits)."""
 
+    def __call__(
+        self, frames: Tensor, labels: Tensor, epoch: int, step: int, number: int
+    ) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+        """Return as `Objective` does; labels: uint8 [N, K]. Of mixed videos it is that of mixed labels."""
+        return super().__call__(frames, labels.astype("float32"), epoch, step, number)
+
     def _losses(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """The sum over the videos; labels: uint8 [N, K]. Linear in them: mixed videos have mixed labels."""
-        targets = labels.astype("float32")
-        return F.binary_cross_entropy_with_logits(logits, targets, reduction="sum") / logits.shape[1]
+        return F.binary_cross_entropy_with_logits(logits, labels, reduction="sum") / logits.shape[1]
 
 
 def _one_seen(logits: Tensor, labels: Tensor) -> tuple[Tensor, ...]:
