@@ -15,6 +15,9 @@ from utils.errors import InputError
 from utils.processes.ranks import World
 from utils.storage.objects import is_remote
 
+# Keys of TRAIN that a ClipSpec calls the same.
+_OF_TRAIN = ("multi_scale_crop", "flip", "flip_pairs", "rand_augment", "rand_augment_magnitude", "random_erasing")
+
 
 def read_section_list(config: Config, section: SectionConfig, needs_label: bool = True) -> FileList:
     """The videos of a section's file list, checked."""
@@ -50,10 +53,9 @@ def clip_spec(section: SectionConfig, augment_seed: int | None = None) -> ClipSp
         resize=section.resize,
         keep_aspect_ratio=section.keep_aspect_ratio,
         crops=section.crops,
-        multi_scale_crop=section.multi_scale_crop if isinstance(section, TrainConfig) else "none",
         decoder=section.decoder,
         augment_seed=augment_seed,
-        **({"flip": section.flip, "flip_pairs": section.flip_pairs} if isinstance(section, TrainConfig) else {}),
+        **({name: getattr(section, name) for name in _OF_TRAIN} if isinstance(section, TrainConfig) else {}),
     )
 
 

@@ -32,6 +32,10 @@ class ClipSpec:
     # Whether every other clip with an augment_seed is mirrored, and the classes that this exchanges.
     flip: bool = True
     flip_pairs: tuple = ()
+    # What is done to the crops besides, see reader/augment.py.
+    rand_augment: int = 0
+    rand_augment_magnitude: float = 9.0
+    random_erasing: float = 0.0
     # Longer videos are refused; None: any length is read.
     max_seconds: float | None = None
 

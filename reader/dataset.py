@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from reader.apart import fault
+from reader.augment import draw_changes
 from reader.clip import ClipSpec
 from reader.decode import VideoError, read_frames
 from reader.length import check_length
@@ -40,6 +41,8 @@ def read_clip(
     Raises VideoError: the video cannot be read, with its path and the reason.
     """
     rng = None if spec.augment_seed is None else video_rng(spec.augment_seed, epoch, index)
+    changed = rng is not None and (spec.rand_augment or spec.random_erasing)
+    change = draw_changes(spec, epoch, index) if changed else None
     seen = seen or Seen()
     chosen: dict[int, list[int]] = {}
 
@@ -54,7 +57,8 @@ def read_clip(
         own = copy.deepcopy(rng)  # for each frame: all get the same window, and the same side
         crops = crop_frame(frame, spec, own)
         seen.mirrored = own is not None and spec.flip and bool(own.random() < 0.5)
-        return crops[:, :, ::-1] if seen.mirrored else crops
+        crops = crops[:, :, ::-1] if seen.mirrored else crops
+        return change(crops[0])[None] if change else crops
 
     label = None
     try:

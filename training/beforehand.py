@@ -1,5 +1,6 @@
 """What is foolish in a run and can be told before its first step: a line each, on the screen and on the page."""
 
+import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
@@ -14,6 +15,7 @@ from utils.config.shared_keys import ModelConfig
 from utils.config.train_keys import TrainConfig
 
 SHOWN = 5  # classes in a line
+OFTEN = 5  # draws of a video in an epoch; of more a line tells
 
 
 def warnings(
@@ -21,9 +23,12 @@ def warnings(
 ) -> list[str]:
     """The lines; of a run in which nothing is wrong none."""
     lists = _of_lists(entries, valid_entries, config.model)
+    patient = config.train.patience and not valid_entries
     return [
         *mirrors_advised(config),
         *lists,
+        *(["TRAIN.patience: nothing is validated: all epochs are run"] if patient else ()),
+        *(_of_draws(entries) if config.train.balance_classes else ()),
         *_of_settings(config, len(entries), num_devices),
         *_of_rates(config.train, schedule),
     ]
@@ -57,6 +62,18 @@ def _of_lists(entries: FileList, valid_entries: FileList, model: ModelConfig) ->
                 f"{len(valid_entries)} validation videos: an accuracy of 50% may be {low:.0f} to {high:.0f} with 95% "
                 "confidence: the best of the epochs is chosen by noise"
             )
+
+
+def _of_draws(entries: FileList) -> Iterator[str]:
+    """What TRAIN.balance_classes makes of rare classes, see `reader.sampling.balanced_order`."""
+    counts = Counter(entry.label for entry in entries)
+    label, videos = min(counts.items(), key=lambda item: (item[1], item[0]))
+    most = math.ceil(math.ceil(len(entries) / len(counts)) / videos)
+    if most > OFTEN:
+        yield (
+            f"TRAIN.balance_classes draws each training video of class {label}, which has {videos}, up to {most} times "
+            "an epoch: it may be learned by heart; TRAIN.class_weights=balanced weighs the classes instead"
+        )
 
 
 def _listed(labels: Sequence[int]) -> str:

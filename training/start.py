@@ -214,5 +214,5 @@ def _compared(
         say(
             f"{where}: the best epoch so far, {progress.best_epoch}, was so on the other list: the best one starts anew"
         )
-        return replace(checkpoint, progress=replace(progress, best_epoch=-1, best_top1=-1.0))
+        return replace(checkpoint, progress=replace(progress, best_epoch=-1, best_top1=-1.0, not_better=0))
     return checkpoint

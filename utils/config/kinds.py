@@ -158,4 +158,19 @@ class Pairs:
         return "a list of pairs of classes, each by its name or number, none of them twice"
 
 
-Kind = Whole | Auto | Number | Truth | Text | Choice | Colour | Rising | Pairs
+@dataclass(frozen=True)
+class ClassWeights:
+    """none, balanced, or a number above 0 for each class."""
+
+    def read(self, value: object) -> str | tuple[float, ...]:
+        if value in ("none", "balanced"):
+            return value
+        if not isinstance(value, list | tuple) or not value:
+            raise ValueError
+        return tuple(Number(0, above=True).read(number) for number in value)
+
+    def __str__(self) -> str:
+        return "none, balanced, or a list of a number above 0 for each class"
+
+
+Kind = Whole | Auto | Number | Truth | Text | Choice | Colour | Rising | Pairs | ClassWeights

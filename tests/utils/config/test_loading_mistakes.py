@@ -191,6 +191,26 @@ BAD_FILES = [
         "MODEL:\n    format: pkl\nTRAIN:\n    balance_classes: True\n",
         "x.yaml:4: TRAIN.balance_classes needs labels in the list; of format pkl they lie in the pickles",
     ),
+    (
+        "MODEL:\n    format: pkl\nTRAIN:\n    class_weights: balanced\n",
+        "x.yaml:4: TRAIN.class_weights needs labels in the list; of format pkl they lie in the pickles",
+    ),
+    (
+        "TRAIN:\n    class_weights: balanced\n    balance_classes: True\n",
+        "x.yaml:3: class_weights balanced and balance_classes both even out the classes: choose one",
+    ),
+    (
+        "TRAIN:\n    class_weights: [1, 2]\nMODEL:\n    num_classes: 3\n    topk: 1\n",
+        "x.yaml:4: TRAIN.class_weights has 2 numbers, num_classes is 3",
+    ),
+    *(
+        (
+            f"TRAIN:\n    class_weights: {value}\n",
+            "x.yaml:2: TRAIN.class_weights: expected none, balanced, or a list of a number above 0 for each class, not "
+            f"{value}",
+        )
+        for value in ("even", "[]", "[1, 0]", "[1, balanced]", "2")
+    ),
     ("TRAIN:\n    target_size: 300\n", "x.yaml:2: TRAIN: target_size 300 is larger than short_size 256"),
     ("TEST:\n    short_size: 112\n", "x.yaml:2: TEST: target_size 224 is larger than short_size 112"),
     ("VALID:\n    seglen: 5\n", "x.yaml:2: seglen must be the same in TRAIN and VALID"),
