@@ -1,7 +1,7 @@
 """Measures a network on the list of TEST: python eval.py --config=./configs/tsn.yaml --weights=TSN.pdparams
 
-Writes to --save_dir: metrics.json, predictions.csv, confusion.csv, config.yaml, report.html and evaluation.jsonl, from
-which a run that was ended goes on with the same command.
+Writes to --save_dir: metrics.json, predictions.csv, confusion.csv, probabilities.npz, config.yaml, report.html and
+evaluation.jsonl, from which a run that was ended goes on with the same command.
 """
 
 import sys
@@ -25,19 +25,21 @@ def main() -> None:
     from metrics.sums import sum_rows, wilson
     from reader.build import build_loader, describe_protocol, in_train_list, read_section_list
     from reader.class_names import class_names
+    from results.feature_file import PROBABILITIES, FeatureFile
     from results.fingerprint import fingerprint
     from results.journal import read_rows
     from results.list_run import ListRun
     from results.pages.evaluation import write_evaluation_page
     from results.pages.extras import wants_report
     from results.pages.frames import frames_seen
+    from results.probabilities import write_rows_probabilities
     from results.row_checks import evaluation_fits
     from results.tables import write_evaluation
     from results.task import check_readable
     from utils.errors import InputError
     from utils.log import format_metrics, say, say_in
     from utils.processes.world import open_world
-    from utils.storage.files import check_save_dir, write_text
+    from utils.storage.files import check_save_dir, write_text, written_to
 
     section = config.test
     report = wants_report(flags.report)
@@ -61,10 +63,12 @@ def main() -> None:
         if trained := in_train_list(config, entries):
             say(f"{trained} of these {len(entries)} videos stand in TRAIN's list {config.train.filelist} as well")
 
-        compute = partial(compute_rows, network, loader, entries, evaluations_of(names))
+        order = range(world.rank, len(entries), world.size)
+        kept = FeatureFile(written_to(flags.save_dir), order, [num_classes], "float32", world, PROBABILITIES)
+        compute = partial(compute_rows, network, loader, entries, evaluations_of(names), keep=kept.take)
         what = fingerprint("eval", config, section, network, names, entries, world.size)
         fits = evaluation_fits(names, entries)
-        with ListRun(EVALUATION, flags, what, loader.batch_size, world, fits=fits) as run:
+        with ListRun(EVALUATION, flags, what, loader.batch_size, world, kept, fits) as run:
             so_far = sum_rows(read_rows(run.journal.path), num_classes)
             for number, rows in run.complete(compute):
                 for row in rows:
@@ -92,6 +96,7 @@ def main() -> None:
                     "protocol": protocol,
                 }
                 write_evaluation(run.folder, rows, sums, metrics, names)
+                write_rows_probabilities(run.folder, rows, kept, names)
                 write_text(run.folder / "config.yaml", config.dump())
                 if report:
                     which = {"lines of an earlier video": repeated} if repeated else {}

@@ -3,10 +3,9 @@
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 
-import numpy as np
-
 from inference.network import Network
 from inference.rows import PREDICTION, compute_rows, predictions_of
+from inference.views import Output
 from reader.loader import Batch, Loader
 from results.feature_file import write_features
 from results.leftovers import replace_earlier
@@ -45,8 +44,8 @@ def _predict_one(task: Task, network: Network, rows: Compute, protocol: str) -> 
     """Of the only video, whose folder is locked."""
     flags, folder, kept = task.flags, task.folder, []
 
-    def keep(batch: Batch, features: np.ndarray) -> None:
-        kept.append((features, batch.frames))
+    def keep(batch: Batch, output: Output) -> None:
+        kept.append((output.features, batch.frames))
 
     # While the video is read and computed, mostly elsewhere.
     preparing = prepare_page("prediction.html") if task.report else None
@@ -76,7 +75,7 @@ def _predict_list(
     how = task.fingerprint(network, world.size), loader.batch_size, world, features
     fits = prediction_fits(task.names, section.topk, task.entries, flags.threshold)
     with ListRun(PREDICTION, flags, *how, fits) as run:
-        for number, batch in run.complete(partial(rows, keep=features and features.put)):
+        for number, batch in run.complete(partial(rows, keep=features and features.take)):
             for row in batch if number % flags.log_interval == 0 else ():
                 say(describe_in_list(row), every_rank=True)
         return deliver_predictions(run, task, protocol, network) if world.is_main else None

@@ -94,7 +94,7 @@ class Worker:
             features = open_features(job.features, section, network.num_features, folder, order)
             if features is not None:
                 features.open(0)
-            values, keep = predictions_of(job.names, section.topk, job.threshold), features and features.put
+            values, keep = predictions_of(job.names, section.topk, job.threshold), features and features.take
             rows = compute_rows(network, self._loader, self._entries, values, order, keep)
             write_part(self._parts, shard, features, rows, folder)
         return len(shard)
