@@ -16,7 +16,7 @@ from results.combining import combine
 from results.pages.extras import wants_report
 from utils.cli import run
 from utils.config.flags import Parser
-from utils.config.several import factor_of
+from utils.config.weights_flag import factor_of
 from utils.errors import InputError
 from utils.storage.lock import locked_folder
 

@@ -28,6 +28,12 @@ def mean_logits(probabilities: Sequence[np.ndarray], factors: Sequence[float]) -
     return np.log(np.maximum(total / sum(factors), _TINY))
 
 
+def describe_mean(protocols: Sequence[str], factors: Sequence[float]) -> str:
+    """Return how the mean of several networks is made, in words; protocols: of each."""
+    parts = " + ".join(f"{factor:g} * ({protocol})" for factor, protocol in zip(factors, protocols))
+    return f"mean of the probabilities of {len(protocols)} networks: {parts}"
+
+
 def check_same_classes(names: Sequence[Sequence[str]], owners: Sequence[str]) -> Sequence[str]:
     """Return the names of the classes, which all have; numbers stand for names that are not known.
 
@@ -65,10 +71,7 @@ class Combination:
     @property
     def protocol(self) -> str:
         """How the videos were read and computed, in words."""
-        parts = (
-            f"{factor:g} * ({run.metrics.get('protocol', run.name)})" for run, factor in zip(self.runs, self.factors)
-        )
-        return f"mean of the probabilities of {len(self.runs)} networks: {' + '.join(parts)}"
+        return describe_mean([str(run.metrics.get("protocol", run.name)) for run in self.runs], self.factors)
 
     def said(self) -> str:
         """Return the lines for the screen: the mean's accuracy, each one's own, and the test against the best."""

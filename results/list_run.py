@@ -101,16 +101,20 @@ class ListRun:
         try:
             write(self.journal.rows())
         except InputError:
-            self.journal.discard()
+            self.forget()
             raise
         self.journal.finish()
         remove_files([self.folder / MADE])
         replace_earlier(self.folder)
         where = publish(self.folder, self._save_dir)
+        self.forget()
+        return where
+
+    def forget(self) -> None:
+        """Have removed what a run goes on from. For rank 0, at the end."""
         if self.features is not None:
             self.features.discard()
         self.journal.discard()
-        return where
 
     def _take_up(self) -> None:
         journal, features, world = self.journal, self.features, self._world

@@ -2,7 +2,7 @@
 
 import pytest
 
-from utils.config.several import split_weights
+from utils.config.weights_flag import split_weights
 from utils.errors import InputError
 
 
