@@ -19,6 +19,12 @@ def log_softmax(logits: np.ndarray) -> np.ndarray:
     return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
 
 
+def probabilities(logits: np.ndarray) -> np.ndarray:
+    """Return softmax along the last axis, float64, of logits [N, K]. Raise RunError when a logit is not finite."""
+    check_finite(logits)
+    return np.exp(log_softmax(logits))
+
+
 def true_class_rank(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """The rank int64 [N] of the true class (1 = the highest logit); of equal logits the lower class id ranks first."""
     true = np.take_along_axis(logits, labels[:, None], axis=1)  # [N, 1]

@@ -7,12 +7,15 @@ from inference.label_kinds import MANY, ONE
 from inference.rows import Values
 from metrics.many import ManyScores
 from metrics.sums import EvaluationSums, sum_rows, wilson
+from results.feature_file import PROBABILITIES, FeatureFile
 from results.many_tables import write_many_evaluation
 from results.pages.evaluation import write_evaluation_page
 from results.pages.many_labels import write_many_page
 from results.pages.page import Frames
+from results.probabilities import write_rows_probabilities
 from results.row_checks import Fits, evaluation_fits, many_evaluation_fits
 from results.tables import write_evaluation
+from utils.processes.ranks import World
 
 
 class OneLabelResults:
@@ -43,9 +46,14 @@ class OneLabelResults:
         interval = wilson(sums.right, sums.videos, sums.videos * different)
         return {**sums.means, "top1_interval": interval, **sums.class_means}
 
-    def write(self, folder: Path, rows: Iterable[dict], sums: EvaluationSums, metrics: dict) -> None:
-        """Write predictions.csv, confusion.csv and metrics.json."""
+    def kept(self, folder: Path, order: range, world: World) -> FeatureFile | None:
+        """Return what is to be kept beside the rows: the probabilities of all classes."""
+        return FeatureFile(folder, order, [len(self.names)], "float32", world, PROBABILITIES)
+
+    def write(self, folder: Path, rows: Iterable[dict], sums: EvaluationSums, metrics: dict, kept: FeatureFile) -> None:
+        """Write predictions.csv, confusion.csv, metrics.json and probabilities.npz."""
         write_evaluation(folder, rows, sums, metrics, self.names)
+        write_rows_probabilities(folder, rows, kept, self.names)
 
     def write_page(
         self,
@@ -94,7 +102,11 @@ class ManyLabelResults:
         means = {f"mean_{key}": sum(one[key] for one in known) / (len(known) or 1) for key in keys}
         return {**sums.means, **means, "classes_with_videos": len(known)}
 
-    def write(self, folder: Path, rows: Iterable[dict], sums: ManyScores, metrics: dict) -> None:
+    @staticmethod
+    def kept(folder: Path, order: range, world: World) -> None:
+        """Return nothing: the rows have the probabilities of all classes."""
+
+    def write(self, folder: Path, rows: Iterable[dict], sums: ManyScores, metrics: dict, kept: None) -> None:
         """Write predictions.csv and metrics.json."""
         write_many_evaluation(folder, rows, sums.classes(self.thresholds), metrics, self.names)
 

@@ -98,7 +98,7 @@ class Worker:
                 features.open(0)
             kind = KINDS[job.config.model.labels]
             values = predictions_of(kind.naming(job.names, section.topk, job.threshold, network.thresholds))
-            keep = features and features.put
+            keep = features and features.take
             rows = compute_rows(network, self._loader, self._entries, values, order, keep)
             write_part(self._parts, shard, features, rows, folder)
         return len(shard)
