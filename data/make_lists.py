@@ -199,24 +199,25 @@ def make_lists(args: argparse.Namespace) -> None:
     if not videos:
         no_others = f"; other files: {counted(others)}" if others else ""
         raise InputError(f"--videos {' '.join(args.videos)}: no video files there{no_others}")
-    if rows is None:
-        is_split(videos)  # before each of them is opened, which may take minutes
+    presplit = rows is None and is_split(videos)  # before each of them is opened, which may take minutes
+    before = respelled(before, videos)
     bad = {video.path: "an empty file" for video in videos if video.empty}
     broken = find_broken([video.path for video in videos if not video.empty])
     bad |= {path: f"cannot be opened: {reason}" for path, reason in broken.items()}
-    from data.similar import Alike  # it takes NumPy, for which nothing else waits
+    from data.similar import Alike, read_pictures  # it takes NumPy, for which nothing else waits
 
-    alike = Alike([v.path for v in videos if v.path not in bad], args.similar)
+    looked_at = [v.path for v in videos if v.path not in bad] if args.similar else []
+    alike = Alike(read_pictures(looked_at) if looked_at else {}, args.similar)
     if rows is None:
         found = from_folders(
             videos, bad, args.labels, args.split, args.seed, args.group, before if args.extend else {}, alike.groups
         )
     else:
         found = from_annotations(rows, videos, bad, args.labels, official)
-    found.notes += notes_on_lists(before, found.clips)
+    found.notes += notes_on_lists(before, found.clips, rows is None and not presplit)
     found.notes += notes_on(args, found, videos, broken, others)
     splits = {clip.path: clip.split for clip in found.clips}
-    found.notes += alike.notes(splits)
+    found.notes += alike.notes(splits, or_else=", or --group names them")
     network, lists = own_config.network_for(found.classes, args.light), lists_of(found)
     writers = writers_of(found, lists, args.out, network)
     if alike.groups:
@@ -241,15 +242,21 @@ def notes_on(
     return notes + notes_on_copies(found)
 
 
-def notes_on_lists(before: Mapping[str, str], clips: Sequence[SplitClip]) -> list[str]:
-    """A line on what the lists before had, by path."""
+def respelled(before: Mapping[str, str], videos: Iterable[Video]) -> dict[str, str]:
+    """Return the same by the paths of the videos: --videos may be given in another way, such as absolute."""
+    now = {os.path.abspath(video.path): video.path for video in videos} if before else {}
+    return {now.get(os.path.abspath(path), path): split for path, split in before.items()}
+
+
+def notes_on_lists(before: Mapping[str, str], clips: Sequence[SplitClip], may_extend: bool) -> list[str]:
+    """A line on what the lists before had, by path. may_extend: whether --extend could be given."""
     if not before:
         return []
     splits = {clip.path: clip.split for clip in clips}
     moved = sum(splits.get(path, split) != split for path, split in before.items())
     gone = sum(path not in splits for path in before)
     line = f"clips in the lists before: {len(before)}; new: {len(splits.keys() - before.keys())}, gone: {gone}"
-    hint = "; --extend leaves each in its list" if moved else ""
+    hint = "; --extend leaves each in its list" if moved and may_extend else ""
     return [f"{line}, now in another split: {moved}{hint}"]
 
 

@@ -24,8 +24,8 @@ def read_section_list(config: Config, section: SectionConfig, needs_label: bool 
     classes, path = config.model.num_classes, section.filelist
     if not (is_remote(path) or os.path.isabs(path) or os.path.exists(path)):
         raise InputError(f"{path}: no such file list; a relative path is one from {os.getcwd()}")
-    how = {"frame_format": section.format, "needs_label": needs_label, "labels": config.model.labels}
-    return read_list(path, num_classes=classes, **how)
+    how = {"frame_format": section.format, "prefix": section.data_prefix, "labels": config.model.labels}
+    return read_list(path, num_classes=classes, needs_label=needs_label, **how)
 
 
 def in_train_list(config: Config, entries: FileList) -> int | None:
@@ -49,6 +49,7 @@ def clip_spec(section: SectionConfig, augment_seed: int | None = None) -> ClipSp
         short_side=section.short_size,
         crop_size=section.image_size,
         frame_format=section.format,
+        filename_tmpl=section.filename_tmpl,
         sampling=section.sampling,
         resize=section.resize,
         keep_aspect_ratio=section.keep_aspect_ratio,
@@ -59,10 +60,16 @@ def clip_spec(section: SectionConfig, augment_seed: int | None = None) -> ClipSp
     )
 
 
+def check_is_of_videos(who: str, section: SectionConfig) -> None:
+    """Raise InputError where the section reads what has no times of its frames. who: wants videos, in messages."""
+    if section.format != "mp4":
+        hint = "; data/reencode.py --fps makes videos of folders" if section.format == "frames" else ""
+        raise InputError(f"{who} needs videos, but INFER.format is {section.format}{hint}")
+
+
 def check_takes_windows(who: str, section: SectionConfig) -> None:
     """Raise InputError where the section reads what cannot be cut into windows of time. who: wants to, in messages."""
-    if section.format == "pkl":
-        raise InputError(f"{who} needs videos, but INFER.format is pkl")
+    check_is_of_videos(who, section)
     if section.seglen > 1:
         raise InputError(f"{who} takes segments of one frame, but INFER.seglen is {section.seglen}")
     if section.decoder not in ("auto", "pyav"):

@@ -21,6 +21,7 @@ class ClipSpec:
     short_side: int
     crop_size: int
     frame_format: str = "mp4"
+    filename_tmpl: str = "img_{:05}.jpg"  # of frame_format "frames"
     sampling: str = "segment"
     resize: str = "pillow"
     keep_aspect_ratio: bool = False

@@ -10,6 +10,7 @@ from reader.apart import fault
 from reader.augment import draw_changes
 from reader.clip import ClipSpec
 from reader.decode import VideoError, read_frames
+from reader.frame_folder import read_folder
 from reader.length import check_length
 from reader.pkl import read_pickle
 from reader.sampling import segment_indices, video_rng
@@ -28,7 +29,13 @@ class Seen:
 
 
 def read_clip(
-    spec: ClipSpec, path: str, epoch: int = 0, index: int = 0, folder: Path | None = None, seen: Seen | None = None
+    spec: ClipSpec,
+    path: str,
+    epoch: int = 0,
+    index: int = 0,
+    folder: Path | None = None,
+    seen: Seen | None = None,
+    frames: int | None = None,
 ) -> tuple[np.ndarray, int | None]:
     """(clip uint8 [V * T, H, W, 3 * seglen], label or None) of one video; only a pickle brings its own label.
 
@@ -36,7 +43,8 @@ def read_clip(
     decoded and resized once for the V crops.
 
     folder: where a remote video, or what another decoder reads, is copied to for as long as it is read; None: a
-        temporary one. seen: gets what it says.
+        temporary one. seen: gets what it says. frames: how many there are in a folder of frames, as its list says;
+        None: all that are in it.
 
     Raises VideoError: the video cannot be read, with its path and the reason.
     """
@@ -65,7 +73,9 @@ def read_clip(
         with on_this_machine(path, folder) as local:
             if spec.max_seconds is not None:
                 check_length(local, spec.max_seconds)
-            if spec.frame_format == "pkl":
+            if spec.frame_format == "frames":
+                crops = read_folder(local, spec.filename_tmpl, frames, choose, crop)
+            elif spec.frame_format == "pkl":
                 crops, label = read_pickle(local, choose, crop)
             else:
                 crops = read_frames(local, choose, spec.decoder, crop, folder)

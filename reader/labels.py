@@ -8,6 +8,7 @@ import numpy as np
 # Of a video: the id of its class, or those of all its classes, rising.
 Label = int | tuple[int, ...]
 _ONE = re.compile(r"-?[0-9]{1,18}")
+FOLDER = re.compile(rf"(.+?)\s+([0-9]{{1,9}})(?:\s+({_ONE.pattern}))?")
 
 
 class OneClass:
@@ -24,6 +25,12 @@ class OneClass:
         head, *tail = text.rsplit(None, 1)  # a tab, too, which hand-made lists hold
         return (head, int(tail[0])) if tail and _ONE.fullmatch(tail[0]) else (text, None)
 
+    @staticmethod
+    def split_folder(text: str) -> tuple[str, str | None, Label | None]:
+        """Return a line's folder, its number of frames and its label; None for what it has not."""
+        folder, frames, label = match.groups() if (match := FOLDER.fullmatch(text)) else (text, None, None)
+        return folder, frames, None if label is None else int(label)
+
     def batch(self, labels: Sequence[Label | None]) -> np.ndarray:
         """Return int64 [N]; -1 where there is none."""
         return np.array([-1 if label is None else label for label in labels], np.int64)
@@ -38,15 +45,26 @@ class ManyClasses:
         self._num_classes = num_classes or 0  # None: of labels no use is made
         self.record = np.dtype(("u1", (self._num_classes,)))
 
-    @staticmethod
-    def split(text: str) -> tuple[str, Label | None]:
+    @classmethod
+    def split(cls, text: str) -> tuple[str, Label | None]:
         """Return as `OneClass.split`. All numbers at the line's end are labels."""
+        path, numbers = cls._numbers(text)
+        return (path, tuple(sorted(set(map(int, numbers))))) if numbers else (text, None)
+
+    @classmethod
+    def split_folder(cls, text: str) -> tuple[str, str | None, Label | None]:
+        """Return as `OneClass.split_folder`. The first of the numbers at the line's end is that of the frames."""
+        path, numbers = cls._numbers(text)
+        label = tuple(sorted(set(map(int, numbers[1:])))) if numbers[1:] else None
+        return path, numbers[0] if numbers else None, label
+
+    @staticmethod
+    def _numbers(text: str) -> tuple[str, list[str]]:
+        """A line's path and the numbers behind it; of no use where there are none."""
         path = text.rstrip("0123456789, \t")
         glued, *tail = re.split(r"\s", text[len(path) :], maxsplit=1)  # `clip7 3,17`: the 7 is of the path
         numbers = [number for number in re.split(r"[\s,]+", tail[0]) if number] if tail else []
-        if not numbers or not path + glued or max(map(len, numbers)) > 18:
-            return text, None
-        return path + glued, tuple(sorted(set(map(int, numbers))))
+        return path + glued, numbers if path + glued and all(len(number) <= 18 for number in numbers) else []
 
     def batch(self, labels: Sequence[Label | None]) -> np.ndarray:
         """Return uint8 [N, K] with 1 for each class of a video."""

@@ -150,7 +150,7 @@ class Loader:
         raise InputError(f"none of the {number} videos can be read; {self._entries[asked].path}: {self._bad[asked]}")
 
     def _read_one(self, entry: Entry, epoch: int, index: int) -> tuple[np.ndarray, Label | None, list[int] | None]:
-        clip, label, file, is_mirrored = self._workers.read_file(entry.path, epoch, index)
+        clip, label, file, is_mirrored = self._workers.read_file(entry.path, epoch, index, entry.frames)
         label = entry.label if label is None else label
         for one in ids_of(label) if self._num_classes is not None else ():
             if not 0 <= one < self._num_classes:

@@ -122,11 +122,13 @@ def read_task(flags: Flags, config: Config) -> Task:
     if path:
         _check_is_video(path)
         section = of_one_video(section, path)
-    entries = videos_at(path) if path else read_section_list(config, section, needs_label=False)
+    is_folder = path and section.format == "frames"
+    entries = None if is_folder else videos_at(path) if path else read_section_list(config, section, needs_label=False)
     single = entries is None
     if single:
         try:
-            check_file(path)
+            if not is_folder:
+                check_file(path)
         except VideoError as error:
             raise InputError(str(error)) from None
         entries = FileList([Entry(path)])

@@ -20,7 +20,7 @@ import numpy as np
 
 from inference.label_kinds import LabelKind, Naming
 from inference.rows import NONE_ID
-from reader.build import check_takes_windows, clip_spec
+from reader.build import check_is_of_videos, check_takes_windows, clip_spec
 from reader.clip import middle_view
 from reader.filelist import Entry
 from reader.integrity import VideoError
@@ -61,8 +61,8 @@ def check_wanted(flags: Flags, section: InferConfig, num_videos: int) -> None:
             import_cv2(flag)
     if flags.window:
         check_takes_windows("--window", section)
-    if flags.save_video and section.format == "pkl":
-        raise InputError("--save_video needs videos, but INFER.format is pkl")
+    if flags.save_video:
+        check_is_of_videos("--save_video", section)
     if flags.explain and num_videos > MOST_EXPLAINED:
         raise InputError(f"--explain takes at most {MOST_EXPLAINED} videos, not {num_videos}")
 
@@ -139,10 +139,11 @@ class PerVideo:
                     records.append({"video": row["video"], "error": row["error"]})
                     continue
                 ask, files = partial(process.results, row["video"]), self.folder / names[row["position"]]
+                look = partial(ask, stream_clip, spec, process.folder, self.entries[row["position"]].frames)
                 if kept and (found := kept.known(row)):
                     records += self._take_up(row, found)
                     if row["position"] in self.on_page:
-                        self._look(row, partial(ask, stream_clip, spec, process.folder), None, files)
+                        self._look(row, look, None, files)
                     continue
                 self.failed = False
                 if flags.window:
@@ -150,7 +151,7 @@ class PerVideo:
                 if flags.save_video:
                     self._label(row, partial(ask, label_video), files)
                 if model or row["position"] in self.on_page:
-                    self._look(row, partial(ask, stream_clip, spec, process.folder), model, files)
+                    self._look(row, look, model, files)
                 if kept and not self.failed:
                     self._note(kept, row)
         if flags.window:

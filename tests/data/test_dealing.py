@@ -57,12 +57,22 @@ def test_what_is_in_a_list_stays_there_when_clips_come(tmp_path, group):
     assert "clips in the lists before: 40; new: 20, gone: 1, now in another split: 0" in out
     if not group:
         assert [len(after[name]) for name in names] == [30, 15, 14]
-    out = succeed(tmp_path, *how, "--force")
+    out = succeed(tmp_path, "--videos", str(tmp_path / "v"), *how[2:], "--force")  # the same ones, written otherwise
     [moved] = re.findall(
         r"clips in the lists before: 59; new: 0, gone: 0, now in another split: (\d+); --extend l", out
     )
-    again = {name: set(lines(tmp_path, name)) for name in names}
+    again = {name: {line.removeprefix(f"{tmp_path}/") for line in lines(tmp_path, name)} for name in names}
     assert int(moved) == sum(len(again[name] - after[name]) for name in names) > 0
+
+
+def test_clips_that_folders_divide_otherwise_are_counted_without_advice(tmp_path):
+    touch(tmp_path / "v", "train/a/1.mp4", "train/b/2.mp4", "val/a/3.mp4", "val/b/4.mp4")
+    succeed(tmp_path, "--videos", "v")
+    train, val = (tmp_path / "lists" / f"{name}.list" for name in ("train", "val"))
+    texts = val.read_text(), train.read_text()
+    train.write_text(texts[0]), val.write_text(texts[1])
+    out = succeed(tmp_path, "--videos", "v", "--force")
+    assert "clips in the lists before: 4; new: 0, gone: 0, now in another split: 4\n" in out
 
 
 def test_only_lists_that_are_there_can_be_extended(tmp_path):

@@ -2,6 +2,7 @@
 
 import math
 import os
+import re
 from dataclasses import dataclass
 
 
@@ -89,6 +90,20 @@ class Text:
 
     def __str__(self) -> str:
         return "a text" if self.empty else "a text that is not empty"
+
+
+class Template(Text):
+    """The name of a file with one field for a whole number, and nothing else of what str.format takes."""
+
+    def read(self, value: object) -> str:
+        """Return the name. Raise ValueError for anything else."""
+        value = super().read(value)
+        if not re.fullmatch(r"[^{}/]*\{(:(0[1-9])?d?)?\}[^{}/]*", value):
+            raise ValueError
+        return value
+
+    def __str__(self) -> str:
+        return "the name of a file with one number in braces"
 
 
 @dataclass(frozen=True)
