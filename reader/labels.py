@@ -82,6 +82,11 @@ def ids_of(label: Label | None) -> tuple[int, ...]:
     return label if isinstance(label, tuple) else () if label is None else (label,)
 
 
+def text_of(label: Label | None) -> str:
+    """Return what a line of a list has behind the path, with its blank; "" where there is no label."""
+    return f" {','.join(map(str, ids_of(label)))}" if label is not None else ""
+
+
 def mirrored(label: Label, mirrors: Mapping[int, int]) -> Label:
     """Return the label of a mirrored clip. mirrors: the class of one by that of the clip, where it is another."""
     if isinstance(label, tuple):

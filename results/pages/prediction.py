@@ -19,6 +19,8 @@ MOST_PICTURED, MOST_BARS, MOST_HEAT_MAPS = 48, 5, 3
 MOST_CLASSES = 2000
 # From here on ids stand for several classes together.
 SEVERAL = 1 << 40
+# Of the numbers of videos of each class, where several stand together.
+MOST_EACH = 100
 
 
 class ListSums:
@@ -30,7 +32,7 @@ class ListSums:
 
     def __init__(self, rows: Iterable[dict], kind: LabelKind = ONE):
         """Add up the rows; keep the least sure ones."""
-        self.videos, self._answer, self._several = 0, kind.answer, {}
+        self.videos, self._answer, self._several = 0, kind.answer, {}  # ids of several classes -> their number
         self.named: Counter[int] = Counter()
         self.labels: dict[int, str] = {}
         self.tenths = [0] * 10  # videos by the probability of their named class
@@ -63,6 +65,14 @@ class ListSums:
         number = self._several.setdefault(ids, SEVERAL + len(self._several))
         self.labels[number] = headline(answer)
         return number
+
+    def each(self) -> dict[str, str]:
+        """Return a fact of the page, where videos have several classes: how many have each, the most frequent first."""
+        ids, counts = {number: ids for ids, number in self._several.items()}, Counter()
+        for number, videos in self.named.items():
+            counts.update(dict.fromkeys(ids.get(number, (number,)), videos))
+        shown = ", ".join(f"{self.labels[k]} {videos:,}" for k, videos in counts.most_common(MOST_EACH))
+        return {"videos of each class": shown} if self._several else {}
 
     @property
     def pictured(self) -> list[dict]:
@@ -118,7 +128,7 @@ def write_prediction_page(
         path,
         "prediction.html",
         sums=sums,
-        facts=facts,
+        facts={**facts, **sums.each()},
         palette=palette,
         named=[(place[k], *classes[place[k]], count) for k, count in sums.named.most_common(MOST_CLASSES)],
         tenths=[(10 * i, count) for i, count in enumerate(sums.tenths) if any(sums.tenths[: i + 1])],
