@@ -157,9 +157,7 @@ def evaluate(
                 results.write(run.folder, rows, sums, metrics, kept)
                 write_text(run.folder / "config.yaml", config.dump())
                 if report:
-                    which = {"lines of an earlier video": repeated} if repeated else {}
-                    which |= {"in TRAIN's list": f"{trained} of these videos"} if trained else {}
-                    about = {"list": section.filelist, **which, "how": protocol, "configuration": config.dump()}
+                    about = {"list": section.filelist, "how": protocol, "configuration": config.dump()}
                     frames = partial(frames_seen, config, section, entries)
                     beside = None if is_remote(flags.save_dir) else run.folder
                     page = run.folder / "report.html"

@@ -38,6 +38,7 @@ class Chart:
     """What a template draws: ticks as (place, label), lines and bands as SVG paths, dots as (x, y)."""
 
     title: tuple[str, str]  # English, Chinese
+    y_name: tuple[str, str]
     unit: str
     x_ticks: list[tuple[float, str]] = field(default_factory=list)
     y_ticks: list[tuple[float, str]] = field(default_factory=list)
@@ -54,6 +55,7 @@ class Chart:
 
 def line_chart(
     title: tuple[str, str],
+    y_name: tuple[str, str],
     unit: str,
     curves: Mapping[str, Curve],
     marks: Sequence[int],
@@ -64,8 +66,8 @@ def line_chart(
     """Return the chart of what a run logged; vertical lines at the steps `marks`.
 
     curves: "train" is drawn as a line with its band, "epoch" (training, over whole epochs) and "valid" as dots. The x
-    axis has the numbers of the epochs where they begin; the y axis goes from 0 to the largest value, but at least to
-    `least`.
+    axis has the numbers of epochs below the middle of their steps; the y axis goes from 0 to the largest value, but at
+    least to `least`.
     """
     points, whole, dots = (curves[mode].points for mode in ("train", "epoch", "valid"))
     high = max([least, *(p[3] for p in points + whole + dots)]) or 1
@@ -83,7 +85,11 @@ def line_chart(
         return [(x(p[0]), y(p[1])) for p in series]
 
     upper, lower = ([(x(p[0]), y(p[i])) for p in points] for i in (3, 2))
-    epochs = [tick for tick in ticks(first / steps_per_epoch, last / steps_per_epoch) if tick == int(tick)]
+    epochs = [
+        (tick, max(first, tick * steps_per_epoch), min(last, (tick + 1) * steps_per_epoch))
+        for tick in ticks(first / steps_per_epoch, last / steps_per_epoch)
+        if tick == int(tick)
+    ]
     series = {"train": points, "epoch": whole, "valid": dots}
     values = {name: slice(1, 4) if name == "train" else slice(1, 2) for name in series}
     seen = {
@@ -92,8 +98,9 @@ def line_chart(
     }
     return Chart(
         title,
+        y_name,
         unit,
-        x_ticks=[(x(e * steps_per_epoch), f"{e:,.0f}") for e in epochs if first <= e * steps_per_epoch <= last],
+        x_ticks=[(x((begin + end) / 2), f"{epoch:,.0f}") for epoch, begin, end in epochs if begin < end],
         y_ticks=[(y(tick), f"{tick:g}") for tick in y_ticks],
         line=_path(placed(points)),
         band=_path(upper + lower[::-1]) + "Z" if points else "",

@@ -14,7 +14,7 @@ from results.pages.timeline import stretches_of, strip_of
 from results.pages.video_rows import first_rows, millionths, table_of
 
 # Videos whose frames are on the page, half of them the least sure ones; of each at most so many bars and heat maps.
-MOST_PICTURED, MOST_BARS, MOST_HEAT_MAPS = 48, 5, 3
+MOST_PICTURED, MOST_BARS, MOST_HEAT_MAPS = 36, 5, 3
 # Classes in the table of classes; the page stays below 10 MB.
 MOST_CLASSES = 2000
 # From here on ids stand for several classes together.

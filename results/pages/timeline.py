@@ -132,7 +132,8 @@ class Strip:
     duration: float  # seconds
     windows: int
     stretches: int
-    drawn: int  # stretches, or as many as neighbours were taken together to
+    merged: int  # of so many stretches in a row a piece is drawn
+    drawn: int
 
 
 def strip_of(records: Sequence[dict], palette: Palette, most: int = MOST_PIECES, kind: LabelKind = ONE) -> Strip:
@@ -151,7 +152,8 @@ def strip_of(records: Sequence[dict], palette: Palette, most: int = MOST_PIECES,
         what = f"{best.label} · {minutes(start)}–{minutes(end)} · ≤ {100 * highest:.0f}%"
         pieces.append(((end - start) / duration, palette.of(best.class_id), what))
         shown = end
-    return Strip(pieces, totals_of(stretches_of(records, kind)), duration, len(records), len(found), len(groups))
+    totals = totals_of(stretches_of(records, kind))
+    return Strip(pieces, totals, duration, len(records), len(found), step, len(groups))
 
 
 def minutes(seconds: float) -> str:

@@ -13,18 +13,20 @@ from results.pages.page import never_fatal, write_page
 from utils.config.loading import Config
 from utils.log import say
 
-# (key of the log, title in both languages, unit, factor, up to where the y axis goes at least, modes that are drawn)
+# (key of the log, title and name of the y axis in both languages, unit, factor, up to where the y axis goes at least,
+# modes that are drawn)
 _ALL = ("train", "epoch", "valid")
+_OF_VIDEOS = "% of the videos", "占视频的 %"
 _CHARTS = (
-    ("loss", ("Loss", "损失"), "", 1, 0, _ALL),
-    ("top1_acc", ("Top-1 accuracy", "Top-1 准确率"), "%", 1, 100, _ALL),
-    ("top5_acc", ("Top-5 accuracy", "Top-5 准确率"), "%", 1, 100, _ALL),
-    ("mAP", ("mAP", "mAP"), "%", 1, 100, _ALL),
-    ("mAP_micro", ("mAP micro", "微平均 mAP"), "%", 1, 100, _ALL),
-    ("f1", ("F1 from 0.5 on", "F1（阈值 0.5）"), "%", 1, 100, _ALL),
-    ("lr", ("Learning rate", "学习率"), "", 1, 0, ("train",)),
-    ("videos_per_second", ("Videos per second", "每秒视频数"), "", 1, 0, ("train",)),
-    ("data_wait", ("Time spent waiting for data", "等待数据的时间"), "%", 100, 10, ("train",)),
+    ("loss", ("Loss", "损失"), ("mean over videos", "视频平均"), "", 1, 0, _ALL),
+    ("top1_acc", ("Top-1 accuracy", "Top-1 准确率"), _OF_VIDEOS, "%", 1, 100, _ALL),
+    ("top5_acc", ("Top-5 accuracy", "Top-5 准确率"), _OF_VIDEOS, "%", 1, 100, _ALL),
+    ("mAP", ("mAP", "mAP"), ("mean over classes", "类别平均"), "%", 1, 100, _ALL),
+    ("mAP_micro", ("mAP micro", "微平均 mAP"), ("all classes together", "所有类别合计"), "%", 1, 100, _ALL),
+    ("f1", ("F1 from 0.5 on", "F1（阈值 0.5）"), ("all classes together", "所有类别合计"), "%", 1, 100, _ALL),
+    ("lr", ("Learning rate", "学习率"), ("rate of the step", "该步的学习率"), "", 1, 0, ("train",)),
+    ("videos_per_second", ("Speed", "速度"), ("videos per second", "每秒视频数"), "", 1, 0, ("train",)),
+    ("data_wait", ("Waiting for data", "等待数据"), ("% of the time", "占时间的 %"), "%", 100, 10, ("train",)),
 )
 # What a validation is judged by, what of training stands beside it, and what both are called; of one label, of many.
 _ONE, _MANY = ("top1_acc", "top1_acc", "top-1", "top-1", "Top-1"), ("mAP", "f1", "mAP", "F1", "mAP")
@@ -91,7 +93,7 @@ def write_training_page(path: Path, log: Path, steps_per_epoch: int, epochs: int
         clock.see(step, line)
         metric = _MANY if "mAP" in line or "f1" in line else metric
         mode = line["mode"]
-        for key, _, _, factor, _, modes in _CHARTS:
+        for key, _, _, _, factor, _, modes in _CHARTS:
             if line.get(key) is not None and mode in modes:
                 curves[key][mode].add(step, factor * line[key])
         last[mode] = line
@@ -110,8 +112,8 @@ def write_training_page(path: Path, log: Path, steps_per_epoch: int, epochs: int
         path,
         "training.html",
         charts=[
-            line_chart(title, unit, curves[key], marks, x_range, steps_per_epoch, least)
-            for key, title, unit, _, least, _ in _CHARTS
+            line_chart(*names, curves[key], marks, x_range, steps_per_epoch, least)
+            for key, *names, _, least, _ in _CHARTS
             if any(curve.points for curve in curves[key].values())
         ],
         facts=facts,

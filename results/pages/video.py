@@ -16,7 +16,7 @@ from results.pages.timeline import cues_of, minutes, stretches_of, strip_of, tot
 from utils.storage.objects import file_name, is_remote
 
 # Stretches and columns of curves that are drawn at most, about what a screen has room for.
-MOST_STRETCHES, MOST_COLUMNS = 300, 600
+MOST_STRETCHES, MOST_COLUMNS = 300, 1000
 # Bars of the whole video.
 _MOST_BARS = 5
 # Marks of the axis at most, and the lengths that may lie between two, in seconds.
@@ -48,6 +48,7 @@ def write_video_page(
         kind: how many labels it may have.
     """
     totals, predictions = totals_of(stretches_of(records, kind)), row["predictions"]
+    bars = [p for p in predictions if p["class_id"] != NONE_ID][:_MOST_BARS]
     shares = {p["class_id"]: p["probability"] for p in predictions}
     names = {p["class_id"]: p["label"] for p in predictions}
     if totals:  # those that are never the likeliest come behind all others
@@ -64,12 +65,13 @@ def write_video_page(
         "video.html",
         name=file_name(row["video"]) if is_remote(row["video"]) else os.path.basename(row["video"]),
         row=row,
-        bars=predictions[:_MOST_BARS],
+        bars=bars,
+        unsure=predictions[0]["class_id"] == NONE_ID,
         facts=facts,
         palette=palette,
         pictures=[picture(frame) for frame in frames],
         heat_maps=[picture(frame) for frame in heat_maps],
-        explained=next((p["label"] for p in predictions if p["class_id"] != NONE_ID), ""),
+        explained=bars[0]["label"],
         strongest=strongest,
         totals=totals,
         none_id=NONE_ID,
@@ -85,26 +87,34 @@ def curves_of(records: Sequence[dict], palette: Palette) -> dict:
 
     "step": how many windows a column is the mean of; "columns": [start, end, [per mille or None of each class of the
     palette's legend]], None where the class is in no window's list, and 0 in the mean where it is not in one of them;
-    "paths": (colour, an SVG path on 1000 x 100); "marks": (percent of the length, mm:ss).
+    "missing": whether such classes there are; "paths": (colour, an SVG path on 1000 x 100); "marks": (percent of the
+    length, mm:ss); "seen": what the page's script needs, as JSON.
     """
     cues = cues_of(records)
     duration, step = cues[-1][1] or 1.0, -(-len(cues) // MOST_COLUMNS)
-    columns, colours = [], [colour for colour, _ in palette.legend]
+    columns, colours, missing = [], [colour for colour, _ in palette.legend], False
     for i in range(0, len(cues), step):
         few = cues[i : i + step]
         sums: dict[int, float] = {}
         for _, _, predictions in few:
-            for p in predictions:
-                colour = palette.of(p["class_id"])
-                if colour in colours:
-                    sums[colour] = sums.get(colour, 0.0) + p["probability"]
+            found = {palette.of(p["class_id"]): p["probability"] for p in predictions}
+            missing |= not found.keys() >= set(colours)
+            for colour in found.keys() & set(colours):
+                sums[colour] = sums.get(colour, 0.0) + found[colour]
         shares = [round(1000 * sums[c] / len(few)) if c in sums else None for c in colours]
         columns.append([round(few[0][0], 3), round(few[-1][1], 3), shares])
     paths = [(c, _path([(s, e, shares[n]) for s, e, shares in columns], duration)) for n, c in enumerate(colours)]
     seen = {"names": [name for _, name in palette.legend], "colours": colours, "duration": duration, "columns": columns}
     every = next((s for s in _STEPS if duration / s <= _MOST_MARKS), 3600 * -(-duration // (3600 * _MOST_MARKS)))
-    marks = [(100 * at / duration, minutes(at)) for at in np.arange(0, duration, every).tolist()]
-    return {"step": step, "columns": columns, "paths": paths, "marks": marks, "seen": json.dumps(seen)}
+    marks = [(100 * at / duration, minutes(at)) for at in np.arange(0, 0.95 * duration, every).tolist()]
+    return {
+        "step": step,
+        "missing": missing,
+        "columns": columns,
+        "paths": paths,
+        "marks": marks,
+        "seen": json.dumps(seen),
+    }
 
 
 def _path(steps: Sequence[tuple[float, float, int | None]], duration: float) -> str:

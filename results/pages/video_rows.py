@@ -18,7 +18,7 @@ from results.pages.words import shown
 from utils.storage.objects import is_remote
 
 # With all pictures a page stays below 10 MB.
-MOST_ROWS, MOST_BYTES = 20_000, 3_500_000
+MOST_ROWS, MOST_BYTES = 20_000, 2_500_000
 
 
 @dataclass(frozen=True)

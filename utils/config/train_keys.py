@@ -122,8 +122,8 @@ class TrainConfig(SectionConfig):
     pretrain: str = key(
         "",
         Text(empty=True),
-        "weights to start from, without their classifier: file, folder, address or name; none: random; '': ImageNet's "
-        "ResNet-50, downloaded",
+        "weights to start from, of their classifier the rows of classes that a manifest names alike: file, folder, "
+        "address or name; none: random; '': ImageNet's ResNet-50, downloaded",
     )
     crops: int = key(1, Choice((1,)), "one random crop, whatever MODEL says")
 

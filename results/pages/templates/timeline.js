@@ -63,5 +63,5 @@ for (const part of document.querySelectorAll(".long")) {
     go(columns[to][0]);
   });
   video?.addEventListener("timeupdate", () => { chosen = video.currentTime; if (!pointing) show(chosen); });
-  for (const button of part.querySelectorAll("[data-at]")) button.addEventListener("click", () => go(Number(button.dataset.at)));
+  for (const button of document.querySelectorAll("[data-at]")) button.addEventListener("click", () => go(Number(button.dataset.at)));
 }
