@@ -40,6 +40,7 @@ from training.features import (
     records_of,
     take_in,
 )  # fmt: skip
+from training.remaining import Pace, features_left
 from training.sources import Lists, Sources
 from utils.errors import InputError, RunError
 from utils.log import progress_bar, say
@@ -72,7 +73,8 @@ def feature_sources(
     ]
     if lists.world.is_main:
         _make_room(kept)
-    records = [each.records(on_batch) for each in kept]
+    behind = [sum(each.crops_missing() for each in kept[1:]) if lists.world.is_main else 0, 0]
+    records = [each.records(on_batch, later) for each, later in zip(kept, behind)]
     loader = FeatureLoader(records[0], lists.batch_size, config.train.feature_views, seed)
     valid_loader = FeatureLoader(records[1], lists.valid_batch_size) if lists.valid_entries else None
     network = Network(_classified(model, config.valid.average), 0, "kept features")
@@ -140,16 +142,19 @@ class _KeptFeatures:
         name = f"{'train' if training else 'valid'}-{key}{SUFFIX}"
         self.path = Path(config.train.save_dir) / "features" / name
 
-    def records(self, on_batch: Callable[[Batch], None]) -> np.ndarray:
-        """One for each job, in the order of jobs."""
+    def crops_missing(self) -> int:
+        """Those whose features are still to be computed."""
+        return len(self._missing().jobs) * self.section.crops
+
+    def records(self, on_batch: Callable[[Batch], None], later: int) -> np.ndarray:
+        """One for each job, in the order of jobs. later: crops that come behind these, for the time that is left."""
         world, part = self.world, self.path.with_name(f"{self.path.name}.rank{self.world.rank}")
         missing = world.broadcast(self._missing() if world.is_main else None)
         self._say_what_is_missing(missing)
         if number := len(missing.jobs):
             own = missing.jobs[world.rank :: world.size].tolist()
-            self._compute(
-                own, on_batch, partial(put_records, self.path) if world.is_main else partial(append_records, part)
-            )
+            keep = partial(put_records, self.path) if world.is_main else partial(append_records, part)
+            self._compute(own, on_batch, keep, later / world.size)
             world.all_gather(None)  # all parts are whole
             if world.is_main and (found := len(own) + self._take_in_parts()) != number:
                 raise RunError(f"{self.path}: {found} of {number} records were written: run again")
@@ -193,9 +198,11 @@ class _KeptFeatures:
         return f"{len(self.entries)} validation videos, {crops} each"
 
     def _compute(
-        self, jobs: Sequence[int], on_batch: Callable[[Batch], None], keep: Callable[[Iterator[np.ndarray]], None]
-    ) -> None:
+        self, jobs: Sequence[int], on_batch: Callable[[Batch], None],
+        keep: Callable[[Iterator[np.ndarray]], None], later: float,
+    ) -> None:  # fmt: skip
         """Has the records of `jobs` kept, batch by batch."""
+        pace = Pace()
         loader = build_loader(
             self.config, self.section, self.entries, self.seed, batch_size=self.batch_size, world=self.world
         )
@@ -214,6 +221,8 @@ class _KeptFeatures:
                     if not np.isfinite(features).all():
                         raise RunError("the network's features are not finite: its weights are damaged")
                     yield records_of(self.dtype, batch, features, asked, len(self.entries), self.training)
+                    crops = self.section.crops
+                    bar.set_postfix_str(features_left(pace, number * crops, (len(jobs) - at) * crops + later), False)
                     bar.update(number)
 
             keep(batches())

@@ -175,6 +175,7 @@ class Loop:
     video_names: Callable[[Batch], list[str]]
     after_batch: Callable[[Batch], None]
     after_step: Callable[[int, int], None]  # (epoch, next step): may save, or end the run by raising
+    time_left: Callable[[int, int], str] = lambda epoch, step: ""  # (epoch, next step): what the bar says of the run
     gradients: GradientSum = field(init=False)
 
     def __post_init__(self):
@@ -226,6 +227,7 @@ def train_one_epoch(loop: Loop, batches: Iterator[Batch], epoch: int, first_step
             if loop.log.due(step):
                 loop.guard.check()
                 loop.log.write(epoch, step, outputs, loop.world, rate)
+            bar.set_postfix_str(loop.time_left(epoch, step + 1), refresh=False)
             bar.update()
             loop.after_step(epoch, step + 1)
     if not first_step:

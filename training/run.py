@@ -23,6 +23,7 @@ from training.cpu_engine import set_engine
 from training.frozen import ALL_BUT_THE_CLASSIFIER, feature_sources
 from training.loop import Loop, LossGuard, StepLog, Steps, train_one_epoch
 from training.recipe import build_optimizer, class_weights, freeze_stages
+from training.remaining import RunClock
 from training.saver import Saver
 from training.schedule import build_schedule
 from training.sources import Lists, Sources, video_sources
@@ -77,6 +78,8 @@ class Run:
         self.objective = self.seen.objective(self.progress.seed, train.label_smoothing, train.mixup_alpha, weights)
         self.schedule = build_schedule(train, self.steps.per_epoch, self.steps.size)
         self.amp, self.guard = amp, LossGuard(world)
+        interval = flags.valid_interval if valid_entries else 0
+        self.clock = RunClock(self.steps.per_epoch, train.epoch, interval, train.patience)
         self.model, self.optimizer, self.average = self._load(model, optimizer)
         self.frozen = train.freeze_stages == ALL_BUT_THE_CLASSIFIER
         engine = "" if self.frozen else self._set_engine()
@@ -190,6 +193,7 @@ class Run:
             video_names=lambda batch: [self.entries[i].path for i in batch.indices],
             after_batch=self.unreadable.note,
             after_step=self._after_step,
+            time_left=self.clock.after_step,
         )
         while self.progress.epoch < train.epoch:
             if line := out_of_patience(self.progress, train.patience, self.kind.metric):
@@ -199,6 +203,7 @@ class Run:
             if first < self.steps.per_epoch:
                 order = self._order(epoch)[first * self.steps.size :]
                 mine = self.world.shard(order, self.steps.batch_size)
+                self.clock.steps.begin()
                 spent = train_one_epoch(loop, self.sources.loader.batches(mine, epoch), epoch, first)
                 self._save(replace(self.progress, epoch=epoch, step=self.steps.per_epoch))
                 say_waiting(epoch, spent, train, self.sources.loader.num_workers, len(self.entries), self.world)
@@ -269,6 +274,7 @@ class Run:
         check_any(accuracy.videos, self.config.valid, len(self.valid_entries))
         counted = f"videos: {accuracy.videos}, unreadable: {len(unreadable)}"
         self.validated = accuracy.videos
+        self.clock.validated(epoch, seconds)
         say_in("VALID", f"Epoch {epoch}, {format_metrics(means)}, {counted}, time {seconds:.2f}")
         last = self.steps.per_epoch - 1
         self.json.write(
