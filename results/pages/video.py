@@ -10,7 +10,7 @@ import numpy as np
 
 from inference.label_kinds import ONE, LabelKind
 from inference.rows import NONE_ID
-from results.pages.page import never_fatal, picture, write_page
+from results.pages.page import never_fatal, number, picture, shorten, write_page
 from results.pages.palette import Palette
 from results.pages.timeline import cues_of, minutes, stretches_of, strip_of, totals_of
 from utils.storage.objects import file_name, is_remote
@@ -71,7 +71,10 @@ def write_video_page(
         palette=palette,
         pictures=[picture(frame) for frame in frames],
         heat_maps=[picture(frame) for frame in heat_maps],
-        explained=bars[0]["label"],
+        answer=", ".join(f"{shorten(p['label'], 60)} {number(100 * p['probability'])}%" for p in kind.answer(bars)),
+        # Classes that the title tells: of many labels some, of one the best, which may stand behind none.
+        titled=3 if kind is not ONE else 2 if totals and totals[0].class_id == NONE_ID else 1,
+        explained=bars[0]["label"] if bars else "–",
         strongest=strongest,
         totals=totals,
         none_id=NONE_ID,
