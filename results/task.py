@@ -98,17 +98,17 @@ class Task:
             listed = section.video_path or section.filelist
             about = {"videos": listed, "how": protocol, "configuration": self.config.dump()}
             path = self.folder / "report.html"
+            beside = None if is_remote(flags.save_dir) else self.folder
             if self.single:
                 [row] = rows
                 maps = [clip_maps[i] for _, clip_maps in made.heat_maps([0]) for i in shown_positions(section)]
                 made_of = made.timelines.get(0, ()), maps, made.strongest.get(0), made.files.get(0, ())
-                write_video_page(path, row, about, shown(clip, section), *made_of, self.kind)
+                write_video_page(path, row, about, shown(clip, section), *made_of, beside, self.kind)
                 return
             frames = partial(frames_seen, self.config, section, self.entries)
             if made.frames:
                 frames = lambda positions: made.frames.items()  # noqa: E731
             pictures = frames, made.timelines, made.heat_maps, made.strongest
-            beside = None if is_remote(flags.save_dir) else self.folder
             write_prediction_page(path, rows, about, *pictures, beside, self.kind)
 
 

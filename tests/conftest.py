@@ -263,7 +263,7 @@ def run_python(
 
 def snapshot(folder: Path) -> dict[str, bytes | str]:
     """The content of every file below the folder, of a link its target, and the folders; of a page all but the time
-    and the command that it was made by, and how far up its links go."""
+    and the command that it was made by, commands that name its folder, and how far up its links go."""
     content = {}
     for path in sorted(folder.rglob("*")):
         if path.name == ".made.json":  # has the times of the others
@@ -271,7 +271,8 @@ def snapshot(folder: Path) -> dict[str, bytes | str]:
         name = str(path.relative_to(folder))
         content[name] = os.readlink(path) if path.is_symlink() else path.read_bytes() if path.is_file() else "folder"
         if name.endswith(".html"):
-            content[name] = re.sub(rb'<dl class="facts made">.*?</dl>|(?:\.\./)+', b"", content[name])
+            of_folder = rb'<dl class="facts made">.*?</dl>|<pre[^>]*>python .*?</pre>|(?:\.\./)+'
+            content[name] = re.sub(of_folder, b"", content[name])
     return content
 
 

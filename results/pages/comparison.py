@@ -1,17 +1,15 @@
 """The page of two or more evaluations side by side."""
 
-import os
 from collections import Counter
 from collections.abc import Sequence
 from itertools import combinations
 from pathlib import Path
-from urllib.parse import quote
 
 from markupsafe import Markup
 
 from metrics.sums import ClassSums
 from results.comparing import Comparison, Key
-from results.pages.page import never_fatal, shorten, write_page
+from results.pages.page import address_of, never_fatal, shorten, write_page
 from results.pages.video_rows import first_rows, millionths, table_of
 from results.pages.words import both_in
 
@@ -96,4 +94,4 @@ def _classes(comparison: Comparison, labels: Counter[str]) -> list[dict]:
 def _report(run: str, beside: Path) -> str:
     """Return the address of a run's own page, "" where there is none."""
     page = Path(run) / "report.html"
-    return quote(os.path.relpath(page, beside)) if page.is_file() else ""
+    return address_of(page, beside) if page.is_file() else ""

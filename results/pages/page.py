@@ -4,6 +4,7 @@ import base64
 import functools
 import hashlib
 import io
+import os
 import re
 import shlex
 import sys
@@ -12,6 +13,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 import numpy as np
 
@@ -143,6 +145,11 @@ def shorten(text: str, length: int = _LONGEST) -> str:
 def number(value: float | None, digits: int = 1) -> str:
     """`12,345.6`; a dash where there is no number."""
     return "–" if value is None or value != value else f"{value:,.{digits}f}"
+
+
+def address_of(path: str | Path, beside: Path) -> str:
+    """Return where a file lies as seen from the folder `beside`, as a link has it."""
+    return quote(os.fsencode(os.path.relpath(path, beside)))
 
 
 def picture(frame: np.ndarray) -> str:

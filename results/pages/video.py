@@ -4,13 +4,12 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from urllib.parse import quote
 
 import numpy as np
 
 from inference.label_kinds import ONE, LabelKind
 from inference.rows import NONE_ID
-from results.pages.page import never_fatal, number, picture, shorten, write_page
+from results.pages.page import address_of, never_fatal, number, picture, shorten, write_page
 from results.pages.palette import Palette
 from results.pages.timeline import cues_of, minutes, stretches_of, strip_of, totals_of
 from utils.storage.objects import file_name, is_remote
@@ -34,6 +33,7 @@ def write_video_page(
     heat_maps: Sequence[np.ndarray] = (),
     strongest: float | None = None,
     files: Sequence[Path] = (),
+    beside: Path | None = None,
     kind: LabelKind = ONE,
 ) -> None:
     """Write the page; a failure is one line on the screen.
@@ -45,6 +45,7 @@ def write_video_page(
         records: of the windows, see timeline.py.
         heat_maps: pictures of the frames, uint8 [S, S, 3] each, of which the highest value is `strongest`.
         files: what was made of it, beside the page: subtitles, a labelled video.
+        beside: the folder that the page will lie in, from which the video is played; None: only a labelled one is.
         kind: how many labels it may have.
     """
     totals, predictions = totals_of(stretches_of(records, kind)), row["predictions"]
@@ -59,7 +60,10 @@ def write_video_page(
                 shares[p["class_id"]] = shares.get(p["class_id"], 0.0) + share
                 names[p["class_id"]] = p["label"]
     palette = Palette(shares, names)
-    made = [(file.name, quote(os.fsencode(file.name))) for file in files]
+    made = [(file.name, address_of(file, path.parent)) for file in files]
+    playing = next((to for name, to in made if name.endswith(".mp4")), "")
+    if beside and not playing and os.path.isfile(row["video"]):
+        playing = address_of(row["video"], beside)
     write_page(
         path,
         "video.html",
@@ -80,7 +84,7 @@ def write_video_page(
         none_id=NONE_ID,
         strip=strip_of(records, palette, MOST_STRETCHES, kind) if totals else None,
         curves=curves_of(records, palette) if totals else None,
-        playing=next((to for name, to in made if name.endswith(".mp4")), None) or _address(row["video"], path.parent),
+        playing=playing,
         files=made,
     )
 
@@ -130,10 +134,3 @@ def _path(steps: Sequence[tuple[float, float, int | None]], duration: float) -> 
             parts.append(f"H{round(1000 * end / duration, 1):g}")
         last = end if share is not None else None
     return "".join(parts)
-
-
-def _address(video: str, folder: Path) -> str | None:
-    """Return where the video lies as seen from the page; None where that is on no disk."""
-    if is_remote(video) or not os.path.isfile(video):
-        return None
-    return quote(os.fsencode(os.path.relpath(os.path.abspath(video), os.path.abspath(folder))))

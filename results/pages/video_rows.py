@@ -6,14 +6,13 @@ They stand in the page as JSON by columns, of which results/pages/templates/vide
 import functools
 import heapq
 import json
-import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import quote
 
 from markupsafe import Markup
 
+from results.pages.page import address_of
 from results.pages.words import shown
 from utils.storage.objects import is_remote
 
@@ -86,4 +85,4 @@ def _place(video: str, beside: Path | None) -> tuple[str, str, str]:
 
 @functools.cache
 def _address(folder: str, beside: Path) -> str:
-    return quote(os.path.relpath(folder or ".", beside)) + "/"
+    return address_of(folder or ".", beside) + "/"

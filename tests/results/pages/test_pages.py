@@ -15,6 +15,7 @@ from results.pages.evaluation import write_evaluation_page
 from results.pages.extras import check_logger, wants_report
 from results.pages.prediction import MOST_HEAT_MAPS, MOST_PICTURED, ListSums, write_prediction_page
 from results.pages.training import write_training_page
+from results.pages.video import write_video_page
 from utils.errors import InputError
 
 pytest.importorskip("jinja2")
@@ -94,7 +95,8 @@ def hostile_pages(folder) -> dict[str, str]:
     )
     videos = [{"position": i, "video": HOSTILE, "predictions": predicted} for i in range(3)]
     write_prediction_page(pages["prediction"], [*videos, error], facts, noise_frames, beside=folder)
-    write_prediction_page(pages["single"], videos[:1], facts, noise_frames)
+    [(_, frames)] = noise_frames([0])
+    write_video_page(pages["single"], videos[0], facts, frames)
     log = folder / "train_log.jsonl"
     log.write_text(json.dumps(log_line("train", 0, 0)) + "\n" + json.dumps(log_line("valid", 0, 4)) + "\n")
     write_training_page(pages["training"], log, 5, 2, facts)

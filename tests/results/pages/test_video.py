@@ -1,6 +1,7 @@
 """The page of one video: its numbers are those of its windows, and a browser shows, plays and reads them."""
 
 import json
+import re
 from fractions import Fraction
 from pathlib import Path
 
@@ -46,7 +47,9 @@ def page(tmp_path_factory) -> Path:
     (folder / "out").mkdir()
     row = {"video": str(folder / "a #1.mp4"), "predictions": OTHER}
     files = [folder / "out" / "a #1.vtt"]
-    write_video_page(folder / "out" / "report.html", row, {"list": HOSTILE}, FRAMES, RECORDS, FRAMES, 0.0, files)
+    write_video_page(
+        folder / "out" / "report.html", row, {"list": HOSTILE}, FRAMES, RECORDS, FRAMES, 0.0, files, folder / "out"
+    )
     return folder / "out" / "report.html"
 
 
@@ -58,7 +61,27 @@ def test_the_headline_and_the_table_are_of_the_windows(page):
     assert rows == [f"{HOSTILE}21:0050.0 s0:20", "fight230.0 s20.0 s0:00", "none of them110.0 s10.0 s0:30"]
     for address in ('src="../a%20%231.mp4"', 'href="a%20%231.vtt"', 'href="timeline.csv"', 'href="timeline.json"'):
         assert address in html
-    assert "Nothing in these frames speaks for it" in text and "0: nothing, or against0.00: the strongest" in text
+    assert "Nothing in these frames speaks for it: the strongest place has 0.00" in text
+
+
+@pytest.mark.parametrize(
+    "files, beside, played",
+    [
+        (["v.vtt", "v.labelled.mp4"], True, "v.labelled.mp4"),
+        (["v.labelled.mp4"], False, "v.labelled.mp4"),
+        (["v.vtt"], True, "../v.mp4"),
+        (["v.vtt"], False, None),  # of a page that will lie in object storage
+    ],
+)
+def test_the_labelled_copy_is_played_before_the_original(tmp_path, files, beside, played):
+    (tmp_path / "v.mp4").touch()
+    out = tmp_path / "out"
+    out.mkdir()
+    row = {"video": str(tmp_path / "v.mp4"), "predictions": OTHER}
+    files = [out / name for name in files]
+    write_video_page(out / "report.html", row, {}, FRAMES, RECORDS, files=files, beside=out if beside else None)
+    html = (out / "report.html").read_text("utf-8")
+    assert re.findall('<video [^>]*src="(.*?)"', html) == ([played] if played else [])
 
 
 @pytest.mark.parametrize("strongest, is_said", [(0.0, True), (-1.5, True), (1e-3, False), (None, False)])
@@ -66,7 +89,7 @@ def test_dark_heat_maps_are_explained(tmp_path, strongest, is_said):
     row = {"video": "gone.mp4", "predictions": said((NONE_ID, 0.4), (0, 0.6))}
     write_video_page(tmp_path / "report.html", row, {}, FRAMES, heat_maps=FRAMES, strongest=strongest)
     text = in_english((tmp_path / "report.html").read_text("utf-8").partition("</style>")[2])
-    assert ("Nothing in these frames speaks for it" in text) == is_said
+    assert ("Nothing in these frames speaks for it" in text) == is_said != ("0: nothing, or against" in text)
     assert "gone.mp4: none of them, the likeliest fight 60.0%" in text and "Where it sees fight" in text
     assert "<video" not in text and "timeline.csv" not in text
 
@@ -108,6 +131,7 @@ def test_values_under_the_pointer_and_the_moment_of_a_click(page, width, scheme,
         plot.focus()
         tab.keyboard.press("ArrowLeft")
         assert plot.get_attribute("aria-valuetext").startswith("0:20 – 0:30")
+        assert tab.evaluate("window.hacked") is None
         assert complaints == [] and all(url.startswith(("file:", "data:")) for url in requests)
 
 
@@ -115,7 +139,7 @@ def test_values_under_the_pointer_and_the_moment_of_a_click(page, width, scheme,
 def test_a_video_that_cannot_be_played_is_a_line(tmp_path):
     (tmp_path / "a.mp4").write_bytes(b"no video")
     row = {"video": str(tmp_path / "a.mp4"), "predictions": OTHER}
-    write_video_page(tmp_path / "report.html", row, {}, FRAMES)
+    write_video_page(tmp_path / "report.html", row, {}, FRAMES, beside=tmp_path)
     with chromium() as browser:
         tab, *_ = watched_page(browser.new_context())
         tab.goto(f"file://{tmp_path}/report.html")
