@@ -41,6 +41,7 @@ def main() -> None:
     from inference.finding import check_manifest, describe_weights, published_weights, weights_digest
     from models import section_model
     from models.graphs.exporting import FORMATS, check_packages, graph_shape
+    from models.weights.exported import write_thresholds
     from models.weights.fitting import load_model
     from models.weights.paths import find_weights
     from results.openvino_format import save_openvino
@@ -48,7 +49,7 @@ def main() -> None:
     check_packages(flags.format)
     path = find_weights(section.weights or published_weights(config.model))
     network, sha256 = section_model(config.model, section), weights_digest(path)
-    check_manifest(config, network, path, sha256)
+    thresholds = check_manifest(config, network, path, sha256)
     model = load_model(network, path)
     announce(flags, config)
     folder = written_to(flags.save_dir)
@@ -58,6 +59,8 @@ def main() -> None:
             say(f"compared with the network in float32: {compared}")
         else:
             say(f"compared with the network on random frames: its probabilities differ by {compared:.1g} at most")
+        if thresholds:
+            write_thresholds(folder, config, thresholds)
         where = publish(folder, flags.save_dir)
     shape = str(graph_shape(config)).replace("None", "N")
     interface = f"uint8 frames {shape} in, probabilities [N, {config.model.num_classes}] out"

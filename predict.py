@@ -8,20 +8,26 @@ predictions.jsonl, from which a run that was ended goes on with the same command
 """
 
 import sys
+from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))  # also with PYTHONSAFEPATH=1
 from utils.cli import run
-from utils.config.session import announce, open_config
+from utils.config.session import OneOfSeveral, announce, open_networks
+
+if TYPE_CHECKING:
+    from utils.config.flags import Flags
 
 
 def main() -> None:
-    flags, config = open_config("predict")
+    flags, networks = open_networks("predict")
+    config = networks[0].config
 
     from inference.finding import find_early
 
-    finding = None if flags.ray or flags.nproc else find_early(config, config.infer)
+    finding = None if flags.ray or flags.nproc or len(networks) > 1 else find_early(config, config.infer)
 
     from reader.build import build_loader, describe_protocol
     from results.task import check_readable, read_task
@@ -29,6 +35,9 @@ def main() -> None:
     from utils.processes.world import open_world
     from utils.storage.lock import locked_folder
 
+    if len(networks) > 1:
+        predict_with(flags, networks)
+        return
     task = read_task(flags, config)
     if flags.ray:
         from apps.cluster.predicting import predict_on_cluster
@@ -57,6 +66,25 @@ def main() -> None:
     if done:
         unreadable, where = done
         say(f"predicted {total - unreadable} of {total} videos, {unreadable} unreadable; written to {where}")
+        check_readable(unreadable, total, flags.strict)
+
+
+def predict_with(flags: "Flags", networks: Sequence[OneOfSeveral]) -> None:
+    """Predict with several networks together."""
+    from results.several import check_alike, predict_several
+    from results.task import check_readable, read_task
+    from utils.log import say
+    from utils.processes.world import open_world
+
+    tasks = [read_task(network.flags, network.config) for network in networks]
+    first, total = tasks[0], len(tasks[0].entries)
+    weights = [task.section.weights for task in tasks]
+    names = check_alike([task.names for task in tasks], [task.entries for task in tasks], weights)
+    world, device = open_world(flags, first.config, first.section, total)
+    folder = Path(flags.save_dir)
+    unreadable = predict_several(tasks, [one.factor for one in networks], names, folder, world, device)
+    if unreadable is not None:
+        say(f"predicted {total - unreadable} of {total} videos, {unreadable} unreadable; written to {folder}")
         check_readable(unreadable, total, flags.strict)
 
 

@@ -40,6 +40,7 @@ from data.sides import look_for_pairs
 from reader.build import clip_spec
 from reader.clip import ClipSpec
 from reader.filelist import Entry
+from reader.labels import text_of
 from reader.loader import worker_count
 from utils.cli import run
 from utils.config.flags import Parser
@@ -114,8 +115,8 @@ def write_readable(listings: Listings, findings: Findings, out: Path, prefix: st
 
 
 def _line(entry: Entry, prefix: str) -> str:
-    parts = entry.path.removeprefix(prefix), entry.frames, entry.label
-    return " ".join(str(part) for part in parts if part is not None) + "\n"
+    frames = "" if entry.frames is None else f" {entry.frames}"
+    return f"{entry.path.removeprefix(prefix)}{frames}{text_of(entry.label)}\n"
 
 
 def write_problems(findings: Findings, path: Path) -> Counter[str]:
@@ -169,7 +170,7 @@ def main() -> None:
 
     config = load_config(args.config)
     train, classes = config.train, config.model.num_classes
-    listings = Listings(args.lists, classes, train.format, train.data_prefix)
+    listings = Listings(args.lists, classes, train.format, train.data_prefix, config.model.labels)
     out = results_folder(args.out, args.lists)
     spec = clip_spec(train, train.seed)
     settings = {"reading": asdict(spec), "num_classes": classes}

@@ -25,15 +25,9 @@ from utils.storage.lock import locked_folder
 def said(comparison: Comparison) -> str:
     """Return the lines for the screen."""
     lines = [f"{len(comparison.videos)} videos that all runs have; left out: {comparison.left_out}"]
-    for one, right, (low, high) in comparison.shares():
-        share = 100 * right / len(comparison.videos)
-        lines.append(f"  top-1 {share:6.2f}%, 95% interval {low:.1f} to {high:.1f}: {one.name}")
+    lines += map(comparison.said_of, comparison.runs)
     for a, b, found in comparison.pairs():
-        verdict = "not by chance, at a level of 5%" if found.p_value < 0.05 else "which may be chance"
-        lines.append(f"{a.name} against {b.name}:")
-        alone = f"only the first {found.only_a}, only the second {found.only_b}"
-        lines.append(f"  both right {found.both}, {alone}, neither {found.neither}")
-        lines.append(f"  McNemar's test: p = {found.p_value:.2g}, {verdict}")
+        lines += [f"{a.name} against {b.name}:", f"  {found}"]
     return "\n".join(lines)
 
 

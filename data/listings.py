@@ -17,12 +17,12 @@ class Listings:
     list begins, and N at the end.
     """
 
-    def __init__(self, paths: list[str], num_classes: int, frame_format: str, prefix: str = ""):
+    def __init__(self, paths: list[str], num_classes: int, frame_format: str, prefix: str = "", labels: str = "single"):
         """Reads the lists. Raises InputError for one that training would refuse; all its lines may lack labels."""
         self.paths, self.lists, self.starts = paths, [], [0]
         digests = []
         for path in paths:
-            how = {"frame_format": frame_format, "needs_label": False, "prefix": prefix}
+            how = {"frame_format": frame_format, "needs_label": False, "prefix": prefix, "labels": labels}
             entries = read_list(path, num_classes=num_classes, **how)
             _check_labels(path, entries)
             self.lists.append(entries)

@@ -27,6 +27,7 @@ from data.encoding import PRESETS, Job, Settings, target_of
 from data.records import Records
 from reader.filelist import Entry, read_list
 from reader.integrity import VideoError
+from reader.labels import LABELS, text_of
 from utils.cli import run
 from utils.config.flags import Parser, check_ray_address
 from utils.config.shared_keys import ModelConfig
@@ -89,8 +90,7 @@ def write_lists(list_path: Path, entries: Sequence[Entry], out: Path, unreadable
     def write_list(file: TextIO) -> None:
         for entry in entries:
             if entry.path not in unreadable:
-                label = "" if entry.label is None else f" {entry.label}"
-                file.write(f"{target_of(out, entry.path).as_posix()}{label}\n")
+                file.write(f"{target_of(out, entry.path).as_posix()}{text_of(entry.label)}\n")
 
     table = ((path, unreadable[path]) for path in found)
     write_csv(list_path.with_suffix(".unreadable.csv"), ["video", "error"], table)
@@ -132,6 +132,7 @@ def main() -> None:
     parser.add_argument("--filename_tmpl", type=template, default=ModelConfig.filename_tmpl, help="of folders of "
                         "frames: their files by number, from 1 on, or from 0 (default: %(default)s)")  # fmt: skip
     parser.add_argument("--data_prefix", default="", metavar="DIR", help="folder that the list's paths begin at")
+    parser.add_argument("--labels", choices=LABELS, default="single", help="multi: the list has several labels a video")
     parser.add_argument("--workers", type=count, help="processes (default: one per core)")
     parser.add_argument("--ray", metavar="WHERE", help="share the list among machines: local, auto or HOST:PORT of Ray")
     args = parser.parse_args()
@@ -140,7 +141,8 @@ def main() -> None:
     if args.ray is not None and args.workers is not None:
         raise InputError(f"--workers={args.workers} and --ray={args.ray}: on a cluster each machine uses all its cores")
 
-    how = {"frame_format": "mp4" if args.fps is None else "frames", "prefix": args.data_prefix}
+    frame_format = "mp4" if args.fps is None else "frames"
+    how = {"frame_format": frame_format, "prefix": args.data_prefix, "labels": args.labels}
     entries = read_list(str(args.list), num_classes=sys.maxsize, needs_label=False, **how)
     new_list = args.out / args.list.name
     if new_list.resolve() == args.list.resolve():

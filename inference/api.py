@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, BinaryIO, NotRequired, Self, TypedDict, overlo
 
 import numpy as np
 
-from inference.rows import top_predictions
+from inference.label_kinds import KINDS
 from reader.build import clip_spec
 from reader.class_names import read_labels
 from reader.integrity import VideoError
@@ -49,7 +49,7 @@ class Prediction(TypedDict):
 
 
 class Answer(TypedDict):
-    """The likeliest classes of a video, best first."""
+    """The likeliest classes of a video, best first; of many labels those above their thresholds, or `none`."""
 
     video: str | None  # its path; None of frames, bytes and files
     predictions: list[Prediction]
@@ -94,6 +94,7 @@ class Classifier:
             self.config, self.section = config, config.infer
             self.names = read_labels(config.infer.kinetics_labels, config.model.num_classes)
             self.network = self._load(num_videos)
+        self.kind = KINDS[self.config.model.labels]
         self._process, self._lock = os.getpid(), threading.Lock()
         self._calls, self._is_wide = 0, num_videos > 1 or self.network.device != "cpu"
         self._readers: dict[str, WorkerPool] = {}  # by format
@@ -114,7 +115,8 @@ class Classifier:
             video: a path; bytes or an open file, of which the content is read as that of an upload; or frames
                 uint8 [N, H, W, 3] in RGB, N of any number but 0, of which the configuration's protocol chooses T,
                 resizes and crops them. A list, or whatever else gives one of these after the other, is several.
-            topk: so many classes; None: as the configuration says.
+            topk: so many classes; None: as the configuration says. Of many labels at most so many of those above
+                their thresholds; None: all of them.
 
         Raises:
             VideoError: the video cannot be read; it has `path` and `reason`. Of several it is an answer instead.
@@ -131,8 +133,11 @@ class Classifier:
         return self._answers(iter(video), topk)
 
     def named(self, logits: np.ndarray, topk: int | None = None, threshold: float = 0.0) -> list[list[Prediction]]:
-        """Return the likeliest classes of each video of logits float32 [N, K], see `top_predictions`."""
-        return top_predictions(logits, self.names, topk or self.section.topk, threshold)
+        """Return the classes of each video of logits float32 [N, K], see inference/label_kinds.py.
+
+        threshold: see `top_predictions`; of many labels of all classes, in place of those that validation chose.
+        """
+        return self.kind.naming(self.names, self.section.topk, threshold, self.network.thresholds)(logits, topk)
 
     def close(self) -> None:
         """End the reader processes; the next call would start others."""

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 
 from inference.cache import Files, read_kept
 from inference.key import graph_key
+from metrics.many import THRESHOLD
 from models.registry import backbone_of, plain_name, section_model
 from models.weights.exported import check_exported, exported_weights, is_exported
 from models.weights.paths import find_weights, is_here
 from models.weights.remote import origin
 from reader.class_names import read_labels
 from reader.filelist import shorten
-from utils.config.beside import read_beside
+from utils.config.beside import Beside, read_beside
 from utils.config.keys import EngineConfig
 from utils.config.loading import Config
 from utils.config.shared_keys import ModelConfig
@@ -40,6 +41,7 @@ class FoundNetwork:
     calibration: "Calibration | None" = None  # of int8
     key: str = ""  # of the graph, that is for the CPU alone
     kept: Files | None = None
+    thresholds: list[float] | None = None  # of many labels, of each class
 
 
 def find_network(config: Config, section: EngineConfig, device: str) -> FoundNetwork:
@@ -55,33 +57,49 @@ def find_network(config: Config, section: EngineConfig, device: str) -> FoundNet
     sha256 = weights_digest(path)
     if folder:
         check_exported(folder, sha256)
-    check_manifest(config, model, path, sha256)
+    thresholds = check_manifest(config, model, path, sha256)
     if device == "gpu":
-        return FoundNetwork(model, path, sha256, choose_gpu_precision(section.precision))
+        return FoundNetwork(model, path, sha256, choose_gpu_precision(section.precision), thresholds=thresholds)
     precision, calibration = choose_precision(section.precision), None
     if precision == "int8":
         from inference.int8 import Calibration
 
         calibration = Calibration(config, section)
     key = graph_key(model, section.image_size, sha256, precision, calibration and calibration.digest())
-    return FoundNetwork(model, path, sha256, precision, calibration, key, read_kept(key))
+    return FoundNetwork(model, path, sha256, precision, calibration, key, read_kept(key), thresholds)
 
 
-def check_manifest(config: Config, model: ModelConfig, path: Path, sha256: str) -> None:
-    """Raise InputError where the manifest beside weights contradicts the network, or the order of its classes' names.
+def check_manifest(config: Config, model: ModelConfig, path: Path, sha256: str) -> list[float] | None:
+    """Return of many labels from which probability on each class is named; None of single ones.
+
+    Raise InputError where the manifest beside weights contradicts the network, or the order of its classes' names.
 
     model: see `section_model`. sha256: of the weights. A manifest that is damaged, or of other weights, gets a line.
     """
+    beside = _manifest_of(path, sha256)
+    if beside is not None:
+        _compare(config, model, path, beside)
+    if model.labels == "single":
+        return None
+    if beside is None or beside.thresholds is None:
+        say(f"{origin(path)}: no thresholds of a validation beside it: each class is named from {THRESHOLD} on")
+        return [THRESHOLD] * model.num_classes
+    return beside.thresholds
+
+
+def _manifest_of(path: Path, sha256: str) -> Beside | None:
     try:
         beside = read_beside(path)
     except InputError as error:
         say(f"{error}: the configuration alone says what the weights are of")
-        return
-    if beside is None:
-        return
-    if beside.sha256 and beside.sha256 != sha256:
+        return None
+    if beside and beside.sha256 and beside.sha256 != sha256:
         say(f"{beside.path} is not of {path.name}: the configuration alone says what the weights are of")
-        return
+        return None
+    return beside
+
+
+def _compare(config: Config, model: ModelConfig, path: Path, beside: Beside) -> None:
     theirs = replace(model, **beside.network)
     # Of a network of one backbone the keys of ResNets say nothing.
     passed = {"backbone", "num_layers"} if backbone_of(theirs) == backbone_of(model) else set()

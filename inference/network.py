@@ -36,6 +36,7 @@ class Network:
     views: Start | None = None  # the same of single views, before a video's are averaged
     frames_apart: bool = False  # whether a view's logits are the mean of those of its segments, each computed alone
     device: str = "cpu"
+    thresholds: list[float] | None = None  # of many labels: from which probability on each class is named
     model: "Callable[[], paddle.nn.Layer] | None" = None  # the network itself, eager and in evaluation mode
 
     def __call__(self, frames: np.ndarray) -> np.ndarray:
@@ -79,6 +80,7 @@ def load_network(
         weights=found.sha256,
         views=network.start,
         device=device,
+        thresholds=found.thresholds,
     )
 
 

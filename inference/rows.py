@@ -14,6 +14,7 @@ from operator import itemgetter, or_
 import numpy as np
 
 from inference.pipeline import Answering, answers
+from inference.views import Output
 from metrics.accuracy import check_finite, log_softmax, top_classes, true_class_rank
 from reader.filelist import Entry
 from reader.loader import Batch, Loader
@@ -63,9 +64,9 @@ def top_predictions(logits: np.ndarray, names: Sequence[str], k: int, threshold:
     return found
 
 
-def predictions_of(names: Sequence[str], k: int, threshold: float = 0.0) -> Values:
-    """The values of PREDICTION, of the k best classes, see `top_predictions`."""
-    return lambda logits, labels: [{"predictions": best} for best in top_predictions(logits, names, k, threshold)]
+def predictions_of(naming: Callable[[np.ndarray], list[list[dict]]]) -> Values:
+    """The values of PREDICTION. naming: from logits [N, K] to the classes of each video, such as `top_predictions`."""
+    return lambda logits, labels: [{"predictions": best} for best in naming(logits)]
 
 
 def evaluations_of(names: Sequence[str]) -> Values:
@@ -98,23 +99,23 @@ def compute_rows(
     entries: Sequence[Entry],
     values: Values,
     order: Sequence[int],
-    keep: Callable[[Batch, np.ndarray], None] | None = None,
+    keep: Callable[[Batch, Output], None] | None = None,
 ) -> Iterator[list[dict]]:
     """The rows of each batch of the positions `order`, which rise.
 
-    keep: called before with the batch and its features [N, T, F].
+    keep: called before with the batch and its output.
 
     Raises:
         RuntimeError: the rows differ in number from `order` (a defect, never the user's fault).
     """
     counted = 0
-    for batch, (logits, features) in answers(network, loader.batches(order)):
+    for batch, output in answers(network, loader.batches(order)):
         if keep is not None:
-            keep(batch, features)
+            keep(batch, output)
         known = [(index, {"file": None, "error": reason}) for index, reason in batch.unreadable]
         if batch.indices:
             files = ({"file": file} for file in batch.files)
-            known += zip(batch.indices, map(or_, files, values(logits, batch.labels)))
+            known += zip(batch.indices, map(or_, files, values(output.logits, batch.labels)))
         known.sort(key=itemgetter(0))
         counted += len(known)
         yield [{"position": index, "video": entries[index].path, **rest} for index, rest in known]

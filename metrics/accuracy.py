@@ -19,6 +19,12 @@ def log_softmax(logits: np.ndarray) -> np.ndarray:
     return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
 
 
+def probabilities(logits: np.ndarray) -> np.ndarray:
+    """Return softmax along the last axis, float64, of logits [N, K]. Raise RunError when a logit is not finite."""
+    check_finite(logits)
+    return np.exp(log_softmax(logits))
+
+
 def true_class_rank(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """The rank int64 [N] of the true class (1 = the highest logit); of equal logits the lower class id ranks first."""
     true = np.take_along_axis(logits, labels[:, None], axis=1)  # [N, 1]
@@ -52,12 +58,17 @@ class Accuracy:
         self.top5 += int((rank <= 5).sum())
         self.num_classes = logits.shape[1]
 
-    def count(self, loss: float, rank: int) -> None:
-        """Adds a video: its loss in nats and the rank of its true class, 1 for the best."""
+    @classmethod
+    def of(cls, num_classes: int) -> "Accuracy":
+        """Return that of no video yet."""
+        return cls(num_classes=num_classes)
+
+    def add(self, row: dict) -> None:
+        """Adds a video: its "loss" in nats and the "rank" of its true class, 1 for the best."""
         self.videos += 1
-        self.loss_sum += loss
-        self.top1 += rank <= 1
-        self.top5 += rank <= 5
+        self.loss_sum += row["loss"]
+        self.top1 += row["rank"] <= 1
+        self.top5 += row["rank"] <= 5
 
     def __add__(self, other: "Accuracy") -> "Accuracy":
         return Accuracy(

@@ -29,6 +29,14 @@ class Paired:
             return min(1.0, sum(math.comb(differ, k) for k in range(fewer + 1)) / 2 ** (differ - 1)) if differ else 1.0
         return math.erfc(max(0, differ - 2 * fewer - 1) / math.sqrt(2 * differ))
 
+    def __str__(self) -> str:
+        verdict = "not by chance, at a level of 5%" if self.p_value < 0.05 else "which may be chance"
+        alone = f"only the first {self.only_a}, only the second {self.only_b}"
+        return (
+            f"both right {self.both}, {alone}, neither {self.neither}\n"
+            f"  McNemar's test: p = {self.p_value:.2g}, {verdict}"
+        )
+
 
 def pair(right_a: Sequence[bool], right_b: Sequence[bool]) -> Paired:
     """Return the counts of two runs; each has a value for every video, in the same order."""

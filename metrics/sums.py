@@ -100,7 +100,7 @@ class EvaluationSums:
             return
         true, named, probability = row["label"], row["predicted_class"], row["probability"]
         right = true == named
-        self.accuracy.count(row["loss"], row["rank"])
+        self.accuracy.add(row)
         sums = self.of(true)
         sums.videos, sums.right, sums.in_top5 = sums.videos + 1, sums.right + right, sums.in_top5 + (row["rank"] <= 5)
         self.of(named).named += 1
@@ -116,6 +116,10 @@ class EvaluationSums:
 
     def of(self, label: int) -> ClassSums:
         return self.classes.setdefault(label, ClassSums())
+
+    @property
+    def means(self) -> dict[str, float]:
+        return self.accuracy.means
 
     @property
     def videos(self) -> int:

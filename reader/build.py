@@ -23,7 +23,7 @@ def read_section_list(config: Config, section: SectionConfig, needs_label: bool 
     classes, path = config.model.num_classes, section.filelist
     if not (is_remote(path) or os.path.isabs(path) or os.path.exists(path)):
         raise InputError(f"{path}: no such file list; a relative path is one from {os.getcwd()}")
-    how = {"frame_format": section.format, "prefix": section.data_prefix}
+    how = {"frame_format": section.format, "prefix": section.data_prefix, "labels": config.model.labels}
     return read_list(path, num_classes=classes, needs_label=needs_label, **how)
 
 
@@ -94,6 +94,7 @@ def build_loader(
         clip_spec(section, augment_seed),
         max(1, (batch_size or section.batch_size) // section.crops),
         num_classes=config.model.num_classes if needs_label else None,
+        labels=config.model.labels,
         num_workers=worker_count(section.num_reader_threads, -(-len(entries) // world.size), world.ranks_here),
         buffer_videos=section.buf_size,
         replace=augment_seed is not None,

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from reader.labels import FOLDER, LABELS, Label, ids_of
 from utils.errors import InputError
 from utils.storage.copies import on_this_machine
 from utils.storage.objects import check_path, is_remote
@@ -17,16 +18,14 @@ from utils.storage.objects import check_path, is_remote
 MAX_LINE = 5000
 # What a list for the other format looks like: the original's YAML says pkl, its users' lists often name videos.
 VIDEO = re.compile(r"\.(mp4|avi|mkv|webm|mov)(\s+-?[0-9]+)?$", re.IGNORECASE)
-LABEL = re.compile(r"-?[0-9]{1,18}")
-FOLDER = re.compile(rf"(.+?)\s+([0-9]{{1,9}})(?:\s+({LABEL.pattern}))?")
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A video of a list: its path, its class id (None: unknown, or inside the pickle), its line (from 1)."""
+    """A video of a list: its path, its class id or ids (None: unknown, or inside the pickle), its line (from 1)."""
 
     path: str
-    label: int | None = None
+    label: Label | None = None
     line: int = 0
     frames: int | None = None  # of a folder of frames, as many as its line says
 
@@ -39,15 +38,28 @@ class FileList(Sequence[Entry]):
 
     def __init__(self, entries: Iterable[Entry]):
         self._paths, self._ends = bytearray(), array("q", [0])  # entry i is _paths[_ends[i] : _ends[i + 1]]
-        self._labels, self._lines = array("q"), array("q")  # -1: no label
+        # A label; -1: none; of several -2 - (where their number stands in _several, with them behind it).
+        self._labels, self._lines, self._several = array("q"), array("q"), array("q")
         self._frames = array("q")  # empty where no line has any
         for entry in entries:
             self._paths += entry.path.encode("utf-8", "surrogateescape")
             self._ends.append(len(self._paths))
-            self._labels.append(-1 if entry.label is None else entry.label)
+            self._labels.append(self._kept(entry.label))
             self._lines.append(entry.line)
             if entry.frames is not None:
                 self._frames.append(entry.frames)
+
+    def _kept(self, label: Label | None) -> int:
+        if not isinstance(label, tuple):
+            return -1 if label is None else label
+        self._several.extend((len(label), *label))
+        return len(label) - 1 - len(self._several)
+
+    def _label(self, kept: int) -> Label | None:
+        if kept >= -1:
+            return None if kept < 0 else kept
+        start = -2 - kept
+        return tuple(self._several[start + 1 : start + 1 + self._several[start]])
 
     def __len__(self) -> int:
         return len(self._lines)
@@ -58,7 +70,7 @@ class FileList(Sequence[Entry]):
         i = range(len(self))[key]
         path = self._paths[self._ends[i] : self._ends[i + 1]].decode("utf-8", "surrogateescape")
         frames = self._frames[i] if self._frames else None
-        return Entry(path, None if self._labels[i] < 0 else self._labels[i], self._lines[i], frames)
+        return Entry(path, self._label(self._labels[i]), self._lines[i], frames)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Sequence):
@@ -70,6 +82,7 @@ class FileList(Sequence[Entry]):
         """The SHA-256 of paths, labels, frames in their order, in hexadecimal; blanks and empty lines do not count."""
         found = hashlib.sha256(self._ends)
         found.update(self._labels)
+        found.update(self._several)
         found.update(self._paths)
         found.update(self._frames)
         return found.hexdigest()
@@ -86,27 +99,35 @@ class FileList(Sequence[Entry]):
     @cached_property
     def label_digest(self) -> str:
         """The SHA-256 of the labels alone, in their order, in hexadecimal."""
-        return hashlib.sha256(self._labels).hexdigest()
+        return hashlib.sha256(bytes(self._labels) + bytes(self._several)).hexdigest()
 
 
 def read_list(
-    path: str, *, num_classes: int, frame_format: str = "mp4", needs_label: bool = True, prefix: str = ""
+    path: str,
+    *,
+    num_classes: int,
+    frame_format: str = "mp4",
+    needs_label: bool = True,
+    prefix: str = "",
+    labels: str = "single",
 ) -> FileList:
     """The videos of a list in its order, never empty.
 
     mp4: `path label`, split at the last blank, so paths may hold blanks; where no label is needed the path may stand
     alone. pkl: the path alone, as the label lies in the pickle. frames: `folder frames label`, split in the same way.
-    Empty lines are passed over. prefix: the folder of paths that are not absolute.
+    Empty lines are passed over. prefix: the folder of paths that are not absolute. labels: MODEL.labels.
 
     Raises InputError: the list is missing, unreadable or empty, or a line is malformed (with file:line).
     """
-    entries = FileList(_entries(path, num_classes, frame_format, needs_label, prefix))
+    entries = FileList(_entries(path, num_classes, frame_format, needs_label, prefix, labels))
     if not entries:
         raise InputError(f"{path}: the file list is empty")
     return entries
 
 
-def _entries(path: str, num_classes: int, frame_format: str, needs_label: bool, prefix: str) -> Iterator[Entry]:
+def _entries(
+    path: str, num_classes: int, frame_format: str, needs_label: bool, prefix: str, labels: str
+) -> Iterator[Entry]:
     for number, text in enumerate(_lines(path), start=1):
         where = f"{path}:{number}"
         if number == 1 and "\0" in text and VIDEO.search(path):
@@ -124,12 +145,12 @@ def _entries(path: str, num_classes: int, frame_format: str, needs_label: bool, 
                     )
                 entry = Entry(text, None, number)
             elif frame_format == "frames":
-                entry = _parse_folder(text, number, where, needs_label)
+                entry = _parse_folder(text, number, where, needs_label, labels)
             else:
-                entry = _parse(text, number, where, needs_label)
-            if entry.label is not None and not 0 <= entry.label < num_classes:
+                entry = _parse(text, number, where, needs_label, labels)
+            if outside := [one for one in ids_of(entry.label) if not 0 <= one < num_classes]:
                 raise InputError(
-                    f"{where}: label {entry.label} is outside 0..{num_classes - 1} (num_classes is {num_classes})"
+                    f"{where}: label {outside[0]} is outside 0..{num_classes - 1} (num_classes is {num_classes})"
                 )
             yield entry
 
@@ -151,34 +172,35 @@ def _has_control(text: str) -> bool:
     return any(unicodedata.category(c) == "Cc" and c != "\t" for c in text)
 
 
-def _parse(text: str, number: int, where: str, needs_label: bool) -> Entry:
-    # rsplit(None) also takes a tab, which hand-made lists hold.
-    head, *tail = text.rsplit(None, 1)
-    labelled = bool(tail) and LABEL.fullmatch(tail[0]) is not None
-    if labelled and (folder := FOLDER.fullmatch(head)) and os.path.isdir(folder[1]) and not os.path.exists(head):
+def _parse(text: str, number: int, where: str, needs_label: bool, labels: str) -> Entry:
+    head, label = LABELS[labels].split(text)
+    if (
+        label is not None
+        and (folder := FOLDER.fullmatch(head))
+        and os.path.isdir(folder[1])
+        and not os.path.exists(head)
+    ):
         how = "--set MODEL.format=frames; of reencode.py: --fps"
         raise InputError(f"{where}: a folder of frames ({how}): {shorten(text)}")
     if needs_label:
-        if not labelled:
-            raise InputError(f"{where}: expected 'path label', got {shorten(text)}{_hint(text)}")
-        return Entry(head, int(tail[0]), number)
+        if label is None:
+            raise InputError(f"{where}: expected {LABELS[labels].line}, got {shorten(text)}{_hint(text)}")
+        return Entry(head, label, number)
     # "holiday 2019" may be a path and no label: an existing file of that very name settles it.
-    if labelled and not os.path.isfile(text):
-        return Entry(head, int(tail[0]), number)
-    if not labelled and not os.path.exists(text) and (hint := _hint(text)) and not VIDEO.search(text):
+    if label is not None and not os.path.isfile(text):
+        return Entry(head, label, number)
+    if label is None and not os.path.exists(text) and (hint := _hint(text)) and not VIDEO.search(text):
         raise InputError(f"{where}: expected a path, got {shorten(text)}{hint}")
     return Entry(text, None, number)
 
 
-def _parse_folder(text: str, number: int, where: str, needs_label: bool) -> Entry:
+def _parse_folder(text: str, number: int, where: str, needs_label: bool, labels: str) -> Entry:
     """Return the entry of a line `folder frames label`, or `folder frames`. Raise InputError for any other."""
-    match = FOLDER.fullmatch(text)
-    if match and match[3] and not needs_label and os.path.isdir(text.rsplit(None, 1)[0]):
+    head, frames, label = LABELS[labels].split_folder(text)
+    if label is not None and not needs_label and os.path.isdir(text.rsplit(None, 1)[0]):
         head, frames = text.rsplit(None, 1)  # "holiday 2019 120" may be a folder with a blank and no label
         label = None
-    elif match and (match[3] or not needs_label):
-        head, frames, label = match.groups()
-    else:
+    elif frames is None or (needs_label and label is None):
         is_video = ": this is a video (--set MODEL.format=mp4)" if VIDEO.search(text) else _hint(text)
         expected = "folder frames label" if needs_label else "folder frames"
         raise InputError(f"{where}: expected '{expected}', got {shorten(text)}{is_video}")
@@ -186,7 +208,7 @@ def _parse_folder(text: str, number: int, where: str, needs_label: bool) -> Entr
         raise InputError(f"{where}: folders of frames are read from this machine's disks alone, not {shorten(head)}")
     if not int(frames):
         raise InputError(f"{where}: a folder with 0 frames: {shorten(text)}")
-    return Entry(head, None if label is None else int(label), number, int(frames))
+    return Entry(head, label, number, int(frames))
 
 
 def _hint(text: str) -> str:
@@ -195,6 +217,8 @@ def _hint(text: str) -> str:
         return ": a list has no comments"
     if text[0] in "\"'":
         return ": without quotes, a path may hold blanks"
+    if re.search(r"\s[0-9]+(,[0-9]+)+$", text):
+        return ": several classes of a video are for MODEL.labels multi"
     if match := re.fullmatch(r"(.+?)\s*[,;]\s*(-?[0-9]+)", text):
         return f": a blank in place of the comma: {shorten(f'{match[1]} {match[2]}')}"
     if re.search(r"\.\w{2,4}\s+\S*[^\W\d]\S*$", text):

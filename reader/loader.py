@@ -14,6 +14,7 @@ from reader.apart import TIME_LIMIT
 from reader.clip import ClipSpec
 from reader.filelist import Entry
 from reader.integrity import VideoError
+from reader.labels import LABELS, Label, ids_of, mirrored
 from reader.workers import WorkerPool
 from utils.config.foreign import list_advice
 from utils.errors import InputError
@@ -29,7 +30,7 @@ class Batch:
     """
 
     frames: np.ndarray  # uint8 [N, V * T, H, W, 3 * seglen], see ClipSpec.shape
-    labels: np.ndarray  # int64 [N]; -1 where the list gives none
+    labels: np.ndarray  # int64 [N], -1 where the list gives none; of many labels uint8 [N, K], see reader/labels.py
     indices: list[int]  # [N], positions in the list of the videos in `frames`; of a replacement its own
     unreadable: list[tuple[int, str]] = field(default_factory=list)  # (position, reason)
     files: list[list[int] | None] = field(default_factory=list)  # [N], utils.storage.stamps.signature from before
@@ -40,7 +41,7 @@ class _ReadClip:
     asked: int  # position in the list
     index: int  # position of the video read: another one where that of `asked` is replaced
     clip: np.ndarray | None  # None: unreadable, and not replaced
-    label: int | None
+    label: Label | None
     file: list[int] | None  # see Batch
     error: str | None  # why `asked` is unreadable
 
@@ -58,6 +59,7 @@ class Loader:
         batch_size: int,
         *,
         num_classes: int | None,
+        labels: str = "single",
         num_workers: int,
         buffer_videos: int = 0,
         replace: bool = False,
@@ -67,6 +69,7 @@ class Loader:
         """
         Args:
             num_classes: labels must be below it; None: whatever labels there are, they are not used.
+            labels: MODEL.labels.
             num_workers: reader processes, at most one per video.
             buffer_videos: clips read ahead of the consumer; at least one batch and two per process.
             replace: in place of an unreadable video read the next readable one of the list (training).
@@ -75,6 +78,7 @@ class Loader:
         """
         self._entries, self._spec, self.batch_size = entries, spec, batch_size
         self._num_classes, self._replace, self._mirrors = num_classes, replace, mirrors or {}
+        self._labels = LABELS[labels](num_classes)
         self._workers = WorkerPool(spec, min(num_workers, len(entries)), time_limit)
         self._ahead = max(min(buffer_videos, 2 * batch_size), batch_size, 2 * len(self._workers))
         self._pool = ThreadPoolExecutor(len(self._workers), thread_name_prefix="reader")
@@ -124,7 +128,7 @@ class Loader:
     def _assemble(self, clips: list[_ReadClip]) -> Batch:
         good = [c for c in clips if c.clip is not None]
         frames = np.stack([c.clip for c in good]) if good else np.empty((0, *self._spec.shape), np.uint8)
-        labels = np.array([-1 if c.label is None else c.label for c in good], np.int64)
+        labels = self._labels.batch([c.label for c in good])
         unreadable = [(c.asked, c.error) for c in clips if c.error is not None]
         return Batch(frames, labels, [c.index for c in good], unreadable, [c.file for c in good])
 
@@ -147,12 +151,13 @@ class Loader:
         path, why = self._entries[asked].path, self._bad[asked]
         raise InputError(f"none of the {number} videos can be read; {path}: {why}{list_advice(path, why)}")
 
-    def _read_one(self, entry: Entry, epoch: int, index: int) -> tuple[np.ndarray, int | None, list[int] | None]:
-        clip, label, file, mirrored = self._workers.read_file(entry.path, epoch, index, entry.frames)
+    def _read_one(self, entry: Entry, epoch: int, index: int) -> tuple[np.ndarray, Label | None, list[int] | None]:
+        clip, label, file, is_mirrored = self._workers.read_file(entry.path, epoch, index, entry.frames)
         label = entry.label if label is None else label
-        if None not in (label, self._num_classes) and not 0 <= label < self._num_classes:
-            raise VideoError(entry.path, f"its label {label} is outside 0..{self._num_classes - 1}")
-        return clip, self._mirrors.get(label, label) if mirrored else label, file
+        for one in ids_of(label) if self._num_classes is not None else ():
+            if not 0 <= one < self._num_classes:
+                raise VideoError(entry.path, f"its label {one} is outside 0..{self._num_classes - 1}")
+        return clip, mirrored(label, self._mirrors) if is_mirrored else label, file
 
 
 def timed(batches: Iterator[Batch]) -> Iterator[tuple[Batch, float]]:

@@ -4,7 +4,7 @@ import csv
 import itertools
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,6 +38,13 @@ class Comparison:
     left_out: int  # videos that some have and others have not
     class_names: dict[str, str]  # by class id, as the files have it
 
+    def said_of(self, run: EvaluatedRun) -> str:
+        """Return the line of a run: its accuracy over these videos."""
+        right = sum(map(run.right, self.videos))
+        low, high = wilson(right, len(self.videos))
+        share = 100 * right / len(self.videos)
+        return f"  top-1 {share:6.2f}%, 95% interval {low:.1f} to {high:.1f}: {run.name}"
+
     def shares(self) -> Iterator[tuple[EvaluatedRun, int, tuple[float, float]]]:
         """Give (run, how many videos it has right, the 95% interval in percent) over these videos."""
         for run in self.runs:
@@ -47,7 +54,11 @@ class Comparison:
     def pairs(self) -> Iterator[tuple[EvaluatedRun, EvaluatedRun, Paired]]:
         """Give every two runs, and what each has right."""
         for a, b in itertools.combinations(self.runs, 2):
-            yield a, b, pair(list(map(a.right, self.videos)), list(map(b.right, self.videos)))
+            yield a, b, self.paired(a, b)
+
+    def paired(self, a: EvaluatedRun, b: EvaluatedRun) -> Paired:
+        """Return what each of two runs has right."""
+        return pair(list(map(a.right, self.videos)), list(map(b.right, self.videos)))
 
     def alone(self, a: EvaluatedRun, b: EvaluatedRun) -> list[Key]:
         """Return the videos that `a` has right and `b` has not."""
@@ -70,14 +81,20 @@ def compare(folders: Sequence[str]) -> Comparison:
     return Comparison(runs, everywhere, len(anywhere) - len(everywhere), names)
 
 
+def keys_of(videos: Iterable[str]) -> Iterator[Key]:
+    """Give each of the videos with the number of those before it that are the same."""
+    seen: Counter[str] = Counter()
+    for video in videos:
+        yield video, seen[video]
+        seen[video] += 1
+
+
 def _read_run(folder: str) -> EvaluatedRun:
-    seen, rows = Counter(), {}
     try:
         metrics = json.loads((Path(folder) / "metrics.json").read_text("utf-8"))
         with open(Path(folder) / "predictions.csv", newline="", encoding="utf-8", errors="surrogateescape") as file:
-            for row in csv.DictReader(file):
-                rows[row["video"], seen[row["video"]]] = row
-                seen[row["video"]] += 1
+            lines = list(csv.DictReader(file))
+        rows = dict(zip(keys_of(row["video"] for row in lines), lines))
         whole = "per_class" in metrics and all(
             row.keys() >= _COLUMNS and None not in row.values() for row in rows.values()
         )

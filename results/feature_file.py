@@ -1,4 +1,4 @@
-"""What the network knows of each video before it chooses a class: features.npy, row i of the list's video i.
+"""What is kept of each video beside its row: features.npy, row i of the list's video i; probabilities in the same way.
 
 features.partial.npy        while the run is under way, beside its journal
 features.partial.rank1.npy  of several ranks each has one, of its own videos in their order
@@ -12,12 +12,14 @@ from pathlib import Path
 
 import numpy as np
 
+from inference.views import Output
+from metrics.accuracy import probabilities
 from reader.loader import Batch
 from utils.errors import RunError
 from utils.processes.ranks import World
 from utils.storage.files import rename, write_atomic, writing
 
-FINAL = "features.npy"
+FEATURES, PROBABILITIES = "features", "probabilities"
 _ROWS_AT_ONCE = 4096  # read and written when the files of the ranks are joined
 
 
@@ -27,10 +29,18 @@ class FeatureFile:
     A batch's rows are mapped one batch at a time: what is mapped counts as memory of this process.
     """
 
-    def __init__(self, folder: Path, order: range, shape: Sequence[int], dtype: str, world: World = World()):
-        """order: the rank's positions. shape: of a row, (F,) for the mean of the segments or (T, F)."""
-        self.parts = [folder / f"features.partial{f'.rank{r}' if r else ''}.npy" for r in range(world.size)]
-        self.path, self._final = self.parts[world.rank], folder / FINAL
+    def __init__(
+        self,
+        folder: Path,
+        order: range,
+        shape: Sequence[int],
+        dtype: str,
+        world: World = World(),
+        name: str = FEATURES,
+    ):
+        """order: the rank's positions. shape: of a row, (F,) for the mean of the segments or (T, F). name: of it."""
+        self.parts = [folder / f"{name}.partial{f'.rank{r}' if r else ''}.npy" for r in range(world.size)]
+        self.path, self._final, self.name = self.parts[world.rank], folder / f"{name}.npy", name
         self.row_shape, self.dtype = tuple(shape), np.dtype(dtype)
         self._order, self._shape = order, (len(order), *shape)
         self._offset = 0  # of the first row, in bytes
@@ -58,6 +68,10 @@ class FeatureFile:
             return False
         self._offset = file.offset
         return (file.shape, file.dtype) == (self._shape, self.dtype)
+
+    def take(self, batch: Batch, output: Output) -> None:
+        """Write what the file is of, see `put`: the features, or of PROBABILITIES those of each class [K]."""
+        self.put(batch, output.features if self.name == FEATURES else probabilities(output.logits)[:, None])
 
     def put(self, batch: Batch, features: np.ndarray) -> None:
         """Writes the rows of a batch with features float32 [N, T, F] to the disk. Raises RunError where that fails."""
@@ -119,7 +133,7 @@ def write_features(folder: Path, features: np.ndarray, dtype: str, segments: boo
         with open(path, "wb") as file:  # a name would get another suffix
             np.save(file, rows)
 
-    write_atomic(folder / FINAL, write)
+    write_atomic(folder / f"{FEATURES}.npy", write)
 
 
 def allocate(path: Path, dtype: np.dtype, shape: tuple[int, ...]) -> None:
@@ -131,8 +145,8 @@ def allocate(path: Path, dtype: np.dtype, shape: tuple[int, ...]) -> None:
             os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
 
 
-def remove_partial_features(folder: Path, keep: Sequence[Path]) -> None:
+def remove_partial_features(folder: Path, name: str, keep: Sequence[Path]) -> None:
     """Removes what runs have left that were never finished, but for the files `keep`."""
-    for path in set(folder.glob("features.partial*.npy")) - set(keep):
+    for path in set(folder.glob(f"{name}.partial*.npy")) - set(keep):
         with suppress(OSError):
             path.unlink()

@@ -27,8 +27,9 @@ def replace_earlier(folder: Path) -> None:
     for name in stale:
         with suppress(OSError):
             shutil.rmtree(folder / name) if (folder / name).is_dir() else (folder / name).unlink()
-    with suppress(OSError):  # it is not there, or holds pictures still
-        (folder / "explain").rmdir()
+    for parent in {(folder / name).parent for name in stale} - {folder}:
+        with suppress(OSError):  # it holds something still
+            parent.rmdir()
     write_text(folder / NAME, json.dumps(ours) + "\n")
     if stale:
         more = f" and {len(stale) - _SHOWN} more" if len(stale) > _SHOWN else ""

@@ -1,10 +1,9 @@
 """What predict.py leaves of a list once all its rows are known, in the format that was asked for."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from results.feature_file import FeatureFile
-from results.journal import Rows
-from results.list_run import ListRun
 from results.parquet import open_pyarrow, write_parquet
 from results.tables import write_predictions
 from utils.config.flags import Flags
@@ -43,11 +42,15 @@ def check_list_flags(flags: Flags, single: bool) -> None:
         open_pyarrow()
 
 
-def write_list_results(flags: Flags, run: ListRun, rows: Rows) -> int:
-    """Writes the predictions, and the features where there are any; returns the number of unreadable videos."""
-    folder, features = run.folder, run.features
+def write_list_results(
+    flags: Flags, folder: Path, rows: Iterable[dict], batch_size: int, features: FeatureFile | None = None
+) -> int:
+    """Writes the predictions, and the features where there are any; returns the number of unreadable videos.
+
+    rows: by position, gone through several times. batch_size: that of the run.
+    """
     if flags.format == "parquet":
-        return write_parquet(folder, rows, features, whole_batches(flags.shard_size, run.batch_size))
+        return write_parquet(folder, rows, features, whole_batches(flags.shard_size, batch_size))
     unreadable = write_predictions(folder, rows)
     if features is not None:
         features.finish()

@@ -6,8 +6,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Self
 
-from inference.rows import PREDICTION, RowKind
-from results.feature_file import FeatureFile, remove_partial_features
+from inference.rows import RowKind
+from results.feature_file import FEATURES, FeatureFile, remove_partial_features
 from results.finished import NAME as MADE
 from results.journal import Journal, Rows, remove_files
 from results.leftovers import replace_earlier
@@ -21,7 +21,8 @@ from utils.storage.files import publish, unfinished, written_to
 from utils.storage.objects import is_remote
 
 # The files made of a journal, and its own when they are written anew; those of single videos, and their heat maps.
-_MADE = r"(predictions|metrics|confusion|evaluation|features|timeline|report|config)(\.partial(\.rank\d+)?)?\.\w+"
+_NAMES = "predictions|metrics|confusion|evaluation|features|probabilities|timeline|report|config"
+_MADE = rf"({_NAMES})(\.partial(\.rank\d+)?)?\.\w+"
 _OF_VIDEOS, _HEAT_MAPS = r"(?s:.+)\.(vtt|labelled\.mp4)", r"(?s:.+)_seg\d+\.png"
 
 
@@ -100,16 +101,20 @@ class ListRun:
         try:
             write(self.journal.rows())
         except InputError:
-            self.journal.discard()
+            self.forget()
             raise
         self.journal.finish()
         remove_files([self.folder / MADE])
         replace_earlier(self.folder)
         where = publish(self.folder, self._save_dir)
+        self.forget()
+        return where
+
+    def forget(self) -> None:
+        """Have removed what a run goes on from. For rank 0, at the end."""
         if self.features is not None:
             self.features.discard()
         self.journal.discard()
-        return where
 
     def _take_up(self) -> None:
         journal, features, world = self.journal, self.features, self._world
@@ -129,8 +134,8 @@ class ListRun:
         others = set(self.folder.glob(f"{self._kind.files}.partial.rank*.jsonl")) - set(journal.parts)
         remove_files(others)  # of a run of more ranks
         remove_unfinished(self.folder)
-        if self._kind is PREDICTION:
-            remove_partial_features(self.folder, keep=features.parts if features else ())
+        name, ours = (features.name, features.parts) if features else (FEATURES, ())
+        remove_partial_features(self.folder, name, keep=ours)
         if "" in whys:
             self._say_known(sum(counts), *map(sum, zip(*done_again)))
         elif why != "new":

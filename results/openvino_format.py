@@ -30,7 +30,7 @@ def save_openvino(model: paddle.nn.Layer, config: Config, folder: Path) -> float
         graph = core.read_model(Path(traced) / GRAPH)
         if not calibration:
             _write(graph, config, file)
-            return difference_to(_run(core, core.read_model(file)), model, shape)
+            return difference_to(_run(core, core.read_model(file)), model, shape, config.model.labels)
         difference_to(_run(core, graph), model, shape)
         used, others = calibration.clips()
         _write(quantise(graph, [clip[None] for clip in used]), config, file)

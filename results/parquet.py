@@ -42,7 +42,7 @@ def prediction_schema(features: FeatureFile | None = None):
         kind = pa.from_numpy_dtype(features.dtype)
         for size in reversed(features.row_shape):
             kind = pa.list_(kind, size)
-        columns.append(("features", kind))
+        columns.append((features.name, kind))
     return pa.schema(columns)
 
 
@@ -73,7 +73,7 @@ def _table(rows: list[dict], features: FeatureFile | None, schema):
     known = [{**row, "video": os.fsencode(row["video"]).decode(errors="replace")} for row in rows]
     columns = [pa.array([row.get(name) for row in known], schema.field(name).type) for name in schema.names[:4]]
     if features is not None:
-        columns.append(_feature_column(rows, features, schema.field("features").type))
+        columns.append(_feature_column(rows, features, schema.field(features.name).type))
     return pa.Table.from_arrays(columns, schema=schema)
 
 

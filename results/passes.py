@@ -3,17 +3,15 @@
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 
-import numpy as np
-
 from inference.network import Network
 from inference.rows import PREDICTION, compute_rows, predictions_of
+from inference.views import Output
 from reader.loader import Batch, Loader
-from results.feature_file import write_features
+from results.feature_file import FeatureFile, write_features
 from results.leftovers import replace_earlier
 from results.list_results import open_features, write_list_results
 from results.list_run import ListRun, remove_unfinished
 from results.pages.page import prepare_page
-from results.row_checks import prediction_fits
 from results.tables import write_predictions
 from results.task import Task, describe, describe_in_list
 from utils.errors import InputError
@@ -34,7 +32,7 @@ def predict(task: Task, network: Network, world: World, loader: Loader, protocol
         InputError: the single video cannot be read.
         RunError: an output is not finite, or a file cannot be written.
     """
-    values = predictions_of(task.names, task.section.topk, task.flags.threshold)
+    values = predictions_of(task.naming(network))
     rows = partial(compute_rows, network, loader, task.entries, values)
     if not task.single:
         return _predict_list(task, network, world, loader, rows, protocol)
@@ -45,8 +43,8 @@ def _predict_one(task: Task, network: Network, rows: Compute, protocol: str) -> 
     """Of the only video, whose folder is locked."""
     flags, folder, kept = task.flags, task.folder, []
 
-    def keep(batch: Batch, features: np.ndarray) -> None:
-        kept.append((features, batch.frames))
+    def keep(batch: Batch, output: Output) -> None:
+        kept.append((output.features, batch.frames))
 
     # While the video is read and computed, mostly elsewhere.
     preparing = prepare_page("video.html") if task.report else None
@@ -70,16 +68,19 @@ def _predict_one(task: Task, network: Network, rows: Compute, protocol: str) -> 
 def _predict_list(
     task: Task, network: Network, world: World, loader: Loader, rows: Compute, protocol: str
 ) -> tuple[int, str] | None:
-    flags, section = task.flags, task.section
     order = range(world.rank, len(task.entries), world.size)
-    features = open_features(flags.features, section, network.num_features, task.folder, order, world)
-    how = task.fingerprint(network, world.size), loader.batch_size, world, features
-    fits = prediction_fits(task.names, section.topk, task.entries, flags.threshold)
-    with ListRun(PREDICTION, flags, *how, fits) as run:
-        for number, batch in run.complete(partial(rows, keep=features and features.put)):
-            for row in batch if number % flags.log_interval == 0 else ():
-                say(describe_in_list(row), every_rank=True)
+    features = open_features(task.flags.features, task.section, network.num_features, task.folder, order, world)
+    with open_list_run(task, network, world, loader, features) as run:
+        for number, batch in run.complete(partial(rows, keep=features and features.take)):
+            for row in batch if number % task.flags.log_interval == 0 else ():
+                say(describe_in_list(row, task.kind), every_rank=True)
         return deliver_predictions(run, task, protocol, network) if world.is_main else None
+
+
+def open_list_run(task: Task, network: Network, world: World, loader: Loader, features: FeatureFile | None) -> ListRun:
+    """Return the run over a task's list, a context; features: what is kept beside the rows."""
+    how = task.fingerprint(network, world.size), loader.batch_size, world, features
+    return ListRun(PREDICTION, task.flags, *how, task.fits())
 
 
 def deliver_predictions(run: ListRun, task: Task, protocol: str, network: Network | None = None) -> tuple[int, str]:
@@ -88,7 +89,7 @@ def deliver_predictions(run: ListRun, task: Task, protocol: str, network: Networ
 
     def write(rows: Iterable[dict]) -> None:
         nonlocal unreadable
-        unreadable = write_list_results(task.flags, run, rows)
+        unreadable = write_list_results(task.flags, run.folder, rows, run.batch_size, run.features)
         task.show(rows, protocol, network)
 
     where = run.deliver(write)

@@ -57,5 +57,51 @@ def evaluation_fits(names: Sequence[str], entries: Sequence[Entry]) -> Fits:
     return fits
 
 
+def many_predictions_fit(names: Sequence[str], k: int, entries: Sequence[Entry], threshold: float = 0.0) -> Fits:
+    """Return the check of PREDICTION's rows of many labels: different classes, however many, or NONE alone."""
+
+    def fits(row: dict) -> bool:
+        named = row["predictions"]
+        if type(named) is not list or not named or not _is_of(row, entries):
+            return False
+        for found in named:
+            if type(found) is not dict or tuple(found) != ("class_id", "label", "probability"):
+                return False
+            class_id, name, probability = found.values()
+            if type(class_id) is not int or not NONE_ID <= class_id < len(names):
+                return False
+            if name != (NONE if class_id == NONE_ID else names[class_id]) or not _is_share(probability):
+                return False
+        ids = [found["class_id"] for found in named]
+        return len(set(ids)) == len(ids) and (NONE_ID not in ids or len(ids) == 1)
+
+    return fits
+
+
+PREDICTION_FITS = {"single": prediction_fits, "multi": many_predictions_fit}
+
+
+def many_evaluation_fits(num_classes: int, entries: Sequence[Entry]) -> Fits:
+    """Return the check of the rows of an evaluation of many labels: of one of the entries."""
+
+    def fits(row: dict) -> bool:
+        labels, probabilities, loss = row["labels"], row["probabilities"], row["loss"]
+        return (
+            type(labels) is type(probabilities) is list
+            and all(type(one) is int and 0 <= one < num_classes for one in labels)
+            and len(probabilities) == num_classes
+            and all(map(_is_share, probabilities))
+            and type(loss) is float
+            and 0 <= loss < math.inf
+            and _is_of(row, entries)
+        )
+
+    return fits
+
+
+def _is_share(value: object) -> bool:
+    return type(value) is float and 0 <= value <= 1
+
+
 def _is_of(row: dict, entries: Sequence[Entry]) -> bool:
     return row["video"] == entries[row["position"]].path

@@ -59,6 +59,11 @@ def write_evaluation(
         for k, found in sorted(sums.classes.items())
         if found.videos
     )
+    write_metrics(folder, rows, metrics, per_class)
+
+
+def write_metrics(folder: Path, rows: Iterable[dict], metrics: dict, per_class: Iterable[dict]) -> None:
+    """Writes metrics.json: `metrics`, the unreadable videos of the rows, what is known of each class."""
     unreadable = ({"video": row["video"], "error": row["error"]} for row in rows if "error" in row)
 
     def write(file: TextIO) -> None:

@@ -1,5 +1,7 @@
 """What predict.py was asked for, checked before paddle and weights are loaded; and the pages it leaves."""
 
+import hashlib
+import json
 import os
 import re
 from collections.abc import Iterable, Sequence
@@ -11,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from inference.api import of_one_video
+from inference.label_kinds import KINDS, ONE, LabelKind, Naming
 from reader.build import read_section_list
 from reader.class_names import read_labels
 from reader.filelist import Entry, FileList
@@ -24,6 +27,7 @@ from results.pages.frames import frames_seen, shown, shown_positions
 from results.pages.per_video import PerVideo, check_wanted
 from results.pages.prediction import ListSums, write_prediction_page
 from results.pages.video import write_video_page
+from results.row_checks import PREDICTION_FITS, Fits
 from utils.config.flags import Flags
 from utils.config.keys import InferConfig
 from utils.config.loading import Config
@@ -53,10 +57,26 @@ class Task:
         return written_to(self.flags.save_dir)
 
     def fingerprint(self, network: "Network", num_ranks: int = 1) -> dict[str, object]:
-        """What the run over the list is; network: or whatever has its `weights`, `precision` and `description`."""
+        """What the run over the list is; network: or whatever has its `weights`, `thresholds` and so on."""
         what = self.config, self.section, network, self.names, self.entries, num_ranks
         more = {"threshold": self.flags.threshold} if self.flags.threshold else {}
+        if network.thresholds:
+            more["thresholds"] = hashlib.sha256(json.dumps(network.thresholds).encode()).hexdigest()
         return fingerprint("predict", *what, features=self.flags.features, **more)
+
+    @property
+    def kind(self) -> LabelKind:
+        """Whether videos have one label or many."""
+        return KINDS[self.config.model.labels]
+
+    def naming(self, network: "Network") -> Naming:
+        """What says the classes of a video."""
+        return self.kind.naming(self.names, self.section.topk, self.flags.threshold, network.thresholds)
+
+    def fits(self) -> Fits:
+        """What tells the rows of the predictions from others."""
+        how = self.names, self.section.topk, self.entries, self.flags.threshold
+        return PREDICTION_FITS[self.config.model.labels](*how)
 
     def show(
         self, rows: Iterable[dict], protocol: str, network: "Network | None" = None, clip: np.ndarray | None = None
@@ -68,12 +88,12 @@ class Task:
         """
         flags, section = self.flags, self.section
         wanted = network is not None and (flags.window or flags.save_video or flags.explain)
-        on_page = {row["position"] for row in ListSums(rows).pictured} if wanted and self.report else ()
-        made = PerVideo(flags, section, self.names, self.entries, self.folder, on_page, clip)
+        on_page = {row["position"] for row in ListSums(rows, self.kind).pictured} if wanted and self.report else ()
+        made = PerVideo(flags, section, self.kind, self.entries, self.folder, on_page, clip)
         if wanted:
             how = {name: getattr(flags, name) for name in ("window", "stride", "save_video", "explain")}
             kept = None if self.single else Finished(self.folder, self.fingerprint(network) | how)
-            made.make(network, rows, kept)
+            made.make(network, self.naming(network), rows, kept)
         if self.report:
             listed = section.video_path or section.filelist
             about = {"videos": listed, "how": protocol, "configuration": self.config.dump()}
@@ -83,13 +103,13 @@ class Task:
                 [row] = rows
                 maps = [clip_maps[i] for _, clip_maps in made.heat_maps([0]) for i in shown_positions(section)]
                 made_of = made.timelines.get(0, ()), maps, made.strongest.get(0), made.files.get(0, ())
-                write_video_page(path, row, about, shown(clip, section), *made_of, beside)
+                write_video_page(path, row, about, shown(clip, section), *made_of, beside, self.kind)
                 return
             frames = partial(frames_seen, self.config, section, self.entries)
             if made.frames:
                 frames = lambda positions: made.frames.items()  # noqa: E731
             pictures = frames, made.timelines, made.heat_maps, made.strongest
-            write_prediction_page(path, rows, about, *pictures, beside)
+            write_prediction_page(path, rows, about, *pictures, beside, self.kind)
 
 
 def read_task(flags: Flags, config: Config) -> Task:
@@ -134,12 +154,12 @@ def check_readable(unreadable: int, total: int, strict: bool) -> None:
         raise RunError(f"{unreadable} of {total} videos could not be read; the results name them, and why")
 
 
-def describe_in_list(row: dict) -> str:
-    """The log line of one video among many: its name, its class and how probable that is."""
+def describe_in_list(row: dict, kind: LabelKind = ONE) -> str:
+    """The log line of one video among many: its name, its classes and how probable they are."""
     if "error" in row:
         return describe(row)
-    best = row["predictions"][0]
-    return f"{row['video']}: {best['label']} {100 * best['probability']:.1f}%"
+    named = (f"{found['label']} {100 * found['probability']:.1f}%" for found in kind.answer(row["predictions"]))
+    return f"{row['video']}: {', '.join(named)}"
 
 
 def describe(row: dict) -> str:

@@ -211,5 +211,5 @@ def test_evaluation_by_two_processes_survives_a_full_disk_and_sigterm(workspace,
     assert snapshot(tmp_path / "b") == snapshot(tmp_path / "a")
     assert sorted(os.listdir(tmp_path / "b")) == [
         ".made.json", "config.yaml", "confusion.csv", "evaluation.jsonl", "metrics.json", "predictions.csv",
-        "report.html",
+        "probabilities.npz", "report.html",
     ]  # fmt: skip

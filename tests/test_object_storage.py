@@ -79,7 +79,8 @@ def test_eval(store, workspace, inputs, exported):
     assert "unreadable, not counted: s3://clips/my clips/none.mp4: no such file\n" in ended.stdout
     assert "; written to s3://clips/evaluated\n" in ended.stdout
     assert store.keys("evaluated/") == [
-        "config.yaml", "confusion.csv", "evaluation.jsonl", "metrics.json", "predictions.csv", "report.html",
+        "config.yaml", "confusion.csv", "evaluation.jsonl", "metrics.json", "predictions.csv", "probabilities.npz",
+        "report.html",
     ]  # fmt: skip
     assert json.loads(store.get("evaluated/metrics.json"))["videos"] == 5
 

@@ -200,6 +200,12 @@ def test_evaluation(evaluated, trained, workspace):
     assert metrics["loss"] == pytest.approx(-np.mean([math.log(float(row["true_probability"])) for row in predictions]))
     assert all(row["predicted_name"] == LABELS[int(row["predicted_class"])] for row in predictions)
     assert all(float(row["true_probability"]) <= float(row["probability"]) < 1 for row in predictions)
+    kept = np.load(folder / "probabilities.npz")
+    assert (kept["paths"].tolist(), kept["labels"].tolist()) == tuple(
+        map(list, zip(*((str(path), label) for path, label in workspace.held_out)))
+    )
+    assert kept["probabilities"].dtype == np.float32 and kept["names"].tolist() == LABELS
+    assert kept["probabilities"].max(axis=1) == pytest.approx([float(row["probability"]) for row in predictions])
     per_class = {entry["label"]: entry["videos"] for entry in metrics["per_class"]}
     assert per_class == {"walking_past": 2, "waving": 1, "opening a door": 1, "closing a door": 1}
     confusion = rows(folder / "confusion.csv")

@@ -7,9 +7,11 @@ from collections.abc import Iterator, Sequence
 from models.registry import get_model_class
 from reader.build import mirrors_advised
 from reader.filelist import FileList
+from reader.labels import ids_of
 from training.schedule import Schedule
 from training.verdict import WIDE, interval
 from utils.config.loading import Config
+from utils.config.shared_keys import ModelConfig
 from utils.config.train_keys import TrainConfig
 
 SHOWN = 5  # classes in a line
@@ -20,7 +22,7 @@ def warnings(
     config: Config, entries: FileList, valid_entries: FileList, schedule: Schedule, num_devices: int
 ) -> list[str]:
     """The lines; of a run in which nothing is wrong none."""
-    lists = _of_lists(entries, valid_entries, config.model.num_classes)
+    lists = _of_lists(entries, valid_entries, config.model)
     patient = config.train.patience and not valid_entries
     return [
         *mirrors_advised(config),
@@ -32,7 +34,7 @@ def warnings(
     ]
 
 
-def _of_lists(entries: FileList, valid_entries: FileList, num_classes: int) -> Iterator[str]:
+def _of_lists(entries: FileList, valid_entries: FileList, model: ModelConfig) -> Iterator[str]:
     # Of a path its hash: of a million all are compared in the memory of numbers.
     labels = {hash(entry.path): entry.label for entry in entries}
     other = sum(entry.label != labels[hash(entry.path)] for entry in entries)
@@ -45,7 +47,7 @@ def _of_lists(entries: FileList, valid_entries: FileList, num_classes: int) -> I
         yield f"{who}{what} the training list, too: what is learned by heart counts as right"
         if other := sum(entry.label != labels[hash(entry.path)] for entry in both):
             yield f"{other} of the videos of both lists have another label in each"
-    counts = Counter(entry.label for entry in entries)
+    counts, num_classes = Counter(one for entry in entries for one in ids_of(entry.label) or (None,)), model.num_classes
     if None not in counts:  # those of pickles are in them
         without = [label for label in range(num_classes) if not counts[label]]
         alone = [label for label in range(num_classes) if counts[label] == 1]
@@ -53,7 +55,7 @@ def _of_lists(entries: FileList, valid_entries: FileList, num_classes: int) -> I
             yield f"classes without a training video: {len(without)} of {num_classes}: {_listed(without)}"
         if alone:
             yield f"classes with one training video: {len(alone)} of {num_classes}: {_listed(alone)}"
-    if valid_entries:
+    if valid_entries and model.labels == "single":
         low, high = interval(0.5, len(valid_entries))
         if high - low > WIDE:
             yield (
@@ -105,9 +107,8 @@ def _of_rates(train: TrainConfig, schedule: Schedule) -> Iterator[str]:
         )
 
 
-def too_high(loss: float, num_classes: int, rate: float) -> str:
+def too_high(loss: float, chance: float, rate: float) -> str:
     """A line on the mean loss of an epoch that is far above what chance gives; '' for any other."""
-    chance = math.log(num_classes)
     if loss <= 2 * max(chance, 1):
         return ""
     return (

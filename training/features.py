@@ -25,14 +25,14 @@ _FLUSH_SECONDS = 1.0
 NO_FILE = (-1, -1)  # in place of a signature: of a remote video, and of one that is not there
 
 
-def record_type(shape: tuple[int, ...]) -> np.dtype:
+def record_type(shape: tuple[int, ...], label: np.dtype | str = "<i8") -> np.dtype:
     """A record: its checksum; number of the job; position, label and file's signature of the video that was read; why
     the one asked for was not; features.
 
     float16 costs them 2^-11 of their value, an eighth of what bfloat16 arithmetic does. `video` is -1 where nothing
-    was read, `reason` is UTF-8.
+    was read, `reason` is UTF-8. label: the type of a label, see reader/labels.py.
     """
-    facts = [("checksum", "<u4"), ("job", "<i8"), ("video", "<i8"), ("label", "<i8"), ("file", "<i8", 2)]
+    facts = [("checksum", "<u4"), ("job", "<i8"), ("video", "<i8"), ("label", label), ("file", "<i8", 2)]
     return np.dtype([*facts, ("reason", f"S{_REASON_BYTES}"), ("features", "<f2", shape)])
 
 

@@ -26,6 +26,7 @@ from inference.pipeline import answers
 from inference.views import Output, Start, average_views, in_pieces
 from models import build_model, section_model
 from reader.build import build_loader, clip_spec
+from reader.labels import LABELS
 from reader.loader import Batch
 from training.features import (
     NO_FILE,
@@ -126,7 +127,8 @@ class _KeptFeatures:
         # A record is a random view of a training video, or all crops of another one.
         self.jobs = len(self.entries) * (config.train.feature_views if training else 1)
         number = model.backbone.num_features
-        self.dtype = record_type((number,) if training else (self.section.crops, number))
+        shape = (number,) if training else (self.section.crops, number)
+        self.dtype = record_type(shape, LABELS[config.model.labels](config.model.num_classes).record)
         self.precision = "float32" if device == "gpu" else choose_precision("auto")
         facts = {
             "weights": weights,

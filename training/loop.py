@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 import numpy as np
 import paddle
 
-from metrics.accuracy import Accuracy
 from models.transfer import wait_for_gpu
 from reader.loader import Batch, timed
 from training.amp import Amp, on_device
 from training.beforehand import too_high
 from training.recipe import Objective
+from training.targets import SEEN, Seen
 from training.waiting import Spent
 from utils.errors import RunError
 from utils.log import JsonLog, format_metrics, progress_bar, say, say_in
@@ -97,34 +97,31 @@ class LossGuard:
 class StepLog:
     """Times steps and writes the log line and the JSON line of every `interval`-th one."""
 
-    def __init__(self, interval: int, json_log: JsonLog):
-        self._interval, self._json = interval, json_log
-        self.trained: float | None = None  # top-1 of the last whole epoch, percent
+    def __init__(self, interval: int, json_log: JsonLog, counted: Seen = SEEN["single"]):
+        self._interval, self._json, self.counted = interval, json_log, counted
+        self.trained: float | None = None  # the metric of the last whole epoch, percent
         self._warned, self._classes = False, 0
         self.restart()
         self.begin_epoch()
 
     def begin_epoch(self) -> None:
         """Forgets the sums of the epoch before."""
-        self._seen, self._loss_sum, self._right = 0, paddle.zeros([]), paddle.zeros([], "int64")
+        self._seen, self._sums = 0, []
 
     def see(self, logits: paddle.Tensor, labels: np.ndarray) -> None:
         """Adds a batch to the sums of the epoch, on the device: no step waits for them."""
-        true = paddle.to_tensor(labels)
         self._seen += len(labels)
-        # Not F.cross_entropy, which gives no loss above 69 or so: of what diverges it would hide how far.
-        losses = logits.logsumexp(axis=1) - logits.take_along_axis(true.unsqueeze(1), 1).squeeze(1)
-        self._loss_sum = self._loss_sum + losses.sum()
-        self._right = self._right + (logits.argmax(axis=1) == true).sum()
+        sums = self.counted.of_batch(logits, paddle.to_tensor(labels))
+        self._sums = [before + now for before, now in zip(self._sums, sums)] if self._sums else sums
         self._classes = logits.shape[1]
 
     def write_epoch(self, epoch: int, last_step: int, world: World, lr: float) -> None:
         """The line of a whole epoch, over the videos of all ranks as the network was when it saw them."""
-        own = Accuracy(self._seen, float(self._loss_sum), int(self._right))
-        means = sum(world.all_gather(own), Accuracy()).means
-        self.trained = means["top1_acc"]
+        own = self.counted.counts(self._seen, *(sums.item() for sums in self._sums))
+        means = self._over(world, own).means
+        self.trained = means[self.counted.metric]
         self._json.write(mode="epoch", epoch=epoch, iter=last_step, **means, lr=lr, time=time.time())
-        line = too_high(means["loss"], self._classes, lr)
+        line = too_high(means["loss"], self.counted.chance(self._classes), lr)
         if line and not self._warned:
             say(f"epoch {epoch}: {line}")
             self._warned = True
@@ -140,10 +137,19 @@ class StepLog:
     def due(self, step: int) -> bool:
         return step % self._interval == 0
 
-    def write(self, epoch: int, step: int, accuracy: Accuracy, lr: float) -> None:
-        """The lines of a step; time, speed and wait are means over the steps since the line before."""
+    def _over(self, world: World, own: object):
+        return sum(world.all_gather(own), self.counted.counts())
+
+    def write(self, epoch: int, step: int, outputs: list[tuple[paddle.Tensor, np.ndarray]], world: World, lr: float):
+        """The lines of a step; time, speed and wait are means over the steps since the line before.
+
+        outputs: (logits, labels) of this rank's batches.
+        """
+        own = self.counted.counts()
+        for logits, true in outputs:
+            own.update(logits.numpy(), true)
+        means = self._over(world, own).means
         seconds = time.perf_counter() - self._start
-        means = accuracy.means
         say_in("TRAIN", f"Epoch {epoch}, iter {step}, time {seconds / self._steps:.2f}, {format_metrics(means)}")
         self._json.write(
             mode="train", epoch=epoch, iter=step, **means, lr=lr, videos_per_second=self._videos / seconds,
@@ -220,10 +226,7 @@ def train_one_epoch(loop: Loop, batches: Iterator[Batch], epoch: int, first_step
             waited_in_all += waited
             if loop.log.due(step):
                 loop.guard.check()
-                accuracy = Accuracy()
-                for logits, true in outputs:
-                    accuracy.update(logits.numpy(), true)
-                loop.log.write(epoch, step, sum(loop.world.all_gather(accuracy), Accuracy()), rate)
+                loop.log.write(epoch, step, outputs, loop.world, rate)
             bar.set_postfix_str(loop.time_left(epoch, step + 1), refresh=False)
             bar.update()
             loop.after_step(epoch, step + 1)

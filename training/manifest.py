@@ -30,10 +30,12 @@ class Progress:
     seed: int
     videos: int  # of the training list
     batch_size: int
-    best_top1: float = -1.0  # percent; -1: no validation yet
+    best_top1: float = -1.0  # percent, of many labels mAP; -1: no validation yet
     best_epoch: int = -1
     loss_scale: float = 0.0  # of float16 training; 0: none
     not_better: int = 0  # validations since the best one
+    # Of many labels, of each class: from which probability on it is named, as the last validation chose it.
+    thresholds: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,9 @@ def write_manifest(prefix: Path, progress: Progress, about: Mapping[str, Any], d
     number, saved_at = _highest_number(prefix.parent) + 1, time.time()
     files = {prefix.name + suffix: digest for suffix, digest in digests.items()}
     when = {"number": number, "saved_at": saved_at}
-    manifest = {"format": MANIFEST_FORMAT, **when, "progress": asdict(progress), **about, "files": files}
+    facts = asdict(progress)
+    chosen = {"thresholds": thresholds} if (thresholds := facts.pop("thresholds")) else {}
+    manifest = {"format": MANIFEST_FORMAT, **when, "progress": facts, **chosen, **about, "files": files}
     write_text(with_suffix(prefix, ".json"), json.dumps(manifest, indent=1) + "\n")
     data, engine = about.get("data", {}), about.get("engine", "")
     return Checkpoint(prefix, progress, about["model"], about["train"], data, digests, number, saved_at, engine)
@@ -84,8 +88,10 @@ def read_manifest(prefix: Path) -> Checkpoint:
     try:
         with open(path, "rb") as file:
             manifest = json.loads(file.read(MAX_MANIFEST_BYTES))
-        progress = Progress(**manifest["progress"])
-        for field in fields(Progress):
+        progress = Progress(**manifest["progress"], thresholds=tuple(manifest.get("thresholds", ())))
+        if not all(type(one) in (int, float) and 0 <= one <= 1 for one in progress.thresholds):
+            raise ValueError("thresholds are not shares")
+        for field in fields(Progress)[:-1]:
             value = getattr(progress, field.name)
             if type(value) is not int and not (field.type is float and type(value) is float):
                 raise ValueError(f"{field.name} is {value!r}")

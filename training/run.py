@@ -10,9 +10,11 @@ from pathlib import Path
 
 import paddle
 
+from inference.label_kinds import KINDS
 from models import build_model, section_model
 from reader.build import describe_protocol
 from reader.filelist import FileList
+from reader.labels import ids_of
 from reader.sampling import balanced_order, epoch_order
 from training.amp import Amp, check_last_batch, choose_amp, moving_statistics
 from training.average import MovingAverage
@@ -20,15 +22,16 @@ from training.checkpoint import Progress, set_momentum, set_own, stepped
 from training.cpu_engine import set_engine
 from training.frozen import ALL_BUT_THE_CLASSIFIER, feature_sources
 from training.loop import Loop, LossGuard, StepLog, Steps, train_one_epoch
-from training.recipe import Objective, build_optimizer, class_weights, freeze_stages
+from training.recipe import build_optimizer, class_weights, freeze_stages
 from training.remaining import RunClock
 from training.saver import Saver
 from training.schedule import build_schedule
 from training.sources import Lists, Sources, video_sources
 from training.start import Start, check_agreement, describe_data, describe_run, find_start
+from training.targets import SEEN
 from training.unreadable import Unreadable
 from training.validation import check_any, check_readable, validate
-from training.verdict import out_of_patience, verdict
+from training.verdict import VERDICTS, out_of_patience
 from training.waiting import say_waiting
 from utils.cli import Terminated
 from utils.config.flags import Flags
@@ -69,8 +72,10 @@ class Run:
             model = paddle.nn.SyncBatchNorm.convert_sync_batchnorm(model)
         freeze_stages(model, train.freeze_stages)
         optimizer = build_optimizer(model, train)
-        weights = class_weights(train.class_weights, (entry.label for entry in entries), config.model.num_classes)
-        self.objective = Objective(self.progress.seed, train.label_smoothing, train.mixup_alpha, weights)
+        self.kind, self.seen = KINDS[config.model.labels], SEEN[config.model.labels]
+        labels = (one for entry in entries for one in ids_of(entry.label))
+        weights = class_weights(train.class_weights, labels, config.model.num_classes)
+        self.objective = self.seen.objective(self.progress.seed, train.label_smoothing, train.mixup_alpha, weights)
         self.schedule = build_schedule(train, self.steps.per_epoch, self.steps.size)
         self.amp, self.guard = amp, LossGuard(world)
         interval = flags.valid_interval if valid_entries else 0
@@ -182,7 +187,7 @@ class Run:
             steps=self.steps,
             world=self.world,
             seed=self.progress.seed,
-            log=StepLog(self.flags.log_interval, self.json),
+            log=StepLog(self.flags.log_interval, self.json, self.seen),
             guard=self.guard,
             learning_rate=self.schedule,
             video_names=lambda batch: [self.entries[i].path for i in batch.indices],
@@ -191,7 +196,7 @@ class Run:
             time_left=self.clock.after_step,
         )
         while self.progress.epoch < train.epoch:
-            if line := out_of_patience(self.progress, train.patience):
+            if line := out_of_patience(self.progress, train.patience, self.kind.metric):
                 say(line)
                 break
             epoch, first = self.progress.epoch, self.progress.step
@@ -204,11 +209,11 @@ class Run:
                 say_waiting(epoch, spent, train, self.sources.loader.num_workers, len(self.entries), self.world)
             self._finish_epoch(epoch)
         if self.world.is_main:
-            self.saver.finish()
+            self.saver.finish(self.kind.metric)
             if self.progress.best_epoch >= 0 and self.valid_entries:
                 labels, classes = [entry.label for entry in self.valid_entries], self.config.model.num_classes
                 of_valid = self.progress.best_top1, self.validated, labels, classes
-                say("\n".join(verdict(*of_valid, loop.log.trained)))
+                say("\n".join(VERDICTS[self.config.model.labels](*of_valid, loop.log.trained)))
 
     def _order(self, epoch: int) -> Sequence[int]:
         """The videos of an epoch, of which there are as many as in the list."""
@@ -236,10 +241,10 @@ class Run:
         progress = replace(self.progress, epoch=epoch + 1, step=0)
         interval = self.flags.valid_interval
         if self.valid_entries and (epoch + 1) % interval == 0:
-            top1 = self._validate(epoch)
-            progress = replace(progress, not_better=progress.not_better + 1)
-            if top1 > progress.best_top1:
-                progress = replace(progress, best_top1=top1, best_epoch=epoch, not_better=0)
+            metric, thresholds = self._validate(epoch)
+            progress = replace(progress, not_better=progress.not_better + 1, thresholds=thresholds)
+            if metric > progress.best_top1:
+                progress = replace(progress, best_top1=metric, best_epoch=epoch, not_better=0)
         if self.world.is_main:
             self.saver.move_on(progress)
         self.progress = progress
@@ -254,29 +259,30 @@ class Run:
             self.world.all_reduce([0])  # together, once rank 0 has saved
             raise Terminated if terminated else KeyboardInterrupt
 
-    def _validate(self, epoch: int) -> float:
-        """The top-1 accuracy in percent on the validation list, logged; every rank has its part of the list."""
+    def _validate(self, epoch: int) -> tuple[float, tuple[float, ...]]:
+        """(the kind's metric in percent on the validation list, thresholds), logged; every rank has a part of it."""
         self.model.eval()
         start = time.perf_counter()
         sources, classes = self.sources, self.config.model.num_classes
         what = sources.valid_network, sources.valid_loader, self.valid_entries, classes
         with self.average.shown(), memory_errors(self.amp.device, "set VALID.batch_size smaller"):
-            result = validate(*what, self.world, self._leave_if_asked)
+            result = validate(*what, self.world, self._leave_if_asked, self.kind)
         accuracy, unreadable, seconds = result.accuracy, result.unreadable, time.perf_counter() - start
+        means = accuracy.means
         for index, reason in unreadable:
             say(f"unreadable, not counted: {self.valid_entries[index].path}: {reason}")
         check_any(accuracy.videos, self.config.valid, len(self.valid_entries))
         counted = f"videos: {accuracy.videos}, unreadable: {len(unreadable)}"
         self.validated = accuracy.videos
         self.clock.validated(epoch, seconds)
-        say_in("VALID", f"Epoch {epoch}, {format_metrics(accuracy.means)}, {counted}, time {seconds:.2f}")
+        say_in("VALID", f"Epoch {epoch}, {format_metrics(means)}, {counted}, time {seconds:.2f}")
         last = self.steps.per_epoch - 1
         self.json.write(
-            mode="valid", epoch=epoch, iter=last, **accuracy.means, lr=self.schedule(epoch, last),
+            mode="valid", epoch=epoch, iter=last, **means, lr=self.schedule(epoch, last),
             videos_per_second=len(self.valid_entries) / seconds, data_wait=result.waited / seconds,
             videos=accuracy.videos, unreadable=len(unreadable), time=time.time(),
         )  # fmt: skip
-        return accuracy.means["top1_acc"]
+        return means[self.kind.metric], self.kind.chosen(accuracy)
 
     def _save(self, progress: Progress) -> None:
         """Writes a checkpoint, unless a loss or weight on any rank is not finite; all ranks must call it."""

@@ -29,7 +29,7 @@ class Saver:
     """Writes the checkpoints of one run; of several ranks only the first one may call it.
 
     NAME_epoch{N} is the state after epoch N, NAME_epoch{N}_step{S} one within it, NAME the state at the end, and
-    NAME_best the state after the epoch with the best validation top-1.
+    NAME_best the state after the epoch with the best validation.
     """
 
     def __init__(self, folder: Path, name: str, about: Mapping[str, Any], steps_per_epoch: int, keep: int):
@@ -96,14 +96,17 @@ class Saver:
             copy_checkpoint(self._newest, self._folder / f"{self._name}_best", progress, self._about)
         self._newest = copy_checkpoint(self._newest, self._prefix(progress), progress, self._about)
 
-    def finish(self) -> None:
-        """Writes NAME, the same as the newest checkpoint, and says what is where. Raises RunError."""
+    def finish(self, metric: str = "top1_acc") -> None:
+        """Writes NAME, the same as the newest checkpoint, and says what is where. Raises RunError.
+
+        metric: what the best one was chosen by.
+        """
         progress = self._newest.progress
         copy_checkpoint(self._newest, self._folder / self._name, progress, self._about)
         best = ""
         if progress.best_epoch >= 0:
             best = (
-                f"; best top1_acc {progress.best_top1:.2f} in epoch {progress.best_epoch}: {self._name}_best.pdparams"
+                f"; best {metric} {progress.best_top1:.2f} in epoch {progress.best_epoch}: {self._name}_best.pdparams"
             )
         say(f"saved {self._folder / self._name}.pdparams{best}")
 

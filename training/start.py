@@ -33,7 +33,8 @@ from utils.processes.ranks import World
 LIST = "the digest of the training list"
 SHOWN = 5  # names in a line
 MOST_NAMES = 500_000  # bytes of names in a manifest; what is read of one has a limit, too
-MODEL_KEYS = ("name", "backbone", "num_layers", "num_classes", "seglen")  # a checkpoint of another model cannot go on
+# A checkpoint of another model cannot go on.
+MODEL_KEYS = ("name", "backbone", "num_layers", "num_classes", "labels", "seglen")
 TRAIN_KEYS = tuple(item.name for item in fields(TrainConfig) if item.name not in NOT_LEARNED)
 
 

@@ -2,12 +2,16 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import reduce
+from operator import add
 
 import numpy as np
 
+from inference.label_kinds import ONE, LabelKind
 from inference.network import Network
-from inference.rows import compute_rows, evaluations_of
+from inference.rows import compute_rows
 from metrics.accuracy import Accuracy
+from metrics.many import ManyScores
 from reader.filelist import Entry
 from reader.loader import Batch, Loader, timed
 from training.features import FeatureLoader
@@ -22,7 +26,7 @@ from utils.processes.ranks import World
 class Validation:
     """What has been seen of a list."""
 
-    accuracy: Accuracy
+    accuracy: Accuracy | ManyScores
     unreadable: list[tuple[int, str]] = field(default_factory=list)  # (position in the list, reason)
     waited: float = 0.0  # seconds without a batch to work on
 
@@ -30,7 +34,7 @@ class Validation:
         """The sum of what all ranks have seen; every video of the list is in it once."""
         parts = world.all_gather(self)
         return Validation(
-            sum((part.accuracy for part in parts), Accuracy()),
+            reduce(add, (part.accuracy for part in parts)),
             sorted(sum((part.unreadable for part in parts), [])),
             max(part.waited for part in parts),
         )
@@ -43,6 +47,7 @@ def validate(
     num_classes: int,
     world: World,
     after_batch: Callable[[], None],
+    kind: LabelKind = ONE,
 ) -> Validation:
     """The sums over all ranks' parts of the list.
 
@@ -52,15 +57,15 @@ def validate(
     order = range(world.rank, len(entries), world.size)
     most_videos = len(range(0, len(entries), world.size))  # rank 0's
     rounds = range(0, most_videos, loader.batch_size)
-    seen, timer, asked = Validation(Accuracy(num_classes=num_classes)), _Timer(loader), 0
-    rows_of = compute_rows(network, timer, entries, evaluations_of(range(num_classes)), order)
+    seen, timer, asked = Validation(kind.sums(num_classes)), _Timer(loader), 0
+    rows_of = compute_rows(network, timer, entries, kind.evaluations_of(range(num_classes)), order)
     with progress_bar(len(order), "validation") as bar:
         for rows in rows_of:
             for row in rows:
                 if "error" in row:
                     seen.unreadable.append((row["position"], row["error"]))
                 else:
-                    seen.accuracy.count(row["loss"], row["rank"])
+                    seen.accuracy.add(row)
             after_batch()
             asked += 1
             bar.update(len(rows))

@@ -4,6 +4,7 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 
+from reader.labels import Label, ids_of
 from training.manifest import Progress
 
 _NORMAL = 1.96  # standard deviations of a normal distribution within which 95% of it lie
@@ -40,13 +41,31 @@ def verdict(
     return lines
 
 
-def out_of_patience(progress: Progress, patience: int) -> str:
+def _verdict_of_many(
+    mean: float, videos: int, labels: Sequence[Label | None], num_classes: int, trained: float | None = None
+) -> list[str]:
+    """The same on a mAP in percent; trained: F1 in percent."""
+    counts = Counter(one for label in labels for one in ids_of(label))
+    chance = 100 * sum(counts.values()) / max(len(labels) * len(counts), 1)
+    lines = [
+        f"mAP {mean:.2f} of {videos} validation videos, the mean over {len(counts)} of {num_classes} classes; a random "
+        f"order would give some {chance:.2f}, the mean share of the videos that a class has"
+    ]
+    if trained is not None:
+        lines.append(f"training f1 of the last epoch {trained:.2f}, each class named from a probability of 0.5 on")
+    return lines
+
+
+VERDICTS = {"single": verdict, "multi": _verdict_of_many}
+
+
+def out_of_patience(progress: Progress, patience: int, metric: str = "top1_acc") -> str:
     """Return a line where that many validations have brought no better one, and training ends; '' where it goes on."""
     if not patience or progress.not_better < patience:
         return ""
     return (
         f"training ends after {progress.epoch} epochs: {progress.not_better} validations without a better one than "
-        f"top1_acc {progress.best_top1:.2f} of epoch {progress.best_epoch} (TRAIN.patience {patience})"
+        f"{metric} {progress.best_top1:.2f} of epoch {progress.best_epoch} (TRAIN.patience {patience})"
     )
 
 

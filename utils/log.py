@@ -55,11 +55,10 @@ def say_in(mode: str, message: str) -> None:
 
 
 def format_metrics(means: dict[str, float], names: tuple[str, str, str] = ("Loss", "top1_acc", "top5_acc")) -> str:
-    """`Loss: 5.99, top1_acc: 0.39, top5_acc: 1.56`: a mean loss and two percentages, or one where `means` has one."""
-    loss, *others = names
-    percentages = zip(others, ("top1_acc", "top5_acc"))
-    shown = [f"{name}: {means[key]:.2f}" for name, key in percentages if key in means]
-    return ", ".join([f"{loss}: {means['loss']:.6f}", *shown])
+    """`Loss: 5.99, top1_acc: 0.39, top5_acc: 1.56`: a mean loss and the percentages that `means` has."""
+    shown = dict(zip(("loss", "top1_acc", "top5_acc"), names))
+    percentages = [f"{shown.get(key, key)}: {value:.2f}" for key, value in means.items() if key != "loss"]
+    return ", ".join([f"{shown['loss']}: {means['loss']:.6f}", *percentages])
 
 
 class JsonLog:

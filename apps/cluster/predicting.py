@@ -15,7 +15,6 @@ from reader.filelist import Entry
 from results.list_results import open_features, whole_batches
 from results.list_run import ListRun
 from results.passes import deliver_predictions
-from results.row_checks import prediction_fits
 from results.task import Task, check_readable
 from utils.config.session import announce
 from utils.errors import RunError
@@ -46,8 +45,7 @@ def predict_on_cluster(task: Task) -> None:
         say(f"predicting {total} videos: {protocol}")
         features = open_features(flags.features, section, network.num_features, folder, range(total))
         what = task.fingerprint(network)
-        fits = prediction_fits(names, section.topk, entries, flags.threshold)
-        with ListRun(PREDICTION, flags, what, network.batch_size, features=features, fits=fits) as run:
+        with ListRun(PREDICTION, flags, what, network.batch_size, features=features, fits=task.fits()) as run:
             if flags.restart:
                 parts.remove(parts.files())
             shards = cut(what, whole_batches(flags.shard_size, network.batch_size))
@@ -78,6 +76,8 @@ def _complete(pool: Pool, assembly: Assembly, number: int, entries: Sequence[Ent
 
 def _differ(first: NetworkFacts, other: NetworkFacts) -> str:
     """Why a worker would compute other numbers than the first one; "": it would not."""
-    if (first.weights, first.precision) == (other.weights, other.precision):
+    if (first.weights, first.precision, first.thresholds) == (other.weights, other.precision, other.thresholds):
         return ""
+    if (first.weights, first.precision) == (other.weights, other.precision):
+        return "other thresholds stand beside its weights"
     return f"it has {other.description}, the first one {first.description}"

@@ -39,6 +39,7 @@ class NetworkFacts:
     description: str
     num_features: int
     batch_size: int  # videos, as the reader makes them
+    thresholds: list[float] | None = None
 
 
 @dataclass(frozen=True)
@@ -81,9 +82,10 @@ class Worker:
         self._network = network = load_network(job.config, section, device, job.num_videos)
         self._loader = build_loader(job.config, section, self._entries, needs_label=False)
         facts = network.weights, network.precision, network.description, network.num_features
-        return NetworkFacts(*facts, self._loader.batch_size)
+        return NetworkFacts(*facts, self._loader.batch_size, network.thresholds)
 
     def _compute(self, shard: Shard, entries: Sequence[Entry]) -> int:
+        from inference.label_kinds import KINDS
         from inference.rows import compute_rows, predictions_of
         from results.list_results import open_features
 
@@ -94,7 +96,9 @@ class Worker:
             features = open_features(job.features, section, network.num_features, folder, order)
             if features is not None:
                 features.open(0)
-            values, keep = predictions_of(job.names, section.topk, job.threshold), features and features.put
+            kind = KINDS[job.config.model.labels]
+            values = predictions_of(kind.naming(job.names, section.topk, job.threshold, network.thresholds))
+            keep = features and features.take
             rows = compute_rows(network, self._loader, self._entries, values, order, keep)
             write_part(self._parts, shard, features, rows, folder)
         return len(shard)

@@ -9,6 +9,7 @@ from pathlib import Path
 from apps.live.addresses import SILENCE, shown
 from apps.live.stream_reader import Ended, Seen, serve
 from inference.api import Classifier
+from inference.label_kinds import headline
 from inference.rows import NONE, NONE_ID
 from reader.build import clip_spec
 from utils.config.flags import Flags
@@ -93,11 +94,11 @@ def _tell(classifier: Classifier, flags: Flags, log: JsonLog, seen: Seen, connec
     [said] = classifier.named(classifier.network(seen.span.clip[None]), threshold=flags.threshold)
     delay = time.time() - seen.arrived
     sure = said[0]["class_id"] != NONE_ID
-    best = said if sure else said[1:]
+    best = said if sure else said[1:]  # of many labels without one: nothing
     log.write(
         stream_time=[round(seen.span.start, 3), round(seen.span.end, 3)],
         time=_now(),
-        answer=said[0]["label"],
+        answer=headline(classifier.kind.answer(said)),
         predictions=best,
         delay=round(delay, 3),
         frames_dropped=seen.frames_dropped,
@@ -105,7 +106,7 @@ def _tell(classifier: Classifier, flags: Flags, log: JsonLog, seen: Seen, connec
         connection=connection,
     )
     names = ", ".join(f"{one['label']} {100 * one['probability']:.1f}%" for one in best[:3])
-    text = names if sure else f"{NONE} ({names})"
+    text = names if sure else f"{NONE} ({names})" if names else NONE
     lost = seen.frames_dropped or seen.windows_dropped
     dropped = f"; dropped so far: {seen.frames_dropped} frames, {seen.windows_dropped} windows" if lost else ""
     say_in("LIVE", f"{_clock(seen.span.start)} to {_clock(seen.span.end)}  {text}; {delay:.2f} s behind{dropped}")

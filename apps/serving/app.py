@@ -59,6 +59,7 @@ class Info(BaseModel):
     arithmetic: str = Field(description="the precision that it computes in")
     weights: str = Field(description="the SHA-256 of its weights")
     num_classes: int = Field(description="how many classes there are")
+    labels: str = Field(description="single: an answer has the likeliest classes; multi: those above their thresholds")
     classes: list[str] = Field(description="their names, by number")
     topk: int = Field(description="classes of an answer, if `topk` does not say so")
     limits: InfoLimits = Field(description="what is taken")

@@ -151,6 +151,7 @@ def _server(service: Service, folder: Folder, listener: socket.socket, options: 
         "arithmetic": network.precision,
         "weights": network.weights,
         "num_classes": model.num_classes,
+        "labels": model.labels,
         "classes": service.classifier.names,
         "topk": section.topk,
     }

@@ -94,7 +94,7 @@ class Service(AbstractContextManager):
             if asked.frames:
                 answer["frames"] = self._pictures.frames(clip)
             if asked.heat_maps:
-                answer["heat_maps"] = await self._pictures.heat_maps(clip, predictions[0]["class_id"])
+                answer["heat_maps"] = await self._pictures.heat_maps(clip, int(logits[0].argmax()))
             state["computed"] += time.monotonic() - waiting.began
         return answer
 

@@ -38,18 +38,20 @@ _ORDER = f"{STEM}.pdiparams", f"{STEM}.bin", CONFIG, WEIGHTS, *_GRAPHS
 _UNFINISHED = ".export-"
 _PACKAGES = ("onnx", "onnxruntime", "paddle2onnx")
 Run = Callable[[np.ndarray], np.ndarray]
+ACTIVATIONS = {"single": paddle.nn.functional.softmax, "multi": paddle.nn.functional.sigmoid}
 
 
 class Probabilities(paddle.nn.Layer):
-    """uint8 frames -> softmax of the network's logits."""
+    """uint8 frames -> probabilities of the network's logits: softmax, of many labels sigmoid."""
 
-    def __init__(self, network: paddle.nn.Layer):
+    def __init__(self, network: paddle.nn.Layer, labels: str):
+        """labels: MODEL.labels."""
         super().__init__()
-        self.network = network
+        self.network, self.activation = network, ACTIVATIONS[labels]
 
     @paddle.jit.not_to_static  # as in models/graphs/trace.py
     def forward(self, frames):
-        return paddle.nn.functional.softmax(self.network(frames))
+        return self.activation(self.network(frames))
 
 
 def save_paddle(model: paddle.nn.Layer, config: Config, folder: Path) -> float:
@@ -57,7 +59,7 @@ def save_paddle(model: paddle.nn.Layer, config: Config, folder: Path) -> float:
     with whole_or_not_at_all(folder) as made:
         _write_graph(model, config, made)
         graph = paddle.jit.load(str(made / STEM))
-        difference = difference_to(_runs(graph), model, graph_shape(config))
+        difference = difference_to(_runs(graph), model, graph_shape(config), config.model.labels)
         paddle.save(model.state_dict(), str(made / WEIGHTS))
         text = config.dump() + describe_files(made.iterdir())
         (made / CONFIG).write_text(text, encoding="utf-8")
@@ -74,7 +76,8 @@ def save_onnx(model: paddle.nn.Layer, config: Config, folder: Path) -> float:
             _write_graph(model, config, Path(graph))
             file.write_bytes(_finished(_converted(Path(graph)), config.dump()))
         session = onnxruntime.InferenceSession(file.read_bytes(), providers=["CPUExecutionProvider"])
-        return difference_to(lambda frames: session.run(None, {"frames": frames})[0], model, graph_shape(config))
+        run = lambda frames: session.run(None, {"frames": frames})[0]  # noqa: E731
+        return difference_to(run, model, graph_shape(config), config.model.labels)
 
 
 FORMATS = {"paddle": save_paddle, "onnx": save_onnx}
@@ -92,13 +95,13 @@ def graph_shape(config: Config) -> list[int | None]:
     return [None, section.seg_num, section.image_size, section.image_size, 3 * section.seglen]
 
 
-def difference_to(run: Run, model: paddle.nn.Layer, shape: list[int | None]) -> float:
+def difference_to(run: Run, model: paddle.nn.Layer, shape: list[int | None], labels: str = "single") -> float:
     """The largest difference between the probabilities of `run` and of the network itself, for 1 and for 3 videos.
 
     Raises:
         RunError: it is above TOLERANCE, or the answers are not of one shape.
     """
-    source, differences = _runs(Probabilities(model)), []
+    source, differences = _runs(Probabilities(model, labels)), []
     for num_videos in (1, 3):
         frames = _frames([num_videos, *shape[1:]])
         ours, theirs = source(frames), run(frames)
@@ -163,7 +166,7 @@ def _replace(files: list[Path], folder: Path) -> None:
 def _write_graph(model: paddle.nn.Layer, config: Config, folder: Path) -> None:
     """Writes model.json and model.pdiparams. Raises OSError or RuntimeError."""
     specification = [paddle.static.InputSpec(graph_shape(config), "uint8", "frames")]
-    paddle.jit.save(Probabilities(model), str(folder / STEM), specification)
+    paddle.jit.save(Probabilities(model, config.model.labels), str(folder / STEM), specification)
 
 
 def _converted(graph: Path) -> Path:

@@ -93,13 +93,20 @@ def _segments(config: ModelConfig, weights: Path, shape: Sequence[int | None], f
 
 
 def _videos(config: ModelConfig, weights: Path, shape: Sequence[int | None], folder: Path) -> None:
+    import paddle
     from paddle.nn.functional import softmax
 
     from models.weights.fitting import load_model
 
     model = load_model(config, weights)
     model.use_plain_operators()
-    _save(lambda frames: softmax(model(frames)), model, shape, folder)
+
+    def sigmoid(logits: Any) -> Any:
+        # Paddle's own refuses this older kind of graph.
+        return softmax(paddle.stack([logits, paddle.zeros_like(logits)], axis=-1))[..., 0]
+
+    activation = softmax if config.labels == "single" else sigmoid
+    _save(lambda frames: activation(model(frames)), model, shape, folder)
 
 
 def _save(compute: Callable, model: Any, shape: Sequence[int | None], folder: Path) -> None:

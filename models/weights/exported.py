@@ -6,10 +6,12 @@ weights.pdparams             the same weights by name. predict.py and eval.py gi
                              same numbers at its speed, and no program that came from elsewhere is run
 config.yaml                  what it was exported with: INFER says how its frames are chosen, resized and cropped; and
                              in comments the SHA-256 of the other files
+weights.json                 of many labels: from which probability on each class is named
 """
 
+import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from models.registry import known_name
@@ -17,12 +19,14 @@ from models.weights.remote import origin
 from utils.config.loading import Config, load_config
 from utils.config.shared_keys import SectionConfig
 from utils.errors import InputError
+from utils.storage.files import write_text
 from utils.storage.shelf import digest
 
 STEM = "model"
 WEIGHTS, CONFIG = "weights.pdparams", "config.yaml"
+THRESHOLDS = "weights.json"
 # What must be the same in the exported folder and in the configuration, and in the section that reads videos for it.
-MODEL_KEYS = ("name", "backbone", "num_classes")
+MODEL_KEYS = ("name", "backbone", "num_classes", "labels")
 SHAPE_KEYS = ("seg_num", "seglen", "image_mean", "image_std")
 
 
@@ -50,6 +54,16 @@ def exported_weights(folder: Path, config: Config, section: SectionConfig) -> Pa
     if not (folder / WEIGHTS).is_file():
         raise InputError(f"{origin(folder)}: {WEIGHTS} is missing")
     return folder / WEIGHTS
+
+
+def write_thresholds(folder: Path, config: Config, thresholds: Sequence[float]) -> None:
+    """Write THRESHOLDS, a manifest as train.py writes one, beside what was exported. Raise RunError."""
+    model = {key: getattr(config.model, key) for key in ("name", "backbone", "num_layers", "num_classes", "labels")}
+    train = {key: getattr(config.infer, key) for key in SHAPE_KEYS[1:]}
+    weights = folder / WEIGHTS
+    files = {WEIGHTS: digest(weights)} if weights.exists() else {}
+    manifest = {"format": 1, "model": model, "train": train, "thresholds": list(thresholds), "files": files}
+    write_text(folder / THRESHOLDS, json.dumps(manifest, indent=1) + "\n")
 
 
 def describe_files(files: Iterable[Path]) -> str:

@@ -45,6 +45,18 @@ def activation_maps(model: "paddle.nn.Layer", frames: np.ndarray, class_id: int)
     return np.concatenate(maps)
 
 
+def likeliest(model: "paddle.nn.Layer", frames: np.ndarray) -> int:
+    """Return the id of the class of highest logit of a view, uint8 [T, H, W, C]; model: in evaluation mode."""
+    import paddle
+
+    from models.transfer import wait_for_gpu
+
+    with paddle.no_grad():
+        logits = model(paddle.to_tensor(frames[None]))
+        wait_for_gpu()
+        return int(logits.argmax())
+
+
 def overlays(frames: np.ndarray, maps: np.ndarray) -> list[np.ndarray]:
     """uint8 [S, S, 3] for each frame, uint8 [T, H, W, 3] RGB, with its map, float32 [T, h, w], over it in colours.
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from inference.label_kinds import LabelKind, Naming
 from inference.rows import NONE_ID
 from reader.build import check_is_of_videos, check_takes_windows, clip_spec
 from reader.clip import middle_view
@@ -97,7 +98,7 @@ class PerVideo:
 
     flags: Flags
     section: InferConfig
-    classes: Sequence[str]
+    kind: LabelKind
     entries: Sequence[Entry]
     folder: Path
     on_page: Container[int]  # positions of the videos that the page shows
@@ -118,9 +119,10 @@ class PerVideo:
             if position in self.pictures:
                 yield position, np.stack([np.asarray(Image.open(path)) for path in self.pictures[position]])
 
-    def make(self, network: "Network", rows: Iterable[dict], kept: Finished | None = None) -> None:
+    def make(self, network: "Network", naming: Naming, rows: Iterable[dict], kept: Finished | None = None) -> None:
         """Writes the files of the videos of `rows`, in that order.
 
+        naming: what says the classes of a window.
         kept: what a run that was ended has made already. What cannot be made of a video is a line on the screen; of the
         only one, an InputError.
         """
@@ -145,7 +147,7 @@ class PerVideo:
                     continue
                 self.failed = False
                 if flags.window:
-                    records += self._write_timeline(network, row, partial(ask, stream_windows, spec), files)
+                    records += self._write_timeline(network, naming, row, partial(ask, stream_windows, spec), files)
                 if flags.save_video:
                     self._label(row, partial(ask, label_video), files)
                 if model or row["position"] in self.on_page:
@@ -191,16 +193,13 @@ class PerVideo:
             self._maps.mkdir(exist_ok=True)
         return model
 
-    def _write_timeline(self, network: "Network", row: dict, ask: Callable, files: Path) -> list[dict]:
+    def _write_timeline(self, network: "Network", naming: Naming, row: dict, ask: Callable, files: Path) -> list[dict]:
         """The records of a video, of which it writes the subtitles."""
-        from inference.rows import top_predictions
         from results.long_video import see_windows
 
         video, window, stride = row["video"], self.flags.window, self.flags.stride or self.flags.window / 2
-        how = {"k": self.section.topk, "threshold": self.flags.threshold}
-        name = partial(top_predictions, names=self.classes, **how)
         try:
-            seen = see_windows(network, self.section, name, _with_bar(ask(window, stride), files.name))
+            seen = see_windows(network, self.section, naming, _with_bar(ask(window, stride), files.name))
         except VideoError as error:
             self._cannot("timeline", error)
             return [{"video": video, "error": error.reason}]
@@ -209,11 +208,11 @@ class PerVideo:
             for start, end, said in seen
         ]
         self.timelines[row["position"]] = records
-        write_subtitles(Path(f"{files}.vtt"), records)
+        write_subtitles(Path(f"{files}.vtt"), records, self.kind)
         self.files.setdefault(row["position"], []).append(Path(f"{files}.vtt"))
         say(f"timeline of {video}: {len(records)} windows of {window:g} s, every {stride:g} s")
         if len(self.entries) == 1:
-            say(described(records))
+            say(described(records, self.kind))
         return records
 
     def _label(self, row: dict, ask: Callable, files: Path) -> None:
@@ -239,11 +238,11 @@ class PerVideo:
         if position in self.on_page:
             self.frames[position] = shown(clip, self.section)
         if model:
-            from results.pages.heatmaps import activation_maps, overlays, write_png
+            from results.pages.heatmaps import activation_maps, likeliest, overlays, write_png
 
             view = middle_view(clip, self.section)
-            best = next(found for found in row["predictions"] if found["class_id"] != NONE_ID)
-            maps = activation_maps(model, view, best["class_id"])
+            best = next((found["class_id"] for found in row["predictions"] if found["class_id"] != NONE_ID), None)
+            maps = activation_maps(model, view, likeliest(model, view) if best is None else best)
             paths = [self._maps / f"{files.name}_seg{number}.png" for number in range(1, len(view) + 1)]
             for path, picture in zip(paths, overlays(view[..., :3], maps)):
                 write_png(path, picture)

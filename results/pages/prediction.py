@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
+from inference.label_kinds import ONE, LabelKind, headline
 from metrics.sums import UNREADABLE_KEPT, Unreadable
 from results.pages.page import Frames, never_fatal, pictures_of, shorten, write_page
 from results.pages.palette import Palette
@@ -16,6 +17,10 @@ from results.pages.video_rows import first_rows, millionths, table_of
 MOST_PICTURED, MOST_BARS, MOST_HEAT_MAPS = 36, 5, 3
 # Classes in the table of classes; the page stays below 10 MB.
 MOST_CLASSES = 2000
+# From here on ids stand for several classes together.
+SEVERAL = 1 << 40
+# Of the numbers of videos of each class, where several stand together.
+MOST_EACH = 100
 
 
 class ListSums:
@@ -25,9 +30,9 @@ class ListSums:
     "error"}.
     """
 
-    def __init__(self, rows: Iterable[dict]):
+    def __init__(self, rows: Iterable[dict], kind: LabelKind = ONE):
         """Add up the rows; keep the least sure ones."""
-        self.videos = 0
+        self.videos, self._answer, self._several = 0, kind.answer, {}  # ids of several classes -> their number
         self.named: Counter[int] = Counter()
         self.labels: dict[int, str] = {}
         self.tenths = [0] * 10  # videos by the probability of their named class
@@ -42,14 +47,32 @@ class ListSums:
                 continue
             self.videos += 1
             best = row["predictions"][0]
-            self.named[best["class_id"]] += 1
             self.labels |= {p["class_id"]: p["label"] for p in row["predictions"]}
+            self.named[self.named_of(row)] += 1
             self.tenths[min(int(10 * best["probability"]), 9)] += 1
             if len(self._drawn) < MOST_PICTURED:  # reservoir sampling: each video has the same chance
                 self._drawn.append(row)
             elif (place := self._random.randrange(self.videos)) < MOST_PICTURED:
                 self._drawn[place] = row
             yield row
+
+    def named_of(self, row: dict) -> int:
+        """Return the id of a row's class; of several classes together a number that stands for these."""
+        answer = sorted(self._answer(row["predictions"]), key=lambda p: p["class_id"])
+        ids = tuple(p["class_id"] for p in answer)
+        if len(ids) == 1:
+            return ids[0]
+        number = self._several.setdefault(ids, SEVERAL + len(self._several))
+        self.labels[number] = headline(answer)
+        return number
+
+    def each(self) -> dict[str, str]:
+        """Return a fact of the page, where videos have several classes: how many have each, the most frequent first."""
+        ids, counts = {number: ids for ids, number in self._several.items()}, Counter()
+        for number, videos in self.named.items():
+            counts.update(dict.fromkeys(ids.get(number, (number,)), videos))
+        shown = ", ".join(f"{self.labels[k]} {videos:,}" for k, videos in counts.most_common(MOST_EACH))
+        return {"videos of each class": shown} if self._several else {}
 
     @property
     def pictured(self) -> list[dict]:
@@ -74,6 +97,7 @@ def write_prediction_page(
     heat_maps: Frames = lambda positions: (),
     strongest: Mapping[int, float | None] = MappingProxyType({}),
     beside: Path | None = None,
+    kind: LabelKind = ONE,
 ) -> None:
     """Write the page; a failure is one line on the screen.
 
@@ -82,19 +106,19 @@ def write_prediction_page(
     strongest: the highest value of each video's, by position. beside: the folder that the page will lie in, from which
     videos are linked; None: without links.
     """
-    sums = ListSums(rows)
+    sums = ListSums(rows, kind)
     pictured = sums.pictured
     positions = [row["position"] for row in pictured]
-    named = {stretch.class_id: stretch.label for k in positions for stretch in stretches_of(timelines.get(k, ()))}
+    named = {stretch.class_id: stretch.label for k in positions for stretch in stretches_of(timelines.get(k, ()), kind)}
     palette = Palette(dict.fromkeys(named, 0) | sums.named, named | sums.labels)
     ids = sorted(sums.labels)
     place = {k: i for i, k in enumerate(ids)}
     values = {
-        "named": lambda row: place[row["predictions"][0]["class_id"]],
+        "named": lambda row: place[sums.named_of(row)],
         "p": lambda row: millionths(row["predictions"][0]["probability"]),
     }
     # Of two classes the second one's probability is what is left to 1.
-    if second := len(ids) > 2 and all(len(row["predictions"]) > 1 for row in sums.rows):
+    if second := kind is ONE and len(ids) > 2 and all(len(row["predictions"]) > 1 for row in sums.rows):
         values |= {
             "second": lambda row: place[row["predictions"][1]["class_id"]],
             "q": lambda row: millionths(row["predictions"][1]["probability"]),
@@ -104,7 +128,7 @@ def write_prediction_page(
         path,
         "prediction.html",
         sums=sums,
-        facts=facts,
+        facts={**facts, **sums.each()},
         palette=palette,
         named=[(place[k], *classes[place[k]], count) for k, count in sums.named.most_common(MOST_CLASSES)],
         tenths=[(10 * i, count) for i, count in enumerate(sums.tenths) if any(sums.tenths[: i + 1])],
@@ -116,7 +140,7 @@ def write_prediction_page(
             position: few[:: -(-len(few) // MOST_HEAT_MAPS)]
             for position, few in pictures_of(heat_maps, positions).items()
         },
-        timelines={position: strip_of(timelines[position], palette) for position in positions if position in timelines},
+        timelines={k: strip_of(timelines[k], palette, kind=kind) for k in positions if k in timelines},
         strongest=strongest,
         bars=MOST_BARS,
     )

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from inference.label_kinds import ONE, LabelKind
 from results.pages.palette import NOTHING, Palette
 from results.tables import write_array
 from utils.storage.files import write_csv, write_stream
@@ -48,18 +49,20 @@ def cues_of(records: Sequence[dict]) -> list[tuple[float, float, list[dict]]]:
     ]
 
 
-def write_subtitles(path: Path, records: Sequence[dict]) -> None:
-    """Writes the best class of each moment as WebVTT (https://www.w3.org/TR/webvtt1/)."""
+def write_subtitles(path: Path, records: Sequence[dict], kind: LabelKind = ONE) -> None:
+    """Writes the classes of each moment as WebVTT (https://www.w3.org/TR/webvtt1/), a line for each."""
     blocks = ["WEBVTT"]
     for start, end, predictions in cues_of(records):
-        best = predictions[0]
-        text = best["label"].replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-        blocks.append(f"{_clock(start)} --> {_clock(end)}\n{text} {100 * best['probability']:.0f}%")
+        lines = [f"{_clock(start)} --> {_clock(end)}"]
+        for found in kind.answer(predictions):
+            text = found["label"].replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+            lines.append(f"{text} {100 * found['probability']:.0f}%")
+        blocks.append("\n".join(lines))
     write_stream(path, lambda file: file.write("\n\n".join(blocks) + "\n"))
 
 
 class Stretch(NamedTuple):
-    """Windows in a row that say the same; a moment belongs to one, see `cues_of`."""
+    """Windows in a row that name a class; with one label a moment belongs to one, see `cues_of`."""
 
     class_id: int
     label: str
@@ -68,15 +71,22 @@ class Stretch(NamedTuple):
     highest: float  # probability
 
 
-def stretches_of(records: Sequence[dict]) -> list[Stretch]:
-    """Return the stretches of a video's records in order. One ends where another class is named, or a gap begins."""
+def stretches_of(records: Sequence[dict], kind: LabelKind = ONE) -> list[Stretch]:
+    """Return the stretches of a video's records in order. One ends where its class is not named, or a gap begins."""
     found: list[Stretch] = []
+    before: dict[int, int] = {}  # class of the window before -> place of its stretch
     for start, end, predictions in cues_of(records):
-        best, last = predictions[0], found[-1] if found else None
-        if last and last.class_id == best["class_id"] and start <= last.end:
-            found[-1] = last._replace(end=end, highest=max(last.highest, best["probability"]))
-        else:
-            found.append(Stretch(best["class_id"], best["label"], start, end, best["probability"]))
+        now = {}
+        for named in kind.answer(predictions):
+            class_id, probability = named["class_id"], named["probability"]
+            place = before.get(class_id)
+            if place is not None and start <= found[place].end:
+                found[place] = found[place]._replace(end=end, highest=max(found[place].highest, probability))
+            else:
+                place = len(found)
+                found.append(Stretch(class_id, named["label"], start, end, probability))
+            now[class_id] = place
+        before = now
     return found
 
 
@@ -101,9 +111,9 @@ def totals_of(stretches: Iterable[Stretch]) -> list[Total]:
     return sorted(found.values(), key=lambda row: (-row.total, row.class_id))
 
 
-def described(records: Sequence[dict]) -> str:
-    """Return lines with the best class from one moment to another, and a table of the classes."""
-    found = stretches_of(records)
+def described(records: Sequence[dict], kind: LabelKind = ONE) -> str:
+    """Return lines with the classes from one moment to another, and a table of the classes."""
+    found = stretches_of(records, kind)
     lines = [f"  {minutes(s.start):>8} to {minutes(s.end)}  {s.label}" for s in found[:_MOST_LINES]]
     if len(found) > _MOST_LINES:
         lines.append(f"  ... {len(found) - _MOST_LINES} more")
@@ -126,9 +136,9 @@ class Strip:
     drawn: int
 
 
-def strip_of(records: Sequence[dict], palette: Palette, most: int = MOST_PIECES) -> Strip:
+def strip_of(records: Sequence[dict], palette: Palette, most: int = MOST_PIECES, kind: LabelKind = ONE) -> Strip:
     """Return the strip of a video's records, at least one. Of more stretches than `most` neighbours are one piece,
-    named as most of its time is."""
+    named as most of its time is. Of many labels it has the most probable one, its totals have all."""
     found, pieces, shown = stretches_of(records), [], 0.0
     duration = found[-1].end or 1.0  # a picture of a tick's length ends, rounded, where it begins
     step = -(-len(found) // most)
@@ -142,7 +152,8 @@ def strip_of(records: Sequence[dict], palette: Palette, most: int = MOST_PIECES)
         what = f"{best.label} · {minutes(start)}–{minutes(end)} · ≤ {100 * highest:.0f}%"
         pieces.append(((end - start) / duration, palette.of(best.class_id), what))
         shown = end
-    return Strip(pieces, totals_of(found), duration, len(records), len(found), step, len(groups))
+    totals = totals_of(stretches_of(records, kind))
+    return Strip(pieces, totals, duration, len(records), len(found), step, len(groups))
 
 
 def minutes(seconds: float) -> str:

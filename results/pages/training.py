@@ -21,10 +21,15 @@ _CHARTS = (
     ("loss", ("Loss", "损失"), ("mean over videos", "视频平均"), "", 1, 0, _ALL),
     ("top1_acc", ("Top-1 accuracy", "Top-1 准确率"), _OF_VIDEOS, "%", 1, 100, _ALL),
     ("top5_acc", ("Top-5 accuracy", "Top-5 准确率"), _OF_VIDEOS, "%", 1, 100, _ALL),
+    ("mAP", ("mAP", "mAP"), ("mean over classes", "类别平均"), "%", 1, 100, _ALL),
+    ("mAP_micro", ("mAP micro", "微平均 mAP"), ("all classes together", "所有类别合计"), "%", 1, 100, _ALL),
+    ("f1", ("F1 from 0.5 on", "F1（阈值 0.5）"), ("all classes together", "所有类别合计"), "%", 1, 100, _ALL),
     ("lr", ("Learning rate", "学习率"), ("rate of the step", "该步的学习率"), "", 1, 0, ("train",)),
     ("videos_per_second", ("Speed", "速度"), ("videos per second", "每秒视频数"), "", 1, 0, ("train",)),
     ("data_wait", ("Waiting for data", "等待数据"), ("% of the time", "占时间的 %"), "%", 100, 10, ("train",)),
 )
+# What a validation is judged by, what of training stands beside it, and what both are called; of one label, of many.
+_ONE, _MANY = ("top1_acc", "top1_acc", "top-1", "top-1", "Top-1"), ("mAP", "f1", "mAP", "F1", "mAP")
 # Validations and resumes that a page lists at most: the newest.
 MOST_VALIDATIONS = 200
 
@@ -83,9 +88,10 @@ def write_training_page(path: Path, log: Path, steps_per_epoch: int, epochs: int
     validations: deque[dict] = deque(maxlen=MOST_VALIDATIONS)
     resumed: deque[tuple[int, int, int]] = deque(maxlen=MOST_VALIDATIONS)
     trained: dict[int, float] = {}  # top-1 by epoch, over all of it
-    clock = _Clock()
+    clock, metric = _Clock(), _ONE
     for step, line in lines():
         clock.see(step, line)
+        metric = _MANY if "mAP" in line or "f1" in line else metric
         mode = line["mode"]
         for key, _, _, _, factor, _, modes in _CHARTS:
             if line.get(key) is not None and mode in modes:
@@ -95,10 +101,10 @@ def write_training_page(path: Path, log: Path, steps_per_epoch: int, epochs: int
             epoch, iteration = line["resumed"]
             resumed.append((epoch * steps_per_epoch + iteration, epoch, iteration))
         if mode == "epoch":
-            trained[line["epoch"]] = line["top1_acc"]
+            trained[line["epoch"]] = line[metric[1]]
         if mode == "valid":
             validations.append(line)
-            if best is None or line["top1_acc"] > best["top1_acc"]:
+            if best is None or line[metric[0]] > best[metric[0]]:
                 best = line
     marks = [max(x_range[0], step) for step, *_ in resumed]
     done = max(steps, default=-1) + 1
@@ -114,6 +120,7 @@ def write_training_page(path: Path, log: Path, steps_per_epoch: int, epochs: int
         last=last,
         when=clock.last and time.strftime("%Y-%m-%d %H:%M", time.localtime(clock.last)),
         best=best,
+        metric=metric,
         validations=validations,
         trained=trained,
         resumed=resumed,

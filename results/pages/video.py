@@ -7,8 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
+from inference.label_kinds import ONE, LabelKind
 from inference.rows import NONE_ID
-from results.pages.page import address_of, never_fatal, picture, write_page
+from results.pages.page import address_of, never_fatal, number, picture, shorten, write_page
 from results.pages.palette import Palette
 from results.pages.timeline import cues_of, minutes, stretches_of, strip_of, totals_of
 from utils.storage.objects import file_name, is_remote
@@ -33,6 +34,7 @@ def write_video_page(
     strongest: float | None = None,
     files: Sequence[Path] = (),
     beside: Path | None = None,
+    kind: LabelKind = ONE,
 ) -> None:
     """Write the page; a failure is one line on the screen.
 
@@ -44,8 +46,9 @@ def write_video_page(
         heat_maps: pictures of the frames, uint8 [S, S, 3] each, of which the highest value is `strongest`.
         files: what was made of it, beside the page: subtitles, a labelled video.
         beside: the folder that the page will lie in, from which the video is played; None: only a labelled one is.
+        kind: how many labels it may have.
     """
-    totals, predictions = totals_of(stretches_of(records)), row["predictions"]
+    totals, predictions = totals_of(stretches_of(records, kind)), row["predictions"]
     bars = [p for p in predictions if p["class_id"] != NONE_ID][:_MOST_BARS]
     shares = {p["class_id"]: p["probability"] for p in predictions}
     names = {p["class_id"]: p["label"] for p in predictions}
@@ -72,11 +75,14 @@ def write_video_page(
         palette=palette,
         pictures=[picture(frame) for frame in frames],
         heat_maps=[picture(frame) for frame in heat_maps],
-        explained=bars[0]["label"],
+        answer=", ".join(f"{shorten(p['label'], 60)} {number(100 * p['probability'])}%" for p in kind.answer(bars)),
+        # Classes that the title tells: of many labels some, of one the best, which may stand behind none.
+        titled=3 if kind is not ONE else 2 if totals and totals[0].class_id == NONE_ID else 1,
+        explained=bars[0]["label"] if bars else "–",
         strongest=strongest,
         totals=totals,
         none_id=NONE_ID,
-        strip=strip_of(records, palette, MOST_STRETCHES) if totals else None,
+        strip=strip_of(records, palette, MOST_STRETCHES, kind) if totals else None,
         curves=curves_of(records, palette) if totals else None,
         playing=playing,
         files=made,

@@ -8,7 +8,7 @@ from itertools import islice
 import numpy as np
 import pytest
 
-from inference.rows import EVALUATION, PREDICTION, compute_rows, evaluations_of, predictions_of
+from inference.rows import EVALUATION, PREDICTION, compute_rows, evaluations_of, predictions_of, top_predictions
 from inference.views import Output
 from reader.filelist import Entry
 from reader.loader import Batch
@@ -19,6 +19,11 @@ from utils.errors import RunError
 
 NAMES = ["a", "b", "c"]
 ENTRIES = [Entry(f"{i}.mp4", i % 3) for i in range(6)]
+
+
+def best(k):
+    """The values of predictions of the k best classes."""
+    return predictions_of(partial(top_predictions, names=NAMES, k=k))
 
 
 class Reader:
@@ -63,9 +68,7 @@ class Network:
 
 
 def test_the_rows_of_a_prediction():
-    rows = [
-        row for batch in compute_rows(Network(), Reader(), ENTRIES, predictions_of(NAMES, 2), range(6)) for row in batch
-    ]
+    rows = [row for batch in compute_rows(Network(), Reader(), ENTRIES, best(2), range(6)) for row in batch]
     assert [row["position"] for row in rows] == list(range(6))
     assert [row["video"] for row in rows] == [entry.path for entry in ENTRIES]
     assert rows[1] == {"position": 1, "video": "1.mp4", "file": None, "error": "torn"}
@@ -97,7 +100,7 @@ def test_the_rows_of_an_evaluation():
 
 
 KINDS = {
-    "prediction": (predictions_of(NAMES, 9), prediction_fits(NAMES, 9, ENTRIES)),
+    "prediction": (best(9), prediction_fits(NAMES, 9, ENTRIES)),
     "evaluation": (evaluations_of(NAMES), evaluation_fits(NAMES, ENTRIES)),
 }
 FORGED = {"video": ["1.mp4", None]}
@@ -126,7 +129,7 @@ def test_rows_that_the_run_could_not_have_written_do_not_fit(kind):
     assert len(forged) > 20 and [row for row in forged if fits(row)] == []
 
 
-@pytest.mark.parametrize("values", [predictions_of(["a"], 1), evaluations_of(["a"])])
+@pytest.mark.parametrize("values", [best(1), evaluations_of(["a"])])
 def test_certainty_and_what_is_no_number(values):
     (row,) = values(np.zeros((1, 1), np.float32), np.zeros(1, np.int64))
     assert "-0.0" not in str(row)
@@ -140,12 +143,12 @@ def test_a_video_that_gets_lost_is_a_defect():
             yield from super().batches(order[1:])
 
     with pytest.raises(RuntimeError, match="5 videos counted of 6"):
-        list(compute_rows(Network(), Losing(), ENTRIES, predictions_of(NAMES, 1), range(6)))
+        list(compute_rows(Network(), Losing(), ENTRIES, best(1), range(6)))
 
 
 def test_a_pass_goes_on_and_counts_on(tmp_path):
     """The last run was ended while it wrote the final files, the one before in the middle."""
-    compute = partial(compute_rows, Network(), WholeReader(), ENTRIES, predictions_of(NAMES, 1))
+    compute = partial(compute_rows, Network(), WholeReader(), ENTRIES, best(1))
     whole = [row for batch in compute(range(6)) for row in batch]
     numbers = []
 

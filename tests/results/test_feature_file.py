@@ -55,7 +55,7 @@ def test_rows_are_where_the_list_has_their_videos(tmp_path, shape, dtype, ranks)
 def test_files_that_another_run_has_left_are_removed(tmp_path):
     for name in ("features.partial.npy", "features.partial.rank2.npy", "features.npy"):
         (tmp_path / name).touch()
-    remove_partial_features(tmp_path, keep=[tmp_path / "features.partial.npy"])
+    remove_partial_features(tmp_path, "features", keep=[tmp_path / "features.partial.npy"])
     assert sorted(os.listdir(tmp_path)) == ["features.npy", "features.partial.npy"]
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from utils.config.keys import SECTIONS
-from utils.config.kinds import Kind, Text
+from utils.config.kinds import Kind, Number, Text
 from utils.config.shared_keys import ModelConfig
 from utils.config.strict_yaml import MAX_BYTES as MAX_YAML
 from utils.config.strict_yaml import Item, one_line, parse
@@ -18,7 +18,8 @@ from utils.errors import InputError, os_errors
 
 MAX_BYTES = 1_000_000
 # What weights must be opened with; the last three are those of TRAIN, whose network it was.
-_OF_MODEL, _OF_TRAIN = ("name", "backbone", "num_layers", "num_classes"), ("seglen", "image_mean", "image_std")
+_OF_MODEL = ("name", "backbone", "num_layers", "num_classes", "labels")
+_OF_TRAIN = ("seglen", "image_mean", "image_std")
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,7 @@ class Beside:
     classes: list[str] | None  # their names
     config: str  # the YAML it was trained with
     sha256: str  # of the weights; "": it does not tell
+    thresholds: list[float] | None = None  # of many labels, of each class: from which probability on it is named
 
 
 def path_beside(weights: object) -> Path | None:
@@ -53,6 +55,7 @@ def read_beside(weights: object) -> Beside | None:
         if not isinstance(manifest, dict) or not {"format", "model", "train"} <= manifest.keys():
             return None
         given = {key: manifest["model"][key] for key in _OF_MODEL if key in manifest["model"]}
+        given.setdefault("labels", "single")  # as what an older version wrote
         given |= {key: manifest["train"][key] for key in _OF_TRAIN if key in manifest["train"]}
         kinds = _kinds(ModelConfig)
         network = {key: _checked(key, kinds[key], value) for key, value in given.items()}
@@ -63,8 +66,13 @@ def read_beside(weights: object) -> Beside | None:
             or len(classes) != network.get("num_classes", len(classes))
         ):
             raise ValueError("classes are not as many names as num_classes")
+        thresholds = manifest.get("thresholds")
+        if thresholds is not None:
+            if not isinstance(thresholds, list) or len(thresholds) != network.get("num_classes", len(thresholds)):
+                raise ValueError("thresholds are not as many numbers as num_classes")
+            thresholds = [_checked("thresholds", Number(0, 1), one) for one in thresholds]
         sha256 = next((str(digest) for name, digest in files.items() if name.endswith(".pdparams")), "")
-        return Beside(path, network, classes, str(manifest.get("config", ""))[:MAX_YAML], sha256)
+        return Beside(path, network, classes, str(manifest.get("config", ""))[:MAX_YAML], sha256, thresholds)
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise InputError(f"{path}: not a manifest of weights ({one_line(str(error), 200)})") from None
 

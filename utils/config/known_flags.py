@@ -121,7 +121,12 @@ FLAGS = (
     ),
     Flag("save_video", "True: live.mp4 besides, with the classes drawn on it", _same("live", False), Truth()),
     Flag("source", "a camera's number, /dev/videoN, an address (rtsp, http, https, udp) or a video", _same("live")),
-    Flag("threshold", "0 to 1; an answer less probable than this is none", _same("predict live", 0.0), Number(0, 1)),
+    Flag(
+        "threshold",
+        "0 to 1; an answer less probable than this is none; of many labels: for each class, in place of its own",
+        _same("predict live", 0.0),
+        Number(0, 1),
+    ),
     Flag("strict", "True: exit code 1 where any video could not be read", _same("eval predict", False), Truth()),
     Flag(
         "explain",

@@ -1,18 +1,68 @@
 """What every script does between its flags and its work: load the configuration, say what holds."""
 
+import sys
 from dataclasses import asdict
+from typing import NamedTuple
 
 from utils.config.beside import path_beside
 from utils.config.flags import SECTION_OF, Flags, parse_flags
 from utils.config.loading import Config, load_config
 from utils.config.published import WEIGHTS_KEYS, find_published
+from utils.config.weights_flag import split_weights
+from utils.errors import InputError
 from utils.log import say
+from utils.storage.objects import is_remote
+
+# What one network can do and several together cannot, beside what a script has no flag for.
+_OF_ONE = ("ray", "features", "window", "save_video", "explain")
+
+
+class OneOfSeveral(NamedTuple):
+    """A network that --weights names, as if it was the only one, with a folder of its own below --save_dir."""
+
+    flags: Flags
+    config: Config
+    factor: float  # how much it counts
 
 
 def open_config(script: str) -> tuple[Flags, Config]:
     """Return the flags of the command line and the configuration they lead to."""
     flags = parse_flags(script)
-    return flags, load_config(flags.config, flags.section_overrides, flags.sets, SECTION_OF[script])
+    if _several(flags):
+        raise InputError(f"--weights={_weights(flags)}: several networks are for predict.py and eval.py")
+    return flags, _load(flags)
+
+
+def open_networks(script: str) -> tuple[Flags, list[OneOfSeveral]]:
+    """Return the flags, and each network that --weights names; of a single one the flags are the same."""
+    flags = parse_flags(script)
+    if not (several := _several(flags)):
+        return flags, [OneOfSeveral(flags, _load(flags), 1.0)]
+    for name in _OF_ONE:
+        if value := getattr(flags, name):
+            raise InputError(f"--{name}={value}: is for one network; --weights names {len(several)}")
+    if is_remote(flags.save_dir):
+        raise InputError(f"--save_dir={flags.save_dir}: several networks need a folder on this machine")
+    networks = []
+    for number, (weights, factor) in enumerate(several, start=1):
+        own = f"--weights={weights}", f"--save_dir={flags.save_dir}/network{number}"
+        alone = parse_flags(script, [*sys.argv[1:], *own])  # of a flag that is given twice the last one counts
+        networks.append(OneOfSeveral(alone, _load(alone), factor))
+    if "multi" in [one.config.model.labels for one in networks]:
+        raise InputError("several networks together answer with one class a video; MODEL.labels is multi")
+    return flags, networks
+
+
+def _several(flags: Flags) -> list[tuple[str, float]]:
+    return split_weights(_weights(flags))
+
+
+def _weights(flags: Flags) -> str | None:
+    return None if flags.script == "train" else flags.section_overrides.get(WEIGHTS_KEYS[SECTION_OF[flags.script]])
+
+
+def _load(flags: Flags) -> Config:
+    return load_config(flags.config, flags.section_overrides, flags.sets, SECTION_OF[flags.script])
 
 
 def announce(flags: Flags, config: Config) -> None:

@@ -33,6 +33,11 @@ class ModelConfig:
     )
     data_prefix: str = key("", Text(empty=True), "folder that paths of the lists begin at, unless they begin with a /")
     num_classes: int = key(400, Whole(1, 1_000_000), "classes; labels run from 0 to num_classes - 1")
+    labels: str = key(
+        "single",
+        Choice(("single", "multi")),
+        "single: a class for each video; multi: one or several, lists `path 3,17,40` or `path 3 17 40`",
+    )
     seg_num: int = key(3, Whole(1, 1000), "segments a video is cut into; each gives seglen frames")
     seglen: int = key(1, Whole(1, 100), "consecutive frames per segment, stacked as channels")
     image_mean: tuple = key((0.485, 0.456, 0.406), Colour(Number(-1e3, 1e3)), "subtracted from RGB in 0..1")

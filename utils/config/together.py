@@ -1,9 +1,21 @@
 """What values of a configuration must fit together."""
 
+import itertools
 from collections.abc import Mapping
 
 from utils.config.strict_yaml import Item
 from utils.errors import InputError
+
+# Of many labels a video: a manifest holds their thresholds, a batch a byte for each.
+MOST_LABELS = 20_000
+# What takes one label a video: (key, which values, why).
+_NOT_MANY = (
+    ("balance_classes", bool, "a video of several classes cannot be drawn for one alone"),
+    ("label_smoothing", bool, "a target is spread over classes of which one is true"),
+    ("format", "pkl".__eq__, "a pickle holds one label"),
+    ("precision", "int8".__eq__, "it is accepted by the share of videos that keep their likeliest class"),
+    ("average", "probabilities".__eq__, "the views' logits are averaged"),
+)
 
 
 def check_together(resolved: Mapping[str, Mapping[str, object]], given: Mapping[str, Item]) -> None:
@@ -40,6 +52,20 @@ def check_together(resolved: Mapping[str, Mapping[str, object]], given: Mapping[
     if asked and resolved["TRAIN"]["format"] == "pkl":
         where = _last_given(given, *asked, "TRAIN.format", "MODEL.format")
         raise InputError(f"{where}: {asked[0]} needs labels in the list; of format pkl they lie in the pickles")
+    _check_many_labels(resolved, given)
+
+
+def _check_many_labels(resolved: Mapping[str, Mapping[str, object]], given: Mapping[str, Item]) -> None:
+    """Raises InputError where many labels a video meet what takes one."""
+    if resolved["MODEL"]["labels"] == "single":
+        return
+    if resolved["MODEL"]["num_classes"] > MOST_LABELS:
+        where = _last_given(given, "MODEL.labels", "MODEL.num_classes")
+        raise InputError(f"{where}: MODEL.labels multi takes at most {MOST_LABELS} classes")
+    for (section, values), (key, is_refused, why) in itertools.product(resolved.items(), _NOT_MANY):
+        if section != "MODEL" and key in values and is_refused(values[key]):
+            where = _last_given(given, f"{section}.{key}", f"MODEL.{key}", "MODEL.labels")
+            raise InputError(f"{where}: {section}.{key} {values[key]} does not go with MODEL.labels multi: {why}")
 
 
 def _last_given(given: Mapping[str, Item], *names: str) -> str:

@@ -165,6 +165,7 @@ def test_info_says_what_a_probability_depends_on(server):
         "model": "TSN resnet-18",
         "arithmetic": info["arithmetic"],
         "num_classes": 4,
+        "labels": "single",
         "classes": LABELS,
         "topk": 3,
         "limits": {"upload_mb": 1, "seconds": 5.0, "reading_seconds": 20.0, "waiting": 4},

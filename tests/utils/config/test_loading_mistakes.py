@@ -32,8 +32,8 @@ BAD_FILES = [
     (
         "MODEL:\n    zzz: 8\n",
         "x.yaml:2: unknown key MODEL.zzz; the keys of MODEL are name, format, filename_tmpl, "
-        "data_prefix, num_classes, seg_num, seglen, image_mean, image_std, backbone, num_layers, dropout, topk, "
-        "decoder, sampling, resize, keep_aspect_ratio, crops, average",
+        "data_prefix, num_classes, labels, seg_num, seglen, image_mean, image_std, backbone, num_layers, dropout, "
+        "topk, decoder, sampling, resize, keep_aspect_ratio, crops, average",
     ),
     ("TRIAN:\n    epoch: 8\n", "x.yaml:1: unknown section TRIAN; did you mean TRAIN?"),
     ("MODEL:\ntrain:\n    epoch: 8\n", "x.yaml:2: unknown section train; did you mean TRAIN?"),
@@ -246,8 +246,8 @@ BAD_FILES = [
     (
         "MODEL:\n    <<: {seg_num: 3}\n",
         "x.yaml:2: unknown key MODEL.<<; the keys of MODEL are name, format, filename_tmpl, "
-        "data_prefix, num_classes, seg_num, seglen, image_mean, image_std, backbone, num_layers, dropout, topk, "
-        "decoder, sampling, resize, keep_aspect_ratio, crops, average",
+        "data_prefix, num_classes, labels, seg_num, seglen, image_mean, image_std, backbone, num_layers, dropout, "
+        "topk, decoder, sampling, resize, keep_aspect_ratio, crops, average",
     ),
     (
         "MODEL:\n    name: !!python/object/apply:os.system ['touch pwned']\n",

@@ -1,0 +1,111 @@
+"""What MODEL.labels changes about answers: one class a video by softmax, or each class by itself by sigmoid.
+
+A row of an evaluation of many labels has "labels": the ids of the video's classes, "probabilities" of all K classes,
+and "loss": the binary cross-entropy in nats, the mean over the classes.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from inference.rows import EVALUATION, NONE, NONE_ID, RowKind, Values, evaluations_of, top_predictions
+from metrics.accuracy import Accuracy
+from metrics.many import THRESHOLD, ManyScores, binary_cross_entropy, sigmoid
+
+MANY_EVALUATION = RowKind("evaluation", "evaluation", ("labels", "probabilities", "loss"))
+
+
+def classes_above(
+    logits: np.ndarray,
+    names: Sequence[str],
+    k: int | None = None,
+    threshold: float = 0.0,
+    thresholds: Sequence[float] | None = None,
+) -> list[list[dict]]:
+    """For each video of logits [N, K] the classes that are as probable as their thresholds, the most probable first.
+
+    k: at most so many. threshold: of all classes, in place of `thresholds`; neither: THRESHOLD. Where no class is,
+    NONE, whose probability is what the most probable one's is from 1.
+
+    Raises:
+        RunError: a logit is not finite.
+    """
+    probabilities = sigmoid(logits)
+    least = np.array(threshold or thresholds or THRESHOLD, np.float32)
+    found = []
+    for row, above in zip(probabilities, probabilities >= least):
+        order = [int(c) for c in np.argsort(-row, kind="stable") if above[c]][:k]
+        best = [{"class_id": c, "label": names[c], "probability": _short(row[c])} for c in order]
+        found.append(best or [{"class_id": NONE_ID, "label": NONE, "probability": 1 - _short(row.max())}])
+    return found
+
+
+def _short(probability: np.float32) -> float:
+    """The probability with as many digits as tell float32 apart."""
+    return float(f"{probability:.9g}")
+
+
+def many_evaluations_of(names: Sequence[str]) -> Values:
+    """The values of MANY_EVALUATION, of labels uint8 [N, K]. They raise RunError when a logit is not finite."""
+
+    def values(logits: np.ndarray, labels: np.ndarray) -> list[dict]:
+        probabilities = sigmoid(logits)
+        return [
+            {"labels": np.flatnonzero(true).tolist(), "probabilities": [*map(_short, row)], "loss": float(loss)}
+            for true, row, loss in zip(labels, probabilities, binary_cross_entropy(logits, labels))
+        ]
+
+    return values
+
+
+def headline(answer: Sequence[dict]) -> str:
+    """Return the classes of an answer as one text."""
+    return " + ".join(found["label"] for found in answer)
+
+
+# logits [N, K], k -> of each video its classes; k: at most so many, None: as the section says
+Naming = Callable[..., list[list[dict]]]
+
+
+@dataclass(frozen=True)
+class LabelKind:
+    """How answers are made, and what is counted of them."""
+
+    metric: str  # of `sums`: by this validation chooses the best epoch
+    evaluation: RowKind
+    evaluations_of: Callable[[Sequence[str]], Values]
+    sums: Callable[[int], Accuracy | ManyScores]  # of the number of classes; takes the rows of a validation
+    chosen: Callable[..., tuple[float, ...]]  # the thresholds of the classes that such sums choose; of one label none
+    # (names, topk of the section, threshold, thresholds of the network) -> Naming
+    naming: Callable[[Sequence[str], int, float, Sequence[float] | None], Naming]
+    answer: Callable[[Sequence[dict]], Sequence[dict]]  # those of a video's predictions that are its answer
+
+
+def _naming_one(names: Sequence[str], topk: int, threshold: float, thresholds: Sequence[float] | None) -> Naming:
+    return lambda logits, k=None: top_predictions(logits, names, k or topk, threshold)
+
+
+def _naming_many(names: Sequence[str], topk: int, threshold: float, thresholds: Sequence[float] | None) -> Naming:
+    return lambda logits, k=None: classes_above(logits, names, k, threshold, thresholds)
+
+
+ONE = LabelKind(
+    metric="top1_acc",
+    evaluation=EVALUATION,
+    evaluations_of=evaluations_of,
+    sums=Accuracy.of,
+    chosen=lambda sums: (),
+    naming=_naming_one,
+    answer=lambda predictions: predictions[:1],
+)
+MANY = LabelKind(
+    metric="mAP",
+    evaluation=MANY_EVALUATION,
+    evaluations_of=many_evaluations_of,
+    sums=ManyScores,
+    chosen=lambda sums: tuple(sums.thresholds()),
+    naming=_naming_many,
+    answer=lambda predictions: predictions,
+)
+KINDS = {"single": ONE, "multi": MANY}

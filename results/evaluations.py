@@ -1,0 +1,127 @@
+"""What eval.py computes of each video, counts, and writes: by MODEL.labels, which it asks once."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from inference.label_kinds import MANY, ONE
+from inference.rows import Values
+from metrics.many import ManyScores
+from metrics.sums import EvaluationSums, sum_rows, wilson
+from results.feature_file import PROBABILITIES, FeatureFile
+from results.many_tables import write_many_evaluation
+from results.pages.evaluation import write_evaluation_page
+from results.pages.many_labels import write_many_page
+from results.pages.page import Frames
+from results.probabilities import write_rows_probabilities
+from results.row_checks import Fits, evaluation_fits, many_evaluation_fits
+from results.tables import write_evaluation
+from utils.processes.ranks import World
+
+
+class OneLabelResults:
+    """Of videos with one class each."""
+
+    kind = ONE.evaluation
+
+    def __init__(self, names: Sequence[str], thresholds: Sequence[float] | None = None):
+        """names: of the classes. thresholds: of many labels alone."""
+        self.names, self.values = names, ONE.evaluations_of(names)
+
+    def fits(self, entries: Sequence) -> Fits:
+        """Return the check of rows of these entries."""
+        return evaluation_fits(self.names, entries)
+
+    def sums(self, rows: Iterable[dict]) -> EvaluationSums:
+        """Return what is counted of the rows."""
+        return sum_rows(rows, len(self.names))
+
+    @staticmethod
+    def so_far(sums: EvaluationSums) -> dict[str, float]:
+        """Return what the log says of a run that goes on."""
+        return sums.means
+
+    @staticmethod
+    def metrics(sums: EvaluationSums, different: float) -> dict[str, object]:
+        """Return the figures of metrics.json. different: the share of the videos that are different ones."""
+        interval = wilson(sums.right, sums.videos, sums.videos * different)
+        return {**sums.means, "top1_interval": interval, **sums.class_means}
+
+    def kept(self, folder: Path, order: range, world: World) -> FeatureFile | None:
+        """Return what is to be kept beside the rows: the probabilities of all classes."""
+        return FeatureFile(folder, order, [len(self.names)], "float32", world, PROBABILITIES)
+
+    def write(self, folder: Path, rows: Iterable[dict], sums: EvaluationSums, metrics: dict, kept: FeatureFile) -> None:
+        """Write predictions.csv, confusion.csv, metrics.json and probabilities.npz."""
+        write_evaluation(folder, rows, sums, metrics, self.names)
+        write_rows_probabilities(folder, rows, kept, self.names)
+
+    def write_page(
+        self,
+        path: Path,
+        rows: Iterable[dict],
+        sums: EvaluationSums,
+        metrics: dict,
+        facts: Mapping,
+        frames: Frames,
+        beside: Path | None,
+    ) -> None:
+        """Write report.html."""
+        write_evaluation_page(path, rows, sums, metrics, self.names, facts, frames, beside)
+
+
+class ManyLabelResults:
+    """Of videos with several classes each: the same methods."""
+
+    kind = MANY.evaluation
+
+    def __init__(self, names: Sequence[str], thresholds: Sequence[float]):
+        """thresholds: from which probability on a class is named."""
+        self.names, self.thresholds = names, thresholds
+        self.values: Values = MANY.evaluations_of(names)
+
+    def fits(self, entries: Sequence) -> Fits:
+        """Return the check of rows of these entries."""
+        return many_evaluation_fits(len(self.names), entries)
+
+    def sums(self, rows: Iterable[dict]) -> ManyScores:
+        """Return what is counted of the rows."""
+        sums = ManyScores(len(self.names))
+        for row in rows:
+            sums.add(row)
+        return sums
+
+    @staticmethod
+    def so_far(sums: ManyScores) -> dict[str, float]:
+        """Return the loss: an average precision is one of all videos."""
+        return {"loss": sums.loss_sum / (sums.videos or float("nan"))}
+
+    def metrics(self, sums: ManyScores, different: float) -> dict[str, object]:
+        """Return the figures of metrics.json: f1, precision and recall are means over the classes with videos."""
+        known = [found.scores for found in sums.classes(self.thresholds) if found.videos]
+        keys = ("precision", "recall", "f1")
+        means = {f"mean_{key}": sum(one[key] for one in known) / (len(known) or 1) for key in keys}
+        return {**sums.means, **means, "classes_with_videos": len(known)}
+
+    @staticmethod
+    def kept(folder: Path, order: range, world: World) -> None:
+        """Return nothing: the rows have the probabilities of all classes."""
+
+    def write(self, folder: Path, rows: Iterable[dict], sums: ManyScores, metrics: dict, kept: None) -> None:
+        """Write predictions.csv and metrics.json."""
+        write_many_evaluation(folder, rows, sums.classes(self.thresholds), metrics, self.names)
+
+    def write_page(
+        self,
+        path: Path,
+        rows: Iterable[dict],
+        sums: ManyScores,
+        metrics: dict,
+        facts: Mapping,
+        frames: Frames,
+        beside: Path | None,
+    ) -> None:
+        """Write report.html."""
+        write_many_page(path, sums, sums.classes(self.thresholds), metrics, self.names, facts)
+
+
+RESULTS = {"single": OneLabelResults, "multi": ManyLabelResults}

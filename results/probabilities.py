@@ -1,0 +1,83 @@
+"""probabilities.npz: what a network, or several together, say of every class of the videos that could be read.
+
+paths          text [N], in the order of the list
+labels         int64 [N]
+names          text [K], of the classes
+probabilities  float32 [N, K]
+"""
+
+import zipfile
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from results.feature_file import PROBABILITIES, FeatureFile
+from utils.errors import InputError, os_errors
+from utils.storage.files import write_atomic
+
+NAME = f"{PROBABILITIES}.npz"
+_AT_ONCE = 1024  # videos
+
+
+class Probabilities(NamedTuple):
+    """What the file holds."""
+
+    paths: np.ndarray
+    labels: np.ndarray
+    names: np.ndarray
+    probabilities: np.ndarray
+
+
+def write_probabilities(
+    folder: Path, paths: Sequence[str], labels: Sequence[int], names: Sequence[str], pieces: Iterable[np.ndarray]
+) -> None:
+    """Write the file; pieces: [n, K] of the videos in turn, of which one at a time is held. Raise RunError."""
+
+    def write(temporary: Path) -> None:
+        with zipfile.ZipFile(temporary, "w") as archive:
+            for name, texts in (("paths", paths), ("labels", labels), ("names", names)):
+                with archive.open(f"{name}.npy", "w") as file:
+                    np.lib.format.write_array(file, np.asarray(texts, np.int64 if name == "labels" else str))
+            with archive.open("probabilities.npy", "w", force_zip64=True) as file:
+                about = {"descr": "<f4", "fortran_order": False, "shape": (len(paths), len(names))}
+                np.lib.format.write_array_header_1_0(file, about)
+                for piece in pieces:
+                    file.write(piece.astype("<f4").tobytes())
+
+    write_atomic(folder / NAME, write)
+
+
+def write_rows_probabilities(folder: Path, rows: Iterable[dict], kept: FeatureFile, names: Sequence[str]) -> None:
+    """Write the file of the rows of an evaluation, see inference/rows.py, that have no error. Raise RunError.
+
+    kept: has their probabilities by position. Of the rows paths, labels and positions are held.
+    """
+    readable = [(row["position"], row["video"], row["label"]) for row in rows if "error" not in row]
+    positions, paths, labels = zip(*readable) if readable else ((), (), ())
+
+    def pieces() -> Iterator[np.ndarray]:
+        for first in range(0, len(positions), _AT_ONCE):
+            some = positions[first : first + _AT_ONCE]
+            yield kept.read(some[0], some[-1] + 1)[np.subtract(some, some[0])]
+
+    write_probabilities(folder, paths, labels, names, pieces())
+
+
+def read_probabilities(folder: str) -> Probabilities:
+    """Return what eval.py has left in a folder. Raise InputError where it has not, or the file is damaged."""
+    path = Path(folder) / NAME
+    with os_errors(InputError, f"{path}: cannot be read"):
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                found = Probabilities(*(file[name] for name in Probabilities._fields))
+        except (ValueError, TypeError, AttributeError, KeyError, EOFError, zipfile.BadZipFile) as error:
+            raise InputError(f"{path}: damaged, or not eval.py's: {' '.join(str(error).split())[:200]}") from None
+    shape, values = (len(found.paths), len(found.names)), found.probabilities
+    size = f"{list(values.shape)} of {shape[0]} videos and {shape[1]} classes"
+    if values.shape != shape or values.dtype != np.float32 or found.labels.shape != shape[:1]:
+        raise InputError(f"{path}: damaged: probabilities {size}")
+    if not (np.isfinite(values) & (values >= 0)).all():
+        raise InputError(f"{path}: damaged: not all of its numbers are probabilities")
+    return found

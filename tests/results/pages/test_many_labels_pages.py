@@ -1,0 +1,57 @@
+"""What pages and timelines make of several classes a video."""
+
+from inference.label_kinds import MANY
+from results.pages.prediction import ListSums, write_prediction_page
+from results.pages.timeline import described, stretches_of, write_subtitles
+
+
+def said(*labels: str) -> list[dict]:
+    """Predictions of these classes, which are called a, b, c and so on; none of them: none."""
+    found = [{"class_id": ord(label) - ord("a"), "label": label, "probability": 0.9} for label in labels]
+    return found or [{"class_id": -1, "label": "none", "probability": 0.6}]
+
+
+ROWS = [
+    {"position": i, "video": f"{i}.mp4", "predictions": said(*labels)}
+    for i, labels in enumerate(("a", "ab", "ba", "", "abc"))
+]
+# Windows of two seconds, every second: of each moment the one whose middle is nearest.
+RECORDS = [
+    {"video": "x.mp4", "start": i, "end": i + 2, "predictions": said(*labels)}
+    for i, labels in enumerate(("a", "ab", "b", "", "b"))
+]
+
+
+def test_classes_of_a_list_together_and_each():
+    sums = ListSums(ROWS, MANY)
+    assert {sums.labels[k]: number for k, number in sums.named.items()} == {
+        "a": 1,
+        "a + b": 2,
+        "none": 1,
+        "a + b + c": 1,
+    }
+    assert sums.each() == {"videos of each class": "a 4, b 3, none 1, c 1"}
+    assert ListSums(ROWS).each() == {}  # of single labels the best one counts alone
+
+
+def test_the_page_of_a_list(tmp_path):
+    write_prediction_page(tmp_path / "a.html", ROWS, {}, lambda positions: (), {0: RECORDS}, kind=MANY)
+    html = (tmp_path / "a.html").read_text()
+    assert "a + b + c" in html and "videos of each class" in html and '["a + b"' in html
+
+
+def test_each_class_has_its_stretches(tmp_path):
+    found = [(s.label, s.start, s.end) for s in stretches_of(RECORDS, MANY)]
+    assert found == [("a", 0, 2.5), ("b", 1.5, 3.5), ("none", 3.5, 4.5), ("b", 4.5, 6)]
+    assert described(RECORDS, MANY).splitlines() == [
+        "      0:00 to 0:02  a",
+        "      0:02 to 0:04  b",
+        "      0:04 to 0:04  none",
+        "      0:04 to 0:06  b",
+        "  stretches    total  longest  class",
+        "          2     0:04     0:02  b",
+        "          1     0:02     0:02  a",
+        "          1     0:01     0:01  none",
+    ]
+    write_subtitles(tmp_path / "x.vtt", RECORDS, MANY)
+    assert "00:00:01.500 --> 00:00:02.500\na 90%\nb 90%\n" in (tmp_path / "x.vtt").read_text()

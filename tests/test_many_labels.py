@@ -1,0 +1,137 @@
+"""Videos of many labels through the scripts: trained, evaluated, predicted, exported; what does not go with them."""
+
+import csv
+import json
+import math
+
+import numpy as np
+import pytest
+import yaml
+
+from conftest import ROOT, run_script
+from inference.api import Classifier
+from metrics.many import ManyScores
+from utils.config.loading import load_config
+from utils.errors import InputError
+
+NAMES = ["opening a door", "closing a door", "walking_past", "waving"]
+
+
+@pytest.fixture(scope="module")
+def many(workspace, tmp_path_factory):
+    """A folder with lists of many labels, their configuration, and what train.py has left in `run`."""
+    folder = tmp_path_factory.mktemp("many")
+    for name, videos in (("train", workspace.videos), ("test", workspace.held_out)):
+        lines = [
+            f"{path} {label},{(label + 1) % 4}" if i % 2 else f"{path} {label}"
+            for i, (path, label) in enumerate(videos)
+        ]
+        (folder / f"{name}.list").write_text("\n".join(lines) + "\n")
+    tree = yaml.safe_load((workspace.folder / "tiny.yaml").read_text())
+    tree["MODEL"]["labels"] = "multi"
+    for section, name in (("TRAIN", "train"), ("VALID", "test"), ("TEST", "test"), ("INFER", "test")):
+        tree[section]["filelist"] = str(folder / f"{name}.list")
+    tree["TEST"] |= {"seg_num": 3}
+    (folder / "many.yaml").write_text(yaml.safe_dump(tree))
+    flags = (
+        "--pretrain=none",
+        "--fix_random_seed=True",
+        f"--save_dir={folder / 'run'}",
+        "--set",
+        "TRAIN.mixup_alpha=0.2",
+    )
+    ended = run_script("train", f"--config={folder / 'many.yaml'}", *flags)
+    assert ended.returncode == 0, ended.stderr
+    (folder / "said").write_text(ended.stdout)
+    return folder
+
+
+def weights(many) -> list[str]:
+    return [f"--config={many / 'many.yaml'}", f"--weights={many / 'run' / 'TSN_best.pdparams'}"]
+
+
+def test_what_training_says_and_keeps(many):
+    said, log = (many / "said").read_text(), (many / "run" / "train_log.jsonl").read_text().splitlines()
+    lines = [json.loads(line) for line in log]
+    valid = [line for line in lines if line["mode"] == "valid"]
+    assert all({"loss", "mAP", "mAP_micro"} <= line.keys() and "top1_acc" not in line for line in valid)
+    assert all({"loss", "f1"} <= line.keys() for line in lines if line["mode"] == "epoch")
+    best = max(valid, key=lambda line: line["mAP"])
+    assert f"best mAP {best['mAP']:.2f} in epoch {best['epoch']}: TSN_best.pdparams" in said
+    # 5 videos with 7 labels of 4 classes
+    assert f"mAP {best['mAP']:.2f} of 5 validation videos, the mean over 4 of 4 classes; a random order" in said
+    manifest = json.loads((many / "run" / "TSN_best.json").read_text())
+    assert manifest["model"]["labels"] == "multi" and len(manifest["thresholds"]) == 4
+    html = (many / "run" / "report.html").read_text()
+    assert f"Best mAP {best['mAP']:.2f}% after epoch {best['epoch']}" in html
+
+
+def test_evaluation(many, tmp_path):
+    ended = run_script("eval", *weights(many), f"--save_dir={tmp_path}")
+    assert ended.returncode == 0, ended.stderr
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    rows = [json.loads(line) for line in (tmp_path / "evaluation.jsonl").read_text().splitlines()[1:]]
+    sums = ManyScores(4)
+    for row in rows:
+        sums.add(row)
+    manifest = json.loads((many / "run" / "TSN_best.json").read_text())
+    # The list is that of the validation, of which another engine has computed the same.
+    assert sums.thresholds() == pytest.approx(manifest["thresholds"], abs=1e-3)
+    assert {name: metrics[name] for name in sums.means} == sums.means
+    assert metrics["mAP"] == pytest.approx(manifest["progress"]["best_top1"], abs=0.01)
+    classes = sums.classes(manifest["thresholds"])
+    for found, told in zip(classes, metrics["per_class"], strict=True):
+        assert (told["videos"], told["named"], told["threshold"]) == (found.videos, found.named, found.threshold)
+        assert told["average_precision"] == found.average_precision and told["f1"] == found.scores["f1"]
+    assert metrics["mean_f1"] == pytest.approx(np.mean([found.scores["f1"] for found in classes]))
+    with open(tmp_path / "predictions.csv", newline="") as file:
+        lines = list(csv.DictReader(file))
+    assert sum(line["named"] == "1" for line in lines) == sum(found.named for found in classes)
+    assert sum(line["true"] == "1" for line in lines) == 7 and not (tmp_path / "confusion.csv").exists()
+    html = (tmp_path / "report.html").read_text()
+    assert f"mAP {metrics['mAP']:.2f}% of 5 videos" in html and "onfusion" not in html.split("<script")[0]
+
+
+def test_prediction_export_and_the_call(many, tmp_path):
+    ended = run_script("predict", *weights(many), f"--save_dir={tmp_path / 'a'}")
+    assert ended.returncode == 0, ended.stderr
+    rows = json.loads((tmp_path / "a" / "predictions.json").read_text())
+    chosen = json.loads((many / "run" / "TSN_best.json").read_text())["thresholds"]
+    with Classifier(many / "many.yaml", many / "run" / "TSN_best.pdparams") as classify:
+        assert classify.network.thresholds == chosen
+        for row in rows:
+            logits = classify.network(classify._read(row["video"])[1][None])[0]
+            above = {k for k in range(4) if 1 / (1 + math.exp(-logits[k])) >= chosen[k]}
+            assert {found["class_id"] for found in row["predictions"]} == (above or {-1})
+            assert classify(row["video"])["predictions"] == row["predictions"]
+    assert "report.html" in [path.name for path in (tmp_path / "a").iterdir()]
+    out = tmp_path / "exported"
+    assert run_script("export", *weights(many), f"--save_dir={out}").returncode == 0
+    ended = run_script("predict", weights(many)[0], f"--weights={out}", f"--save_dir={tmp_path / 'b'}")
+    assert ended.returncode == 0, ended.stderr
+    assert (tmp_path / "b" / "predictions.csv").read_text() == (tmp_path / "a" / "predictions.csv").read_text()
+
+
+def test_weights_of_many_labels_are_not_those_of_single_ones(many, workspace, tmp_path):
+    flags = f"--weights={many / 'run' / 'TSN_best.pdparams'}", f"--save_dir={tmp_path / 'x'}"
+    ended = run_script("eval", workspace.config, *flags)
+    said = f"{flags[0][10:]}: TSN_best.json beside it says MODEL.labels multi (the configuration has single)"
+    assert (ended.returncode, ended.stderr) == (2, f"error: {said}\n")
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "why"),
+    [
+        ("TRAIN.balance_classes", True, "a video of several classes cannot be drawn for one alone"),
+        ("TRAIN.label_smoothing", 0.1, "a target is spread over classes of which one is true"),
+        ("VALID.format", "pkl", "a pickle holds one label"),
+        ("TEST.precision", "int8", "it is accepted by the share of videos that keep their likeliest class"),
+        ("INFER.average", "probabilities", "the views' logits are averaged"),
+    ],
+)
+def test_what_does_not_go_with_many_labels(key, value, why):
+    with pytest.raises(InputError) as error:
+        load_config(str(ROOT / "configs" / "tsn.yaml"), {"MODEL.labels": "multi", key: str(value)})
+    assert str(error.value).endswith(f": {key} {value} does not go with MODEL.labels multi: {why}")
+    with pytest.raises(InputError, match="MODEL.labels multi takes at most 20000 classes"):
+        load_config(str(ROOT / "configs" / "tsn.yaml"), {"MODEL.labels": "multi", "MODEL.num_classes": "20001"})

@@ -1,0 +1,145 @@
+"""--weights=a*3,b: the mean of two networks that see other frames, and the same bytes however the run was ended."""
+
+import json
+import os
+import shutil
+import signal
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import yaml
+
+from conftest import LABELS, ROOT, run_script, snapshot, start_python, wait_until, write_list
+from results.several import MeanRows
+from weight_formats import write_original_pdparams
+
+SEGMENTS = {"a": 2, "b": 3}
+
+
+@pytest.fixture(scope="module")
+def networks(workspace, tmp_path_factory) -> dict[str, str]:
+    """--weights, and --filelist with a missing video; both networks have a manifest, and each its number of frames."""
+    folder = tmp_path_factory.mktemp("networks")
+    for seed, (name, segments) in enumerate(SEGMENTS.items()):
+        write_original_pdparams(folder / f"{name}.pdparams", num_layers=18, num_classes=4, seed=seed)
+        tree = yaml.safe_load((workspace.folder / "tiny.yaml").read_text())
+        for section in ("TEST", "INFER"):
+            tree[section] |= {"seg_num": segments, "precision": "float32"}
+        manifest = {"format": 1, "model": {"num_classes": 4, "num_layers": 18}, "train": {}, "classes": LABELS}
+        (folder / f"{name}.json").write_text(json.dumps(manifest | {"config": yaml.safe_dump(tree)}))
+    missing = folder / "missing.mp4", 0
+    listed = write_list(folder / "videos.list", [*workspace.videos[:3], missing, *workspace.videos[3:]])
+    return {"weights": f"--weights={folder}/a*3,{folder}/b", "list": f"--filelist={listed}", "folder": folder}
+
+
+@pytest.fixture(scope="module")
+def evaluated(networks, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("evaluated") / "out"
+    return run_script("eval", networks["weights"], networks["list"], f"--save_dir={folder}", real=True), folder
+
+
+def test_eval_is_each_network_and_their_mean(evaluated, networks, tmp_path):
+    ended, folder = evaluated
+    assert ended.returncode == 0, ended.stderr
+    kept = [np.load(folder / name / "probabilities.npz")["probabilities"] for name in ("network1", "network2", ".")]
+    assert np.allclose(0.75 * kept[0] + 0.25 * kept[1], kept[2], atol=1e-7) and kept[2].shape == (10, 4)
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert (metrics["videos"], len(metrics["unreadable"])) == (10, 1)
+    assert "10 videos that all could read; unreadable: 1; not on the list of all: 0\n" in ended.stdout
+    assert "3 * (2 segments, " in metrics["protocol"] and " + 1 * (3 segments, " in metrics["protocol"]
+    alone = [networks["list"], f"--weights={networks['folder']}/a", f"--save_dir={tmp_path}", "--report=False"]
+    assert run_script("eval", *alone).returncode == 0
+    for name in ("predictions.csv", "probabilities.npz", "metrics.json"):
+        assert (tmp_path / name).read_bytes() == (folder / "network1" / name).read_bytes()
+
+
+def test_ended_in_either_pass_the_same_command_goes_on_there(evaluated, networks, tmp_path):
+    folder = evaluated[1].rename(evaluated[1].parent / "undisturbed")
+    command = [str(ROOT / "eval.py"), networks["weights"], networks["list"], f"--save_dir={evaluated[1]}"]
+
+    def lines(name: str) -> int:
+        path = evaluated[1] / name / "evaluation.partial.jsonl"
+        return path.read_bytes().count(b"\n") if path.exists() else 0
+
+    for name, sign, code in (("network1", signal.SIGINT, 130), ("network2", signal.SIGKILL, -signal.SIGKILL)):
+        process = start_python(command, dict(os.environ), tmp_path / "out")
+        wait_until(lambda name=name: lines(name) > 1, 120)
+        process.send_signal(sign)
+        assert process.wait(60) == code and not (evaluated[1] / "metrics.json").exists()
+    ended = run_script("eval", *command[1:])
+    assert ended.returncode == 0, ended.stderr
+    assert f"{evaluated[1]}/network1/evaluation.partial.jsonl: 8 of 11 videos are known already: " in ended.stdout
+    assert snapshot(evaluated[1]) == snapshot(folder)
+
+
+def test_predict_is_the_mean_too_of_a_list_and_of_one_video(networks, workspace, tmp_path):
+    out = tmp_path / "list"
+    ended = run_script("predict", networks["weights"], networks["list"], f"--save_dir={out}", "--nproc=2")
+    assert ended.returncode == 0, ended.stderr
+    assert f"predicted 10 of 11 videos, 1 unreadable; written to {out}\n" in ended.stdout
+    kept = [np.load(out / name / "probabilities.npy") for name in ("network1", "network2")]
+    mean = 0.75 * kept[0] + 0.25 * kept[1]
+    results = json.loads((out / "predictions.json").read_text())
+    for row, expected in zip(results, mean, strict=True):
+        found = [(p["class_id"], p["probability"]) for p in row.get("predictions", ())]
+        assert ("error" in row) == np.isnan(expected).any()
+        assert found == [(k, pytest.approx(expected[k], abs=1e-6)) for k in np.argsort(-expected)[: len(found)]]
+    [error] = [row["error"] for row in results if "error" in row]
+    assert error == f"no such file ({out}/network1)"
+    video = f"--video_path={workspace.videos[0][0]}"
+    ended = run_script("predict", networks["weights"], video, f"--save_dir={tmp_path / 'one'}", "--report=False")
+    assert ended.returncode == 0 and json.loads((tmp_path / "one/predictions.json").read_text()) == results[:1]
+    assert f"  {results[0]['predictions'][0]['probability']:.6f}  " in ended.stdout
+
+
+def test_a_video_that_one_network_cannot_read_has_no_mean():
+    rows = [[{"position": i, "video": f"{i}.mp4", "file": [1], "predictions": []} for i in range(3)] for _ in range(2)]
+    rows[1][1] = {"position": 1, "video": "1.mp4", "file": None, "error": "torn"}
+    values = np.array([[0.5, 0.5], [1, 0], [0.25, 0.75]]), np.array([[1, 0], [np.nan, np.nan], [0, 1]])
+    runs = [
+        SimpleNamespace(
+            folder=f"network{n}",
+            journal=SimpleNamespace(rows=lambda own=own: own),
+            features=SimpleNamespace(read=lambda first, last, kept=kept: kept[first:last]),
+        )
+        for n, own, kept in zip((1, 2), rows, values)
+    ]
+    task = SimpleNamespace(section=SimpleNamespace(topk=1), flags=SimpleNamespace(threshold=0.0))
+    found = MeanRows(runs, [1.0, 1.0], ["x", "y"], task)
+    for _ in range(2):
+        first, second, third = found
+        assert second == {"position": 1, "video": "1.mp4", "file": None, "error": "torn (network2)"}
+        assert [(row["predictions"][0]["label"], row["predictions"][0]["probability"]) for row in (first, third)] == [
+            ("x", pytest.approx(0.75)), ("y", pytest.approx(0.875)),
+        ]  # fmt: skip
+
+
+REFUSED = [
+    ("predict", "--features=True", "--features=True: is for one network; --weights names 2"),
+    ("predict", "--explain=True", "--explain=True: is for one network; --weights names 2"),
+    ("predict", "--window=2", "--window=2.0: is for one network; --weights names 2"),
+    ("predict", "--ray=local", "--ray=local: is for one network; --weights names 2"),
+    ("eval", "--save_dir=s3://bucket/x", "--save_dir=s3://bucket/x: several networks need a folder on this machine"),
+    ("export", "", "--weights={weights}: several networks are for predict.py and eval.py"),
+    ("live", "", "--weights={weights}: several networks are for predict.py and eval.py"),
+]
+
+
+@pytest.mark.parametrize("script, flag, said", REFUSED)
+def test_what_several_networks_cannot_do_is_one_line(networks, tmp_path, script, flag, said):
+    ended = run_script(script, networks["weights"], *([flag] if flag else []), cwd=tmp_path)
+    expected = said.format(weights=networks["weights"].partition("=")[2])
+    assert (ended.returncode, ended.stderr) == (2, f"error: {expected}\n") and not os.listdir(tmp_path)
+
+
+def test_networks_of_other_classes_are_refused_before_they_are_loaded(networks, tmp_path):
+    folder = tmp_path / "other"
+    shutil.copytree(networks["folder"], folder)
+    manifest = json.loads((folder / "b.json").read_text())
+    manifest["classes"] = LABELS[::-1]
+    (folder / "b.json").write_text(json.dumps(manifest))
+    weights = f"--weights={folder}/a,{folder}/b"
+    ended = run_script("eval", weights, networks["list"], f"--save_dir={tmp_path}/out")
+    said = f"error: {folder}/b: class 0 is 'waving', but 'opening a door' in {folder}/a\n"
+    assert (ended.returncode, ended.stderr) == (2, said) and not (tmp_path / "out").exists()
