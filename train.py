@@ -68,6 +68,7 @@ def train(
     from training.amp import check_num_gpus
     from training.beforehand import warnings
     from training.run import Run
+    from utils.commands import to_type
     from utils.log import say
     from utils.storage.files import write_text
 
@@ -93,6 +94,11 @@ def train(
     }
     with following(folder, report, config, training.steps.per_epoch, facts) as follow:
         training.train(follow)
+    if report:
+        say(f"page: {folder / 'report.html'}")
+    clip = (valid_entries or entries)[0].path
+    for words in (["eval.py", f"--weights={folder}"], ["predict.py", f"--weights={folder}", f"--video_path={clip}"]):
+        say(f"next: {to_type(*words)}")
 
 
 if __name__ == "__main__":

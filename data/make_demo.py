@@ -10,6 +10,7 @@ k objects of k thirds for certain is right at most this often (tests/data/test_m
     one moment 20.8 %      two moments 41.7 %      three moments 100 %
 
 Objects are told by hue because that is learned from random weights within minutes; shape is not.
+Each lies in the folder of its class, as one's own videos would.
 Clips are a function of (seed, subset, class, number) alone: the same on every run, whatever the number of processes.
 Run again, it makes what is missing and nothing else.
 """
@@ -36,7 +37,7 @@ from utils.processes.child import interrupts_blocked
 from utils.storage.files import write_atomic, write_text
 from utils.storage.lock import holds_others, locked_folder
 
-VERSION = 1  # of the clips' content: raise it when a change below makes other clips from the same seed
+VERSION = 2  # of the set: raise it when a change below makes other clips, or other paths, from the same seed
 WIDTH, HEIGHT, FPS = 96, 72, 24
 # Degrees on the colour circle, far enough apart to stay distinct under the jitter below and in 4:2:0 video.
 HUES = {"red": 0, "yellow": 58, "green": 125, "blue": 225, "pink": 305}
@@ -44,6 +45,7 @@ HUE_JITTER = 8
 # Without these two every colour is in 5 of the 8 sets, red in 4: a single object tells next to nothing.
 LEFT_OUT = {frozenset({"red", "yellow", "green"}), frozenset({"red", "blue", "pink"})}
 CLASSES = sorted(tuple(sorted(c)) for c in itertools.combinations(HUES, 3) if frozenset(c) not in LEFT_OUT)
+NAMES = ["_".join(colours) for colours in CLASSES]
 SUBSETS = ("train", "val", "test")
 
 
@@ -127,9 +129,9 @@ def plan(out: Path, seed: int, clips_per_class: dict[str, int]) -> dict[str, lis
     """Per subset, every clip's (path, label, random key), classes in turn."""
     return {
         subset: [
-            (out / subset / f"{'_'.join(CLASSES[label])}_{number:03d}.mp4", label, (seed, index, label, number))
+            (out / subset / name / f"{name}_{number:03d}.mp4", label, (seed, index, label, number))
             for number in range(clips_per_class[subset])
-            for label in range(len(CLASSES))
+            for label, name in enumerate(NAMES)
         ]
         for index, subset in enumerate(SUBSETS)
     }
@@ -147,16 +149,16 @@ def prepare_folder(out: Path, settings: dict[str, object]) -> None:
         if manifest.exists() and manifest.read_bytes() != content.encode():
             for subset in SUBSETS:
                 shutil.rmtree(out / subset, ignore_errors=True)
-        for subset in SUBSETS:
-            (out / subset).mkdir(exist_ok=True)
-            for left_by_a_killed_run in (out / subset).glob(".*.tmp"):
+        for subset, name in itertools.product(SUBSETS, NAMES):
+            (out / subset / name).mkdir(parents=True, exist_ok=True)
+            for left_by_a_killed_run in (out / subset / name).glob(".*.tmp"):
                 left_by_a_killed_run.unlink()
     write_text(manifest, content)
 
 
 def write_lists(out: Path, clips: dict[str, list[tuple[Path, int, tuple[int, ...]]]]) -> None:
     """Writes labels.json, `path label` lists per subset, and infer.list: the held-out clips' paths without labels."""
-    write_text(out / "labels.json", json.dumps(["_".join(colours) for colours in CLASSES], indent=1) + "\n")
+    write_text(out / "labels.json", json.dumps(NAMES, indent=1) + "\n")
     for subset, rows in clips.items():
         write_text(out / f"{subset}.list", "".join(f"{path.as_posix()} {label}\n" for path, label, _ in rows))
     write_text(out / "infer.list", "".join(f"{path.as_posix()}\n" for path, _, _ in clips["test"]))

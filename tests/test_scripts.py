@@ -318,7 +318,7 @@ def test_trained_weights_need_no_configuration_and_refuse_another_one(predicted,
     flags, videos = [weights(trained[1]), f"--save_dir={tmp_path}"], f"filelist={workspace.folder / 'test.list'}"
     predict = ["predict", *flags, "--report=False", f"--{videos}", "--set", "INFER.precision=float32"]
     out = succeeded(run_script(*predict)).stdout
-    assert f"configuration: {trained[1] / 'TSN.json'}, resolved to" in out and LABELS[0] in out
+    assert f"configuration: {trained[1] / 'TSN.json'} (--verbose" in out and LABELS[0] in out
     assert (tmp_path / "predictions.json").read_text() == (predicted[1] / "predictions.json").read_text()
     message = "TSN.json beside it says MODEL.name TSN (the configuration has TSM)"
     for command in (["eval", *flags, "--set", f"TEST.{videos}"], [*predict, workspace.config], ["export", *flags]):

@@ -88,7 +88,7 @@ def test_lists_cover_the_clips_and_infer_list_is_test_list_without_labels(demo):
         for name in ("train", "val", "test")
         for line in (out / f"{name}.list").read_text().splitlines()
     ]
-    assert sorted(folder / path for path, _ in listed) == sorted(out.glob("*/*.mp4"))
+    assert sorted(folder / path for path, _ in listed) == sorted(out.glob("*/*/*.mp4"))
     infer = (out / "infer.list").read_text().splitlines()
     assert infer == [path for path, _ in listed if "/test/" in path] and len(infer) == 8
     assert all(f"{'_'.join(CLASSES[int(label)])}_" in path for path, label in listed)
@@ -99,7 +99,7 @@ def test_lists_cover_the_clips_and_infer_list_is_test_list_without_labels(demo):
 
 def test_clips_are_small_h264_files_that_all_differ(demo):
     folder, _ = demo
-    clips = list((folder / "data" / "demo").glob("*/*.mp4"))
+    clips = list((folder / "data" / "demo").glob("*/*/*.mp4"))
     assert len({clip.read_bytes() for clip in clips}) == len(clips) == 32
     assert max(clip.stat().st_size for clip in clips) < 30_000
     with av.open(str(clips[0])) as container:
@@ -127,7 +127,7 @@ def test_encoding_is_repeatable(tmp_path):
 def test_run_again_it_makes_what_is_missing_and_nothing_else(demo):
     folder, _ = demo
     out = folder / "data" / "demo"
-    before, times = contents(out), {path: path.stat().st_mtime_ns for path in out.glob("*/*.mp4")}
+    before, times = contents(out), {path: path.stat().st_mtime_ns for path in out.glob("*/*/*.mp4")}
     result = make_demo(folder, *SMALL)
     assert result.stdout.endswith("(all there already)\n")
     gone = sorted(times)[3]
@@ -148,7 +148,7 @@ def test_another_seed_makes_other_clips_in_their_place(demo, tmp_path):
     old, new = contents(folder / "data" / "demo"), contents(tmp_path / "a b")
     assert new.keys() == {name for name in old if not name.endswith("_001.mp4")}
     assert not any(old[name] == new[name] for name in new if name.endswith(".mp4"))
-    assert (tmp_path / "a b" / "val.list").read_text().startswith("a b/val/blue_green_pink_000.mp4 0\n")
+    assert (tmp_path / "a b" / "val.list").read_text().startswith("a b/val/blue_green_pink/blue_green_pink_000.mp4 0\n")
 
 
 def test_an_interrupted_run_ends_in_one_line_and_is_completed_by_the_next(tmp_path):
@@ -162,13 +162,13 @@ def test_an_interrupted_run_ends_in_one_line_and_is_completed_by_the_next(tmp_pa
         start_new_session=True,
     )
     train = tmp_path / "data" / "demo" / "train"
-    assert wait_for(lambda: list(train.glob("*.mp4")))
+    assert wait_for(lambda: list(train.glob("*/*.mp4")))
     os.killpg(process.pid, signal.SIGINT)  # what Ctrl-C does: the workers get it too
     output, error = process.communicate(timeout=60)
     assert (process.returncode, output, error.splitlines()[-1]) == (130, "", "interrupted") and "Traceback" not in error
     assert wait_for(lambda: not group_alive(process.pid))
     assert not (train.parent / "train.list").exists()
-    made = {path: path.stat().st_mtime_ns for path in train.glob("*.mp4")}
+    made = {path: path.stat().st_mtime_ns for path in train.glob("*/*.mp4")}
     assert 0 < len(made) < 48
     assert make_demo(tmp_path, *many).stdout.endswith(f"({64 - len(made)} made now)\n")
     assert all(path.stat().st_mtime_ns == then for path, then in made.items())

@@ -34,7 +34,6 @@ ELSEWHERE = {
     "ray start": "tests/apps/cluster/test_ray.py",
     "--weights=pptsm": "tests/models/weights/test_published.py",
     "--ray=10.0.0.1:6379": "tests/apps/cluster/test_ray.py",
-    "videos/mine": "tests/data/test_guide.py",
     "data/dataset/mine": "tests/data/test_guide.py",
     "requirements-gpu.txt": "tests/docs/test_pages.py",
 }
@@ -97,9 +96,12 @@ class Shell:
 
     def _serve(self, command: str) -> str:
         port = self.ports["8001" if "--port=8001" in command else "8000"]
-        log, words = self.folder / f"serve.{port}.log", [*command.split()[1:], f"--port={port}"]
+        for number, earlier in self._servers:  # of another page: its reader would have pressed Ctrl-C
+            if number == port:
+                self._end(earlier)
+        log, words = self.folder / f"serve.{len(self._servers)}.log", [*command.split()[1:], f"--port={port}"]
         process = start_python(words, reader_environment(), log, cwd=self.folder)
-        self._servers.append(process)
+        self._servers.append((port, process))
 
         def listening() -> bool:
             assert process.poll() is None, log.read_text()
@@ -110,9 +112,12 @@ class Shell:
 
     def close(self) -> list[int]:
         """The servers' exit codes."""
-        for process in self._servers:
+        return [self._end(process) for _, process in self._servers]
+
+    def _end(self, process) -> int:
+        if process.poll() is None:
             process.send_signal(signal.SIGTERM)
-        return [process.wait(60) for process in self._servers]
+        return process.wait(60)
 
 
 @pytest.fixture(scope="module")

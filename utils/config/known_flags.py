@@ -89,6 +89,7 @@ FLAGS = (
         key="weights",
     ),
     Flag("use_gpu", "True: stop without a GPU; False: CPU; not given: GPU if there is one", _same(_ALL), key="use_gpu"),
+    Flag("verbose", "print every key of the configuration", _same(_ALL, False), None),
     Flag("no_memory_optimize", "accepted, without effect", _same("train", False), None),
     Flag("filelist", "the list of videos", _same("eval predict"), key="filelist"),
     Flag(

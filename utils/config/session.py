@@ -26,7 +26,7 @@ class OneOfSeveral(NamedTuple):
 
 
 def open_config(script: str) -> tuple[Flags, Config]:
-    """The flags of the command line and the configuration they lead to."""
+    """Return the flags of the command line and the configuration they lead to."""
     flags = parse_flags(script)
     if _several(flags):
         raise InputError(f"--weights={_weights(flags)}: several networks are for predict.py and eval.py")
@@ -64,11 +64,16 @@ def _load(flags: Flags) -> Config:
 
 
 def announce(flags: Flags, config: Config) -> None:
-    """Says once what the run goes by: the resolved configuration, and what of it has no effect."""
+    """Say once what the run goes by: where its configuration comes from, and what of it has no effect.
+
+    With --verbose every key is said.
+    """
     section, key = WEIGHTS_KEYS[SECTION_OF[flags.script]].lower().split(".")
     weights = getattr(getattr(config, section), key)
-    say(f"configuration: {flags.config or path_beside(weights) or 'no file'}, resolved to")
-    for section in ("MODEL", SECTION_OF[flags.script], *(["VALID"] if flags.script == "train" else [])):
+    source = flags.config or path_beside(weights) or "no file"
+    say(f"configuration: {source}" + (", resolved to" if flags.verbose else " (--verbose: every key)"))
+    shown = ("MODEL", SECTION_OF[flags.script], *(["VALID"] if flags.script == "train" else []))
+    for section in shown if flags.verbose else ():
         values = asdict(getattr(config, section.lower()))
         say(f"  {section}: " + ", ".join(f"{key}={value}" for key, value in values.items()))
     if named := find_published(weights):

@@ -58,7 +58,13 @@ def test_a_name_is_all_that_predict_needs(tmp_path, monkeypatch):
     make_clip(tmp_path / "clip.mp4", synthetic_frames(0, 0))
     state = renamed(random_state(18, 400, vd=True), "paddlevideo_vd", 18, "backbone.", vd=True)
     write_pickle(tmp_path / "weights", state)
-    words = ["predict.py", "--weights=pptsm", f"--video_path={tmp_path / 'clip.mp4'}", f"--save_dir={tmp_path / 'out'}"]
+    words = [
+        "predict.py",
+        "--weights=pptsm",
+        f"--video_path={tmp_path / 'clip.mp4'}",
+        f"--save_dir={tmp_path / 'out'}",
+        "--verbose",
+    ]
     with serving({"file.pdparams": (tmp_path / "weights").read_bytes()}) as server:
         model = {"name": "TSM", "backbone": "resnet_vd", "num_layers": 18, "seg_num": 8}
         write_table(tmp_path / "table.yaml", server, pptsm={"file": "file.pdparams", "model": model})

@@ -21,12 +21,18 @@ ORIGINAL = Path(__file__).parents[2] / "configs" / "original_tsn_dist_and_dali.y
     ],
 )
 def test_the_sections_of_the_script(capsys, script, sections):
-    flags = parse_flags(script, [f"--config={ORIGINAL}", "--set", "TEST.seg_num=9"])
+    flags = parse_flags(script, [f"--config={ORIGINAL}", "--set", "TEST.seg_num=9", "--verbose"])
     announce(flags, load_config(flags.config, flags.section_overrides, flags.sets))
     out = capsys.readouterr().out
     assert [line.split(":")[0].strip() for line in out.splitlines() if line.startswith("  ")] == sections
     assert ("seg_num=9" in out) == (script == "eval")
     assert out.startswith(f"configuration: {ORIGINAL}, resolved to\n")
+    flags = parse_flags(script, [f"--config={ORIGINAL}"])
+    announce(flags, load_config(flags.config))
+    first, *others = capsys.readouterr().out.splitlines()
+    assert first == f"configuration: {ORIGINAL} (--verbose: every key)" and not any(
+        "seg_num" in line for line in others
+    )
 
 
 def test_what_is_cut_is_said_once(capsys, tmp_path):
