@@ -3,6 +3,7 @@
 import argparse
 import math
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 from data.folds import MOST_FOLDS
@@ -24,11 +25,15 @@ def seed(text: str) -> int:
     return int(text)
 
 
-def folds(text: str) -> int:
-    """Return the value of a flag that takes a number of folds. Raise ArgumentTypeError for anything else."""
-    if not (text.isascii() and text.isdigit() and 2 <= int(text[:9]) <= MOST_FOLDS):
-        raise argparse.ArgumentTypeError(f"expected a whole number from 2 to {MOST_FOLDS}, not {text!r}")
-    return int(text)
+def several(most: int) -> Callable[[str], int]:
+    """Return what reads a flag that takes a whole number from 2 to `most`, else raises ArgumentTypeError."""
+
+    def read(text: str) -> int:
+        if not (text.isascii() and text.isdigit() and 2 <= int(text[:9]) <= most):
+            raise argparse.ArgumentTypeError(f"expected a whole number from 2 to {most}, not {text!r}")
+        return int(text)
+
+    return read
 
 
 def share(text: str) -> float:
@@ -67,7 +72,7 @@ def list_arguments(description: str | None) -> argparse.Namespace:
     add("--labels", metavar="JSON|own", help=f"list of names that numbers the classes; {order}")
     add("--split", nargs=3, type=float, metavar=("TRAIN", "VAL", "TEST"), help="shares, default: 0.8 0.1 0.1")
     cross = f"lists for cross-validation besides, each clip tested in one of K folds, 2 to {MOST_FOLDS}"
-    add("--folds", type=folds, metavar="K", help=cross)
+    add("--folds", type=several(MOST_FOLDS), metavar="K", help=cross)
     add("--seed", type=seed, default=0, help="of the random split (default: %(default)s)")
     group = "what names a clip's recording in its path below the class's folder; a recording's clips stay in one split"
     add("--group", type=expression, metavar="REGEX", help=group)
