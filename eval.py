@@ -113,6 +113,7 @@ def evaluate(
     from utils.errors import InputError
     from utils.log import format_metrics, say, say_in
     from utils.storage.files import write_text, written_to
+    from utils.storage.objects import is_remote
 
     section, num_classes = config.test, config.model.num_classes
     loader = build_loader(config, section, entries, batch_size=-(-section.batch_size // world.size), world=world)
@@ -168,11 +169,11 @@ def evaluate(
                 write_rows_probabilities(run.folder, rows, kept, names)
                 write_text(run.folder / "config.yaml", config.dump())
                 if report:
-                    which = {"lines of an earlier video": repeated} if repeated else {}
-                    which |= {"in TRAIN's list": f"{trained} of these videos"} if trained else {}
-                    about = {"list": section.filelist, **which, "how": protocol, "configuration": config.dump()}
+                    about = {"list": section.filelist, "how": protocol, "configuration": config.dump()}
                     frames = partial(frames_seen, config, section, entries)
-                    write_evaluation_page(run.folder / "report.html", sums, metrics, names, about, frames)
+                    beside = None if is_remote(flags.save_dir) else run.folder
+                    page = run.folder / "report.html"
+                    write_evaluation_page(page, rows, sums, metrics, names, about, frames, beside)
 
             yield Evaluation(run, sums, protocol, write)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from data.folds import MOST_FOLDS
 from utils.config.flags import Parser
+from utils.config.kinds import Template
 from utils.errors import InputError
 
 
@@ -34,6 +35,21 @@ def several(most: int) -> Callable[[str], int]:
         return int(text)
 
     return read
+
+
+def rate(text: str) -> float:
+    """Return the value of --fps, frames a second. Raise ArgumentTypeError for anything but a number from 1 to 240."""
+    if not (re.fullmatch(r"\d{1,3}(\.\d{1,9})?", text, re.ASCII) and 1 <= float(text) <= 240):
+        raise argparse.ArgumentTypeError(f"expected a number from 1 to 240, not {text!r}")
+    return float(text)
+
+
+def template(text: str) -> str:
+    """Return the value of --filename_tmpl. Raise ArgumentTypeError for anything else."""
+    try:
+        return Template().read(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected {Template()}, not {text!r}") from None
 
 
 def share(text: str) -> float:

@@ -10,6 +10,8 @@ without the videos that cannot be read, and problems.csv:
     size                 odd: the same with the root of the number of pixels, or 1.5 times for width / height
     frame rate           odd: 1.5 times
     same bytes           as another video of these lists; of equal sizes and ends SHA-256 decides
+    looks alike          as a video of an earlier list, which may show the same recording: by --similar, as
+                         data/make_lists.py has it; of those in one list a line and similar.html tell
 
 Odd is nothing that is within 5 robust standard deviations of the median (1.4826 times the median absolute deviation of
 the logarithm): where all durations differ none is odd. The exit code is 0 where problems.csv is empty, else 1, and 2
@@ -18,21 +20,26 @@ and of a list whose videos were put right it reads those that have changed.
 """
 
 import argparse
+import os
 import sys
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a file: the repository's root is not on the path
-from data.arguments import out_folder
+from data.arguments import out_folder, share
 from data.findings import PROBLEMS, Findings, VideoProblem
-from data.inspection import Inspector, is_unchanged
+from data.inspection import Inspector, content_digest, is_unchanged
 from data.listings import Listings
 from data.records import Records
+from data.sides import look_for_pairs
 from reader.build import clip_spec
+from reader.clip import ClipSpec
+from reader.filelist import Entry
 from reader.loader import worker_count
 from utils.cli import run
 from utils.config.flags import Parser
@@ -41,24 +48,23 @@ from utils.errors import InputError, RunError, os_errors
 from utils.log import progress_bar
 from utils.processes.limits import available_cores
 from utils.processes.parallel import ask_all, in_parallel
-from utils.storage.copies import on_this_machine
 from utils.storage.files import write_csv, write_stream
 from utils.storage.lock import locked_folder
 from utils.storage.objects import is_remote
-from utils.storage.shelf import digest
 
 
-def read_videos(listings: Listings, journal: Records, config: Config) -> Findings:
+def read_videos(listings: Listings, journal: Records, config: Config, pictures: bool) -> Findings:
     """What is found out about every video: from the journal where its file is the same still, else by reading it."""
-    findings = Findings(listings, journal, "frames" if config.train.format == "pkl" else "seconds")
+    findings = Findings(listings, journal, "seconds" if config.train.format == "mp4" else "frames")
     for offset, record in journal.records():
-        if (video := listings.find(record["video"])) is not None and is_unchanged(record):
+        complete = not pictures or "pictures" in record or record["error"] is not None
+        if (video := listings.find(record["video"])) is not None and complete and is_unchanged(record):
             findings.note(video, offset, record)
     known = findings.offsets >= 0
     left = listings.num_videos - int(known.sum())
     train = config.train
     processes = worker_count(train.num_reader_threads, left)
-    how = clip_spec(train, train.seed), train.video_timeout, config.model.num_classes
+    how = clip_spec(train, train.seed), train.video_timeout, config.model.num_classes, pictures
     records = ask_all([Inspector(*how) for _ in range(processes)], Inspector.inspect, listings.unknown(known))
     with closing(records), progress_bar(listings.num_videos, "reading", initial=listings.num_videos - left) as bar:
         for record in records:
@@ -67,14 +73,14 @@ def read_videos(listings: Listings, journal: Records, config: Config) -> Finding
     return findings
 
 
-def compare(findings: Findings, journal: Records, number: int) -> None:
+def compare(findings: Findings, journal: Records, number: int, spec: ClipSpec) -> None:
     """Puts the SHA-256 of files that may be equal into the findings, computed by `number` threads."""
     candidates = findings.candidates()
     pool = ThreadPoolExecutor(number)
     try:
         with progress_bar(len(candidates), "comparing") as bar:
             records = ((int(video), findings.record(video)) for video in candidates)
-            for video, record, sha256 in in_parallel(pool, number, _with_digest, records):
+            for video, record, sha256 in in_parallel(pool, number, partial(_with_digest, spec), records):
                 if "sha256" not in record:
                     findings.offsets[video] = journal.add(record | {"sha256": sha256})
                 findings.note_digest(video, sha256)
@@ -83,29 +89,33 @@ def compare(findings: Findings, journal: Records, number: int) -> None:
         pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _with_digest(task: tuple[int, dict]) -> tuple[int, dict, str]:
+def _with_digest(spec: ClipSpec, task: tuple[int, dict]) -> tuple[int, dict, str]:
     video, record = task
     if "sha256" in record:
         return video, record, record["sha256"]
-    path = record["video"]
-    with os_errors(RunError, f"{path}: was read, and cannot be read any more"), on_this_machine(path) as local:
-        return video, record, digest(Path(local))
+    with os_errors(RunError, f"{record['video']}: was read, and cannot be read any more"):
+        return video, record, content_digest(record, spec)
 
 
-def write_readable(listings: Listings, findings: Findings, out: Path) -> list[tuple[str, int, int, Path]]:
-    """(list, its lines, those that can be read, the list that was written of them), of each list."""
+def write_readable(listings: Listings, findings: Findings, out: Path, prefix: str) -> list[tuple[str, int, int, Path]]:
+    """(list, its lines, those that can be read, the list that was written of them), of each list.
+
+    prefix: of TRAIN, which the paths have now and the new lists are read with.
+    """
+    prefix = prefix and os.path.join(prefix, "")
     written = []
     for start, path, entries in zip(listings.starts, listings.paths, listings.lists):
         readable = findings.readable[listings.videos[start : start + len(entries)]]
-        lines = (
-            entry.path + ("\n" if entry.label is None else f" {entry.label}\n")
-            for entry, good in zip(entries, readable)
-            if good
-        )
+        lines = (_line(entry, prefix) for entry, good in zip(entries, readable) if good)
         target = out / f"{_stem(path)}.readable.list"
         write_stream(target, lambda file, lines=lines: file.writelines(lines))
         written.append((path, len(entries), int(readable.sum()), target))
     return written
+
+
+def _line(entry: Entry, prefix: str) -> str:
+    parts = entry.path.removeprefix(prefix), entry.frames, entry.label
+    return " ".join(str(part) for part in parts if part is not None) + "\n"
 
 
 def write_problems(findings: Findings, path: Path) -> Counter[str]:
@@ -151,22 +161,28 @@ def main() -> None:
     parser.add_argument("--config", default="configs/tsn.yaml", help="whose TRAIN says how (default: %(default)s)")
     parser.add_argument("--out", type=out_folder, metavar="DIR", help="folder for the results (default: check, beside "
                         "the first list)")  # fmt: skip
+    similar = (
+        "how much clips of two lists look alike that are told, 1: the same; 0: nobody looks (default: %(default)s)"
+    )
+    parser.add_argument("--similar", type=share, default=0.95, metavar="0..1", help=similar)
     args = parser.parse_args()
 
     config = load_config(args.config)
     train, classes = config.train, config.model.num_classes
-    listings = Listings(args.lists, classes, train.format)
+    listings = Listings(args.lists, classes, train.format, train.data_prefix)
     out = results_folder(args.out, args.lists)
-    settings = {"reading": asdict(clip_spec(train, train.seed)), "num_classes": classes}
+    spec = clip_spec(train, train.seed)
+    settings = {"reading": asdict(spec), "num_classes": classes}
     with locked_folder(out, f"--out {out}"), Records(out / "check.jsonl", settings) as journal:
-        findings = read_videos(listings, journal, config)
-        compare(findings, journal, available_cores())
-        lists = write_readable(listings, findings, out)
+        findings = read_videos(listings, journal, config, bool(args.similar))
+        compare(findings, journal, available_cores(), spec)
+        notes = look_for_pairs(findings, args.similar, spec, out / "similar.html") if args.similar else []
+        lists = write_readable(listings, findings, out, train.data_prefix)
         counts = write_problems(findings, out / "problems.csv")
     for path, number, readable, target in lists:
         print(f"{path}: {readable} of {number} videos can be read: {target}")
     if findings.readable.any():
-        print(summarize(findings))
+        print("\n".join([summarize(findings), *notes]))
     if counts:
         found = ", ".join(f"{counts[problem]} {problem}" for problem in PROBLEMS if counts[problem])
         raise RunError(f"not all is well with these lists ({found}); {out / 'problems.csv'}: which videos, and why")

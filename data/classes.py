@@ -1,4 +1,4 @@
-"""Class names and their ids: those of Kinetics-400, or one's own in alphabetical order."""
+"""Class names and their ids: those of Kinetics-400, one's own in alphabetical order, or those of lists that grow."""
 
 import unicodedata
 from collections.abc import Iterable, Sequence
@@ -41,28 +41,55 @@ class Classes:
         return self.ids.get(loose(name) if self.source else label_of(name))
 
 
-def choose_classes(found: Iterable[str], labels: str | None) -> Classes:
+def choose_classes(found: Iterable[str], labels: str | None, before: Sequence[str] = ()) -> Classes:
     """The classes that `found`, names from annotations or folders, are numbered by.
 
     labels: a label list that must hold them all; "own": their own alphabetical order; None: Kinetics-400 where it has
-    them all, so that class ids are those of the published weights, else their own order.
+    them all, so that class ids are those of the published weights, else their own order. before: names that keep
+    their numbers; the others come behind them.
 
-    Raises InputError: the label list cannot be used, or lacks a name; or a name is no line of text.
+    Raises InputError: the label list cannot be used, lacks a name, or numbers those before otherwise; or a name is no
+    line of text.
     """
     found = sorted(set(found))
     for name in found:
         if is_hidden(label_of(name)):
             raise InputError(f"the class {name!r} has a character in its name that no label list may hold: rename it")
+    if before and labels in (None, "own"):
+        return _extended(found, before)
     if labels != "own":
         known = read_classes(labels or str(KINETICS_LABELS))
         unknown = [name for name in found if known.find(name) is None]
+        if known.names[: len(before)] != list(before):
+            raise InputError(f"--labels {labels}: numbers the classes otherwise than the lists that --extend keeps")
         if not unknown:
             return known
         if labels:
             more = f" (and {len(unknown) - 1} more)" if len(unknown) > 1 else ""
             raise InputError(f"--labels {labels}: has no class {unknown[0]!r}{more}")
-    names = sorted({label_of(name) for name in found}, key=lambda name: (name.casefold(), name))
+    names = in_order({label_of(name) for name in found})
     return Classes(names, "", {name: i for i, name in enumerate(names)})
+
+
+def in_order(names: Iterable[str]) -> list[str]:
+    """The names in alphabetical order, whatever their case."""
+    return sorted(names, key=lambda name: (name.casefold(), name))
+
+
+def _extended(found: Iterable[str], before: Sequence[str]) -> Classes:
+    """The classes before, of which any may have no clip any more, and behind them those that are new."""
+    known = read_classes(str(KINETICS_LABELS))
+    if list(before) != known.names:  # else in any spelling
+        known = Classes(list(before), "", {name: i for i, name in enumerate(before)})
+    new = in_order({label_of(name) for name in found if known.find(name) is None})
+    if not new:
+        return known
+    names = [*before, *new]
+    numbers = {name: i for i, name in enumerate(names)}
+    for name in found:
+        if (number := known.find(name)) is not None:
+            numbers[label_of(name)] = number
+    return Classes(names, "", numbers)
 
 
 def read_classes(path: str) -> Classes:

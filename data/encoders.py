@@ -10,6 +10,7 @@ from data.encoding import Job, reencode
 from reader.apart import TIME_LIMIT as READING_LIMIT
 from reader.apart import VideoProcess, describe_failure
 from reader.decode import VideoError, read_frames
+from reader.frame_folder import read_folder
 from reader.sampling import segment_indices
 from utils.errors import RunError
 from utils.log import progress_bar
@@ -55,13 +56,17 @@ def reading_times(jobs: Sequence[Job]) -> list[tuple[float, float]]:
     with VideoProcess(_reading_time, READING_LIMIT) as process:
         for job in jobs:
             with suppress(VideoError):
-                found.append((process.answer(job.source), process.answer(str(job.target))))
+                how = job.settings.filename_tmpl, job.frames
+                found.append((process.answer(job.source, *how), process.answer(str(job.target))))
     return found
 
 
-def _reading_time(path: str) -> float:
+def _reading_time(path: str, template: str | None = None, frames: int | None = None) -> float:
     start = time.process_time()
-    read_frames(path, lambda n: segment_indices(n, 3))
+    if template is None:
+        read_frames(path, lambda n: segment_indices(n, 3))
+    else:
+        read_folder(path, template, frames, lambda n: segment_indices(n, 3))
     return time.process_time() - start
 
 

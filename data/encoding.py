@@ -2,8 +2,10 @@
 
 import hashlib
 import os
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 
 import av
@@ -12,7 +14,8 @@ import numpy as np
 from reader import sparse
 from reader.clock import frame_rate
 from reader.decode import VideoError
-from reader.packets import Packets, open_video, read_packets, video_stream
+from reader.frame_folder import frame_paths, read_picture
+from reader.packets import open_video, read_packets, video_stream
 from utils.errors import RunError
 from utils.storage.files import write_atomic
 
@@ -27,6 +30,12 @@ class Settings:
     keyint: int
     crf: int
     preset: str
+    fps: float | None = None  # of folders of frames; None: the sources are videos
+    filename_tmpl: str | None = None  # of these, see reader/frame_folder.py
+
+    def given(self) -> dict[str, object]:
+        """Return what is set, by name: a folder of copies is made with one of them."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
 
 
 @dataclass(frozen=True)
@@ -37,6 +46,12 @@ class Job:
     target: Path
     settings: Settings
     file: list[int] | None = None
+    frames: int | None = None  # of a folder, as its list says
+
+    def parts(self) -> Iterable[str]:
+        """Return the files that the source consists of. Raise VideoError where it is to be a folder, and is none."""
+        template = self.settings.filename_tmpl
+        return [self.source] if template is None else frame_paths(self.source, template, self.frames)
 
 
 def target_of(out: Path, source: str) -> Path:
@@ -54,39 +69,66 @@ def target_of(out: Path, source: str) -> Path:
 
 def reencode(job: Job) -> None:
     """Writes job.target, whole or not at all. Raises VideoError for an unreadable source, RunError for a full disk."""
+    if job.settings.fps is not None:
+        _write(job, _pictures(job), Fraction(job.settings.fps).limit_denominator(1001), lambda frame: Fraction(1))
+        return
     with open_video(job.source) as container:
         stream = video_stream(job.source, container)
         packets = read_packets(job.source, container, stream)
         rate = Fraction(frame_rate(job.source, container, stream)).limit_denominator(1001)
         rate = rate if 1 <= rate <= 240 else Fraction(25)
-
-        def write(path: Path) -> None:
-            num_frames = encode(path, packets, rate, job.settings)
-            if num_frames == 0:
-                raise VideoError(job.source, "no frame could be decoded")
-            with open_video(str(path)) as written:
-                promised = len(read_packets(str(path), written, video_stream(str(path), written)).shown)
-            if promised != num_frames:
-                raise RunError(f"{job.target}: {promised} of {num_frames} frames were written")
-
-        job.target.parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(job.target, write)
+        _write(job, sparse.all_frames(packets), rate, partial(sparse.pixel_shape, packets))
 
 
-def encode(path: Path, packets: Packets, rate: Fraction, settings: Settings) -> int:
-    """The number of frames of the packets, which it writes as H.264 in MP4, upright, with even sides."""
+def _pictures(job: Job) -> Iterator[av.VideoFrame]:
+    """The frames of a folder. Raises VideoError."""
+    size = None
+    for path in job.parts():
+        image = read_picture(*os.path.split(path))
+        if image.shape != (size := size or image.shape):
+            raise VideoError(job.source, "its frames differ in size")
+        yield av.VideoFrame.from_ndarray(image, format="rgb24")
+
+
+def _write(
+    job: Job, frames: Iterator[av.VideoFrame], rate: Fraction, pixel_shape: Callable[[av.VideoFrame], Fraction]
+) -> None:
+    def write(path: Path) -> None:
+        num_frames = encode(path, frames, rate, job.settings, pixel_shape)
+        if num_frames == 0:
+            raise VideoError(job.source, "no frame could be decoded")
+        with open_video(str(path)) as written:
+            promised = len(read_packets(str(path), written, video_stream(str(path), written)).shown)
+        if promised != num_frames:
+            raise RunError(f"{job.target}: {promised} of {num_frames} frames were written")
+
+    job.target.parent.mkdir(parents=True, exist_ok=True)
+    write_atomic(job.target, write)
+
+
+def encode(
+    path: Path,
+    frames: Iterator[av.VideoFrame],
+    rate: Fraction,
+    settings: Settings,
+    pixel_shape: Callable[[av.VideoFrame], Fraction],
+) -> int:
+    """The number of frames, which it writes as H.264 in MP4, upright, with even sides.
+
+    pixel_shape: width / height of the pixels, by the first frame.
+    """
     options = {"crf": str(settings.crf), "preset": settings.preset, "g": str(settings.keyint)}
     num_frames = 0
     with av.open(f"file:{path}", "w", format="mp4") as out:  # "a:b.mp4" would name a protocol
         stream = out.add_stream("libx264", rate=rate, options=options)
         stream.codec_context.thread_count = 1  # videos are encoded in parallel
-        for num_frames, frame in enumerate(sparse.all_frames(packets), start=1):
+        for num_frames, frame in enumerate(frames, start=1):
             if num_frames == 1:
                 shown = sparse.shown_size(frame)
                 scale = min(1, settings.short_side / min(shown))
                 stream.width, stream.height = width, height = [max(2, 2 * round(side * scale / 2)) for side in shown]
                 stream.pix_fmt = "yuv420p"
-                stream.codec_context.sample_aspect_ratio = sparse.pixel_shape(packets, frame)
+                stream.codec_context.sample_aspect_ratio = pixel_shape(frame)
             image = sparse.as_shown(frame, width, height, "BICUBIC")
             picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
             picture.pts, picture.time_base = num_frames - 1, 1 / rate

@@ -12,7 +12,7 @@ from reader.filelist import Entry
 
 # How many times the median, or which part of it, is odd.
 FACTORS = {"length": 2.0, "side": 2.0, "shape": 1.5, "rate": 1.5}
-PROBLEMS = ("unreadable", "duration", "size", "frame rate", "same bytes")
+PROBLEMS = ("unreadable", "duration", "size", "frame rate", "same bytes", "looks alike")
 
 
 class VideoProblem(NamedTuple):
@@ -32,7 +32,7 @@ class Findings:
     """
 
     def __init__(self, listings: Listings, journal: Records, length: str):
-        """length: what a video's length is counted in, "seconds" or, of pickles, "frames"."""
+        """length: what a video's length is counted in, "seconds" or, of pickles and folders, "frames"."""
         self.listings, self._journal, self.length = listings, journal, length
         number = listings.num_videos
         self.offsets = np.full(number, -1, np.int64)
@@ -41,6 +41,7 @@ class Findings:
         # The length; the root of the number of pixels; width / height; frames per second.
         self._numbers = {name: np.full(number, np.nan, np.float32) for name in FACTORS}
         self._digests = np.zeros(number, "V32")  # SHA-256 of the candidates
+        self._similar: dict[int, str] = {}  # of those that look like one of another list
 
     def note(self, video: int, offset: int, record: dict) -> None:
         """Takes up a record, which stands at `offset` in the journal."""
@@ -64,6 +65,10 @@ class Findings:
     def note_digest(self, video: int, sha256: str) -> None:
         self._digests[video] = bytes.fromhex(sha256)
 
+    def note_similar(self, video: int, reason: str) -> None:
+        """Take up that a video looks like one of another list."""
+        self._similar[video] = reason
+
     def record(self, video: int) -> dict:
         return self._journal.at(int(self.offsets[video]))
 
@@ -73,12 +78,15 @@ class Findings:
         wrong = ~self.readable  # of the D videos; their records are read again to say why
         for name, numbers in self._numbers.items():
             wrong |= ranges[name].is_odd(numbers)
+        wrong[list(self._similar)] = True
         videos, lines = self.listings.videos, np.arange(len(self.listings))
         for position in np.flatnonzero(wrong[videos] | (first < lines)).tolist():
             path, entry = self.listings.line(position)
             found = list(self._faults(self.record(videos[position]), ranges))
             if first[position] < position:
                 found.append(("same bytes", self._same(entry, int(first[position]))))
+            if (reason := self._similar.get(int(videos[position]))) is not None:
+                found.append(("looks alike", reason))
             for problem, reason in found:
                 yield VideoProblem(path, entry.line, entry.path, problem, reason)
 

@@ -79,12 +79,13 @@ def from_folders(
     recording: re.Pattern | None = None,
     held: Mapping[str, str] = NONE_HELD,
     alike: Sequence[Sequence[str]] = (),
+    before: Sequence[str] = (),
 ) -> Found:
     """The clips of a folder per class: split as they lie below train/, val/ and test/, else by shares and seed.
 
     bad: why videos cannot be listed, by path. recording: what names the recording that a clip is cut from; clips of one
     recording go to one split. held: the split of each path that is in a list already and stays there. alike:
-    groups of paths that go to one split.
+    groups of paths that go to one split. before: the names of classes that keep their numbers.
 
     Raises:
         InputError: --split, --group or --extend was given for folders that are split already, no video lies in a
@@ -108,7 +109,7 @@ def from_folders(
         raise InputError(f"no video lies in a folder of its class: found {videos[0].path}; or give --annotations")
     check_level(placed, depth)
     check_names(placed, depth)
-    classes = choose_classes((video.folders[depth] for video in good), labels)
+    classes = choose_classes((video.folders[depth] for video in good), labels, before)
     shares, grouping = shares or (0.8, 0.1, 0.1), ""
     if presplit:
         clips = [SplitClip(v.path, split_of(v.folders[0]) or "", classes.find(v.folders[1])) for v in good]

@@ -13,21 +13,23 @@ from utils.errors import InputError
 class Listings:
     """The N lines of some lists, one list after the other, which name D different videos.
 
-    videos: int [N], which of the D it names. starts: where in N each list begins, and N at the end.
+    videos: int [N], which of the D it names. firsts: int [D], which of the N names it first. starts: where in N each
+    list begins, and N at the end.
     """
 
-    def __init__(self, paths: list[str], num_classes: int, frame_format: str):
+    def __init__(self, paths: list[str], num_classes: int, frame_format: str, prefix: str = ""):
         """Reads the lists. Raises InputError for one that training would refuse; all its lines may lack labels."""
         self.paths, self.lists, self.starts = paths, [], [0]
         digests = []
         for path in paths:
-            entries = read_list(path, num_classes=num_classes, frame_format=frame_format, needs_label=False)
+            how = {"frame_format": frame_format, "needs_label": False, "prefix": prefix}
+            entries = read_list(path, num_classes=num_classes, **how)
             _check_labels(path, entries)
             self.lists.append(entries)
             self.starts.append(self.starts[-1] + len(entries))
             digests.append(digests_of(entry.path for entry in entries))
         found = np.unique(np.concatenate(digests), return_index=True, return_inverse=True)
-        self._digests, self._first, self.videos = found
+        self._digests, self.firsts, self.videos = found
 
     def __len__(self) -> int:
         return self.starts[-1]
@@ -42,16 +44,21 @@ class Listings:
         which = bisect_right(self.starts, position) - 1
         return self.paths[which], self.lists[which][position - self.starts[which]]
 
+    def first_line(self, video: int) -> tuple[str, Entry]:
+        """Return (its list, its entry) of the first line that names one of the D."""
+        return self.line(int(self.firsts[video]))
+
     def find(self, path: str) -> int | None:
         """Which of the D videos has this path."""
         return find(self._digests, path)
 
-    def unknown(self, known: np.ndarray) -> Iterator[tuple[str, int]]:
-        """(path, position in its list) of those for which `known`, bool [D], is False, each where it is named first."""
+    def unknown(self, known: np.ndarray) -> Iterator[tuple[str, int, int | None]]:
+        """(path, position in its list, frames) of those whose `known`, bool [D], is False, each where it is first."""
         for position, video in enumerate(self.videos):
-            if self._first[video] == position and not known[video]:
+            if self.firsts[video] == position and not known[video]:
                 which = bisect_right(self.starts, position) - 1
-                yield self.line(position)[1].path, position - self.starts[which]
+                entry = self.line(position)[1]
+                yield entry.path, position - self.starts[which], entry.frames
 
 
 def _check_labels(path: str, entries: FileList) -> None:

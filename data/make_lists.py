@@ -33,6 +33,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a file: t
 from data import own_config
 from data.annotations import read_annotations
 from data.arguments import list_arguments
+from data.classes import in_order
 from data.dealing import SplitClip, joined
 from data.folds import MOST_FOLDS, deal_folds, fold_lists, lists_of_folds, notes_on_folds
 from data.found import Found, from_annotations, from_folders
@@ -41,7 +42,7 @@ from data.official import is_official, read_official
 from data.own_networks import Network
 from data.soundness import find_broken, find_copies
 from data.splits import SPLITS, listed_in
-from reader.class_names import mirror_advice
+from reader.class_names import mirror_advice, read_names
 from reader.videos import Video, find_videos
 from utils.cli import run
 from utils.errors import InputError
@@ -49,9 +50,10 @@ from utils.storage.files import unfinished, write_csv, write_stream, write_text
 from utils.storage.lock import locked_folder
 
 LISTS = ("train.list", "val.list", "test.list", "infer.list")
+LABELS = "kinetics_labels.json"
 FOLD_LISTS = tuple(name for fold in fold_lists(MOST_FOLDS) for name in fold)
 REPORTS = ("missing.csv", "remarks.csv", "classes.csv", "similar.html")
-OUTPUTS = (*LISTS, *FOLD_LISTS, "kinetics_labels.json", own_config.NAME, *REPORTS)
+OUTPUTS = (*LISTS, *FOLD_LISTS, LABELS, own_config.NAME, *REPORTS)
 MARK = ".unfinished"  # while they are written
 # Classes up to which the table per class is printed; it is always in classes.csv.
 PRINTED_CLASSES = 20
@@ -73,7 +75,7 @@ def writers_of(
     """What writes each file that is to be in `out`, by its name."""
     writers = {name: partial(_write_list, clips=clips, labels=name != "infer.list") for name, clips in lists.items()}
     names = json.dumps(found.classes.names, indent=1, ensure_ascii=False) + "\n"
-    writers["kinetics_labels.json"] = partial(write_text, text=names)
+    writers[LABELS] = partial(write_text, text=names)
     numbers = {name: len(clips) for name, clips in lists.items()}
     writers[own_config.NAME] = partial(write_text, text=own_config.config_text(out, found.classes, numbers, network))
     if found.missing:
@@ -148,14 +150,16 @@ def write(out: Path, writers: dict[str, Callable[[Path], None]]) -> None:
 def written(out: Path, names: Iterable[str], lists: dict[str, list[SplitClip]], found: Found, network: Network) -> str:
     """What was written where, and what to tell the other scripts."""
     source, clips = found.classes.source, {name: len(clips) for name, clips in lists.items()}
-    order = f"as in {os.path.relpath(source)}" if source else "in their alphabetical order"
+    alphabetical = found.classes.names == in_order(found.classes.names)
+    own = "in their alphabetical order" if alphabetical else "as before, new ones behind the others"
+    order = f"as in {os.path.relpath(source)}" if source else own
     notes = {
         "missing.csv": "annotated clips without a file, and why",
         "remarks.csv": "files and annotation lines that were passed over, and why",
         "classes.csv": "clips per class",
         "similar.html": "clips that look alike",
         own_config.NAME: "for train.py, eval.py and predict.py",
-        "kinetics_labels.json": f"{len(found.classes.names)} classes, numbered {order}",
+        LABELS: f"{len(found.classes.names)} classes, numbered {order}",
     }
     if "test.list" in lists and lists["test.list"] is lists.get("val.list"):
         notes["test.list"] = "the validation clips again: no labelled clip is in the test split"
@@ -188,6 +192,7 @@ def make_lists(args: argparse.Namespace) -> None:
     rows, official, before = None, None, {}
     with nullcontext() if args.extend else suppress(InputError):  # what is replaced may be anything
         before = listed_in(args.out)
+    numbered = read_names(str(args.out / LABELS), "--extend") if args.extend else []
     if args.annotations and is_official(args.annotations):
         rows, official = read_official(args.annotations)
         args.labels = args.labels or (None if official else "own")
@@ -202,24 +207,28 @@ def make_lists(args: argparse.Namespace) -> None:
     if not videos:
         no_others = f"; other files: {counted(others)}" if others else ""
         raise InputError(f"--videos {' '.join(args.videos)}: no video files there{no_others}")
-    if rows is None:
-        is_split(videos)  # before each of them is opened, which may take minutes
+    presplit = rows is None and is_split(videos)  # before each of them is opened, which may take minutes
+    before = respelled(before, videos)
     bad = {video.path: "an empty file" for video in videos if video.empty}
     broken = find_broken([video.path for video in videos if not video.empty])
     bad |= {path: f"cannot be opened: {reason}" for path, reason in broken.items()}
-    from data.similar import Alike  # it takes NumPy, for which nothing else waits
+    from data.similar import Alike, read_pictures  # it takes NumPy, for which nothing else waits
 
-    alike = Alike([v.path for v in videos if v.path not in bad], args.similar)
+    looked_at = [v.path for v in videos if v.path not in bad] if args.similar else []
+    alike = Alike(read_pictures(looked_at) if looked_at else {}, args.similar)
     if rows is None:
         found = from_folders(
-            videos, bad, args.labels, args.split, args.seed, args.group, before if args.extend else {}, alike.groups
-        )
+            videos, bad, args.labels, args.split, args.seed, args.group,
+            before if args.extend else {}, alike.groups, numbered,
+        )  # fmt: skip
     else:
         found = from_annotations(rows, videos, bad, args.labels, official)
-    found.notes += notes_on_lists(before, found.clips)
+    found.notes += notes_on_lists(before, found.clips, rows is None and not presplit)
+    if numbered and (new := found.classes.names[len(numbered) :]):
+        found.notes.append(f"new classes, numbered behind the {len(numbered)} before: {len(new)}: {named(new)}")
     found.notes += notes_on(args, found, videos, broken, others)
     splits = {clip.path: clip.split for clip in found.clips}
-    found.notes += alike.notes(splits)
+    found.notes += alike.notes(splits, or_else=", or --group names them")
     network, lists = own_config.network_for(found.classes, args.light), lists_of(found)
     if args.folds:
         alone = [[clip] for clip in found.clips if clip.label is not None]
@@ -250,15 +259,21 @@ def notes_on(
     return notes + notes_on_copies(found)
 
 
-def notes_on_lists(before: Mapping[str, str], clips: Sequence[SplitClip]) -> list[str]:
-    """A line on what the lists before had, by path."""
+def respelled(before: Mapping[str, str], videos: Iterable[Video]) -> dict[str, str]:
+    """Return the same by the paths of the videos: --videos may be given in another way, such as absolute."""
+    now = {os.path.abspath(video.path): video.path for video in videos} if before else {}
+    return {now.get(os.path.abspath(path), path): split for path, split in before.items()}
+
+
+def notes_on_lists(before: Mapping[str, str], clips: Sequence[SplitClip], may_extend: bool) -> list[str]:
+    """A line on what the lists before had, by path. may_extend: whether --extend could be given."""
     if not before:
         return []
     splits = {clip.path: clip.split for clip in clips}
     moved = sum(splits.get(path, split) != split for path, split in before.items())
     gone = sum(path not in splits for path in before)
     line = f"clips in the lists before: {len(before)}; new: {len(splits.keys() - before.keys())}, gone: {gone}"
-    hint = "; --extend leaves each in its list" if moved else ""
+    hint = "; --extend leaves each in its list" if moved and may_extend else ""
     return [f"{line}, now in another split: {moved}{hint}"]
 
 

@@ -5,7 +5,8 @@
 Reading few frames of a video means decoding from the key frame before each of them, so close key frames make it fast,
 for somewhat more bytes. Frame n stays frame n; rotation is applied, audio dropped. The new list (`path label`) lies in
 the folder, as does a table of the videos that cannot be read. Run again, it goes on where it was stopped, tries those
-again, and makes the copies anew whose sources have changed (by size and time).
+again, and makes the copies anew whose sources have changed (by size and time). With --fps videos are made of folders of
+frames (`folder frames label`).
 """
 
 import argparse
@@ -15,19 +16,20 @@ import os
 import sys
 from array import array
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import TextIO
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a file: the repository's root is not on the path
-from data.arguments import count
+from data.arguments import count, rate, template
 from data.copied import CopiedSources
 from data.encoders import reading_times, reencode_all, reencode_on_cluster
 from data.encoding import PRESETS, Job, Settings, target_of
 from data.records import Records
 from reader.filelist import Entry, read_list
+from reader.integrity import VideoError
 from utils.cli import run
 from utils.config.flags import Parser, check_ray_address
+from utils.config.shared_keys import ModelConfig
 from utils.errors import InputError, RunError, os_errors
 from utils.processes.limits import available_cores
 from utils.storage.files import write_csv, write_stream, write_text, writing
@@ -49,8 +51,9 @@ class Jobs(Sequence[Job]):
         return len(self._positions)
 
     def __getitem__(self, i: int) -> Job:
-        source = self._entries[self._positions[i]].path
-        return Job(source, target_of(self._out, source), self._settings, signature(source))
+        entry = self._entries[self._positions[i]]
+        target = target_of(self._out, entry.path)
+        return Job(entry.path, target, self._settings, signature(entry.path), entry.frames)
 
 
 def distinct(entries: Sequence[Entry]) -> Sequence[int]:
@@ -65,7 +68,7 @@ def distinct(entries: Sequence[Entry]) -> Sequence[int]:
 
 def prepare_folder(out: Path, settings: Settings) -> None:
     """Takes up a folder that is empty, or was made with the same settings. Raises InputError."""
-    manifest, content = out / MANIFEST, json.dumps(asdict(settings)) + "\n"
+    manifest, content = out / MANIFEST, json.dumps(settings.given()) + "\n"
     with os_errors(InputError, f"--out {out}: cannot be written"):
         if manifest.exists() and manifest.read_text() != content:
             made = manifest.read_text().strip()
@@ -102,8 +105,8 @@ def summarize(list_path: Path, jobs: Jobs, num_made: int, num_unreadable: int) -
         print(f"{list_path.with_suffix('.unreadable.csv')}: which ones, and why")
     before, after, there = 0, 0, array("q")
     for i, job in enumerate(jobs):
-        with contextlib.suppress(OSError):  # the source is gone since an earlier run
-            old, new = os.path.getsize(job.source), os.path.getsize(job.target)
+        with contextlib.suppress(OSError, VideoError):  # the source is gone since an earlier run
+            old, new = sum(map(os.path.getsize, job.parts())), os.path.getsize(job.target)
             before, after = before + old, after + new
             there.append(i)
     if not before:
@@ -125,6 +128,10 @@ def main() -> None:
     parser.add_argument("--crf", type=int, choices=range(52), default=23, metavar="0..51",
                         help="x264's quality, lower is better (default: %(default)s)")  # fmt: skip
     parser.add_argument("--preset", choices=PRESETS, default="medium", help="x264's effort (default: %(default)s)")
+    parser.add_argument("--fps", type=rate, help="the list is of folders of frames, so many a second")
+    parser.add_argument("--filename_tmpl", type=template, default=ModelConfig.filename_tmpl, help="of folders of "
+                        "frames: their files by number, from 1 on, or from 0 (default: %(default)s)")  # fmt: skip
+    parser.add_argument("--data_prefix", default="", metavar="DIR", help="folder that the list's paths begin at")
     parser.add_argument("--workers", type=count, help="processes (default: one per core)")
     parser.add_argument("--ray", metavar="WHERE", help="share the list among machines: local, auto or HOST:PORT of Ray")
     args = parser.parse_args()
@@ -133,7 +140,8 @@ def main() -> None:
     if args.ray is not None and args.workers is not None:
         raise InputError(f"--workers={args.workers} and --ray={args.ray}: on a cluster each machine uses all its cores")
 
-    entries = read_list(str(args.list), num_classes=sys.maxsize, needs_label=False)
+    how = {"frame_format": "mp4" if args.fps is None else "frames", "prefix": args.data_prefix}
+    entries = read_list(str(args.list), num_classes=sys.maxsize, needs_label=False, **how)
     new_list = args.out / args.list.name
     if new_list.resolve() == args.list.resolve():
         raise InputError(f"--out {args.out}: the new list would replace {args.list}")
@@ -143,10 +151,11 @@ def main() -> None:
 
 def reencode_list(args: argparse.Namespace, entries: Sequence[Entry], new_list: Path) -> None:
     """Re-encodes what is not there yet and writes the new list, in a folder that is this run's alone."""
-    settings = Settings(args.short_side, args.keyint, args.crf, args.preset)
+    template = None if args.fps is None else args.filename_tmpl
+    settings = Settings(args.short_side, args.keyint, args.crf, args.preset, args.fps, template)
     prepare_folder(args.out, settings)
     positions = distinct(entries)
-    with Records(args.out / SOURCES, asdict(settings)) as journal:
+    with Records(args.out / SOURCES, settings.given()) as journal:
         sources = CopiedSources(journal, entries, positions)
         remove_outdated(entries, positions, args.out, sources)
         todo = array("q", (i for i in positions if not target_of(args.out, entries[i].path).exists()))

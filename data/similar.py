@@ -26,17 +26,32 @@ FLAT = 2.0  # standard deviation of grey values below which pictures show nothin
 MOST_PAIRS = 40  # on the page
 
 
-def small_pictures(path: str, side: int = SMALL) -> np.ndarray:
-    """uint8 [FRAMES, side, side, 3] of a video. Raises VideoError."""
-    return read_clip(ClipSpec(FRAMES, 1, side, side), path)[0]
+def small_pictures(path: str, side: int, how: Mapping[str, str] | None = None, frames: int | None = None) -> np.ndarray:
+    """uint8 [FRAMES, side, side, 3] of a video; how, frames: see ClipSpec, `read_clip`. Raises VideoError."""
+    return read_clip(ClipSpec(FRAMES, 1, side, side, **(how or {})), path, frames=frames)[0]
 
 
-def read_pictures(paths: Sequence[str], side: int = SMALL) -> dict[str, np.ndarray]:
+def how_of(spec: ClipSpec) -> dict[str, str]:
+    """Return what of a spec says in which files the frames are."""
+    return {"frame_format": spec.frame_format, "filename_tmpl": spec.filename_tmpl}
+
+
+def grey(pictures: np.ndarray) -> np.ndarray:
+    """What is compared of `small_pictures`: uint8 [FRAMES, side, side]."""
+    return pictures.mean(axis=3).astype(np.uint8)
+
+
+def read_pictures(
+    paths: Sequence[str],
+    side: int = SMALL,
+    how: Mapping[str, str] | None = None,
+    frames: Callable[[str], int | None] = lambda path: None,
+) -> dict[str, np.ndarray]:
     """The small pictures of the videos that can be read, by path. Processes read them: anybody's file may end one."""
 
     def ask(process: VideoProcess, path: str) -> tuple[str, np.ndarray | None]:
         try:
-            return path, process.answer(path, side)
+            return path, process.answer(path, side, how, frames(path))
         except VideoError:
             return path, None  # data/check.py says why
 
@@ -45,7 +60,7 @@ def read_pictures(paths: Sequence[str], side: int = SMALL) -> dict[str, np.ndarr
     with closing(ask_all(children, ask, paths)) as answers, progress_bar(len(paths), "looking for copies") as bar:
         for path, pictures in answers:
             if pictures is not None:
-                found[path] = pictures.mean(axis=3).astype(np.uint8) if side == SMALL else pictures
+                found[path] = grey(pictures) if side == SMALL else pictures
             bar.update()
     return found
 
@@ -107,51 +122,66 @@ def _blocks(vectors: np.ndarray) -> Iterator[np.ndarray]:
 class Alike:
     """The groups of clips that look alike, and what there is to say of them."""
 
-    def __init__(self, paths: Sequence[str], threshold: float):
-        """threshold: the least similarity; 0: nothing is read."""
+    def __init__(self, pictures: Mapping[str, np.ndarray], threshold: float):
+        """pictures: of each path, see `grey`. threshold: the least similarity."""
         self.threshold, self.too_many = threshold, 0
-        pictures = read_pictures(paths) if threshold else {}
-        self._positions = {path: i for i, path in enumerate(pictures)}
+        self._names = list(pictures)
         self._vectors = vectors_of(list(pictures.values())) if pictures else np.zeros((0, 1), np.float32)
-        found, names = groups_of(self._vectors, threshold) if pictures else [], list(pictures)
+        found = groups_of(self._vectors, threshold) if pictures else []
         # A camera that stands still makes all clips look alike: that tells no recordings.
         self.too_many = max((len(group) for group in found if 2 * len(group) > len(pictures)), default=0)
-        self.groups = [[names[i] for i in group] for group in found if len(group) != self.too_many]
+        self._groups = [group for group in found if len(group) != self.too_many]
+        self.groups = [[self._names[i] for i in group] for group in self._groups]
 
-    def pairs(self) -> Iterator[tuple[float, str, str]]:
-        """(similarity, path, the path that is most similar to it) of each path but the first of each group."""
-        for group in self.groups:
-            vectors = self._vectors[[self._positions[path] for path in group]]
-            for i, path in enumerate(group[1:], start=1):
-                products = vectors[:i] @ vectors[i]
-                yield float(products.max()), path, group[int(products.argmax())]
+    def pairs(self, splits: Mapping[str, str]) -> Iterator[tuple[float, str, str]]:
+        """(similarity, path, an earlier path) of each path that is similar to an earlier one, in their order.
 
-    def notes(self, splits: Mapping[str, str]) -> list[str]:
-        """Lines on them; splits: that of each path."""
+        Of several the most similar one: of those on another side, by `splits` of each path, where there are any.
+        """
+        ids: dict[str, int] = {}
+        sides = np.array([ids.setdefault(splits.get(name, ""), len(ids)) for name in self._names])
+        grouped = np.zeros(len(self._names), bool)
+        grouped[[i for group in self._groups for i in group]] = True
+        best, partners = np.zeros(len(self._names), np.float32), np.zeros(len(self._names), int)
+        for block in _blocks(self._vectors) if self._groups else ():
+            near = self._vectors[block] @ self._vectors[block].T
+            earlier = (block < block[:, None]) & (near >= self.threshold - ROUNDING)
+            ranks = np.where(earlier, near + 2 * (sides[block] != sides[block][:, None]), 0)
+            firsts = ranks.argmax(axis=1)
+            more = (ranks[np.arange(len(block)), firsts] > best[block]) & grouped[block]
+            best[block[more]], partners[block[more]] = ranks[more, firsts[more]], block[firsts[more]]
+        for i in np.flatnonzero(best).tolist():
+            across = sides[i] != sides[partners[i]]
+            yield float(best[i]) - 2 * across, self._names[i], self._names[partners[i]]
+
+    def notes(self, splits: Mapping[str, str], page: str = "similar.html", or_else: str = "") -> list[str]:
+        """Lines on them; splits: that of each path. or_else: what may help besides where too many look alike."""
         flag = f"--similar={self.threshold:g}"
         lines = []
         if self.too_many:
             lines.append(
                 f"{self.too_many} clips look alike at {flag}, as before a camera that stands still: taken for no "
-                "recording; a larger --similar may tell recordings apart, or --group names them"
+                f"recording; a larger --similar may tell recordings apart{or_else}"
             )
         if self.groups:
             both = sum(len({splits[path] for path in group if path in splits}) > 1 for group in self.groups)
             where = f"{both} of them on several sides" if both else "each on one side"
             number = sum(map(len, self.groups))
             what = f"clips that look alike at {flag}: {number} in {len(self.groups)} groups"
-            lines.append(f"{what}, {where}: similar.html")
+            lines.append(f"{what}, {where}: {page}")
         return lines
 
-    def writer(self, splits: Mapping[str, str]) -> Callable[[Path], None]:
+    def writer(
+        self, splits: Mapping[str, str], read: Callable[[Sequence[str], int], Mapping[str, np.ndarray]] = read_pictures
+    ) -> Callable[[Path], None]:
         """What writes the page of pairs: those on two sides first, then those that are only just similar."""
         from results.pages.page import never_fatal, picture, write_page  # most lists have no such page
 
         @never_fatal
         def write(path: Path) -> None:
-            pairs = sorted(self.pairs(), key=lambda pair: (splits.get(pair[1]) == splits.get(pair[2]), pair[0]))
+            pairs = sorted(self.pairs(splits), key=lambda pair: (splits.get(pair[1]) == splits.get(pair[2]), pair[0]))
             shown = pairs[:MOST_PAIRS]
-            pictures = read_pictures(sorted({path for pair in shown for path in pair[1:]}), SHOWN)
+            pictures = read(sorted({path for pair in shown for path in pair[1:]}), SHOWN)
             strips = {path: [picture(frame) for frame in frames] for path, frames in pictures.items()}
             facts = {"least similarity": f"{self.threshold:g}", "groups": len(self.groups)}
             write_page(path, "similar.html", pairs=shown, number=len(pairs), strips=strips, splits=splits, facts=facts)

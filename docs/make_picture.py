@@ -18,6 +18,7 @@ from utils.errors import InputError
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "data" / "demo" / "results" / name / "report.html" for name in ("predict", "eval")]
 WIDTHS, HEIGHT = (440, 1040), 1000
+TOPS = (".of-cards", "body")  # what each picture begins with
 
 
 def main() -> None:
@@ -31,9 +32,10 @@ def main() -> None:
     pictures = []
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
-        for path, width in zip(PAGES, WIDTHS):
+        for path, width, top in zip(PAGES, WIDTHS, TOPS):
             page = browser.new_page(viewport={"width": width, "height": HEIGHT}, color_scheme="light")
             page.goto(path.as_uri())
+            page.locator(top).evaluate("part => part.scrollIntoView()")
             pictures.append(Image.open(io.BytesIO(page.screenshot())))
         browser.close()
     whole = Image.new("RGB", (sum(WIDTHS), HEIGHT))

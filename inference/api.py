@@ -243,8 +243,12 @@ _EXPECTED = "a path, bytes, an open file or frames uint8 [N, H, W, 3]"
 
 
 def of_one_video(section: InferConfig, path: str) -> InferConfig:
-    """Return the section for a path: as in the original a video, whatever lists hold, unless it is called a pickle."""
-    return section if path.endswith(PICKLES) else replace(section, format="mp4")
+    """Return the section for a path: as in the original a video, whatever lists hold, unless it is called a pickle.
+
+    A folder is one of frames where the section reads these.
+    """
+    is_folder = section.format == "frames" and os.path.isdir(path)
+    return section if path.endswith(PICKLES) or is_folder else replace(section, format="mp4")
 
 
 def _checked(frames: np.ndarray) -> np.ndarray:

@@ -16,7 +16,7 @@ import numpy as np
 from inference.runtime import openvino
 from reader.build import build_loader, clip_spec
 from reader.clip import middle_view
-from reader.filelist import read_list
+from reader.filelist import Entry, read_list
 from utils.config.keys import EngineConfig, TestConfig
 from utils.config.loading import Config
 from utils.errors import InputError, RunError
@@ -24,6 +24,7 @@ from utils.log import progress_bar, say
 from utils.packages import import_extra
 from utils.storage.objects import StorageError, file_size, is_remote
 from utils.storage.shelf import digest
+from utils.storage.stamps import signature
 
 FRAMES = 300  # to round by; as many as OpenVINO's guide advises
 COMPARED = 100  # other videos, at most
@@ -57,7 +58,8 @@ class Calibration:
                 f"--set {name}.calibration=FILE"
             )
         self._config, self._section = config, section
-        known = read_list(section.calibration, num_classes=2**62, frame_format=section.format, needs_label=False)
+        how = {"frame_format": section.format, "prefix": section.data_prefix}
+        known = read_list(section.calibration, num_classes=2**62, needs_label=False, **how)
         if len(known) < 2:
             raise InputError(f"{section.calibration}: int8 needs two videos at least, one to round by, one to compare")
         wanted = min(math.ceil(FRAMES / section.seg_num), math.ceil(len(known) / 2))
@@ -67,7 +69,7 @@ class Calibration:
     def digest(self) -> str:
         """Return the SHA-256 of what the rounding depends on: the videos' contents, and how their clips are cut."""
         spec = asdict(clip_spec(self._section))
-        files = [_fingerprint(entry.path) for entry in self.entries]
+        files = [_fingerprint(entry) for entry in self.entries]
         return hashlib.sha256(json.dumps([spec, files, sorted(self.used)]).encode()).hexdigest()
 
     def checked(self, agreement: Agreement) -> Agreement:
@@ -154,7 +156,10 @@ def _spread(items: Sequence, number: int) -> list:
     return [items[i] for i in np.linspace(0, len(items) - 1, number).round().astype(int)]
 
 
-def _fingerprint(path: str) -> list:
+def _fingerprint(entry: Entry) -> list:
+    path = entry.path
+    if entry.frames:
+        return [path, entry.frames, signature(path)]
     try:
         return [path, file_size(path)] if is_remote(path) else [digest(Path(path))]
     except (OSError, StorageError):

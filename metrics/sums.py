@@ -11,7 +11,7 @@ from metrics.accuracy import Accuracy
 # Guo et al., "On Calibration of Modern Neural Networks", 2017: as many bins of equal width.
 BINS = 15
 # So many of the most confident mistakes and of the unreadable videos are kept: a page stays below 10 MB.
-MISTAKES_KEPT, UNREADABLE_KEPT = 24, 100
+MISTAKES_KEPT, UNREADABLE_KEPT, REASONS_KEPT = 24, 100, 100
 # The 97.5 % point of the normal distribution, of an interval of 95 %.
 _Z = 1.959963984540054
 
@@ -65,14 +65,17 @@ class Bin:
 
 @dataclass
 class Unreadable:
-    """How many videos could not be read, and the first of them as (video, error)."""
+    """How many videos could not be read, why, and the first of them as (video, error)."""
 
     kept: int
     number: int = 0
     first: list[tuple[str, str]] = field(default_factory=list)
+    reasons: Counter[str] = field(default_factory=Counter)  # the errors, counted; REASONS_KEPT of them at most
 
     def add(self, row: dict) -> None:
         self.number += 1
+        if row["error"] in self.reasons or len(self.reasons) < REASONS_KEPT:
+            self.reasons[row["error"]] += 1
         if len(self.first) < self.kept:
             self.first.append((row["video"], row["error"]))
 

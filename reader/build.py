@@ -15,13 +15,17 @@ from utils.errors import InputError
 from utils.processes.ranks import World
 from utils.storage.objects import is_remote
 
+# Keys of TRAIN that a ClipSpec calls the same.
+_OF_TRAIN = ("multi_scale_crop", "flip", "flip_pairs", "rand_augment", "rand_augment_magnitude", "random_erasing")
+
 
 def read_section_list(config: Config, section: SectionConfig, needs_label: bool = True) -> FileList:
     """The videos of a section's file list, checked."""
     classes, path = config.model.num_classes, section.filelist
     if not (is_remote(path) or os.path.isabs(path) or os.path.exists(path)):
         raise InputError(f"{path}: no such file list; a relative path is one from {os.getcwd()}")
-    return read_list(path, num_classes=classes, frame_format=section.format, needs_label=needs_label)
+    how = {"frame_format": section.format, "prefix": section.data_prefix}
+    return read_list(path, num_classes=classes, needs_label=needs_label, **how)
 
 
 def in_train_list(config: Config, entries: FileList) -> int | None:
@@ -30,7 +34,7 @@ def in_train_list(config: Config, entries: FileList) -> int | None:
     if not os.path.isfile(train.filelist):
         return None
     try:
-        listed = read_list(train.filelist, num_classes=config.model.num_classes, frame_format=train.format)
+        listed = read_section_list(config, train)
     except InputError:
         return None
     known = {hash(os.path.abspath(entry.path)) for entry in listed}  # of long lists 8 bytes each, and not their texts
@@ -45,21 +49,27 @@ def clip_spec(section: SectionConfig, augment_seed: int | None = None) -> ClipSp
         short_side=section.short_size,
         crop_size=section.image_size,
         frame_format=section.format,
+        filename_tmpl=section.filename_tmpl,
         sampling=section.sampling,
         resize=section.resize,
         keep_aspect_ratio=section.keep_aspect_ratio,
         crops=section.crops,
-        multi_scale_crop=section.multi_scale_crop if isinstance(section, TrainConfig) else "none",
         decoder=section.decoder,
         augment_seed=augment_seed,
-        **({"flip": section.flip, "flip_pairs": section.flip_pairs} if isinstance(section, TrainConfig) else {}),
+        **({name: getattr(section, name) for name in _OF_TRAIN} if isinstance(section, TrainConfig) else {}),
     )
+
+
+def check_is_of_videos(who: str, section: SectionConfig) -> None:
+    """Raise InputError where the section reads what has no times of its frames. who: wants videos, in messages."""
+    if section.format != "mp4":
+        hint = "; data/reencode.py --fps makes videos of folders" if section.format == "frames" else ""
+        raise InputError(f"{who} needs videos, but INFER.format is {section.format}{hint}")
 
 
 def check_takes_windows(who: str, section: SectionConfig) -> None:
     """Raise InputError where the section reads what cannot be cut into windows of time. who: wants to, in messages."""
-    if section.format == "pkl":
-        raise InputError(f"{who} needs videos, but INFER.format is pkl")
+    check_is_of_videos(who, section)
     if section.seglen > 1:
         raise InputError(f"{who} takes segments of one frame, but INFER.seglen is {section.seglen}")
     if section.decoder not in ("auto", "pyav"):

@@ -21,6 +21,7 @@ class ClipSpec:
     short_side: int
     crop_size: int
     frame_format: str = "mp4"
+    filename_tmpl: str = "img_{:05}.jpg"  # of frame_format "frames"
     sampling: str = "segment"
     resize: str = "pillow"
     keep_aspect_ratio: bool = False
@@ -32,6 +33,10 @@ class ClipSpec:
     # Whether every other clip with an augment_seed is mirrored, and the classes that this exchanges.
     flip: bool = True
     flip_pairs: tuple = ()
+    # What is done to the crops besides, see reader/augment.py.
+    rand_augment: int = 0
+    rand_augment_magnitude: float = 9.0
+    random_erasing: float = 0.0
     # Longer videos are refused; None: any length is read.
     max_seconds: float | None = None
 

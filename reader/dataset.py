@@ -7,8 +7,10 @@ from pathlib import Path
 import numpy as np
 
 from reader.apart import fault
+from reader.augment import draw_changes
 from reader.clip import ClipSpec
 from reader.decode import VideoError, read_frames
+from reader.frame_folder import read_folder
 from reader.length import check_length
 from reader.pkl import read_pickle
 from reader.sampling import segment_indices, video_rng
@@ -27,7 +29,13 @@ class Seen:
 
 
 def read_clip(
-    spec: ClipSpec, path: str, epoch: int = 0, index: int = 0, folder: Path | None = None, seen: Seen | None = None
+    spec: ClipSpec,
+    path: str,
+    epoch: int = 0,
+    index: int = 0,
+    folder: Path | None = None,
+    seen: Seen | None = None,
+    frames: int | None = None,
 ) -> tuple[np.ndarray, int | None]:
     """(clip uint8 [V * T, H, W, 3 * seglen], label or None) of one video; only a pickle brings its own label.
 
@@ -35,11 +43,14 @@ def read_clip(
     decoded and resized once for the V crops.
 
     folder: where a remote video, or what another decoder reads, is copied to for as long as it is read; None: a
-        temporary one. seen: gets what it says.
+        temporary one. seen: gets what it says. frames: how many there are in a folder of frames, as its list says;
+        None: all that are in it.
 
     Raises VideoError: the video cannot be read, with its path and the reason.
     """
     rng = None if spec.augment_seed is None else video_rng(spec.augment_seed, epoch, index)
+    changed = rng is not None and (spec.rand_augment or spec.random_erasing)
+    change = draw_changes(spec, epoch, index) if changed else None
     seen = seen or Seen()
     chosen: dict[int, list[int]] = {}
 
@@ -54,14 +65,17 @@ def read_clip(
         own = copy.deepcopy(rng)  # for each frame: all get the same window, and the same side
         crops = crop_frame(frame, spec, own)
         seen.mirrored = own is not None and spec.flip and bool(own.random() < 0.5)
-        return crops[:, :, ::-1] if seen.mirrored else crops
+        crops = crops[:, :, ::-1] if seen.mirrored else crops
+        return change(crops[0])[None] if change else crops
 
     label = None
     try:
         with on_this_machine(path, folder) as local:
             if spec.max_seconds is not None:
                 check_length(local, spec.max_seconds)
-            if spec.frame_format == "pkl":
+            if spec.frame_format == "frames":
+                crops = read_folder(local, spec.filename_tmpl, frames, choose, crop)
+            elif spec.frame_format == "pkl":
                 crops, label = read_pickle(local, choose, crop)
             else:
                 crops = read_frames(local, choose, spec.decoder, crop, folder)

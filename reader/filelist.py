@@ -11,22 +11,24 @@ from functools import cached_property
 
 from utils.errors import InputError
 from utils.storage.copies import on_this_machine
-from utils.storage.objects import check_path
+from utils.storage.objects import check_path, is_remote
 
 # Longer than any path that a file system takes (Linux: 4096) with a label behind it.
 MAX_LINE = 5000
 # What a list for the other format looks like: the original's YAML says pkl, its users' lists often name videos.
 VIDEO = re.compile(r"\.(mp4|avi|mkv|webm|mov)(\s+-?[0-9]+)?$", re.IGNORECASE)
 LABEL = re.compile(r"-?[0-9]{1,18}")
+FOLDER = re.compile(rf"(.+?)\s+([0-9]{{1,9}})(?:\s+({LABEL.pattern}))?")
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A video of a list: its path as written, its class id (None: unknown, or inside the pickle), its line (from 1)."""
+    """A video of a list: its path, its class id (None: unknown, or inside the pickle), its line (from 1)."""
 
     path: str
     label: int | None = None
     line: int = 0
+    frames: int | None = None  # of a folder of frames, as many as its line says
 
 
 class FileList(Sequence[Entry]):
@@ -38,11 +40,14 @@ class FileList(Sequence[Entry]):
     def __init__(self, entries: Iterable[Entry]):
         self._paths, self._ends = bytearray(), array("q", [0])  # entry i is _paths[_ends[i] : _ends[i + 1]]
         self._labels, self._lines = array("q"), array("q")  # -1: no label
+        self._frames = array("q")  # empty where no line has any
         for entry in entries:
             self._paths += entry.path.encode("utf-8", "surrogateescape")
             self._ends.append(len(self._paths))
             self._labels.append(-1 if entry.label is None else entry.label)
             self._lines.append(entry.line)
+            if entry.frames is not None:
+                self._frames.append(entry.frames)
 
     def __len__(self) -> int:
         return len(self._lines)
@@ -52,7 +57,8 @@ class FileList(Sequence[Entry]):
             return FileList(self[i] for i in range(*key.indices(len(self))))
         i = range(len(self))[key]
         path = self._paths[self._ends[i] : self._ends[i + 1]].decode("utf-8", "surrogateescape")
-        return Entry(path, None if self._labels[i] < 0 else self._labels[i], self._lines[i])
+        frames = self._frames[i] if self._frames else None
+        return Entry(path, None if self._labels[i] < 0 else self._labels[i], self._lines[i], frames)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Sequence):
@@ -61,10 +67,11 @@ class FileList(Sequence[Entry]):
 
     @cached_property
     def digest(self) -> str:
-        """The SHA-256 of the paths and labels in their order, in hexadecimal; blanks and empty lines do not count."""
+        """The SHA-256 of paths, labels, frames in their order, in hexadecimal; blanks and empty lines do not count."""
         found = hashlib.sha256(self._ends)
         found.update(self._labels)
         found.update(self._paths)
+        found.update(self._frames)
         return found.hexdigest()
 
     def repeated(self) -> int:
@@ -82,21 +89,24 @@ class FileList(Sequence[Entry]):
         return hashlib.sha256(self._labels).hexdigest()
 
 
-def read_list(path: str, *, num_classes: int, frame_format: str = "mp4", needs_label: bool = True) -> FileList:
+def read_list(
+    path: str, *, num_classes: int, frame_format: str = "mp4", needs_label: bool = True, prefix: str = ""
+) -> FileList:
     """The videos of a list in its order, never empty.
 
     mp4: `path label`, split at the last blank, so paths may hold blanks; where no label is needed the path may stand
-    alone. pkl: the path alone, as the label lies in the pickle. Empty lines are passed over.
+    alone. pkl: the path alone, as the label lies in the pickle. frames: `folder frames label`, split in the same way.
+    Empty lines are passed over. prefix: the folder of paths that are not absolute.
 
     Raises InputError: the list is missing, unreadable or empty, or a line is malformed (with file:line).
     """
-    entries = FileList(_entries(path, num_classes, frame_format, needs_label))
+    entries = FileList(_entries(path, num_classes, frame_format, needs_label, prefix))
     if not entries:
         raise InputError(f"{path}: the file list is empty")
     return entries
 
 
-def _entries(path: str, num_classes: int, frame_format: str, needs_label: bool) -> Iterator[Entry]:
+def _entries(path: str, num_classes: int, frame_format: str, needs_label: bool, prefix: str) -> Iterator[Entry]:
     for number, text in enumerate(_lines(path), start=1):
         where = f"{path}:{number}"
         if number == 1 and "\0" in text and VIDEO.search(path):
@@ -105,6 +115,7 @@ def _entries(path: str, num_classes: int, frame_format: str, needs_label: bool) 
             raise InputError(f"{where}: not a line of a file list: {shorten(text)}")
         if text := text.strip():
             text = os.path.expanduser(text) if text.startswith("~/") else text
+            text = text if is_remote(text) else os.path.join(prefix, text)
             check_path(text, where)
             if frame_format == "pkl":
                 if VIDEO.search(text):
@@ -112,6 +123,8 @@ def _entries(path: str, num_classes: int, frame_format: str, needs_label: bool) 
                         f"{where}: MODEL.format is pkl, but this is a video (--set MODEL.format=mp4): {shorten(text)}"
                     )
                 entry = Entry(text, None, number)
+            elif frame_format == "frames":
+                entry = _parse_folder(text, number, where, needs_label)
             else:
                 entry = _parse(text, number, where, needs_label)
             if entry.label is not None and not 0 <= entry.label < num_classes:
@@ -142,6 +155,9 @@ def _parse(text: str, number: int, where: str, needs_label: bool) -> Entry:
     # rsplit(None) also takes a tab, which hand-made lists hold.
     head, *tail = text.rsplit(None, 1)
     labelled = bool(tail) and LABEL.fullmatch(tail[0]) is not None
+    if labelled and (folder := FOLDER.fullmatch(head)) and os.path.isdir(folder[1]) and not os.path.exists(head):
+        how = "--set MODEL.format=frames; of reencode.py: --fps"
+        raise InputError(f"{where}: a folder of frames ({how}): {shorten(text)}")
     if needs_label:
         if not labelled:
             raise InputError(f"{where}: expected 'path label', got {shorten(text)}{_hint(text)}")
@@ -152,6 +168,25 @@ def _parse(text: str, number: int, where: str, needs_label: bool) -> Entry:
     if not labelled and not os.path.exists(text) and (hint := _hint(text)) and not VIDEO.search(text):
         raise InputError(f"{where}: expected a path, got {shorten(text)}{hint}")
     return Entry(text, None, number)
+
+
+def _parse_folder(text: str, number: int, where: str, needs_label: bool) -> Entry:
+    """Return the entry of a line `folder frames label`, or `folder frames`. Raise InputError for any other."""
+    match = FOLDER.fullmatch(text)
+    if match and match[3] and not needs_label and os.path.isdir(text.rsplit(None, 1)[0]):
+        head, frames = text.rsplit(None, 1)  # "holiday 2019 120" may be a folder with a blank and no label
+        label = None
+    elif match and (match[3] or not needs_label):
+        head, frames, label = match.groups()
+    else:
+        is_video = ": this is a video (--set MODEL.format=mp4)" if VIDEO.search(text) else _hint(text)
+        expected = "folder frames label" if needs_label else "folder frames"
+        raise InputError(f"{where}: expected '{expected}', got {shorten(text)}{is_video}")
+    if is_remote(head):
+        raise InputError(f"{where}: folders of frames are read from this machine's disks alone, not {shorten(head)}")
+    if not int(frames):
+        raise InputError(f"{where}: a folder with 0 frames: {shorten(text)}")
+    return Entry(head, None if label is None else int(label), number, int(frames))
 
 
 def _hint(text: str) -> str:

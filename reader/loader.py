@@ -146,7 +146,7 @@ class Loader:
         raise InputError(f"none of the {number} videos can be read; {self._entries[asked].path}: {self._bad[asked]}")
 
     def _read_one(self, entry: Entry, epoch: int, index: int) -> tuple[np.ndarray, int | None, list[int] | None]:
-        clip, label, file, mirrored = self._workers.read_file(entry.path, epoch, index)
+        clip, label, file, mirrored = self._workers.read_file(entry.path, epoch, index, entry.frames)
         label = entry.label if label is None else label
         if None not in (label, self._num_classes) and not 0 <= label < self._num_classes:
             raise VideoError(entry.path, f"its label {label} is outside 0..{self._num_classes - 1}")

@@ -41,18 +41,29 @@ def read_pickle(
             raise VideoError(path, "not a frame pickle: expected (video id, label, [JPEG bytes])")
     if abs(label) >= LABELS_END:  # it would fit into no array, and Python refuses to write 4300 digits
         raise VideoError(path, "its label has more than 18 digits")
-    chosen = choose(len(jpegs))
+    return stacked(path, choose(len(jpegs)), lambda i: decode_picture(path, jpegs[i], i), each), label
+
+
+def stacked(
+    path: str, chosen: Sequence[int], picture: Callable[[int], np.ndarray], each: Callable[[np.ndarray], np.ndarray]
+) -> np.ndarray:
+    """Return `each` of the chosen frames, stacked in that order; `picture` makes each frame once, uint8 [H, W, 3].
+
+    Raise VideoError where they differ in size.
+    """
     images, shapes = {}, set()
     for i in sorted(set(chosen)):
-        image = _decode_jpeg(path, jpegs[i], i)
+        image = picture(i)
         shapes.add(image.shape)
         images[i] = each(image)
     if len(shapes) != 1:
         raise VideoError(path, "its frames differ in size")
-    return np.stack([images[i] for i in chosen]), label
+    return np.stack([images[i] for i in chosen])
 
 
-def _decode_jpeg(path: str, data: object, index: int) -> np.ndarray:
+def decode_picture(path: str, data: object, name: int | str, formats: Sequence[str] = ("JPEG",)) -> np.ndarray:
+    """Return the RGB frame uint8 [H, W, 3] of a video's bytes `data`. Raise VideoError, which calls it `name`."""
+    kind = " or ".join(formats)
     try:
         if isinstance(data, str):
             data = data.encode("latin1")  # a string of Python 2
@@ -60,12 +71,12 @@ def _decode_jpeg(path: str, data: object, index: int) -> np.ndarray:
             raise ValueError(f"it is a {type(data).__name__}")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # its limit is higher than ours
-            image = Image.open(io.BytesIO(data), formats=["JPEG"])
+            image = Image.open(io.BytesIO(data), formats=formats)
         with image:
             if image.width * image.height > MAX_PIXELS:
                 raise ValueError(f"it is declared as {image.width}x{image.height}")
             return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
     except UnidentifiedImageError:  # its message holds an address in memory
-        raise VideoError(path, f"frame {index} is no readable JPEG") from None
+        raise VideoError(path, f"frame {name} is no readable {kind}") from None
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise VideoError(path, f"frame {index} is no readable JPEG: {error}") from None
+        raise VideoError(path, f"frame {name} is no readable {kind}: {error}") from None

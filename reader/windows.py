@@ -95,9 +95,9 @@ def stream_windows(path: str, spec: ClipSpec, window: float, stride: float) -> I
         yield from _gathered(_all(packets, clock, asked, spans), convert)
 
 
-def stream_clip(path: str, spec: ClipSpec, folder: Path) -> Iterator[np.ndarray]:
+def stream_clip(path: str, spec: ClipSpec, folder: Path, frames: int | None = None) -> Iterator[np.ndarray]:
     """The clip that the network gets of a video as a whole, see `read_clip`. Raises VideoError."""
-    yield read_clip(spec, path, folder=folder)[0]
+    yield read_clip(spec, path, folder=folder, frames=frames)[0]
 
 
 Asked = list[tuple[float, int, int]]  # (moment, window, segment), ascending

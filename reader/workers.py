@@ -25,7 +25,7 @@ class FileClip(NamedTuple):
 
 
 class WorkerProcess(VideoProcess):
-    """A reader process, which answers (path, epoch, index) with a FileClip.
+    """A reader process, which answers (path, epoch, index, frames) with a FileClip.
 
     A pipe and not shared memory: nothing can be left behind in /dev/shm, and copying a clip (0.15 to 1 MB) costs
     about 1% of decoding it.
@@ -54,11 +54,11 @@ class WorkerPool:
         """What `read_clip` returns, computed in a process. Raises as VideoProcess.answer."""
         return self.read_file(path, epoch, index)[:2]
 
-    def read_file(self, path: str, epoch: int, index: int) -> FileClip:
+    def read_file(self, path: str, epoch: int, index: int, frames: int | None = None) -> FileClip:
         """The same with more that is known of it. More threads than processes wait for each other."""
         process = self._reading[path] = self._idle.get()
         try:
-            return process.answer(path, epoch, index)
+            return process.answer(path, epoch, index, frames)
         finally:
             self._reading.pop(path, None)
             self._idle.put(process)
@@ -86,9 +86,11 @@ class WorkerPool:
             process.kill()
 
 
-def read_file(spec: ClipSpec, folder: Path | None, path: str, epoch: int, index: int) -> FileClip:
-    """Return what is read of a video. `folder` is made for the copy of a remote one."""
+def read_file(
+    spec: ClipSpec, folder: Path | None, path: str, epoch: int, index: int, frames: int | None = None
+) -> FileClip:
+    """Return what is read of a video. `folder` is made for the copy of a remote one; frames: see `read_clip`."""
     from reader.dataset import Seen, read_clip  # only here: it takes time, and readers alone decode
 
     file, seen = signature(path), Seen()  # here, where a disk that hangs has its time limit
-    return FileClip(*read_clip(spec, path, epoch, index, folder, seen), file, seen.mirrored)
+    return FileClip(*read_clip(spec, path, epoch, index, folder, seen, frames), file, seen.mirrored)

@@ -48,7 +48,7 @@ def _predict_one(task: Task, network: Network, rows: Compute, protocol: str) -> 
         kept.append((output.features, batch.frames))
 
     # While the video is read and computed, mostly elsewhere.
-    preparing = prepare_page("prediction.html") if task.report else None
+    preparing = prepare_page("video.html") if task.report else None
     [[row]] = rows(range(1), keep)
     if preparing:
         preparing.join()

@@ -20,15 +20,17 @@ from results.fingerprint import fingerprint
 from results.finished import Finished
 from results.list_results import check_list_flags
 from results.pages.extras import wants_report
-from results.pages.frames import frames_seen, shown
+from results.pages.frames import frames_seen, shown, shown_positions
 from results.pages.per_video import PerVideo, check_wanted
-from results.pages.prediction import sums_of, write_prediction_page
+from results.pages.prediction import ListSums, write_prediction_page
+from results.pages.video import write_video_page
 from utils.config.flags import Flags
 from utils.config.keys import InferConfig
 from utils.config.loading import Config
 from utils.config.strict_yaml import one_line
 from utils.errors import InputError, RunError
 from utils.storage.files import check_save_dir, written_to
+from utils.storage.objects import is_remote
 
 if TYPE_CHECKING:  # what takes time is imported where it is used
     from inference.network import Network
@@ -66,7 +68,7 @@ class Task:
         """
         flags, section = self.flags, self.section
         wanted = network is not None and (flags.window or flags.save_video or flags.explain)
-        on_page = {row["position"] for row in sums_of(rows).sample} if wanted and self.report else ()
+        on_page = {row["position"] for row in ListSums(rows).pictured} if wanted and self.report else ()
         made = PerVideo(flags, section, self.names, self.entries, self.folder, on_page, clip)
         if wanted:
             how = {name: getattr(flags, name) for name in ("window", "stride", "save_video", "explain")}
@@ -75,13 +77,19 @@ class Task:
         if self.report:
             listed = section.video_path or section.filelist
             about = {"videos": listed, "how": protocol, "configuration": self.config.dump()}
+            path = self.folder / "report.html"
+            if self.single:
+                [row] = rows
+                maps = [clip_maps[i] for _, clip_maps in made.heat_maps([0]) for i in shown_positions(section)]
+                made_of = made.timelines.get(0, ()), maps, made.strongest.get(0), made.files.get(0, ())
+                write_video_page(path, row, about, shown(clip, section), *made_of)
+                return
             frames = partial(frames_seen, self.config, section, self.entries)
-            if clip is not None:
-                frames = lambda positions: [(position, shown(clip, section)) for position in positions]  # noqa: E731
-            elif made.frames:
+            if made.frames:
                 frames = lambda positions: made.frames.items()  # noqa: E731
-            pictures = frames, made.timelines, made.heat_maps
-            write_prediction_page(self.folder / "report.html", rows, about, *pictures)
+            pictures = frames, made.timelines, made.heat_maps, made.strongest
+            beside = None if is_remote(flags.save_dir) else self.folder
+            write_prediction_page(path, rows, about, *pictures, beside)
 
 
 def read_task(flags: Flags, config: Config) -> Task:
@@ -94,11 +102,13 @@ def read_task(flags: Flags, config: Config) -> Task:
     if path:
         _check_is_video(path)
         section = of_one_video(section, path)
-    entries = videos_at(path) if path else read_section_list(config, section, needs_label=False)
+    is_folder = path and section.format == "frames"
+    entries = None if is_folder else videos_at(path) if path else read_section_list(config, section, needs_label=False)
     single = entries is None
     if single:
         try:
-            check_file(path)
+            if not is_folder:
+                check_file(path)
         except VideoError as error:
             raise InputError(str(error)) from None
         entries = FileList([Entry(path)])

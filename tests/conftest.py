@@ -4,6 +4,7 @@ import io
 import json
 import os
 import pickle
+import re
 import shlex
 import shutil
 import signal
@@ -261,13 +262,16 @@ def run_python(
 
 
 def snapshot(folder: Path) -> dict[str, bytes | str]:
-    """The content of every file below the folder, of a link its target, and the folders."""
+    """The content of every file below the folder, of a link its target, and the folders; of a page all but the time
+    and the command that it was made by, and how far up its links go."""
     content = {}
     for path in sorted(folder.rglob("*")):
         if path.name == ".made.json":  # has the times of the others
             continue
         name = str(path.relative_to(folder))
         content[name] = os.readlink(path) if path.is_symlink() else path.read_bytes() if path.is_file() else "folder"
+        if name.endswith(".html"):
+            content[name] = re.sub(rb'<dl class="facts made">.*?</dl>|(?:\.\./)+', b"", content[name])
     return content
 
 

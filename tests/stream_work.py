@@ -54,7 +54,7 @@ def answer(path: str, what: str) -> object:
 class Greedy:
     """Settings of data/reencode.py for which there is never memory enough."""
 
-    keyint, crf, preset = 12, 23, "veryfast"
+    keyint, crf, preset, fps = 12, 23, "veryfast", None
 
     @property
     def short_side(self) -> int:

@@ -12,6 +12,7 @@ import pytest
 
 from conftest import ROOT, make_clip, run_script, synthetic_frames, wait_until
 from results.pages.per_video import check_wanted, unique_names
+from results.pages.words import in_english
 from utils.config.flags import Flags
 from utils.config.keys import InferConfig
 from utils.errors import InputError
@@ -97,7 +98,7 @@ def test_all_of_it_is_in_the_report(made):
     pytest.importorskip("jinja2")
     html = (made[1] / "report.html").read_text()
     assert html.count('class="stretches"') == 3 and html.count("<img ") == 3 * 3 + 3 * 3
-    assert "4 windows over 1.2 s" in html
+    assert "4 windows, 1 stretch · 1.2 s" in in_english(html)
 
 
 def test_what_a_killed_run_had_half_made_is_removed_by_the_next_one(workspace, tmp_path):

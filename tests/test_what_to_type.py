@@ -9,7 +9,8 @@ from conftest import run_script
 from reader.build import read_section_list
 from reader.filelist import read_list
 from results.list_run import ListRun
-from results.pages.per_video import _described, check_wanted
+from results.pages.per_video import check_wanted
+from results.pages.timeline import described
 from results.task import _check_is_video, describe_in_list
 from utils.config.flags import parse_flags
 from utils.config.loading import load_config
@@ -114,7 +115,7 @@ def test_what_the_screen_shows():
     classes = [0, 0, 0, 1, 1, 1, 1, 1, 1, 0]  # of windows of 10 s, one behind the other
     said = [{"video": "x", "predictions": PREDICTIONS[k]} for k in classes]
     records = [{**what, "start": 10 * i, "end": 10 * i + 10} for i, what in enumerate(said)]
-    assert _described(records).splitlines() == [
+    assert described(records).splitlines() == [
         "      0:00 to 0:30  a",
         "      0:30 to 1:30  b",
         "      1:30 to 1:40  a",

@@ -13,6 +13,7 @@ from utils.config.loading import Config
 from utils.config.train_keys import TrainConfig
 
 SHOWN = 5  # classes in a line
+OFTEN = 5  # draws of a video in an epoch; of more a line tells
 
 
 def warnings(
@@ -20,9 +21,12 @@ def warnings(
 ) -> list[str]:
     """The lines; of a run in which nothing is wrong none."""
     lists = _of_lists(entries, valid_entries, config.model.num_classes)
+    patient = config.train.patience and not valid_entries
     return [
         *mirrors_advised(config),
         *lists,
+        *(["TRAIN.patience: nothing is validated: all epochs are run"] if patient else ()),
+        *(_of_draws(entries) if config.train.balance_classes else ()),
         *_of_settings(config, len(entries), num_devices),
         *_of_rates(config.train, schedule),
     ]
@@ -56,6 +60,18 @@ def _of_lists(entries: FileList, valid_entries: FileList, num_classes: int) -> I
                 f"{len(valid_entries)} validation videos: an accuracy of 50% may be {low:.0f} to {high:.0f} with 95% "
                 "confidence: the best of the epochs is chosen by noise"
             )
+
+
+def _of_draws(entries: FileList) -> Iterator[str]:
+    """What TRAIN.balance_classes makes of rare classes, see `reader.sampling.balanced_order`."""
+    counts = Counter(entry.label for entry in entries)
+    label, videos = min(counts.items(), key=lambda item: (item[1], item[0]))
+    most = math.ceil(math.ceil(len(entries) / len(counts)) / videos)
+    if most > OFTEN:
+        yield (
+            f"TRAIN.balance_classes draws each training video of class {label}, which has {videos}, up to {most} times "
+            "an epoch: it may be learned by heart; TRAIN.class_weights=balanced weighs the classes instead"
+        )
 
 
 def _listed(labels: Sequence[int]) -> str:

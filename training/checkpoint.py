@@ -2,7 +2,8 @@
 
 A checkpoint NAME is NAME.pdparams (the weights, paddle.save), NAME.pdopt (the momentum of each parameter) and
 NAME.json, its manifest (training/manifest.py), with the SHA-256 of the two files. The manifest is written last, so a
-checkpoint whose manifest agrees with its files is whole.
+checkpoint whose manifest agrees with its files is whole. With TRAIN.ema NAME.pdparams holds the average, which is what
+anybody else wants, and NAME.pdopt what training goes on with, too: its own weights.
 """
 
 import hashlib
@@ -22,11 +23,16 @@ from utils.errors import InputError, RunError
 from utils.safe_pickle import PickleError, read_pickle
 from utils.storage.files import unfinished, write_atomic
 
+OWN = "trained "  # before the name of a weight that training goes on with, where an average is the one that is saved
+
 
 def save_checkpoint(
-    prefix: Path, model: Any, optimizer: Any, progress: Progress, about: Mapping[str, Any]
-) -> Checkpoint:
+    prefix: Path, model: Any, optimizer: Any, progress: Progress, about: Mapping[str, Any],
+    averages: Mapping[str, Any] = {},
+) -> Checkpoint:  # fmt: skip
     """The checkpoint NAME.pdparams, NAME.pdopt, then NAME.json; `about` holds {"model": ..., "train": ..., ...}.
+
+    averages: what NAME.pdparams has in place of weights of these names, see training/average.py.
 
     Raises:
         RunError: the disk is full or the folder is gone; an older checkpoint of another name is untouched.
@@ -34,16 +40,17 @@ def save_checkpoint(
     import paddle
 
     state, momentum = _state_of(model, optimizer)
+    kept = momentum | {OWN + name: state[name].numpy() for name in averages}
     digests = {}
 
     def write_weights(path: Path) -> None:
         path.touch()  # paddle.save would make a folder anew that somebody has removed
-        paddle.save(state, str(path))
+        paddle.save(state | averages, str(path))
         digests[".pdparams"] = _digest(path)
         with_suffix(prefix, ".json").unlink(missing_ok=True)  # it described what is replaced now
 
     def write_momentum(path: Path) -> None:
-        path.write_bytes(pickle.dumps(momentum, protocol=4))
+        path.write_bytes(pickle.dumps(kept, protocol=4))
         digests[".pdopt"] = _digest(path)
 
     write_atomic(with_suffix(prefix, ".pdparams"), write_weights)
@@ -53,13 +60,15 @@ def save_checkpoint(
 
 def _state_of(model: Any, optimizer: Any) -> tuple[dict[str, Any], dict[str, Any]]:
     """The weights, and the momentum as arrays, by name. Where training steps a float32 copy of a weight, the copy."""
-    known = optimizer.state_dict()
-    copies = known.get("master_weights", {})
-    state, momentum = dict(model.state_dict()), {}
-    for name, parameter in _trained(model):
-        state[name] = copies.get(parameter.name, parameter)
-        momentum[name] = known[f"{state[name].name}_velocity_0"].numpy()
-    return state, momentum
+    known, steps = optimizer.state_dict(), stepped(model, optimizer)
+    momentum = {name: known[f"{weight.name}_velocity_0"].numpy() for name, weight in steps.items()}
+    return dict(model.state_dict()) | steps, momentum
+
+
+def stepped(model: Any, optimizer: Any) -> dict[str, Any]:
+    """Return by name what the optimizer steps: the trained parameters, or the float32 copies of those that have one."""
+    copies = optimizer.state_dict().get("master_weights", {})
+    return {name: copies.get(parameter.name, parameter) for name, parameter in _trained(model)}
 
 
 def copy_checkpoint(source: Checkpoint, target: Path, progress: Progress, about: Mapping[str, Any]) -> Checkpoint:
@@ -150,13 +159,18 @@ def check_files(checkpoint: Checkpoint) -> None:
 
 
 def read_momentum(prefix: Path, model: Any) -> dict[str, Any]:
-    """The arrays of NAME.pdopt by the names of the trained parameters. Raises InputError when they do not fit."""
+    """The arrays of NAME.pdopt by the names of the trained parameters, and behind OWN what `set_own` wants.
+
+    Raises InputError when they do not fit.
+    """
     path = with_suffix(prefix, ".pdopt")
     try:
         momentum = read_pickle(path.read_bytes())
     except PickleError as error:
         raise InputError(f"{path}: not the momentum of a checkpoint: {error}") from None
     shapes = {name: list(parameter.shape) for name, parameter in _trained(model)}
+    own = {OWN + name: list(parameter.shape) for name, parameter in model.named_parameters()}
+    shapes |= {name: own[name] for name in own.keys() & momentum.keys()}
     for name, shape in shapes.items():
         if name not in momentum or list(momentum[name].shape) != shape:
             raise InputError(f"{path}: no momentum of shape {shape} for {name}")
@@ -165,6 +179,13 @@ def read_momentum(prefix: Path, model: Any) -> dict[str, Any]:
     if unknown := momentum.keys() - shapes.keys():
         raise InputError(f"{path}: momentum of unknown parameters: {one_line(', '.join(sorted(unknown)[:8]), 300)}")
     return momentum
+
+
+def set_own(model: Any, momentum: Mapping[str, Any]) -> None:
+    """Gives a model with the averages of a checkpoint the weights that training goes on with, where there are any."""
+    for name, parameter in model.named_parameters():
+        if OWN + name in momentum:
+            parameter.set_value(momentum[OWN + name])
 
 
 def set_momentum(optimizer: Any, model: Any, momentum: Mapping[str, Any], weights: Mapping[str, Any]) -> None:

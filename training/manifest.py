@@ -33,6 +33,7 @@ class Progress:
     best_top1: float = -1.0  # percent; -1: no validation yet
     best_epoch: int = -1
     loss_scale: float = 0.0  # of float16 training; 0: none
+    not_better: int = 0  # validations since the best one
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,8 @@ Each does nothing unless its key of TRAIN asks for it; the learning rate is in t
 videos in reader/sampling.py.
 """
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 import paddle
@@ -56,8 +57,12 @@ def build_optimizer(model: paddle.nn.Layer, train: TrainConfig) -> paddle.optimi
 class Objective:
     """What a step makes smaller: cross-entropy, its targets smoothed, and the videos of a batch mixed in pairs."""
 
-    def __init__(self, seed: int, label_smoothing: float = 0.0, mixup_alpha: float = 0.0):
+    def __init__(
+        self, seed: int, label_smoothing: float = 0.0, mixup_alpha: float = 0.0, weights: Sequence[float] = ()
+    ):
+        """weights: by class, what its losses are multiplied by, see `class_weights`; none of them: all by 1."""
         self._seed, self._smoothing, self._alpha = seed, label_smoothing, mixup_alpha
+        self._weights = paddle.to_tensor(weights, "float32") if len(weights) else None  # [K]
         self._partners: dict[int, Tensor] = {}  # by number of videos: a copy to a GPU would have each step wait for it
 
     def __call__(
@@ -87,9 +92,27 @@ class Objective:
     def _losses(self, logits: Tensor, labels: Tensor) -> Tensor:
         """The sum over the videos of the cross-entropy to 1 - s + s/K for the true class and s/K for all others.
 
-        s: label_smoothing (Szegedy et al., https://arxiv.org/abs/1512.00567, section 7).
+        s: label_smoothing (Szegedy et al., https://arxiv.org/abs/1512.00567, section 7). Each video's is multiplied by
+        the weight of its class. The loop divides by the number of videos, not by the sum of their weights, so that what
+        a video counts for does not depend on the others of its batch.
         """
-        return F.cross_entropy(logits, labels, reduction="sum", label_smoothing=self._smoothing)
+        if self._weights is None:
+            return F.cross_entropy(logits, labels, reduction="sum", label_smoothing=self._smoothing)
+        losses = F.cross_entropy(logits, labels, reduction="none", label_smoothing=self._smoothing)
+        return (losses.flatten() * paddle.index_select(self._weights, labels)).sum()
+
+
+def class_weights(asked: str | Sequence[float], labels: Iterable[int], num_classes: int) -> Sequence[float]:
+    """Return a number for each class by TRAIN.class_weights, () for none.
+
+    balanced: n / (c * n_k), with n_k of the n videos of class k and c classes that have any: scikit-learn's formula
+    (sklearn.utils.class_weight). In the mean over the list it is 1, so that the learning rate fits as before. A class
+    without a video has 1.
+    """
+    if asked != "balanced":
+        return () if asked == "none" else asked
+    counts = Counter(labels)
+    return [counts.total() / (len(counts) * counts[k]) if counts[k] else 1.0 for k in range(num_classes)]
 
 
 def mixup_share(alpha: float, seed: int, epoch: int, step: int, number: int) -> float:

@@ -15,18 +15,19 @@ from reader.build import describe_protocol
 from reader.filelist import FileList
 from reader.sampling import balanced_order, epoch_order
 from training.amp import Amp, check_last_batch, choose_amp, moving_statistics
-from training.checkpoint import Progress, set_momentum
+from training.average import MovingAverage
+from training.checkpoint import Progress, set_momentum, set_own, stepped
 from training.cpu_engine import set_engine
 from training.frozen import ALL_BUT_THE_CLASSIFIER, feature_sources
 from training.loop import Loop, LossGuard, StepLog, Steps, train_one_epoch
-from training.recipe import Objective, build_optimizer, freeze_stages
+from training.recipe import Objective, build_optimizer, class_weights, freeze_stages
 from training.saver import Saver
 from training.schedule import build_schedule
 from training.sources import Lists, Sources, video_sources
 from training.start import Start, check_agreement, describe_data, describe_run, find_start
 from training.unreadable import Unreadable
 from training.validation import check_any, check_readable, validate
-from training.verdict import verdict
+from training.verdict import out_of_patience, verdict
 from training.waiting import say_waiting
 from utils.cli import Terminated
 from utils.config.flags import Flags
@@ -67,10 +68,11 @@ class Run:
             model = paddle.nn.SyncBatchNorm.convert_sync_batchnorm(model)
         freeze_stages(model, train.freeze_stages)
         optimizer = build_optimizer(model, train)
-        self.objective = Objective(self.progress.seed, train.label_smoothing, train.mixup_alpha)
+        weights = class_weights(train.class_weights, (entry.label for entry in entries), config.model.num_classes)
+        self.objective = Objective(self.progress.seed, train.label_smoothing, train.mixup_alpha, weights)
         self.schedule = build_schedule(train, self.steps.per_epoch, self.steps.size)
         self.amp, self.guard = amp, LossGuard(world)
-        self.model, self.optimizer = self._load(model, optimizer)
+        self.model, self.optimizer, self.average = self._load(model, optimizer)
         self.frozen = train.freeze_stages == ALL_BUT_THE_CLASSIFIER
         engine = "" if self.frozen else self._set_engine()
         self.lists = Lists(config, entries, valid_entries, self.batch_size, world)
@@ -89,9 +91,12 @@ class Run:
         return Progress(0, 0, seed, len(self.entries), self.config.train.batch_size)
 
     def _load(self, model: paddle.nn.Layer, optimizer: paddle.optimizer.Optimizer):
-        """(model, optimizer) as rank 0's files and flags have them, on every rank."""
+        """(model, optimizer, average) as rank 0's files and flags have them, on every rank."""
         momentum = self.start.load(model) if self.world.is_main else {}
-        self.world.broadcast_tensors(list(model.state_dict().values()))
+        self.amp.set_training_mode(model)
+        average = MovingAverage(self.config.train.ema, model)
+        set_own(model, momentum)
+        self.world.broadcast_tensors([*model.state_dict().values(), *average.tensors.values()])
         weights = {name: p.clone() for name, p in model.named_parameters() if not p.stop_gradient}
         resumed = (self.progress.epoch, self.progress.step) > (0, 0)
         model, optimizer = self.amp.prepare(model, optimizer)
@@ -101,7 +106,8 @@ class Run:
             }
             self.world.broadcast_tensors(list(tensors.values()))
             set_momentum(optimizer, model, tensors, weights)
-        return model, optimizer
+        average.follow(stepped(model, optimizer))
+        return model, optimizer, average
 
     def _set_engine(self) -> str:
         """What a checkpoint records of the engine: the CPU's; of a GPU's there is no choice."""
@@ -180,8 +186,11 @@ class Run:
             after_batch=self.unreadable.note,
             after_step=self._after_step,
         )
-        for epoch in range(self.progress.epoch, train.epoch):
-            first = self.progress.step
+        while self.progress.epoch < train.epoch:
+            if line := out_of_patience(self.progress, train.patience):
+                say(line)
+                break
+            epoch, first = self.progress.epoch, self.progress.step
             if first < self.steps.per_epoch:
                 order = self._order(epoch)[first * self.steps.size :]
                 mine = self.world.shard(order, self.steps.batch_size)
@@ -204,6 +213,7 @@ class Run:
 
     def _after_step(self, epoch: int, step: int) -> None:
         """What all ranks decide together after each step: too many unreadable videos, a checkpoint, an end."""
+        self.average.update(epoch * self.steps.per_epoch + step)
         if self.profiler is not None:
             self.profiler.step()
         minutes = self.config.train.checkpoint_minutes
@@ -222,8 +232,9 @@ class Run:
         interval = self.flags.valid_interval
         if self.valid_entries and (epoch + 1) % interval == 0:
             top1 = self._validate(epoch)
+            progress = replace(progress, not_better=progress.not_better + 1)
             if top1 > progress.best_top1:
-                progress = replace(progress, best_top1=top1, best_epoch=epoch)
+                progress = replace(progress, best_top1=top1, best_epoch=epoch, not_better=0)
         if self.world.is_main:
             self.saver.move_on(progress)
         self.progress = progress
@@ -244,7 +255,7 @@ class Run:
         start = time.perf_counter()
         sources, classes = self.sources, self.config.model.num_classes
         what = sources.valid_network, sources.valid_loader, self.valid_entries, classes
-        with memory_errors(self.amp.device, "set VALID.batch_size smaller"):
+        with self.average.shown(), memory_errors(self.amp.device, "set VALID.batch_size smaller"):
             result = validate(*what, self.world, self._leave_if_asked)
         accuracy, unreadable, seconds = result.accuracy, result.unreadable, time.perf_counter() - start
         for index, reason in unreadable:
@@ -264,9 +275,9 @@ class Run:
     def _save(self, progress: Progress) -> None:
         """Writes a checkpoint, unless a loss or weight on any rank is not finite; all ranks must call it."""
         self.guard.check()
-        self.world.average(moving_statistics(self.model))
+        self.world.average([*moving_statistics(self.model), *self.average.statistics])
         self.guard.check_weights(self.model)
         self.progress = replace(progress, loss_scale=self.amp.loss_scale)
         if self.world.is_main:
-            self.saver.save(self.model, self.optimizer, self.progress)
+            self.saver.save(self.model, self.optimizer, self.progress, self.average.tensors)
         self.last_saved = time.monotonic()

@@ -78,11 +78,14 @@ class Saver:
                     copy_checkpoint(found, best, then, self._about)
                 return progress
         say(f"the weights of epoch {progress.best_epoch}, the best one so far, are not there: {best.name} starts anew")
-        return replace(progress, best_epoch=-1, best_top1=-1.0)
+        return replace(progress, best_epoch=-1, best_top1=-1.0, not_better=0)
 
-    def save(self, model: paddle.nn.Layer, optimizer: paddle.optimizer.Optimizer, progress: Progress) -> None:
-        """Writes a checkpoint and deletes what it makes needless. Raises RunError."""
-        self._newest = save_checkpoint(self._prefix(progress), model, optimizer, progress, self._about)
+    def save(
+        self, model: paddle.nn.Layer, optimizer: paddle.optimizer.Optimizer, progress: Progress,
+        averages: Mapping[str, paddle.Tensor] = {},
+    ) -> None:  # fmt: skip
+        """Writes a checkpoint, see `save_checkpoint`, and deletes what it makes needless. Raises RunError."""
+        self._newest = save_checkpoint(self._prefix(progress), model, optimizer, progress, self._about, averages)
         self._remove_older(progress)
 
     def move_on(self, progress: Progress) -> None:

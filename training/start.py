@@ -6,7 +6,7 @@ import os
 import platform
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +18,10 @@ from models.weights.download import imagenet_resnet50
 from models.weights.fitting import load_weights
 from models.weights.paths import find_weights
 from reader.class_names import read_labels
-from reader.filelist import FileList
+from reader.filelist import FileList, shorten
 from training.checkpoint import Checkpoint, find_checkpoint, prefix_of, read_momentum, with_suffix
 from training.manifest import CLASSES, VALID_LIST
+from utils.config.beside import read_beside
 from utils.config.flags import Flags
 from utils.config.loading import Config
 from utils.config.shared_keys import ModelConfig
@@ -31,6 +32,7 @@ from utils.log import say
 from utils.processes.ranks import World
 
 LIST = "the digest of the training list"
+SHOWN = 5  # names in a line
 MOST_NAMES = 500_000  # bytes of names in a manifest; what is read of one has a limit, too
 MODEL_KEYS = ("name", "backbone", "num_layers", "num_classes", "seglen")  # a checkpoint of another model cannot go on
 TRAIN_KEYS = tuple(item.name for item in fields(TrainConfig) if item.name not in NOT_LEARNED)
@@ -99,6 +101,7 @@ class Start:
     checkpoint: Checkpoint | None = None  # training goes on where it stood
     weights: str | None = None  # of a whole network: fine-tuning from epoch 0
     backbone: str | None = None  # its classifier is left out
+    rows: Mapping[int, int] = field(default_factory=dict)  # but for those of our classes: which they are there
 
     def load(self, model: paddle.nn.Layer) -> dict[str, np.ndarray]:
         """The momentum by parameter name, {} without; fills the model, and says with what. Raises InputError."""
@@ -111,7 +114,7 @@ class Start:
             say(f"--resume={self.weights} holds weights only: fine-tuning starts from them at epoch 0")
             say(str(load_weights(model, self.weights)))
         elif self.backbone:
-            say(str(load_weights(model, self.backbone, pretrain=True)))
+            say(str(load_weights(model, self.backbone, pretrain=True, rows=self.rows)))
         else:
             say("--pretrain=none: training starts from random weights")
         return {}
@@ -142,10 +145,37 @@ def find_start(flags: Flags, config: Config, num_videos: int, data: Mapping[str,
         return Start()
     otherwise = f"give others by --pretrain=PATH{random}"
     if config.train.pretrain:
-        return Start(backbone=str(find_weights(config.train.pretrain, otherwise)))
+        weights = find_weights(config.train.pretrain, otherwise)
+        return Start(backbone=str(weights), rows=_rows_kept(config, weights))
     if (backbone := backbone_of(config.model)) != "resnet-50":
         raise InputError(f"there are ImageNet weights to download for resnet-50, not for {backbone}: {otherwise}")
     return Start(backbone=str(imagenet_resnet50(otherwise=otherwise)))
+
+
+def _rows_kept(config: Config, weights: Path) -> dict[int, int]:
+    """The classes whose names are in the manifest beside the weights, too: our numbers, and theirs. Says which."""
+    names = _names(config) if config.infer.kinetics_labels else None
+    try:
+        beside = read_beside(weights)
+    except InputError as error:
+        say(f"{error}: the classifier starts anew")
+        return {}
+    if not (names and beside and beside.classes):
+        return {}
+    with open(weights, "rb") as file:
+        if beside.sha256 not in ("", hashlib.file_digest(file, "sha256").hexdigest()):
+            say(f"{beside.path} is not of {weights.name}: the classifier starts anew")
+            return {}
+    known = {name: k for k, name in enumerate(beside.classes)}
+    rows = {k: known[name] for k, name in enumerate(names) if name in known}
+    new = [shorten(name) for k, name in enumerate(names) if k not in rows]
+    if rows:
+        listed = ", ".join(new[:SHOWN]) + (", ..." if len(new) > SHOWN else "")
+        say(
+            f"the classifier's rows of {len(rows)} of {len(names)} classes are kept, by their names in {beside.path}"
+            + (f"; new: {listed}" if new else "")
+        )
+    return rows
 
 
 def _weights_alone(resume: str) -> str | None:
@@ -213,5 +243,5 @@ def _compared(
         say(
             f"{where}: the best epoch so far, {progress.best_epoch}, was so on the other list: the best one starts anew"
         )
-        return replace(checkpoint, progress=replace(progress, best_epoch=-1, best_top1=-1.0))
+        return replace(checkpoint, progress=replace(progress, best_epoch=-1, best_top1=-1.0, not_better=0))
     return checkpoint

@@ -1,8 +1,10 @@
-"""What the best validation accuracy of a training says, and what it does not: against chance, of so many videos."""
+"""What the validations of a training say, and what they do not: against chance, and of so many videos."""
 
 import math
 from collections import Counter
 from collections.abc import Sequence
+
+from training.manifest import Progress
 
 _NORMAL = 1.96  # standard deviations of a normal distribution within which 95% of it lie
 WIDE = 20.0  # points: where the interval is wider, epochs cannot be told apart
@@ -36,6 +38,16 @@ def verdict(
             f"chance is {100 / num_classes:.2f}"
         )
     return lines
+
+
+def out_of_patience(progress: Progress, patience: int) -> str:
+    """Return a line where that many validations have brought no better one, and training ends; '' where it goes on."""
+    if not patience or progress.not_better < patience:
+        return ""
+    return (
+        f"training ends after {progress.epoch} epochs: {progress.not_better} validations without a better one than "
+        f"top1_acc {progress.best_top1:.2f} of epoch {progress.best_epoch} (TRAIN.patience {patience})"
+    )
 
 
 def interval(share: float, number: int) -> tuple[float, float]:

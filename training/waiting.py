@@ -37,7 +37,7 @@ def say_waiting(epoch: int, spent: Spent, train: TrainConfig, readers: int, vide
         devices = f" for each of {world.ranks_here} devices" if world.ranks_here > 1 else ""
         helps.append(f"{readers} of {most} cores read{devices}: TRAIN.num_reader_threads=auto has all read")
     list_path = Path(train.filelist)
-    if train.format == "mp4" and not (list_path.parent / _MANIFEST).exists():
+    if train.format != "pkl" and not (list_path.parent / _MANIFEST).exists():
         command = f"python data/reencode.py {shlex.quote(train.filelist)} --out FOLDER"
         helps.append(f"{command} --short_side {train.short_size} --keyint 12 makes videos that are read faster")
     what = "; ".join(helps) or "all cores read already: it takes more of them"

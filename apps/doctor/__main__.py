@@ -31,6 +31,11 @@ from utils.processor import has_bfloat16
 from utils.storage.copies import temporary_root
 
 PROGRAMS = "apps/doctor/programs.py"
+LEGEND = """
+images/s  how fast a small network ran, made for this table: compare its rows, not machines
+distance  how far its numbers are from those of Paddle's own kernels on the CPU, as a share of their length; what
+          rounding explains is ok
+eager     slow for a reason: Paddle runs each layer by itself. The other ways are compared with it."""
 
 
 def check_paddle(folder: Path) -> tuple[CheckRow, dict]:
@@ -122,6 +127,8 @@ def main() -> None:
             print(row, flush=True)
     counts = Counter(row.result for row in rows)
     print(f"\n{counts['ok']} ok, {counts['FAILED']} failed, {counts['not checked']} not checked")
+    if not args.gpu:
+        print(LEGEND)
     if bad := [row.name for row in rows if row.result == "FAILED"]:
         raise RunError(f"{len(bad)} of {len(rows)} checks failed: {'; '.join(bad)}")
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 _TEMPLATES = Path(__file__).with_name("templates")
 _SCRIPTS = ("words.js", "answer.js", "queue.js", "camera.js", "page.js")  # in their order: the last one begins
-_STYLE = Path(__file__).parents[2] / "results/pages/templates/style.css"
+_SHARED = Path(__file__).parents[2] / "results/pages/templates"  # with the pages of results
 
 _DOCS_LEAD = """<header><p class="kind">Video classification</p><h1>For programs</h1>
 <p class="lead">The same as a file for generators of clients: <a href="openapi.json">/openapi.json</a>.
@@ -23,7 +23,7 @@ curl -F video=@clip.mp4 -H "Authorization: Bearer $TOKEN" {0}/api/predict"""
 
 def front_page() -> str:
     """The page to drop a video on."""
-    return _page("Video classification", _read("page.html"), "".join(map(_read, _SCRIPTS)))
+    return _page("Video classification", _read("page.html"), _shared("language.js") + "".join(map(_read, _SCRIPTS)))
 
 
 def docs_page(schema: dict, address: str) -> str:
@@ -70,7 +70,7 @@ def _table(head: str, rows: list[tuple[str, str]]) -> str:
 
 
 def _page(title: str, body: str, script: str) -> str:
-    style = _STYLE.read_text("utf-8") + _read("page.css")
+    style = _shared("style.css") + _read("page.css")
     policy = (
         f"default-src 'none'; connect-src 'self'; img-src data:; media-src blob:; base-uri 'none'; form-action 'none'; "
         f"style-src '{_digest(style)}'; script-src '{_digest(script)}'"
@@ -100,3 +100,7 @@ def _digest(text: str) -> str:
 
 def _read(name: str) -> str:
     return (_TEMPLATES / name).read_text("utf-8")
+
+
+def _shared(name: str) -> str:
+    return (_SHARED / name).read_text("utf-8")

@@ -1,7 +1,7 @@
 """Weights of any known origin -> the model, or an error with the exact names on each side. All or nothing."""
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,18 +54,23 @@ class Match:
     facts: Facts
 
 
-def load_weights(model: nn.Layer, path: str | os.PathLike, pretrain: bool = False) -> LoadReport:
+def load_weights(
+    model: nn.Layer, path: str | os.PathLike, pretrain: bool = False, rows: Mapping[int, int] = {}
+) -> LoadReport:
     """What was loaded into `model` from a file or folder of weights; see models.weights.reading for the kinds.
 
     pretrain: the backbone only; any classifier in the file is left out, and the first convolution is adapted to
-    seglen. Raises InputError when the file does not fit the model exactly; the model is untouched then.
+    seglen. rows: but of these classes of the model the classifier's row, which is that of another class in the file.
+    Raises InputError when the file does not fit the model exactly; the model is untouched then.
     """
     found = find_weights(path)
     named = origin(found)
     with _configuration_named(found):
-        match = match_names(read_weights(found), model, named, pretrain)
+        match = match_names(read_weights(found), model, named, pretrain and not rows)
     state = model.state_dict()
     arrays = match.arrays
+    if rows:
+        _keep_rows(arrays, state, model.classifier_prefix, rows, named)
     if pretrain:
         first = model.backbone_prefix + FIRST[model.variant]
         if first in arrays:
@@ -162,6 +167,22 @@ def _widen(weight: np.ndarray, in_channels: int) -> np.ndarray:
         return weight
     mean = weight.mean(axis=1, keepdims=True, dtype="float32") / (in_channels // 3)
     return np.repeat(mean, in_channels, axis=1)
+
+
+def _keep_rows(
+    arrays: dict[str, np.ndarray],
+    state: Mapping[str, paddle.Tensor],
+    classifier: str,
+    rows: Mapping[int, int],
+    path: str,
+) -> None:
+    """Makes the file's classifier one of the model's classes: their `rows` from the file, the others as they are."""
+    for name in (f"{classifier}weight", f"{classifier}bias"):
+        ours, theirs = state[name].numpy().copy(), arrays.get(name)
+        if theirs is None or theirs.shape[:-1] != ours.shape[:-1] or max(rows.values()) >= theirs.shape[-1]:
+            raise InputError(f"{path}: it has no classifier of the classes that the manifest beside it names")
+        ours[..., list(rows)] = theirs[..., list(rows.values())]
+        arrays[name] = ours
 
 
 def _check_fit(match: Match, shapes: dict[str, list[int]], model: nn.Layer, path: str, pretrain: bool) -> None:

@@ -1,5 +1,6 @@
 """From numbers to the points of a drawing: plain arithmetic, which the templates turn into SVG."""
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -7,8 +8,8 @@ from dataclasses import dataclass, field
 from metrics.sums import Bin
 
 # The drawing's own units, about pixels on a phone: whole, and what the axes' labels take on the left, top and so on.
-WIDTH, HEIGHT = 400, 210
-LEFT, TOP, RIGHT, BOTTOM = 46, 10, 10, 26
+WIDTH, HEIGHT = 400, 234
+LEFT, TOP, RIGHT, BOTTOM = 46, 22, 10, 38
 # Points of a curve at most: what a screen can tell apart.
 POINTS = 300
 
@@ -34,61 +35,97 @@ class Curve:
 
 @dataclass
 class Chart:
-    """What a template draws: ticks as (place, label), lines and bands as SVG paths, dots as (x, y, what it says)."""
+    """What a template draws: ticks as (place, label), lines and bands as SVG paths, dots as (x, y)."""
 
-    title: str
+    title: tuple[str, str]  # English, Chinese
+    y_name: tuple[str, str]
     unit: str
     x_ticks: list[tuple[float, str]] = field(default_factory=list)
     y_ticks: list[tuple[float, str]] = field(default_factory=list)
     line: str = ""
     band: str = ""
-    dots: list[tuple[float, float, str]] = field(default_factory=list)
+    whole: list[tuple[float, float]] = field(default_factory=list)
+    dots: list[tuple[float, float]] = field(default_factory=list)
     dots_line: str = ""
     marks: list[float] = field(default_factory=list)
-    summary: str = ""
+    summary: tuple[str, str] = ("", "")
+    # By series the values under the pointer as JSON: [x, step, value, and of a mean the least and the largest].
+    seen: str = ""
 
 
 def line_chart(
-    title: str, unit: str, curve: Curve, valid: Curve, marks: Sequence[int], x_range: tuple[int, int], least: float
+    title: tuple[str, str],
+    y_name: tuple[str, str],
+    unit: str,
+    curves: Mapping[str, Curve],
+    marks: Sequence[int],
+    x_range: tuple[int, int],
+    steps_per_epoch: int,
+    least: float,
 ) -> Chart:
-    """The chart of `curve` as a line with its band, of `valid` as dots; vertical lines at the steps `marks`.
+    """Return the chart of what a run logged; vertical lines at the steps `marks`.
 
-    The y axis goes from 0 to the largest value, but at least to `least`.
+    curves: "train" is drawn as a line with its band, "epoch" (training, over whole epochs) and "valid" as dots. The x
+    axis has the numbers of epochs below the middle of their steps; the y axis goes from 0 to the largest value, but at
+    least to `least`.
     """
-    points, dots = curve.points, valid.points
-    high = max([least, *(p[3] for p in points + dots)]) or 1
+    points, whole, dots = (curves[mode].points for mode in ("train", "epoch", "valid"))
+    high = max([least, *(p[3] for p in points + whole + dots)]) or 1
     y_ticks = ticks(0, high)
     high = max(high, y_ticks[-1])
+    first, last = x_range
 
     def x(value: float) -> float:
-        return round(LEFT + (WIDTH - LEFT - RIGHT) * (value - x_range[0]) / max(1, x_range[1] - x_range[0]), 1)
+        return round(LEFT + (WIDTH - LEFT - RIGHT) * (value - first) / max(1, last - first), 1)
 
     def y(value: float) -> float:
         return round(TOP + (HEIGHT - TOP - BOTTOM) * (1 - value / high), 1)
 
+    def placed(series: list) -> list[tuple[float, float]]:
+        return [(x(p[0]), y(p[1])) for p in series]
+
     upper, lower = ([(x(p[0]), y(p[i])) for p in points] for i in (3, 2))
+    epochs = [
+        (tick, max(first, tick * steps_per_epoch), min(last, (tick + 1) * steps_per_epoch))
+        for tick in ticks(first / steps_per_epoch, last / steps_per_epoch)
+        if tick == int(tick)
+    ]
+    series = {"train": points, "epoch": whole, "valid": dots}
+    values = {name: slice(1, 4) if name == "train" else slice(1, 2) for name in series}
+    seen = {
+        name: [[x(p[0]), round(p[0]), *(float(f"{value:.4g}") for value in p[values[name]])] for p in few]
+        for name, few in series.items()
+    }
     return Chart(
         title,
+        y_name,
         unit,
-        x_ticks=[(x(tick), f"{tick:,.0f}") for tick in ticks(*x_range) if tick == int(tick) and tick >= x_range[0]],
+        x_ticks=[(x((begin + end) / 2), f"{epoch:,.0f}") for epoch, begin, end in epochs if begin < end],
         y_ticks=[(y(tick), f"{tick:g}") for tick in y_ticks],
-        line=_path([(x(p[0]), y(p[1])) for p in points]),
+        line=_path(placed(points)),
         band=_path(upper + lower[::-1]) + "Z" if points else "",
-        dots=[(x(p[0]), y(p[1]), f"step {p[0]:,.0f}: {p[1]:.4g}{unit}") for p in dots],
-        dots_line=_path([(x(p[0]), y(p[1])) for p in dots]),
+        whole=placed(whole),
+        dots=placed(dots),
+        dots_line=_path(placed(dots)),
         marks=[x(mark) for mark in marks],
-        summary=_summary(points, dots, unit),
+        summary=(
+            _summary(
+                {"training": points, "validation": dots}, "{} from {}{unit} to {}{unit}, last {}{unit}", "; ", unit
+            ),
+            _summary({"训练": points, "验证": dots}, "{}从 {}{unit} 到 {}{unit}，最后 {}{unit}", "；", unit),
+        ),
+        seen=json.dumps(seen),
     )
 
 
-def _summary(points: list, dots: list, unit: str) -> str:
-    """What a chart shows, in words, for those who cannot see it."""
+def _summary(series: Mapping[str, list], form: str, between: str, unit: str) -> str:
+    """Return what a chart shows, in words, for those who cannot see it."""
     parts = []
-    for name, series in (("training", points), ("validation", dots)):
-        if series:
-            low, high = min(p[2] for p in series), max(p[3] for p in series)
-            parts.append(f"{name} between {low:.4g}{unit} and {high:.4g}{unit}, last {series[-1][1]:.4g}{unit}")
-    return "; ".join(parts) or "no values yet"
+    for name, points in series.items():
+        if points:
+            values = min(p[2] for p in points), max(p[3] for p in points), points[-1][1]
+            parts.append(form.format(name, *(f"{value:.4g}" for value in values), unit=unit))
+    return between.join(parts)
 
 
 def ticks(low: float, high: float, number: int = 5) -> list[float]:

@@ -1,23 +1,99 @@
 """The page of two or more evaluations side by side."""
 
+import os
+from collections import Counter
+from collections.abc import Sequence
+from itertools import combinations
 from pathlib import Path
+from urllib.parse import quote
 
-from results.comparing import Comparison
-from results.pages.page import never_fatal, write_page
+from markupsafe import Markup
 
-# Videos of a pair that one run alone has right, on the page; comparison.csv has them all.
-MOST_VIDEOS = 200
+from metrics.sums import ClassSums
+from results.comparing import Comparison, Key
+from results.pages.page import never_fatal, shorten, write_page
+from results.pages.video_rows import first_rows, millionths, table_of
+from results.pages.words import both_in
+
+# Classes in the table of classes, those over which the runs differ most; the page stays below 10 MB.
+MOST_CLASSES = 2000
 
 
 @never_fatal
 def write_comparison_page(path: Path, comparison: Comparison) -> None:
-    """Write the page; a failure is one line on the screen."""
-    pairs = [
-        {"a": a, "b": b, "counts": counts, "alone": [(a, b, comparison.alone(a, b)), (b, a, comparison.alone(b, a))]}
-        for a, b, counts in comparison.pairs()
-    ]
-    shares = list(comparison.shares())
-    facts = {run.name: run.metrics.get("protocol", "") for run in comparison.runs}
+    """Write the page; a failure is one line on the screen. Videos are linked as from the page's folder."""
+    runs, videos = comparison.runs, comparison.videos
+    letters = [chr(ord("A") + number) if number < 26 else str(number + 1) for number in range(len(runs))]
+    labels = Counter(runs[0].rows[key]["label"] for key in videos)
+    ids = sorted(comparison.class_names, key=int)
+    place = {k: i for i, k in enumerate(ids)}
+    names = [shorten(comparison.class_names[k], 60) for k in ids]
+    differing = [key for key in videos if len({run.rows[key]["predicted_class"] for run in runs}) > 1]
+    rows = [{"position": number, "video": key[0], "key": key} for number, key in enumerate(differing)]
+
+    values = {
+        "true": lambda row: place[runs[0].rows[row["key"]]["label"]],
+        "right": lambda row: _pattern(comparison, row["key"]),
+    }
+    for number, run in enumerate(runs):
+        values[f"named{number}"] = lambda row, run=run: place[run.rows[row["key"]]["predicted_class"]]
+        values[f"p{number}"] = lambda row, run=run: millionths(float(run.rows[row["key"]]["probability"]))
+    kept = first_rows(rows, lambda row: row["position"])
+    largest = max(labels, key=lambda k: (labels[k], -int(k)))
     write_page(
-        path, "comparison.html", comparison=comparison, shares=shares, pairs=pairs, most=MOST_VIDEOS, facts=facts
+        path,
+        "comparison.html",
+        comparison=comparison,
+        letters=letters,
+        shares=list(comparison.shares()),
+        links=[_report(run.name, path.parent) for run in runs],
+        largest=(comparison.class_names[largest], 100 * labels[largest] / len(videos)),
+        pairs=[(*pair, counts) for pair, (*_, counts) in zip(combinations(letters, 2), comparison.pairs())],
+        classes=_classes(comparison, labels),
+        table=table_of(kept, values, [(name, None) for name in names], path.parent, len(differing)),
+        names=list(enumerate(names)),
+        patterns=[(bits, _said(bits, letters)) for bits in sorted({_pattern(comparison, key) for key in differing})],
+        facts={run.name: run.metrics.get("protocol", "") for run in runs},
     )
+
+
+def _pattern(comparison: Comparison, key: Key) -> int:
+    """Return which runs have the video right, a bit each."""
+    return sum(run.right(key) << number for number, run in enumerate(comparison.runs))
+
+
+def _said(bits: int, letters: Sequence[str]) -> str | Markup:
+    """Return what a pattern is called in a list to choose from."""
+    right = [letter for number, letter in enumerate(letters) if bits >> number & 1]
+    return ", ".join(right) or both_in("label", "none of them", "均错误")
+
+
+def _classes(comparison: Comparison, labels: Counter[str]) -> list[dict]:
+    """Return a row for each class: its recall and precision in every run; those with the largest difference first."""
+    sums = [{k: ClassSums() for k in comparison.class_names} for _ in comparison.runs]
+    for run, found in zip(comparison.runs, sums):
+        for key in comparison.videos:
+            row = run.rows[key]
+            found[row["label"]].videos += 1
+            found[row["label"]].right += run.right(key)
+            found[row["predicted_class"]].named += 1
+    rows = []
+    for k, videos in labels.items():
+        scores = [found[k].scores for found in sums]
+        recalls = [one["recall"] for one in scores]
+        rows.append(
+            {
+                "name": comparison.class_names[k],
+                "id": k,
+                "videos": videos,
+                "scores": scores,
+                "spread": max(recalls) - min(recalls),
+            }
+        )
+    return sorted(rows, key=lambda row: (-row["spread"], int(row["id"])))[:MOST_CLASSES]
+
+
+def _report(run: str, beside: Path) -> str:
+    """Return the address of a run's own page, "" where there is none."""
+    page = Path(run) / "report.html"
+    return quote(os.path.relpath(page, beside)) if page.is_file() else ""

@@ -1,52 +1,95 @@
 """The page of an evaluation: how much is right, what is taken for what, and whether probabilities can be trusted."""
 
-from collections.abc import Mapping, Sequence
+import shlex
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from metrics.sums import EvaluationSums, wilson
 from results.pages.charts import reliability_chart
+from results.pages.curves import SIDE, TwoClasses
 from results.pages.page import Frames, never_fatal, pictures_of, shorten, write_page
+from results.pages.video_rows import first_rows, millionths, table_of
 
 # What a page holds at most: it stays below 10 MB for any number of videos.
 MOST_CLASSES, MOST_PAIRS, MATRIX_SIDE = 2000, 20, 30
+# From so many classes on their table can be searched.
+MANY = 12
 
 
 @never_fatal
 def write_evaluation_page(
     path: Path,
+    rows: Iterable[dict],
     sums: EvaluationSums,
     metrics: Mapping[str, object],
     names: Sequence[str],
     facts: Mapping[str, object],
     frames: Frames,
+    beside: Path | None = None,
 ) -> None:
-    """Writes the page; a failure is one line on the screen.
+    """Write the page; a failure is one line on the screen.
 
     Args:
-        sums: over the rows of all videos, in the order of the list.
-        metrics: loss, top1_acc, top5_acc (not of 5 classes or fewer) and protocol, as in metrics.json.
+        rows: of all videos, see inference/rows.py; gone through once.
+        sums: over these rows, in the order of the list.
+        metrics: loss, top1_acc, top5_acc (not of 5 classes or fewer), as in metrics.json.
         names: of the classes, by class id.
-        facts: further lines about the run, such as its weights.
+        facts: further lines about the run, such as its protocol.
         frames: what the network saw; asked once, for the mistakes that are shown.
+        beside: the folder that the page will lie in, from which videos are linked; None: without links.
     """
     mistakes, names = sums.mistakes, [shorten(name, 60) for name in names]
+    two = TwoClasses()
+    values = {
+        "true": lambda row: row["label"],
+        "named": lambda row: row["predicted_class"],
+        "p": lambda row: millionths(row["probability"]),
+        "right": lambda row: int(row["label"] == row["predicted_class"]),
+    }
+    # Of two classes the other one's probability is what is left to 1.
+    if len(names) > 2:
+        values |= {"q": lambda row: millionths(row["true_probability"]), "rank": lambda row: row["rank"]}
+    kept = first_rows(_readable(rows, two if len(names) == 2 else None), _mistakes_first)
+    largest = max(sums.classes, key=lambda k: (sums.classes[k].videos, -k))
     write_page(
         path,
         "evaluation.html",
         sums=sums,
         metrics=metrics,
         facts=facts,
+        folder=shlex.quote(str(beside)) if beside else "",
         top1_interval=metrics.get("top1_interval") or wilson(sums.right, sums.videos),
         top5_interval=wilson(sums.in_top5, sums.videos),
+        chance=100 / len(names),
+        largest=(names[largest], 100 * sums.classes[largest].videos / sums.videos),
         classes=_class_table(sums, names),
         most_classes=MOST_CLASSES,
-        pairs=_pairs(sums, names),
+        many=MANY,
         matrix=_matrix(sums, names),
+        pairs=_pairs(sums, names),
+        two=two.drawn(names),
+        side=SIDE,
         reliability=reliability_chart(sums.bins),
+        table=table_of(kept, values, [(name, None) for name in names], beside, sums.videos),
         mistakes=mistakes,
         pictures=pictures_of(frames, [row["position"] for row in mistakes]),
         names=names,
     )
+
+
+def _readable(rows: Iterable[dict], two: TwoClasses | None) -> Iterator[dict]:
+    """Give the rows of videos that could be read, whose probabilities `two` takes."""
+    for row in rows:
+        if "error" not in row:
+            if two:
+                two.add(row)
+            yield row
+
+
+def _mistakes_first(row: dict) -> tuple:
+    """Order rows: the most confident mistakes, then what is right, the least sure first."""
+    right = row["label"] == row["predicted_class"]
+    return right, row["probability"] if right else -row["probability"], row["position"]
 
 
 def _class_table(sums: EvaluationSums, names: Sequence[str]) -> list[dict]:
@@ -78,12 +121,12 @@ def _class_table(sums: EvaluationSums, names: Sequence[str]) -> list[dict]:
 
 
 def _pairs(sums: EvaluationSums, names: Sequence[str]) -> list[dict]:
-    """The most frequent confusions, as (true class, named class)."""
+    """Return the most frequent confusions."""
     order = sorted(sums.confused.items(), key=lambda item: (-item[1], item[0]))[:MOST_PAIRS]
     return [
         {
-            "true": names[true],
-            "named": names[other],
+            "true": (true, names[true]),
+            "named": (other, names[other]),
             "count": count,
             "share": 100 * count / sums.classes[true].videos,
             "reverse": sums.confused[other, true],
@@ -101,10 +144,15 @@ def _matrix(sums: EvaluationSums, names: Sequence[str]) -> dict:
         counts = [sums.named(true, other) for other in labels]
         rows.append(
             {
+                "place": true,
                 "name": names[true],
                 "videos": found.videos,
-                "cells": [(names[k], n, n / max(found.videos, 1), k == true) for k, n in zip(labels, counts)],
+                "cells": [(k, names[k], n, n / max(found.videos, 1), k == true) for k, n in zip(labels, counts)],
                 "others": found.videos - sum(counts),
             }
         )
-    return {"names": [names[label] for label in labels], "rows": rows, "whole": len(labels) == len(sums.classes)}
+    return {
+        "names": [(label, names[label]) for label in labels],
+        "rows": rows,
+        "whole": len(labels) == len(sums.classes),
+    }

@@ -4,13 +4,18 @@ import base64
 import functools
 import hashlib
 import io
+import re
+import shlex
+import sys
 import threading
+import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from utils import cli
 from utils.errors import RunError
 from utils.log import say
 from utils.storage.files import write_text
@@ -22,6 +27,9 @@ if TYPE_CHECKING:
 Frames = Callable[[Sequence[int]], Iterable[tuple[int, np.ndarray]]]
 
 _TEMPLATES = Path(__file__).with_name("templates")
+_STYLES = ("style.css", "video.css", "videos.css")
+# In their order: the first is the others', the last one begins.
+_SCRIPTS = ("language.js", "tables.js", "timeline.js", "charts.js", "videos.js", "thresholds.js", "page.js")
 # What a page shows of a long path or label, in characters.
 _LONGEST = 160
 # Of a picture on a page: its longer side in pixels, and JPEG's quality.
@@ -29,20 +37,40 @@ _SIDE, _QUALITY = 160, 80
 
 
 def write_page(path: Path, template: str, **values: object) -> None:
-    """Write report/templates/`template` with these values: of the same values the same bytes, at any time.
+    """Write the template `template` with these values.
 
+    Of the same values it is the same page, but for what has the class "made": the time and the command.
     Raise RunError when it cannot be written.
     """
     from markupsafe import Markup
 
-    style, script = ((_TEMPLATES / name).read_text("utf-8") for name in ("style.css", "page.js"))
+    style = "".join(_read(name) for name in _STYLES)
+    # A block each, so that no script's names meet another's.
+    language, *scripts = (_read(name) for name in _SCRIPTS)
+    script = "".join([language, *(f"{{\n{text}}}\n" for text in scripts)])
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     html = (
         _pages()
         .get_template(template)
-        .render(style=Markup(style), script=Markup(script), script_digest=digest, **values)
+        .render(
+            style=Markup(style),
+            script=Markup(script),
+            script_digest=digest,
+            made_at=time.strftime("%Y-%m-%d %H:%M"),
+            command=_command() if cli.is_running else "",
+            **values,
+        )
     )
     write_text(path, html)
+
+
+def _command() -> str:
+    """Return what was typed, without the names and passwords that an address may hold."""
+    return re.sub(r"//[^/@\s]+@", "//…@", f"python {shlex.join(sys.argv)}")
+
+
+def _read(name: str) -> str:
+    return (_TEMPLATES / name).read_text("utf-8")
 
 
 def prepare_page(template: str) -> threading.Thread:
@@ -62,6 +90,9 @@ def _pages() -> "Environment":
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup, escape
 
+    from results.pages.timeline import lasting, minutes
+    from results.pages.words import both, both_in, fact, in_english, shown
+
     def printed(value: object) -> object:
         return shown(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
@@ -76,9 +107,13 @@ def _pages() -> "Environment":
     pages.filters |= {
         "short": shorten,
         "number": number,
+        "minutes": minutes,
+        "lasting": lasting,
         # Where a class's name may be broken; it is still found by its whole name.
         "name": lambda text: Markup(escape(shown(text)).replace("_", Markup("_<wbr>"))),
+        "in_english": in_english,
     }
+    pages.globals |= {"both": both, "both_in": both_in, "fact": fact}
     return pages
 
 
@@ -98,11 +133,6 @@ def never_fatal(write: Callable[..., None]) -> Callable[..., None]:
             say(f"no report: {path}: {type(error).__name__}: {' '.join(str(error).split())}")
 
     return attempt
-
-
-def shown(text: str) -> str:
-    """The text as UTF-8 can hold it: bytes of a path that are none come out as escapes, as on the screen."""
-    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def shorten(text: str, length: int = _LONGEST) -> str:

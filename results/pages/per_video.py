@@ -13,20 +13,19 @@ from collections import Counter
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from inference.rows import NONE_ID
-from reader.build import check_takes_windows, clip_spec
+from reader.build import check_is_of_videos, check_takes_windows, clip_spec
 from reader.clip import middle_view
 from reader.filelist import Entry
 from reader.integrity import VideoError
 from results.finished import Finished
 from results.pages.frames import shown
-from results.pages.timeline import cues_of, minutes, write_subtitles, write_timelines
+from results.pages.timeline import cues_of, described, write_subtitles, write_timelines
 from utils.config.flags import Flags
 from utils.config.keys import InferConfig
 from utils.errors import InputError, RunError, os_errors
@@ -43,8 +42,6 @@ if TYPE_CHECKING:  # what takes time is imported where it is used
 
 # Videos that --explain takes: it writes a picture per segment.
 MOST_EXPLAINED = 1000
-# Lines of a timeline on the screen.
-_MOST_LINES = 20
 # Of a file's name, in bytes; a name may have 255 with all that is put around it.
 _LONGEST_NAME = 180
 
@@ -63,8 +60,8 @@ def check_wanted(flags: Flags, section: InferConfig, num_videos: int) -> None:
             import_cv2(flag)
     if flags.window:
         check_takes_windows("--window", section)
-    if flags.save_video and section.format == "pkl":
-        raise InputError("--save_video needs videos, but INFER.format is pkl")
+    if flags.save_video:
+        check_is_of_videos("--save_video", section)
     if flags.explain and num_videos > MOST_EXPLAINED:
         raise InputError(f"--explain takes at most {MOST_EXPLAINED} videos, not {num_videos}")
 
@@ -109,6 +106,8 @@ class PerVideo:
     frames: dict[int, np.ndarray] = field(default_factory=dict)  # by position: as a page shows them
     pictures: dict[int, list[Path]] = field(default_factory=dict)  # by position: heat maps
     places: str = ""  # of a heat map, such as 7x7
+    strongest: dict[int, float | None] = field(default_factory=dict)  # by position: the highest value of its heat maps
+    files: dict[int, list[Path]] = field(default_factory=dict)  # by position: subtitles and labelled video
     failed: bool = False  # whether something could not be made of the video in hand
 
     def heat_maps(self, positions: Iterable[int]) -> Iterator[tuple[int, np.ndarray]]:
@@ -138,10 +137,11 @@ class PerVideo:
                     records.append({"video": row["video"], "error": row["error"]})
                     continue
                 ask, files = partial(process.results, row["video"]), self.folder / names[row["position"]]
+                look = partial(ask, stream_clip, spec, process.folder, self.entries[row["position"]].frames)
                 if kept and (found := kept.known(row)):
                     records += self._take_up(row, found)
                     if row["position"] in self.on_page:
-                        self._look(row, partial(ask, stream_clip, spec, process.folder), None, files)
+                        self._look(row, look, None, files)
                     continue
                 self.failed = False
                 if flags.window:
@@ -149,29 +149,34 @@ class PerVideo:
                 if flags.save_video:
                     self._label(row, partial(ask, label_video), files)
                 if model or row["position"] in self.on_page:
-                    self._look(row, partial(ask, stream_clip, spec, process.folder), model, files)
+                    self._look(row, look, model, files)
                 if kept and not self.failed:
-                    self._note(kept, row, files)
+                    self._note(kept, row)
         if flags.window:
             write_timelines(self.folder, records)
         if number := len(self.pictures):
-            say(f"heat maps of {number} video{'s' * (number > 1)}, {self.places} places a frame: {self._maps}")
+            dark = sum(value is not None and value <= 0 for value in self.strongest.values())
+            silent = f", in {dark} of them nothing speaks for the class" if dark else ""
+            say(f"heat maps of {number} video{'s' * (number > 1)}, {self.places} places a frame{silent}: {self._maps}")
 
     def _take_up(self, row: dict, found: dict) -> list[dict]:
         """The records of a video of which all is made."""
         position = row["position"]
-        pictures = [self.folder / name for name in found["files"] if name.endswith(".png")]
+        made = [self.folder / name for name in found["files"]]
+        pictures = [path for path in made if path.suffix == ".png"]
+        self.files[position] = [path for path in made if path.suffix != ".png"]
         if pictures:
             self.pictures[position], self.places = pictures, found["places"]
+            self.strongest[position] = found.get("strongest")  # which earlier versions did not note
         if found["records"]:
             self.timelines[position] = found["records"]
         return found["records"]
 
-    def _note(self, kept: Finished, row: dict, files: Path) -> None:
-        position, flags = row["position"], self.flags
-        suffixes = [".vtt"] * bool(flags.window) + [".labelled.mp4"] * flags.save_video
-        made = [Path(f"{files}{suffix}") for suffix in suffixes] + self.pictures.get(position, [])
-        kept.note(row, made, records=self.timelines.get(position, []), places=self.places)
+    def _note(self, kept: Finished, row: dict) -> None:
+        position = row["position"]
+        made = self.files.get(position, []) + self.pictures.get(position, [])
+        strongest = self.strongest.get(position)
+        kept.note(row, made, records=self.timelines.get(position, []), places=self.places, strongest=strongest)
 
     @property
     def _maps(self) -> Path:
@@ -205,9 +210,10 @@ class PerVideo:
         ]
         self.timelines[row["position"]] = records
         write_subtitles(Path(f"{files}.vtt"), records)
+        self.files.setdefault(row["position"], []).append(Path(f"{files}.vtt"))
         say(f"timeline of {video}: {len(records)} windows of {window:g} s, every {stride:g} s")
         if len(self.entries) == 1:
-            say(_described(records))
+            say(described(records))
         return records
 
     def _label(self, row: dict, ask: Callable, files: Path) -> None:
@@ -219,6 +225,7 @@ class PerVideo:
         except VideoError as error:
             self._cannot("labelled video", error)
         else:
+            self.files.setdefault(row["position"], []).append(path)
             say(f"labelled video: {path}")
 
     def _look(self, row: dict, ask: Callable, model: "paddle.nn.Layer | None", files: Path) -> None:
@@ -241,6 +248,7 @@ class PerVideo:
             for path, picture in zip(paths, overlays(view[..., :3], maps)):
                 write_png(path, picture)
             self.pictures[position], self.places = paths, "x".join(map(str, maps.shape[1:]))
+            self.strongest[position] = float(maps.max())
 
     def _cannot(self, what: str, error: VideoError) -> None:
         """Says so; raises InputError where nothing else was asked for."""
@@ -274,19 +282,3 @@ def _show_progress(shares: Iterator[float], name: str) -> None:
         for share in shares:
             bar.update(round(share) - bar.n)
         bar.update(100 - bar.n)
-
-
-def _described(records: Sequence[dict]) -> str:
-    """Lines with the best class from one moment to another, and a table of the classes."""
-    best = groupby(cues_of(records), key=lambda cue: cue[2][0]["label"])
-    spans = [(label, cues[0][0], cues[-1][1]) for label, cues in ((label, list(cues)) for label, cues in best)]
-    lines = [f"  {minutes(start):>8} to {minutes(end)}  {label}" for label, start, end in spans[:_MOST_LINES]]
-    if len(spans) > _MOST_LINES:
-        lines.append(f"  ... {len(spans) - _MOST_LINES} more")
-    lengths: dict[str, list[float]] = {}
-    for label, start, end in spans:
-        lengths.setdefault(label, []).append(end - start)
-    most = sorted(lengths.items(), key=lambda item: -sum(item[1]))[:_MOST_LINES]
-    lines.append("  stretches    total  longest  class")
-    lines += [f"  {len(of):9}  {minutes(sum(of)):>7}  {minutes(max(of)):>7}  {label}" for label, of in most]
-    return "\n".join(lines)

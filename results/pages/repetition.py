@@ -10,5 +10,5 @@ from results.pages.page import never_fatal, write_page
 def write_repetition_page(path: Path, whole: Mapping) -> None:
     """Write the page; a failure is one line on the screen. whole: what data/repeat.py writes into repeat.json."""
     runs = whole["runs"]
-    facts = {"how": whole["protocol"], "seconds of all runs": round(sum(one["seconds"] for one in runs))}
-    write_page(path, "repetition.html", whole=whole, runs=runs, pooled=whole.get("every_video_once"), facts=facts)
+    pooled, facts = whole.get("every_video_once"), {"how": whole["protocol"]}
+    write_page(path, "repetition.html", whole=whole, runs=runs, pooled=pooled, facts=facts)

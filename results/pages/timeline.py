@@ -3,18 +3,20 @@
 A record is {"video", "start", "end", "predictions"} for each window, or {"video", "error"}; times in seconds.
 """
 
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 from pathlib import Path
+from typing import NamedTuple
 
+from results.pages.palette import NOTHING, Palette
 from results.tables import write_array
 from utils.storage.files import write_csv, write_stream
 
 _HEADER = ["video", "start", "end", "rank", "class_id", "label", "probability", "error"]
-# Of a strip on a page: classes with a colour of their own (results/pages/templates/style.css), and stretches.
-MOST_COLOURS, MOST_PIECES = 6, 150
+# Pieces of a strip on a page.
+MOST_PIECES = 150
+# Lines of a timeline on the screen.
+_MOST_LINES = 20
 
 
 def write_timelines(folder: Path, records: Sequence[dict]) -> None:
@@ -56,50 +58,102 @@ def write_subtitles(path: Path, records: Sequence[dict]) -> None:
     write_stream(path, lambda file: file.write("\n\n".join(blocks) + "\n"))
 
 
+class Stretch(NamedTuple):
+    """Windows in a row that say the same; a moment belongs to one, see `cues_of`."""
+
+    class_id: int
+    label: str
+    start: float  # seconds
+    end: float
+    highest: float  # probability
+
+
+def stretches_of(records: Sequence[dict]) -> list[Stretch]:
+    """Return the stretches of a video's records in order. One ends where another class is named, or a gap begins."""
+    found: list[Stretch] = []
+    for start, end, predictions in cues_of(records):
+        best, last = predictions[0], found[-1] if found else None
+        if last and last.class_id == best["class_id"] and start <= last.end:
+            found[-1] = last._replace(end=end, highest=max(last.highest, best["probability"]))
+        else:
+            found.append(Stretch(best["class_id"], best["label"], start, end, best["probability"]))
+    return found
+
+
+class Total(NamedTuple):
+    """A class over a whole video, times in seconds."""
+
+    class_id: int
+    label: str
+    stretches: int
+    total: float
+    longest: float
+    first: float  # where its first stretch begins
+
+
+def totals_of(stretches: Iterable[Stretch]) -> list[Total]:
+    """Return a row for each class that was named, the one with most time first."""
+    found: dict[int, Total] = {}
+    for class_id, label, start, end, _ in stretches:
+        number, total, longest, first = found.get(class_id, (0, "", 0, 0.0, 0.0, start))[2:]
+        longest = max(longest, end - start)
+        found[class_id] = Total(class_id, label, number + 1, total + end - start, longest, first)
+    return sorted(found.values(), key=lambda row: (-row.total, row.class_id))
+
+
+def described(records: Sequence[dict]) -> str:
+    """Return lines with the best class from one moment to another, and a table of the classes."""
+    found = stretches_of(records)
+    lines = [f"  {minutes(s.start):>8} to {minutes(s.end)}  {s.label}" for s in found[:_MOST_LINES]]
+    if len(found) > _MOST_LINES:
+        lines.append(f"  ... {len(found) - _MOST_LINES} more")
+    lines.append("  stretches    total  longest  class")
+    for row in totals_of(found)[:_MOST_LINES]:
+        lines.append(f"  {row.stretches:9}  {minutes(row.total):>7}  {minutes(row.longest):>7}  {row.label}")
+    return "\n".join(lines)
+
+
 @dataclass
 class Strip:
-    """A timeline as a page shows it: stretches of one class, in colours of which the last stands for all others."""
+    """A timeline as a page shows it: stretches in colours, see palette.py."""
 
     pieces: list[tuple[float, int, str]]  # (share of the whole, number of the colour, what it is)
-    legend: list[tuple[int, str]]  # (number of the colour, the class)
+    totals: list[Total]
     duration: float  # seconds
     windows: int
+    stretches: int
+    merged: int  # of so many stretches in a row a piece is drawn
+    drawn: int
 
 
-def strip_of(records: Sequence[dict]) -> Strip:
-    """The strip of a video's records, at least one. Of many stretches neighbours are taken together."""
-    cues = cues_of(records)
-    duration = cues[-1][1] or 1.0  # a picture of a tick's length ends, rounded, where it begins
-    lengths: Counter[str] = Counter()
-    for start, end, predictions in cues:
-        lengths[predictions[0]["label"]] += end - start
-    labels = sorted(lengths, key=lambda label: (-lengths[label], label))
-    colours = {label: min(place, MOST_COLOURS) for place, label in enumerate(labels)}
-    # A stretch of windows that say the same; where there are too many, of as many windows each, named by the commonest.
-    runs = [list(run) for _, run in groupby(cues, key=lambda cue: cue[2][0]["label"])]
-    if len(runs) > MOST_PIECES:
-        step = -(-len(cues) // MOST_PIECES)
-        runs = [cues[i : i + step] for i in range(0, len(cues), step)]
-    pieces, shown = [], 0.0
-    for run in runs:
-        start, end = run[0][0], run[-1][1]
-        label = Counter(predictions[0]["label"] for _, _, predictions in run).most_common(1)[0][0]
+def strip_of(records: Sequence[dict], palette: Palette, most: int = MOST_PIECES) -> Strip:
+    """Return the strip of a video's records, at least one. Of more stretches than `most` neighbours are one piece,
+    named as most of its time is."""
+    found, pieces, shown = stretches_of(records), [], 0.0
+    duration = found[-1].end or 1.0  # a picture of a tick's length ends, rounded, where it begins
+    step = -(-len(found) // most)
+    groups = [found[i : i + step] for i in range(0, len(found), step)]
+    for group in groups:
+        start, end = group[0].start, group[-1].end
+        best = totals_of(group)[0]
         if start > shown:
-            pieces.append(((start - shown) / duration, MOST_COLOURS + 1, "between two windows"))
-        best = max(predictions[0]["probability"] for _, _, predictions in run)
-        what = f"{label}, {minutes(start)} to {minutes(end)}, up to {100 * best:.0f}%"
-        pieces.append(((end - start) / duration, colours[label], what))
+            pieces.append(((start - shown) / duration, NOTHING, f"– · {minutes(shown)}–{minutes(start)}"))
+        highest = max(stretch.highest for stretch in group if stretch.class_id == best.class_id)
+        what = f"{best.label} · {minutes(start)}–{minutes(end)} · ≤ {100 * highest:.0f}%"
+        pieces.append(((end - start) / duration, palette.of(best.class_id), what))
         shown = end
-    legend = [(place, label) for place, label in enumerate(labels[:MOST_COLOURS])]
-    if len(labels) > MOST_COLOURS:
-        legend.append((MOST_COLOURS, f"{len(labels) - MOST_COLOURS} others"))
-    return Strip(pieces, legend, duration, len(records))
+    return Strip(pieces, totals_of(found), duration, len(records), len(found), step, len(groups))
 
 
 def minutes(seconds: float) -> str:
     """h:mm:ss, or m:ss"""
     hours, rest = divmod(round(seconds), 3600)
     return f"{hours}:{rest // 60:02}:{rest % 60:02}" if hours else f"{rest // 60}:{rest % 60:02}"
+
+
+def lasting(seconds: float) -> str:
+    """`12.5 s` below a minute, then as `minutes`."""
+    return f"{seconds:.1f} s" if seconds < 59.95 else minutes(seconds)
 
 
 def _clock(seconds: float) -> str:

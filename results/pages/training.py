@@ -13,14 +13,17 @@ from results.pages.page import never_fatal, write_page
 from utils.config.loading import Config
 from utils.log import say
 
-# (key of the log, title, unit, factor, up to where the y axis goes at least, whether validations are drawn)
+# (key of the log, title and name of the y axis in both languages, unit, factor, up to where the y axis goes at least,
+# modes that are drawn)
+_ALL = ("train", "epoch", "valid")
+_OF_VIDEOS = "% of the videos", "占视频的 %"
 _CHARTS = (
-    ("loss", "Loss", "", 1, 0, True),
-    ("top1_acc", "Top-1 accuracy", "%", 1, 100, True),
-    ("top5_acc", "Top-5 accuracy", "%", 1, 100, True),
-    ("lr", "Learning rate", "", 1, 0, False),
-    ("videos_per_second", "Videos per second", "", 1, 0, False),
-    ("data_wait", "Time spent waiting for data", "%", 100, 10, False),
+    ("loss", ("Loss", "损失"), ("mean over videos", "视频平均"), "", 1, 0, _ALL),
+    ("top1_acc", ("Top-1 accuracy", "Top-1 准确率"), _OF_VIDEOS, "%", 1, 100, _ALL),
+    ("top5_acc", ("Top-5 accuracy", "Top-5 准确率"), _OF_VIDEOS, "%", 1, 100, _ALL),
+    ("lr", ("Learning rate", "学习率"), ("rate of the step", "该步的学习率"), "", 1, 0, ("train",)),
+    ("videos_per_second", ("Speed", "速度"), ("videos per second", "每秒视频数"), "", 1, 0, ("train",)),
+    ("data_wait", ("Waiting for data", "等待数据"), ("% of the time", "占时间的 %"), "%", 100, 10, ("train",)),
 )
 # Validations and resumes that a page lists at most: the newest.
 MOST_VALIDATIONS = 200
@@ -73,45 +76,76 @@ def write_training_page(path: Path, log: Path, steps_per_epoch: int, epochs: int
                 yield line["epoch"] * steps_per_epoch + line["iter"], line
 
     steps = [step for step, _ in lines()]
-    x_range = (min(steps, default=0), max(steps, default=0))
-    curves = {(mode, key): Curve(*x_range) for mode in ("train", "valid") for key, *_ in _CHARTS}
-    last: dict[str, dict | None] = {"train": None, "valid": None}
-    best, written = None, None
+    x_range = (min(steps, default=0), max(steps, default=-1) + 1)
+    curves = {key: {mode: Curve(*x_range) for mode in _ALL} for key, *_ in _CHARTS}
+    last: dict[str, dict | None] = dict.fromkeys(_ALL)
+    best = None
     validations: deque[dict] = deque(maxlen=MOST_VALIDATIONS)
     resumed: deque[tuple[int, int, int]] = deque(maxlen=MOST_VALIDATIONS)
     trained: dict[int, float] = {}  # top-1 by epoch, over all of it
+    clock = _Clock()
     for step, line in lines():
-        if line["mode"] == "epoch":
-            trained[line["epoch"]] = line["top1_acc"]
-            continue
-        for key, _, _, factor, _, both in _CHARTS:
-            if line.get(key) is not None and (both or line["mode"] == "train"):
-                curves[line["mode"], key].add(step, factor * line[key])
-        last[line["mode"]] = line
-        written = line.get("time")
+        clock.see(step, line)
+        mode = line["mode"]
+        for key, _, _, _, factor, _, modes in _CHARTS:
+            if line.get(key) is not None and mode in modes:
+                curves[key][mode].add(step, factor * line[key])
+        last[mode] = line
         if "resumed" in line:
             epoch, iteration = line["resumed"]
             resumed.append((epoch * steps_per_epoch + iteration, epoch, iteration))
-        if line["mode"] == "valid":
+        if mode == "epoch":
+            trained[line["epoch"]] = line["top1_acc"]
+        if mode == "valid":
             validations.append(line)
             if best is None or line["top1_acc"] > best["top1_acc"]:
                 best = line
     marks = [max(x_range[0], step) for step, *_ in resumed]
+    done = max(steps, default=-1) + 1
     write_page(
         path,
         "training.html",
         charts=[
-            line_chart(title, unit, curves["train", key], curves["valid", key], marks, x_range, least)
-            for key, title, unit, _, least, _ in _CHARTS
-            if curves["train", key].points or curves["valid", key].points
+            line_chart(*names, curves[key], marks, x_range, steps_per_epoch, least)
+            for key, *names, _, least, _ in _CHARTS
+            if any(curve.points for curve in curves[key].values())
         ],
         facts=facts,
         last=last,
-        when=written and time.strftime("%Y-%m-%d %H:%M", time.localtime(written)),
+        when=clock.last and time.strftime("%Y-%m-%d %H:%M", time.localtime(clock.last)),
         best=best,
         validations=validations,
         trained=trained,
         resumed=resumed,
         epochs=epochs,
+        done=done // steps_per_epoch,
+        steps_per_epoch=steps_per_epoch,
+        seconds=clock.seconds,
+        seconds_left=clock.pace and clock.pace * (epochs * steps_per_epoch - done),
         most_validations=MOST_VALIDATIONS,
     )
+
+
+class _Clock:
+    """How long a run has taken, by the times of its lines, without the pauses before it was resumed."""
+
+    def __init__(self):
+        self.seconds, self.last = 0.0, None  # time of the last line, seconds since 1970
+        self._begun: tuple[int, float] | None = None  # (step, time) of the first line since the last resume
+        self._now = (0, 0.0)
+
+    def see(self, step: int, line: dict) -> None:
+        """Take a line up, in their order; those of old logs have no time."""
+        if (now := line.get("time")) is None:
+            return
+        if "resumed" in line or self._begun is None:
+            self._begun = step, now
+        else:
+            self.seconds += max(0.0, now - self.last)
+        self.last, self._now = now, (step, now)
+
+    @property
+    def pace(self) -> float | None:
+        """Seconds a step since the last resume, validations included; None before the second step."""
+        steps = self._now[0] - self._begun[0] if self._begun else 0
+        return (self._now[1] - self._begun[1]) / steps if steps > 0 else None

@@ -96,6 +96,8 @@ def test_what_is_wrong_is_told_line_by_line(found):
         "train.list: 9 of 11 videos can be read: check/train.readable.list\n"
         "val.list: 3 of 4 videos can be read: check/val.readable.list\n"
         "median: 2.4 s, 3072 pixels, width / height 1.33, 25 frames/s\n"
+        "8 clips look alike at --similar=0.95, as before a camera that stands still: taken for no recording; a larger "
+        "--similar may tell recordings apart\n"
     )
     last = ended.stderr.splitlines()[-1]
     assert last == (

@@ -1,6 +1,8 @@
 """data/compare.py on folders as eval.py leaves them."""
 
 import csv
+import json
+import re
 import subprocess
 import sys
 
@@ -52,7 +54,15 @@ def test_two_runs(tmp_path):
         ["1 a.mp4", "1", "<b>fight</b>", "1", "calm", "0"],
     ]
     html = (tmp_path / "out" / "report.html").read_text()
-    assert "2 runs over 9 videos" in html and html.count("&lt;b&gt;fight&lt;/b&gt;") == 4 and "<b>fight" not in html
+    assert "2 runs over 9 videos" in html and "<b>fight" not in html
+    # The class that the runs differ over most stands first: 4 of 4 right, and none.
+    classes = html.partition('id="classes"')[2].partition("</table>")[0]
+    assert re.findall(r"<bdi>(.*?)</bdi>", classes) == ["&lt;b&gt;fight&lt;/b&gt;", "calm"]
+    assert re.findall(r">([\d.]+)</td>", classes)[:6] == ["4", "100.0", "100.0", "0.0", "0.0", "100.0"]
+    [table] = re.findall(r'<script type="application/json">(.*?)</script>', html)
+    rows = json.loads(table)["rows"]
+    assert rows["name"] == ["1 a.mp4", "3 a.mp4", "5 a.mp4", "7 a.mp4"] and rows["right"] == [1] * 4  # A alone
+    assert (rows["true"], rows["named0"], rows["named1"], rows["p0"]) == ([1] * 4, [1] * 4, [0] * 4, [750_000] * 4)
 
 
 def test_what_cannot_be_compared_is_one_line(tmp_path):

@@ -1,16 +1,19 @@
 """How data/make_lists.py deals clips to the splits: by shares and seed, each recording in one split."""
 
+import json
 import random
 import re
+import shutil
 from collections import Counter
 from itertools import product
 
 import pytest
 
-from data.classes import Classes
+from data.classes import Classes, choose_classes
 from data.dealing import find_recordings, split_counts, split_recordings
 from list_making import lines, make_lists, succeed, touch
 from reader.videos import Video
+from utils.errors import InputError
 
 LISTS = ("train.list", "val.list", "test.list")
 SHARES = (0.8, 0.1, 0.1)
@@ -57,12 +60,47 @@ def test_what_is_in_a_list_stays_there_when_clips_come(tmp_path, group):
     assert "clips in the lists before: 40; new: 20, gone: 1, now in another split: 0" in out
     if not group:
         assert [len(after[name]) for name in names] == [30, 15, 14]
-    out = succeed(tmp_path, *how, "--force")
+    out = succeed(tmp_path, "--videos", str(tmp_path / "v"), *how[2:], "--force")  # the same ones, written otherwise
     [moved] = re.findall(
         r"clips in the lists before: 59; new: 0, gone: 0, now in another split: (\d+); --extend l", out
     )
-    again = {name: set(lines(tmp_path, name)) for name in names}
+    again = {name: {line.removeprefix(f"{tmp_path}/") for line in lines(tmp_path, name)} for name in names}
     assert int(moved) == sum(len(again[name] - after[name]) for name in names) > 0
+
+
+def test_clips_that_folders_divide_otherwise_are_counted_without_advice(tmp_path):
+    touch(tmp_path / "v", "train/a/1.mp4", "train/b/2.mp4", "val/a/3.mp4", "val/b/4.mp4")
+    succeed(tmp_path, "--videos", "v")
+    train, val = (tmp_path / "lists" / f"{name}.list" for name in ("train", "val"))
+    texts = val.read_text(), train.read_text()
+    train.write_text(texts[0]), val.write_text(texts[1])
+    out = succeed(tmp_path, "--videos", "v", "--force")
+    assert "clips in the lists before: 4; new: 0, gone: 0, now in another split: 4\n" in out
+
+
+def test_a_new_class_gets_the_next_number(tmp_path):
+    """And one whose clips are gone keeps its own; an explicit label list must number the others as they are."""
+    touch(tmp_path / "v", *(f"{label}/{i}.mp4" for label in ("B", "d", "c++") for i in range(4)))
+    succeed(tmp_path, "--videos", "v", "--labels", "own")
+    names = lambda: json.loads((tmp_path / "lists" / "kinetics_labels.json").read_text())  # noqa: E731
+    assert names() == ["B", "c++", "d"]
+    before = {name: set(lines(tmp_path, name)) for name in LISTS}
+    touch(tmp_path / "v", *(f"{label}/{i}.mp4" for label in ("Zumba", "c", "archery") for i in range(2)))
+    shutil.rmtree(tmp_path / "v" / "B")
+    out = succeed(tmp_path, "--videos", "v", "--extend")
+    assert names() == ["B", "c++", "d", "archery", "c", "Zumba"]
+    assert "kinetics_labels.json  6 classes, numbered as before, new ones behind the others\n" in out
+    after = set().union(*(lines(tmp_path, name) for name in LISTS))
+    assert {line for part in before.values() for line in part if "/B/" not in line} <= after
+    assert {line.split()[-1] for line in after if "/c/" in line} == {"4"}
+    (tmp_path / "v" / "rowing").mkdir()
+    touch(tmp_path / "v", "rowing/1.mp4")
+    assert "new classes, numbered behind the 6 before: 1: rowing\n" in succeed(tmp_path, "--videos", "v", "--extend")
+    assert names() == ["B", "c++", "d", "archery", "c", "Zumba", "rowing"]
+    (tmp_path / "own.json").write_text('["archery", "b", "d"]')
+    with pytest.raises(InputError, match="own.json: numbers the classes otherwise than the lists that --extend keeps"):
+        choose_classes(["b", "d"], str(tmp_path / "own.json"), ["b", "d"])
+    assert choose_classes(["b"], str(tmp_path / "own.json"), ["archery", "b"]).names == ["archery", "b", "d"]
 
 
 def test_only_lists_that_are_there_can_be_extended(tmp_path):

@@ -47,7 +47,7 @@ def test_killed_in_the_second_run_the_same_command_goes_on_there(workspace, fold
         "\n".join([*lines(whole), f"written to {out}\n"])
     )
     html = (out / "report.html").read_text()
-    assert f"<h1>Top-1 {whole['mean']:.2f}% ± {whole['deviation']:.2f} over 2 runs</h1>" in html
+    assert f">Top-1 {whole['mean']:.2f}% ± {whole['deviation']:.2f} over 2 runs</span>" in html
     log = [json.loads(line) for line in (out / "fold2/checkpoints/train_log.jsonl").read_text().splitlines()]
     assert {line["mode"] for line in log} == {"train", "epoch"}  # nothing to validate by but the fold itself
     again = run_script("data/repeat", *given)

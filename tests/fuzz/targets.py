@@ -13,6 +13,7 @@ TARGETS: dict[str, tuple] = {
     "opencv": ("video_targets", "videos", "opencv"),
     "decord": ("video_targets", "videos", "decord"),
     "frame_pickles": ("video_targets", "frame_pickles"),
+    "frame_folders": ("video_targets", "frame_folders"),
     "hostile_weights": ("weight_targets", "hostile_weights"),
     "weights": ("weight_targets", "weights"),
     "checkpoints": ("weight_targets", "checkpoints"),

@@ -54,18 +54,19 @@ def configurations() -> Target:
 
 
 def file_lists() -> Target:
-    """Lists of both formats and in other encodings, broken."""
+    """Lists of all formats and in other encodings, broken."""
     seed = "".join(f"videos/my clip {i:03}.mp4 {i % 4}\n" for i in range(30)).encode()
     pickles = "".join(f"videos/clip_{i:03}.pkl\n" for i in range(30)).encode()
+    folders = "".join(f"videos/my clip {i:03} {9 + i} {i % 4}\n" for i in range(30)).encode()
     foreign = "\ufeffвидео/клип 1.mp4\t2\r\n/data/\u2028/x.avi 1\r\r\n视频 3\n".encode() + b"caf\xe9.mp4 0\n"
 
     def write(folder: Path, rng: random.Random, number: int) -> Path:
         path = folder / "train.list"
-        path.write_bytes(mutated_text(rng.choice((seed, pickles, foreign)), rng))
+        path.write_bytes(mutated_text(rng.choice((seed, pickles, folders, foreign)), rng))
         return path
 
     def read(path: Path, rng: random.Random) -> None:
-        how = {"frame_format": rng.choice(("mp4", "pkl")), "needs_label": rng.random() < 0.5}
+        how = {"frame_format": rng.choice(("mp4", "pkl", "frames")), "needs_label": rng.random() < 0.5}
         entries = read_list(str(path), num_classes=4, **how)
         assert entries and all(entry.path and "\n" not in entry.path for entry in entries)
         assert all(entry.label is None or 0 <= entry.label < 4 for entry in entries)

@@ -121,3 +121,24 @@ def frame_pickles() -> Target:
         assert clip.shape == spec.shape and clip.dtype == np.uint8 and isinstance(label, int)
 
     return Target(write, read, (VideoError,), memory=700)
+
+
+def frame_folders() -> Target:
+    """Folders of four frames, PNG or JPEG, of which the second is broken anywhere."""
+    files = [io.BytesIO(), io.BytesIO()]
+    for file, kind in zip(files, ("JPEG", "PNG")):
+        Image.new("RGB", (44, 36), (200, 0, 0)).save(file, kind)
+    seeds = [file.getvalue() for file in files]
+
+    def write(folder: Path, rng: random.Random, number: int) -> Path:
+        broken = mutated(rng.choice(seeds), rng, seeds)
+        for i, content in enumerate((seeds[0], broken, *seeds), start=1):
+            (folder / f"img_{i:05}.jpg").write_bytes(content)
+        return folder
+
+    def read(path: Path, rng: random.Random) -> None:
+        spec = ClipSpec(4, 1, 36, 32, frame_format="frames")
+        clip, label = read_clip(spec, str(path), frames=4)
+        assert clip.shape == spec.shape and clip.dtype == np.uint8 and label is None
+
+    return Target(write, read, (VideoError,), memory=700)

@@ -6,7 +6,8 @@ import pytest
 from metrics.accuracy import Accuracy
 from metrics.sums import BINS, EvaluationSums, wilson
 from report_rows import evaluation_rows
-from results.pages.page import number, shorten, shown
+from results.pages.page import number, shorten
+from results.pages.words import shown
 
 
 @pytest.mark.parametrize(

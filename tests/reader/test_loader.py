@@ -43,7 +43,7 @@ def fake_read(monkeypatch):
     """Replaces the work of reader processes by a function of (path, epoch, index), called in their threads."""
 
     def install(function):
-        monkeypatch.setattr(WorkerProcess, "answer", lambda self, *asked: FileClip(*function(*asked), None, False))
+        monkeypatch.setattr(WorkerProcess, "answer", lambda self, *asked: FileClip(*function(*asked[:3]), None, False))
 
     return install
 

@@ -83,6 +83,24 @@ CASES = [
         VALID,
         ["TRAIN.milestones 2, 40: the last of 2 epochs ends before: no rate falls there"],
     ),
+    (["TRAIN.patience=2"], TRAIN, VALID, []),
+    (["TRAIN.patience=2"], TRAIN, [], ["TRAIN.patience: nothing is validated: all epochs are run"]),
+    (["TRAIN.balance_classes=True"], TRAIN, VALID, []),
+    (
+        ["TRAIN.balance_classes=True"],
+        [*TRAIN[:150], *((f"{path}{i}", 0) for i in range(26) for path in ("c", "d"))],
+        VALID,
+        [],
+    ),
+    (
+        ["TRAIN.balance_classes=True", "MODEL.num_classes=5"],
+        [*TRAIN, ("a", 4), ("b", 4), ("c", 4)],
+        VALID,
+        [
+            "TRAIN.balance_classes draws each training video of class 4, which has 3, up to 14 times an epoch: it may "
+            "be learned by heart; TRAIN.class_weights=balanced weighs the classes instead"
+        ],
+    ),
     (["TRAIN.warmup_epochs=2"], TRAIN, VALID, [f"{WARM}9.75e-05, not to 0.01"]),
     (
         ["TRAIN.schedule=cosine", "TRAIN.warmup_epochs=2"],

@@ -23,7 +23,7 @@ from utils.config.loading import load_config
 VIEWS = 3
 RECIPE = [
     "freeze_stages=5", f"feature_views={VIEWS}", "balance_classes=True", "mixup_alpha=0.4", "accumulate_steps=2",
-    "schedule=cosine", "learning_rate=0.002",
+    "schedule=cosine", "learning_rate=0.002", "ema=0.9",
 ]  # fmt: skip
 
 

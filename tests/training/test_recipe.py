@@ -16,7 +16,7 @@ from models.tsm import TSM
 from models.tsn import TSN
 from narrow import narrow
 from training.amp import Amp, moving_statistics
-from training.recipe import Objective, build_optimizer, freeze_stages, mixup_share, partners
+from training.recipe import Objective, build_optimizer, class_weights, freeze_stages, mixup_share, partners
 from training.schedule import build_schedule
 from utils.config.loading import load_config
 from utils.config.train_keys import TrainConfig
@@ -135,26 +135,42 @@ def target(label: int, smoothing: float) -> list[float]:
     return [smoothing / 4 + (1 - smoothing) * (label == k) for k in range(4)]
 
 
-@pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.5])
-def test_label_smoothing(smoothing):
+@pytest.mark.parametrize(("smoothing", "weights"), [
+    (0.0, ()), (0.1, ()), (0.5, ()), (0.0, (2, 1, 0.5, 3)), (0.1, (2, 1, 0.5, 3)),
+])  # fmt: skip
+def test_label_smoothing_and_weights_of_classes(smoothing, weights):
+    """The sum of weight * loss: divided by the number of videos, it is no mean of weights."""
     frames = paddle.zeros([3, 2, 4, 4, 3], dtype="uint8")
-    same, losses = Objective(0, label_smoothing=smoothing)(frames, paddle.to_tensor(LABELS), 0, 0, 0)
+    objective = Objective(0, label_smoothing=smoothing, weights=weights)
+    same, losses = objective(frames, paddle.to_tensor(LABELS), 0, 0, 0)
     assert same is frames
-    expected = sum(cross_entropy(logits, target(label, smoothing)) for logits, label in zip(LOGITS, LABELS))
+    expected = sum(
+        (weights[label] if weights else 1) * cross_entropy(logits, target(label, smoothing))
+        for logits, label in zip(LOGITS, LABELS)
+    )
     assert float(losses(paddle.to_tensor(LOGITS))) == pytest.approx(expected, rel=1e-6)
 
 
-@pytest.mark.parametrize("smoothing", [0.0, 0.1])
-def test_mixup(smoothing):
+@pytest.mark.parametrize(("asked", "expected"), [
+    ("none", ()), ((1.0, 0.5, 4.0, 2.0), (1.0, 0.5, 4.0, 2.0)),
+    ("balanced", (6 / (3 * 3), 6 / (3 * 2), 1.0, 6 / (3 * 1))),  # of class 2 there is no video
+])  # fmt: skip
+def test_weights_of_classes(asked, expected):
+    assert class_weights(asked, [0, 1, 0, 3, 1, 0], 4) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(("smoothing", "weights"), [(0.0, ()), (0.1, ()), (0.0, (2, 1, 0.5, 3)), (0.1, (2, 1, 0.5, 3))])
+def test_mixup(smoothing, weights):
     frames = np.random.default_rng(0).integers(0, 256, (3, 2, 4, 4, 3), dtype=np.uint8)
-    objective = Objective(7, label_smoothing=smoothing, mixup_alpha=0.2)
+    objective = Objective(7, label_smoothing=smoothing, mixup_alpha=0.2, weights=weights)
     mixed, losses = objective(paddle.to_tensor(frames), paddle.to_tensor(LABELS), 2, 5, 1)
     share, others = mixup_share(0.2, 7, 2, 5, 1), [1, 0, 0]
     assert 0 < share < 1 and mixed.dtype == paddle.float32
     assert mixed.numpy() == pytest.approx(share * frames + (1 - share) * frames[others], abs=1e-3)
+    weights = weights or (1, 1, 1, 1)
     expected = sum(
-        share * cross_entropy(LOGITS[i], target(LABELS[i], smoothing))
-        + (1 - share) * cross_entropy(LOGITS[i], target(LABELS[other], smoothing))
+        share * weights[LABELS[i]] * cross_entropy(LOGITS[i], target(LABELS[i], smoothing))
+        + (1 - share) * weights[LABELS[other]] * cross_entropy(LOGITS[i], target(LABELS[other], smoothing))
         for i, other in enumerate(others)
     )
     assert float(losses(paddle.to_tensor(LOGITS))) == pytest.approx(expected, rel=1e-5)
@@ -256,7 +272,8 @@ ALL = [
     "schedule=cosine", "warmup_epochs=1", "warmup_learning_rate=0.001", "nesterov=True", "clip_gradient_norm=1",
     "label_smoothing=0.1", "mixup_alpha=0.4", "multi_scale_crop=13", "no_decay_on_bn_and_bias=True",
     "classifier_learning_rate=5", "freeze_stages=2", "balance_classes=True", "accumulate_steps=2",
-    "freeze_batch_norm=True", "milestones=[1, 2]",
+    "freeze_batch_norm=True", "milestones=[1, 2]", "class_weights=[1, 2, 0.5, 1.5]", "ema=0.9", "patience=2",
+    "rand_augment=2", "rand_augment_magnitude=5", "random_erasing=0.5",
 ]  # fmt: skip
 
 

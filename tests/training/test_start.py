@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 
@@ -341,3 +342,46 @@ def test_num_gpus_is_only_a_word(capsys):
     assert capsys.readouterr().out == ""
     check_num_gpus(8, "gpu", 2)
     assert capsys.readouterr().out == "warning: TRAIN.num_gpus is 8, but training uses 2 (see CUDA_VISIBLE_DEVICES)\n"
+
+
+CLASSES = ["jump", "run", "sit", "walk"]
+
+
+@pytest.mark.parametrize(("before", "kept", "new"), [
+    (["run", "jump", "walk"], {0: 1, 1: 0, 3: 2}, "; new: 'sit'"), (CLASSES, {0: 0, 1: 1, 2: 2, 3: 3}, ""),
+    (["swim", "ride"], {}, ""), (None, {}, ""),
+])  # fmt: skip
+def test_of_own_weights_the_classifiers_rows_stay_with_the_names_of_their_classes(
+    workspace, tmp_path, capsys, before, kept, new
+):
+    (tmp_path / "labels.json").write_text(json.dumps(CLASSES))
+    labels = ["--set", f"INFER.kinetics_labels={tmp_path / 'labels.json'}"]
+    config = load_config(str(workspace.folder / "tiny.yaml"), {}, ())
+    old = build_model(replace(config.model, num_classes=len(before or CLASSES)))
+    optimizer = paddle.optimizer.Momentum(0.1, parameters=old.parameters())
+    block = paddle.static.Program().global_block()
+    optimizer._create_accumulators(block, [p for p in old.parameters() if not p.stop_gradient])
+    about = describe_run(replace(config, model=replace(config.model, num_classes=len(before or CLASSES))), {})
+    prefix = tmp_path / "TSN"
+    save_checkpoint(prefix, old, optimizer, Progress(1, 0, 5, 10, 4), about | {"classes": before})
+    found = start(workspace, f"--pretrain={prefix}.pdparams", *labels)
+    assert found == Start(backbone=f"{prefix}.pdparams", rows=kept)
+    line = f"the classifier's rows of {len(kept)} of 4 classes are kept, by their names in {prefix}.json{new}\n"
+    assert capsys.readouterr().out == (line if kept else "")
+    model = build_model(config.model)
+    random = [tensor.numpy().copy() for tensor in (model.fc.weight, model.fc.bias)]
+    found.load(model)
+    for ours, theirs, before_it in zip((model.fc.weight, model.fc.bias), (old.fc.weight, old.fc.bias), random):
+        for k in range(4):
+            expected = theirs.numpy()[..., kept[k]] if k in kept else before_it[..., k]
+            assert np.array_equal(ours.numpy()[..., k], expected)
+    assert np.array_equal(model.backbone.conv1.weight.numpy(), old.backbone.conv1.weight.numpy())
+    if kept:  # other weights of this name, and a damaged manifest
+        capsys.readouterr()
+        shutil.copy(workspace.folder / "random.pdparams", f"{prefix}.pdparams")
+        assert start(workspace, f"--pretrain={prefix}.pdparams", *labels).rows == {}
+        assert capsys.readouterr().out == f"{prefix}.json is not of TSN.pdparams: the classifier starts anew\n"
+        manifest = json.loads(Path(f"{prefix}.json").read_text())
+        Path(f"{prefix}.json").write_text(json.dumps(manifest | {"classes": [1]}))
+        assert start(workspace, f"--pretrain={prefix}.pdparams", *labels).rows == {}
+        assert "classes are not as many names as num_classes): the classifier starts anew\n" in capsys.readouterr().out

@@ -2,6 +2,7 @@
 
 import math
 import os
+import re
 from dataclasses import dataclass
 
 
@@ -91,6 +92,20 @@ class Text:
         return "a text" if self.empty else "a text that is not empty"
 
 
+class Template(Text):
+    """The name of a file with one field for a whole number, and nothing else of what str.format takes."""
+
+    def read(self, value: object) -> str:
+        """Return the name. Raise ValueError for anything else."""
+        value = super().read(value)
+        if not re.fullmatch(r"[^{}/]*\{(:(0[1-9])?d?)?\}[^{}/]*", value):
+            raise ValueError
+        return value
+
+    def __str__(self) -> str:
+        return "the name of a file with one number in braces"
+
+
 @dataclass(frozen=True)
 class Choice:
     """One of a few words or numbers. In YAML the word off is False, if it has no quotes."""
@@ -158,4 +173,19 @@ class Pairs:
         return "a list of pairs of classes, each by its name or number, none of them twice"
 
 
-Kind = Whole | Auto | Number | Truth | Text | Choice | Colour | Rising | Pairs
+@dataclass(frozen=True)
+class ClassWeights:
+    """none, balanced, or a number above 0 for each class."""
+
+    def read(self, value: object) -> str | tuple[float, ...]:
+        if value in ("none", "balanced"):
+            return value
+        if not isinstance(value, list | tuple) or not value:
+            raise ValueError
+        return tuple(Number(0, above=True).read(number) for number in value)
+
+    def __str__(self) -> str:
+        return "none, balanced, or a list of a number above 0 for each class"
+
+
+Kind = Whole | Auto | Number | Truth | Text | Choice | Colour | Rising | Pairs | ClassWeights

@@ -2,7 +2,7 @@
 
 from dataclasses import Field, dataclass, field, fields
 
-from utils.config.kinds import Auto, Choice, Colour, Kind, Number, Text, Truth, Whole
+from utils.config.kinds import Auto, Choice, Colour, Kind, Number, Template, Text, Truth, Whole
 
 
 def key(default: object, kind: Kind, meaning: str) -> Field:
@@ -21,7 +21,17 @@ class ModelConfig:
     """MODEL: the network, and what every section inherits."""
 
     name: str = key("TSN", Text(), "the model: TSN, TSM, PPTSMv2, in upper or lower case")
-    format: str = key("mp4", Choice(("mp4", "pkl")), "mp4: the lists name videos; pkl: pickles of JPEG frames")
+    format: str = key(
+        "mp4",
+        Choice(("mp4", "pkl", "frames")),
+        "mp4: the lists name videos; pkl: pickles of JPEG frames; frames: folders of them, see filename_tmpl",
+    )
+    filename_tmpl: str = key(
+        "img_{:05}.jpg",
+        Template(),
+        "of format frames: the files (JPEG, PNG) by their number, from 1 on, or from 0 where it is there",
+    )
+    data_prefix: str = key("", Text(empty=True), "folder that paths of the lists begin at, unless they begin with a /")
     num_classes: int = key(400, Whole(1, 1_000_000), "classes; labels run from 0 to num_classes - 1")
     seg_num: int = key(3, Whole(1, 1000), "segments a video is cut into; each gives seglen frames")
     seglen: int = key(1, Whole(1, 100), "consecutive frames per segment, stacked as channels")
@@ -90,6 +100,8 @@ class SectionConfig:
     image_mean: tuple = from_model("image_mean")
     image_std: tuple = from_model("image_std")
     format: str = from_model("format")
+    filename_tmpl: str = from_model("filename_tmpl")
+    data_prefix: str = from_model("data_prefix")
     topk: int = from_model("topk")
     decoder: str = from_model("decoder")
     sampling: str = from_model("sampling")

@@ -25,11 +25,21 @@ def check_together(resolved: Mapping[str, Mapping[str, object]], given: Mapping[
     if resolved["TRAIN"]["flip_pairs"] and not resolved["TRAIN"]["flip"]:
         where = _last_given(given, "TRAIN.flip", "TRAIN.flip_pairs")
         raise InputError(f"{where}: TRAIN.flip_pairs says what a mirror exchanges, but TRAIN.flip is False")
-    if resolved["TRAIN"]["balance_classes"] and resolved["TRAIN"]["format"] == "pkl":
-        where = _last_given(given, "TRAIN.balance_classes", "TRAIN.format", "MODEL.format")
-        raise InputError(
-            f"{where}: TRAIN.balance_classes needs labels in the list; of format pkl they lie in the pickles"
-        )
+    weights = resolved["TRAIN"]["class_weights"]
+    if isinstance(weights, tuple) and len(weights) != num_classes:
+        where = _last_given(given, "TRAIN.class_weights", "MODEL.num_classes")
+        raise InputError(f"{where}: TRAIN.class_weights has {len(weights)} numbers, num_classes is {num_classes}")
+    evens = {
+        "TRAIN.class_weights": weights == "balanced",
+        "TRAIN.balance_classes": resolved["TRAIN"]["balance_classes"],
+    }
+    asked = [name for name, is_asked in evens.items() if is_asked]
+    if len(asked) == 2:
+        where = _last_given(given, *asked)
+        raise InputError(f"{where}: class_weights balanced and balance_classes both even out the classes: choose one")
+    if asked and resolved["TRAIN"]["format"] == "pkl":
+        where = _last_given(given, *asked, "TRAIN.format", "MODEL.format")
+        raise InputError(f"{where}: {asked[0]} needs labels in the list; of format pkl they lie in the pickles")
 
 
 def _last_given(given: Mapping[str, Item], *names: str) -> str:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from utils.config.kinds import Choice, Number, Pairs, Rising, Text, Truth, Whole
+from utils.config.kinds import Choice, ClassWeights, Number, Pairs, Rising, Text, Truth, Whole
 from utils.config.shared_keys import SectionConfig, key
 
 
@@ -50,6 +50,11 @@ class TrainConfig(SectionConfig):
     flip_pairs: tuple = key(
         (), Pairs(), "classes that a mirror exchanges: [[left, right], ...]; a mirrored clip counts for the other one"
     )
+    rand_augment: int = key(0, Whole(0, 14), "RandAugment: so many operations on each clip, on all its frames the same")
+    rand_augment_magnitude: float = key(9.0, Number(0, 10), "of rand_augment; 10: the largest changes")
+    random_erasing: float = key(
+        0.0, Number(0, 1), "the probability that a box of a clip's frames becomes noise, in all of them the same"
+    )
     schedule: str = key(
         "steps",
         Choice(("steps", "cosine")),
@@ -96,6 +101,19 @@ class TrainConfig(SectionConfig):
     balance_classes: bool = key(
         False, Truth(), "True: an epoch has as many videos of each class, of few ones some several times"
     )
+    ema: float = key(
+        0.0,
+        Number(0, 1, below=True),
+        "what a step keeps of the weights' moving average, which is validated and saved, such as 0.999; 0: none",
+    )
+    patience: int = key(
+        0, Whole(0), "training ends after so many validations without a better top-1 than the best; 0: it does not"
+    )
+    class_weights: str | tuple = key(
+        "none",
+        ClassWeights(),
+        "what the loss of each class is multiplied by; balanced: videos / (classes * its videos), 1 in the mean",
+    )
     logger: str = key(
         "none",
         Choice(("none", "tensorboard", "visualdl")),
@@ -104,8 +122,8 @@ class TrainConfig(SectionConfig):
     pretrain: str = key(
         "",
         Text(empty=True),
-        "weights to start from, without their classifier: file, folder, address or name; none: random; '': ImageNet's "
-        "ResNet-50, downloaded",
+        "weights to start from, of their classifier the rows of classes that a manifest names alike: file, folder, "
+        "address or name; none: random; '': ImageNet's ResNet-50, downloaded",
     )
     crops: int = key(1, Choice((1,)), "one random crop, whatever MODEL says")
 

@@ -2,21 +2,13 @@
 
 const form = $("ask");
 const files = form.elements.video;
-let language = "en", info = null;
+let info = null;
 let notice = null; // a problem of the page itself: what makes [sentence, next step] of the words
 
-const remembered = (store, name, value) => { // browsers may refuse to keep anything: null
-  try { if (value === undefined) return store.getItem(name); store.setItem(name, value); } catch { return null; }
-};
-
-function speak(chosen) {
-  language = chosen;
-  document.documentElement.lang = { en: "en", zh: "zh-CN" }[language];
+function speak() {
   const words = WORDS[language];
   document.title = words.title;
   for (const item of document.querySelectorAll("[data-word]")) item.textContent = words[item.dataset.word];
-  for (const button of document.querySelectorAll("[data-language]"))
-    button.setAttribute("aria-pressed", String(button.dataset.language === language));
   if (info) showInfo(words);
   document.querySelector("#camera video").setAttribute("aria-label", words.picture);
   show();
@@ -97,7 +89,7 @@ async function learn() {
     info = found;
   } catch { return fail((words) => told({ status: "gone" }, words)); }
   if (info) notice = null;
-  speak(language);
+  speak();
 }
 
 /** Keep what was answered for this tab: another page, and back. */
@@ -138,11 +130,6 @@ $("again").addEventListener("click", () => {
   current.state = "waiting";
   work();
 });
-for (const button of document.querySelectorAll("[data-language]")) button.addEventListener("click", () => {
-  remembered(localStorage, "language", button.dataset.language);
-  speak(button.dataset.language);
-});
-
 let depth = 0; // of the elements that what is dragged has entered
 const over = (change) => { depth = Math.max(0, change); document.body.classList.toggle("over", depth > 0); };
 addEventListener("dragenter", (event) => { event.preventDefault(); over(depth + 1); });
@@ -160,5 +147,5 @@ addEventListener("pagehide", keep);
 
 form.elements.token.value = remembered(sessionStorage, "token") ?? "";
 restore();
-speak(remembered(localStorage, "language") ?? (navigator.language.toLowerCase().startsWith("zh") ? "zh" : "en"));
+chooseLanguage(speak);
 learn();

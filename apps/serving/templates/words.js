@@ -1,4 +1,3 @@
-"use strict";
 // All that people read, in both languages; what is a function depends on a number or a name.
 
 const WORDS = {

@@ -1,33 +1,25 @@
-"use strict";
-// Tables sort by the column whose name is pressed; a search field hides the rows or cards that lack its text.
+// What every page does: it shows one language of what it says in two, and a cue where more can be scrolled to.
 
-const value = (row, column) => row.cells[column].dataset.value ?? row.cells[column].textContent.trim();
-const words = new Intl.Collator(undefined, { numeric: true });
+const ATTRIBUTES = ["aria-label", "title", "alt", "label", "placeholder"];
 
-const size = (text) => { const number = parseFloat(text.replaceAll(",", "")); return Number.isNaN(number) ? -1 : number; };
-const byNumber = (a, b) => size(a) - size(b);
-
-for (const table of document.querySelectorAll("table.sortable")) {
-  const headers = [...table.tHead.rows[0].cells];
-  headers.forEach((header, column) => header.querySelector("button").addEventListener("click", () => {
-    const sign = header.getAttribute("aria-sort") === "ascending" ? -1 : 1;
-    headers.forEach((other) => other.setAttribute("aria-sort", "none"));
-    header.setAttribute("aria-sort", sign > 0 ? "ascending" : "descending");
-    const compare = header.classList.contains("n") ? byNumber : words.compare;
-    const rows = [...table.tBodies[0].rows];
-    rows.sort((a, b) => sign * compare(value(a, column), value(b, column)));
-    table.tBodies[0].append(...rows);
-  }));
+function speak() {
+  for (const attribute of ATTRIBUTES) for (const item of document.querySelectorAll(`[data-zh-${attribute}]`)) {
+    if (!item.hasAttribute(`data-en-${attribute}`)) item.setAttribute(`data-en-${attribute}`, item.getAttribute(attribute));
+    item.setAttribute(attribute, item.getAttribute(`data-${language}-${attribute}`));
+  }
+  document.title = document.querySelector("h1").innerText;
+  document.dispatchEvent(new Event("language")); // for what scripts have written
 }
 
-for (const field of document.querySelectorAll("input[data-search]")) {
-  const target = document.getElementById(field.dataset.search);
-  const items = [...(target.tBodies ? target.tBodies[0].rows : target.children)];
-  const count = field.closest(".search").querySelector("output");
-  field.closest(".search").hidden = false; // without scripts there is nothing to type into
-  field.addEventListener("input", () => {
-    const text = field.value.trim().toLowerCase();
-    for (const item of items) item.hidden = !item.textContent.toLowerCase().includes(text);
-    count.textContent = `${items.filter((item) => !item.hidden).length} of ${items.length}`;
-  });
+for (const box of document.querySelectorAll(".scroll, pre")) {
+  const tell = () => {
+    box.classList.toggle("more", box.scrollLeft + box.clientWidth < box.scrollWidth - 1);
+    box.classList.toggle("below", box.scrollTop + box.clientHeight < box.scrollHeight - 1);
+  };
+  box.addEventListener("scroll", tell, { passive: true });
+  const observer = new ResizeObserver(tell);
+  for (const item of [box, ...box.children]) observer.observe(item);
 }
+
+document.querySelector(".languages").hidden = false; // without scripts there is English alone
+chooseLanguage(speak);

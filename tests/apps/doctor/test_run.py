@@ -11,7 +11,7 @@ import pytest
 
 from apps.doctor import __main__ as doctor
 from apps.doctor import checks, programs, ways
-from apps.doctor.__main__ import check_ways
+from apps.doctor.__main__ import LEGEND, check_ways
 from apps.doctor.checks import CheckRow, Ended
 from conftest import ROOT
 from utils.errors import RunError
@@ -78,6 +78,7 @@ def test_what_is_broken_fails_and_says_what_to_do(broken):
         r"train, GPU, amp O1 bfloat16 # not checked # no GPU",
         r"",
         r"3 ok, 3 failed, 2 not checked",
+        *(re.escape(re.sub(r" {2,}", " # ", line)) for line in LEGEND.splitlines()),
     ]
     assert len(table) == len(expected)
     for line, pattern in zip(table, expected):

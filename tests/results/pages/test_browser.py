@@ -40,7 +40,7 @@ def pages(tmp_path_factory) -> dict[str, str]:
     ]
     metrics = {"loss": 1.0, "top1_acc": 50.0, "top5_acc": 70.0, "protocol": "3 segments"}
     facts = {"weights": f"{HOSTILE}/TSN.pdparams", "list": 150 * "x", "configuration": "MODEL:\n" + "  name: TSN" * 60}
-    write_evaluation_page(folder / "evaluation.html", sum_rows(rows, 400), metrics, NAMES, facts, grey_frames)
+    write_evaluation_page(folder / "evaluation.html", rows, sum_rows(rows, 400), metrics, NAMES, facts, grey_frames)
     rows = list(prediction_rows(60, NAMES))
     timelines = {row["position"]: timeline_records(row["video"], NAMES) for row in rows}
     write_prediction_page(folder / "prediction.html", rows, facts, grey_frames, timelines, grey_frames)
@@ -64,8 +64,8 @@ def opened(browser, pages):
     """A function that opens a kind of page and returns it with what it complains of and asks for, which grow."""
     contexts = []
 
-    def open_page(kind: str, width: int = 1280, scheme: str = "light"):
-        context = browser.new_context(viewport={"width": width, "height": 844}, color_scheme=scheme)
+    def open_page(kind: str, width: int = 1280, scheme: str = "light", locale: str = "en-US"):
+        context = browser.new_context(viewport={"width": width, "height": 844}, color_scheme=scheme, locale=locale)
         contexts.append(context)
         page, complaints, requests = watched_page(context)
         page.on("dialog", lambda dialog: complaints.append(dialog.message))
@@ -89,6 +89,22 @@ def test_a_page_is_whole_by_itself_and_fits(opened, pages, kind, width, scheme):
     assert (sum(map(int, colour[4:-1].split(","))) < 100) == (scheme == "dark")
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_page_speaks_the_chosen_language_and_remembers_it(opened, kind):
+    page, complaints, _ = opened(kind)
+    english = page.locator("main").inner_text()
+    assert "About this run" in english and "关于本次运行" not in english
+    assert page.title() == page.locator("h1").inner_text()
+    page.get_by_role("button", name="中文").click()
+    chinese = page.locator("main").inner_text()
+    assert "关于本次运行" in chinese and "About this run" not in chinese
+    assert page.evaluate("document.documentElement.lang") == "zh-CN"
+    page.reload()
+    assert page.locator("main").inner_text() == chinese and complaints == []
+    page.get_by_role("button", name="English").click()
+    assert page.locator("main").inner_text() == english
+
+
 def column(page, table: str, number: int) -> list[str]:
     cells = f"#{table} tbody tr:not([hidden]) > :nth-child({number})"
     return page.eval_on_selector_all(cells, "cells => cells.map(cell => cell.textContent.trim())")
@@ -99,7 +115,7 @@ def test_a_table_sorts_by_the_mouse_and_by_the_keyboard(opened):
     accuracies = [float(text) for text in column(page, "classes", 2)]
     assert len(accuracies) == 40 and accuracies == sorted(accuracies)  # the worst first
     head = page.locator("#classes th[aria-sort]")
-    page.get_by_role("button", name="Videos").first.click()
+    page.locator("#classes").get_by_role("button", name="Videos").click()
     videos = [int(text) for text in column(page, "classes", 3)]
     assert videos == sorted(videos) and videos != sorted(videos, reverse=True)
     assert head.evaluate_all("heads => heads.map(head => head.ariaSort)")[:3] == ["none", "none", "ascending"]
@@ -130,18 +146,42 @@ def test_search_hides_what_lacks_the_text(opened):
 
 def test_search_finds_a_predicted_video(opened):
     page, complaints, _ = opened("prediction", 390)
-    page.get_by_label("Search videos and classes").fill("clips/42.mp4")
+    page.locator("[data-filter=name]").fill("CLIPS/42.mp4")
     cards = page.locator(".card:visible")
     assert cards.count() == 1 and "clips/42.mp4" in cards.first.text_content() and complaints == []
+    assert page.locator(".videos output").text_content() == "1 of 59 videos"
     # Six frames and three heat maps, classes as bars, and the stretches of its timeline with their legend.
     assert cards.first.locator("img").count() == 6 + 3 and cards.first.locator(".bar").count() == 5
     stretches = cards.first.locator(".stretches span")
     assert stretches.count() == 60 and all(stretch.bounding_box()["width"] > 1 for stretch in stretches.all())
-    assert cards.first.locator(".classes > span").count() == 7
+    assert page.locator(".classes > span").count() == 7
 
 
 def test_resumes_are_marked_in_every_chart(opened):
     page, *_ = opened("training")
     assert page.locator(".chart").count() == page.locator(".chart .mark").count() == 5
-    assert "Resumed at epoch 1, iter 95." in page.locator("main").text_content()
-    assert page.locator("tr.best th").text_content().split() == ["2", "best"]
+    assert "Resumed at epoch 1, iter 95" in page.locator("main").inner_text()
+    assert page.locator("tr.best th").inner_text().split() == ["2", "best"]
+
+
+def test_a_chart_has_its_values_under_the_pointer(opened):
+    page, complaints, _ = opened("training")
+    chart = page.locator(".chart").first
+    box = chart.locator("svg").bounding_box()
+    chart.locator("svg").hover(position={"x": box["width"] * 388 / 400, "y": 60})
+    loss = float(f"{2.0 / (1 + 2 + 199 / 10):.4g}")
+    assert f"validation after 2: {loss}" in chart.locator("output").inner_text()
+    assert "epoch 2, iter 190: training " in chart.locator("output").inner_text() and complaints == []
+    assert chart.locator(".cursor").get_attribute("hidden") is None
+    page.mouse.move(1, 1)
+    assert chart.locator("output").inner_text() == ""
+
+
+def test_what_is_cut_fades(opened):
+    """At the edge behind which more lies, until it is scrolled to."""
+    page, *_ = opened("training", 390)
+    table = page.locator(".scroll", has=page.locator("#validations"))
+    assert table.evaluate("box => box.classList.contains('more')")
+    table.evaluate("box => { box.scrollLeft = box.scrollWidth; }")
+    page.wait_for_timeout(300)
+    assert not table.evaluate("box => box.classList.contains('more')")

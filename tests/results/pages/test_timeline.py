@@ -5,13 +5,16 @@ import json
 
 import pytest
 
-from results.pages.timeline import MOST_COLOURS, MOST_PIECES, cues_of, strip_of, write_subtitles, write_timelines
+from results.pages.palette import NOTHING, Palette
+from results.pages.timeline import cues_of, stretches_of, strip_of, totals_of, write_subtitles, write_timelines
+
+IDS = {"a": 0, "b <&> c": 1, "d": 2}
 
 
 def window(start: float, end: float, label: str = "a", probability: float = 0.5) -> dict:
     best = [
-        {"class_id": 0, "label": label, "probability": probability},
-        {"class_id": 1, "label": "z", "probability": 0.1},
+        {"class_id": IDS.setdefault(label, len(IDS)), "label": label, "probability": probability},
+        {"class_id": 99, "label": "z", "probability": 0.1},
     ]
     return {"video": "my clip.mp4", "start": start, "end": end, "predictions": best}
 
@@ -25,7 +28,7 @@ def test_files_for_programs(tmp_path):
     assert json.loads((tmp_path / "timeline.json").read_text()) == records
     rows = list(csv.DictReader((tmp_path / "timeline.csv").read_text().splitlines()))
     assert list(rows[0].values()) == ["my clip.mp4", "0", "10", "1", "0", "a", "0.5", ""]
-    assert list(rows[1].values()) == ["my clip.mp4", "0", "10", "2", "1", "z", "0.1", ""]
+    assert list(rows[1].values()) == ["my clip.mp4", "0", "10", "2", "99", "z", "0.1", ""]
     assert list(rows[-1].values()) == ["broken.mp4", "", "", "", "", "", "", "truncated"] and len(rows) == 7
 
 
@@ -53,16 +56,35 @@ def test_subtitles(tmp_path):
     ]
 
 
+def test_stretches_and_their_totals():
+    records = [*OVERLAPPING, window(20, 30, "d"), window(30, 31)]
+    found = stretches_of(records)
+    assert [(s.label, s.start, s.end, s.highest) for s in found] == [
+        ("a", 0, 7.5, 0.5), ("b <&> c", 7.5, 17, 0.987), ("d", 20, 27.75, 0.5), ("a", 30, 31, 0.5),
+    ]  # fmt: skip
+    assert [row[1:] for row in totals_of(found)] == [
+        ("b <&> c", 1, 9.5, 9.5, 7.5), ("a", 2, 8.5, 7.5, 0), ("d", 1, 7.75, 7.75, 20),
+    ]  # fmt: skip
+
+
+def test_a_gap_ends_a_stretch():
+    assert [(s.start, s.end) for s in stretches_of([window(0, 10), window(20, 30)])] == [(0, 10), (20, 30)]
+
+
+PALETTE = Palette({0: 1.0, 1: 2.0, 2: 3.0}, {0: "a", 1: "b <&> c", 2: "d"})
+
+
 def test_a_strip_joins_what_is_of_one_class():
-    strip = strip_of([*OVERLAPPING, window(20, 30, "d")])
+    strip = strip_of([*OVERLAPPING, window(20, 30, "d")], PALETTE)
     assert [round(30 * share, 2) for share, _, _ in strip.pieces] == [7.5, 9.5, 3, 10]
-    assert [colour for _, colour, _ in strip.pieces] == [2, 1, MOST_COLOURS + 1, 0]
-    assert strip.pieces[1][2] == "b <&> c, 0:08 to 0:17, up to 99%"
-    assert strip.legend == [(0, "d"), (1, "b <&> c"), (2, "a")]
-    assert (strip.duration, strip.windows) == (30, 4)
+    assert [colour for _, colour, _ in strip.pieces] == [0, 1, NOTHING, 2]
+    assert strip.pieces[1][2] == "b <&> c · 0:08–0:17 · ≤ 99%"
+    assert (strip.duration, strip.windows, strip.stretches, strip.drawn) == (30, 4, 3, 3)
 
 
-def test_a_strip_is_bounded():
-    strip = strip_of([window(5 * i, 5 * i + 10, f"class {i % 50}") for i in range(5000)])
-    assert len(strip.pieces) <= MOST_PIECES and sum(share for share, _, _ in strip.pieces) == pytest.approx(1)
-    assert len(strip.legend) == MOST_COLOURS + 1 and strip.legend[-1] == (MOST_COLOURS, "44 others")
+def test_a_strip_is_bounded_and_says_so():
+    records = [window(5 * i, 5 * i + 10, f"class {i % 50}") for i in range(5000)]
+    strip = strip_of(records, PALETTE)
+    assert (strip.windows, strip.stretches, strip.drawn, len(strip.pieces)) == (5000, 5000, 148, 148)
+    assert sum(share for share, _, _ in strip.pieces) == pytest.approx(1) and len(strip.totals) == 50
+    assert len(strip_of(records, PALETTE, 300).pieces) <= 300

@@ -1,11 +1,14 @@
 """The page of a training run and its board, in real processes: nothing that goes wrong with them is worth the run."""
 
 import json
+from html import unescape
 
 from conftest import run_script
 from report_rows import log_line
-from results.pages.charts import POINTS, Curve, ticks
+from results.pages.charts import LEFT, POINTS, Curve, ticks
+from results.pages.timeline import minutes
 from results.pages.training import write_training_page
+from results.pages.words import in_english
 
 
 def test_a_run_goes_on_without_what_it_cannot_write(workspace, tmp_path):
@@ -47,13 +50,37 @@ def written(tmp_path, lines: list[dict], steps_per_epoch: int = 100) -> str:
     log = tmp_path / "train_log.jsonl"
     log.write_text("".join(json.dumps(line) + "\n" for line in lines))
     write_training_page(tmp_path / "report.html", log, steps_per_epoch, 1000, {})
-    return (tmp_path / "report.html").read_text("utf-8")
+    return in_english((tmp_path / "report.html").read_text("utf-8").partition("</style>")[2])
 
 
 def test_the_best_epoch_is_the_first_of_the_best(tmp_path):
     accuracies = [10.0, 60.0, 30.0, 60.0]
     html = written(tmp_path, [log_line("valid", e, 99, top1_acc=top1) for e, top1 in enumerate(accuracies)])
-    assert "Best top-1 60.00% after epoch 1" in html and html.count('class="best"') == 1
+    assert "Best top-1 60.00% after epoch 1" in html
+
+
+def test_duration_and_time_left_leave_out_pauses(tmp_path):
+    """Ten steps, of which a pause of an hour is no part; the pace is that since the run was resumed."""
+    lines = [log_line("train", 0, step, time=1e9 + 60 * step) for step in range(6)]
+    lines += [log_line("train", 0, step, time=1e9 + 3900 + 30 * step) for step in range(6, 10)]
+    lines[6]["resumed"] = [0, 6]
+    lines.append(log_line("epoch", 0, 9, time=1e9 + 3900 + 270, top1_acc=61.5))
+    lines.append(log_line("valid", 0, 9, time=1e9 + 3900 + 300, top1_acc=50.0))
+    html = written(tmp_path, lines, steps_per_epoch=10)
+    assert "1 of 1000 epochs are done. Epochs bear" in html
+    assert "Duration7:00between" in html  # 5 * 60 + 3 * 30 + 30
+    assert f"Time left{minutes(40 * 9990)}at" in html  # 120 s for three steps and the validation
+    assert "Training top-161.50%over all of epoch 0" in html
+    assert "0 best1.052650.0061.500.0150" in html  # epoch, loss, top-1, that of training, rate, videos, unreadable
+
+
+def test_a_chart_has_its_values_by_step(tmp_path):
+    log = [log_line("train", 0, 0, loss=2.0), log_line("train", 0, 9, loss=1.0), log_line("epoch", 0, 9, loss=1.5)]
+    written(tmp_path, [*log, log_line("valid", 0, 9, loss=1.25)], steps_per_epoch=10)
+    html = (tmp_path / "report.html").read_text("utf-8")
+    seen = json.loads(unescape(html.partition('data-seen="')[2].partition('"')[0]))
+    assert seen["train"] == [[LEFT, 0, 2.0, 2.0, 2.0], [seen["valid"][0][0], 9, 1.0, 1.0, 1.0]]
+    assert (seen["epoch"][0][1:], seen["valid"][0][1:]) == ([9, 1.5], [9, 1.25])
 
 
 def test_a_long_run_has_a_small_page(tmp_path):
@@ -61,7 +88,7 @@ def test_a_long_run_has_a_small_page(tmp_path):
     lines += [log_line("valid", e, 99) for e in range(400)]
     lines += [log_line("train", 399, 99, resumed=[399, 98], loss=None)]
     html = written(tmp_path, lines)
-    assert len(html) < 500_000 and "The last 200." in html and "Resumed at epoch 399, iter 98." in html
+    assert len(html) < 500_000 and "The last 200." in html and "Resumed at epoch 399, iter 98" in html
 
 
 def test_a_run_before_its_first_validation(tmp_path):

@@ -31,9 +31,9 @@ BAD_FILES = [
     ("MODEL:\n    epoch: 8\n", "x.yaml:2: unknown key MODEL.epoch; it belongs to TRAIN"),
     (
         "MODEL:\n    zzz: 8\n",
-        "x.yaml:2: unknown key MODEL.zzz; the keys of MODEL are name, format, num_classes, seg_num, seglen, "
-        "image_mean, image_std, backbone, num_layers, dropout, topk, decoder, sampling, resize, keep_aspect_ratio, "
-        "crops, average",
+        "x.yaml:2: unknown key MODEL.zzz; the keys of MODEL are name, format, filename_tmpl, "
+        "data_prefix, num_classes, seg_num, seglen, image_mean, image_std, backbone, num_layers, dropout, topk, "
+        "decoder, sampling, resize, keep_aspect_ratio, crops, average",
     ),
     ("TRIAN:\n    epoch: 8\n", "x.yaml:1: unknown section TRIAN; did you mean TRAIN?"),
     ("MODEL:\ntrain:\n    epoch: 8\n", "x.yaml:2: unknown section train; did you mean TRAIN?"),
@@ -71,8 +71,8 @@ BAD_FILES = [
     ('TEST:\n    filelist: "\\uD800"\n', 'x.yaml:2: TEST.filelist: expected a text that is not empty, not "\\uD800"'),
     ("TEST:\n  filelist: |\n   a\n   b\n", "x.yaml:2: TEST.filelist: expected a text that is not empty, not | a b"),
     ("MODEL:\n    name: '  '\n", "x.yaml:2: MODEL.name: expected a text that is not empty, not ' '"),
-    ("MODEL:\n    format: video\n", "x.yaml:2: MODEL.format: expected one of mp4, pkl, not video"),
-    ("MODEL:\n    format: [mp4]\n", "x.yaml:2: MODEL.format: expected one of mp4, pkl, not [mp4]"),
+    ("MODEL:\n    format: video\n", "x.yaml:2: MODEL.format: expected one of mp4, pkl, frames, not video"),
+    ("MODEL:\n    format: [mp4]\n", "x.yaml:2: MODEL.format: expected one of mp4, pkl, frames, not [mp4]"),
     ("MODEL:\n    decoder: av\n", "x.yaml:2: MODEL.decoder: expected one of auto, pyav, decord, opencv, not av"),
     ("INFER:\n    precision: 8\n",
      "x.yaml:2: INFER.precision: expected one of auto, float32, bfloat16, float16, int8, not 8"),
@@ -191,6 +191,26 @@ BAD_FILES = [
         "MODEL:\n    format: pkl\nTRAIN:\n    balance_classes: True\n",
         "x.yaml:4: TRAIN.balance_classes needs labels in the list; of format pkl they lie in the pickles",
     ),
+    (
+        "MODEL:\n    format: pkl\nTRAIN:\n    class_weights: balanced\n",
+        "x.yaml:4: TRAIN.class_weights needs labels in the list; of format pkl they lie in the pickles",
+    ),
+    (
+        "TRAIN:\n    class_weights: balanced\n    balance_classes: True\n",
+        "x.yaml:3: class_weights balanced and balance_classes both even out the classes: choose one",
+    ),
+    (
+        "TRAIN:\n    class_weights: [1, 2]\nMODEL:\n    num_classes: 3\n    topk: 1\n",
+        "x.yaml:4: TRAIN.class_weights has 2 numbers, num_classes is 3",
+    ),
+    *(
+        (
+            f"TRAIN:\n    class_weights: {value}\n",
+            "x.yaml:2: TRAIN.class_weights: expected none, balanced, or a list of a number above 0 for each class, not "
+            f"{value}",
+        )
+        for value in ("even", "[]", "[1, 0]", "[1, balanced]", "2")
+    ),
     ("TRAIN:\n    target_size: 300\n", "x.yaml:2: TRAIN: target_size 300 is larger than short_size 256"),
     ("TEST:\n    short_size: 112\n", "x.yaml:2: TEST: target_size 224 is larger than short_size 112"),
     ("VALID:\n    seglen: 5\n", "x.yaml:2: seglen must be the same in TRAIN and VALID"),
@@ -225,8 +245,9 @@ BAD_FILES = [
     ("MODEL:\n    seg_num: *a\n", "x.yaml:2: anchors and aliases (& and *) are not accepted"),
     (
         "MODEL:\n    <<: {seg_num: 3}\n",
-        "x.yaml:2: unknown key MODEL.<<; the keys of MODEL are name, format, num_classes, seg_num, seglen, image_mean, "
-        "image_std, backbone, num_layers, dropout, topk, decoder, sampling, resize, keep_aspect_ratio, crops, average",
+        "x.yaml:2: unknown key MODEL.<<; the keys of MODEL are name, format, filename_tmpl, "
+        "data_prefix, num_classes, seg_num, seglen, image_mean, image_std, backbone, num_layers, dropout, topk, "
+        "decoder, sampling, resize, keep_aspect_ratio, crops, average",
     ),
     (
         "MODEL:\n    name: !!python/object/apply:os.system ['touch pwned']\n",
@@ -314,7 +335,7 @@ def test_a_path_that_is_not_ascii(tmp_path):
 
 def test_long_and_multi_line_values_are_cut(write_config):
     assert error(write_config(f"MODEL:\n    seg_num: {'x' * 200}\n")).endswith(f"not {'x' * 77}...")
-    assert len(error(write_config(f"MODEL:\n    {'k' * 900}: 3\n"))) < 300
+    assert len(error(write_config(f"MODEL:\n    {'k' * 900}: 3\n"))) < 350
 
 
 def test_aliases_that_would_blow_up_are_refused_at_once(write_config):

@@ -1,0 +1,25 @@
+"use strict";
+// In which of two languages a page speaks: what was chosen, else the browser's. Pages of results and of serve.py alike.
+
+let language = "en";
+
+const remembered = (store, name, value) => { // browsers may refuse to keep anything: null
+  try { if (value === undefined) return store.getItem(name); store.setItem(name, value); } catch { return null; }
+};
+
+/** Have the buttons choose the language, and call `show` now and after each choice. */
+function chooseLanguage(show) {
+  const choose = (chosen) => {
+    language = chosen;
+    document.documentElement.lang = { en: "en", zh: "zh-CN" }[language];
+    for (const button of document.querySelectorAll("[data-language]"))
+      button.setAttribute("aria-pressed", String(button.dataset.language === language));
+    show();
+  };
+  for (const button of document.querySelectorAll("[data-language]")) button.addEventListener("click", () => {
+    remembered(localStorage, "language", button.dataset.language);
+    choose(button.dataset.language);
+  });
+  const kept = remembered(localStorage, "language");
+  choose(["en", "zh"].includes(kept) ? kept : navigator.language.toLowerCase().startsWith("zh") ? "zh" : "en");
+}

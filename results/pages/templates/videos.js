@@ -1,0 +1,154 @@
+// A table of many videos: their rows are JSON in the page (results/pages/video_rows.py), sorted and filtered whole, and
+// drawn as far as is looked at.
+
+const CHUNK = 60;
+const say = (english, chinese) => (language === "zh" ? chinese : english);
+const words = new Intl.Collator(undefined, { numeric: true });
+const made = (tag, text, name) => {
+  const element = document.createElement(tag);
+  if (text !== undefined) element.textContent = text;
+  if (name) element.className = name;
+  return element;
+};
+
+class Videos {
+  constructor(box) {
+    this.box = box;
+    this.fields = [...box.querySelectorAll("[data-filter]")];
+    this.heads = [...box.querySelectorAll("th[data-column]")];
+    this.body = box.querySelector("tbody");
+    const { classes, folders, rows } = JSON.parse(box.querySelector("script").textContent);
+    Object.assign(this, { classes, folders, rows });
+    this.paths = rows.name.map((name, row) => folders[rows.folder[row]][0] + name);
+    this.sought = this.paths.map((path) => path.toLowerCase());
+    this.kinds = Object.fromEntries(this.heads.map((head) => [head.dataset.column, head.dataset.kind]));
+    this.cards = [...document.querySelectorAll("[data-position]")];
+    this.byPosition = new Map(this.cards.map((card) => [Number(card.dataset.position), card]));
+    const sorted = this.heads.find((head) => head.ariaSort !== "none");
+    this.sort = [sorted.dataset.column, sorted.ariaSort === "ascending" ? 1 : -1];
+    for (const field of this.fields) field.addEventListener("input", () => this.find());
+    for (const head of this.heads) head.firstElementChild.addEventListener("click", () => this.sortBy(head));
+    box.querySelector(".all").addEventListener("click", () => this.pick({}));
+    box.querySelector(".save").addEventListener("click", () => this.save());
+    this.scroll = box.querySelector(".scroll");
+    this.scroll.addEventListener("scroll", () => {
+      if (this.scroll.scrollTop + this.scroll.clientHeight > this.scroll.scrollHeight - 600) this.draw();
+    }, { passive: true });
+    document.addEventListener("language", () => this.find());
+    document.addEventListener("pick", (event) => this.pick(event.detail, true));
+  }
+
+  /** Set the filters to what was picked, a value or [least, most] by column; all others let everything through. */
+  pick(picked, show = false) {
+    for (const field of this.fields) {
+      const value = picked[field.dataset.filter];
+      field.value = Array.isArray(value) ? value[field.dataset.end === "most" ? 1 : 0] : value ?? "";
+    }
+    this.find();
+    if (show) this.box.scrollIntoView({ behavior: "smooth", block: "start" });
+  }
+
+  /** Keep the rows that every filter lets through, sort and draw them. */
+  find() {
+    let rows = this.paths.map((_, row) => row);
+    for (const field of this.fields.filter((one) => one.value.trim() !== "")) {
+      const column = this.rows[field.dataset.filter], number = Number(field.value), text = field.value.trim().toLowerCase();
+      if (field.type === "search") rows = rows.filter((row) => this.sought[row].includes(text));
+      else if (field.dataset.end === "least") rows = rows.filter((row) => column[row] >= 1e4 * number);
+      else if (field.dataset.end === "most") rows = rows.filter((row) => column[row] < 1e4 * number || number >= 100);
+      else rows = rows.filter((row) => column[row] === number);
+    }
+    const [name, sign] = this.sort, column = this.rows[name];
+    const kind = this.kinds[name], order = this.order ??= words_of(this.classes);
+    const compare = kind === "video" ? (a, b) => words.compare(this.paths[a], this.paths[b])
+      : kind === "class" ? (a, b) => order[column[a]] - order[column[b]] : (a, b) => column[a] - column[b];
+    this.found = rows.sort((a, b) => sign * compare(a, b) || a - b);
+    const [shown, all] = [rows.length, this.paths.length].map((number) => number.toLocaleString("en"));
+    this.box.querySelector("output").textContent = say(`${shown} of ${all} videos`, `${all} 个视频中的 ${shown} 个`);
+    const seen = new Set(rows.map((row) => this.rows.position[row]));
+    const whole = rows.length === this.paths.length;
+    for (const card of this.cards) card.hidden = !whole && !seen.has(Number(card.dataset.position));
+    for (const part of document.querySelectorAll(".of-cards")) part.hidden = this.cards.every((card) => card.hidden);
+    this.body.replaceChildren();
+    this.scroll.scrollTop = 0;
+    this.draw();
+  }
+
+  sortBy(head) {
+    const sign = head.ariaSort === "ascending" ? -1 : 1;
+    for (const other of this.heads) other.ariaSort = other === head ? (sign > 0 ? "ascending" : "descending") : "none";
+    this.sort = [head.dataset.column, sign];
+    this.find();
+  }
+
+  draw() {
+    const from = this.body.rows.length;
+    this.body.append(...this.found.slice(from, from + CHUNK).map((row) => this.line(row)));
+  }
+
+  line(row) {
+    const line = made("tr");
+    for (const head of this.heads) line.append(this.cell(row, head.dataset.column, head.dataset.kind));
+    return line;
+  }
+
+  cell(row, column, kind) {
+    const value = this.rows[column][row];
+    if (kind === "share") {
+      const cell = made("td", (value / 1e4).toFixed(1), "n share amount");
+      cell.style.setProperty("--share", `${value / 1e4}%`);
+      return cell;
+    }
+    if (kind === "number") return made("td", value, "n");
+    const cell = made("td", undefined, kind === "video" ? "file" : "");
+    if (kind === "class") {
+      const [name, colour] = this.classes[value];
+      if (colour !== null) cell.append(made("i", undefined, `c${colour}`));
+      cell.append(made("bdi", name));
+      return cell;
+    }
+    const [folder, address] = this.folders[this.rows.folder[row]], card = this.byPosition.get(this.rows.position[row]);
+    const picture = card?.querySelector(".strip img:nth-child(2), .strip img");
+    if (picture) {
+      const jump = made("a", undefined, "thumbnail"), small = made("img");
+      jump.setAttribute("href", `#${card.id}`);
+      small.setAttribute("src", picture.getAttribute("src"));
+      small.alt = say("its frames", "该视频的帧");
+      jump.append(small);
+      cell.append(jump);
+    }
+    const name = made(address ? "a" : "span");
+    if (address) name.setAttribute("href", address + encodeURIComponent(this.rows.name[row]));
+    name.append(made("bdi", this.rows.name[row]));
+    cell.append(name);
+    if (this.folders.length > 1) cell.append(made("small", folder));
+    return cell;
+  }
+
+  /** Have the rows that are shown saved, in their order. */
+  save() {
+    const quoted = (value) => (/[",\n\r]/.test(value) ? `"${String(value).replaceAll('"', '""')}"` : value);
+    const value = (row, { column, kind }) => kind === "video" ? this.paths[row] : kind === "class"
+      ? this.classes[this.rows[column][row]][0] : kind === "share" ? this.rows[column][row] / 1e6 : this.rows[column][row];
+    const heads = this.heads.map((head) => head.dataset);
+    const lines = [heads.map((head) => head.csv), ...this.found.map((row) => heads.map((head) => value(row, head)))];
+    const text = lines.map((line) => line.map(quoted).join(",") + "\n").join("");
+    const link = made("a");
+    link.setAttribute("href", URL.createObjectURL(new Blob([text], { type: "text/csv" })));
+    link.download = "videos.csv";
+    link.click();
+  }
+}
+
+/** Return each class's place in the order of their names. */
+function words_of(classes) {
+  const places = [];
+  classes.map((_, place) => place).sort((a, b) => words.compare(classes[a][0], classes[b][0])).forEach((place, order) => { places[place] = order; });
+  return places;
+}
+
+for (const box of document.querySelectorAll(".videos")) new Videos(box);
+for (const item of document.querySelectorAll("[data-pick]")) item.addEventListener("click", () => {
+  for (const other of document.querySelectorAll("[data-pick]")) other.classList.toggle("picked", other === item);
+  document.dispatchEvent(new CustomEvent("pick", { detail: JSON.parse(item.dataset.pick) }));
+});

@@ -1,0 +1,133 @@
+"""The page of one video: what a network sees in it, over its length where it was asked window by window."""
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from urllib.parse import quote
+
+import numpy as np
+
+from inference.rows import NONE_ID
+from results.pages.page import never_fatal, picture, write_page
+from results.pages.palette import Palette
+from results.pages.timeline import cues_of, minutes, stretches_of, strip_of, totals_of
+from utils.storage.objects import file_name, is_remote
+
+# Stretches and columns of curves that are drawn at most, about what a screen has room for.
+MOST_STRETCHES, MOST_COLUMNS = 300, 1000
+# Bars of the whole video.
+_MOST_BARS = 5
+# Marks of the axis at most, and the lengths that may lie between two, in seconds.
+_MOST_MARKS = 8
+_STEPS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600)
+
+
+@never_fatal
+def write_video_page(
+    path: Path,
+    row: dict,
+    facts: Mapping[str, object],
+    frames: Sequence[np.ndarray],
+    records: Sequence[dict] = (),
+    heat_maps: Sequence[np.ndarray] = (),
+    strongest: float | None = None,
+    files: Sequence[Path] = (),
+) -> None:
+    """Write the page; a failure is one line on the screen.
+
+    Args:
+        row: {"video", "predictions"}, see prediction.py.
+        facts: lines about the run.
+        frames: what the network saw for `row`, uint8 [H, W, 3] each.
+        records: of the windows, see timeline.py.
+        heat_maps: pictures of the frames, uint8 [S, S, 3] each, of which the highest value is `strongest`.
+        files: what was made of it, beside the page: subtitles, a labelled video.
+    """
+    totals, predictions = totals_of(stretches_of(records)), row["predictions"]
+    bars = [p for p in predictions if p["class_id"] != NONE_ID][:_MOST_BARS]
+    shares = {p["class_id"]: p["probability"] for p in predictions}
+    names = {p["class_id"]: p["label"] for p in predictions}
+    if totals:  # those that are never the likeliest come behind all others
+        shares = {}
+        for start, end, found in cues_of(records):
+            for place, p in enumerate(found):
+                share = (end - start) * (1 if place == 0 else 1e-6 * p["probability"])
+                shares[p["class_id"]] = shares.get(p["class_id"], 0.0) + share
+                names[p["class_id"]] = p["label"]
+    palette = Palette(shares, names)
+    made = [(file.name, quote(os.fsencode(file.name))) for file in files]
+    write_page(
+        path,
+        "video.html",
+        name=file_name(row["video"]) if is_remote(row["video"]) else os.path.basename(row["video"]),
+        row=row,
+        bars=bars,
+        unsure=predictions[0]["class_id"] == NONE_ID,
+        facts=facts,
+        palette=palette,
+        pictures=[picture(frame) for frame in frames],
+        heat_maps=[picture(frame) for frame in heat_maps],
+        explained=bars[0]["label"],
+        strongest=strongest,
+        totals=totals,
+        none_id=NONE_ID,
+        strip=strip_of(records, palette, MOST_STRETCHES) if totals else None,
+        curves=curves_of(records, palette) if totals else None,
+        playing=next((to for name, to in made if name.endswith(".mp4")), None) or _address(row["video"], path.parent),
+        files=made,
+    )
+
+
+def curves_of(records: Sequence[dict], palette: Palette) -> dict:
+    """Return each coloured class's probability over a video as a page draws it.
+
+    "step": how many windows a column is the mean of; "columns": [start, end, [per mille or None of each class of the
+    palette's legend]], None where the class is in no window's list, and 0 in the mean where it is not in one of them;
+    "missing": whether such classes there are; "paths": (colour, an SVG path on 1000 x 100); "marks": (percent of the
+    length, mm:ss); "seen": what the page's script needs, as JSON.
+    """
+    cues = cues_of(records)
+    duration, step = cues[-1][1] or 1.0, -(-len(cues) // MOST_COLUMNS)
+    columns, colours, missing = [], [colour for colour, _ in palette.legend], False
+    for i in range(0, len(cues), step):
+        few = cues[i : i + step]
+        sums: dict[int, float] = {}
+        for _, _, predictions in few:
+            found = {palette.of(p["class_id"]): p["probability"] for p in predictions}
+            missing |= not found.keys() >= set(colours)
+            for colour in found.keys() & set(colours):
+                sums[colour] = sums.get(colour, 0.0) + found[colour]
+        shares = [round(1000 * sums[c] / len(few)) if c in sums else None for c in colours]
+        columns.append([round(few[0][0], 3), round(few[-1][1], 3), shares])
+    paths = [(c, _path([(s, e, shares[n]) for s, e, shares in columns], duration)) for n, c in enumerate(colours)]
+    seen = {"names": [name for _, name in palette.legend], "colours": colours, "duration": duration, "columns": columns}
+    every = next((s for s in _STEPS if duration / s <= _MOST_MARKS), 3600 * -(-duration // (3600 * _MOST_MARKS)))
+    marks = [(100 * at / duration, minutes(at)) for at in np.arange(0, 0.95 * duration, every).tolist()]
+    return {
+        "step": step,
+        "missing": missing,
+        "columns": columns,
+        "paths": paths,
+        "marks": marks,
+        "seen": json.dumps(seen),
+    }
+
+
+def _path(steps: Sequence[tuple[float, float, int | None]], duration: float) -> str:
+    """Return level lines from start to end, joined where one begins as the other ends."""
+    parts, last = [], None
+    for start, end, share in steps:
+        if share is not None:
+            x, y = round(1000 * start / duration, 1), 100 - share / 10
+            parts.append(f"V{y:g}" if last == start else f"M{x:g} {y:g}")
+            parts.append(f"H{round(1000 * end / duration, 1):g}")
+        last = end if share is not None else None
+    return "".join(parts)
+
+
+def _address(video: str, folder: Path) -> str | None:
+    """Return where the video lies as seen from the page; None where that is on no disk."""
+    if is_remote(video) or not os.path.isfile(video):
+        return None
+    return quote(os.fsencode(os.path.relpath(os.path.abspath(video), os.path.abspath(folder))))

@@ -1,0 +1,49 @@
+"""What a page says in two languages: both are in it, and one of them is shown (results/pages/templates/language.js)."""
+
+import re
+
+from markupsafe import Markup, escape
+
+# Names of the facts about a run, as the scripts give them.
+_FACTS = {
+    "videos": "视频", "list": "列表", "how": "方式", "weights": "权重", "configuration": "配置", "training": "训练",
+    "validation": "验证", "seed": "随机种子", "to be looked at": "需要注意",
+    "least similarity": "最低相似度", "groups": "组数",
+}  # fmt: skip
+_CHINESE = re.compile(r'<(span|tspan) lang="zh-CN">.*?</\1>', re.DOTALL)
+
+
+def both(english: str, chinese: str, *values: object, tag: str = "span") -> Markup:
+    """Return both texts as elements, of which one is shown; `{}` in them stands for the values, which are escaped.
+
+    tag: tspan within a drawing's text.
+    """
+    said = [_filled(text, values) for text in (english, chinese)]
+    if said[0] == said[1]:
+        return said[0]
+    return Markup('<{0} lang="en">{1}</{0}><{0} lang="zh-CN">{2}</{0}>').format(tag, *said)
+
+
+def both_in(attribute: str, english: str, chinese: str, *values: object) -> Markup:
+    """Return the attribute (one of `ATTRIBUTES` in page.js) with both texts, as `both`."""
+    said = [_filled(text, values) for text in (english, chinese)]
+    return Markup('{0}="{1}" data-zh-{0}="{2}"').format(attribute, *said)
+
+
+def fact(name: str) -> Markup:
+    """Return a fact's name in both languages, or as it is where it is no known one."""
+    return both("{}", "{}", name) if name not in _FACTS else both(name, _FACTS[name])
+
+
+def in_english(markup: str) -> str:
+    """Return the English text of what `both` has made, without markup: what the title of a window takes."""
+    return " ".join(Markup(_CHINESE.sub("", markup)).striptags().split())
+
+
+def shown(text: str) -> str:
+    """Return the text as UTF-8 can hold it: bytes of a path that are none come out as escapes, as on the screen."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def _filled(text: str, values: tuple) -> Markup:
+    return Markup(text).format(*(escape(shown(v)) if type(v) is str else v for v in values))

@@ -1,0 +1,89 @@
+"""The page of an evaluation against what was computed: two classes at their thresholds, and its figures."""
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from chromium import chromium, needs_chromium, watched_page
+from metrics.sums import sum_rows
+from report_rows import evaluation_rows
+from results.pages.curves import SIDE
+from results.pages.evaluation import write_evaluation_page
+
+pytest.importorskip("jinja2")
+
+
+def rows_of(labels: list[int], first: list[float]) -> list[dict]:
+    """Rows of two classes; first: the probability of the class 0."""
+    shares = np.stack([first, 1 - np.array(first)], axis=1)
+    return list(evaluation_rows(np.log(shares), np.array(labels)))
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("two") / "report.html"
+    rows = rows_of([0, 0, 0, 1, 1], [0.9, 0.8, 0.3, 0.75, 0.1])
+    sums = sum_rows(rows, 2)
+    write_evaluation_page(path, rows, sums, sums.accuracy.means, ["calm", "fight"], {}, lambda positions: ())
+    return path
+
+
+def test_figures_stand_beside_chance(two):
+    html = two.read_text()
+    assert "60.00% of 5 videos right" in html and "Guessing would give 50.0%" in html
+    assert "always the same answer at best 60.0% (calm)" in html
+    # Recall 2/3 and 1/2, precision 2/3 and 1/2.
+    assert "58.3%</strong>" in html and "precision 58.3%, recall 58.3%" in html
+    assert "Most confused pairs" not in html and "Search classes" not in html
+
+
+def test_each_threshold_has_its_counts(two):
+    """Of each class, the rarer one first: found and right, found and wrong, missed, left out rightly."""
+    found = re.findall(r'data-class="(\d)" data-counts="(.*?)"', two.read_text())
+    assert [int(k) for k, _ in found] == [1, 0]
+    fight, calm = (json.loads(counts) for _, counts in found)
+    assert len(fight) == len(calm) == 101
+    assert [calm[k] for k in (0, 29, 31, 50, 74, 76, 100)] == [
+        [3, 2, 0, 0], [3, 1, 0, 1], [2, 1, 1, 1], [2, 1, 1, 1], [2, 1, 1, 1], [2, 0, 1, 2], [0, 0, 3, 2],
+    ]  # fmt: skip
+    assert [fight[k] for k in (0, 50, 89, 100)] == [[2, 3, 0, 0], [1, 1, 1, 2], [1, 0, 1, 3], [0, 0, 2, 3]]
+
+
+def test_the_curves_are_drawn_with_their_areas(two):
+    html = two.read_text()
+    # Of the six pairs of a calm and another video 5 are in order, for either class.
+    assert html.count("ROC: area 0.833") == 2
+    assert "average precision 0.917" in html and "average precision 0.833" in html
+    paths = re.findall(r'<path class="line" d="(.*?)"', html)
+    assert paths[2] == "M0.0 260.0L0.0 173.3L0.0 86.7L130.0 86.7L130.0 0.0L260.0 0.0" and SIDE == 260  # calm
+
+
+def test_a_class_without_videos_has_no_thresholds(tmp_path):
+    rows = rows_of([0, 0], [0.9, 0.2])
+    sums = sum_rows(rows, 2)
+    path = tmp_path / "report.html"
+    write_evaluation_page(path, rows, sums, sums.accuracy.means, ["calm", "fight"], {}, lambda positions: ())
+    body = path.read_text().partition("</style>")[2].rpartition("<script>")[0]
+    assert "50.00% of 2 videos right" in body and "data-counts" not in body
+
+
+@needs_chromium
+def test_a_threshold_can_be_chosen(two):
+    with chromium() as browser:
+        page, complaints, _ = watched_page(browser.new_context(locale="en-US"))
+        page.goto(two.as_uri())
+        value = lambda name: page.locator(f"[data-value={name}]").text_content()  # noqa: E731
+        assert [value(name) for name in ("hits", "missed", "wrong", "rest")] == ["1", "1", "1", "2"]  # fight, 50%
+        page.locator(".thresholds select").select_option("calm")
+        page.locator(".thresholds [type=range]").fill("76")
+        assert [value(name) for name in ("threshold", "precision", "recall", "alarms", "f1", "accuracy")] == [
+            "76%", "100.0%", "66.7%", "0.0%", "80.0%", "80.0%",
+        ]  # fmt: skip
+        [dot] = page.locator("[data-dot=roc]:visible").all()
+        assert [float(dot.get_attribute(name)) for name in ("cx", "cy")] == pytest.approx([0, SIDE / 3])
+        page.locator(".thresholds [type=range]").fill("100")  # nothing is found: there is no precision
+        assert value("precision") == "–" and page.locator("[data-dot=precision]:visible").count() == 0
+        assert complaints == []
