@@ -64,13 +64,15 @@ def _read(spec: ClipSpec, folder: Path, pictures: bool, path: str, index: int, f
         seen = Seen()
         _, label = read_clip(spec, local, 0, index, folder, seen, frames)
         seconds = _seconds(local) if spec.frame_format == "mp4" else None
-        small = grey(small_pictures(local, SMALL, how_of(spec), frames)) if pictures else None
-        small = {"pictures": base64.b64encode(small).decode()} if pictures else {}
+        more = {}
+        if pictures:
+            small = grey(small_pictures(local, SMALL, how_of(spec), frames))
+            more = {"pictures": base64.b64encode(small).decode()}
         size, part = 0, local
         for part in _parts(local, spec, frames):
             with os_errors(partial(VideoError, path), f"frame {os.path.basename(part)}"):
                 size += os.path.getsize(part)
-        return small | {
+        return more | {
             "bytes": size,
             "end": _checksum_of_end(part),
             "frames": seen.num_frames,

@@ -184,6 +184,8 @@ class Alike:
             pictures = read(sorted({path for pair in shown for path in pair[1:]}), SHOWN)
             strips = {path: [picture(frame) for frame in frames] for path, frames in pictures.items()}
             facts = {"least similarity": f"{self.threshold:g}", "groups": len(self.groups)}
-            write_page(path, "similar.html", pairs=shown, number=len(pairs), strips=strips, splits=splits, facts=facts)
+            across = sum(splits.get(one) != splits.get(other) for _, one, other in pairs)
+            shared = {"strips": strips, "splits": splits, "facts": facts}
+            write_page(path, "similar.html", pairs=shown, number=len(pairs), across=across, **shared)
 
         return write

@@ -100,7 +100,8 @@ def test_the_guide_leads_to_predictions(number, home, tmp_path):
     assert (loaded in train) == whole
     checkpoints = "data/dataset/mine/checkpoints"
     assert f"features of {number} training videos, 10 views each: computed once" in train
-    *_, saved, judged, small, learned = re.sub("\nas far as these .*", "", train).splitlines()
+    *_, saved, judged, small, learned, page, first, second = re.sub("\nas far as these .*", "", train).splitlines()
+    assert page == f"page: {checkpoints}/report.html" and "eval.py --weights=" in first and "predict.py" in second
     assert saved.startswith(f"saved {checkpoints}/TSM.pdparams; best top1_acc ")
     assert learned.startswith("training top1_acc of the last epoch ")
     assert f" of {number} validation videos: " in judged and small.startswith(f"{number} validation videos are too few")

@@ -336,12 +336,13 @@ def test_a_damaged_video_leaves_nothing(tmp_path):
 
 def test_folders_of_frames_become_videos(tmp_path):
     frames = read_frames(str(FIXTURES / "h264.mp4"), range)[:30]
-    for folder, number in (("p/a", 30), ("p/torn", 8)):
+    for folder, number in (("p/a", 30), ("p/torn", 8), ("p/sizes", 3)):
         (tmp_path / folder).mkdir(parents=True)
         for i, frame in enumerate(frames[:number]):
             Image.fromarray(frame).save(tmp_path / folder / f"{i + 1:03}.png")
     (tmp_path / "p/torn/004.png").unlink()
-    (tmp_path / "x.list").write_text("a 30 2\ntorn 8 1\n")
+    Image.fromarray(frames[0][1:]).save(tmp_path / "p/sizes/003.png")
+    (tmp_path / "x.list").write_text("a 30 2\ntorn 8 1\nsizes 3 0\n")
     how = ["x.list", "--out=out", "--fps=12.5", "--filename_tmpl={:03}.png", "--data_prefix=p", "--crf=5"]
     ended = run_script("data/reencode", *how, cwd=tmp_path)
     assert ended.returncode == 0, ended.stderr
@@ -351,9 +352,11 @@ def test_folders_of_frames_become_videos(tmp_path):
     assert [read_number(frame) for frame in written] == list(range(30))
     with av.open(str(tmp_path / video)) as file:
         assert file.streams.video[0].average_rate == 12.5
-    [_, torn] = list(csv.reader((tmp_path / "out/x.unreadable.csv").read_text().splitlines()))
-    assert torn == ["p/torn", "frame 004.png: No such file or directory"]
+    assert list(csv.reader((tmp_path / "out/x.unreadable.csv").read_text().splitlines()))[1:] == [
+        ["p/torn", "frame 004.png: No such file or directory"],
+        ["p/sizes", "its frames differ in size"],
+    ]
     assert re.search(r"size: 0\.\d -> 0\.\d MB .*\nreading 3 frames: .*, 1 videos tried\)\n$", ended.stdout)
     (tmp_path / "p/torn/004.png").symlink_to("005.png")
     again = run_script("data/reencode", *how, cwd=tmp_path)
-    assert "out/x.list: 2 videos (1 re-encoded now, 1 there already), 0 unreadable" in again.stdout
+    assert "out/x.list: 2 videos (1 re-encoded now, 1 there already), 1 unreadable" in again.stdout

@@ -13,8 +13,8 @@ pytestmark = pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reas
 
 # How many files of each. There are 36 fixtures of videos, each of which is broken equally often.
 COUNTS = {
-    "videos": 36 * 50, "more_videos": 21 * 30, "opencv": 36 * 5, "frame_pickles": 600, "weights": 1500,
-    "checkpoints": 800, "configurations": 300, "file_lists": 600, "labels": 400,
+    "videos": 36 * 50, "more_videos": 21 * 30, "opencv": 36 * 5, "frame_pickles": 600, "frame_folders": 200,
+    "weights": 1500, "checkpoints": 800, "configurations": 300, "file_lists": 600, "labels": 400,
 }  # fmt: skip
 
 
