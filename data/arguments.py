@@ -3,8 +3,10 @@
 import argparse
 import math
 import re
+from collections.abc import Callable
 from pathlib import Path
 
+from data.folds import MOST_FOLDS
 from utils.config.flags import Parser
 from utils.config.kinds import Template
 from utils.errors import InputError
@@ -22,6 +24,17 @@ def seed(text: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) < 19):
         raise argparse.ArgumentTypeError(f"expected a whole number from 0 up, not {text!r}")
     return int(text)
+
+
+def several(most: int) -> Callable[[str], int]:
+    """Return what reads a flag that takes a whole number from 2 to `most`, else raises ArgumentTypeError."""
+
+    def read(text: str) -> int:
+        if not (text.isascii() and text.isdigit() and 2 <= int(text[:9]) <= most):
+            raise argparse.ArgumentTypeError(f"expected a whole number from 2 to {most}, not {text!r}")
+        return int(text)
+
+    return read
 
 
 def rate(text: str) -> float:
@@ -74,6 +87,8 @@ def list_arguments(description: str | None) -> argparse.Namespace:
     add("--extend", action="store_true", help="what is in the lists there stays in its list, new clips are divided")
     add("--labels", metavar="JSON|own", help=f"list of names that numbers the classes; {order}")
     add("--split", nargs=3, type=float, metavar=("TRAIN", "VAL", "TEST"), help="shares, default: 0.8 0.1 0.1")
+    cross = f"lists for cross-validation besides, each clip tested in one of K folds, 2 to {MOST_FOLDS}"
+    add("--folds", type=several(MOST_FOLDS), metavar="K", help=cross)
     add("--seed", type=seed, default=0, help="of the random split (default: %(default)s)")
     group = "what names a clip's recording in its path below the class's folder; a recording's clips stay in one split"
     add("--group", type=expression, metavar="REGEX", help=group)
@@ -85,6 +100,8 @@ def list_arguments(description: str | None) -> argparse.Namespace:
     for flag in ("split", "group", "extend"):
         if args.annotations and getattr(args, flag):
             raise InputError(f"--{flag}: the annotations say which clip is in which split")
+    if args.extend and args.folds:
+        raise InputError(f"--folds {args.folds}: folds are dealt anew: not with --extend")
     shares = args.split or (1, 0, 0)
     if not (shares[0] > 0 and min(shares) >= 0 and math.isclose(sum(shares), 1, abs_tol=1e-6)):
         given = " ".join(f"{share:g}" for share in shares)

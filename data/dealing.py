@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from types import MappingProxyType
+from typing import TypeVar
 
 from data.classes import Classes
 from data.splits import SPLITS
@@ -18,6 +19,7 @@ from utils.errors import InputError
 EXCHANGED = 40
 # Deals of which the best is taken; of 150 small sets 20 found the very best for each. Many recordings need fewer.
 MOST_DEALS = 20
+OfPath = TypeVar("OfPath", "SplitClip", Video)
 NONE_HELD: Mapping[str, str] = MappingProxyType({})
 
 
@@ -86,11 +88,11 @@ def find_recordings(videos: Sequence[Video], expression: re.Pattern) -> tuple[li
     return list(recordings.values()), alone
 
 
-def joined(recordings: Iterable[Sequence[Video]], groups: Iterable[Sequence[str]]) -> list[list[Video]]:
+def joined(recordings: Iterable[Sequence[OfPath]], groups: Iterable[Sequence[str]]) -> list[list[OfPath]]:
     """The recordings, those that have paths of one group as one."""
     of_path = {path: number for number, group in enumerate(groups) for path in group}
-    homes: dict[int, list[Video]] = {}  # of each group the recording that it is in
-    found: dict[int, list[Video]] = {}
+    homes: dict[int, list[OfPath]] = {}  # of each group the recording that it is in
+    found: dict[int, list[OfPath]] = {}
     for videos in recordings:
         home = list(videos)
         for video in videos:

@@ -25,6 +25,7 @@ class Found:
     missing: list[tuple[Annotation, str]] = field(default_factory=list)
     remarks: list[tuple[str, str]] = field(default_factory=list)  # (file or file:line, what about it)
     grouping: str = ""  # what --group found
+    recordings: list[list[SplitClip]] = field(default_factory=list)  # those that --group found
     notes: list[str] = field(default_factory=list)  # lines behind the report
 
     def of(self, split: str) -> list[SplitClip]:
@@ -122,4 +123,7 @@ def from_folders(
         )
     else:
         clips = split_clips(good, classes, shares, split_seed, held)
-    return Found(clips, classes, remarks=remarks, grouping=grouping)
+    of_path = {clip.path: clip for clip in clips}
+    named = find_recordings(good, recording)[0] if recording else ()
+    together = [[of_path[video.path] for video in videos] for videos in named]
+    return Found(clips, classes, remarks=remarks, grouping=grouping, recordings=together)

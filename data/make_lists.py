@@ -34,7 +34,8 @@ from data import own_config
 from data.annotations import read_annotations
 from data.arguments import list_arguments
 from data.classes import in_order
-from data.dealing import SplitClip
+from data.dealing import SplitClip, joined
+from data.folds import MOST_FOLDS, deal_folds, fold_lists, lists_of_folds, notes_on_folds
 from data.found import Found, from_annotations, from_folders
 from data.layout import counted, empty_folders, is_split, named
 from data.official import is_official, read_official
@@ -50,7 +51,9 @@ from utils.storage.lock import locked_folder
 
 LISTS = ("train.list", "val.list", "test.list", "infer.list")
 LABELS = "kinetics_labels.json"
-OUTPUTS = (*LISTS, LABELS, own_config.NAME, "missing.csv", "remarks.csv", "classes.csv", "similar.html")
+FOLD_LISTS = tuple(name for fold in fold_lists(MOST_FOLDS) for name in fold)
+REPORTS = ("missing.csv", "remarks.csv", "classes.csv", "similar.html")
+OUTPUTS = (*LISTS, *FOLD_LISTS, LABELS, own_config.NAME, *REPORTS)
 MARK = ".unfinished"  # while they are written
 # Classes up to which the table per class is printed; it is always in classes.csv.
 PRINTED_CLASSES = 20
@@ -227,6 +230,12 @@ def make_lists(args: argparse.Namespace) -> None:
     splits = {clip.path: clip.split for clip in found.clips}
     found.notes += alike.notes(splits, or_else=", or --group names them")
     network, lists = own_config.network_for(found.classes, args.light), lists_of(found)
+    if args.folds:
+        alone = [[clip] for clip in found.clips if clip.label is not None]
+        recordings = joined(found.recordings or alone, alike.groups)
+        folds = deal_folds(recordings, args.folds, args.seed)
+        found.notes += notes_on_folds(folds, found.classes.names, len(recordings))
+        lists |= lists_of_folds(folds)
     writers = writers_of(found, lists, args.out, network)
     if alike.groups:
         writers["similar.html"] = alike.writer(splits)

@@ -105,9 +105,8 @@ class Combination:
         columns = zip(*((row["video"], row["label"]) for row in self.readable))
         write_probabilities(folder, *columns, self.names, [self.probabilities])
         if report:
-            facts = {"networks": "; ".join(run.name for run in self.runs), "how": self.protocol}
-            page = folder / "report.html", self.sums, metrics, self.names, facts
-            write_evaluation_page(*page, lambda positions: ())
+            page = folder / "report.html", self.rows, self.sums, metrics, self.names, {"how": self.protocol}
+            write_evaluation_page(*page, lambda positions: (), folder)
 
     @property
     def repeated(self) -> int:

@@ -157,7 +157,7 @@ def _deliver(runs: Sequence[ListRun], rows: MeanRows, tasks: Sequence[Task], fol
     if first.report:
         about = {"videos": first.section.video_path or first.section.filelist, "how": protocol}
         frames = partial(frames_seen, first.config, first.section, first.entries)
-        write_prediction_page(folder / "report.html", rows, about, frames)
+        write_prediction_page(folder / "report.html", rows, about, frames, beside=folder)
     for run, task in zip(runs, tasks):
         write_list_results(task.flags, run.folder, run.journal.rows(), run.batch_size, run.features)
     deliver_all(runs, folder)

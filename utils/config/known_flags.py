@@ -84,7 +84,7 @@ FLAGS = (
     Flag(
         "weights",
         "file or folder of weights, https:// or a name of `bash run.sh weights`; nowhere given: the original's, "
-        "downloaded",
+        "downloaded; a*2,b of eval and predict: the mean of several networks, of which a counts twice",
         _same("eval predict export serve live"),
         key="weights",
     ),

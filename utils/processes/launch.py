@@ -15,6 +15,7 @@ from collections import deque
 from utils.errors import InputError, RunError
 from utils.processes.channel import LINKS, linked
 from utils.processes.device import FOR_GPU, gpus_to_use
+from utils.processes.following import PR_SET_PDEATHSIG
 from utils.processes.limits import available_cores
 from utils.processes.ranks import JOINING, RANK_MARK, env_size
 from utils.processes.watch import PEER_GONE
@@ -29,7 +30,6 @@ ALONE = 5.0
 HURRY = 3.0
 LAST_LINES = 5
 LIFELINE = "TSN_LIFELINE_FD"
-_PR_SET_PDEATHSIG = 1  # from Linux's prctl.h
 
 
 def start_ranks(nproc: int | None, use_gpu: bool, useful: int = 1_000_000) -> None:
@@ -263,4 +263,4 @@ def _follow_parent() -> None:
     if fd is not None:
         threading.Thread(target=lambda: (os.read(int(fd), 1), os._exit(1)), daemon=True).start()
     elif "PADDLE_LOCAL_RANK" in os.environ and sys.platform == "linux":  # by Paddle's launcher, which makes no pipe
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -1,0 +1,113 @@
+"""The runs of data/repeat.py: what each is trained and tested with, and which are done already."""
+
+import hashlib
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from data.folds import fold_lists
+from reader.build import read_section_list
+from utils.config.loading import load_config
+from utils.errors import InputError, RunError, os_errors
+from utils.processes.following import run_script
+from utils.storage.files import write_text
+from utils.storage.shelf import digest
+
+# What a run is, in its folder, and its figures once it is done.
+NAME = "run.json"
+
+
+@dataclass(frozen=True)
+class PlannedRun:
+    """A training and the evaluation of what came of it, in a folder of their own."""
+
+    name: str  # to people: seed 3, fold 3
+    folder: Path
+    config: str  # the path of the YAML file
+    sets: Sequence[str]  # --set, for both scripts
+    model: str  # MODEL.name
+    what: str  # the digest of all that it depends on
+
+    def known(self) -> dict | None:
+        """Return the figures of a run that is done, else None. Raise InputError where the folder is another run's."""
+        path = self.folder / NAME
+        if not path.exists():
+            if self.folder.exists() and any(self.folder.iterdir()):
+                raise InputError(f"{self.folder}: holds something, but no run of ours: --out=DIR for another folder")
+            return None
+        with os_errors(InputError, f"{path}: cannot be read"):
+            try:
+                found = json.loads(path.read_text("utf-8"))
+                what, figures = found["what"], found.get("figures")
+            except (ValueError, KeyError, TypeError, AttributeError):
+                raise InputError(f"{path}: damaged: remove {self.folder}, and this run is made anew") from None
+        if what != self.what:
+            raise InputError(
+                f"{self.folder}: run with another configuration, other lists or other weights to start from: "
+                "--out=DIR for another folder"
+            )
+        return figures
+
+    def make(self) -> dict:
+        """Return the figures of the run, which goes on where it was ended. Raise InputError or RunError if it fails."""
+        started = time.monotonic()
+        self.folder.mkdir(exist_ok=True)
+        write_text(self.folder / NAME, json.dumps({"what": self.what}) + "\n")
+        checkpoints, evaluation = self.folder / "checkpoints", self.folder / "evaluation"
+        sets = [f"--set={text}" for text in self.sets]
+        if not (checkpoints / f"{self.model}.pdparams").exists():  # which is written at the end of training
+            how = "--resume=auto", "--fix_random_seed=True"
+            self._run("train.py", f"--config={self.config}", f"--save_dir={checkpoints}", *how, *sets)
+        given = f"--config={self.config}", f"--weights={checkpoints}", f"--save_dir={evaluation}"
+        self._run("eval.py", *given, *sets)
+        metrics = json.loads((evaluation / "metrics.json").read_text("utf-8"))
+        figures = {
+            "name": self.name,
+            "top1_acc": metrics["top1_acc"],
+            "loss": metrics["loss"],
+            "videos": metrics["videos"],
+            "right": round(metrics["top1_acc"] * metrics["videos"] / 100),
+            "unreadable": len(metrics["unreadable"]),
+            "protocol": metrics["protocol"].partition(", weights ")[0],
+            "seconds": round(time.monotonic() - started, 1),
+        }
+        write_text(self.folder / NAME, json.dumps({"what": self.what, "figures": figures}, indent=1) + "\n")
+        return figures
+
+    def _run(self, script: str, *arguments: str) -> None:
+        if code := run_script(script, arguments):
+            how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
+            kind = InputError if code == 2 else RunError
+            raise kind(f"{self.name}: {script} {how}; the same command goes on with this run")
+
+
+def plan_runs(config: str, out: Path, seeds: int | None, folds: int | None, sets: Sequence[str]) -> list[PlannedRun]:
+    """Return a run for each of so many seeds, from 1 on, or each fold. Raise InputError where lists are missing."""
+    loaded = load_config(config, {}, sets, "TRAIN")
+    if seeds:
+        whole = {f"seed {k}": [*sets, f"TRAIN.seed={k}"] for k in range(1, seeds + 1)}
+    else:
+        beside = Path(loaded.train.filelist).parent
+        lists = [(beside / names.train, beside / names.test) for names in fold_lists(folds + 1)]
+        if lists[folds][0].exists():
+            raise InputError(f"--folds={folds}: {lists[folds][0]} is there: the lists are of more folds")
+        for path in (path for fold in lists[:folds] for path in fold):
+            if not path.exists():
+                raise InputError(f"{path}: no such list: data/make_lists.py --folds {folds} writes them")
+        # Without a list for validation: of clips to choose an epoch by, those of the fold would be the only ones.
+        keys = ("TRAIN.filelist", "VALID.filelist", "TEST.filelist")
+        values = ((train, "", test) for train, test in lists[:folds])
+        whole = {f"fold {k}": [*sets, *map("{}={}".format, keys, paths)] for k, paths in enumerate(values, start=1)}
+    return [_planned(name, out / name.replace(" ", ""), config, own) for name, own in whole.items()]
+
+
+def _planned(name: str, folder: Path, config: str, sets: Sequence[str]) -> PlannedRun:
+    loaded = load_config(config, {}, sets, "TRAIN")
+    lists = [read_section_list(loaded, section).digest for section in (loaded.train, loaded.test)]
+    lists += [read_section_list(loaded, loaded.valid).digest] if loaded.valid.filelist else []
+    pretrain = Path(loaded.train.pretrain).expanduser()
+    start = digest(pretrain) if loaded.train.pretrain and pretrain.exists() else loaded.train.pretrain
+    what = hashlib.sha256(json.dumps([loaded.dump(), lists, start]).encode()).hexdigest()
+    return PlannedRun(name, folder, config, sets, loaded.model.name, what)

@@ -1,0 +1,124 @@
+"""data/repeat.py: real trainings one after the other, of which a killed one goes on and a finished one stays."""
+
+import json
+import os
+import signal
+import uuid
+
+import pytest
+
+from conftest import ROOT, processes, run_script, start_python, wait_until, write_list
+from data.repeat import left, lines, summary
+from data.repeated_runs import plan_runs
+from utils.errors import InputError
+
+PRETRAIN = "--set=TRAIN.pretrain=none", "--set=TRAIN.epoch=6"
+
+
+@pytest.fixture
+def folder(workspace, tmp_path):
+    """The lists of two folds beside that of training."""
+    clips = workspace.videos[:8]
+    write_list(tmp_path / "train.list", clips)
+    for fold in (0, 1):
+        write_list(tmp_path / f"fold{fold + 1}.test.list", clips[4 * fold : 4 * fold + 4])
+        write_list(tmp_path / f"fold{fold + 1}.train.list", clips[4 - 4 * fold : 8 - 4 * fold])
+    return tmp_path
+
+
+def test_killed_in_the_second_run_the_same_command_goes_on_there(workspace, folder):
+    out, mark = folder / "out", uuid.uuid4().hex
+    given = [workspace.config, "--folds=2", f"--out={out}", f"--set=TRAIN.filelist={folder}/train.list", *PRETRAIN]
+    command = [str(ROOT / "data/repeat.py"), *given]
+    process = start_python(command, {**os.environ, "TSN_TEST_MARK": mark}, folder / "log")
+    wait_until(lambda: (out / "fold2/checkpoints/train_log.jsonl").exists(), 200)
+    process.kill()
+    process.wait(20)
+    wait_until(lambda: not processes(mark), 30)  # train.py has saved, and ended
+    assert not (out / "fold2/checkpoints/TSN.pdparams").exists() and not (out / "fold2/evaluation").exists()
+    first = (out / "fold1/run.json").stat().st_mtime_ns
+    ended = run_script("data/repeat", *given, timeout=200)
+    assert ended.returncode == 0, ended.stderr
+    assert f"{out}: 1 of 2 runs are done already\nrun 2 of 2, fold 2; about " in ended.stdout
+    assert (out / "fold1/run.json").stat().st_mtime_ns == first
+    whole = json.loads((out / "repeat.json").read_text())
+    assert [(one["name"], one["videos"]) for one in whole["runs"]] == [("fold 1", 4), ("fold 2", 4)]
+    assert whole["every_video_once"]["videos"] == 8 and ended.stdout.endswith(
+        "\n".join([*lines(whole), f"written to {out}\n"])
+    )
+    html = (out / "report.html").read_text()
+    assert f">Top-1 {whole['mean']:.2f}% ± {whole['deviation']:.2f} over 2 runs</span>" in html
+    log = [json.loads(line) for line in (out / "fold2/checkpoints/train_log.jsonl").read_text().splitlines()]
+    assert {line["mode"] for line in log} == {"train", "epoch"}  # nothing to validate by but the fold itself
+    again = run_script("data/repeat", *given)
+    assert f"{out}: 2 of 2 runs are done already\n  fold 1: " in again.stdout and again.returncode == 0
+    other = run_script("data/repeat", *given, "--set=TRAIN.learning_rate=0.5")
+    said = "run with another configuration, other lists or other weights to start from: --out=DIR for another folder"
+    assert (other.returncode, other.stderr) == (2, f"error: {out}/fold1: {said}\n")
+
+
+def test_a_run_that_fails_ends_all_with_what_it_was(workspace, tmp_path):
+    flags = workspace.config, "--seeds=2", f"--out={tmp_path / 'out'}", "--set=TRAIN.pretrain=no.pdparams"
+    ended = run_script("data/repeat", *flags)
+    *_, theirs, ours = ended.stderr.splitlines()
+    assert ended.returncode == 2 and theirs.startswith("error: no.pdparams: no such weights")
+    assert ours == "error: seed 1: train.py ended with exit code 2; the same command goes on with this run"
+
+
+def test_ctrl_c_is_passed_on_and_the_training_saves_what_it_has(workspace, tmp_path):
+    out = tmp_path / "out"
+    given = [workspace.config, "--seeds=2", f"--out={out}", "--set=TRAIN.pretrain=none", "--set=TRAIN.epoch=200"]
+    process = start_python([str(ROOT / "data/repeat.py"), *given], dict(os.environ), tmp_path / "log")
+    wait_until(lambda: (out / "seed1/checkpoints/train_log.jsonl").exists(), 60)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(60) == 130
+    assert list((out / "seed1/checkpoints").glob("*.pdparams"))
+
+
+def test_what_a_run_depends_on_tells_it_from_others(workspace, folder):
+    config = str(workspace.folder / "tiny.yaml")
+    sets = [f"TRAIN.filelist={folder}/train.list"]
+    first, second = plan_runs(config, folder, 2, None, sets)
+    assert (first.name, first.folder, first.what == second.what) == ("seed 1", folder / "seed1", False)
+    assert [one.what for one in plan_runs(config, folder, 3, None, sets)][:2] == [first.what, second.what]
+    with open(folder / "train.list", "a") as file:
+        file.write(f"{workspace.videos[9][0]} 1\n")
+    assert plan_runs(config, folder, 2, None, sets)[0].what != first.what
+    assert first.known() is None
+    first.folder.mkdir()
+    (first.folder / "mine.txt").touch()
+    with pytest.raises(InputError, match="seed1: holds something, but no run of ours: --out=DIR for another folder$"):
+        first.known()
+    (first.folder / "run.json").write_text("[]")
+    with pytest.raises(InputError, match="run.json: damaged: remove .*/seed1, and this run is made anew$"):
+        first.known()
+
+
+def test_lists_of_folds_that_do_not_fit(workspace, folder):
+    config, sets = str(workspace.folder / "tiny.yaml"), [f"TRAIN.filelist={folder}/train.list"]
+    with pytest.raises(InputError, match=r"fold3.train.list: no such list: data/make_lists.py --folds 3 writes them$"):
+        plan_runs(config, folder, None, 3, sets)
+    (folder / "fold3.train.list").touch()
+    with pytest.raises(InputError, match=r"^--folds=2: .*fold3.train.list is there: the lists are of more folds$"):
+        plan_runs(config, folder, None, 2, sets)
+
+
+def test_figures_are_worked_out_and_say_what_they_cover():
+    runs = [
+        {"name": f"fold {k}", "top1_acc": 100 * right / videos, "right": right, "videos": videos, "unreadable": k - 1,
+         "protocol": "8 segments", "seconds": 60.0}
+        for k, (right, videos) in enumerate([(3, 4), (2, 5)], start=1)
+    ]  # fmt: skip
+    whole = summary(runs, folds=True)
+    assert lines(whole) == [
+        "  fold 1: top-1 75.00 of 4 videos",
+        "  fold 2: top-1 40.00 of 5 videos",
+        "top-1 of 2 runs: mean 57.50, standard deviation 24.75, 95% interval of the mean 0.00 to 100.00; 4 to 5 videos "
+        "in each, unreadable in all: 1",
+        "every video once: 5 of 9 right, 55.56, 95% interval 26.67 to 81.12",
+        "protocol: 8 segments",
+    ]
+    assert "every_video_once" not in summary(runs, folds=False)
+    assert (left([], 5), left(runs, 3), left(runs, 7)) == (
+        "", "; about 60 s left for all", "; about 5 min left for all",
+    )  # fmt: skip
