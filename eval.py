@@ -5,38 +5,12 @@ evaluation.jsonl, from which a run that was ended goes on with the same command.
 """
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
-from functools import partial
+from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))  # also with PYTHONSAFEPATH=1
 from utils.cli import run
-from utils.config.session import announce, open_networks
-
-if TYPE_CHECKING:
-    from concurrent.futures import Future
-
-    from inference.finding import FoundNetwork
-    from metrics.sums import EvaluationSums
-    from reader.filelist import FileList
-    from results.journal import Rows
-    from results.list_run import ListRun
-    from utils.config.flags import Flags
-    from utils.config.loading import Config
-    from utils.processes.ranks import World
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """A pass over the list with one network, whose rows are all known."""
-
-    run: "ListRun"
-    sums: "EvaluationSums"
-    protocol: str
-    write: "Callable[[Rows], None]"  # all files but the journal
+from utils.config.session import open_networks
 
 
 def main() -> None:
@@ -49,6 +23,7 @@ def main() -> None:
 
     from reader.build import read_section_list
     from reader.class_names import class_names
+    from results.evaluating import evaluate
     from results.pages.extras import wants_report
     from results.task import check_readable
     from utils.log import format_metrics, say_in
@@ -89,83 +64,6 @@ def main() -> None:
     say_in("TEST", f"{figures}, {counts}, {protocol}; written to {where}")
     if flags.strict:
         check_readable(sums.unreadable.number, len(lists[0]), strict=True)
-
-
-@contextmanager
-def evaluate(
-    flags: "Flags", config: "Config", entries: "FileList", names: Sequence[str], report: bool, world: "World",
-    device: str, finding: "Future[FoundNetwork] | None",
-) -> "Iterator[Evaluation | None]":  # fmt: skip
-    """Give the evaluation of one network, whose journal stays this run's in the context; None but for rank 0."""
-    from inference.network import load_network
-    from inference.rows import compute_rows
-    from reader.build import build_loader, describe_protocol, in_train_list
-    from results.evaluations import RESULTS
-    from results.fingerprint import fingerprint
-    from results.journal import read_rows
-    from results.list_run import ListRun
-    from results.pages.frames import frames_seen
-    from utils.config.foreign import list_advice
-    from utils.errors import InputError
-    from utils.log import format_metrics, say, say_in
-    from utils.storage.files import write_text, written_to
-    from utils.storage.objects import is_remote
-
-    section = config.test
-    loader = build_loader(config, section, entries, batch_size=-(-section.batch_size // world.size), world=world)
-    with ExitStack() as reading:  # its processes start while the network is loaded
-        reading.enter_context(loader)
-        network = load_network(config, section, device, len(entries), world.ranks_here, finding)
-        announce(flags, config)
-        protocol = f"{describe_protocol(section)}, {network.description}"
-        say(f"evaluating {len(entries)} videos of {section.filelist}: {protocol}")
-        repeated = entries.repeated()
-        different = 1 - repeated / len(entries)
-        if repeated:
-            say(f"{section.filelist}: lines with a video that an earlier line has: {repeated}; each line counts")
-
-        if trained := in_train_list(config, entries):
-            say(f"{trained} of these {len(entries)} videos stand in TRAIN's list {config.train.filelist} as well")
-
-        results = RESULTS[config.model.labels](names, network.thresholds)
-        order = range(world.rank, len(entries), world.size)
-        kept = results.kept(written_to(flags.save_dir), order, world)
-        compute = partial(compute_rows, network, loader, entries, results.values, keep=kept and kept.take)
-        what = fingerprint("eval", config, section, network, names, entries, world.size)
-        fits = results.fits(entries)
-        with ListRun(results.kind, flags, what, loader.batch_size, world, kept, fits) as run:
-            so_far = results.sums(read_rows(run.journal.path))
-            for number, rows in run.complete(compute):
-                for row in rows:
-                    so_far.add(row)
-                    if "error" in row:
-                        say(f"unreadable, not counted: {row['video']}: {row['error']}", every_rank=True)
-                if number % flags.log_interval == 0:
-                    means = format_metrics(results.so_far(so_far))
-                    say_in("TEST", f"batch {number}, so far {means}, videos: {so_far.videos}")
-            reading.close()
-            if not world.is_main:
-                yield None
-                return
-            sums = results.sums(run.journal.rows())
-
-            def write(rows) -> None:
-                if sums.videos == 0:
-                    [(video, error), *_] = sums.unreadable.first
-                    why = f"{error}{list_advice(video, error)}"
-                    raise InputError(f"{section.filelist}: none of its {len(entries)} videos can be read: {why}")
-                counted = {"videos": sums.videos, "repeated": repeated, "in_train_list": trained}
-                metrics = {**results.metrics(sums, different), **counted, "protocol": protocol}
-                results.write(run.folder, rows, sums, metrics, kept)
-                write_text(run.folder / "config.yaml", config.dump())
-                if report:
-                    about = {"list": section.filelist, "how": protocol, "configuration": config.dump()}
-                    frames = partial(frames_seen, config, section, entries)
-                    beside = None if is_remote(flags.save_dir) else run.folder
-                    page = run.folder / "report.html"
-                    results.write_page(page, rows, sums, metrics, about, frames, beside)
-
-            yield Evaluation(run, sums, protocol, write)
 
 
 if __name__ == "__main__":

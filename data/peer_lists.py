@@ -36,7 +36,7 @@ def write_lists(ours: Ours, sources: dict[str, Source], config: Path, out: Path)
     A path of theirs is one from the folder they work in: this one, or one above the configuration's. Raises InputError
     for a list that is none.
     """
-    classes = ours.values["MODEL"].get("num_classes", 400)
+    classes, labels = (ours.values["MODEL"].get(*key) for key in (("num_classes", 400), ("labels", "single")))
     for section, source in sources.items():
         name, target = source.file.value, out / LISTS[section]
         if not isinstance(name, str) or not name:
@@ -54,7 +54,7 @@ def write_lists(ours: Ours, sources: dict[str, Source], config: Path, out: Path)
             continue
         below = os.path.join("" if root == Path() else root, source.prefix)
         how = "frames" if source.frames else "mp4"
-        entries = read_list(str(root / name), num_classes=classes, frame_format=how, prefix=below)
+        entries = read_list(str(root / name), num_classes=classes, frame_format=how, prefix=below, labels=labels)
         write_stream(target, lambda file, entries=entries, end=source.suffix: file.writelines(_lines(entries, end)))
         missing = sum(not os.path.exists(one.path + source.suffix) for one in entries)
         ours.values[section]["filelist"] = str(target)
@@ -65,7 +65,8 @@ def write_lists(ours: Ours, sources: dict[str, Source], config: Path, out: Path)
 
 def _lines(entries: FileList, suffix: str) -> Iterator[str]:
     for one in entries:
-        yield f"{one.path}{suffix} {'' if one.frames is None else f'{one.frames} '}{one.label}\n"
+        labels = ",".join(map(str, one.label)) if isinstance(one.label, tuple) else one.label
+        yield f"{one.path}{suffix} {'' if one.frames is None else f'{one.frames} '}{labels}\n"
 
 
 def read_peer_labels(path: str) -> list[str]:

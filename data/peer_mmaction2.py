@@ -60,11 +60,12 @@ def _network(model: Theirs, ours: Ours) -> None:
     if (deviation := head.ask("init_std")).value is not None:
         ours.say(deviation, "the classifier starts uniform in +-1/sqrt(features)")
     loss = head.at("loss_cls")
-    if (kind := loss.ask("type")).value not in (None, "CrossEntropyLoss"):
+    losses = ("BCELossWithLogits", "CrossEntropyLoss") if head.at("multi_class").value else ("CrossEntropyLoss",)
+    if (kind := loss.ask("type")).value not in (None, *losses):
         raise ours.refuse(kind, "another loss")
     ours.put("TRAIN.class_weights", loss.ask("class_weight"))
     if head.ask("multi_class").value:
-        raise ours.refuse(head.at("multi_class"), "several labels a video")
+        ours.put("MODEL.labels", head.at("multi_class"), "multi")
     if (stages := ours.number(backbone.ask("frozen_stages"))) is not None and stages >= 0:
         ours.put("TRAIN.freeze_stages", backbone.at("frozen_stages"), stages + 1)
     if backbone.get("norm_eval") is True:
@@ -127,7 +128,7 @@ def _data(data: Theirs, ours: Ours, section: str) -> Source:
     if data.ask("modality").value not in (None, "RGB"):
         raise ours.refuse(data.at("modality"), "optical flow, or another input than RGB")
     if data.ask("multi_class").value:
-        raise ours.refuse(data.at("multi_class"), "several labels a video")
+        ours.put("MODEL.labels", data.at("multi_class"), "multi")
     if kind.value == "RawframeDataset":
         ours.put(f"{section}.format", kind, "frames")
         ours.put(f"{section}.filename_tmpl", data.ask("filename_tmpl"))

@@ -3,12 +3,11 @@
 A pass is that of a single network: it has a folder and a journal of its own, from which the same command goes on.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, nullcontext
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Protocol
 
 from inference.network import load_network
 from inference.rows import compute_rows, predictions_of, top_predictions
@@ -16,8 +15,8 @@ from metrics.sums import EvaluationSums
 from reader.build import build_loader, describe_protocol
 from reader.filelist import FileList
 from results.combining import check_same_classes, combine, describe_mean, mean_logits
+from results.evaluating import Evaluation
 from results.feature_file import PROBABILITIES, FeatureFile
-from results.journal import Rows
 from results.leftovers import replace_earlier
 from results.list_results import write_list_results
 from results.list_run import ListRun, remove_unfinished
@@ -32,13 +31,6 @@ from utils.processes.ranks import World
 from utils.storage.lock import locked_folder
 
 _AT_ONCE = 256  # videos
-
-
-class Evaluated(Protocol):
-    """A pass of eval.py over the list with one network."""
-
-    run: ListRun
-    write: Callable[[Rows], None]
 
 
 def check_alike(names: Sequence[Sequence[str]], lists: Sequence[FileList], weights: Sequence[str]) -> Sequence[str]:
@@ -104,7 +96,7 @@ def predict_several(
 
 
 def deliver_evaluations(
-    done: Sequence[Evaluated], factors: Sequence[float], folder: Path, report: bool
+    done: Sequence[Evaluation], factors: Sequence[float], folder: Path, report: bool
 ) -> tuple[EvaluationSums, str]:
     """Return the sums over the mean, and how it is made in words; written is it, and each network's evaluation.
 

@@ -263,11 +263,11 @@ def torch_zip(content: dict, byteorder: bytes = b"little") -> bytes:
     pickled, storages = torch_pickle(content)
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as archive:
-        archive.writestr("archive/data.pkl", pickled)
-        archive.writestr("archive/byteorder", byteorder)
+        archive.writestr(zipfile.ZipInfo("archive/data.pkl"), pickled)  # of 1980: the same bytes whenever
+        archive.writestr(zipfile.ZipInfo("archive/byteorder"), byteorder)
         for key, array in storages.items():
-            archive.writestr(f"archive/data/{key}", array.tobytes())
-        archive.writestr("archive/version", b"3\n")
+            archive.writestr(zipfile.ZipInfo(f"archive/data/{key}"), array.tobytes())
+        archive.writestr(zipfile.ZipInfo("archive/version"), b"3\n")
     return file.getvalue()
 
 
