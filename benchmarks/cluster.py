@@ -27,7 +27,7 @@ FEW = 400  # enough for a stream per core
 
 
 def write_weights(path: Path, config: Path = CONFIG, *settings: str) -> None:
-    """Writes random weights of the network of a configuration."""
+    """Write random weights of the network of a configuration."""
     import paddle
 
     from models import build_model
@@ -38,7 +38,7 @@ def write_weights(path: Path, config: Path = CONFIG, *settings: str) -> None:
 
 
 def write_list(number: int) -> Path:
-    """The path of a list of the demo's clips, repeated."""
+    """Return the path of a list of the demo's clips, repeated."""
     if not CLIPS.exists():
         raise InputError(f"{CLIPS}: no such file: run python data/make_demo.py first")
     path = FOLDER / f"{number}.list"
@@ -48,7 +48,7 @@ def write_list(number: int) -> Path:
 
 
 def seconds(filelist: Path, shard_size: int, more: list[str]) -> float:
-    """The time of one run, from the shell to its end."""
+    """Return the time of one run, from the shell to its end."""
     out = FOLDER / "out"
     shutil.rmtree(out, ignore_errors=True)
     command = [sys.executable, "predict.py", f"--config={CONFIG}", f"--weights={FOLDER / 'random.pdparams'}",

@@ -73,7 +73,7 @@ def _video(kind: ClipKind, rng: np.random.Generator) -> Iterable[np.ndarray]:
 
 
 def _shot(kind: ClipKind, rng: np.random.Generator, num_frames: int) -> Iterable[np.ndarray]:
-    """A hand-held camera over a textured ground with three moving objects, and what is left of a camera's noise.
+    """Yield a hand-held camera over a textured ground with three moving objects, and what is left of a camera's noise.
 
     The noise is coarse, as that of videos that were compressed before. It makes the frames between the key frames and
     those that nothing refers to take about the share of bytes that they take in real clips.
@@ -128,7 +128,7 @@ class Times:
 def measure(
     ways: dict[str, Callable[[], Callable[[], object]]], repeats: int, clock: Callable[[], float] = time.perf_counter
 ) -> dict[str, Times]:
-    """Times of each way, measured in turns so that a busy moment of the machine hits all of them.
+    """Time of each way, measured in turns so that a busy moment of the machine hits all of them.
 
     ways: each is called before every measurement and returns what is measured, so that it can prepare.
     clock: time.process_time leaves other processes out of account.
@@ -147,7 +147,7 @@ def measure(
 
 
 def pin_to_one_core() -> None:
-    """Keeps this process, its threads and its children on one core, where the system can."""
+    """Keep this process, its threads and its children on one core, where the system can."""
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
 
@@ -174,7 +174,7 @@ def print_machine(machine: dict[str, object]) -> None:
 
 
 def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Prints a Markdown table, the first column to the left, numbers to the right."""
+    """Print a Markdown table, the first column to the left, numbers to the right."""
     widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
 
     def line(cells: Sequence[str]) -> str:
@@ -186,7 +186,7 @@ def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
 
 def write_results(name: str, results: dict[str, object]) -> Path:
-    """The path of benchmarks/results/`name`.json, written."""
+    """Return the path of benchmarks/results/`name`.json, written."""
     path = RESULTS / f"{name}.json"
     RESULTS.mkdir(parents=True, exist_ok=True)
     write_text(path, json.dumps(results, indent=1) + "\n")

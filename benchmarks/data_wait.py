@@ -54,7 +54,7 @@ class Training:
         return self.loader.batches(order)
 
     def steps(self, batches) -> tuple[float, float]:
-        """(steps per second, share of the time spent waiting for batches)."""
+        """Return (steps per second, share of the time spent waiting for batches)."""
         import paddle
 
         from reader.loader import timed

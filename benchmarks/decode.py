@@ -34,7 +34,7 @@ READ_ALL, FLOOR, OURS = "OpenCV, read all", "libavcodec alone", "ours (PyAV, spa
 
 
 def opencv(path: str, num_frames: int, read_all: bool) -> list[np.ndarray]:
-    """The frames the way the original reads them: all of them in RGB, or only the wanted ones in RGB."""
+    """Return the frames the way the original reads them: all of them in RGB, or only the wanted ones in RGB."""
     import cv2
 
     capture = cv2.VideoCapture(path, cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, 1])
@@ -81,7 +81,7 @@ class Recorder:
 
 
 def floor(path: str, num_frames: int) -> Callable[[], Callable[[], None]]:
-    """Prepares a decoder that does nothing but what the sparse way asks of it."""
+    """Prepare a decoder that does nothing but what the sparse way asks of it."""
     with open_video(path) as container:
         stream = video_stream(path, container)
         packets = read_packets(path, container, stream)
@@ -105,7 +105,7 @@ def floor(path: str, num_frames: int) -> Callable[[], Callable[[], None]]:
 
 
 def ways(path: str, num_frames: int) -> dict[str, Callable[[], Callable[[], object]]]:
-    """The ways to read a clip that can run here, by name."""
+    """Return the ways to read a clip that can run here, by name."""
     available: dict[str, Callable[[], object]] = {}
     if importlib.util.find_spec("cv2"):
         available[READ_ALL] = lambda: opencv(path, num_frames, read_all=True)
@@ -120,7 +120,7 @@ Table = dict[str, dict[int, common.Times]]  # way -> number of frames -> times p
 
 
 def measure_kind(kind: common.ClipKind, num_clips: int, counts: Sequence[int], repeats: int) -> Table:
-    """Times per video of each way and number of frames: of each repeat, the mean over the clips."""
+    """Time per video of each way and number of frames: of each repeat, the mean over the clips."""
     paths = common.make_clips(kind, num_clips)
     table: Table = {}
     for num_frames in counts:

@@ -35,7 +35,7 @@ SETTINGS = (*ways.SETTINGS, "MODEL.seg_num=8", "INFER.seg_num=8")
 
 
 def endless(clip: str, speed: float) -> Iterator[bytes]:
-    """The clip as a transport stream, again and again, each packet at its time."""
+    """Yield the clip as a transport stream, again and again, each packet at its time."""
     begun, file = time.monotonic(), io.BytesIO()
     with av.open(file, "w", format="mpegts", options={"flush_packets": "1"}) as out, av.open(clip) as source:
         stream = source.streams.video[0]
@@ -57,7 +57,7 @@ def endless(clip: str, speed: float) -> Iterator[bytes]:
 
 
 def serve(clip: str, speed: float) -> ThreadingHTTPServer:
-    """A server of that stream."""
+    """Return a server of that stream."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self):
@@ -79,7 +79,7 @@ def serve(clip: str, speed: float) -> ThreadingHTTPServer:
 
 
 def watch(clip: str, speed: float, seconds: float) -> tuple[list[dict], list[float]]:
-    """The lines of live.jsonl, and the megabytes of its processes at a tenth of the way and at the end."""
+    """Return the lines of live.jsonl, and the megabytes of its processes at a tenth of the way and at the end."""
     server, memory = serve(clip, speed), []
     sets = [flag for setting in SETTINGS for flag in ("--set", setting)]
     source = f"--source=http://127.0.0.1:{server.server_port}/"
@@ -103,7 +103,7 @@ def watch(clip: str, speed: float, seconds: float) -> tuple[list[dict], list[flo
 
 
 def network_seconds() -> float:
-    """What the network takes for a window, of which it gets no other beside it."""
+    """Return what the network takes for a window, of which it gets no other beside it."""
     from inference.network import load_network
     from utils.config.loading import load_config
 

@@ -65,7 +65,7 @@ def main() -> None:
 
 
 def read(path: Path) -> list[str]:
-    """The lines of a list."""
+    """Return the lines of a list."""
     return path.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
 
 

@@ -122,7 +122,7 @@ def show(results: dict[str, dict]) -> None:
 
 
 def measure_lists(results: dict[str, dict], paths: list[str], repeats: int) -> list[dict]:
-    """The steady rate of predict.py on all cores, and its share of what the parts' processor times allow."""
+    """Return the steady rate of predict.py on all cores, and its share of what the parts' processor times allow."""
     lists = []
     for name, precision in ((ways.FLOAT32, "float32"), (ways.BFLOAT16, "bfloat16"), (ways.INT8, "int8")):
         if name not in results:

@@ -55,7 +55,7 @@ class Data:
         self.annotations.write_text("label,youtube_id,time_start,time_end,split\n")
 
     def grow(self, number: int) -> None:
-        """Adds videos until there are `number`."""
+        """Add videos until there are `number`."""
         with open(self.list, "a") as entries, open(self.annotations, "a") as rows:
             for i in range(self.number, number):
                 if i % LINKS == 0:
@@ -101,7 +101,7 @@ def reencode_again(data: Data) -> tuple[int, list[str]]:
 
 
 def reencode(data: Data) -> tuple[int, list[str]]:
-    """A hundredth of the videos, as each is encoded in earnest, into a new folder."""
+    """Return a hundredth of the videos, as each is encoded in earnest, into a new folder."""
     number, path, out = max(1, data.number // 100), data.folder / "some.list", data.folder / "new"
     with open(data.list) as entries:
         path.write_text("".join(next(entries) for _ in range(number)))
@@ -145,7 +145,7 @@ def measure(arguments: list[str]) -> list[float]:
 
 
 def table(results: dict[str, list[list[float]]]) -> list[list[str]]:
-    """The rows to print; growth is that from the row above, to be held against that of the videos."""
+    """Return the rows to print; growth is that from the row above, to be held against that of the videos."""
     rows = []
     for name, measured in results.items():
         before = None

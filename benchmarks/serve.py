@@ -34,7 +34,7 @@ SMALL = ("INFER.short_size=36", "INFER.target_size=32", "INFER.seg_num=1")
 
 @contextlib.contextmanager
 def server(*settings: str) -> Iterator[tuple[int, int]]:
-    """A context with the port and the process id of a serve.py."""
+    """Open a context with the port and the process id of a serve.py."""
     sets = [flag for setting in (*ways.SETTINGS, *settings) for flag in ("--set", setting)]
     flags = ["--port=0", f"--weights={ways.WEIGHTS}", "--precision=float32"]
     command = [sys.executable, "serve.py", *flags, *sets]

@@ -35,7 +35,7 @@ SETTINGS = ("INFER.precision=float32", "INFER.use_gpu=False", f"INFER.weights={w
 
 
 def make_video(minutes: float) -> str:
-    """A file of so many minutes: one clip, again and again, as it was compressed."""
+    """Return a file of so many minutes: one clip, again and again, as it was compressed."""
     [clip] = common.make_clips(KIND, 1)
     path = common.RESULTS / "clips" / f"{KIND.name}_{minutes:g}min.mp4"
     times = max(1, round(60 * minutes / KIND.seconds))
@@ -71,7 +71,7 @@ def processor_seconds(work: Callable[[], object]) -> float:
 
 
 def peak_mb(pid: int | str) -> float:
-    """The most memory that a process has held."""
+    """Return the most memory that a process has held."""
     return int(re.search(r"VmHWM:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())[1]) / 1024
 
 
@@ -112,7 +112,7 @@ class Ours:
 
 
 def decoder_alone(path: str, spec: object) -> None:
-    """Decodes what the timeline needs, and lets go of it."""
+    """Decode what the timeline needs, and lets go of it."""
     with open_video(path) as container:
         stream = video_stream(path, container)
         packets = read_packets(path, container, stream, kept_bytes=0)

@@ -41,7 +41,7 @@ def batch(size: int, videos: int, segments: int):
 def make_step(
     loss_of: Callable[[], Any], optimizer: Any, clear_gradients: Callable[[], None], gradients: Any = None
 ) -> Callable[[], None]:
-    """A function that computes a step, with whichever library."""
+    """Return a function that computes a step, with whichever library."""
 
     def step() -> None:
         loss = loss_of()
@@ -108,7 +108,7 @@ def torch_step(num_layers: int, size: int, videos: int, segments: int):
 
 
 def measure(engine: str, case: str, cores: int, steps: int) -> None:
-    """Prints seconds of each step after the first, and the peak memory in MB, as JSON."""
+    """Print seconds of each step after the first, and the peak memory in MB, as JSON."""
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:cores])
     step, is_main = torch_step(*CASES[case]) if engine == "torch" else paddle_step(engine, *CASES[case])
     seconds = []

@@ -58,7 +58,7 @@ def measure_time(video: str, repeats: int) -> dict[str, common.Times]:
 
 
 def most_memory(video: str) -> float:
-    """The most bytes that predict.py and the processes it starts hold together; shared ones are counted once."""
+    """Return the most bytes that predict.py and the processes it starts hold together; shared ones are counted once."""
     sets = [flag for setting in PROTOCOL for flag in ("--set", setting)]
     command = [sys.executable, "predict.py", f"--video_path={video}", *sets]
     command.append(f"--save_dir={common.RESULTS / 'predicted'}")
@@ -73,7 +73,7 @@ def most_memory(video: str) -> float:
 
 
 def family(process: int) -> list[int]:
-    """The id of a process and of all that it and its children have started; see proc(5)."""
+    """Return the id of a process and of all that it and its children have started; see proc(5)."""
     found = [process]
     for thread in Path(f"/proc/{process}/task").glob("*"):
         try:

@@ -78,7 +78,7 @@ def decord_eager() -> Way:
 
 
 def ours(precision: str, model: str = "TSN") -> Way:
-    """What predict.py does."""
+    """Return what predict.py does."""
     from inference.network import load_network
     from inference.rows import top_predictions
     from reader.decode import read_frames
@@ -216,7 +216,7 @@ WAYS: dict[str, Callable[[], Way]] = {
 
 
 def available_ways() -> list[str]:
-    """The names of the ways that can run here."""
+    """Return the names of the ways that can run here."""
     from utils.processor import has_bfloat16
 
     needed = {"decord, eager": "decord", "mmaction2": "mmaction"} | {name: "nncf" for name in WAYS if INT8 in name}

@@ -82,7 +82,7 @@ def _parse(line: dict[str, str | None], where: str, split_of_file: str | None) -
 
 
 def drop_repeated(rows: Iterable[Annotation]) -> tuple[list[Annotation], list[tuple[str, str]]]:
-    """The first line of each clip, and (file:line, remark) of every further one."""
+    """Return the first line of each clip, and (file:line, remark) of every further one."""
     first: dict[tuple[str, int | None, int | None], Annotation] = {}
     remarks = []
     for row in rows:

@@ -13,14 +13,14 @@ from utils.errors import InputError
 
 
 def count(text: str) -> int:
-    """The value of a flag that takes a whole number from 1 up. Raises ArgumentTypeError for anything else."""
+    """Return the value of a flag that takes a whole number from 1 up. Raises ArgumentTypeError for anything else."""
     if not (text.isascii() and text.isdigit() and 0 < int(text) < 10**9):
         raise argparse.ArgumentTypeError(f"expected a whole number from 1 up, not {text!r}")
     return int(text)
 
 
 def seed(text: str) -> int:
-    """The value of --seed: a whole number from 0 up. Raises ArgumentTypeError for anything else."""
+    """Return the value of --seed: a whole number from 0 up. Raises ArgumentTypeError for anything else."""
     if not (text.isascii() and text.isdigit() and len(text) < 19):
         raise argparse.ArgumentTypeError(f"expected a whole number from 0 up, not {text!r}")
     return int(text)
@@ -53,21 +53,24 @@ def template(text: str) -> str:
 
 
 def share(text: str) -> float:
-    """The value of a flag that takes a number from 0 to 1. Raises ArgumentTypeError for anything else."""
+    """Return the value of a flag that takes a number from 0 to 1. Raises ArgumentTypeError for anything else."""
     if not (re.fullmatch(r"\d?\.?\d{1,9}", text, re.ASCII) and float(text) <= 1):
         raise argparse.ArgumentTypeError(f"expected a number from 0 to 1, not {text!r}")
     return float(text)
 
 
 def out_folder(text: str) -> Path:
-    """The value of a flag that takes a folder. Raises ArgumentTypeError for one that no configuration can name."""
+    """Return the value of a flag that takes a folder.
+
+    Raises ArgumentTypeError for one that no configuration can name.
+    """
     if any(c < " " or "\x7f" <= c <= "\x9f" for c in text):
         raise argparse.ArgumentTypeError(f"expected a path without control characters, not {text!r}")
     return Path(text).expanduser() if text.startswith("~/") else Path(text)  # of --out=~/lists no shell does it
 
 
 def expression(text: str) -> re.Pattern:
-    """The value of a flag that takes a regular expression. Raises ArgumentTypeError for anything else."""
+    """Return the value of a flag that takes a regular expression. Raises ArgumentTypeError for anything else."""
     try:
         return re.compile(text)
     except (re.error, OverflowError, RecursionError) as error:
@@ -75,7 +78,7 @@ def expression(text: str) -> re.Pattern:
 
 
 def list_arguments(description: str | None) -> argparse.Namespace:
-    """The command line of make_lists.py. Raises InputError for a mistake in it."""
+    """Return the command line of make_lists.py. Raises InputError for a mistake in it."""
     parser = Parser("data/make_lists.py", description, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("--videos", nargs="+", required=True, metavar="DIR", help="folders with the videos, at any depth")

@@ -55,7 +55,10 @@ from utils.storage.objects import is_remote
 
 
 def read_videos(listings: Listings, journal: Records, config: Config, pictures: bool) -> Findings:
-    """What is found out about every video: from the journal where its file is the same still, else by reading it."""
+    """Return what is found out about every video.
+
+    From the journal where its file is the same still, else by reading it.
+    """
     findings = Findings(listings, journal, "seconds" if config.train.format == "mp4" else "frames")
     for offset, record in journal.records():
         complete = not pictures or "pictures" in record or record["error"] is not None
@@ -75,7 +78,7 @@ def read_videos(listings: Listings, journal: Records, config: Config, pictures: 
 
 
 def compare(findings: Findings, journal: Records, number: int, spec: ClipSpec) -> None:
-    """Puts the SHA-256 of files that may be equal into the findings, computed by `number` threads."""
+    """Put the SHA-256 of files that may be equal into the findings, computed by `number` threads."""
     candidates = findings.candidates()
     pool = ThreadPoolExecutor(number)
     try:
@@ -137,7 +140,7 @@ def _stem(path: str) -> str:
 
 
 def results_folder(out: Path | None, lists: list[str]) -> Path:
-    """The folder for the results. Raises InputError for names that cannot be kept apart, or no folder."""
+    """Return the folder for the results. Raises InputError for names that cannot be kept apart, or no folder."""
     stems = Counter(map(_stem, lists))
     if twice := [path for path in lists if stems[_stem(path)] > 1]:
         raise InputError(f"{' and '.join(twice)}: lists of one name would be written to one file")
@@ -147,7 +150,7 @@ def results_folder(out: Path | None, lists: list[str]) -> Path:
 
 
 def summarize(findings: Findings) -> str:
-    """What the videos that can be read are like."""
+    """Return what the videos that can be read are like."""
     length, side, shape, rate = (usual.median for usual in findings.usual().values())
     if findings.length == "frames":
         return f"median: {length:.4g} frames of {side**2:.0f} pixels, width / height {shape:.3g}"

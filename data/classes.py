@@ -14,7 +14,7 @@ KINETICS_LABELS = Path(__file__).parent / "dataset" / "kinetics_labels.json"
 
 @lru_cache(10_000)  # the name of a class comes with each of its videos
 def loose(name: str) -> str:
-    """What stays of a name in every spelling in use: letters and digits, in lower case.
+    """Return what stays of a name in every spelling in use: letters and digits, in lower case.
 
     Blanks or underscores, parentheses and apostrophes come and go between copies of Kinetics-400; its 400 names stay
     distinct without them.
@@ -24,7 +24,7 @@ def loose(name: str) -> str:
 
 @lru_cache(10_000)
 def label_of(name: str) -> str:
-    """A name the way label lists spell it: words joined by `_`."""
+    """Return a name the way label lists spell it: words joined by `_`."""
     return "_".join(unicodedata.normalize("NFC", name).replace("_", " ").split()) or name
 
 
@@ -37,12 +37,12 @@ class Classes:
     ids: dict[str, int]
 
     def find(self, name: str) -> int | None:
-        """The class id of a name in any spelling; None when there is no such class."""
+        """Return the class id of a name in any spelling; None when there is no such class."""
         return self.ids.get(loose(name) if self.source else label_of(name))
 
 
 def choose_classes(found: Iterable[str], labels: str | None, before: Sequence[str] = ()) -> Classes:
-    """The classes that `found`, names from annotations or folders, are numbered by.
+    """Return the classes that `found`, names from annotations or folders, are numbered by.
 
     labels: a label list that must hold them all; "own": their own alphabetical order; None: Kinetics-400 where it has
     them all, so that class ids are those of the published weights, else their own order. before: names that keep
@@ -72,12 +72,12 @@ def choose_classes(found: Iterable[str], labels: str | None, before: Sequence[st
 
 
 def in_order(names: Iterable[str]) -> list[str]:
-    """The names in alphabetical order, whatever their case."""
+    """Return the names in alphabetical order, whatever their case."""
     return sorted(names, key=lambda name: (name.casefold(), name))
 
 
 def _extended(found: Iterable[str], before: Sequence[str]) -> Classes:
-    """The classes before, of which any may have no clip any more, and behind them those that are new."""
+    """Return the classes before, of which any may have no clip any more, and behind them those that are new."""
     known = read_classes(str(KINETICS_LABELS))
     if list(before) != known.names:  # else in any spelling
         known = Classes(list(before), "", {name: i for i, name in enumerate(before)})
@@ -93,12 +93,18 @@ def _extended(found: Iterable[str], before: Sequence[str]) -> Classes:
 
 
 def read_classes(path: str) -> Classes:
-    """The classes of a label list. Raises InputError when it is none, or two names differ in punctuation only."""
+    """Return the classes of a label list.
+
+    Raises InputError when it is none, or two names differ in punctuation only.
+    """
     return classes_of(read_names(path, "--labels"), path, f"--labels {path}")
 
 
 def classes_of(names: Sequence[str], source: str, where: str) -> Classes:
-    """The classes of these names, which `source` has in this order. Raises InputError, which begins with `where`."""
+    """Return the classes of these names, which `source` has in this order.
+
+    Raises InputError, which begins with `where`.
+    """
     if not names or not all(map(loose, names)) or any(map(is_hidden, names)):
         raise InputError(f"{where}: expected a JSON list of names")
     ids: dict[str, int] = {}

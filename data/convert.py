@@ -34,7 +34,7 @@ GPUS = 8  # what the peers' recipes are for where nothing says otherwise
 
 
 def read_theirs(path: str, peer: str) -> tuple[Theirs, list[str], set[str]]:
-    """(the configuration, lines of it that would have to be run, names that its values are made of)."""
+    """Return (the configuration, lines of it that would have to be run, names that its values are made of)."""
     if peer == "mmaction2":
         python = read_python(path)
         return Theirs(python.values), python.unread, python.helpers
@@ -42,7 +42,7 @@ def read_theirs(path: str, peer: str) -> tuple[Theirs, list[str], set[str]]:
 
 
 def _plain(value: object) -> object:
-    """What strict YAML has read without the places it was read at."""
+    """Return what strict YAML has read without the places it was read at."""
     if isinstance(value, Item):
         return _plain(value.value)
     if isinstance(value, dict):

@@ -89,7 +89,7 @@ def find_recordings(videos: Sequence[Video], expression: re.Pattern) -> tuple[li
 
 
 def joined(recordings: Iterable[Sequence[OfPath]], groups: Iterable[Sequence[str]]) -> list[list[OfPath]]:
-    """The recordings, those that have paths of one group as one."""
+    """Return the recordings, those that have paths of one group as one."""
     of_path = {path: number for number, group in enumerate(groups) for path in group}
     homes: dict[int, list[OfPath]] = {}  # of each group the recording that it is in
     found: dict[int, list[OfPath]] = {}
@@ -136,7 +136,7 @@ def split_recordings(
 
 
 def _held_split(videos: Sequence[Video], held: Mapping[str, str]) -> int | None:
-    """The position of the split that most of a recording's clips are held in."""
+    """Return the position of the split that most of a recording's clips are held in."""
     counts = Counter(SPLITS.index(held[video.path]) for video in videos if video.path in held)
     return counts.most_common(1)[0][0] if counts else None
 

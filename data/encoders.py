@@ -71,7 +71,7 @@ def _reading_time(path: str, template: str | None = None, frames: int | None = N
 
 
 def reencode_on_cluster(jobs: Sequence[Job], where: str, done: Callable[[Job], None]) -> dict[str, str]:
-    """What `reencode_all` returns, on the machines of a cluster, which share all folders. where: as --ray.
+    """Return what `reencode_all` returns, on the machines of a cluster, which share all folders. where: as --ray.
 
     Raises InputError where there is no such cluster, RunError where some videos could not be tried.
     """

@@ -68,7 +68,7 @@ def target_of(out: Path, source: str) -> Path:
 
 
 def reencode(job: Job) -> None:
-    """Writes job.target, whole or not at all. Raises VideoError for an unreadable source, RunError for a full disk."""
+    """Write job.target, whole or not at all. Raises VideoError for an unreadable source, RunError for a full disk."""
     if job.settings.fps is not None:
         _write(job, _pictures(job), Fraction(job.settings.fps).limit_denominator(1001), lambda frame: Fraction(1))
         return
@@ -81,7 +81,7 @@ def reencode(job: Job) -> None:
 
 
 def _pictures(job: Job) -> Iterator[av.VideoFrame]:
-    """The frames of a folder. Raises VideoError."""
+    """Yield the frames of a folder. Raises VideoError."""
     size = None
     for path in job.parts():
         image = read_picture(*os.path.split(path))
@@ -113,7 +113,7 @@ def encode(
     settings: Settings,
     pixel_shape: Callable[[av.VideoFrame], Fraction],
 ) -> int:
-    """The number of frames, which it writes as H.264 in MP4, upright, with even sides.
+    """Return the number of frames, which it writes as H.264 in MP4, upright, with even sides.
 
     pixel_shape: width / height of the pixels, by the first frame.
     """

@@ -45,7 +45,7 @@ class Findings:
         self._similar: dict[int, str] = {}  # of those that look like one of another list
 
     def note(self, video: int, offset: int, record: dict) -> None:
-        """Takes up a record, which stands at `offset` in the journal."""
+        """Take up a record, which stands at `offset` in the journal."""
         self.offsets[video], self.readable[video] = offset, record["error"] is None
         if record["error"] is None:
             self._marks[video] = ((record["bytes"] << 32) + record["end"]) % 2**64

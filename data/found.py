@@ -81,7 +81,7 @@ def from_folders(
     alike: Sequence[Sequence[str]] = (),
     before: Sequence[str] = (),
 ) -> Found:
-    """The clips of a folder per class: split as they lie below train/, val/ and test/, else by shares and seed.
+    """Return the clips of a folder per class: split as they lie below train/, val/ and test/, else by shares and seed.
 
     bad: why videos cannot be listed, by path. recording: what names the recording that a clip is cut from; clips of one
     recording go to one split. held: the split of each path that is in a list already and stays there. alike:

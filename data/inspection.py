@@ -59,7 +59,7 @@ class Inspector(VideoProcess):
 
 
 def _read(spec: ClipSpec, folder: Path, pictures: bool, path: str, index: int, frames: int | None) -> dict:
-    """What is found out about a readable video. `folder` is made for the copy of a remote one."""
+    """Return what is found out about a readable video. `folder` is made for the copy of a remote one."""
     with on_this_machine(path, folder) as local:
         seen = Seen()
         _, label = read_clip(spec, local, 0, index, folder, seen, frames)
@@ -97,7 +97,7 @@ def content_digest(record: dict, spec: ClipSpec) -> str:
 
 
 def _checksum_of_end(path: str) -> int:
-    """The CRC-32 of the last 64 KB, in which files that have the same size by chance differ."""
+    """Return the CRC-32 of the last 64 KB, in which files that have the same size by chance differ."""
     with open(path, "rb") as file:
         file.seek(max(0, os.path.getsize(path) - 65536))
         return zlib.crc32(file.read(65536))

@@ -33,7 +33,7 @@ def is_split(videos: Sequence[Video]) -> bool:
 
 
 def check_level(videos: Sequence[Video], depth: int) -> None:
-    """Raises InputError where all videos lie in one class's folder, in folders of which each may be a class instead."""
+    """Raise InputError where all videos lie in one class's folder, in folders of which each may be a class instead."""
     folders = {video.folders[depth] for video in videos}
     below = {video.folders[depth + 1] if len(video.folders) > depth + 1 else "" for video in videos}
     if len(folders) > 1 or len(below) < 2 or "" in below:
@@ -48,7 +48,7 @@ def check_level(videos: Sequence[Video], depth: int) -> None:
 
 
 def check_names(videos: Iterable[Video], depth: int) -> None:
-    """Raises InputError where a class's folder has a name that is not UTF-8, as archives of other systems leave it."""
+    """Raise InputError where a class's folder has a name that is not UTF-8, as archives of other systems leave it."""
     for name in {video.folders[depth] for video in videos}:
         if not name.isprintable() and any("\ud800" <= c <= "\udfff" for c in name):
             raise InputError(
@@ -58,7 +58,7 @@ def check_names(videos: Iterable[Video], depth: int) -> None:
 
 
 def empty_folders(roots: Iterable[str], videos: Iterable[Video], split: bool) -> list[str]:
-    """The folders where classes are looked for, in which no video is."""
+    """Return the folders where classes are looked for, in which no video is."""
     depth = 1 if split else 0
     full = {str(Path(v.path).parents[len(v.folders) - 1 - depth]) for v in videos if len(v.folders) > depth}
     above = [Path(root) for root in roots]
@@ -72,7 +72,7 @@ def _folders(folder: Path) -> list[Path]:
 
 
 def named(names: Iterable[str]) -> str:
-    """The names, of many the first and how many there are."""
+    """Return the names, of many the first and how many there are."""
     names = sorted(names)
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
     return ", ".join(names[:SHOWN]) + more

@@ -18,7 +18,7 @@ class Listings:
     """
 
     def __init__(self, paths: list[str], num_classes: int, frame_format: str, prefix: str = "", labels: str = "single"):
-        """Reads the lists. Raises InputError for one that training would refuse; all its lines may lack labels."""
+        """Read the lists. Raises InputError for one that training would refuse; all its lines may lack labels."""
         self.paths, self.lists, self.starts = paths, [], [0]
         digests = []
         for path in paths:

@@ -107,7 +107,7 @@ def draw_clip(rng: np.random.Generator, colours: tuple[str, ...]) -> np.ndarray:
 
 
 def write_mp4(path: Path, frames: np.ndarray) -> None:
-    """Encodes uint8 [T, H, W, 3] RGB frames as H.264."""
+    """Encode uint8 [T, H, W, 3] RGB frames as H.264."""
     with av.open(f"file:{path}", "w", format="mp4") as container:
         # x264's output depends on the number of threads, and without the last option differs from run to run.
         options = {"preset": "veryfast", "crf": "23", "g": str(FPS), "threads": "1", "x264-params": "cpu-independent=1"}
@@ -119,7 +119,7 @@ def write_mp4(path: Path, frames: np.ndarray) -> None:
 
 
 def make_clip(job: tuple[Path, tuple[int, ...]]) -> None:
-    """Writes one clip; `job` is its path and its random key: (seed, subset, class, number)."""
+    """Write one clip; `job` is its path and its random key: (seed, subset, class, number)."""
     path, key = job
     frames = draw_clip(np.random.default_rng(key), CLASSES[key[2]])
     write_atomic(path, lambda partial: write_mp4(partial, frames))
@@ -138,7 +138,7 @@ def plan(out: Path, seed: int, clips_per_class: dict[str, int]) -> dict[str, lis
 
 
 def prepare_folder(out: Path, settings: dict[str, object]) -> None:
-    """Makes `out` ready for clips of these settings; clips of other settings go.
+    """Make `out` ready for clips of these settings; clips of other settings go.
 
     Raises InputError: `out` holds something that this script did not make, or cannot be written.
     """
@@ -157,7 +157,7 @@ def prepare_folder(out: Path, settings: dict[str, object]) -> None:
 
 
 def write_lists(out: Path, clips: dict[str, list[tuple[Path, int, tuple[int, ...]]]]) -> None:
-    """Writes labels.json, `path label` lists per subset, and infer.list: the held-out clips' paths without labels."""
+    """Write labels.json, `path label` lists per subset, and infer.list: the held-out clips' paths without labels."""
     write_text(out / "labels.json", json.dumps(NAMES, indent=1) + "\n")
     for subset, rows in clips.items():
         write_text(out / f"{subset}.list", "".join(f"{path.as_posix()} {label}\n" for path, label, _ in rows))
@@ -165,7 +165,7 @@ def write_lists(out: Path, clips: dict[str, list[tuple[Path, int, tuple[int, ...
 
 
 def make_demo(out: Path, seed: int, clips_per_class: dict[str, int], workers: int) -> int:
-    """The number of clips that had to be made; afterwards the whole set is there."""
+    """Return the number of clips that had to be made; afterwards the whole set is there."""
     prepare_folder(out, {"version": VERSION, "seed": seed, "clips_per_class": clips_per_class})
     clips = plan(out, seed, clips_per_class)
     jobs = [(path, key) for rows in clips.values() for path, _, key in rows if not path.exists()]

@@ -60,7 +60,7 @@ PRINTED_CLASSES = 20
 
 
 def lists_of(found: Found) -> dict[str, list[SplitClip]]:
-    """The clips of each list that has one."""
+    """Return the clips of each list that has one."""
     labelled = [clip for clip in found.clips if clip.label is not None]
     lists = {f"{split}.list": [clip for clip in labelled if clip.split == split] for split in SPLITS}
     # The original's users evaluate on the validation split: the test split's labels were long held back.
@@ -72,7 +72,7 @@ def lists_of(found: Found) -> dict[str, list[SplitClip]]:
 def writers_of(
     found: Found, lists: dict[str, list[SplitClip]], out: Path, network: Network
 ) -> dict[str, Callable[[Path], None]]:
-    """What writes each file that is to be in `out`, by its name."""
+    """Return what writes each file that is to be in `out`, by its name."""
     writers = {name: partial(_write_list, clips=clips, labels=name != "infer.list") for name, clips in lists.items()}
     names = json.dumps(found.classes.names, indent=1, ensure_ascii=False) + "\n"
     writers[LABELS] = partial(write_text, text=names)
@@ -100,7 +100,10 @@ def _per_class(found: Found) -> list[tuple[object, ...]]:
 
 
 def report(found: Found, videos: int) -> str:
-    """The tables that end a run: per split what was found and clips per class, then per class if they are few."""
+    """Return the tables that end a run.
+
+    Per split what was found and clips per class, then per class if they are few.
+    """
     present = [row for row in _per_class(found) if any(row[2:])]
     heading = ["split", *(["annotated", "found", "missing"] if found.annotated else ["found"])]
     rows = [[*heading, "per class: min", "median", "max"]]
@@ -132,7 +135,7 @@ def _table(rows: Sequence[Sequence[object]], left: set[int]) -> str:
 
 
 def write(out: Path, writers: dict[str, Callable[[Path], None]]) -> None:
-    """Writes the files, each whole or not at all; others that an earlier run left go.
+    """Write the files, each whole or not at all; others that an earlier run left go.
 
     What a run leaves that is ended in between has a mark: it is no reason to refuse the same command.
     """
@@ -148,7 +151,7 @@ def write(out: Path, writers: dict[str, Callable[[Path], None]]) -> None:
 
 
 def written(out: Path, names: Iterable[str], lists: dict[str, list[SplitClip]], found: Found, network: Network) -> str:
-    """What was written where, and what to tell the other scripts."""
+    """Return what was written where, and what to tell the other scripts."""
     source, clips = found.classes.source, {name: len(clips) for name, clips in lists.items()}
     alphabetical = found.classes.names == in_order(found.classes.names)
     own = "in their alphabetical order" if alphabetical else "as before, new ones behind the others"
@@ -188,7 +191,7 @@ def main() -> None:
 
 
 def make_lists(args: argparse.Namespace) -> None:
-    """Writes the lists and reports, in a folder that is this run's alone."""
+    """Write the lists and reports, in a folder that is this run's alone."""
     rows, official, before = None, None, {}
     with nullcontext() if args.extend else suppress(InputError):  # what is replaced may be anything
         before = listed_in(args.out)
@@ -266,7 +269,7 @@ def respelled(before: Mapping[str, str], videos: Iterable[Video]) -> dict[str, s
 
 
 def notes_on_lists(before: Mapping[str, str], clips: Sequence[SplitClip], may_extend: bool) -> list[str]:
-    """A line on what the lists before had, by path. may_extend: whether --extend could be given."""
+    """Return a line on what the lists before had, by path. may_extend: whether --extend could be given."""
     if not before:
         return []
     splits = {clip.path: clip.split for clip in clips}
@@ -278,7 +281,7 @@ def notes_on_lists(before: Mapping[str, str], clips: Sequence[SplitClip], may_ex
 
 
 def notes_on_copies(found: Found) -> list[str]:
-    """A line on the clips with the same bytes, which stay in the lists; `found` remarks on each."""
+    """Return a line on the clips with the same bytes, which stay in the lists; `found` remarks on each."""
     clips, number, splits, labels = {clip.path: clip for clip in found.clips}, 0, 0, 0
     for first, *copies in find_copies(list(clips)):
         number += len(copies)

@@ -31,7 +31,7 @@ def is_official(paths: Sequence[str]) -> bool:
 
 
 def read_official(paths: Sequence[str]) -> tuple[list[Annotation], Classes | None]:
-    """(the clips that are in a split, the classes by number; None where no file has numbers).
+    """Return (the clips that are in a split, the classes by number; None where no file has numbers).
 
     Raises InputError, with file:line as far as there are lines, for what is no such file.
     """
@@ -78,7 +78,7 @@ def read_official(paths: Sequence[str]) -> tuple[list[Annotation], Classes | Non
 
 
 def _numbered(numbers: dict[str, tuple[int, str]], source: str) -> Classes:
-    """The classes in the order of their numbers, which must be 0 to K - 1."""
+    """Return the classes in the order of their numbers, which must be 0 to K - 1."""
     names = sorted(numbers, key=lambda name: numbers[name][0])
     for expected, name in enumerate(names):
         if numbers[name][0] != expected:
@@ -87,7 +87,7 @@ def _numbered(numbers: dict[str, tuple[int, str]], source: str) -> Classes:
 
 
 def _words(path: str, pattern: str) -> Iterator[tuple[str, ...]]:
-    """(the groups of the pattern, file:line) of each line that is not empty."""
+    """Yield (the groups of the pattern, file:line) of each line that is not empty."""
     try:
         text = Path(path).read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:

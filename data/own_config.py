@@ -39,7 +39,7 @@ def network_for(classes: Classes, light: bool) -> Network:
 
 
 def commands(out: Path, classes: Classes, clips: Mapping[str, int]) -> list[str]:
-    """What can be called next, word for word; `clips` has the number of clips of each list that is there."""
+    """Return what can be called next, word for word; `clips` has the number of clips of each list that is there."""
     config = shlex.quote(f"--config={out / NAME}")
     train = "train.list" in clips
     lines = [f"python train.py {config}"] * train
@@ -56,7 +56,10 @@ def feature_views(clips: int) -> int:
 
 
 def batch_size(clips: int, memory: int | None, video_memory: float) -> tuple[int, str]:
-    """The batch size for so many training clips and bytes of free memory (None: not known), a power of two, and why."""
+    """Return the batch size for so many training clips and bytes of free memory (None.
+
+    Not known), a power of two, and why.
+    """
     size = _power_of_two(max(LEAST_BATCH, min(clips // 10, MOST_BATCH)))
     reasons = {
         LEAST_BATCH: f"few clips, but BatchNorm's statistics want {LEAST_BATCH} videos",
@@ -76,7 +79,7 @@ def _power_of_two(number: int) -> int:
 
 
 def epochs(clips: int, batch: int) -> tuple[int, str]:
-    """The number of epochs for so many training clips, and why."""
+    """Return the number of epochs for so many training clips, and why."""
     steps = max(1, math.ceil(clips / batch))
     number = min(max(LEAST_EPOCHS, math.ceil(STEPS / steps)), MOST_EPOCHS)
     return (
@@ -94,7 +97,7 @@ def cpu_time(frames: int, cores: int, speed: float) -> str:
 
 
 def config_text(out: Path, classes: Classes, clips: Mapping[str, int], network: Network) -> str:
-    """The configuration for the lists in `out`; `clips` has the number of clips of each list that is there."""
+    """Return the configuration for the lists in `out`; `clips` has the number of clips of each list that is there."""
     train, cores = clips.get("train.list", 0), available_cores()
     batch, why_batch = batch_size(train, available_memory(), network.video_memory)
     epoch, why_epochs = epochs(train, batch)
@@ -187,14 +190,14 @@ INFER:
 
 
 def _list_for(name: str, clips: Mapping[str, int]) -> tuple[str, str]:
-    """The list to read, that of training where no other clip is left, and what to say about it."""
+    """Return the list to read, that of training where no other clip is left, and what to say about it."""
     if name not in clips and "train.list" in clips:
         return "train.list", "no clip is left for this: those of training, on which any network looks too good"
     return name, f"{clips.get(name, 0)} clips"
 
 
 def _weights(out: Path, classes: Classes, clips: Mapping[str, int], network: Network) -> tuple[str | Path, str]:
-    """The weights to evaluate and predict with, and what to say about them."""
+    """Return the weights to evaluate and predict with, and what to say about them."""
     if "train.list" not in clips and is_published(classes):
         return "", "'': the published ones, which know these classes"
     if "val.list" in clips:
@@ -203,7 +206,7 @@ def _weights(out: Path, classes: Classes, clips: Mapping[str, int], network: Net
 
 
 def _quoted(text: str | Path) -> str:
-    """The text in YAML's double quotes, whatever is in it."""
+    """Return the text in YAML's double quotes, whatever is in it."""
     return yaml.safe_dump(str(text), default_style='"', allow_unicode=True, width=1_000_000).strip()
 
 

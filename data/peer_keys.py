@@ -29,7 +29,7 @@ class Theirs:
         self._asked = set() if asked is None else asked
 
     def at(self, *keys: str | int) -> "Theirs":
-        """The part below the keys; its value is None where there is none."""
+        """Return the part below the keys; its value is None where there is none."""
         part = self
         for key in keys:
             held = part.value
@@ -42,24 +42,27 @@ class Theirs:
         return part
 
     def _name(self, key: str | int, value: object) -> str:
-        """The name of the part below a key; a step of a pipeline is called by its type."""
+        """Return the name of the part below a key; a step of a pipeline is called by its type."""
         if isinstance(key, int):
             key = value.get("type", "") if isinstance(value, dict) else key
         return f"{self.name}.{one_line(str(key))}".strip(".") if key != "" else self.name
 
     def ask(self, *keys: str) -> "Theirs":
-        """The part below the keys, which counts as asked for with all that is in it."""
+        """Return the part below the keys, which counts as asked for with all that is in it."""
         part = self.at(*keys)
         if part.there:
             self._asked.add(part.path)
         return part
 
     def get(self, *keys: str) -> object:
-        """The value below the keys, which counts as asked for with all that is in it; None where there is none."""
+        """Return the value below the keys, which counts as asked for with all that is in it.
+
+        None where there is none.
+        """
         return self.ask(*keys).value
 
     def first(self, *ways: tuple[str, ...]) -> "Theirs":
-        """The first of some parts that is there, which counts as asked for."""
+        """Return the first of some parts that is there, which counts as asked for."""
         return self.ask(*next((way for way in ways if self.at(*way).value is not None), ways[0]))
 
     @property
@@ -76,7 +79,7 @@ class Theirs:
         return self.name if isinstance(value, dict | list) else f"{self.name} {one_line(str(value), 60)}"
 
     def rest(self) -> Iterator["Theirs"]:
-        """What nobody has asked for: whole parts where nothing below them was."""
+        """Yield what nobody has asked for: whole parts where nothing below them was."""
         if self.path in self._asked or self.value in (None, False):
             return
         if any(path[: len(self.path)] == self.path for path in self._asked):
@@ -147,11 +150,11 @@ class Ours:
             self.notes.append(line)
 
     def refuse(self, theirs: Theirs, why: str) -> InputError:
-        """The error of a configuration that cannot be computed here."""
+        """Return the error of a configuration that cannot be computed here."""
         return InputError(f"{self.file}: {theirs}: {why}; {NETWORKS} ({PAGE})")
 
     def text(self, heading: Sequence[str]) -> str:
-        """The YAML: the heading and the notes as comments, the keys of MODEL where sections agree."""
+        """Return the YAML: the heading and the notes as comments, the keys of MODEL where sections agree."""
         values = {section: dict(given) for section, given in self.values.items()}
         for key in ("short_size", "target_size"):  # what nothing is said of has frames as the network learns them
             usual = values["VALID"].get(key, values["TRAIN"].get(key))
@@ -173,5 +176,5 @@ class Ours:
 
 
 def _written(value: object) -> str:
-    """A value in YAML."""
+    """Return a value in YAML."""
     return str(value) if isinstance(value, bool) else json.dumps(value, ensure_ascii=False)

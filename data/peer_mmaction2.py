@@ -117,7 +117,7 @@ def _loader(loader: Theirs, old: Theirs, ours: Ours, section: str, name: str, de
 
 
 def _data(data: Theirs, ours: Ours, section: str) -> Source:
-    """The list of a data set, and how its videos are read."""
+    """Return the list of a data set, and how its videos are read."""
     if data.at("type").value == "RepeatDataset":
         ours.say(data.ask("times"), "the list is seen once an epoch: multiply TRAIN.epoch")
         data.ask("type")

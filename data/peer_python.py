@@ -81,7 +81,7 @@ class _Reader:
         return _merged(base, own)
 
     def _bases(self, names: object, path: Path, above: tuple[Path, ...]) -> dict[str, object]:
-        """What the files that `_base_` names hold together, the later ones laid over the others."""
+        """Return what the files that `_base_` names hold together, the later ones laid over the others."""
         found: dict[str, object] = {}
         for name in [names] if isinstance(names, str) else names if isinstance(names, list | tuple) else [names]:
             where = f"{self._name}: _base_ {one_line(str(name))}"
@@ -137,7 +137,7 @@ class _Reader:
         return Unread(_text(node))
 
     def _combined(self, op: type, one: object, other: object) -> object:
-        """The value of `one op other`; None where it is none that configurations need, or too large."""
+        """Return the value of `one op other`; None where it is none that configurations need, or too large."""
         kinds = {type(one), type(other)}
         if kinds <= {int, float} and op in _NUMBERS and not (other == 0 and op in (ast.Div, ast.FloorDiv)):
             value = _NUMBERS[op](one, other)
@@ -153,7 +153,7 @@ class _Reader:
         return text if len(text) <= MOST_TEXT else None
 
     def _copy(self, value: object) -> object:
-        """The value once more: dictionaries are changed later, and what is doubled must count twice."""
+        """Return the value once more: dictionaries are changed later, and what is doubled must count twice."""
         left = [(value, 0)]
         while left:
             one, depth = left.pop()
@@ -169,7 +169,7 @@ class _Reader:
 
 
 def _assignment(line: ast.stmt) -> tuple[ast.Name | ast.Subscript | None, ast.expr | None]:
-    """What a line gives a value, and the value; (None, None): it does something else."""
+    """Return what a line gives a value, and the value; (None, None): it does something else."""
     match line:
         case ast.Assign(targets=[ast.Name() | ast.Subscript() as target]):
             return target, line.value
@@ -201,7 +201,7 @@ def _set(target: ast.Subscript, value: object, own: dict[str, object]) -> bool:
 
 
 def _paired(keys: list[object], values: object) -> dict[object, object]:
-    """A dictionary of keys and values; the key None stands for `**` and a dictionary."""
+    """Return a dictionary of keys and values; the key None stands for `**` and a dictionary."""
     found: dict[object, object] = {}
     for key, value in zip(keys, values):
         if key is None and isinstance(value, dict):
@@ -214,7 +214,7 @@ def _paired(keys: list[object], values: object) -> dict[object, object]:
 
 
 def _merged(base: dict, own: dict) -> dict:
-    """The child's dictionary over its base's."""
+    """Return the child's dictionary over its base's."""
     found = {} if own.get("_delete_") is True else dict(base)
     for key, value in own.items():
         if key == "_delete_":

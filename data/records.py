@@ -19,7 +19,7 @@ class Records(AbstractContextManager):
     """
 
     def __init__(self, path: Path, settings: Mapping[str, object]):
-        """Makes the file, or takes it up without a line that was cut off in writing.
+        """Make the file, or take it up without a line that was cut off in writing.
 
         Raises InputError where it is of other settings, or cannot be opened.
         """
@@ -41,7 +41,7 @@ class Records(AbstractContextManager):
         self._reader.close()
 
     def add(self, record: Mapping[str, object]) -> int:
-        """The offset of the record, which the next run finds even if this one is killed. Raises RunError."""
+        """Return the offset of the record, which the next run finds even if this one is killed. Raises RunError."""
         offset = self._file.seek(0, os.SEEK_END)
         self._write(to_line(record).encode())
         return offset

@@ -58,7 +58,7 @@ class Jobs(Sequence[Job]):
 
 
 def distinct(entries: Sequence[Entry]) -> Sequence[int]:
-    """The positions of the entries whose path has not come before."""
+    """Return the positions of the entries whose path has not come before."""
     positions, seen = array("q"), set()
     for i, entry in enumerate(entries):
         if entry.path not in seen:
@@ -68,7 +68,7 @@ def distinct(entries: Sequence[Entry]) -> Sequence[int]:
 
 
 def prepare_folder(out: Path, settings: Settings) -> None:
-    """Takes up a folder that is empty, or was made with the same settings. Raises InputError."""
+    """Take up a folder that is empty, or was made with the same settings. Raises InputError."""
     manifest, content = out / MANIFEST, json.dumps(settings.given()) + "\n"
     with os_errors(InputError, f"--out {out}: cannot be written"):
         if manifest.exists() and manifest.read_text() != content:
@@ -84,7 +84,7 @@ def prepare_folder(out: Path, settings: Settings) -> None:
 
 
 def write_lists(list_path: Path, entries: Sequence[Entry], out: Path, unreadable: dict[str, str]) -> None:
-    """Writes the new list, labels kept, and the table of unreadable videos beside it, both in the list's order."""
+    """Write the new list, labels kept, and the table of unreadable videos beside it, both in the list's order."""
     found = dict.fromkeys(entry.path for entry in entries if entry.path in unreadable)
 
     def write_list(file: TextIO) -> None:
@@ -98,7 +98,7 @@ def write_lists(list_path: Path, entries: Sequence[Entry], out: Path, unreadable
 
 
 def summarize(list_path: Path, jobs: Jobs, num_made: int, num_unreadable: int) -> None:
-    """Prints what was done and what it gained. jobs: those of every video of the new list."""
+    """Print what was done and what it gained. jobs: those of every video of the new list."""
     state = f"{num_made} re-encoded now, {len(jobs) - num_made} there already"
     print(f"{list_path}: {len(jobs)} videos ({state}), {num_unreadable} unreadable")
     if num_unreadable:
@@ -178,7 +178,7 @@ def reencode_list(args: argparse.Namespace, entries: Sequence[Entry], new_list: 
 
 
 def remove_outdated(entries: Sequence[Entry], positions: Sequence[int], out: Path, sources: CopiedSources) -> None:
-    """Removes the copies of what is another file now, and says how many; what is gone keeps its copy. Raises RunError.
+    """Remove the copies of what is another file now, and says how many; what is gone keeps its copy. Raises RunError.
 
     Of a copy whose source is not known, as a run was killed behind it, the times decide: it is not older than that.
     """

@@ -37,7 +37,7 @@ def how_of(spec: ClipSpec) -> dict[str, str]:
 
 
 def grey(pictures: np.ndarray) -> np.ndarray:
-    """What is compared of `small_pictures`: uint8 [FRAMES, side, side]."""
+    """Return what is compared of `small_pictures`: uint8 [FRAMES, side, side]."""
     return pictures.mean(axis=3).astype(np.uint8)
 
 
@@ -47,7 +47,10 @@ def read_pictures(
     how: Mapping[str, str] | None = None,
     frames: Callable[[str], int | None] = lambda path: None,
 ) -> dict[str, np.ndarray]:
-    """The small pictures of the videos that can be read, by path. Processes read them: anybody's file may end one."""
+    """Return the small pictures of the videos that can be read, by path.
+
+    Processes read them: anybody's file may end one.
+    """
 
     def ask(process: VideoProcess, path: str) -> tuple[str, np.ndarray | None]:
         try:
@@ -80,7 +83,7 @@ def vectors_of(pictures: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def groups_of(vectors: np.ndarray, threshold: float) -> list[list[int]]:
-    """The positions that hang together by similarities of at least `threshold`, two or more in each."""
+    """Return the positions that hang together by similarities of at least `threshold`, two or more in each."""
     parent = list(range(len(vectors)))
 
     def root(i: int) -> int:
@@ -174,7 +177,7 @@ class Alike:
     def writer(
         self, splits: Mapping[str, str], read: Callable[[Sequence[str], int], Mapping[str, np.ndarray]] = read_pictures
     ) -> Callable[[Path], None]:
-        """What writes the page of pairs: those on two sides first, then those that are only just similar."""
+        """Return what writes the page of pairs: those on two sides first, then those that are only just similar."""
         from results.pages.page import never_fatal, picture, write_page  # most lists have no such page
 
         @never_fatal

@@ -36,7 +36,7 @@ def find_broken(paths: Sequence[str]) -> dict[str, str]:
 
 
 def _open(path: str) -> None:
-    """Raises VideoError for a file that cannot be opened."""
+    """Raise VideoError for a file that cannot be opened."""
     from reader.packets import open_video, video_stream  # only here: it takes time
 
     try:
@@ -50,7 +50,7 @@ def _open(path: str) -> None:
 
 
 def find_copies(paths: Sequence[str]) -> list[list[str]]:
-    """The files of the same bytes, two or more in each. Only those of one size are read, each file once."""
+    """Return the files of the same bytes, two or more in each. Only those of one size are read, each file once."""
     of_size = defaultdict(list)
     for path in paths:
         status = os.stat(path)

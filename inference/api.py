@@ -195,7 +195,7 @@ class Classifier:
         return {"video": path, "predictions": predictions}
 
     def _read(self, video: Video) -> tuple[str | None, np.ndarray]:
-        """The path, if there is one, and the clip."""
+        """Return the path, if there is one, and the clip."""
         if isinstance(video, np.ndarray):
             from reader.dataset import cut_clip
 
@@ -218,7 +218,10 @@ class Classifier:
 
     @contextmanager
     def _calling(self) -> Iterator[None]:
-        """A context of one call. The first that is not alone opens the network anew, with a stream for each core."""
+        """Open a context of one call.
+
+        The first that is not alone opens the network anew, with a stream for each core.
+        """
         with self._lock:
             self._calls += 1
             if self._calls > 1 and not self._is_wide:
@@ -264,7 +267,7 @@ def _checked(frames: np.ndarray) -> np.ndarray:
 
 @contextmanager
 def _arguments_named() -> Iterator[None]:
-    """A context whose errors name arguments of the call in place of flags."""
+    """Open a context whose errors name arguments of the call in place of flags."""
     try:
         yield
     except InputError as error:

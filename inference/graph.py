@@ -119,7 +119,7 @@ def open_graph(
 def _rounded(
     core: openvino.Core, graph: openvino.Model, head: LinearHead, calibration: Calibration, how: dict[str, object]
 ) -> tuple[openvino.Model, Agreement]:
-    """The graph in int8, and how it agrees with itself in float32."""
+    """Return the graph in int8, and how it agrees with itself in float32."""
     used, others = calibration.clips()
     result = quantise(graph, used)
 

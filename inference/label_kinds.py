@@ -42,12 +42,12 @@ def classes_above(
 
 
 def _short(probability: np.float32) -> float:
-    """The probability with as many digits as tell float32 apart."""
+    """Return the probability with as many digits as tell float32 apart."""
     return float(f"{probability:.9g}")
 
 
 def many_evaluations_of(names: Sequence[str]) -> Values:
-    """The values of MANY_EVALUATION, of labels uint8 [N, K]. They raise RunError when a logit is not finite."""
+    """Return the values of MANY_EVALUATION, of labels uint8 [N, K]. They raise RunError when a logit is not finite."""
 
     def values(logits: np.ndarray, labels: np.ndarray) -> list[dict]:
         probabilities = sigmoid(logits)

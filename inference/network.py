@@ -85,7 +85,7 @@ def load_network(
 
 
 def _traced(found: FoundNetwork, section: EngineConfig, num_videos: int, num_ranks: int) -> Network | None:
-    """The network as OpenVINO computes it; None where it cannot be traced."""
+    """Return the network as OpenVINO computes it; None where it cannot be traced."""
     from inference.graph import engine_start, open_graph, streams_and_threads
 
     if section.precision == "auto" and found.precision == "bfloat16":
@@ -112,7 +112,7 @@ def _traced(found: FoundNetwork, section: EngineConfig, num_videos: int, num_ran
 
 
 def _eager(found: FoundNetwork, section: EngineConfig, device: str) -> Network:
-    """The network as Paddle computes it: on a GPU in the precision that was found for it, else in float32."""
+    """Return the network as Paddle computes it: on a GPU in the precision that was found for it, else in float32."""
     from inference.eager import eager_start
 
     model = _eager_model(found.model, found.path, device)
@@ -138,7 +138,7 @@ def _eager(found: FoundNetwork, section: EngineConfig, device: str) -> Network:
 
 
 def _within_memory(start: Start, device: str, remedy: str) -> Start:
-    """The same as `start`, whose lack of memory is one line: a GPU says so at once, or when it is waited for."""
+    """Return the same as `start`, whose lack of memory is one line: a GPU says so at once, or when it is waited for."""
 
     def start_within(frames: np.ndarray) -> Callable[[], Output]:
         with memory_errors(device, remedy):

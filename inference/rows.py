@@ -65,12 +65,15 @@ def top_predictions(logits: np.ndarray, names: Sequence[str], k: int, threshold:
 
 
 def predictions_of(naming: Callable[[np.ndarray], list[list[dict]]]) -> Values:
-    """The values of PREDICTION. naming: from logits [N, K] to the classes of each video, such as `top_predictions`."""
+    """Return the values of PREDICTION.
+
+    naming: from logits [N, K] to the classes of each video, such as `top_predictions`.
+    """
     return lambda logits, labels: [{"predictions": best} for best in naming(logits)]
 
 
 def evaluations_of(names: Sequence[str]) -> Values:
-    """The values of EVALUATION. They raise RunError when a logit is not finite."""
+    """Return the values of EVALUATION. They raise RunError when a logit is not finite."""
 
     def values(logits: np.ndarray, labels: np.ndarray) -> list[dict]:
         check_finite(logits)
@@ -101,7 +104,7 @@ def compute_rows(
     order: Sequence[int],
     keep: Callable[[Batch, Output], None] | None = None,
 ) -> Iterator[list[dict]]:
-    """The rows of each batch of the positions `order`, which rise.
+    """Yield the rows of each batch of the positions `order`, which rise.
 
     keep: called before with the batch and its output.
 

@@ -26,7 +26,7 @@ _FRAMES_AT_ONCE = {"cpu": 32, "gpu": 256}
 
 
 def over_views(start: Start, section: SectionConfig) -> Start:
-    """A function that starts videos [N, V * T, H, W, C], made of one that starts views [N * V, T, H, W, C].
+    """Return a function that starts videos [N, V * T, H, W, C], made of one that starts views [N * V, T, H, W, C].
 
     A video's features are the mean of its views'; its logits are as `average_views` has them.
     """
@@ -63,7 +63,7 @@ def average_views(logits: np.ndarray, average: str) -> np.ndarray:
 
 
 def in_pieces(start: Start, device: str) -> Start:
-    """The same as `start`, of which it asks no more views at a time than the device has use for."""
+    """Return the same as `start`, of which it asks no more views at a time than the device has use for."""
 
     def start_pieces(views: np.ndarray) -> Callable[[], Output]:
         size = max(1, _FRAMES_AT_ONCE[device] // views.shape[1])

@@ -8,7 +8,7 @@ from utils.errors import RunError
 
 
 def check_finite(logits: np.ndarray) -> None:
-    """Raises RunError when an output of the network is not a finite number: no class may be told from it."""
+    """Raise RunError when an output of the network is not a finite number: no class may be told from it."""
     if not np.isfinite(logits).all():
         raise RunError("the network's output is not finite: its training diverged, or its weights are damaged")
 
@@ -26,14 +26,17 @@ def probabilities(logits: np.ndarray) -> np.ndarray:
 
 
 def true_class_rank(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """The rank int64 [N] of the true class (1 = the highest logit); of equal logits the lower class id ranks first."""
+    """Return the rank int64 [N] of the true class (1 = the highest logit).
+
+    Of equal logits the lower class id ranks first.
+    """
     true = np.take_along_axis(logits, labels[:, None], axis=1)  # [N, 1]
     before = (logits > true) | ((logits == true) & (np.arange(logits.shape[1]) < labels[:, None]))
     return 1 + before.sum(axis=1)
 
 
 def top_classes(logits: np.ndarray, k: int) -> np.ndarray:
-    """The class ids int64 [N, k] by falling logit; of equal logits the lower class id comes first."""
+    """Return the class ids int64 [N, k] by falling logit; of equal logits the lower class id comes first."""
     return np.argsort(-logits, axis=1, kind="stable")[:, :k]
 
 
@@ -48,7 +51,7 @@ class Accuracy:
     num_classes: int = 0  # 0: no video yet
 
     def update(self, logits: np.ndarray, labels: np.ndarray) -> None:
-        """Adds a batch: logits [N, K], labels int64 [N] in 0..K-1. Raises RunError when a logit is not finite."""
+        """Add a batch: logits [N, K], labels int64 [N] in 0..K-1. Raises RunError when a logit is not finite."""
         check_finite(logits)
         log_probabilities = log_softmax(logits)
         rank = true_class_rank(logits, labels)
@@ -64,7 +67,7 @@ class Accuracy:
         return cls(num_classes=num_classes)
 
     def add(self, row: dict) -> None:
-        """Adds a video: its "loss" in nats and the "rank" of its true class, 1 for the best."""
+        """Add a video: its "loss" in nats and the "rank" of its true class, 1 for the best."""
         self.videos += 1
         self.loss_sum += row["loss"]
         self.top1 += row["rank"] <= 1

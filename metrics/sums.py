@@ -167,7 +167,7 @@ class EvaluationSums:
 
 
 def sum_rows(rows: Iterable[dict], num_classes: int) -> EvaluationSums:
-    """The sums over the rows, taken one after the other."""
+    """Return the sums over the rows, taken one after the other."""
     sums = EvaluationSums(num_classes)
     for row in rows:
         sums.add(row)

@@ -162,7 +162,7 @@ class LCNetV2(nn.Layer):
         self.last_conv = nn.Conv2D(channels, self.num_features, 1, bias_attr=False, data_format=data_format)
 
     def stages(self) -> list[list[nn.Layer]]:
-        """The layers of the stem, and of each of the four groups of blocks; the last has all behind it, too."""
+        """Return the layers of the stem, and of each of the four groups of blocks; the last has all behind it, too."""
         first, second, third, fourth = self.groups
         return [[self.stem], [first], [second], [third], [fourth, self.last_conv]]
 
@@ -172,7 +172,7 @@ class LCNetV2(nn.Layer):
         return KEPT * F.relu(self.last_conv(means)).flatten(1)
 
     def feature_maps(self, x: Tensor, shift: Function | None = None) -> Tensor:
-        """What the features are the means of: [N, num_features, h, w], or for NHWC [N, h, w, num_features].
+        """Return what the features are the means of: [N, num_features, h, w], or for NHWC [N, h, w, num_features].
 
         The mean stands before the last convolution's ReLU: what that makes zero is zero in all of the image.
         """

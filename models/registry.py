@@ -44,7 +44,7 @@ def get_model_class(name: str) -> type:
 
 
 def build_model(config: Any, **options: Any) -> Any:
-    """The network that the MODEL section `config` describes, with fresh weights.
+    """Return the network that the MODEL section `config` describes, with fresh weights.
 
     The only crossing from the configuration's spelling to the modules' arguments. `options` go to the class as they
     are (data_format). Raises InputError for an unknown name and for a value the network does not have.

@@ -123,7 +123,7 @@ class ResNet(nn.Layer):
         vd: bool = False,
         activation: Function = F.relu,
     ):
-        """Raises InputError for a depth that is not in DEPTHS."""
+        """Raise InputError for a depth that is not in DEPTHS."""
         super().__init__()
         if num_layers not in DEPTHS:
             known = ", ".join(str(depth) for depth in DEPTHS)
@@ -150,7 +150,7 @@ class ResNet(nn.Layer):
             self.add_sublayer(f"layer{stage + 1}", Stage(*blocks))
 
     def stages(self) -> list[list[nn.Layer]]:
-        """The layers of the stem, and of each of the four groups of blocks, in their order."""
+        """Return the layers of the stem, and of each of the four groups of blocks, in their order."""
         groups = [self.layer1, self.layer2, self.layer3, self.layer4]
         return [[layer for layer in self.children() if layer not in groups], *([group] for group in groups)]
 
@@ -161,7 +161,7 @@ class ResNet(nn.Layer):
         return F.adaptive_avg_pool2d(maps, 1, data_format=self.data_format).flatten(1)  # [N, num_features]
 
     def feature_maps(self, x: Tensor, shift: Function | None = None) -> Tensor:
-        """What `forward` takes the mean of: [N, num_features, h, w], or for NHWC [N, h, w, num_features]."""
+        """Return what `forward` takes the mean of: [N, num_features, h, w], or for NHWC [N, h, w, num_features]."""
         if self.vd:
             for conv, norm in ((self.conv1_1, self.bn1_1), (self.conv1_2, self.bn1_2), (self.conv1_3, self.bn1_3)):
                 x = self.activation(norm(conv(x)))

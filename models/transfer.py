@@ -84,7 +84,7 @@ def _copying() -> Iterator[None]:
 
 @cache
 def _copy_stream() -> paddle.device.Stream | None:
-    """The one stream of this process's copies; None: that of its computations.
+    """Return the one stream of this process's copies; None: that of its computations.
 
     So on Windows, where Paddle takes the memory of another stream's tensors from that of the computations: a copy could
     overwrite what is still read.

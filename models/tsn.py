@@ -91,7 +91,7 @@ class TSN(nn.Layer):
         return maps.reshape([-1, num_segments, *maps.shape[1:]])
 
     def shift_of(self, num_segments: int) -> Function | None:
-        """What exchanges channels between the T frames of each video in [N * T, C, H, W]; see ResNet.forward."""
+        """Return what exchanges channels between the T frames of each video in [N * T, C, H, W]; see ResNet.forward."""
         return None
 
     def use_plain_operators(self) -> None:

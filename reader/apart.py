@@ -120,7 +120,7 @@ def describe_failure(path: str, error: Exception) -> str:
 
 
 def limit_memory() -> None:
-    """Makes this process fail to get more than MEMORY_LIMIT in addition to what it has. Linux only."""
+    """Make this process fail to get more than MEMORY_LIMIT in addition to what it has. Linux only."""
     try:
         import resource
 

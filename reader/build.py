@@ -19,7 +19,7 @@ _OF_TRAIN = ("multi_scale_crop", "flip", "flip_pairs", "rand_augment", "rand_aug
 
 
 def read_section_list(config: Config, section: SectionConfig, needs_label: bool = True) -> FileList:
-    """The videos of a section's file list, checked."""
+    """Return the videos of a section's file list, checked."""
     classes, path = config.model.num_classes, section.filelist
     if not (is_remote(path) or os.path.isabs(path) or os.path.exists(path)):
         raise InputError(f"{path}: no such file list; a relative path is one from {os.getcwd()}")
@@ -84,7 +84,7 @@ def build_loader(
     batch_size: int | None = None,
     world: World = World(),
 ) -> Loader:
-    """A loader of the section's clips; with `augment_seed` (training) random ones, unreadable videos replaced.
+    """Return a loader of the section's clips; with `augment_seed` (training) random ones, unreadable videos replaced.
 
     batch_size: videos per batch of this process; None: the section's. Of videos with several crops there are as many
         fewer: a batch takes the memory of one with a crop each.
@@ -104,7 +104,7 @@ def build_loader(
 
 
 def _mirrors(config: Config) -> dict[int, int]:
-    """The class id of a mirrored clip by that of the clip. Raises InputError for classes that there are not."""
+    """Return the class id of a mirrored clip by that of the clip. Raises InputError for classes that there are not."""
     pairs, num_classes = config.train.flip_pairs, config.model.num_classes
     if not pairs:
         return {}
@@ -123,7 +123,10 @@ def mirrors_advised(config: Config) -> list[str]:
 
 
 def describe_protocol(section: SectionConfig) -> str:
-    """What an accuracy was measured with: frames, resize and crops of each video, and what is averaged over them."""
+    """Return what an accuracy was measured with.
+
+    Frames, resize and crops of each video, and what is averaged over them.
+    """
     frames = f"{section.seg_num} segments" + (f" of {section.seglen} frames" if section.seglen > 1 else "")
     shape = "aspect ratio kept" if section.keep_aspect_ratio else "4:3"
     crops = f"{section.crops} crops" if section.crops > 1 else "1 centre crop"

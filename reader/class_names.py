@@ -19,7 +19,7 @@ _SIDE = re.compile(r"(?<![a-z])(?:left|right|links|rechts)(?![a-z])|[左右]")
 
 
 def read_names(path: str, option: str) -> list[str]:
-    """The names of a label list, in its order; option: what names the file, such as INFER.kinetics_labels.
+    """Return the names of a label list, in its order; option: what names the file, such as INFER.kinetics_labels.
 
     A manifest of train.py is one, too: it holds the names of the classes that were trained.
 
@@ -53,7 +53,7 @@ def is_hidden(name: str) -> bool:
 
 
 def read_labels(path: str, num_classes: int) -> list[str]:
-    """The names of the classes by class id; with '' for a path their numbers.
+    """Return the names of the classes by class id; with '' for a path their numbers.
 
     Raises InputError as `read_names`, and where there are not num_classes.
     """
@@ -69,7 +69,7 @@ def read_labels(path: str, num_classes: int) -> list[str]:
 
 
 def class_names(path: str, num_classes: int) -> list[str]:
-    """The names for tables: those of the label list, or the class ids where there is no such file.
+    """Return the names for tables: those of the label list, or the class ids where there is no such file.
 
     Raises InputError: there is a label list, but not one of num_classes names.
     """

@@ -32,7 +32,7 @@ class Clock:
     """
 
     def __init__(self, packets: Packets, container: av.container.InputContainer, stream: av.VideoStream):
-        """Raises VideoError for a video without frames."""
+        """Raise VideoError for a video without frames."""
         times = [packets.times[position] for position in packets.shown]
         if not times:
             raise VideoError(packets.path, "no frame could be decoded")
@@ -59,13 +59,13 @@ class Clock:
         return (np.array([packets.times[p] for p in packets.shown], np.int64) - self.first) * self.base
 
     def distrust(self, packets: Packets) -> None:
-        """Takes the times of packets for right, but not which frames they belong to: those of a muxer that was never
+        """Take the times of packets for right, but not which frames they belong to: those of a muxer that was never
         told about reordering. In broadcasts the two fields of a frame can be two packets, and its time is right."""
         if not packets.broadcast:
             self._ticks = [packets.times[position] for position in packets.shown]
 
     def next(self, frame: av.VideoFrame) -> float:
-        """The time of the frame behind the one that was asked for last; it never goes back."""
+        """Return the time of the frame behind the one that was asked for last; it never goes back."""
         tick = None
         if self._ticks:
             if not self.timed and frame.pts is not None:  # one of the few: those before it may not have been decodable

@@ -85,7 +85,7 @@ def read_clip(
 
 
 def cut_clip(spec: ClipSpec, frames: np.ndarray) -> np.ndarray:
-    """The clip, uint8 `spec.shape`, of a video whose frames are there: uint8 [N, H, W, 3], RGB, N not 0.
+    """Return the clip, uint8 `spec.shape`, of a video whose frames are there: uint8 [N, H, W, 3], RGB, N not 0.
 
     Its frames are chosen, resized and cropped as `read_clip` does with those of a file.
     """
@@ -94,13 +94,13 @@ def cut_clip(spec: ClipSpec, frames: np.ndarray) -> np.ndarray:
 
 
 def chosen_frames(num_frames: int, spec: ClipSpec, rng: np.random.Generator | None = None) -> list[int]:
-    """The T * seglen indices of a clip's frames, see `segment_indices`."""
+    """Return the T * seglen indices of a clip's frames, see `segment_indices`."""
     how = {"frame_format": spec.frame_format, "sampling": spec.sampling, "rng": rng}
     return segment_indices(num_frames, spec.num_segments, spec.seglen, **how)
 
 
 def arranged(crops: np.ndarray, spec: ClipSpec) -> np.ndarray:
-    """The clip, uint8 `spec.shape`, of the crops of its frames, uint8 [T * seglen, P, H, W, 3].
+    """Return the clip, uint8 `spec.shape`, of the crops of its frames, uint8 [T * seglen, P, H, W, 3].
 
     With ten crops P is 5: each place is followed by its mirror.
     """

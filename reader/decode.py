@@ -20,7 +20,7 @@ Each = Callable[[np.ndarray], np.ndarray]
 def read_frames(
     path: str, choose: Choose, decoder: str = "auto", each: Each = np.copy, folder: Path | None = None
 ) -> np.ndarray:
-    """The chosen frames of a video as uint8 [T, H, W, 3], RGB, rotated the way a player shows them.
+    """Return the chosen frames of a video as uint8 [T, H, W, 3], RGB, rotated the way a player shows them.
 
     choose: given the number of frames, returns the T indices in display order; any order, repeats allowed. It is
         called a second time where the true number turns out to differ from what the container promised; the last
@@ -53,7 +53,7 @@ def _indices(path: str, choose: Choose, num_frames: int) -> list[int]:
 def _settle(
     path: str, choose: Choose, promised: int, decode: Callable[[set[int]], tuple[dict[int, np.ndarray], int]]
 ) -> np.ndarray:
-    """The chosen frames in the order of choice, chosen anew if `decode` finds another number than promised."""
+    """Return the chosen frames in the order of choice, chosen anew if `decode` finds another number than promised."""
     indices = _indices(path, choose, promised)
     frames, num_frames = decode(set(indices))
     if num_frames != promised:

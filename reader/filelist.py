@@ -111,7 +111,7 @@ def read_list(
     prefix: str = "",
     labels: str = "single",
 ) -> FileList:
-    """The videos of a list in its order, never empty.
+    """Return the videos of a list in its order, never empty.
 
     mp4: `path label`, split at the last blank, so paths may hold blanks; where no label is needed the path may stand
     alone. pkl: the path alone, as the label lies in the pickle. frames: `folder frames label`, split in the same way.
@@ -212,7 +212,7 @@ def _parse_folder(text: str, number: int, where: str, needs_label: bool, labels:
 
 
 def _hint(text: str) -> str:
-    """What to write in place of a line that other programs may take."""
+    """Return what to write in place of a line that other programs may take."""
     if text.startswith("#"):
         return ": a list has no comments"
     if text[0] in "\"'":
@@ -227,5 +227,5 @@ def _hint(text: str) -> str:
 
 
 def shorten(text: str, length: int = 80) -> str:
-    """The text quoted on one line, cut to about `length` characters."""
+    """Return the text quoted on one line, cut to about `length` characters."""
     return repr(text if len(text) <= length else text[: length - 3] + "...")

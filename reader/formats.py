@@ -27,7 +27,7 @@ _LOOK = 4096
 
 
 def refused(path: str) -> str | None:
-    """What is wrong with the file if it is of a kind that is not read, by its first bytes; else None."""
+    """Return what is wrong with the file if it is of a kind that is not read, by its first bytes; else None."""
     with open(path, "rb") as file:
         data = file.read(_LOOK)
         # FFmpeg looks behind a tag with a title as well (ID3v2): a playlist can hide there.

@@ -24,7 +24,7 @@ _ANY = "avi"  # which needs no times
 
 @contextlib.contextmanager
 def checked_copy(path: str, folder: Path | None = None) -> Iterator[tuple[str, int]]:
-    """A context with the path of the copy, and how many frames the container promises.
+    """Open a context with the path of the copy, and how many frames the container promises.
 
     folder: made for the copy and gone with it, or there already; None: any.
 

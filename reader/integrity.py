@@ -25,7 +25,7 @@ class VideoError(Exception):
 
 
 def check_file(path: str) -> None:
-    """Raises VideoError unless `path` is an existing, readable, non-empty file whose index fits into memory.
+    """Raise VideoError unless `path` is an existing, readable, non-empty file whose index fits into memory.
 
     Of a remote file the index is not looked at: its copy is, when it is read.
     """
@@ -52,7 +52,7 @@ def check_file(path: str) -> None:
 
 
 def packet_check(stream: "av.VideoStream") -> "Callable[[av.Packet], bool]":
-    """A function that tells whether a packet is whole as far as its structure shows.
+    """Return a function that tells whether a packet is whole as far as its structure shows.
 
     H.264 and HEVC in MP4 and Matroska are units of data, each after its length, in which three zero bytes cannot occur
     (they are escaped). A damaged span that covers one length or was zeroed is found without decoding.

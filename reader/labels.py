@@ -60,7 +60,7 @@ class ManyClasses:
 
     @staticmethod
     def _numbers(text: str) -> tuple[str, list[str]]:
-        """A line's path and the numbers behind it; of no use where there are none."""
+        """Return a line's path and the numbers behind it; of no use where there are none."""
         path = text.rstrip("0123456789, \t")
         glued, *tail = re.split(r"\s", text[len(path) :], maxsplit=1)  # `clip7 3,17`: the 7 is of the path
         numbers = [number for number in re.split(r"[\s,]+", tail[0]) if number] if tail else []

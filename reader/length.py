@@ -8,7 +8,7 @@ from reader.packets import MAX_PACKETS, open_video, video_stream
 
 
 def check_length(path: str, max_seconds: float) -> None:
-    """Raises VideoError for a video that lasts longer; nothing is decoded, and what comes behind the limit not read.
+    """Raise VideoError for a video that lasts longer; nothing is decoded, and what comes behind the limit not read.
 
     Damage is left to be found by whoever reads the frames.
     """

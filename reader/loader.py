@@ -111,7 +111,7 @@ class Loader:
                 yield self._assemble(group)
 
     def _clips(self, order: Sequence[int], epoch: int) -> Iterator[_ReadClip]:
-        """The clips of `order`, one by one, with at most `self._ahead` of them read or being read."""
+        """Yield the clips of `order`, one by one, with at most `self._ahead` of them read or being read."""
         pending: deque[Future[_ReadClip]] = deque()
         todo = iter(order)
         try:

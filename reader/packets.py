@@ -110,7 +110,7 @@ class Packets:
                         break
 
     def new_decoder(self) -> av.VideoCodecContext:
-        """A decoder that has seen nothing of the stream but what FFmpeg looks at itself before it decodes.
+        """Return a decoder that has seen nothing of the stream but what FFmpeg looks at itself before it decodes.
 
         What one has seen outlives its flush, and where headers do not tell how far H.264 reorders its frames, FFmpeg
         finds out from the first ones: without that, it drops a frame wherever reordering turns out to go further.
@@ -125,7 +125,7 @@ class Packets:
 
 
 def open_video(path: str) -> av.container.InputContainer:
-    """The opened container; close it. Raises VideoError for what is no readable video file."""
+    """Return the opened container; close it. Raises VideoError for what is no readable video file."""
     integrity.check_file(path)
     container = _open(path, {"analyzeduration": "1"})
     # Where there are several streams the choice between them goes by what FFmpeg finds in their beginnings.
@@ -136,7 +136,7 @@ def open_video(path: str) -> av.container.InputContainer:
 
 
 def open_with_times(path: str) -> av.container.InputContainer:
-    """The same once more, with the times that FFmpeg makes up where the file has none, of decoding too."""
+    """Return the same once more, with the times that FFmpeg makes up where the file has none, of decoding too."""
     return _open(path, {"fflags": "+genpts"}, _LIMITS)
 
 
@@ -175,7 +175,7 @@ def _open_as_it_is(
 
 
 def video_stream(path: str, container: av.container.InputContainer) -> av.VideoStream:
-    """The stream that a player shows, never a cover picture. Raises VideoError where there is none to decode.
+    """Return the stream that a player shows, never a cover picture. Raises VideoError where there is none to decode.
 
     Of several it is FFmpeg's best: the one that is marked as default, then the one that has more than a picture.
     """
@@ -197,12 +197,12 @@ def video_stream(path: str, container: av.container.InputContainer) -> av.VideoS
 
 
 def _pictures(container: av.container.InputContainer) -> list[av.VideoStream]:
-    """The video streams that are no cover pictures."""
+    """Return the video streams that are no cover pictures."""
     return [s for s in container.streams.video if not s.disposition & av.stream.Disposition.attached_pic]
 
 
 def all_packets(container: av.container.InputContainer, stream: av.VideoStream) -> Iterator[av.Packet]:
-    """The packets of the stream that have content."""
+    """Yield the packets of the stream that have content."""
     for packet in container.demux(stream):
         if packet.size:
             yield packet
@@ -268,7 +268,7 @@ def _leading_are_shown(packets: Packets, codec: str) -> bool:
 
 
 def _from_first_key(packets: Packets) -> Packets:
-    """The packets without those before the first key frame."""
+    """Return the packets without those before the first key frame."""
     first = packets.keys[0]
     return replace(
         packets,

@@ -14,7 +14,7 @@ def segment_indices(
     sampling: str = "segment",
     rng: np.random.Generator | None = None,
 ) -> list[int]:
-    """The num_segments * seglen frame indices, segment by segment, each in 0..num_frames-1.
+    """Return the num_segments * seglen frame indices, segment by segment, each in 0..num_frames-1.
 
     sampling: "segment", "uniform" or "linspace": where the segments start, see below. Of each, seglen frames follow on;
     every index is taken modulo num_frames. rng: given in training, where "linspace" draws as "segment" does.
@@ -38,7 +38,7 @@ def segment_indices(
 def _segment_starts(
     num_frames: int, num_segments: int, seglen: int, frame_format: str, rng: np.random.Generator | None
 ) -> list[int]:
-    """The original's: with d = num_frames // num_segments, i*d plus an offset.
+    """Return the original's: with d = num_frames // num_segments, i*d plus an offset.
 
     The offset is random in 0..d-seglen (`rng` given: training), or the middle: (d-1)//2 for mp4, (d-seglen)//2 for pkl;
     0 in a segment shorter than seglen. A video with fewer frames than segments starts at i.
@@ -76,12 +76,15 @@ def _uniform_starts(num_frames: int, num_segments: int, seglen: int, rng: np.ran
 
 
 def video_rng(seed: int, epoch: int, index: int) -> np.random.Generator:
-    """The generator of one video's augmentation: a function of its arguments, not of workers, ranks or history."""
+    """Return the generator of one video's augmentation.
+
+    A function of its arguments, not of workers, ranks or history.
+    """
     return np.random.default_rng([seed, epoch, index])
 
 
 def epoch_order(num_videos: int, seed: int, epoch: int) -> Sequence[int]:
-    """A permutation of 0..num_videos-1, the order in which an epoch of training reads the list."""
+    """Return a permutation of 0..num_videos-1, the order in which an epoch of training reads the list."""
     # The tag keeps this stream apart from those of video_rng, whose third number is never negative.
     return np.random.default_rng([seed, epoch, num_videos, 0x5F1E]).permutation(num_videos).tolist()
 

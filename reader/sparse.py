@@ -22,7 +22,7 @@ _unreachable = 0
 def decode(
     context: av.VideoCodecContext, packets: Packets, wanted: set[int], convert: Convert
 ) -> tuple[dict[int, np.ndarray], int]:
-    """The wanted frames, converted, by their number in display order, and the number of frames.
+    """Return the wanted frames, converted, by their number in display order, and the number of frames.
 
     Numbers that the video turns out not to have are left out. Raises VideoError for damaged videos.
     """
@@ -58,7 +58,10 @@ def converter(path: str, each: Callable[[np.ndarray], np.ndarray]) -> Convert:
 
 
 def to_rgb(frame: av.VideoFrame, width: int, height: int, interpolation: str = "BILINEAR") -> np.ndarray:
-    """The frame scaled to uint8 [height, width, 3], RGB: what its to_ndarray(format="rgb24") returns, not copied."""
+    """Return the frame scaled to uint8 [height, width, 3], RGB.
+
+    What its to_ndarray(format="rgb24") returns, not copied.
+    """
     rgb = frame.reformat(width, height, "rgb24", interpolation=interpolation, threads=1)
     plane = rgb.planes[0]
     return np.frombuffer(plane, np.uint8).reshape(height, plane.line_size)[:, : 3 * width].reshape(height, width, 3)
@@ -71,7 +74,7 @@ class Untrue(Exception):
 def _decode_sparsely(
     context: av.VideoCodecContext, packets: Packets, wanted: set[int], convert: Convert
 ) -> dict[int, np.ndarray] | None:
-    """The wanted frames, converted, by number, or None where only decoding everything will do."""
+    """Return the wanted frames, converted, by number, or None where only decoding everything will do."""
     try:
         found = frames_for(context, packets, wanted)
         return {number: convert(frame) for number, frame in found if number is not None}
@@ -193,7 +196,7 @@ def shown_size(frame: av.VideoFrame) -> tuple[int, int]:
 
 
 def as_shown(frame: av.VideoFrame, width: int, height: int, interpolation: str = "BILINEAR") -> np.ndarray:
-    """The frame scaled to uint8 [height, width, 3], RGB, turned and mirrored the way its display matrix says."""
+    """Return the frame scaled to uint8 [height, width, 3], RGB, turned and mirrored the way its display matrix says."""
     turned, right, down = _orientation(frame)  # in broadcasts it can change on the way
     image = to_rgb(frame, *((height, width) if turned else (width, height)), interpolation)
     image = image.swapaxes(0, 1) if turned else image

@@ -49,7 +49,7 @@ class StreamProcess(VideoProcess):
 
 
 def _on_copy(works: Sequence[Work], folder: Path, path: str, work: Work, *arguments: object) -> Iterator[object]:
-    """The results of one of the works, which are imported before the first question."""
+    """Yield the results of one of the works, which are imported before the first question."""
     global _last
     if _last[0] != path:
         _last = ("", "")
@@ -59,7 +59,7 @@ def _on_copy(works: Sequence[Work], folder: Path, path: str, work: Work, *argume
 
 
 def _send_each(pipe: Connection, results: Iterator[object]) -> None:
-    """Sends tuples of one result, empty ones as signs of life, and None behind the last."""
+    """Send tuples of one result, empty ones as signs of life, and None behind the last."""
     sent = time.monotonic()
     for result in results:
         if result is not None:

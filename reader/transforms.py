@@ -102,7 +102,10 @@ def crop_frame(frame: np.ndarray, spec: ClipSpec, rng: np.random.Generator | Non
 
 
 def _resized(frame: np.ndarray, size: tuple[int, int], how: str) -> np.ndarray:
-    """The frame in `size` (width, height), bilinear: Pillow looks at all pixels in between, OpenCV at two by two."""
+    """Return the frame in `size` (width, height), bilinear.
+
+    Pillow looks at all pixels in between, OpenCV at two by two.
+    """
     if size == (frame.shape[1], frame.shape[0]):
         return frame
     if how == "pillow":

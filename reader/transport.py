@@ -147,7 +147,7 @@ class WholePackets(io.RawIOBase):
         return self._at
 
     def readinto(self, buffer: memoryview) -> int:
-        """The number of bytes that were read, 0 at the end."""
+        """Return the number of bytes that were read, 0 at the end."""
         skipped = self._at
         for start, end in self._spans:
             if skipped < end - start:

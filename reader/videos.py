@@ -46,7 +46,7 @@ def is_passed(name: str) -> bool:
 
 
 def find_videos(roots: list[str], others: Counter[str] | None = None) -> Iterator[Video]:
-    """The video files below the folders, sorted within each folder; hidden files and folders are passed over,
+    """Yield the video files below the folders, sorted within each folder; hidden files and folders are passed over,
     and those in which network storage keeps copies.
 
     Symbolic links are followed, each folder is entered once. others: counts the files that are no videos by suffix.
@@ -136,7 +136,7 @@ def _below(root: str, entered: set[tuple[int, int]], others: Counter[str]) -> It
 
 
 def _enter(folder: str, entered: set[tuple[int, int]]) -> list[os.DirEntry]:
-    """What is in the folder, the first name last; nothing where it has been entered before."""
+    """Return what is in the folder, the first name last; nothing where it has been entered before."""
     with os_errors(InputError, f"{folder}: cannot be read"):
         status = os.stat(folder)
         if (status.st_dev, status.st_ino) in entered:

@@ -11,7 +11,7 @@ from reader.integrity import VideoError
 def check_container(
     path: str, container: av.container.InputContainer, stream: av.VideoStream, num_packets: int
 ) -> None:
-    """Raises VideoError where the container promises more than the `num_packets` that the stream gave."""
+    """Raise VideoError where the container promises more than the `num_packets` that the stream gave."""
     name = container.format.name
     if "mp4" in name and num_packets < len(stream.index_entries):
         promised = sum(entry.size > 0 for entry in stream.index_entries)

@@ -53,7 +53,7 @@ def window_spans(duration: float, window: float, stride: float, slack: float = 0
 
 
 def moments(start: float, end: float, rate: float, spec: ClipSpec) -> list[float]:
-    """The time in seconds of each segment's frame: as the protocol chooses it of as many frames as the span has.
+    """Return the time in seconds of each segment's frame: as the protocol chooses it of as many frames as the span has.
 
     rate: frames a second on average. Each is the middle of the time in which a frame of constant rate is shown.
     """
@@ -62,7 +62,7 @@ def moments(start: float, end: float, rate: float, spec: ClipSpec) -> list[float
 
 
 def stream_windows(path: str, spec: ClipSpec, window: float, stride: float) -> Iterator[WindowSpans | Frames | None]:
-    """The windows, then the frames that they need, some at a time; None now and then in between.
+    """Yield the windows, then the frames that they need, some at a time; None now and then in between.
 
     Where the container proves wrong about its frames, all begins anew. Raises VideoError.
     """
@@ -96,7 +96,7 @@ def stream_windows(path: str, spec: ClipSpec, window: float, stride: float) -> I
 
 
 def stream_clip(path: str, spec: ClipSpec, folder: Path, frames: int | None = None) -> Iterator[np.ndarray]:
-    """The clip that the network gets of a video as a whole, see `read_clip`. Raises VideoError."""
+    """Yield the clip that the network gets of a video as a whole, see `read_clip`. Raises VideoError."""
     yield read_clip(spec, path, folder=folder, frames=frames)[0]
 
 
@@ -107,7 +107,7 @@ Uses = list[tuple[int, int]]
 def _sparse(
     context: av.VideoCodecContext, packets: Packets, clock: Clock, asked: Asked
 ) -> Iterator[tuple[Uses, av.VideoFrame]]:
-    """(uses, frame) of all frames that are decoded, with no more of the file than it takes."""
+    """Yield (uses, frame) of all frames that are decoded, with no more of the file than it takes."""
     shown = clock.shown(packets)
     uses: dict[int, Uses] = defaultdict(list)
     for moment, *use in asked:
@@ -117,7 +117,7 @@ def _sparse(
 
 
 def _all(packets: Packets, clock: Clock, asked: Asked, spans: WindowSpans) -> Iterator[tuple[Uses, av.VideoFrame]]:
-    """(uses, frame) of all frames: that one was shown at a moment is known when the next one is decoded."""
+    """Yield (uses, frame) of all frames: that one was shown at a moment is known when the next one is decoded."""
     waiting = deque(asked)
     previous = None
     for frame in sparse.all_frames(packets):
@@ -135,7 +135,7 @@ def _all(packets: Packets, clock: Clock, asked: Asked, spans: WindowSpans) -> It
 
 
 def _gathered(found: Iterator[tuple[Uses, av.VideoFrame]], convert: sparse.Convert) -> Iterator[Frames | None]:
-    """The frames that have uses, converted, some at a time; None for each of the others."""
+    """Yield the frames that have uses, converted, some at a time; None for each of the others."""
     crops, uses = [], []
     for using, frame in found:
         if not using:

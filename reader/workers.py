@@ -51,11 +51,11 @@ class WorkerPool:
         return len(self._processes)
 
     def read(self, path: str, epoch: int = 0, index: int = 0) -> tuple[np.ndarray, int | None]:
-        """What `read_clip` returns, computed in a process. Raises as VideoProcess.answer."""
+        """Return what `read_clip` returns, computed in a process. Raises as VideoProcess.answer."""
         return self.read_file(path, epoch, index)[:2]
 
     def read_file(self, path: str, epoch: int, index: int, frames: int | None = None) -> FileClip:
-        """The same with more that is known of it. More threads than processes wait for each other."""
+        """Return the same with more that is known of it. More threads than processes wait for each other."""
         process = self._reading[path] = self._idle.get()
         try:
             return process.answer(path, epoch, index, frames)
@@ -76,12 +76,12 @@ class WorkerPool:
         self._idle.put(process)
 
     def close(self) -> None:
-        """Ends the processes for good; the threads that wait for their answers wake up."""
+        """End the processes for good; the threads that wait for their answers wake up."""
         for process in self._processes:
             process.close()
 
     def reap(self) -> None:
-        """Returns when what `close` has ended is gone, and its temporary files; no thread may ask any more."""
+        """Return when what `close` has ended is gone, and its temporary files; no thread may ask any more."""
         for process in self._processes:
             process.kill()
 

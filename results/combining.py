@@ -146,7 +146,10 @@ def combine(folders: Sequence[str], factors: Sequence[float]) -> Combination:
 
 
 def _positions(run: EvaluatedRun, found: Probabilities) -> dict[tuple[str, int], int]:
-    """The row of the probabilities of each video of a run. Raise InputError where the two files are of two runs."""
+    """Return the row of the probabilities of each video of a run.
+
+    Raise InputError where the two files are of two runs.
+    """
     if [video for video, _ in run.rows] != found.paths.tolist():
         raise InputError(f"{run.name}: probabilities.npz and predictions.csv are of different videos")
     return {key: i for i, key in enumerate(run.rows)}

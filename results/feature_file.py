@@ -46,7 +46,7 @@ class FeatureFile:
         self._offset = 0  # of the first row, in bytes
 
     def open(self, known: int) -> bool:
-        """Takes up the file for a run that goes on behind `known` rows, or makes one; False where it is not there.
+        """Take up the file for a run that goes on behind `known` rows, or make one; False where it is not there.
 
         Raises RunError: it cannot be made, for want of space perhaps.
         """
@@ -74,7 +74,7 @@ class FeatureFile:
         self.put(batch, output.features if self.name == FEATURES else probabilities(output.logits)[:, None])
 
     def put(self, batch: Batch, features: np.ndarray) -> None:
-        """Writes the rows of a batch with features float32 [N, T, F] to the disk. Raises RunError where that fails."""
+        """Write the rows of a batch with features float32 [N, T, F] to the disk. Raises RunError where that fails."""
         positions = sorted([*batch.indices, *(position for position, _ in batch.unreadable)])
         rows = np.full((len(positions), *self.row_shape), np.nan, self.dtype)
         if batch.indices:
@@ -83,7 +83,7 @@ class FeatureFile:
         self.write(positions[0], rows)
 
     def write(self, position: int, rows: np.ndarray) -> None:
-        """Writes the rows of some positions that follow one another in this file, from `position` on, as `put` does."""
+        """Write the rows of some positions that follow one another in this file, from `position` on, as `put` does."""
         start = self._offset + self._order.index(position) * rows[0].nbytes
         with writing(self.path):
             mapped = np.memmap(self.path, self.dtype, "r+", start, rows.shape)
@@ -91,7 +91,7 @@ class FeatureFile:
             mapped.flush()
 
     def read(self, first: int, last: int) -> np.ndarray:
-        """The rows of the positions first to last - 1 of the list, of all ranks. For rank 0, as `finish`."""
+        """Return the rows of the positions first to last - 1 of the list, of all ranks. For rank 0, as `finish`."""
         rows = np.empty((last - first, *self.row_shape), self.dtype)
         for rank, part in enumerate(self.parts):
             start = first + (rank - first) % len(self.parts)  # the first position that is the rank's
@@ -100,7 +100,7 @@ class FeatureFile:
         return rows
 
     def finish(self) -> None:
-        """Gives the rows of all ranks their final name. For rank 0, once the others are done."""
+        """Give the rows of all ranks their final name. For rank 0, once the others are done."""
         if len(self.parts) > 1:
             write_atomic(self._final, self._join)
             return
@@ -109,7 +109,7 @@ class FeatureFile:
         self.parts = []  # what is called so from now on is another run's
 
     def discard(self) -> None:
-        """Removes what `finish` has joined, or another format holds. For rank 0, once nobody needs it any more."""
+        """Remove what `finish` has joined, or another format holds. For rank 0, once nobody needs it any more."""
         for part in self.parts:
             part.unlink(missing_ok=True)
 
@@ -126,7 +126,7 @@ class FeatureFile:
 
 
 def write_features(folder: Path, features: np.ndarray, dtype: str, segments: bool) -> None:
-    """Writes features float32 [N, T, F], or their means [N, F], as features.npy. Raises RunError where that fails."""
+    """Write features float32 [N, T, F], or their means [N, F], as features.npy. Raises RunError where that fails."""
     rows = (features if segments else features.mean(axis=1)).astype(dtype)
 
     def write(path: Path) -> None:
@@ -137,7 +137,7 @@ def write_features(folder: Path, features: np.ndarray, dtype: str, segments: boo
 
 
 def allocate(path: Path, dtype: np.dtype, shape: tuple[int, ...]) -> None:
-    """Makes a .npy file of zeros that has its room on the disk; raises OSError where there is not enough."""
+    """Make a .npy file of zeros that has its room on the disk; raises OSError where there is not enough."""
     np.lib.format.open_memmap(path, "w+", dtype, shape)
     if hasattr(os, "posix_fallocate"):
         # Else a mapped page that finds no room later ends the process with SIGBUS.
@@ -146,7 +146,7 @@ def allocate(path: Path, dtype: np.dtype, shape: tuple[int, ...]) -> None:
 
 
 def remove_partial_features(folder: Path, name: str, keep: Sequence[Path]) -> None:
-    """Removes what runs have left that were never finished, but for the files `keep`."""
+    """Remove what runs have left that were never finished, but for the files `keep`."""
     for path in set(folder.glob(f"{name}.partial*.npy")) - set(keep):
         with suppress(OSError):
             path.unlink()

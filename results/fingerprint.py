@@ -28,7 +28,7 @@ def fingerprint(
     num_ranks: int = 1,
     **more: object,
 ) -> dict[str, object]:
-    """The first line of a journal: what is computed of which videos, and the SHA-256 of weights, list and keys.
+    """Return the first line of a journal: what is computed of which videos, and the SHA-256 of weights, list and keys.
 
     names: of the classes. more: facts of the script.
     """

@@ -31,7 +31,10 @@ class Finished:
                 file.write(first)
 
     def known(self, row: Mapping) -> dict | None:
-        """What was noted of the row's video; None where it must be made: one of its files is gone, or it is another."""
+        """Return what was noted of the row's video.
+
+        None where it must be made: one of its files is gone, or it is another.
+        """
         found = self._known.get(row["position"])
         if not found or found["file"] != signature(row["video"]):
             return None

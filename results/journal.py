@@ -42,7 +42,7 @@ def part_path(folder: Path, name: str, rank: int = 0) -> Path:
 
 
 def read_rows(path: Path) -> Iterator[dict]:
-    """The rows behind the fingerprint of a file whose lines are whole. Raises RunError when it cannot be read."""
+    """Yield the rows behind the fingerprint of a file whose lines are whole. Raises RunError when it cannot be read."""
     with os_errors(RunError, f"{path}: cannot be read"), open(path, encoding="ascii") as file:
         yield from map(json.loads, itertools.islice(file, 1, None))
 
@@ -73,7 +73,7 @@ class Journal(AbstractContextManager):
         undelivered: bool = False,
         fits: Callable[[dict], bool] = lambda row: True,
     ):
-        """Opens the rank's file or creates it.
+        """Open the rank's file or creates it.
 
         fingerprint: says what the run is; rows of one with another are not its own. columns: what a readable video's
         row has behind `position`, `video` and `file`. undelivered: take up a finished file, as nobody has got it yet.
@@ -119,7 +119,7 @@ class Journal(AbstractContextManager):
         return self.known.knows(self.known.order.index(position) // self.known.size)
 
     def resume(self, order: range, batch_size: int, restart: str = "") -> str:
-        """Keeps the rows of whole batches of `order` in which no video has to be read again.
+        """Keep the rows of whole batches of `order` in which no video has to be read again.
 
         restart: why nothing is to be kept. Returns "" where the file is this run's; else it is begun anew, and this is
         why: "new", for there was none, or what people should know.
@@ -145,7 +145,7 @@ class Journal(AbstractContextManager):
         return why
 
     def append(self, rows: Iterable[Mapping[str, object]]) -> None:
-        """Writes the rows of a batch. Raises RunError when they cannot be written; those before them stay."""
+        """Write the rows of a batch. Raises RunError when they cannot be written; those before them stay."""
         lines = [(row["position"], to_line(row)) for row in rows]
         with writing(self.path):
             self._write("".join(line for _, line in lines))
@@ -157,7 +157,7 @@ class Journal(AbstractContextManager):
         self._empty = False
 
     def settle(self) -> None:
-        """Puts the rows, which are all there, in the order of the list. Raises RunError."""
+        """Put the rows, which are all there, in the order of the list. Raises RunError."""
         if not self.known.in_turn:
             self._replace(partial(self.known.copy_in_turn, self.path))
 
@@ -170,11 +170,11 @@ class Journal(AbstractContextManager):
         old.close()
 
     def rows(self) -> Rows:
-        """The rows of all ranks; for rank 0, once the others are done."""
+        """Return the rows of all ranks; for rank 0, once the others are done."""
         return Rows(self.parts)
 
     def finish(self) -> None:
-        """Gives the rows of all ranks their final name. For rank 0, as `rows`."""
+        """Give the rows of all ranks their final name. For rank 0, as `rows`."""
         if len(self.parts) == 1:
             with writing(self.path):
                 self._flush()

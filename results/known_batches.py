@@ -24,14 +24,14 @@ class KnownBatches:
         return self.order[batch * self.size : (batch + 1) * self.size]
 
     def note(self, position: int, start: int) -> None:
-        """Takes up a row whose line begins at the byte `start`."""
+        """Take up a row whose line begins at the byte `start`."""
         index = self.order.index(position)
         if index % self.size == 0:
             self._starts[index // self.size] = start
         self.count += 1
 
     def todo(self) -> Sequence[int]:
-        """The positions of all that are not known, in turn."""
+        """Return the positions of all that are not known, in turn."""
         number = self._starts.count(-1)
         if not number:
             return range(0)
@@ -49,7 +49,7 @@ class KnownBatches:
         return all(before < after for before, after in zip(self._starts, self._starts[1:]))
 
     def copy_in_turn(self, source: Path, target: Path) -> None:
-        """Writes the first line of `source`, then the rows of all batches, which are known, in turn."""
+        """Write the first line of `source`, then the rows of all batches, which are known, in turn."""
         with open(source, "rb") as old, open(target, "wb") as new:
             new.write(old.readline())
             for batch, start in enumerate(self._starts):
@@ -78,7 +78,7 @@ class KeptRows:
 def keep_batches(
     lines: Iterable[bytes], start: int, is_row: Callable[[object], bool], batches: KnownBatches
 ) -> KeptRows:
-    """Takes up the whole batches of `lines`, which begin at the byte `start`, in which nothing has to be done again.
+    """Take up the whole batches of `lines`, which begin at the byte `start`, in which nothing has to be done again.
 
     is_row: whether what a line holds is a row. Nothing is taken up from the first line on that is no row in its place.
     What `batches` notes is where the lines are once the pieces that stay have been joined.

@@ -37,12 +37,15 @@ def replace_earlier(folder: Path) -> None:
 
 
 def _stamp(path: Path) -> list[int] | str | None:
-    """What tells a file from another one under its name; of a folder that it is one; None: it is not there."""
+    """Return what tells a file from another one under its name; of a folder that it is one; None: it is not there."""
     return "folder" if path.is_dir() else signature(str(path)) if path.exists() else None
 
 
 def _earlier(path: Path) -> dict[str, object]:
-    """The names that an earlier run has noted, all below its folder, and their stamps; {} where there are none."""
+    """Return the names that an earlier run has noted, all below its folder, and their stamps.
+
+    {} where there are none.
+    """
     try:
         names = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):

@@ -15,14 +15,17 @@ SHARD_SIZE = 1000
 
 
 def whole_batches(shard_size: int | None, batch_size: int) -> int:
-    """The videos of a shard: --shard_size, rounded up to whole batches, so that batches are those of a run without."""
+    """Return the videos of a shard.
+
+    --shard_size, rounded up to whole batches, so that batches are those of a run without.
+    """
     return -(-(shard_size or SHARD_SIZE) // batch_size) * batch_size
 
 
 def open_features(
     asked: bool | str, section: InferConfig, num_features: int, folder: Path, order: range, world: World = World()
 ) -> FeatureFile | None:
-    """A rank's file of features: [F] of each video, or [T, F] for --features=segments; None without."""
+    """Return a rank's file of features: [F] of each video, or [T, F] for --features=segments; None without."""
     if not asked:
         return None
     shape = [section.seg_num] * (asked == "segments") + [num_features]
@@ -30,7 +33,7 @@ def open_features(
 
 
 def check_list_flags(flags: Flags, single: bool) -> None:
-    """Raises InputError for flags that are for lists where there is a single video, or without what they need."""
+    """Raise InputError for flags that are for lists where there is a single video, or without what they need."""
     if single and flags.ray:
         raise InputError(f"--ray={flags.ray} is for lists of videos; a single one needs no cluster")
     if single and flags.format == "parquet":
@@ -45,7 +48,7 @@ def check_list_flags(flags: Flags, single: bool) -> None:
 def write_list_results(
     flags: Flags, folder: Path, rows: Iterable[dict], batch_size: int, features: FeatureFile | None = None
 ) -> int:
-    """Writes the predictions, and the features where there are any; returns the number of unreadable videos.
+    """Write the predictions, and the features where there are any; returns the number of unreadable videos.
 
     rows: by position, gone through several times. batch_size: that of the run.
     """

@@ -27,7 +27,7 @@ _OF_VIDEOS, _HEAT_MAPS = r"(?s:.+)\.(vtt|labelled\.mp4)", r"(?s:.+)_seg\d+\.png"
 
 
 def remove_unfinished(folder: Path) -> None:
-    """Removes what killed runs of predict.py and eval.py have left half written; no other run may be writing there."""
+    """Remove what killed runs of predict.py and eval.py have left half written; no other run may be writing there."""
     remove_files(unfinished(folder, f"{_MADE}|{_OF_VIDEOS}"))
     remove_files(unfinished(folder / "explain", _HEAT_MAPS))
     shutil.rmtree(folder / UNFINISHED, ignore_errors=True)
@@ -75,7 +75,7 @@ class ListRun:
         self._stack.close()
 
     def complete(self, compute: Callable[[Sequence[int]], Iterator[list[dict]]]) -> Iterator[tuple[int, list[dict]]]:
-        """(number of the batch, its rows) for each batch that the journal did not have: by then it has it.
+        """Yield (number of the batch, its rows) for each batch that the journal did not have: by then it has it.
 
         compute: the rows of each batch of some positions, see inference/rows.py. At the end all ranks are done.
         """

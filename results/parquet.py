@@ -47,7 +47,7 @@ def prediction_schema(features: FeatureFile | None = None):
 
 
 def write_parquet(folder: Path, rows: Iterable[dict], features: FeatureFile | None, rows_per_part: int) -> int:
-    """Writes the dataset, which is there as a whole or not at all, and returns the number of unreadable videos.
+    """Write the dataset, which is there as a whole or not at all, and return the number of unreadable videos.
 
     rows: in the order of the list, see inference/rows.py; `rows_per_part` of them are held.
 

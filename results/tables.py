@@ -10,7 +10,7 @@ from utils.storage.files import write_csv, write_stream
 
 
 def write_predictions(folder: Path, rows: Iterable[dict]) -> int:
-    """Writes predictions.json and predictions.csv, of a line per video and rank or per error; returns the errors.
+    """Write predictions.json and predictions.csv, of a line per video and rank or per error; returns the errors.
 
     rows: in the order of the list, see inference/rows.py. They are iterated over for each file and not kept.
     """
@@ -35,7 +35,7 @@ def write_predictions(folder: Path, rows: Iterable[dict]) -> int:
 def write_evaluation(
     folder: Path, rows: Iterable[dict], sums: EvaluationSums, metrics: dict, names: Sequence[str]
 ) -> None:
-    """Writes predictions.csv, confusion.csv and metrics.json: `metrics`, the unreadable videos, each class's accuracy.
+    """Write predictions.csv, confusion.csv and metrics.json: `metrics`, the unreadable videos, each class's accuracy.
 
     rows: in the order of the list, see inference/rows.py. They are iterated over for each file and not kept.
     """
@@ -63,7 +63,7 @@ def write_evaluation(
 
 
 def write_metrics(folder: Path, rows: Iterable[dict], metrics: dict, per_class: Iterable[dict]) -> None:
-    """Writes metrics.json: `metrics`, the unreadable videos of the rows, what is known of each class."""
+    """Write metrics.json: `metrics`, the unreadable videos of the rows, what is known of each class."""
     unreadable = ({"video": row["video"], "error": row["error"]} for row in rows if "error" in row)
 
     def write(file: TextIO) -> None:
@@ -79,7 +79,7 @@ def write_metrics(folder: Path, rows: Iterable[dict], metrics: dict, per_class: 
 
 
 def write_array(file: TextIO, items: Iterable[dict], depth: int = 0) -> None:
-    """Writes what json.dump(list(items), file, indent=1) would, `depth` levels down in a document."""
+    """Write what json.dump(list(items), file, indent=1) would, `depth` levels down in a document."""
     before = "\n" + " " * (depth + 1)
     separator = "["
     for item in items:

@@ -57,7 +57,7 @@ class Task:
         return written_to(self.flags.save_dir)
 
     def fingerprint(self, network: "Network", num_ranks: int = 1) -> dict[str, object]:
-        """What the run over the list is; network: or whatever has its `weights`, `thresholds` and so on."""
+        """Return what the run over the list is; network: or whatever has its `weights`, `thresholds` and so on."""
         what = self.config, self.section, network, self.names, self.entries, num_ranks
         more = {"threshold": self.flags.threshold} if self.flags.threshold else {}
         if network.thresholds:
@@ -70,11 +70,11 @@ class Task:
         return KINDS[self.config.model.labels]
 
     def naming(self, network: "Network") -> Naming:
-        """What says the classes of a video."""
+        """Return what says the classes of a video."""
         return self.kind.naming(self.names, self.section.topk, self.flags.threshold, network.thresholds)
 
     def fits(self) -> Fits:
-        """What tells the rows of the predictions from others."""
+        """Return what tells the rows of the predictions from others."""
         how = self.names, self.section.topk, self.entries, self.flags.threshold
         return PREDICTION_FITS[self.config.model.labels](*how)
 
@@ -113,7 +113,7 @@ class Task:
 
 
 def read_task(flags: Flags, config: Config) -> Task:
-    """Reads labels and list. Raises InputError for what is missing, malformed or contradicts itself."""
+    """Read labels and list. Raises InputError for what is missing, malformed or contradicts itself."""
     section = config.infer
     report = wants_report(flags.report)
     check_save_dir(flags.save_dir)
@@ -155,7 +155,7 @@ def check_readable(unreadable: int, total: int, strict: bool) -> None:
 
 
 def describe_in_list(row: dict, kind: LabelKind = ONE) -> str:
-    """The log line of one video among many: its name, its classes and how probable they are."""
+    """Return the log line of one video among many: its name, its classes and how probable they are."""
     if "error" in row:
         return describe(row)
     named = (f"{found['label']} {100 * found['probability']:.1f}%" for found in kind.answer(row["predictions"]))
@@ -163,7 +163,7 @@ def describe_in_list(row: dict, kind: LabelKind = ONE) -> str:
 
 
 def describe(row: dict) -> str:
-    """The log lines of one video: its name, then a line per class with its probability."""
+    """Return the log lines of one video: its name, then a line per class with its probability."""
     if "error" in row:
         return f"{row['video']}: unreadable: {row['error']}"
     lines = [f"  {p['probability']:.6f}  {p['label']}" for p in row["predictions"]]

@@ -13,7 +13,7 @@ needs_chromium = pytest.mark.skipif(not CHROMIUM, reason="no Chromium on the pat
 
 @contextmanager
 def chromium(*flags: str) -> Iterator:
-    """A context with the browser, started with these flags."""
+    """Open a context with the browser, started with these flags."""
     with playwright.sync_playwright() as started:
         # Containers: as root there is no sandbox, and /dev/shm may be small.
         flags = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", *flags]
@@ -23,7 +23,7 @@ def chromium(*flags: str) -> Iterator:
 
 
 def watched_page(context) -> tuple:
-    """A page of a browser's context, what it complains of, and what it asks for; both grow."""
+    """Return a page of a browser's context, what it complains of, and what it asks for; both grow."""
     context.set_default_timeout(60_000)  # ms: the machine may be busy with other tests
     page, complaints, requests = context.new_page(), [], []
     page.on("console", lambda message: complaints.append(message.text))

@@ -46,7 +46,7 @@ LABELS = ["opening a door", "closing a door", "walking_past", "waving"]
 
 
 def make_clip(path: Path, frames: np.ndarray, fps: int = 25) -> None:
-    """Writes uint8 frames [T, H, W, 3] as H.264 that gives the same pixels back, whatever the encoder's version."""
+    """Write uint8 frames [T, H, W, 3] as H.264 that gives the same pixels back, whatever the encoder's version."""
     with av.open(str(path), "w") as file:
         stream = file.add_stream("libx264rgb", rate=fps, options={"qp": "0", "preset": "ultrafast", "g": "4"})
         stream.height, stream.width, stream.pix_fmt = *frames.shape[1:3], "rgb24"
@@ -74,14 +74,14 @@ def picture(width: int, height: int, seed: int = 0) -> np.ndarray:
 
 
 def frame_pickle(label: int) -> bytes:
-    """A video in the original's second format: four JPEG frames of 44x36."""
+    """Return a video in the original's second format: four JPEG frames of 44x36."""
     file = io.BytesIO()
     Image.new("RGB", (44, 36), (50 * min(label, 5), 0, 0)).save(file, "JPEG")
     return pickle.dumps(("video", label, [file.getvalue()] * 4), 2)
 
 
 def write_list(path: Path, videos: list[tuple[Path, int]]) -> Path:
-    """Writes `path label` lines and returns the list's path."""
+    """Write `path label` lines and return the list's path."""
     path.write_text("".join(f"{video} {label}\n" for video, label in videos))
     return path
 
@@ -134,13 +134,13 @@ def cache(tmp_path_factory) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def tracing() -> None:
-    """What traces a graph for the tests themselves is a fork, too, of a process that has imported paddle."""
+    """Provide what traces a graph for the tests themselves is a fork, too, of a process that has imported paddle."""
     trace_in_forks()
 
 
 @pytest.fixture
 def temporary(tmp_path, monkeypatch) -> Path:
-    """A folder of temporary files of the test's own, here and in the processes that are started."""
+    """Provide a folder of temporary files of the test's own, here and in the processes that are started."""
     folder = tmp_path / "temporary"
     folder.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(folder))
@@ -150,7 +150,7 @@ def temporary(tmp_path, monkeypatch) -> Path:
 
 @pytest.fixture(scope="session")
 def store() -> "Iterator[Store]":
-    """A real S3 server on this machine, which the environment names as the endpoint."""
+    """Provide a real S3 server on this machine, which the environment names as the endpoint."""
     from object_store import Store  # skips where pyarrow or the server is not installed
 
     with Store() as server:
@@ -190,7 +190,7 @@ def workspace(tmp_path_factory) -> Workspace:
 
 @pytest.fixture(scope="session")
 def server(workspace, tmp_path_factory) -> "Iterator[Server]":
-    """A serve.py with small limits, whose temporary files are gone after each test that uses it."""
+    """Provide a serve.py with small limits, whose temporary files are gone after each test that uses it."""
     pytest.importorskip("fastapi")
     from server_process import Server
 
@@ -207,7 +207,7 @@ def python_files() -> list[Path]:
 
 
 def copy_repository(folder: Path, *without: str) -> None:
-    """Copies the repository without what runs have left in it, and without the folders `without`."""
+    """Copy the repository without what runs have left in it, and without the folders `without`."""
     left = {"runs", "benchmarks/results", *without}
     left |= {
         f"data/{name}" for name in ("demo", "checkpoints", "evaluate_results", "predict_results", "inference_model")
@@ -222,7 +222,7 @@ def copy_repository(folder: Path, *without: str) -> None:
 
 
 def reader_environment(**env: str) -> dict[str, str]:
-    """The environment of somebody in a copy of the repository, where Python keeps what it has compiled."""
+    """Return the environment of somebody in a copy of the repository, where Python keeps what it has compiled."""
     return {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"} | env
 
 
@@ -236,7 +236,7 @@ def run_command(command: str, cwd: Path, timeout: float = 240) -> subprocess.Com
 def run_script(
     script: str, *flags: str, cwd: Path = ROOT, timeout: float = 120, real: bool = False, **env: str
 ) -> subprocess.CompletedProcess:
-    """The ended process of `python SCRIPT.py FLAGS`, with its stdout and stderr as text.
+    """Return the ended process of `python SCRIPT.py FLAGS`, with its stdout and stderr as text.
 
     real: started by the system. Otherwise that is done only where the environment asks for it, see fork_server.py.
     """
@@ -252,7 +252,7 @@ def run_python(
     real: bool = False,
     kind: str | None = None,
 ) -> subprocess.CompletedProcess:
-    """The same of `python ARGUMENTS`. kind: see ForkServer; by default that of the script, which comes first."""
+    """Return the same of `python ARGUMENTS`. kind: see ForkServer; by default that of the script, which comes first."""
     with tempfile.TemporaryDirectory() as folder:
         out, errors = Path(folder, "out"), Path(folder, "errors")
         process = start_python(arguments, environment, out, errors, cwd, real, kind)
@@ -281,7 +281,7 @@ def snapshot(folder: Path) -> dict[str, bytes | str]:
 
 @contextmanager
 def largest_file(size: int) -> Iterator[None]:
-    """A context in which no file of this process can grow beyond so many bytes: stands for a disk that is full.
+    """Open a context in which no file of this process can grow beyond so many bytes: stands for a disk that is full.
 
     Nor does Python compile modules to files meanwhile: it would keep half of one without a word.
     """
@@ -298,7 +298,7 @@ def largest_file(size: int) -> Iterator[None]:
 
 
 def wait_until(condition: Callable[[], Any], seconds: float = 20) -> Any:
-    """The first result of `condition()` that is true."""
+    """Return the first result of `condition()` that is true."""
     limit = time.monotonic() + seconds
     while not (result := condition()):
         assert time.monotonic() < limit, "it did not happen"
@@ -307,14 +307,14 @@ def wait_until(condition: Callable[[], Any], seconds: float = 20) -> Any:
 
 
 def free_port() -> int:
-    """A port of 127.0.0.1 that nobody listens on."""
+    """Return a port of 127.0.0.1 that nobody listens on."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         return free.getsockname()[1]
 
 
 def children(pid: int | str) -> list[int]:
-    """The living processes that a process, or this one ("self"), has started; needs /proc."""
+    """Return the living processes that a process, or this one ("self"), has started; needs /proc."""
     found = []
     for thread in Path(f"/proc/{pid}/task").iterdir():
         with suppress(FileNotFoundError):  # the thread has just ended: its children are another's now
@@ -323,6 +323,6 @@ def children(pid: int | str) -> list[int]:
 
 
 def processes(mark: str) -> list[int]:
-    """The ids of all living processes with `mark` in their environment; needs /proc."""
+    """Return the ids of all living processes with `mark` in their environment; needs /proc."""
     found = [int(folder.name) for folder in Path("/proc").glob("[0-9]*")]
     return [pid for pid in found if mark.encode() in process_file(pid, "environ")]

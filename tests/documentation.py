@@ -36,7 +36,7 @@ def read_page(name: str) -> str:
 
 
 def english_pages() -> list[str]:
-    """The README and all of docs/, as paths from the root."""
+    """Return the README and all of docs/, as paths from the root."""
     return ["README.md", *sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").glob("*.md"))]
 
 
@@ -51,7 +51,7 @@ def blocks(text: str) -> list[Block]:
 
 
 def commands(text: str) -> list[str]:
-    """The lines of its fences for bash, each a command."""
+    """Return the lines of its fences for bash, each a command."""
     return [line for block in blocks(text) if block.kind == "bash" for line in block.lines]
 
 

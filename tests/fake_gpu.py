@@ -69,7 +69,7 @@ class FakeGpu:
         self.current = self.compute
 
     def install(self, patch: pytest.MonkeyPatch) -> "FakeGpu":
-        """Takes the place of Paddle's GPU for a test."""
+        """Take the place of Paddle's GPU for a test."""
 
         def copy(what: str):
             def moved(tensor: paddle.Tensor, blocking: bool) -> paddle.Tensor:

@@ -21,7 +21,7 @@ PATIENCE = 120.0  # seconds; only a broken program, never a slow machine, takes 
 
 
 def wait_for(condition: Callable[[], object], what: str, seconds: float = PATIENCE, pause: float = 0.01) -> object:
-    """The first true value of `condition()`."""
+    """Return the first true value of `condition()`."""
     deadline = time.monotonic() + seconds
     while not (value := condition()):
         assert time.monotonic() < deadline, f"waited {seconds:g} s for {what}"
@@ -69,7 +69,7 @@ class Training:
         return [line for line in self.output.splitlines() if line.startswith("error: ")]
 
     def says(self, text: str, times: int = 1) -> "Training":
-        """Waits until its output has the text."""
+        """Wait until its output has the text."""
 
         def said() -> bool:
             assert self.process.poll() is None or self.output.count(text) >= times, f"no {text!r} in:\n{self.output}"
@@ -79,13 +79,13 @@ class Training:
         return self
 
     def signal(self, number: int, group: bool = False, rank: int | None = None) -> "Training":
-        """Sends a signal to it; to its whole process group, as a terminal does; or to one of its ranks."""
+        """Send a signal to it; to its whole process group, as a terminal does; or to one of its ranks."""
         pid = self.process.pid if rank is None else self._rank(rank)
         (os.killpg if group else os.kill)(pid, number)
         return self
 
     def _rank(self, number: int) -> int:
-        """The process of a rank. Its readers have the same environment, but another program."""
+        """Return the process of a rank. Its readers have the same environment, but another program."""
         variable = f"PADDLE_TRAINER_ID={number}".encode()
         for pid in self.processes():
             if variable in process_file(pid, "environ").split(b"\0") and self.script.name.encode() in process_file(
@@ -95,7 +95,7 @@ class Training:
         raise AssertionError(f"no rank {number}")
 
     def ends(self, code: int, seconds: float = PATIENCE) -> "Training":
-        """Waits for its end; nothing of it may be left: no process, no file in /dev/shm."""
+        """Wait for its end; nothing of it may be left: no process, no file in /dev/shm."""
         try:
             ended = self.process.wait(seconds)
         finally:
@@ -110,7 +110,7 @@ class Training:
         return self
 
     def processes(self) -> list[int]:
-        """The processes that run with this one's mark in their environment, itself included."""
+        """Return the processes that run with this one's mark in their environment, itself included."""
         pids = [int(name) for name in os.listdir("/proc") if name.isdigit()]
         return [pid for pid in pids if self.mark.encode() in process_file(pid, "environ")]
 
@@ -148,19 +148,19 @@ def steps(save_dir: Path) -> list[tuple]:
 
 
 def manifest(save_dir: Path, name: str = "TSN") -> dict:
-    """The manifest of a checkpoint."""
+    """Return the manifest of a checkpoint."""
     return json.loads((save_dir / f"{name}.json").read_text())
 
 
 def difference(one: Path, other: Path) -> float:
-    """The largest difference between two weight files of the same names."""
+    """Return the largest difference between two weight files of the same names."""
     a, b = read_weights(one), read_weights(other)
     assert a.keys() == b.keys() and a
     return max(float(np.abs(a[name] - b[name]).max()) for name in a)
 
 
 def copy_run(source: Path, target: Path) -> Path:
-    """A copy of a save_dir that costs no disk space; files are replaced, never written into, but for the log."""
+    """Return a copy of a save_dir that costs no disk space; files are replaced, never written into, but for the log."""
     target.mkdir(parents=True)
     for path in source.iterdir():
         (shutil.copy if path.suffix == ".jsonl" else os.link)(path, target / path.name)

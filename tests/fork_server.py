@@ -83,7 +83,7 @@ class ForkServer:
         return ForkedProcess(self, message)
 
     def exit_code(self, pid: int, seconds: float | None) -> int | None:
-        """That of a process, waiting so long for its end (None: without limit); None where it still runs."""
+        """Return that of a process, waiting so long for its end (None: without limit); None where it still runs."""
         deadline = None if seconds is None else time.monotonic() + seconds
         while pid not in self._ended:
             left = None if deadline is None else max(0.0, deadline - time.monotonic())
@@ -137,7 +137,7 @@ class ForkedProcess:
 
 @cache
 def fork_server(kind: str) -> ForkServer:
-    """The one of this process, made when it is first asked."""
+    """Return the one of this process, made when it is first asked."""
     server = ForkServer(kind)
     atexit.register(server.close)
     if kind != "train":
@@ -272,7 +272,7 @@ def prepare(environment: dict[str, str], cwd: str, log: str, errors: str, larges
 
 
 def main(kind: str, descriptor: str, folder: str) -> NoReturn:
-    """The life of the process that forks."""
+    """Return the life of the process that forks."""
     sys.path[0] = str(ROOT)
     from utils.cli import quieten_paddle
 

@@ -36,7 +36,7 @@ _streams: list[object] = []  # not collected: they would write what their proces
 
 
 def started(command: list[str], prepare: Callable[[], object], folder: Path) -> int:
-    """The process of `python COMMAND`, a fork of this one, after it has called `prepare`.
+    """Return the process of `python COMMAND`, a fork of this one, after it has called `prepare`.
 
     folder: where it says what /proc would say of a process that the system has started.
     """
@@ -53,7 +53,7 @@ def started(command: list[str], prepare: Callable[[], object], folder: Path) -> 
 
 
 def become(environment: Mapping[str, str]) -> None:
-    """Replaces the environment."""
+    """Replace the environment."""
     os.environ.clear()
     os.environ.update(environment)
     sys.dont_write_bytecode = bool(environment.get("PYTHONDONTWRITEBYTECODE"))
@@ -61,7 +61,7 @@ def become(environment: Mapping[str, str]) -> None:
 
 
 def keep(descriptors: Iterable[int]) -> None:
-    """Closes all other descriptors but the standard streams.
+    """Close all other descriptors but the standard streams.
 
     Their numbers stay taken: an object that is left of before the fork closes what it holds for its own.
     """
@@ -116,7 +116,10 @@ def state(pid: int) -> tuple[str, str]:
 
 
 def _live(command: list[str]) -> NoReturn:
-    """The life of a program, and its end as Python ends it; whatever happens, not in the code of who has forked."""
+    """Return the life of a program, and its end as Python ends it.
+
+    Whatever happens, not in the code of who has forked.
+    """
     code: object = 70
     try:
         try:
@@ -222,12 +225,12 @@ def trace_in_forks_of(place: Callable[[], Path]) -> None:
 
 
 def _command(arguments: list[str]) -> list[str]:
-    """What follows the interpreter and its flags, which are those of this process."""
+    """Return what follows the interpreter and its flags, which are those of this process."""
     return arguments[1 + len(util._args_from_interpreter_flags()) :]
 
 
 def _stand_for(server: str, command: list[str], descriptors: list[int]) -> None:
-    """Ends as a fork of the server ends, which has the descriptors; and the fork with this process."""
+    """End as a fork of the server ends, which has the descriptors; and the fork with this process."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as connection:
         connection.connect(server)
         request = json.dumps([command, dict(os.environ), os.getcwd(), descriptors])

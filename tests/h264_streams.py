@@ -13,13 +13,16 @@ START = b"\0\0\0\1"
 
 
 def ue(number: int) -> str:
-    """An unsigned number as the bits of an Exp-Golomb code (9.1)."""
+    """Return an unsigned number as the bits of an Exp-Golomb code (9.1)."""
     bits = f"{number + 1:b}"
     return "0" * (len(bits) - 1) + bits
 
 
 def unit(kind: int, bits: str, payload: bytes = b"") -> bytes:
-    """A NAL unit of the kind (with its reference bits): header, bits up to a whole byte, payload, its end, escaped."""
+    """Return a NAL unit of the kind (with its reference bits).
+
+    Header, bits up to a whole byte, payload, its end, escaped.
+    """
     bits += "" if payload else "1"
     data = int(bits.ljust(-(-len(bits) // 8) * 8, "0"), 2).to_bytes(-(-len(bits) // 8), "big")
     data += payload + (b"\x80" if payload else b"")
@@ -47,7 +50,10 @@ def field_pairs(levels: Iterable[int]) -> list[bytes]:
 
 
 def without_vui(unit_of_sps: bytes) -> bytes:
-    """The SPS (Main profile, without start code), its VUI cut out: nothing tells how far pictures are reordered."""
+    """Return the SPS (Main profile, without start code), its VUI cut out.
+
+    Nothing tells how far pictures are reordered.
+    """
     bits = "".join(f"{byte:08b}" for byte in re.sub(rb"\0\0\x03(?=[\0-\x03])", b"\0\0", unit_of_sps))
     at = 32  # behind header, profile, constraints, level
 
@@ -70,7 +76,7 @@ def without_vui(unit_of_sps: bytes) -> bytes:
 
 
 def reordered_untold(path: Path) -> None:
-    """Writes sixty numbered frames as raw H.264 with B-frames that refer to each other, and no word about it."""
+    """Write sixty numbered frames as raw H.264 with B-frames that refer to each other, and no word about it."""
     steady = "bframes=3:b-pyramid=normal:b-adapt=0:ref=3:keyint=100:scenecut=0:qp=35:threads=1"
     with av.open(str(path), "w", format="h264") as out:
         stream = out.add_stream("libx264", rate=RATE, options={"profile": "main", "x264-params": steady})
@@ -85,7 +91,7 @@ def reordered_untold(path: Path) -> None:
 
 
 def broadcast_in_fields(path: Path, levels: Iterable[int]) -> None:
-    """Writes `field_pairs` as a transport stream in which each field has a packet, and a time, of its own."""
+    """Write `field_pairs` as a transport stream in which each field has a packet, and a time, of its own."""
     raw = path.with_suffix(".264")
     fields = field_pairs(levels)
     raw.write_bytes(b"".join(fields))

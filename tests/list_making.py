@@ -11,7 +11,7 @@ HEADING = "label,youtube_id,time_start,time_end,split"
 
 
 def touch(folder: Path, *names: str, content: str | None = None) -> None:
-    """Makes files: of this content, or videos of which each has other bytes."""
+    """Make files: of this content, or videos of which each has other bytes."""
     for name in names:
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -19,13 +19,16 @@ def touch(folder: Path, *names: str, content: str | None = None) -> None:
 
 
 def video_bytes(name: str) -> bytes:
-    """A video, with a box behind it that no player looks at."""
+    """Return a video, with a box behind it that no player looks at."""
     unused = os.fsencode(name)
     return (FIXTURES / "h264.mp4").read_bytes() + (8 + len(unused)).to_bytes(4) + b"free" + unused
 
 
 def make_lists(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
-    """The ended process of data/make_lists.py, run in the folder; all videos of `touch` look the same, if one looks."""
+    """Return the ended process of data/make_lists.py, run in the folder.
+
+    All videos of `touch` look the same, if one looks.
+    """
     return run_script("data/make_lists", "--out", "lists", "--similar=0", *arguments, cwd=folder)
 
 

@@ -35,7 +35,7 @@ def paint(number: int, width: int = WIDTH, height: int = HEIGHT) -> np.ndarray:
 
 
 def read_number(frame: np.ndarray) -> int:
-    """The number painted in a frame, uint8 [H, W, 3]."""
+    """Return the number painted in a frame, uint8 [H, W, 3]."""
     height, width = frame.shape[:2]
     number = 0
     for bit in range(8):
@@ -57,7 +57,7 @@ def encode(
     container_options: dict[str, str] | None = None,
     rate_control: bool = True,
 ) -> None:
-    """Writes NUM_FRAMES numbered frames to fixtures/`name`, frame i at times[i]/RATE seconds."""
+    """Write NUM_FRAMES numbered frames to fixtures/`name`, frame i at times[i]/RATE seconds."""
     with av.open(str(FIXTURES / name), "w", container_options=container_options or {}) as out:
         out.flags |= av.container.core.Flags.bitexact.value
         stream = out.add_stream(codec, rate=RATE, options=options or {})
@@ -81,7 +81,7 @@ def remux(
     shift: int = 0,
     container_options: dict[str, str] | None = None,
 ) -> None:
-    """Copies those packets of fixtures/`source` that `keep` wants to fixtures/`name`, `shift` frames earlier."""
+    """Copy those packets of fixtures/`source` that `keep` wants to fixtures/`name`, `shift` frames earlier."""
     path, options = str(FIXTURES / name), container_options or {}
     with av.open(str(FIXTURES / source)) as src, av.open(path, "w", container_options=options) as out:
         out.flags |= av.container.core.Flags.bitexact.value
@@ -111,7 +111,7 @@ def first_key_after(source: str, start: int) -> int:
 
 
 def mux_together(name: str, sources: list[str], cover: bool = False) -> None:
-    """Writes the video streams of several fixtures to one file, after a cover picture if wanted."""
+    """Write the video streams of several fixtures to one file, after a cover picture if wanted."""
     inputs = [av.open(str(FIXTURES / source)) for source in sources]
     with av.open(str(FIXTURES / name), "w") as out:
         out.flags |= av.container.core.Flags.bitexact.value
@@ -131,7 +131,7 @@ def mux_together(name: str, sources: list[str], cover: bool = False) -> None:
 
 
 def audio_only(name: str) -> None:
-    """Writes a second of silence."""
+    """Write a second of silence."""
     with av.open(str(FIXTURES / name), "w") as out:
         out.flags |= av.container.core.Flags.bitexact.value
         stream = out.add_stream("aac", rate=8000)

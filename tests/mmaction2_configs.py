@@ -8,7 +8,7 @@ class Raw(str):
 
 
 def source(value: object) -> str:
-    """The value in the style of these files."""
+    """Return the value in the style of these files."""
     if isinstance(value, Raw):
         return value
     if isinstance(value, dict):
@@ -102,7 +102,7 @@ BASES = {
 
 
 def pipeline(clips: int, *crop: dict, sampler: str = "SampleFrames", video: bool = True, **more: object) -> list[dict]:
-    """A pipeline of 1.x; more: of its sampler."""
+    """Return a pipeline of 1.x; more: of its sampler."""
     sample = {"type": sampler, "clip_len": 1, "frame_interval": 1, "num_clips": clips, **more}
     first = [{"type": "DecordInit", "**file_client_args": None}] if video else []
     decode = {"type": "DecordDecode" if video else "RawFrameDecode"}
@@ -121,7 +121,7 @@ THREE, RANDOM = {"type": "ThreeCrop", "crop_size": 256}, [{"type": "RandomResize
 
 
 def loaders(batch: int, root: str, lists: tuple[str, str], frames: bool = False, **more: object) -> dict:
-    """The data of a file of 1.x: variables, and the loaders that are made of them."""
+    """Return the data of a file of 1.x: variables, and the loaders that are made of them."""
     found: dict = {"dataset_type": "RawframeDataset" if frames else "VideoDataset", "data_root": root}
     found |= {"ann_file_train": lists[0], "ann_file_val": lists[1]}
     for part, size in (("train", batch), ("val", batch), ("test", 1)):
@@ -151,14 +151,14 @@ def pipelines(train: list[dict], val: list[dict], test: list[dict]) -> dict:
 
 
 def only_pipelines() -> dict:
-    """What a child changes of its base's loaders."""
+    """Return what a child changes of its base's loaders."""
     return {
         f"{part}_dataloader": {"dataset": {"pipeline": Raw(f"{part}_pipeline")}} for part in ("train", "val", "test")
     }
 
 
 def old(batch: int, kind: str, lists: tuple[str, str], root: str, clips: int, crop: list[dict], test: dict) -> dict:
-    """The data of a file of 0.x, in which frames are normalised by a step."""
+    """Return the data of a file of 0.x, in which frames are normalised by a step."""
     norm = {"type": "Normalize", "**img_norm_cfg": None}
     last = [norm, {"type": "FormatShape", "input_format": "NCHW"}]
     last += [{"type": "Collect", "keys": ["imgs", "label"], "meta_keys": []}, {"type": "ToTensor", "keys": ["imgs"]}]

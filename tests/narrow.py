@@ -81,7 +81,7 @@ def let_it_rest() -> None:
 
 
 def choose_and_change(*arguments) -> str:
-    """What a script calls before it builds a network."""
+    """Return what a script calls before it builds a network."""
     chosen = choose_device(*arguments)
     device.import_paddle()
     narrow(setattr)

@@ -8,13 +8,13 @@ from utils.config.loading import Config, load_config
 
 
 def unfilled(network: type, *arguments, **options) -> paddle.nn.Layer:
-    """A network whose weights get their numbers when they are loaded: made in a tenth of the time."""
+    """Return a network whose weights get their numbers when they are loaded: made in a tenth of the time."""
     with paddle.LazyGuard():
         return network(*arguments, **options)
 
 
 def tiny_network(workspace, *settings: str) -> tuple[Config, paddle.nn.Layer]:
-    """The tiny configuration with the settings, and its network with the same random weights each time."""
+    """Return the tiny configuration with the settings, and its network with the same random weights each time."""
     config = load_config(str(workspace.folder / "tiny.yaml"), {}, settings)
     paddle.seed(1)
     model = build_model(section_model(config.model, config.infer))
@@ -23,7 +23,7 @@ def tiny_network(workspace, *settings: str) -> tuple[Config, paddle.nn.Layer]:
 
 
 def eager(model: paddle.nn.Layer, frames: np.ndarray) -> np.ndarray:
-    """The logits [N, K] of clips by Paddle's own kernels."""
+    """Return the logits [N, K] of clips by Paddle's own kernels."""
     with paddle.no_grad():
         return model(paddle.to_tensor(frames)).numpy()
 

@@ -32,7 +32,7 @@ Handler: TypeAlias = http.server.BaseHTTPRequestHandler
 
 
 def start_server() -> tuple[moto_server.ThreadedMotoServer, str]:
-    """A server, to be stopped, and its URL. All servers of a process have the same buckets."""
+    """Return a server, to be stopped, and its URL. All servers of a process have the same buckets."""
     server = moto_server.ThreadedMotoServer("127.0.0.1", 0, verbose=False)
     server.start()
     return server, "http://{}:{}".format(*server.get_host_and_port())
@@ -65,7 +65,7 @@ class Store:
         return self._client.get_object(Bucket=self.bucket, Key=key)["Body"].read()
 
     def keys(self, prefix: str) -> list[str]:
-        """What is below the prefix, by name; the empty objects that mark folders left out."""
+        """Return what is below the prefix, by name; the empty objects that mark folders left out."""
         found = self._client.list_objects_v2(Bucket=self.bucket, Prefix=prefix).get("Contents", [])
         return [item["Key"].removeprefix(prefix) for item in found if not item["Key"].endswith("/")]
 
@@ -108,6 +108,6 @@ def silent() -> Iterator[str]:
 
 
 def closed() -> str:
-    """The parameters that send requests where nothing listens."""
+    """Return the parameters that send requests where nothing listens."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         return f"?scheme=http&endpoint_override=127.0.0.1:{server.getsockname()[1]}"

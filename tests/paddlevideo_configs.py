@@ -14,7 +14,7 @@ FIVE_PLACES = {"target_size": 224, "allow_duplication": True, "more_fix_crop": F
 
 
 def steps(*given: tuple[str, dict | None]) -> list[dict]:
-    """A transform of PaddleVideo's."""
+    """Return a transform of PaddleVideo's."""
     return [{name: arguments} for name, arguments in given] + END
 
 
@@ -192,5 +192,5 @@ SLOWFAST = {
 
 
 def as_yaml(tree: dict) -> str:
-    """The text of a configuration; without anchors, which PyYAML puts where one list stands twice."""
+    """Return the text of a configuration; without anchors, which PyYAML puts where one list stands twice."""
     return yaml.safe_dump(json.loads(json.dumps(tree)), sort_keys=False)

@@ -23,7 +23,7 @@ def browser():
 
 @pytest.fixture
 def opened(browser, server):
-    """A function that opens the page and returns it with what it complains of and asks for, which grow."""
+    """Provide a function that opens the page and returns it with what it complains of and asks for, which grow."""
     contexts = []
 
     def open_page(width: int = 1280, scheme: str = "light", locale: str = "en-US", running: Server = server):
@@ -44,7 +44,7 @@ def opened(browser, server):
 
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory) -> str:
-    """A clip of 3 s that browsers can play."""
+    """Provide a clip of 3 s that browsers can play."""
     path = tmp_path_factory.mktemp("clips") / 'a "long" clip.mp4'
     with av.open(str(path), "w") as file:
         stream = file.add_stream("libx264", rate=10)
@@ -68,7 +68,7 @@ def answer_of(*probabilities: float, **pictures: list[str]) -> dict:
 
 
 def drawing(colour: str) -> str:
-    """An address of data: of a square."""
+    """Return an address of data: of a square."""
     shape = f'<rect width="8" height="8" fill="{colour}"/>'
     text = f'<svg xmlns="http://www.w3.org/2000/svg" width="8" height="8">{shape}</svg>'
     return f"data:image/svg+xml;base64,{base64.b64encode(text.encode()).decode()}"
@@ -84,7 +84,7 @@ def shown(page, part: str) -> str:
 
 
 def until(page, condition: str) -> None:
-    """Waits for it; playwright's own waiting evaluates texts in the page, which the page's policy forbids."""
+    """Wait for it; playwright's own waiting evaluates texts in the page, which the page's policy forbids."""
     end = time.monotonic() + 60
     while not page.evaluate(condition):
         assert time.monotonic() < end, condition

@@ -12,7 +12,7 @@ PARTS = ("weight", "bias", "_mean", "_variance")
 
 
 def shapes(num_classes: int) -> dict[str, tuple[int, ...]]:
-    """What PaddleVideo's file calls each array, and its shape."""
+    """Return what PaddleVideo's file calls each array, and its shape."""
     found: dict[str, tuple[int, ...]] = {}
 
     def unit(name: str, *shape: int) -> None:

@@ -11,7 +11,7 @@ HOSTILE = "\"'></td><script>window.hacked = 1</script><img src=x onerror='window
 
 
 def evaluation_rows(logits: np.ndarray, labels: np.ndarray, folder: str = "clips") -> Iterator[dict]:
-    """A row for each video of logits [N, K] with labels int64 [N]."""
+    """Yield a row for each video of logits [N, K] with labels int64 [N]."""
     log_probabilities = log_softmax(logits)
     named, ranks = top_classes(logits, 1)[:, 0], true_class_rank(logits, labels)
     for i, (label, best, rank) in enumerate(zip(labels.tolist(), named.tolist(), ranks.tolist())):
@@ -29,7 +29,7 @@ def evaluation_rows(logits: np.ndarray, labels: np.ndarray, folder: str = "clips
 
 
 def prediction_rows(videos: int, names: Sequence[str]) -> Iterator[dict]:
-    """A row for each video, every hundredth of them unreadable."""
+    """Yield a row for each video, every hundredth of them unreadable."""
     for i in range(videos):
         if i % 100 == 7:
             yield {"position": i, "video": f"clips/{i}.mp4", "error": "truncated"}
@@ -43,7 +43,7 @@ def prediction_rows(videos: int, names: Sequence[str]) -> Iterator[dict]:
 
 
 def timeline_records(video: str, names: Sequence[str], windows: int = 60) -> list[dict]:
-    """The windows of a video, of classes in turn."""
+    """Return the windows of a video, of classes in turn."""
     return [
         {
             "video": video,
@@ -62,7 +62,7 @@ def noise_frames(positions: Iterable[int]) -> Iterator[tuple[int, np.ndarray]]:
 
 
 def log_line(mode: str, epoch: int, step: int, **values: object) -> dict:
-    """A line of train_log.jsonl."""
+    """Return a line of train_log.jsonl."""
     line = {
         "mode": mode, "epoch": epoch, "iter": step, "loss": 2.0 / (1 + epoch + step / 10), "top1_acc": 20.0 * epoch,
         "lr": 0.01, "videos_per_second": 12.5, "data_wait": 0.02, "time": 1.7e9 + 100 * epoch + step,

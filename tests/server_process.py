@@ -43,7 +43,7 @@ class Server:
         return self._log.read_text()
 
     def uploads(self) -> list[Path]:
-        """The files that are being answered."""
+        """Return the files that are being answered."""
         return list(self.folder.glob("paddle-tsn-*/*"))
 
     def connect(self) -> socket.socket:
@@ -65,7 +65,7 @@ class Server:
 
 
 def read_all(connection: socket.socket) -> bytes:
-    """What comes until the other side closes."""
+    """Return what comes until the other side closes."""
     found = bytearray()
     while piece := connection.recv(65536):
         found += piece
@@ -73,13 +73,16 @@ def read_all(connection: socket.socket) -> bytes:
 
 
 def form(content: bytes, field: str = "video", name: str = "clip.mp4") -> bytes:
-    """A body of one file."""
+    """Return a body of one file."""
     head = f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="{field}"; filename="{name}"\r\n\r\n'
     return head.encode() + content + f"\r\n--{BOUNDARY}--\r\n".encode()
 
 
 def post(body: bytes, *, length: int | None = None, kind: str = f"multipart/form-data; boundary={BOUNDARY}") -> bytes:
-    """A request whose connection the server closes after its answer. length: as announced, where it is not true."""
+    """Return a request whose connection the server closes after its answer.
+
+    length: as announced, where it is not true.
+    """
     announced = len(body) if length is None else length
     head = f"POST /api/predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: {kind}\r\nContent-Length: {announced}\r\n"
     return f"{head}Connection: close\r\n\r\n".encode() + body

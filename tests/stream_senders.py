@@ -32,7 +32,7 @@ def transport_stream(seconds: float, label: int = 0, size: tuple[int, int] = (96
 
 
 def in_real_time(pieces: Iterable[bytes], speed: float = 1) -> Iterator[bytes]:
-    """The same, one frame's time after the other."""
+    """Yield the same, one frame's time after the other."""
     begun = time.monotonic()
     for number, piece in enumerate(pieces):
         time.sleep(max(0.0, begun + number / RATE / speed - time.monotonic()))
@@ -71,7 +71,7 @@ def over_http(*connections: Iterable[bytes]) -> Iterator[str]:
 
 @contextmanager
 def over_udp(port: int, pieces: Iterable[bytes]) -> Iterator[None]:
-    """A context in which the pieces are sent to a port of this machine, in datagrams of seven packets."""
+    """Open a context in which the pieces are sent to a port of this machine, in datagrams of seven packets."""
     gone = threading.Event()
 
     def send() -> None:

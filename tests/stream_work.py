@@ -33,7 +33,7 @@ def work(path: str, what: str) -> Iterator[object]:
 
 
 def answer(path: str, what: str) -> object:
-    """The number of the process, modules that it has, or what goes wrong."""
+    """Return the number of the process, modules that it has, or what goes wrong."""
     if what == "hang":
         time.sleep(60)
     if what == "die":

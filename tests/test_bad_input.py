@@ -48,7 +48,7 @@ print(json.dumps(said))
 
 
 def fill(folder: Path, workspace) -> None:
-    """Writes tiny.yaml, lists and labels by relative names, broken files, and results of earlier runs."""
+    """Write tiny.yaml, lists and labels by relative names, broken files, and results of earlier runs."""
     for name in ("train.list", "test.list", "labels.json"):
         shutil.copy(workspace.folder / name, folder)
     text = (workspace.folder / "tiny.yaml").read_text().replace(f"{workspace.folder}/", "")
@@ -74,14 +74,17 @@ def fill(folder: Path, workspace) -> None:
 
 @pytest.fixture
 def place(workspace, tmp_path, monkeypatch) -> Path:
-    """The current folder, filled."""
+    """Provide the current folder, filled."""
     monkeypatch.chdir(tmp_path)
     fill(tmp_path, workspace)
     return tmp_path
 
 
 def say_all(rows: list[tuple[str, list[str]]], folder: Path, *path: str) -> list[str]:
-    """What PROGRAM prints of (script, flags), run in the folder, which it leaves as it is. path: for PYTHONPATH."""
+    """Return what PROGRAM prints of (script, flags), run in the folder, which it leaves as it is.
+
+    path: for PYTHONPATH.
+    """
     before = snapshot(folder)
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([*path, str(ROOT)])}
     command = [sys.executable, "-c", PROGRAM, json.dumps(rows)]
@@ -93,7 +96,7 @@ def say_all(rows: list[tuple[str, list[str]]], folder: Path, *path: str) -> list
 
 @pytest.fixture(scope="session")
 def without_paddle(tmp_path_factory) -> str:
-    """A folder for PYTHONPATH in which `import paddle` fails: what is wrong must be known before."""
+    """Provide a folder for PYTHONPATH in which `import paddle` fails: what is wrong must be known before."""
     folder = tmp_path_factory.mktemp("without_paddle")
     (folder / "paddle.py").write_text("raise RuntimeError('paddle was imported')")
     return str(folder)
@@ -157,7 +160,7 @@ def quick_flags(script: str, flags: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def said_before(workspace, without_paddle, tmp_path_factory) -> list[str]:
-    """What is said to each row of BEFORE_PADDLE, in a process in which paddle cannot be imported."""
+    """Provide what is said to each row of BEFORE_PADDLE, in a process in which paddle cannot be imported."""
     folder = tmp_path_factory.mktemp("before")
     fill(folder, workspace)
     return say_all([(script, quick_flags(script, flags)) for script, flags, _ in BEFORE_PADDLE], folder, without_paddle)
@@ -222,7 +225,7 @@ class Hostile:
 
 
 def add_videos(folder: Path, workspace) -> None:
-    """Adds videos that cannot be read, and weights that would do harm."""
+    """Add videos that cannot be read, and weights that would do harm."""
     (folder / "hostile.pdparams").write_bytes(pickle.dumps({"conv1_weights": Hostile()}, 2))
     shutil.copy(ROOT / "tests" / "fixtures" / "audio_only.mp4", folder)
     whole = workspace.videos[0][0].read_bytes()
@@ -247,7 +250,7 @@ def flags_for(script: str, flags: str) -> list[str]:
 
 
 def mistake(monkeypatch, script: str, flags: list[str]) -> str:
-    """What a script's main function says when it is called in this process."""
+    """Return what a script's main function says when it is called in this process."""
     import paddle  # noqa: F401  (as all tests have it, before a script changes how it is set up)
 
     monkeypatch.setattr(sys, "argv", [f"{script}.py", *flags])

@@ -45,11 +45,11 @@ class Run:
             self.process = fork_server("read").start(command, environment, self._out, self._errors, **how)
 
     def knows(self, rows: int) -> "Run":
-        """Waits until each of its journals has so many rows."""
+        """Wait until each of its journals has so many rows."""
         return self._has(b"\n", 1 + rows)  # and the fingerprint
 
     def read(self, videos: int) -> "Run":
-        """Waits until each of its journals has so many videos that could be read."""
+        """Wait until each of its journals has so many videos that could be read."""
         return self._has(b'"predictions"', videos)
 
     def _has(self, text: bytes, times: int) -> "Run":
@@ -62,7 +62,7 @@ class Run:
         return self
 
     def ends(self, code: int) -> "Run":
-        """Waits for the end of all its processes."""
+        """Wait for the end of all its processes."""
         ended = self.process.wait(timeout=120)
         self.out, errors = self._out.read_text(), self._errors.read_text()
         self.errors = "".join(line for line in errors.splitlines(keepends=True) if "%|" not in line)
@@ -78,21 +78,21 @@ class Run:
 
 @pytest.fixture(scope="module")
 def videos(workspace, tmp_path_factory) -> Path:
-    """A list in which every twelfth video cannot be read."""
+    """Provide a list in which every twelfth video cannot be read."""
     videos = [*workspace.videos, (Path("missing.mp4"), 0), workspace.held_out[0]] * (VIDEOS // 12)
     return write_list(tmp_path_factory.mktemp("interrupted") / "videos.list", videos)
 
 
 @pytest.fixture(scope="module")
 def predict(workspace, videos):
-    """A function that starts predict.py; its batches have two videos."""
+    """Provide a function that starts predict.py; its batches have two videos."""
     flags = (f"--filelist={videos}", "--features=segments", "--log_interval=1000")
     return lambda folder, *more, **how: Run(workspace, folder, "predict", *flags, *more, **how)
 
 
 @pytest.fixture(scope="module")
 def predicted(predict, tmp_path_factory) -> dict[str, bytes]:
-    """What an undisturbed run leaves."""
+    """Provide what an undisturbed run leaves."""
     folder = tmp_path_factory.mktemp("predicted")
     run = predict(folder, real=True).ends(0)
     assert "known already" not in run.out and "starting anew" not in run.out
@@ -101,7 +101,7 @@ def predicted(predict, tmp_path_factory) -> dict[str, bytes]:
 
 @pytest.fixture(scope="module")
 def killed(predict, predicted, tmp_path_factory) -> Path:
-    """What one leaves that was killed."""
+    """Provide what one leaves that was killed."""
     folder = tmp_path_factory.mktemp("killed")
     run = predict(folder).knows(5)
     run.process.kill()

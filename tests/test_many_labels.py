@@ -19,7 +19,7 @@ NAMES = ["opening a door", "closing a door", "walking_past", "waving"]
 
 @pytest.fixture(scope="module")
 def many(workspace, tmp_path_factory):
-    """A folder with lists of many labels, their configuration, and what train.py has left in `run`."""
+    """Provide a folder with lists of many labels, their configuration, and what train.py has left in `run`."""
     folder = tmp_path_factory.mktemp("many")
     for name, videos in (("train", workspace.videos), ("test", workspace.held_out)):
         lines = [

@@ -26,7 +26,10 @@ def inputs(store, workspace) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def exported(store, workspace, inputs) -> str:
-    """The remote folder that export.py writes, from remote weights; all that computes with it shares a graph."""
+    """Provide the remote folder that export.py writes, from remote weights.
+
+    All that computes with it shares a graph.
+    """
     ended = run_script("export", workspace.config, f"--weights={inputs['weights']}", "--save_dir=s3://clips/exported")
     assert (ended.returncode, ended.stderr) == (0, "")
     assert f"exported {inputs['weights']} (sha256 " in ended.stdout and " to s3://clips/exported: " in ended.stdout

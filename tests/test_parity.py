@@ -38,13 +38,13 @@ def picture(width: int, height: int, random: np.random.Generator) -> np.ndarray:
 
 
 def central_indices(num_frames: int, num_segments: int) -> list[int]:
-    """The original's choice: the middle of each segment; of a video with fewer frames all, again and again."""
+    """Return the original's choice: the middle of each segment; of a video with fewer frames all, again and again."""
     length = num_frames // num_segments
     return [i * length + (length - 1) // 2 if length else i % num_frames for i in range(num_segments)]
 
 
 def prepare(frame: np.ndarray, short_side: int, crop: int) -> np.ndarray:
-    """The original's resize, unless the short side fits, and its crop in the centre."""
+    """Return the original's resize, unless the short side fits, and its crop in the centre."""
     image = Image.fromarray(frame)
     if min(image.size) != short_side:
         sides = short_side, int(short_side * 4 / 3)

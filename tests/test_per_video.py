@@ -35,7 +35,7 @@ def clips(workspace, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def made(clips, workspace):
-    """What predict.py says of the folder, and where its files are."""
+    """Provide what predict.py says of the folder, and where its files are."""
     save_dir = clips.parent / "results"
     wanted = ["--window=0.6", "--stride=0.2", "--save_video=True", "--explain=True"]
     ended = run_script(

@@ -86,7 +86,7 @@ def flags_of(section: str, crops: int, average: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def expected(clips, state) -> Callable[[int, str], np.ndarray]:
-    """A function that gives the probabilities [N, K] of the peers' protocol."""
+    """Provide a function that gives the probabilities [N, K] of the peers' protocol."""
 
     @cache
     def logits(crops: int) -> np.ndarray:
@@ -101,7 +101,7 @@ def expected(clips, state) -> Callable[[int, str], np.ndarray]:
 
 @pytest.fixture(scope="module")
 def exported(files, workspace, tmp_path_factory) -> Path:
-    """What export.py writes of a configuration with three crops: a graph of one of them, and of its size."""
+    """Provide what export.py writes of a configuration with three crops: a graph of one of them, and of its size."""
     folder = tmp_path_factory.mktemp("exported")
     three = flags_of("INFER", 3, "probabilities")
     ended = run_script("export", workspace.config, f"--weights={files['weights']}", f"--save_dir={folder}", *three)

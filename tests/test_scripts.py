@@ -50,7 +50,7 @@ def rows(path: Path) -> list[dict]:
 
 @pytest.fixture(scope="module")
 def trained(workspace, tmp_path_factory) -> tuple[str, Path]:
-    """What training printed, and its folder: 10 videos in batches of 4, 2 epochs, validated after each."""
+    """Provide what training printed, and its folder: 10 videos in batches of 4, 2 epochs, validated after each."""
     folder = tmp_path_factory.mktemp("trained") / "check points"
     flags = [workspace.config, "--pretrain=none", "--fix_random_seed=True", "--log_interval=1", f"--save_dir={folder}"]
     return run("train", *flags).stdout, folder

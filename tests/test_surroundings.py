@@ -29,7 +29,7 @@ tempfile._candidate_tempdir_list = lambda: [os.environ["TMPDIR"]]
 
 @pytest.fixture(scope="module")
 def strange(tmp_path_factory) -> dict[str, str]:
-    """The environment that has it so."""
+    """Provide the environment that has it so."""
     folder = tmp_path_factory.mktemp("strange")
     (folder / "sitecustomize.py").write_text(STRANGE)
     return {"PYTHONPATH": str(folder), CACHE_VARIABLE: "", "XDG_CACHE_HOME": "", "TMPDIR": "/nonexistent"}

@@ -32,7 +32,7 @@ with Classifier(sys.argv[1], sys.argv[2]) as classify:
 
 @pytest.fixture
 def probe(tmp_path, monkeypatch, workspace) -> Path:
-    """A folder that gets a file of each process that ends; a graph is kept."""
+    """Provide a folder that gets a file of each process that ends; a graph is kept."""
     kept = run_script("predict", workspace.config, workspace.weights, f"--save_dir={tmp_path / 'first'}")
     assert kept.returncode == 0, kept.stderr
     (tmp_path / "modules").mkdir()
@@ -43,7 +43,7 @@ def probe(tmp_path, monkeypatch, workspace) -> Path:
 
 
 def loaded(folder: Path, program: str) -> list[set[str]]:
-    """The modules of each process of the program."""
+    """Return the modules of each process of the program."""
     ended = [json.loads(path.read_text()) for path in folder.iterdir()]
     return [set(modules) for name, modules in ended if Path(name).name == program]
 

@@ -62,7 +62,7 @@ def _block_letter(unit: Unit, num_layers: int) -> str:
 
 
 def _fluid_names(unit: Unit, num_layers: int) -> list[str]:
-    """The names of weight, scale, offset, mean and variance in the original's weights."""
+    """Return the names of weight, scale, offset, mean and variance in the original's weights."""
     if unit.role == "stem" and unit.shape[-1] == 3:
         number = unit.block + 1
         return [
@@ -144,7 +144,7 @@ NAMES = {
 
 
 def unit_names(unit: Unit, num_layers: int, family: str) -> list[str]:
-    """What a family calls the weight, scale, offset, mean and variance of a unit."""
+    """Return what a family calls the weight, scale, offset, mean and variance of a unit."""
     return NAMES[family][0](unit, num_layers)
 
 
@@ -190,7 +190,7 @@ def renamed(
 def write_original_pdparams(
     path: str | Path, num_layers: int = 50, num_classes: int = 400, seed: int = 0, seglen: int = 1
 ) -> None:
-    """Writes random weights as the original's TSN.pdparams: one pickle, protocol 2."""
+    """Write random weights as the original's TSN.pdparams: one pickle, protocol 2."""
     write_pickle(path, random_state(num_layers, num_classes, seed, seglen))
 
 
@@ -200,7 +200,10 @@ def write_pickle(path: str | Path, state: dict, protocol: int = 2) -> None:
 
 
 def python2_pickle(state: dict[str, np.ndarray]) -> bytes:
-    """The bytes that cPickle of Python 2 writes for a dictionary of float32 arrays: every string is a byte string."""
+    """Return the bytes that cPickle of Python 2 writes for a dictionary of float32 arrays.
+
+    Every string is a byte string.
+    """
 
     def string(value: bytes) -> bytes:
         return b"U" + bytes([len(value)]) + value if len(value) < 256 else b"T" + struct.pack("<i", len(value)) + value
@@ -259,7 +262,7 @@ def torch_pickle(content: dict, older: bool = False) -> tuple[bytes, dict[str, n
 
 
 def torch_zip(content: dict, byteorder: bytes = b"little") -> bytes:
-    """The bytes of torch.save(content) since PyTorch 1.6, see torch_pickle."""
+    """Return the bytes of torch.save(content) since PyTorch 1.6, see torch_pickle."""
     pickled, storages = torch_pickle(content)
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as archive:
@@ -272,7 +275,7 @@ def torch_zip(content: dict, byteorder: bytes = b"little") -> bytes:
 
 
 def torch_older(content: dict, little_endian: bool = True) -> bytes:
-    """The bytes of torch.save(content) before PyTorch 1.6, see torch_pickle."""
+    """Return the bytes of torch.save(content) before PyTorch 1.6, see torch_pickle."""
     pickled, storages = torch_pickle(content, older=True)
     system = {"protocol_version": 1001, "little_endian": little_endian, "type_sizes": {"short": 2, "int": 4, "long": 4}}
     parts = [pickle.dumps(part, 2) for part in (0x1950A86A20F9469CFC6C, 1001, system)]
@@ -283,7 +286,7 @@ def torch_older(content: dict, little_endian: bool = True) -> bytes:
 
 
 def lod_tensor(array: np.ndarray, packed: bool = False) -> bytes:
-    """The bytes of one variable file of the Fluid releases."""
+    """Return the bytes of one variable file of the Fluid releases."""
 
     def varint(value: int) -> bytes:
         low = b""
@@ -300,14 +303,14 @@ def lod_tensor(array: np.ndarray, packed: bool = False) -> bytes:
 
 
 def write_folder(folder: str | Path, state: dict[str, np.ndarray]) -> None:
-    """Writes one LoDTensor file per variable."""
+    """Write one LoDTensor file per variable."""
     Path(folder).mkdir(parents=True)
     for name, array in state.items():
         (Path(folder) / name).write_bytes(lod_tensor(array))
 
 
 def write_archive(path: str | Path, folder: str | Path) -> None:
-    """Writes the folder as .tar.gz, with its name in front, as the original's download is."""
+    """Write the folder as .tar.gz, with its name in front, as the original's download is."""
     with tarfile.open(path, "w:gz", compresslevel=1) as archive:
         archive.add(folder, arcname=Path(folder).name)
 

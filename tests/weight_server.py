@@ -102,7 +102,7 @@ def serving(files: dict[str, bytes], certificate: Path | None = None) -> Iterato
 
 
 def write_table(path: Path, server: Server, **rows: dict) -> None:
-    """Writes the table as it is shipped, with this server in place of all others; rows: keys to change, by name."""
+    """Write the table as it is shipped, with this server in place of all others; rows: keys to change, by name."""
     tree = yaml.safe_load(TABLE.read_text())
     for source in tree["sources"].values():
         source["files"] = server.url

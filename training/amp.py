@@ -132,7 +132,7 @@ class Amp:
 
 
 def batch_norms(model: paddle.nn.Layer) -> list[paddle.nn.Layer]:
-    """The model's BatchNorm layers."""
+    """Return the model's BatchNorm layers."""
     kinds = (paddle.nn.BatchNorm2D, paddle.nn.SyncBatchNorm)
     return [layer for layer in model.sublayers() if isinstance(layer, kinds)]
 

@@ -40,7 +40,7 @@ class MovingAverage:
         return [self.tensors[name] for name, p in self._here.items() if p.stop_gradient]
 
     def update(self, step: int) -> None:
-        """Moves the averages after step `step` of the run, from 1: average = d * average + (1 - d) * weight.
+        """Move the averages after step `step` of the run, from 1: average = d * average + (1 - d) * weight.
 
         d = min(TRAIN.ema, (1 + step) / (10 + step)), which lets go of the weights at the start of a short run, too
         (num_updates of TensorFlow's ExponentialMovingAverage). It depends on the step alone: nothing else is saved.
@@ -52,7 +52,7 @@ class MovingAverage:
 
     @contextmanager
     def shown(self) -> Iterator[None]:
-        """A context in which the model has the averages as its weights; then it has its own again, to the bit."""
+        """Open a context in which the model has the averages as its weights; then it has its own again, to the bit."""
         own = {name: p.detach().clone() for name, p in self._here.items()}
         try:
             _give(self._here, self.tensors)

@@ -21,7 +21,7 @@ OFTEN = 5  # draws of a video in an epoch; of more a line tells
 def warnings(
     config: Config, entries: FileList, valid_entries: FileList, schedule: Schedule, num_devices: int
 ) -> list[str]:
-    """The lines; of a run in which nothing is wrong none."""
+    """Return the lines; of a run in which nothing is wrong none."""
     lists = _of_lists(entries, valid_entries, config.model)
     patient = config.train.patience and not valid_entries
     return [
@@ -65,7 +65,7 @@ def _of_lists(entries: FileList, valid_entries: FileList, model: ModelConfig) ->
 
 
 def _of_draws(entries: FileList) -> Iterator[str]:
-    """What TRAIN.balance_classes makes of rare classes, see `reader.sampling.balanced_order`."""
+    """Yield what TRAIN.balance_classes makes of rare classes, see `reader.sampling.balanced_order`."""
     counts = Counter(entry.label for entry in entries)
     label, videos = min(counts.items(), key=lambda item: (item[1], item[0]))
     most = math.ceil(math.ceil(len(entries) / len(counts)) / videos)
@@ -108,7 +108,7 @@ def _of_rates(train: TrainConfig, schedule: Schedule) -> Iterator[str]:
 
 
 def too_high(loss: float, chance: float, rate: float) -> str:
-    """A line on the mean loss of an epoch that is far above what chance gives; '' for any other."""
+    """Return a line on the mean loss of an epoch that is far above what chance gives; '' for any other."""
     if loss <= 2 * max(chance, 1):
         return ""
     return (

@@ -30,7 +30,7 @@ def save_checkpoint(
     prefix: Path, model: Any, optimizer: Any, progress: Progress, about: Mapping[str, Any],
     averages: Mapping[str, Any] = {},
 ) -> Checkpoint:  # fmt: skip
-    """The checkpoint NAME.pdparams, NAME.pdopt, then NAME.json; `about` holds {"model": ..., "train": ..., ...}.
+    """Return the checkpoint NAME.pdparams, NAME.pdopt, then NAME.json; `about` holds {"model": ..., "train": ..., ...}.
 
     averages: what NAME.pdparams has in place of weights of these names, see training/average.py.
 
@@ -65,7 +65,10 @@ def save_checkpoint(
 
 
 def _state_of(model: Any, optimizer: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The weights, and the momentum as arrays, by name. Where training steps a float32 copy of a weight, the copy."""
+    """Return the weights, and the momentum as arrays, by name.
+
+    Where training steps a float32 copy of a weight, the copy.
+    """
     known, steps = optimizer.state_dict(), stepped(model, optimizer)
     momentum = {name: known[f"{weight.name}_velocity_0"].numpy() for name, weight in steps.items()}
     return dict(model.state_dict()) | steps, momentum
@@ -78,7 +81,7 @@ def stepped(model: Any, optimizer: Any) -> dict[str, Any]:
 
 
 def copy_checkpoint(source: Checkpoint, target: Path, progress: Progress, about: Mapping[str, Any]) -> Checkpoint:
-    """The newest checkpoint, at `target`, which may be where `source` is: its files, standing at `progress`.
+    """Return the newest checkpoint, at `target`, which may be where `source` is: its files, standing at `progress`.
 
     Takes no disk space where the file system has hard links. Raises RunError like `save_checkpoint`.
     """
@@ -98,7 +101,7 @@ def _link(source: Path, temporary: Path, target: Path) -> None:
 
 
 def remove_checkpoint(prefix: Path) -> None:
-    """Deletes its files, the manifest first: a half-deleted checkpoint is not taken for whole. Raises RunError."""
+    """Delete its files, the manifest first: a half-deleted checkpoint is not taken for whole. Raises RunError."""
     for suffix in (".json", *reversed(SUFFIXES)):
         try:
             with_suffix(prefix, suffix).unlink(missing_ok=True)
@@ -149,7 +152,7 @@ def find_checkpoint(resume: str, save_dir: str) -> tuple[Checkpoint | None, list
 
 
 def check_files(checkpoint: Checkpoint) -> None:
-    """Raises InputError when a file of the checkpoint is missing, or not the one that was saved."""
+    """Raise InputError when a file of the checkpoint is missing, or not the one that was saved."""
     for suffix, digest in checkpoint.digests.items():
         file = with_suffix(checkpoint.prefix, suffix)
         try:
@@ -165,7 +168,7 @@ def check_files(checkpoint: Checkpoint) -> None:
 
 
 def read_momentum(prefix: Path, model: Any) -> dict[str, Any]:
-    """The arrays of NAME.pdopt by the names of the trained parameters, and behind OWN what `set_own` wants.
+    """Return the arrays of NAME.pdopt by the names of the trained parameters, and behind OWN what `set_own` wants.
 
     Raises InputError when they do not fit.
     """
@@ -188,14 +191,14 @@ def read_momentum(prefix: Path, model: Any) -> dict[str, Any]:
 
 
 def set_own(model: Any, momentum: Mapping[str, Any]) -> None:
-    """Gives a model with the averages of a checkpoint the weights that training goes on with, where there are any."""
+    """Give a model with the averages of a checkpoint the weights that training goes on with, where there are any."""
     for name, parameter in model.named_parameters():
         if OWN + name in momentum:
             parameter.set_value(momentum[OWN + name])
 
 
 def set_momentum(optimizer: Any, model: Any, momentum: Mapping[str, Any], weights: Mapping[str, Any]) -> None:
-    """Gives a new optimizer the momentum by parameter name, and `weights` as float32 copies of low-precision ones."""
+    """Give a new optimizer the momentum by parameter name, and `weights` as float32 copies of low-precision ones."""
     import paddle
 
     state: dict[str, Any] = {}
@@ -215,13 +218,13 @@ def _trained(model: Any) -> list[tuple[str, Any]]:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Deletes the half-written files of a run that was killed in the middle of saving."""
+    """Delete the half-written files of a run that was killed in the middle of saving."""
     for path in unfinished(folder, r".+\.(pdparams|pdopt|json|jsonl|yaml|html)"):
         path.unlink(missing_ok=True)
 
 
 def remove_torn(folder: Path, name: str) -> None:
-    """Deletes what a killed run of the network `name` has saved within an epoch but for its manifest."""
+    """Delete what a killed run of the network `name` has saved within an epoch but for its manifest."""
     for path in folder.glob(f"{name}_epoch*_step*.pd*"):
         ours = re.fullmatch(r".+_epoch\d+_step\d+\.(pdparams|pdopt)", path.name)  # nobody else has such names
         if ours and not path.with_suffix(".json").exists():

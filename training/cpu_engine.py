@@ -64,7 +64,7 @@ class _Engines:
 
 
 def _choose(engines: _Engines, wanted: str, world: World, batch: Sequence[int], recorded: str) -> tuple[str, str]:
-    """(the engine, why, for the log)"""
+    """Return (the engine, why, for the log)"""
     source, reason = f"TRAIN.engine {wanted}", ""
     if wanted == "auto" and (theirs := world.broadcast(recorded)):
         wanted, source, reason = theirs, f"the checkpoint's engine {theirs}", " (auto: the checkpoint's)"

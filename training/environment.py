@@ -7,7 +7,7 @@ FREE_THREADS = "TSN_FREE_THREADS"
 
 
 def set_environment() -> None:
-    """Sets what paddle takes from its environment alone; call it before anything imports paddle.
+    """Set what paddle takes from its environment alone; call it before anything imports paddle.
 
     The older graph format is for the CPU: only its operators can be given to oneDNN one by one.
     """

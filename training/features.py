@@ -67,7 +67,7 @@ class Missing:
 
 
 def missing_jobs(path: Path, dtype: np.dtype, jobs: int, files: np.ndarray) -> Missing:
-    """What of so many jobs the file lacks. files: int64 [videos, 2], the signatures that they have now."""
+    """Return what of so many jobs the file lacks. files: int64 [videos, 2], the signatures that they have now."""
     good = np.zeros(jobs, bool)
     unreadable = changed = 0
     for records in _blocks(path, dtype):
@@ -85,7 +85,7 @@ def missing_jobs(path: Path, dtype: np.dtype, jobs: int, files: np.ndarray) -> M
 
 
 def put_records(path: Path, batches: Iterable[np.ndarray]) -> None:
-    """Writes each record to its place; it is on the disk within a second. Raises RunError when that cannot be."""
+    """Write each record to its place; it is on the disk within a second. Raises RunError when that cannot be."""
     with writing(path), open(path, "r+b" if path.exists() else "w+b") as file:
 
         def put(records: np.ndarray) -> None:
@@ -97,7 +97,7 @@ def put_records(path: Path, batches: Iterable[np.ndarray]) -> None:
 
 
 def append_records(path: Path, batches: Iterable[np.ndarray]) -> None:
-    """Adds the records to a part as `put_records` does; a process that outlives a killed run may have it still."""
+    """Add the records to a part as `put_records` does; a process that outlives a killed run may have it still."""
     with writing(path), open_locked(path) as file:
         file.truncate(0)
         _write_and_flush(batches, lambda records: write_all(file, records.tobytes()), lambda: os.fsync(file.fileno()))
@@ -116,7 +116,7 @@ def _write_and_flush(
 
 
 def take_in(path: Path, part: Path, dtype: np.dtype, jobs: int) -> int:
-    """Puts the records of a part into their places and removes it; returns their number. Raises RunError."""
+    """Put the records of a part into their places and remove it; returns their number. Raises RunError."""
     number = 0
 
     def batches() -> Iterator[np.ndarray]:

@@ -57,7 +57,7 @@ OLDER_KEPT = 2  # files of other networks, lists or protocols that stay
 def feature_sources(
     lists: Lists, seed: int, model: paddle.nn.Layer, device: str, on_batch: Callable[[Batch], None]
 ) -> Sources:
-    """The frozen features of training and validation videos, computed now as far as they are not kept.
+    """Return the frozen features of training and validation videos, computed now as far as they are not kept.
 
     Of a training video TRAIN.feature_views random views, drawn from TRAIN.seed; of a validation video those of VALID.
     on_batch: called with each batch of training videos that is read. seed: of the order in which views are seen.
@@ -93,7 +93,7 @@ class _TrainedHead(paddle.nn.Layer):
 
 
 def _classified(model: paddle.nn.Layer, average: str) -> Start:
-    """What starts the features [N, V, F] of videos' views in place of their frames."""
+    """Return what starts the features [N, V, F] of videos' views in place of their frames."""
 
     def start(features: np.ndarray) -> Callable[[], Output]:
         with paddle.no_grad():
@@ -104,7 +104,7 @@ def _classified(model: paddle.nn.Layer, average: str) -> Start:
 
 
 def _digest(model: paddle.nn.Layer) -> str:
-    """The SHA-256 of all weights but the classifier's."""
+    """Return the SHA-256 of all weights but the classifier's."""
     found = hashlib.sha256()
     for name, tensor in sorted(model.backbone.state_dict().items()):
         found.update(name.encode())
@@ -164,13 +164,16 @@ class _KeptFeatures:
         return open_records(self.path, self.dtype, self.jobs)
 
     def _missing(self) -> Missing:
-        """What is to be computed, once all is in its place that killed runs have left."""
+        """Return what is to be computed, once all is in its place that killed runs have left."""
         self._take_in_parts()
         files = np.array([signature(entry.path) or NO_FILE for entry in self.entries], np.int64)
         return missing_jobs(self.path, self.dtype, self.jobs, files)
 
     def _take_in_parts(self) -> int:
-        """The number of records that the other ranks have collected; they are in their places now, and no more."""
+        """Return the number of records that the other ranks have collected.
+
+        They are in their places now, and no more.
+        """
         parts = sorted(self.path.parent.glob(f"{self.path.name}.rank*"))
         number = sum(take_in(self.path, part, self.dtype, self.jobs) for part in parts)
         whole = self.jobs * self.dtype.itemsize
@@ -242,7 +245,7 @@ class _KeptFeatures:
             yield Network(self._of_views(engine_start(engine, head)), engine.ahead, "OpenVINO")
 
     def _weights_file(self, folder: Path) -> Path:
-        """The network's weights as a file in the folder: its graph is made in another process."""
+        """Return the network's weights as a file in the folder: its graph is made in another process."""
         path = folder / "weights.pdparams"
         paddle.save(self.model.state_dict(), str(path))
         return path
@@ -261,7 +264,7 @@ class _KeptFeatures:
         return start_videos
 
     def _copy(self) -> paddle.nn.Layer:
-        """The same network without what training has changed about its layers."""
+        """Return the same network without what training has changed about its layers."""
         model = build_model(self.model_config)
         model.set_state_dict(self.model.state_dict())
         model.eval()
@@ -269,7 +272,7 @@ class _KeptFeatures:
 
 
 def _make_room(kept: Sequence[_KeptFeatures]) -> None:
-    """Deletes the oldest files of other networks, lists and protocols, and makes sure that what is missing fits."""
+    """Delete the oldest files of other networks, lists and protocols, and make sure that what is missing fits."""
     folder = kept[0].path.parent
     folder.mkdir(parents=True, exist_ok=True)
     names = tuple(each.path.name for each in kept)
@@ -287,6 +290,6 @@ def _make_room(kept: Sequence[_KeptFeatures]) -> None:
 
 
 def _bytes_taken(path: Path) -> int:
-    """What the file has on the disk: less than its size where records are still to come between others."""
+    """Return what the file has on the disk: less than its size where records are still to come between others."""
     status = path.stat()
     return min(status.st_size, 512 * getattr(status, "st_blocks", status.st_size))

@@ -39,7 +39,7 @@ class Steps:
         return math.ceil(self.videos / self.size)
 
     def batches_of(self, step: int) -> list[int]:
-        """The sizes of the global batches of a step: fewer or smaller ones in the last step of an epoch."""
+        """Return the sizes of the global batches of a step: fewer or smaller ones in the last step of an epoch."""
         videos = min(self.size, self.videos - step * self.size)
         return [min(self.batch_size, videos - start) for start in range(0, videos, self.batch_size)]
 
@@ -55,14 +55,14 @@ class LossGuard:
         self._last: tuple[int, int, list[str]] = (0, 0, [])
 
     def add(self, epoch: int, step: int, loss: paddle.Tensor, videos: list[str]) -> None:
-        """Notes this rank's part of the loss of a step, and the videos it comes from."""
+        """Note this rank's part of the loss of a step, and the videos it comes from."""
         self._pending.append((epoch, step, loss, videos))
         self._last = (epoch, step, videos)
         if len(self._pending) >= self.LIMIT:
             self.check()
 
     def check(self) -> None:
-        """Raises RunError on all ranks: with epoch, step and videos of the first loss that is not finite on any.
+        """Raise RunError on all ranks: with epoch, step and videos of the first loss that is not finite on any.
 
         All ranks must call it after the same step.
         """
@@ -78,7 +78,7 @@ class LossGuard:
         self._pending.clear()
 
     def check_weights(self, model: paddle.nn.Layer) -> None:
-        """Raises RunError on all ranks when the last step, with a finite loss, has left weights that are not finite."""
+        """Raise RunError on all ranks when the last step, with a finite loss, has left weights that are not finite."""
         weights = [w for w in model.state_dict().values() if w.is_floating_point()]
         finite = paddle.stack([paddle.isfinite(w).all() for w in weights]).all()
         wait_for_gpu()
@@ -109,7 +109,7 @@ class StepLog:
         self._seen, self._sums = 0, []
 
     def see(self, logits: paddle.Tensor, labels: np.ndarray) -> None:
-        """Adds a batch to the sums of the epoch, on the device: no step waits for them."""
+        """Add a batch to the sums of the epoch, on the device: no step waits for them."""
         self._seen += len(labels)
         sums = self.counted.of_batch(logits, paddle.to_tensor(labels))
         self._sums = [before + now for before, now in zip(self._sums, sums)] if self._sums else sums
@@ -131,7 +131,7 @@ class StepLog:
         self._start, self._waited, self._steps, self._videos = time.perf_counter(), 0.0, 0, 0
 
     def add(self, videos: int, waited: float) -> None:
-        """Counts a step of `videos` videos that waited `waited` seconds for its data."""
+        """Count a step of `videos` videos that waited `waited` seconds for its data."""
         self._steps, self._videos, self._waited = self._steps + 1, self._videos + videos, self._waited + waited
 
     def due(self, step: int) -> bool:
@@ -183,12 +183,12 @@ class Loop:
 
 
 def step_seed(seed: int, epoch: int, step: int, rank: int) -> int:
-    """What paddle draws from in a step on a rank: a run that goes on draws what it would have drawn."""
+    """Return what paddle draws from in a step on a rank: a run that goes on draws what it would have drawn."""
     return int(np.random.SeedSequence([seed, epoch, step, rank]).generate_state(1)[0])
 
 
 def train_one_epoch(loop: Loop, batches: Iterator[Batch], epoch: int, first_step: int) -> Spent:
-    """Runs the steps of an epoch from first_step on, over this rank's batches. Raises RunError for a loss of NaN."""
+    """Run the steps of an epoch from first_step on, over this rank's batches. Raises RunError for a loss of NaN."""
     begun, waited_in_all = time.perf_counter(), 0.0
     loop.amp.set_training_mode(loop.model)
     source = on_device(timed(batches), loop.amp.device)

@@ -59,7 +59,7 @@ class Checkpoint:
 
 
 def write_manifest(prefix: Path, progress: Progress, about: Mapping[str, Any], digests: dict[str, str]) -> Checkpoint:
-    """The checkpoint, the newest of its folder; digests: of its files by suffix. Raises RunError."""
+    """Return the checkpoint, the newest of its folder; digests: of its files by suffix. Raises RunError."""
     number, saved_at = _highest_number(prefix.parent) + 1, time.time()
     files = {prefix.name + suffix: digest for suffix, digest in digests.items()}
     when = {"number": number, "saved_at": saved_at}
@@ -72,7 +72,7 @@ def write_manifest(prefix: Path, progress: Progress, about: Mapping[str, Any], d
 
 
 def _highest_number(folder: Path) -> int:
-    """That of the folder's checkpoints, torn ones too; 0 where there is none."""
+    """Return that of the folder's checkpoints, torn ones too; 0 where there is none."""
     highest = 0
     for path in folder.glob("*.json"):
         try:
@@ -83,7 +83,7 @@ def _highest_number(folder: Path) -> int:
 
 
 def read_manifest(prefix: Path) -> Checkpoint:
-    """What NAME.json says; its files may be torn. Raises InputError when it is missing or not ours."""
+    """Return what NAME.json says; its files may be torn. Raises InputError when it is missing or not ours."""
     path = with_suffix(prefix, ".json")
     try:
         with open(path, "rb") as file:
@@ -122,13 +122,13 @@ def read_manifest(prefix: Path) -> Checkpoint:
 
 
 def with_suffix(prefix: Path, suffix: str) -> Path:
-    """The path of one of a checkpoint's files."""
+    """Return the path of one of a checkpoint's files."""
     # Not with_suffix: a prefix may hold dots of its own.
     return prefix.with_name(prefix.name + suffix)
 
 
 def prefix_of(path: str) -> Path:
-    """The checkpoint that a file of it, or its path without suffix, names."""
+    """Return the checkpoint that a file of it, or its path without suffix, names."""
     for suffix in (*SUFFIXES, ".json"):
         if path.endswith(suffix):
             return Path(path.removesuffix(suffix))

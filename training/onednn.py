@@ -53,7 +53,10 @@ def _forget() -> None:
 
 
 def _graph(x: Tensor, weight: Tensor, geometry: tuple) -> Callable[[list[Tensor]], Tensor]:
-    """The convolution as a graph of its own: a function of [x, weight], whose weight is an input like any other."""
+    """Return the convolution as a graph of its own.
+
+    A function of [x, weight], whose weight is an input like any other.
+    """
     from paddle.jit.dy2static.partial_program import PartialProgramLayerHook
 
     class UseOneDNN(PartialProgramLayerHook):

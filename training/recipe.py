@@ -16,7 +16,7 @@ from utils.config.train_keys import TrainConfig
 
 
 def freeze_stages(model: paddle.nn.Layer, number: int) -> None:
-    """Takes the first `number` stages of the model's ResNet out of training: the stem, then its four groups of blocks.
+    """Take the first `number` stages of the model's ResNet out of training: the stem, then its four groups of blocks.
 
     They get no gradient; that their BatchNorm keeps its statistics is up to Amp.set_training_mode.
     """
@@ -90,7 +90,7 @@ class Objective:
         return self._partners[number]
 
     def _losses(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """The sum over the videos of the cross-entropy to 1 - s + s/K for the true class and s/K for all others.
+        """Return the sum over the videos of the cross-entropy to 1 - s + s/K for the true class and s/K for all others.
 
         s: label_smoothing (Szegedy et al., https://arxiv.org/abs/1512.00567, section 7). Each video's is multiplied by
         the weight of its class. The loop divides by the number of videos, not by the sum of their weights, so that what
@@ -116,7 +116,7 @@ def class_weights(asked: str | Sequence[float], labels: Iterable[int], num_class
 
 
 def mixup_share(alpha: float, seed: int, epoch: int, step: int, number: int) -> float:
-    """A draw from Beta(alpha, alpha), the same on every rank."""
+    """Return a draw from Beta(alpha, alpha), the same on every rank."""
     return float(np.random.default_rng([seed, epoch, step, number, 0x319]).beta(alpha, alpha))
 
 

@@ -22,7 +22,7 @@ class Pace:
         self._begun = time.perf_counter()
 
     def did(self, units: float = 1) -> bool:
-        """Ends a piece of so many units and begins the next one. Returns whether SOME are known, once."""
+        """End a piece of so many units and begins the next one. Returns whether SOME are known, once."""
         if self._pieces:
             self._recent.append((units, time.perf_counter() - self._begun))
         self._pieces += 1
@@ -54,7 +54,7 @@ class RunClock:
         return self.steps.seconds(steps) + validations * self._validation
 
     def after_step(self, epoch: int, step: int) -> str:
-        """Counts a step, the one before `step`, and returns what the bar says of the whole run."""
+        """Count a step, the one before `step`, and return what the bar says of the whole run."""
         now_known, seconds = self.steps.did(), self.seconds(epoch, step)
         if now_known:
             validations = ", without its validations" if self._interval and not self._validation else ""
@@ -62,7 +62,7 @@ class RunClock:
         return f"{duration(seconds)} left of the run" if seconds else ""
 
     def validated(self, epoch: int, seconds: float) -> None:
-        """Notes what the validation after an epoch took; after the first one the line comes again, with it."""
+        """Note what the validation after an epoch took; after the first one the line comes again, with it."""
         first, self._validation = not self._validation, seconds
         if first and self.steps.is_known:
             self._say(self.seconds(epoch + 1, 0), "with its validations")

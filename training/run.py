@@ -51,7 +51,7 @@ class Run:
         self, flags: Flags, config: Config, entries: FileList, valid_entries: FileList,
         device: str, world: World,
     ):  # fmt: skip
-        """Raises InputError for weights, checkpoints and settings that do not fit together."""
+        """Raise InputError for weights, checkpoints and settings that do not fit together."""
         # What auto is on this GPU: ranks compare it, and checkpoints record it.
         train = choose_amp(config.train, device)
         config = replace(config, train=train)
@@ -118,7 +118,7 @@ class Run:
         return model, optimizer, average
 
     def _set_engine(self) -> str:
-        """What a checkpoint records of the engine: the CPU's; of a GPU's there is no choice."""
+        """Return what a checkpoint records of the engine: the CPU's; of a GPU's there is no choice."""
         train = self.config.train
         self.amp.set_training_mode(self.model)
         batch = (self.batch_size, train.seg_num, train.image_size, train.image_size, 3 * train.seglen)
@@ -216,7 +216,7 @@ class Run:
                 say("\n".join(VERDICTS[self.config.model.labels](*of_valid, loop.log.trained)))
 
     def _order(self, epoch: int) -> Sequence[int]:
-        """The videos of an epoch, of which there are as many as in the list."""
+        """Return the videos of an epoch, of which there are as many as in the list."""
         if self.config.train.balance_classes:
             return balanced_order([entry.label for entry in self.entries], self.progress.seed, epoch)
         return epoch_order(len(self.entries), self.progress.seed, epoch)
@@ -237,7 +237,7 @@ class Run:
             self._leave(interrupted, terminated)
 
     def _finish_epoch(self, epoch: int) -> None:
-        """Validates if it is time to, and moves the epoch's checkpoint on to the start of the next epoch."""
+        """Validate if it is time to, and move the epoch's checkpoint on to the start of the next epoch."""
         progress = replace(self.progress, epoch=epoch + 1, step=0)
         interval = self.flags.valid_interval
         if self.valid_entries and (epoch + 1) % interval == 0:
@@ -251,7 +251,7 @@ class Run:
         self._leave_if_asked()
 
     def _leave_if_asked(self) -> None:
-        """Ends the run, where everything is saved, if any rank was asked to."""
+        """End the run, where everything is saved, if any rank was asked to."""
         self._leave(*self.world.all_reduce(self.stop.flags).tolist())
 
     def _leave(self, interrupted: int, terminated: int) -> None:
@@ -260,7 +260,10 @@ class Run:
             raise Terminated if terminated else KeyboardInterrupt
 
     def _validate(self, epoch: int) -> tuple[float, tuple[float, ...]]:
-        """(the kind's metric in percent on the validation list, thresholds), logged; every rank has a part of it."""
+        """Return (the kind's metric in percent on the validation list, thresholds), logged.
+
+        Every rank has a part of it.
+        """
         self.model.eval()
         start = time.perf_counter()
         sources, classes = self.sources, self.config.model.num_classes
@@ -285,7 +288,7 @@ class Run:
         return means[self.kind.metric], self.kind.chosen(accuracy)
 
     def _save(self, progress: Progress) -> None:
-        """Writes a checkpoint, unless a loss or weight on any rank is not finite; all ranks must call it."""
+        """Write a checkpoint, unless a loss or weight on any rank is not finite; all ranks must call it."""
         self.guard.check()
         self.world.average([*moving_statistics(self.model), *self.average.statistics])
         self.guard.check_weights(self.model)

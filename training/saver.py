@@ -54,7 +54,7 @@ class Saver:
         return progress
 
     def _keep_best(self, resumed: Checkpoint) -> Progress:
-        """The progress of `resumed`; without a best epoch if nothing holds that epoch's weights any more."""
+        """Return the progress of `resumed`; without a best epoch if nothing holds that epoch's weights any more."""
         progress, source = resumed.progress, resumed.prefix.parent
         best = self._folder / f"{self._name}_best"
         if progress.best_epoch < 0:
@@ -86,7 +86,7 @@ class Saver:
         self, model: paddle.nn.Layer, optimizer: paddle.optimizer.Optimizer, progress: Progress,
         averages: Mapping[str, paddle.Tensor] = {},
     ) -> None:  # fmt: skip
-        """Writes a checkpoint, see `save_checkpoint`, and deletes what it makes needless. Raises RunError."""
+        """Write a checkpoint, see `save_checkpoint`, and delete what it makes needless. Raises RunError."""
         self._newest = save_checkpoint(self._prefix(progress), model, optimizer, progress, self._about, averages)
         self._remove_older(progress)
 
@@ -97,7 +97,7 @@ class Saver:
         self._newest = copy_checkpoint(self._newest, self._prefix(progress), progress, self._about)
 
     def finish(self, metric: str = "top1_acc") -> None:
-        """Writes NAME, the same as the newest checkpoint, and says what is where. Raises RunError.
+        """Write NAME, the same as the newest checkpoint, and says what is where. Raises RunError.
 
         metric: what the best one was chosen by.
         """
@@ -116,7 +116,7 @@ class Saver:
         return self._folder / f"{self._name}_epoch{progress.epoch - (progress.step == 0)}"
 
     def _remove_older(self, newest: Progress) -> None:
-        """Deletes all checkpoints within an epoch and all but the last epochs, as far as they lie before `newest`.
+        """Delete all checkpoints within an epoch and all but the last epochs, as far as they lie before `newest`.
 
         What lies after it belongs to another run in the same folder, from which this one cannot go on.
         """

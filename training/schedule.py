@@ -21,7 +21,7 @@ class Schedule:
     warmup_base: float = 0.0
 
     def __call__(self, epoch: int, step: int) -> float:
-        """The rate of a step of an epoch, both from 0.
+        """Return the rate of a step of an epoch, both from 0.
 
         In the first w = warmup_epochs * steps_per_epoch steps it goes in a straight line from warmup_base to what the
         schedule gives at w: Goyal et al., https://arxiv.org/abs/1706.02677, with PP-TSN's ends (PaddleVideo's

@@ -59,7 +59,7 @@ def _names(config: Config) -> list[str] | None:
 
 
 def describe_run(config: Config, data: Mapping[str, str]) -> dict[str, Any]:
-    """What a checkpoint's manifest says about the run that wrote it; data: see `describe_data`."""
+    """Return what a checkpoint's manifest says about the run that wrote it; data: see `describe_data`."""
     names = _names(config)
     return {
         "classes": names if len(json.dumps(names)) < MOST_NAMES else None,
@@ -72,13 +72,13 @@ def describe_run(config: Config, data: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _setting(train: TrainConfig | type[TrainConfig], key: str) -> Any:
-    """A value of TRAIN, or its default, as JSON gives it back."""
+    """Return a value of TRAIN, or its default, as JSON gives it back."""
     value = getattr(train, key)
     return json.loads(json.dumps(value))
 
 
 def check_agreement(world: World, flags: Flags, config: Config, entries: FileList, valid_entries: FileList) -> None:
-    """Raises InputError where machines have been started with different settings or lists: they would wait for ever,
+    """Raise InputError where machines have been started with different settings or lists: they would wait for ever,
     or each train on its part of another list. The paths may differ: videos may lie elsewhere on another machine.
     """
     about = describe_run(config, {})
@@ -107,7 +107,7 @@ class Start:
     rows: Mapping[int, int] = field(default_factory=dict)  # but for those of our classes: which they are there
 
     def load(self, model: paddle.nn.Layer) -> dict[str, np.ndarray]:
-        """The momentum by parameter name, {} without; fills the model, and says with what. Raises InputError."""
+        """Return the momentum by parameter name, {} without; fills the model, and says with what. Raises InputError."""
         if self.checkpoint:
             load_weights(model, with_suffix(self.checkpoint.prefix, ".pdparams"))
             progress = self.checkpoint.progress
@@ -156,7 +156,10 @@ def find_start(flags: Flags, config: Config, num_videos: int, data: Mapping[str,
 
 
 def _rows_kept(config: Config, weights: Path) -> dict[int, int]:
-    """The classes whose names are in the manifest beside the weights, too: our numbers, and theirs. Says which."""
+    """Return the classes whose names are in the manifest beside the weights, too: our numbers, and theirs.
+
+    Says which.
+    """
     names = _names(config)
     try:
         beside = read_beside(weights)
@@ -182,7 +185,10 @@ def _rows_kept(config: Config, weights: Path) -> dict[int, int]:
 
 
 def _weights_alone(resume: str) -> str | None:
-    """The weights that --resume names without being a checkpoint: a file of them, or a prefix that has nothing else."""
+    """Return the weights that --resume names without being a checkpoint.
+
+    A file of them, or a prefix that has nothing else.
+    """
     prefix = prefix_of(resume)
     if prefix == Path(resume) and os.path.isfile(resume):
         return resume  # of another kind, such as .safetensors
@@ -198,7 +204,7 @@ def _weights_alone(resume: str) -> str | None:
 def _compared(
     checkpoint: Checkpoint, flags: Flags, config: Config, num_videos: int, data: Mapping[str, str]
 ) -> Checkpoint:
-    """The checkpoint; stops on what contradicts it, says which harmless settings have changed."""
+    """Return the checkpoint; stops on what contradicts it, says which harmless settings have changed."""
     where, progress, train = f"--resume={flags.resume}: {checkpoint.prefix}", checkpoint.progress, config.train
     for key in MODEL_KEYS:
         # A key that did not exist yet had the meaning of its default.

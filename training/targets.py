@@ -22,7 +22,7 @@ class ManyObjective(Objective):
         return super().__call__(frames, labels.astype("float32"), epoch, step, number)
 
     def _losses(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """The sum over the videos; a class's weight is that of its terms, whether a video has it or not."""
+        """Return the sum over the videos; a class's weight is that of its terms, whether a video has it or not."""
         return F.binary_cross_entropy_with_logits(logits, labels, self._weights, reduction="sum") / logits.shape[1]
 
 

@@ -31,7 +31,7 @@ class StepTimes:
 
 
 def time_steps(model: paddle.nn.Layer, use: Callable[[str], object], batch: Sequence[int]) -> StepTimes:
-    """What "eager" and "onednn" take; some seconds with a large network, for a small one less than one.
+    """Return what "eager" and "onednn" take; some seconds with a large network, for a small one less than one.
 
     model: in training mode, with the weights that it begins with. Neither they nor BatchNorm's statistics change, and
     no gradient stays. use: switches to an engine. batch: the shape of a batch, uint8 [N, T, H, W, C].
@@ -60,7 +60,7 @@ def time_steps(model: paddle.nn.Layer, use: Callable[[str], object], batch: Sequ
 
 
 def _frames(number: int, batch: Sequence[int]) -> Tensor:
-    """A video of so many frames of noise, uint8 [1, number, H, W, C]."""
+    """Return a video of so many frames of noise, uint8 [1, number, H, W, C]."""
     return paddle.to_tensor(np.random.default_rng(0).integers(0, 256, (1, number, *batch[2:]), dtype=np.uint8))
 
 

@@ -31,7 +31,7 @@ class Validation:
     waited: float = 0.0  # seconds without a batch to work on
 
     def over(self, world: World) -> "Validation":
-        """The sum of what all ranks have seen; every video of the list is in it once."""
+        """Return the sum of what all ranks have seen; every video of the list is in it once."""
         parts = world.all_gather(self)
         return Validation(
             reduce(add, (part.accuracy for part in parts)),
@@ -49,7 +49,7 @@ def validate(
     after_batch: Callable[[], None],
     kind: LabelKind = ONE,
 ) -> Validation:
-    """The sums over all ranks' parts of the list.
+    """Return the sums over all ranks' parts of the list.
 
     after_batch: called on every rank equally often, as ranks that leave must leave together. Raises what it raises, and
     RunError when an output is not finite.
@@ -78,7 +78,7 @@ def validate(
 def check_readable(
     loader: Loader | FeatureLoader, entries: Sequence[Entry], section: ValidConfig, world: World
 ) -> None:
-    """Raises InputError, on all ranks, where none of the videos can be read, and says where they lack frames.
+    """Raise InputError, on all ranks, where none of the videos can be read, and says where they lack frames.
 
     As many are read as it takes to find one. Of kept features that is known.
     """
@@ -107,7 +107,7 @@ def _about_frames(clip: np.ndarray, path: str, section: ValidConfig) -> str:
 
 
 def check_any(readable: int, section: ValidConfig, number: int, which: str = "") -> None:
-    """Raises InputError where none of the list's videos can be read; which: one of them, and why."""
+    """Raise InputError where none of the list's videos can be read; which: one of them, and why."""
     if readable == 0:
         raise InputError(f"{section.filelist}: none of its {number} videos can be read{which}")
 

@@ -44,7 +44,7 @@ def verdict(
 def _verdict_of_many(
     mean: float, videos: int, labels: Sequence[Label | None], num_classes: int, trained: float | None = None
 ) -> list[str]:
-    """The same on a mAP in percent; trained: F1 in percent."""
+    """Return the same on a mAP in percent; trained: F1 in percent."""
     counts = Counter(one for label in labels for one in ids_of(label))
     chance = 100 * sum(counts.values()) / max(len(labels) * len(counts), 1)
     lines = [

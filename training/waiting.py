@@ -23,7 +23,7 @@ class Spent:
 
 
 def say_waiting(epoch: int, spent: Spent, train: TrainConfig, readers: int, videos: int, world: World) -> None:
-    """Prints a line about an epoch that has waited for its data, with what helps; all ranks must call it.
+    """Print a line about an epoch that has waited for its data, with what helps; all ranks must call it.
 
     readers: of this rank; 0 where nothing is decoded. videos: of the list.
     """

@@ -31,7 +31,7 @@ def _raise_terminated(signum, frame):
 
 
 def run(main: Callable[[], None]) -> NoReturn:
-    """Calls `main` and ends the process with the code that `exit_code` gives."""
+    """Call `main` and end the process with the code that `exit_code` gives."""
     global is_running
     is_running = True
     code = exit_code(main)
@@ -44,7 +44,7 @@ def run(main: Callable[[], None]) -> NoReturn:
 
 
 def exit_code(main: Callable[[], None]) -> int:
-    """Calls `main`: 0, 1 (RunError), 2 (InputError), 130 (Ctrl-C), 143 (SIGTERM), or what it exits with.
+    """Call `main`: 0, 1 (RunError), 2 (InputError), 130 (Ctrl-C), 143 (SIGTERM), or what it exits with.
 
     Any other exception is a defect of ours and keeps its traceback.
     """
@@ -81,7 +81,7 @@ def exit_code(main: Callable[[], None]) -> int:
 
 
 def open_streams() -> None:
-    """Makes the standard streams fit for use: those that are closed go nowhere, one that is full ends in one line.
+    """Make the standard streams fit for use: those that are closed go nowhere, one that is full ends in one line.
 
     Without a file under its number, the next file that is opened would get that of stdout, and what libraries print.
     """
@@ -103,7 +103,10 @@ def open_streams() -> None:
 
 
 def harmless(text: str) -> str:
-    """The text with escapes for what a terminal takes as a command, as a file's name may hold; lines stay lines."""
+    """Return the text with escapes for what a terminal takes as a command, as a file's name may hold.
+
+    Lines stay lines.
+    """
     return _COMMANDS.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
 
 
@@ -144,7 +147,7 @@ class _Warnings(io.TextIOWrapper):
 
 
 def quieten_paddle() -> None:
-    """Keeps off the screen what paddle says about itself; call it before paddle is imported."""
+    """Keep off the screen what paddle says about itself; call it before paddle is imported."""
     # The import warns wherever there is no ccache, which only matters to those who compile operators.
     warnings.filterwarnings("ignore", message="No ccache found")
     # Its C++ side reports on itself below level 2.

@@ -14,7 +14,10 @@ class RunError(Exception):
 
 @contextmanager
 def os_errors(kind: type[Exception], what: str) -> Iterator[None]:
-    """A context whose OSError becomes an error of this kind: `what` cannot be done, and why in the system's words."""
+    """Open a context whose OSError becomes an error of this kind.
+
+    `what` cannot be done, and why in the system's words.
+    """
     try:
         yield
     except OSError as error:

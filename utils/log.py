@@ -32,7 +32,7 @@ def lines_logged() -> Iterator[None]:
 
 
 def say(message: str, every_rank: bool = False) -> None:
-    """Prints one line at once, past a progress bar if one is shown.
+    """Print one line at once, past a progress bar if one is shown.
 
     Of several ranks people see the first one's lines, and those of the others that are marked `every_rank`.
     """
@@ -50,7 +50,7 @@ def say(message: str, every_rank: bool = False) -> None:
 
 
 def say_in(mode: str, message: str) -> None:
-    """Prints `[MODE yyyy-mm-dd hh:mm:ss] message`, the original's line."""
+    """Print `[MODE yyyy-mm-dd hh:mm:ss] message`, the original's line."""
     say(f"[{mode} {time.strftime('%Y-%m-%d %H:%M:%S')}] {message}")
 
 
@@ -67,7 +67,7 @@ class JsonLog:
     def __init__(
         self, path: Path | None, first: Mapping[str, object] | None = None, follow: Callable[[dict], None] | None = None
     ):
-        """Appends to `path`; see `trim_json_log`. None: writes nothing. Raises RunError when it cannot be written.
+        """Append to `path`; see `trim_json_log`. None: writes nothing. Raises RunError when it cannot be written.
 
         first: what the first line has besides. follow: is told each line, once it is on the disk.
         """
@@ -93,7 +93,7 @@ class JsonLog:
 
 
 def trim_json_log(path: Path, epoch: int, step: int) -> None:
-    """Drops the lines that a run resumed at (epoch, step) will write again, and a line that was cut off in writing."""
+    """Drop the lines that a run resumed at (epoch, step) will write again, and a line that was cut off in writing."""
     try:
         lines = path.read_bytes().splitlines()
     except FileNotFoundError:

@@ -12,7 +12,7 @@ def has_bfloat16() -> bool:
 
 
 def processor() -> str:
-    """The processor's name and features, as Linux tells them; elsewhere nothing."""
+    """Return the processor's name and features, as Linux tells them; elsewhere nothing."""
     try:
         text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
     except OSError:

@@ -62,7 +62,10 @@ class _Array:
 
 
 def _to_array(shape: Any, dtype: Any, data: Any, order: str, machine: "Machine") -> np.ndarray:
-    """The bytes `data` as an array, without copying. Raises PickleError when they are not what the shape declares."""
+    """Return the bytes `data` as an array, without copying.
+
+    Raises PickleError when they are not what the shape declares.
+    """
     if isinstance(data, str):
         data = _latin1_bytes(data, "latin1", machine=machine)  # a Python 2 string
     if not isinstance(dtype, _DType) or not isinstance(data, bytes):
@@ -147,7 +150,10 @@ class Machine:
             raise PickleError("it uses the same bytes many times")
 
     def since_mark(self) -> list[Any]:
-        """The items above the last mark; they and the mark leave the stack. Raises PickleError without a mark."""
+        """Return the items above the last mark; they and the mark leave the stack.
+
+        Raises PickleError without a mark.
+        """
         for position in range(len(self.stack) - 1, -1, -1):
             if self.stack[position] is _MARK:
                 items = self.stack[position + 1 :]
@@ -156,13 +162,13 @@ class Machine:
         raise PickleError("it is damaged: a mark is missing")
 
     def find(self, name: str) -> Any:
-        """What stands for the function or class that the pickle calls `name`. Raises PickleError."""
+        """Return what stands for the function or class that the pickle calls `name`. Raises PickleError."""
         if name not in _GLOBALS:
             raise PickleError(f"it calls {name[:80]!r}, which plain data does not need; the file is not to be trusted")
         return _GLOBALS[name]
 
     def run(self) -> Any:
-        """The one object that the pickle describes. Raises PickleError, ValueError, IndexError or KeyError."""
+        """Return the one object that the pickle describes. Raises PickleError, ValueError, IndexError or KeyError."""
         for count, (operation, argument, _) in enumerate(pickletools.genops(self.file)):
             if count >= MAX_OPERATIONS:
                 raise PickleError(f"it has more than {MAX_OPERATIONS} operations")
@@ -229,7 +235,7 @@ class Machine:
                 raise PickleError(f"it uses {name}, which plain data does not need; the file is not to be trusted")
 
     def call(self, function: Any, arguments: Any) -> Any:
-        """What the function, one of ours, makes of its arguments."""
+        """Return what the function, one of ours, makes of its arguments."""
         if not isinstance(arguments, tuple) or not callable(function):
             raise PickleError("it is damaged: a call of what is no function")
         return function(*arguments, machine=self)
@@ -261,7 +267,7 @@ def unpickle(data: bytes) -> Any:
 
 
 def run_machine(machine: Machine) -> Any:
-    """What `machine.run()` returns. Raises PickleError alone."""
+    """Return what `machine.run()` returns. Raises PickleError alone."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # pickletools on malformed escapes

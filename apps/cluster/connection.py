@@ -33,7 +33,7 @@ def import_ray():
 
 @contextlib.contextmanager
 def connected(where: str) -> Iterator:
-    """A context with the module ray, connected. where: "local", "auto" or "HOST:PORT".
+    """Open a context with the module ray, connected. where: "local", "auto" or "HOST:PORT".
 
     Signals are handled as before: while a function of ray's runs they must be held (utils.processes.signals).
 
@@ -71,7 +71,7 @@ def connected(where: str) -> Iterator:
 
 @contextlib.contextmanager
 def _own_processes() -> Iterator[str]:
-    """A context with a folder for Ray, at whose end, or this process's, all that was started within it is gone."""
+    """Open a context with a folder for Ray, at whose end, or this process's, all that was started within it is gone."""
     # Its sockets lie deep within, and their paths must not be longer than 107 bytes.
     folder = tempfile.mkdtemp(prefix="tsn-ray-", dir="/tmp" if os.path.isdir("/tmp") else None)
     if not os.path.isdir("/proc/self"):
@@ -101,7 +101,7 @@ def _own_processes() -> Iterator[str]:
 
 
 def _check_reachable(where: str) -> None:
-    """Raises InputError where nobody listens at HOST:PORT; Ray itself takes minutes to say so."""
+    """Raise InputError where nobody listens at HOST:PORT; Ray itself takes minutes to say so."""
     if where == "auto":
         return
     host, _, port = where.rpartition(":")

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 
 
 def started(mark: bytes, folder: str) -> Iterator[int]:
-    """The ids of the living processes with `mark` in their environment, or that are Ray's and log to `folder`."""
+    """Yield the ids of the living processes with `mark` in their environment, or that are Ray's and log to `folder`."""
     for name in filter(str.isdigit, os.listdir("/proc")):
         with contextlib.suppress(OSError):  # it has ended, or is another user's
             if mark in read(name, "environ") or (read(name, "cmdline").startswith(b"ray::") and has_open(name, folder)):

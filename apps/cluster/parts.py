@@ -34,7 +34,7 @@ class Parts:
         self._path = extended(save_dir, "/parts") if self._remote else os.path.abspath(Path(save_dir, "parts"))
 
     def files(self) -> set[str]:
-        """The names of all files there. Raises RunError."""
+        """Return the names of all files there. Raises RunError."""
         with os_errors(RunError, f"{self._path}: cannot be read"):
             if not self._remote:
                 return set(os.listdir(self._path)) if os.path.isdir(self._path) else set()
@@ -60,7 +60,7 @@ class Parts:
             shutil.rmtree(folder, ignore_errors=True)
 
     def add(self, file: Path, name: str) -> None:
-        """Moves a file, which is whole, to its place. Raises RunError."""
+        """Move a file, which is whole, to its place. Raises RunError."""
         with writing(self._path):
             if self._remote:
                 upload(file, extended(self._path, f"/{name}"))
@@ -71,13 +71,13 @@ class Parts:
 
     @contextmanager
     def file(self, name: str) -> Iterator[Path]:
-        """A context with the file `name` on this machine. Raises RunError."""
+        """Open a context with the file `name` on this machine. Raises RunError."""
         path = extended(self._path, f"/{name}") if self._remote else os.path.join(self._path, name)
         with os_errors(RunError, f"{path}: cannot be read"), on_this_machine(path) as local:
             yield Path(local)
 
     def remove(self, names: Iterable[str]) -> None:
-        """Removes files, where they are there, and the folder where nothing is left."""
+        """Remove files, where they are there, and the folder where nothing is left."""
         for name in names:
             with suppress(OSError):
                 if self._remote:
@@ -90,7 +90,7 @@ class Parts:
             os.rmdir(self._path)
 
     def done_with(self, shard: Shard) -> None:
-        """Removes a part that the journal holds: from object storage at the end only, as the journal lies elsewhere."""
+        """Remove a part that the journal holds: from object storage at the end only, as the journal lies elsewhere."""
         if not self._remote:
             self.remove([shard.name + ROWS, shard.name + FEATURES])
 
@@ -117,7 +117,7 @@ class Assembly:
         return [shard for shard in left if not self._is_known(shard)]
 
     def add(self, shard: Shard) -> None:
-        """Notes that the shard's part is there. Raises RunError where what is in turn cannot be joined."""
+        """Note that the shard's part is there. Raises RunError where what is in turn cannot be joined."""
         self._ready.add(shard.index)
         self._join()
 
@@ -152,7 +152,7 @@ class Assembly:
 
 
 def write_part(parts: Parts, shard: Shard, features: FeatureFile | None, rows: Iterator[list[dict]], folder: Path):
-    """Computes the rows, by batches, into files of `folder`, then moves them to their place. Raises RunError."""
+    """Compute the rows, by batches, into files of `folder`, then move them to their place. Raises RunError."""
     path = folder / "rows"
     with writing(path), open(path, "w", encoding="ascii") as file:
         for batch in rows:

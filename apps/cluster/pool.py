@@ -43,7 +43,7 @@ class _Place:
 
 
 def slots_of(nodes: Sequence[dict], wants_gpu: bool, needs_gpu: bool) -> list[Slot]:
-    """The slots of a cluster whose machines ray.nodes() has listed."""
+    """Return the slots of a cluster whose machines ray.nodes() has listed."""
     slots = []
     for node in nodes:
         cores, gpus = (int(node["Resources"].get(name, 0)) for name in ("CPU", "GPU"))
@@ -57,7 +57,7 @@ def slots_of(nodes: Sequence[dict], wants_gpu: bool, needs_gpu: bool) -> list[Sl
 
 
 def start_actor(ray, slot: Slot, worker: type, *arguments: Any) -> Any:
-    """An actor in a slot, whose cores, and GPU, are all its own."""
+    """Return an actor in a slot, whose cores, and GPU, are all its own."""
     strategy = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(slot.node, soft=False)
     how = {"num_cpus": slot.cores, "num_gpus": int(slot.on_gpu), "scheduling_strategy": strategy}
     # A worker that dies is replaced by the pool, which knows what it was doing.
@@ -89,7 +89,7 @@ class Pool:
         self.failed: dict[Any, str] = {}  # tasks that could not be done -> why the last attempt failed
 
     def facts(self) -> Any:
-        """What `open` of the first worker that is ready has returned.
+        """Return what `open` of the first worker that is ready has returned.
 
         Raises InputError and RunError where there is none.
         """
@@ -123,7 +123,7 @@ class Pool:
                     self.failed[task] = result.reason
 
     def _step(self) -> list[tuple[Any, Any, bool]]:
-        """Waits a moment; (task, its result or Failure, whether that counts as an attempt) of those that have ended."""
+        """Wait a moment; (task, its result or Failure, whether that counts as an attempt) of those that have ended."""
         self._look()
         awaited = {place.answer: slot for slot, place in self._places.items() if place.answer is not None}
         if not awaited:
@@ -144,7 +144,7 @@ class Pool:
         return ended
 
     def _look(self, now: bool = False) -> None:
-        """Starts workers on machines that are new, and forgets those that are gone."""
+        """Start workers on machines that are new, and forgets those that are gone."""
         if not now and time.monotonic() - self._looked < LOOK:
             return
         self._looked = time.monotonic()
@@ -162,7 +162,7 @@ class Pool:
         self._check_hope()
 
     def _check_hope(self) -> None:
-        """Raises where no worker can be had."""
+        """Raise where no worker can be had."""
         if any(place.actor is not None for place in self._places.values()):
             self._hopeless_since = None
             return

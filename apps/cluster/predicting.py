@@ -24,7 +24,7 @@ from utils.storage.lock import FolderLock
 
 
 def predict_on_cluster(task: Task) -> None:
-    """Writes what predict.py writes of a list.
+    """Write what predict.py writes of a list.
 
     Raises InputError and RunError, the latter also where shards have failed: the others' parts are kept.
     """

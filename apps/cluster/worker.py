@@ -65,7 +65,7 @@ class Worker:
         return safely(self._open)
 
     def compute(self, shard: Shard, entries: Sequence[Entry]) -> int | Failure:
-        """The number of rows of the part that it writes; entries: those of the shard's positions."""
+        """Return the number of rows of the part that it writes; entries: those of the shard's positions."""
         return safely(lambda: self._compute(shard, entries))
 
     def _open(self) -> NetworkFacts:
@@ -118,13 +118,13 @@ class _Window(Sequence[Entry]):
 
 
 def enter(folder: str) -> None:
-    """Makes the run's working folder this process's. Raises InputError where this machine has none of that path."""
+    """Make the run's working folder this process's. Raises InputError where this machine has none of that path."""
     with os_errors(InputError, f"{folder}: the run's working folder is not there"):
         os.chdir(folder)
 
 
 def safely(work: Callable[[], Result]) -> Result | Failure:
-    """What `work` returns, or a Failure with why it could not."""
+    """Return what `work` returns, or a Failure with why it could not."""
     try:
         return work()
     except (InputError, RunError) as error:

@@ -39,7 +39,7 @@ eager     slow for a reason: Paddle runs each layer by itself. The other ways ar
 
 
 def check_paddle(folder: Path) -> tuple[CheckRow, dict]:
-    """The row of Paddle itself, and what it says of itself, {} where it says nothing."""
+    """Return the row of Paddle itself, and what it says of itself, {} where it says nothing."""
     ended = start(("python", PROGRAMS, "paddle", str(folder)), folder)
     problem, _ = judge(WAYS[0], Outcome(ended.code, ended.last_line), None)
     about = {} if problem else json.loads((folder / "paddle.json").read_text())
@@ -47,7 +47,7 @@ def check_paddle(folder: Path) -> tuple[CheckRow, dict]:
 
 
 def check_ways(abilities: Abilities, folder: Path, ways: Sequence[Way] = WAYS) -> Iterator[CheckRow]:
-    """The row of each way, as soon as it has been tried; the folder is the one that `check_paddle` had."""
+    """Yield the row of each way, as soon as it has been tried; the folder is the one that `check_paddle` had."""
     numbers: dict[str, dict[str, np.ndarray]] = {}
     for way in ways:
         if reason := abilities.missing(way):
@@ -64,7 +64,7 @@ def check_ways(abilities: Abilities, folder: Path, ways: Sequence[Way] = WAYS) -
 
 
 def read_outcome(way: Way, folder: Path, ended: Ended) -> Outcome:
-    """What the process of a way has left in the folder."""
+    """Return what the process of a way has left in the folder."""
     file = folder / f"{WAYS.index(way)}.npz"
     if ended.code != 0:
         return Outcome(ended.code, ended.last_line)

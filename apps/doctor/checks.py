@@ -37,7 +37,7 @@ class CheckRow:
 
 
 def checked(name: str, problem: str, what_to_do: str, **found: object) -> CheckRow:
-    """The row of a check that found a problem, or "": none."""
+    """Return the row of a check that found a problem, or "": none."""
     if problem:
         text = f"{problem}. What to do: {remedy(what_to_do, has_gpu_build())}"
         return CheckRow(name, "FAILED", **{**found, "text": text})
@@ -88,7 +88,7 @@ def start(
 
 
 def launch(command: Sequence[str], environment: Mapping[str, str], out: Path, err: Path) -> subprocess.Popen:
-    """The process of a command, of which `python` is this one; what it says goes to the two files."""
+    """Return the process of a command, of which `python` is this one; what it says goes to the two files."""
     words = [sys.executable if word == "python" else word for word in command]
     with open(out, "wb") as stdout, open(err, "wb") as stderr:
         return subprocess.Popen(words, cwd=ROOT, env=environment, stdout=stdout, stderr=stderr)

@@ -50,12 +50,12 @@ class Plan:
     videos: int = 32  # of a step on a device: the part of one of 8 that share the 256 of configs/tsn.yaml
 
     def program(self, name: str, videos: int, keys: Sequence[str] = ()) -> tuple[str, ...]:
-        """The command of a program of apps/doctor/gpu_programs.py."""
+        """Return the command of a program of apps/doctor/gpu_programs.py."""
         how = f"--batch_size={videos}", SMALL_STEPS, *sets(keys)
         return "python", "apps/doctor/gpu_programs.py", name, *self.flags, *how
 
     def train(self, name: str, filelist: Path, keys: Sequence[str], epochs: int, *flags: str) -> tuple[str, ...]:
-        """The command that trains on all devices, from random weights."""
+        """Return the command that trains on all devices, from random weights."""
         keys = f"TRAIN.filelist={filelist}", "TRAIN.num_reader_threads=auto", *keys
         return (
             "python", "train.py", *self.flags, f"--batch_size={self.videos * self.devices}", "--pretrain=none",
@@ -85,12 +85,12 @@ class Trial:
 
 
 def sets(keys: Sequence[str]) -> list[str]:
-    """The flags that set keys."""
+    """Return the flags that set keys."""
     return [word for key in keys for word in ("--set", key)]
 
 
 def measured(plan: Plan) -> Iterator[Trial]:
-    """What tells of the machine, and of the fastest way to train on one of its GPUs."""
+    """Yield what tells of the machine, and of the fastest way to train on one of its GPUs."""
     topology, space = ("nvidia-smi", "topo", "-m"), ("df", "-Pk", "/dev/shm")
     yield Trial("GPUs, how they are linked", topology, found=lambda ended: {"text": f"\n{ended.out}"})
     larger = "docker run --shm-size=8g --ulimit memlock=-1, in a container"
@@ -106,7 +106,7 @@ def measured(plan: Plan) -> Iterator[Trial]:
 
 
 def trained(plan: Plan, best: Sequence[str], rate: float | None) -> Iterator[Trial]:
-    """What is trained the fastest way. rate: images/s of one device from memory, where that is known."""
+    """Yield what is trained the fastest way. rate: images/s of one device from memory, where that is known."""
     folder, several = plan.folder, ("GPU", "GPUs")
     fewer = ONE_GPU if plan.devices > 1 else ON_CPU
     clips, near = folder / "clips.list", folder / "reencoded" / "clips.list"
@@ -137,7 +137,7 @@ def trained(plan: Plan, best: Sequence[str], rate: float | None) -> Iterator[Tri
 
 
 def check_gpus(abilities: Abilities, plan: Plan) -> Iterator[CheckRow]:
-    """The row of each trial, as soon as it is known, and the keys to train with."""
+    """Yield the row of each trial, as soon as it is known, and the keys to train with."""
     rates: dict[tuple[str, ...], float] = {}
     for trial in measured(plan):
         row = tried(trial, abilities, plan.folder)
@@ -160,7 +160,7 @@ def recommended(rates: Mapping[tuple[str, ...], float]) -> tuple[tuple[str, ...]
 
 
 def tried(trial: Trial, abilities: Abilities, folder: Path) -> CheckRow:
-    """What became of a trial."""
+    """Return what became of a trial."""
     if reason := abilities.missing(trial):
         return CheckRow(trial.name, "not checked", reason)
     if trial.command[0] != "python" and not shutil.which(trial.command[0]):
@@ -179,7 +179,7 @@ def tried(trial: Trial, abilities: Abilities, folder: Path) -> CheckRow:
 
 
 def problem_of(trial: Trial, ended: Ended) -> str:
-    """What is wrong with how it ended; "" if nothing is."""
+    """Return what is wrong with how it ended; "" if nothing is."""
     if ended.left:
         return f"{len(ended.left)} ranks go on without the others"
     if ended.code == trial.ends and trial.says in ended.last_line:
@@ -188,7 +188,7 @@ def problem_of(trial: Trial, ended: Ended) -> str:
 
 
 def said(ended: Ended) -> dict:
-    """What a program of apps/doctor/gpu_programs.py has found."""
+    """Return what a program of apps/doctor/gpu_programs.py has found."""
     return json.loads(ended.out.splitlines()[-1])
 
 

@@ -94,7 +94,7 @@ def trained(config: Config, device: str, seeded: bool = False, blocking: bool = 
 
 
 def noise(config: Config) -> Iterator:
-    """STEPS batches, of which those that follow one another differ."""
+    """Yield STEPS batches, of which those that follow one another differ."""
     from reader.loader import Batch
 
     train, random = config.train, np.random.default_rng(0)

@@ -43,7 +43,7 @@ def _free(folder: Path) -> str:
 
 
 def _names() -> list[str]:
-    """The packages that the toolkit can use besides Paddle and OpenVINO."""
+    """Return the packages that the toolkit can use besides Paddle and OpenVINO."""
     files = ("requirements.txt", "requirements-gpu.txt", "requirements-cluster.txt", "requirements-int8.txt")
     lines = [line for file in files for line in (ROOT / file).read_text(encoding="utf-8").splitlines()]
     found = [re.match(r"[A-Za-z][\w.-]*", line) for line in lines]
@@ -59,7 +59,7 @@ def _version(package: str) -> str:
 
 
 def package_problem(requirements: str) -> str:
-    """What pip finds missing or of another version, in its words, or that there are two Paddles; "" if nothing.
+    """Return what pip finds missing or of another version, in its words, or that there are two Paddles; "" if nothing.
 
     Without pip only the last.
     """
@@ -73,7 +73,7 @@ def package_problem(requirements: str) -> str:
 
 
 def listed_gpus() -> list[str]:
-    """The GPUs that NVIDIA's driver lists."""
+    """Return the GPUs that NVIDIA's driver lists."""
     try:
         ended = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, errors="replace", timeout=60)
     except (OSError, subprocess.TimeoutExpired):
@@ -82,7 +82,7 @@ def listed_gpus() -> list[str]:
 
 
 def gpu_problem(cuda: str, seen: int, visible: str | None, listed: list[str]) -> tuple[str, str]:
-    """(what is wrong with the GPUs, what to do); two empty texts if nothing is.
+    """Return (what is wrong with the GPUs, what to do); two empty texts if nothing is.
 
     cuda: what Paddle was built for, "" for the CPU. seen: GPUs it sees. visible: CUDA_VISIBLE_DEVICES. listed: GPUs of
     the driver.

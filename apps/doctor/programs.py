@@ -103,7 +103,7 @@ def new_model(**options: object):
 
 
 def train(folder: Path, device: str = "gpu", processes: int = 1, **keys: object) -> tuple[Numbers, float] | None:
-    """(what two steps of train.py's loop make of a batch, images/s); None in ranks but the first.
+    """Return (what two steps of train.py's loop make of a batch, images/s); None in ranks but the first.
 
     "losses" float64 [2]; "changes" float32 [M] of weights by the first step; "norms" [P], their lengths by parameter.
 
@@ -196,7 +196,7 @@ def epoch(model, optimizer, amp, world, source: Iterator, videos: int, steps: in
 
 
 def batches(videos: int, number: int, world) -> Iterator:
-    """This process's part of batches of `videos` clips, the same in every call."""
+    """Yield this process's part of batches of `videos` clips, the same in every call."""
     from reader.loader import Batch
 
     for seed in range(number):
@@ -230,7 +230,7 @@ def copies(folder: Path, device: str = "gpu") -> tuple[Numbers, float]:
 
 
 def describe_paddle(folder: Path) -> dict[str, object]:
-    """What Paddle says of itself and its devices; the network that all ways compute is written.
+    """Return what Paddle says of itself and its devices; the network that all ways compute is written.
 
     Its BatchNorm has the statistics of some clips: with random weights alone it would magnify every rounding.
     """

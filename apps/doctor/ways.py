@@ -148,7 +148,10 @@ class Outcome:
 
 
 def distances(found: Mapping[str, np.ndarray], expected: Mapping[str, np.ndarray]) -> dict[str, float]:
-    """The relative distance |a - b| / |b| of the arrays of each name; infinite where one lacks or has another shape."""
+    """Return the relative distance |a - b| / |b| of the arrays of each name.
+
+    Infinite where one lacks or has another shape.
+    """
     far = dict.fromkeys(expected, np.inf)
     for name, b in expected.items():
         if name in found and found[name].shape == b.shape:
@@ -158,7 +161,7 @@ def distances(found: Mapping[str, np.ndarray], expected: Mapping[str, np.ndarray
 
 
 def judge(way: Way, outcome: Outcome, expected: Mapping[str, np.ndarray] | None) -> tuple[str, float | None]:
-    """(what is wrong in a few words, "" if nothing is; the distance that is nearest to its limit, or beyond)."""
+    """Return (what is wrong in a few words, "" if nothing is; the distance that is nearest to its limit, or beyond)."""
     if outcome.code is None:
         return "it did not end in time", None
     if outcome.code < 0:

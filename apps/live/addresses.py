@@ -83,7 +83,7 @@ def _scheme(source: str) -> str:
 
 
 def _camera(source: str) -> str | None:
-    """The device of a camera; None for what is none."""
+    """Return the device of a camera; None for what is none."""
     if re.fullmatch(r"\d{1,3}", source):
         return f"/dev/video{source}"
     return source if re.fullmatch(r"/dev/video\d+", source) else None

@@ -106,7 +106,7 @@ _BODY = {
 def create_app(
     service: Service, info: dict, folder, options: Options, names: set[str] | None, metrics: Metrics | None = None
 ) -> FastAPI:
-    """The application. folder: for uploads. names: the hosts it may be called by; None: any.
+    """Return the application. folder: for uploads. names: the hosts it may be called by; None: any.
 
     info: the model, its protocol and weights as `Info` has them, without the limits.
     """

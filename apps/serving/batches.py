@@ -62,13 +62,13 @@ class VideoQueue:
         return future
 
     def call(self, function: Callable, *arguments: Any) -> Future:
-        """What will be the function's result, computed by a thread of the network; from any other thread."""
+        """Return what will be the function's result, computed by a thread of the network; from any other thread."""
         future = Asked()
         self._asked.put((partial(function, *arguments), future))
         return future
 
     def close(self) -> None:
-        """Returns when all that was asked is answered."""
+        """Return when all that was asked is answered."""
         self._asked.put(None)
         for thread in self._threads:
             thread.join()

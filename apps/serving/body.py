@@ -31,7 +31,7 @@ class Body:
         self._timeout: asyncio.Timeout | None = None  # of what is waited for
 
     async def pieces(self) -> AsyncIterator[bytes]:
-        """What comes next, to the end. Raises Refusal where it stops, is too slow or is given up."""
+        """Return what comes next, to the end. Raises Refusal where it stops, is too slow or is given up."""
         clock = asyncio.get_running_loop().time
         start, received = clock(), 0
         while not self.ended:
@@ -55,7 +55,10 @@ class Body:
             self._timeout.reschedule(0)
 
     async def unless_gone(self, work: Coroutine[Any, Any, dict]) -> dict:
-        """What the work gives once the body is there. Raises Refusal where the client goes away: it is cancelled."""
+        """Return what the work gives once the body is there.
+
+        Raises Refusal where the client goes away: it is cancelled.
+        """
         task, gone = asyncio.create_task(work), asyncio.create_task(self._wait_for_end())
         try:
             await asyncio.wait((task, gone), return_when=asyncio.FIRST_COMPLETED)
@@ -68,7 +71,7 @@ class Body:
             await asyncio.gather(task, gone, return_exceptions=True)
 
     async def linger(self) -> None:
-        """Takes in what a refused client still sends, for a while."""
+        """Take in what a refused client still sends, for a while."""
         received = 0
         try:
             async with asyncio.timeout(LAST_SECONDS if self._given_up else LINGER_SECONDS) as self._timeout:

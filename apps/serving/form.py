@@ -16,7 +16,7 @@ class Form:
     """A form whose field `video` is passed on, while other fields are passed over."""
 
     def __init__(self, content_type: str):
-        """Raises Refusal where the type is not that of a form with files."""
+        """Raise Refusal where the type is not that of a form with files."""
         if len(content_type) > CONTENT_TYPE:
             raise Refusal(415, f"the type of the body is longer than {CONTENT_TYPE} bytes")
         kind, options = parse_options_header(content_type)
@@ -34,7 +34,7 @@ class Form:
         self._parts = self._header_bytes = 0  # the second of the part
 
     def parse(self, data: bytes) -> bytes:
-        """What of the data belongs to the video. Raises Refusal where this is no form."""
+        """Return what of the data belongs to the video. Raises Refusal where this is no form."""
         self._content.clear()
         try:
             self._parser.write(data)
@@ -43,7 +43,7 @@ class Form:
         return bytes(self._content)
 
     def end(self) -> str:
-        """The name of the file. Raises Refusal where the form is not whole or lacks it."""
+        """Return the name of the file. Raises Refusal where the form is not whole or lacks it."""
         if not self._ended:
             raise Refusal(400, ENDED)
         if self._name is None:
@@ -93,6 +93,6 @@ class Form:
 
 
 def _file_name(given: bytes) -> str:
-    """The last part of a path, as text without control characters; "video" where there is none."""
+    """Return the last part of a path, as text without control characters; "video" where there is none."""
     name = re.split(r"[/\\]", given.decode("utf-8", "replace"))[-1]
     return "".join(c if c.isprintable() else " " for c in name).strip()[:_LONGEST_NAME] or FIELD

@@ -22,12 +22,12 @@ curl -F video=@clip.mp4 -H "Authorization: Bearer $TOKEN" {0}/api/predict"""
 
 
 def front_page() -> str:
-    """The page to drop a video on."""
+    """Return the page to drop a video on."""
     return _page("Video classification", _read("page.html"), _shared("language.js") + "".join(map(_read, _SCRIPTS)))
 
 
 def docs_page(schema: dict, address: str) -> str:
-    """What the OpenAPI document `schema` says, for people, who find the server at the address."""
+    """Return what the OpenAPI document `schema` says, for people, who find the server at the address."""
     example = escape(_EXAMPLE.format(address))
     parts = [_DOCS_LEAD, f'<main><section><h2>Try it</h2><pre tabindex="0">{example}</pre></section>']
     for path, methods in schema["paths"].items():

@@ -34,7 +34,10 @@ class Pictures:
         return [picture(frame) for frame in self._view(clip)[self._positions, ..., :3]]
 
     async def heat_maps(self, clip: np.ndarray, class_id: int) -> list[str]:
-        """The same frames with the places in colours that speak for the class; none where the network has no maps."""
+        """Return the same frames with the places in colours that speak for the class.
+
+        None where the network has no maps.
+        """
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._heat_maps, clip, class_id)
 
     def _heat_maps(self, clip: np.ndarray, class_id: int) -> list[str]:

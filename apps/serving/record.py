@@ -17,7 +17,7 @@ class Metrics:
     """Counts and seconds of all requests."""
 
     def __init__(self, service: Service):
-        """Raises InputError where the package is missing."""
+        """Raise InputError where the package is missing."""
         what = "prometheus_client", "--metrics=True", "requirements-metrics.txt", "prometheus-client"
         self._prometheus = prometheus = import_extra(*what)
         self._kept = kept = prometheus.CollectorRegistry()

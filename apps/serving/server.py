@@ -40,7 +40,10 @@ _OWN_NAMES = {"localhost", "127.0.0.1", "::1"}
 
 
 def read_token(given: str | None, path: str | None) -> str | None:
-    """The token that is given, or that a file or $PADDLE_TSN_TOKEN holds; None: there is none. Raises InputError."""
+    """Return the token that is given, or that a file or $PADDLE_TSN_TOKEN holds; None: there is none.
+
+    Raises InputError.
+    """
     if not path:
         return given or os.environ.get("PADDLE_TSN_TOKEN") or None
     if given:
@@ -53,7 +56,7 @@ def read_token(given: str | None, path: str | None) -> str | None:
 
 
 def read_origins(text: str | None) -> tuple[str, ...]:
-    """The origins of a list with commas. Raises InputError."""
+    """Return the origins of a list with commas. Raises InputError."""
     origins = tuple(origin.strip().rstrip("/") for origin in text.split(",")) if text else ()
     for origin in origins:
         if not re.fullmatch(r"https?://[^/?#@*\s]+", origin):
@@ -62,7 +65,7 @@ def read_origins(text: str | None) -> tuple[str, ...]:
 
 
 def check_address(host: str, token: str | None) -> None:
-    """Raises InputError for an address that other machines reach without a token, and for one that no header holds."""
+    """Raise InputError for an address that other machines reach without a token, and for one that no header holds."""
     if token and not all("!" <= c <= "~" for c in token):
         raise InputError("--token: expected letters, digits and signs of ASCII without blanks")
     if not token and not is_loopback(host):
@@ -70,7 +73,7 @@ def check_address(host: str, token: str | None) -> None:
 
 
 def check_decoder(decoder: str) -> None:
-    """Raises InputError for a decoder that guesses by itself what a file is: what strangers send is read as checked."""
+    """Raise InputError for a decoder that guesses by itself what a file is: what strangers send is read as checked."""
     if decoder not in ("auto", "pyav"):
         raise InputError(f"serve.py decodes with pyav, but INFER.decoder is {decoder}")
 
@@ -84,7 +87,7 @@ def is_loopback(host: str) -> bool:
 
 
 def open_socket(host: str, port: int) -> socket.socket:
-    """A socket bound to the address; 0: any free port. Raises InputError where it is not to be had."""
+    """Return a socket bound to the address; 0: any free port. Raises InputError where it is not to be had."""
     with os_errors(InputError, f"--host={host}: no such address"):
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
         found = socket.socket(family)

@@ -55,7 +55,7 @@ class Service(AbstractContextManager):
         self._batches.close()
 
     def check_queue(self) -> None:
-        """Raises Refusal where another video would have to wait behind too many."""
+        """Raise Refusal where another video would have to wait behind too many."""
         if self.in_hand >= self.limits.waiting:
             raise Refusal(503, f"{self.in_hand} videos are waiting already: try again in a moment")
 
@@ -66,7 +66,7 @@ class Service(AbstractContextManager):
         return math.ceil(self._promised - now)
 
     async def answer(self, path: Path, name: str, asked: Any, state: dict) -> dict:
-        """What predict.py writes of the video, called `name`, and on request pictures, see apps/serving/app.py.
+        """Return what predict.py writes of the video, called `name`, and on request pictures, see apps/serving/app.py.
 
         asked: frames, heat_maps and topk. state: gets the seconds `waited` and `computed`.
 

@@ -31,7 +31,7 @@ class Folder:
         self._claim.close()
 
     def create(self) -> tuple[Path, FileIO]:
-        """A new file, unbuffered, and its path. Raises OSError.
+        """Return a new file, unbuffered, and its path. Raises OSError.
 
         The folder is made again where a cleaner of temporary files has removed it.
         """
@@ -73,7 +73,7 @@ class Room:
 
 @asynccontextmanager
 async def uploaded(body: Body, folder: Folder, max_bytes: int, room: Room) -> AsyncIterator[tuple[Path, str]]:
-    """A context with the file, gone afterwards whatever happens, and the name that the client gives it.
+    """Open a context with the file, gone afterwards whatever happens, and the name that the client gives it.
 
     Raises Refusal where it does not come, is too large or too slow, or the form holds something else.
     """
@@ -118,7 +118,7 @@ async def _write(file: FileIO, buffer: bytearray) -> None:
 
 @contextmanager
 def _kept() -> Iterator[None]:
-    """A context whose OSError is that of a server that cannot keep an upload."""
+    """Open a context whose OSError is that of a server that cannot keep an upload."""
     try:
         yield
     except OSError as error:

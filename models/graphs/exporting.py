@@ -55,7 +55,7 @@ class Probabilities(paddle.nn.Layer):
 
 
 def save_paddle(model: paddle.nn.Layer, config: Config, folder: Path) -> float:
-    """The difference that `difference_to` found; `model` is in evaluation mode. Raises RunError."""
+    """Return the difference that `difference_to` found; `model` is in evaluation mode. Raises RunError."""
     with whole_or_not_at_all(folder) as made:
         _write_graph(model, config, made)
         graph = paddle.jit.load(str(made / STEM))
@@ -67,7 +67,7 @@ def save_paddle(model: paddle.nn.Layer, config: Config, folder: Path) -> float:
 
 
 def save_onnx(model: paddle.nn.Layer, config: Config, folder: Path) -> float:
-    """The difference that `difference_to` found; `model` is in evaluation mode. Raises RunError."""
+    """Return the difference that `difference_to` found; `model` is in evaluation mode. Raises RunError."""
     import onnxruntime
 
     with whole_or_not_at_all(folder) as made:
@@ -84,7 +84,7 @@ FORMATS = {"paddle": save_paddle, "onnx": save_onnx}
 
 
 def check_packages(format: str) -> None:
-    """Raises InputError when a package is missing that the format needs."""
+    """Raise InputError when a package is missing that the format needs."""
     for package in _PACKAGES if format == "onnx" else ():
         import_extra(package, "--format=onnx", "requirements-onnx.txt")
 
@@ -151,7 +151,7 @@ def whole_or_not_at_all(folder: Path) -> Iterator[Path]:
 
 
 def _replace(files: list[Path], folder: Path) -> None:
-    """Moves the files to the folder, over those of their names. Raises OSError."""
+    """Move the files to the folder, over those of their names. Raises OSError."""
     for file in files:
         with open(file, "r+b") as written:
             os.fsync(written.fileno())
@@ -164,7 +164,7 @@ def _replace(files: list[Path], folder: Path) -> None:
 
 
 def _write_graph(model: paddle.nn.Layer, config: Config, folder: Path) -> None:
-    """Writes model.json and model.pdiparams. Raises OSError or RuntimeError."""
+    """Write model.json and model.pdiparams. Raises OSError or RuntimeError."""
     specification = [paddle.static.InputSpec(graph_shape(config), "uint8", "frames")]
     paddle.jit.save(Probabilities(model, config.model.labels), str(folder / STEM), specification)
 
@@ -192,7 +192,7 @@ def _converted(graph: Path) -> Path:
 
 
 def _finished(file: Path, config: str) -> bytes:
-    """The converted network with its names and metadata, and without what paddle2onnx 2.1 does to it."""
+    """Return the converted network with its names and metadata, and without what paddle2onnx 2.1 does to it."""
     import onnx
 
     model = onnx.load(file)
@@ -212,7 +212,7 @@ def _finished(file: Path, config: str) -> bytes:
 
 
 def _drop_unused(graph) -> None:
-    """Takes away the nodes and constants that lead to no answer: onnxruntime would warn of each."""
+    """Take away the nodes and constants that lead to no answer: onnxruntime would warn of each."""
     needed = {value.name for value in graph.output}
     for node in reversed(list(graph.node)):  # a node stands behind those it reads from
         if needed.intersection(node.output):

@@ -45,7 +45,7 @@ def trace_videos(config: ModelConfig, weights: Path, shape: Sequence[int | None]
 
 
 def _ask(work: Callable, *arguments: object) -> Any:
-    """What a new process returns of `work`."""
+    """Return what a new process returns of `work`."""
     temporary_root()  # of which the import of paddle asks, too
     child = Child("the process that makes the network's graph", serve)
     try:
@@ -110,7 +110,7 @@ def _videos(config: ModelConfig, weights: Path, shape: Sequence[int | None], fol
 
 
 def _save(compute: Callable, model: Any, shape: Sequence[int | None], folder: Path) -> None:
-    """Writes GRAPH, of what `compute` makes of frames with the model."""
+    """Write GRAPH, of what `compute` makes of frames with the model."""
     import paddle
 
     class Traced(paddle.nn.Layer):

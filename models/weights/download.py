@@ -23,7 +23,10 @@ _OTHERWISE = "give the weights by --weights=PATH"
 
 
 def published_tsn(folder: str | os.PathLike | None = None, base_url: str = BASE_URL) -> Path:
-    """The original's TSN trained on Kinetics-400, in `folder` (~/.paddle/weights). Raises InputError, RunError."""
+    """Return the original's TSN trained on Kinetics-400, in `folder` (~/.paddle/weights).
+
+    Raises InputError, RunError.
+    """
     target = _weights_folder(folder, _OTHERWISE) / "TSN.pdparams"
     return fetch(base_url + "TSN.pdparams", target, _OTHERWISE)
 
@@ -31,7 +34,7 @@ def published_tsn(folder: str | os.PathLike | None = None, base_url: str = BASE_
 def imagenet_resnet50(
     folder: str | os.PathLike | None = None, base_url: str = BASE_URL, otherwise: str = "give others by --pretrain=PATH"
 ) -> Path:
-    """The original's ImageNet ResNet-50, unpacked in `folder` (~/.paddle/weights). Raises InputError, RunError.
+    """Return the original's ImageNet ResNet-50, unpacked in `folder` (~/.paddle/weights). Raises InputError, RunError.
 
     otherwise: as for `fetch`.
     """
@@ -91,7 +94,7 @@ def _digest(path: Path) -> str:
 
 
 def _check_address(url: str) -> None:
-    """Raises InputError for an address that is not read. It shows no credentials."""
+    """Raise InputError for an address that is not read. It shows no credentials."""
     try:
         parts = urlsplit(url)
         is_ours = parts.port is None or parts.port > 0
@@ -161,7 +164,7 @@ def _fault_of(part: Path, sha256: str) -> str:
 
 @contextlib.contextmanager
 def _locked(target: Path) -> Iterator[None]:
-    """Holds other processes off `target`. Raises InputError when its folder cannot be written.
+    """Hold other processes off `target`. Raises InputError when its folder cannot be written.
 
     On Windows, which has no flock, two downloads at once damage each other's part; its size then gives them away.
     """

@@ -36,7 +36,7 @@ def is_exported(path: Path) -> bool:
 
 
 def exported_weights(folder: Path, config: Config, section: SectionConfig) -> Path:
-    """The folder's weights by name.
+    """Return the folder's weights by name.
 
     Raises:
         InputError: the folder is incomplete, or was exported for other clips or classes than the configuration's.
@@ -73,7 +73,7 @@ def describe_files(files: Iterable[Path]) -> str:
 
 
 def check_exported(folder: Path, sha256: str) -> None:
-    """Raises InputError where the weights are not those that the folder's config.yaml was exported with.
+    """Raise InputError where the weights are not those that the folder's config.yaml was exported with.
 
     sha256: of the weights. As where an export was killed while it replaced the files of another one, or half a folder
     was copied. Folders that older versions wrote name no digests.

@@ -40,7 +40,7 @@ class Facts:
         return f"the file has {self.num_classes} classes, MODEL.num_classes is {model.num_classes}"
 
     def differing(self, model: nn.Layer, pretrain: bool) -> list[tuple[str, str]]:
-        """(what is different, the key that would make it fit) for each key that the file wants otherwise."""
+        """Return (what is different, the key that would make it fit) for each key that the file wants otherwise."""
         found = []
         if not pretrain and self.shifts not in (None, model.shifts):
             name = "TSM" if self.shifts else "TSN"
@@ -61,7 +61,7 @@ class Facts:
 
 
 def facts_of(weights: Mapping[str, np.ndarray], family: Family, prefix: str, classifier: tuple[str, str]) -> Facts:
-    """What the file, whose family and prefix are known, tells. classifier: its names for weight and bias."""
+    """Return what the file, whose family and prefix are known, tells. classifier: its names for weight and bias."""
     shifted = count_shifted(weights)
     names = {without_shift(name) for name in weights if not is_no_weight(name)}
     num_layers, whole = None, False
@@ -82,7 +82,7 @@ def facts_of(weights: Mapping[str, np.ndarray], family: Family, prefix: str, cla
 
 
 def _depth(num_convolutions: int, variant: str) -> int | None:
-    """The num_layers of the ResNet with so many convolutions, the shortcuts' included."""
+    """Return the num_layers of the ResNet with so many convolutions, the shortcuts' included."""
     for num_layers in DEPTHS:
         names = parameter_names(num_layers, variant == "resnet_vd")
         if sum(Layer.parse(name).is_conv for name in names) == num_convolutions:

@@ -57,7 +57,7 @@ class Match:
 def load_weights(
     model: nn.Layer, path: str | os.PathLike, pretrain: bool = False, rows: Mapping[int, int] = {}
 ) -> LoadReport:
-    """What was loaded into `model` from a file or folder of weights; see models.weights.reading for the kinds.
+    """Return what was loaded into `model` from a file or folder of weights; see models.weights.reading for the kinds.
 
     pretrain: the backbone only; any classifier in the file is left out, and the first convolution is adapted to
     seglen. rows: but of these classes of the model the classifier's row, which is that of another class in the file.
@@ -88,7 +88,7 @@ def load_weights(
 
 @contextmanager
 def _configuration_named(path: Path) -> Iterator[None]:
-    """A context whose InputError names the configuration that lies beside the weights, where one does."""
+    """Open a context whose InputError names the configuration that lies beside the weights, where one does."""
     try:
         yield
     except InputError as error:
@@ -152,13 +152,13 @@ def match_names(weights: dict[str, np.ndarray], model: nn.Layer, path: str, pret
 
 
 def _first_present(candidates: tuple[str, ...], prefix: str, weights: dict[str, np.ndarray]) -> str:
-    """The first of the names that the file has, else the first."""
+    """Return the first of the names that the file has, else the first."""
     names = [prefix + candidate for candidate in candidates]
     return next((name for name in names if name in weights), names[0])
 
 
 def _widen(weight: np.ndarray, in_channels: int) -> np.ndarray:
-    """An ImageNet convolution [64, 3, 7, 7] for `in_channels` = 3 * seglen channels: its mean, repeated.
+    """Return an ImageNet convolution [64, 3, 7, 7] for `in_channels` = 3 * seglen channels: its mean, repeated.
 
     Divided by seglen so that the sum over the channels, hence the scale of the features, stays; the original's
     sibling StNet does so for its seglen of 5.
@@ -176,7 +176,7 @@ def _keep_rows(
     rows: Mapping[int, int],
     path: str,
 ) -> None:
-    """Makes the file's classifier one of the model's classes: their `rows` from the file, the others as they are."""
+    """Make the file's classifier one of the model's classes: their `rows` from the file, the others as they are."""
     for name in (f"{classifier}weight", f"{classifier}bias"):
         ours, theirs = state[name].numpy().copy(), arrays.get(name)
         if theirs is None or theirs.shape[:-1] != ours.shape[:-1] or max(rows.values()) >= theirs.shape[-1]:
@@ -213,7 +213,7 @@ def _check_fit(match: Match, shapes: dict[str, list[int]], model: nn.Layer, path
 
 
 def _misfits(match: Match, wrong: dict[str, list[int]], shapes: dict[str, list[int]]) -> list[str]:
-    """What is missing, unexpected or of another shape (wrong: the file's of those), by names on each side."""
+    """Return what is missing, unexpected or of another shape (wrong: the file's of those), by names on each side."""
     both = {name: name if name == theirs else f"{name} (there {theirs})" for name, theirs in match.source.items()}
     found = {
         "missing in the file": [both[name] for name in match.missing],
@@ -224,14 +224,17 @@ def _misfits(match: Match, wrong: dict[str, list[int]], shapes: dict[str, list[i
 
 
 def _listing(names: Iterable[str]) -> str:
-    """The first names, and how many more there are; in one line, whatever the file calls its entries."""
+    """Return the first names, and how many more there are; in one line, whatever the file calls its entries."""
     names = list(names)
     shown = ", ".join(name if name.isprintable() and len(name) < 200 else repr(name[:200]) for name in names[:_SHOWN])
     return f"{shown} and {len(names) - _SHOWN} more" if len(names) > _SHOWN else shown
 
 
 def _checked_values(array: np.ndarray, name: str, path: str) -> np.ndarray:
-    """The array as float32. Raises InputError when it is not of floating point, not finite, or a negative variance."""
+    """Return the array as float32.
+
+    Raises InputError when it is not of floating point, not finite, or a negative variance.
+    """
     if array.dtype.kind != "f":
         raise InputError(f"{path}: {name} holds {array.dtype}, expected floating point")
     with np.errstate(over="ignore"):  # too large for float32 becomes infinite, which is refused next

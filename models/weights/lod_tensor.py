@@ -30,7 +30,7 @@ def _varint(data: bytes, position: int) -> tuple[int, int]:
 
 
 def _read_description(data: bytes) -> tuple[int, list[int]]:
-    """(data type, dims) of a TensorDesc message. Raises LodTensorError."""
+    """Return (data type, dims) of a TensorDesc message. Raises LodTensorError."""
     dtype, dims, position = -1, [], 0
     while position < len(data):
         tag, position = _varint(data, position)
@@ -54,7 +54,7 @@ def _read_description(data: bytes) -> tuple[int, list[int]]:
 
 
 def read_lod_tensor(data: bytes) -> np.ndarray:
-    """The array that `data`, one whole file, holds: a view, not a copy. Raises LodTensorError."""
+    """Return the array that `data`, one whole file, holds: a view, not a copy. Raises LodTensorError."""
     if len(data) < _HEADER.size:
         raise LodTensorError(f"it has {len(data)} bytes, less than a header")
     version, levels, tensor_version, length = _HEADER.unpack_from(data)

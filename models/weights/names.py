@@ -37,7 +37,7 @@ class Layer:
 
     @classmethod
     def parse(cls, name: str) -> "Layer":
-        """The layer that owns the parameter `name` of models.resnet.ResNet."""
+        """Return the layer that owns the parameter `name` of models.resnet.ResNet."""
         stage, block, kind, number, deep, part = _PARAMETER.fullmatch(name).groups()
         is_shortcut = kind == "downsample."
         return cls(
@@ -50,7 +50,10 @@ class Layer:
         )
 
     def res_name(self, num_layers: int) -> str:
-        """The block in Caffe's spelling: res2a, res2b, ...; the third stage of ResNet-101, -152: res4a, res4b1, ..."""
+        """Return the block in Caffe's spelling: res2a, res2b, ....
+
+        The third stage of ResNet-101, -152: res4a, res4b1, ...
+        """
         letter = chr(ord("a") + self.block)
         if num_layers > 50 and self.stage == 2 and self.block > 0:
             letter = f"b{self.block}"
@@ -61,7 +64,7 @@ class Layer:
 
 
 def parameter_names(num_layers: int, vd: bool) -> Iterator[str]:
-    """The names of the parameters and statistics of models.resnet.ResNet, without making one."""
+    """Yield the names of the parameters and statistics of models.resnet.ResNet, without making one."""
     bottleneck, stages = DEPTHS[num_layers]
     pairs = [(f"conv1_{n}", f"bn1_{n}") for n in (1, 2, 3)] if vd else [("conv1", "bn1")]
     for stage, num_blocks in enumerate(stages, start=1):
@@ -205,7 +208,7 @@ _SHIFTED = re.compile(r"(.*\.conv1\.(?:conv\.)?)net\.(weight)")
 
 
 def without_shift(name: str) -> str:
-    """The file's name without what tells that the convolution's input is shifted."""
+    """Return the file's name without what tells that the convolution's input is shifted."""
     return _SHIFTED.sub(r"\1\2", name)
 
 

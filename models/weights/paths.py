@@ -37,7 +37,7 @@ def find_weights(path: str | os.PathLike, otherwise: str = "give a file by its p
 
 
 def _of_run(path: Path) -> Path:
-    """The best weights of a run's folder, or the last ones; any other path as it is. Raises InputError."""
+    """Return the best weights of a run's folder, or the last ones; any other path as it is. Raises InputError."""
     found = sorted(path.glob("*.pdparams")) if path.is_dir() and not is_exported(path) else []
     found = [file for file in found if "_epoch" not in file.stem] or found
     best = [file for file in found if file.stem.endswith("_best")] or found

@@ -54,7 +54,7 @@ def read_pytorch(data: bytes) -> dict[str, np.ndarray]:
 
 
 def _read_zip(data: bytes) -> tuple[Any, ReadStorage]:
-    """(what the pickle describes, a function that gives a storage's bytes). Raises PickleError."""
+    """Return (what the pickle describes, a function that gives a storage's bytes). Raises PickleError."""
     if data.count(_ENTRY) > _MAX_MEMBERS:
         raise PickleError(f"it has more than {_MAX_MEMBERS} members")
     archive = _opened(data)
@@ -97,7 +97,7 @@ def _opened(data: bytes) -> zipfile.ZipFile:
 
 
 def _read_older(data: bytes) -> tuple[Any, ReadStorage]:
-    """(what the pickle describes, a function that gives a storage's bytes). Raises PickleError."""
+    """Return (what the pickle describes, a function that gives a storage's bytes). Raises PickleError."""
     contents, position = [], 0
     for _ in range(5):
         machine = TorchMachine(data, position)

@@ -46,7 +46,7 @@ def read_weights(path: str | os.PathLike) -> dict[str, np.ndarray]:
 
 
 def _check_size(path: str, files: list[Path]) -> None:
-    """Raises InputError, before memory is taken, for more than any weights have."""
+    """Raise InputError, before memory is taken, for more than any weights have."""
     if sum(file.stat().st_size for file in files) > MAX_BYTES:
         raise InputError(f"{path}: larger than {MAX_BYTES >> 30} GB, which no weights of a ResNet are")
 

@@ -138,6 +138,6 @@ def _note_version(response: http.client.HTTPResponse, part: Path) -> None:
 
 
 def _reason(error: Exception) -> str:
-    """The cause of a network error in a few words, one line."""
+    """Return the cause of a network error in a few words, one line."""
     cause = getattr(error, "reason", error)
     return str(getattr(cause, "strerror", None) or cause or type(cause).__name__).replace("\n", " ")

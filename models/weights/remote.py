@@ -21,7 +21,7 @@ _FOLDER = "weights"  # in the cache folder; in it KEY/.origin, and the file or f
 
 
 def fetch(path: str, suffixes: tuple[str, ...], max_bytes: int) -> Path:
-    """A local copy of the remote file or folder `path` means: itself, or with one of the suffixes behind it.
+    """Return a local copy of the remote file or folder `path` means: itself, or with one of the suffixes behind it.
 
     The copy is made anew when a name, a size or a time of change differs. Of a folder its files are copied, not those
     of folders within. Raises InputError, one line with the path and the reason.
@@ -47,7 +47,10 @@ def fetch(path: str, suffixes: tuple[str, ...], max_bytes: int) -> Path:
 
 
 def origin(path: str | os.PathLike) -> str:
-    """What to call weights by: the remote path of a copy that `fetch` has made, or of a file in it; else the path."""
+    """Return what to call weights by: the remote path of a copy that `fetch` has made, or of a file in it.
+
+    Else the path.
+    """
     root = cache_folder()
     try:
         place, _, *rest = Path(path).relative_to(root / _FOLDER).parts
@@ -60,7 +63,10 @@ def origin(path: str | os.PathLike) -> str:
 
 
 def _find(path: str, suffixes: tuple[str, ...]) -> "tuple[str, dict[str, FileInfo]]":
-    """The path that is there, and its files: by name within a folder, '' being the file that the path itself is."""
+    """Return the path that is there, and its files.
+
+    By name within a folder, '' being the file that the path itself is.
+    """
     for candidate in (extended(path, suffix) for suffix in ("", *suffixes)):
         info = look_up(candidate)
         if info.is_file:

@@ -34,7 +34,7 @@ def read_safetensors(data: bytes) -> dict[str, np.ndarray]:
 
 
 def _weight_names(data: bytes) -> list[str]:
-    """The names in the header. Raises SafetensorsError where one is there twice, or what it names is no weight.
+    """Return the names in the header. Raises SafetensorsError where one is there twice, or what it names is no weight.
 
     The format forbids a name twice, and the package takes the last.
     """
@@ -59,7 +59,7 @@ def _weight_names(data: bytes) -> list[str]:
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """The JSON object. Raises SafetensorsError for a name that is there twice."""
+    """Return the JSON object. Raises SafetensorsError for a name that is there twice."""
     content = dict(pairs)
     if len(content) < len(pairs):
         raise SafetensorsError("its header names something twice")
@@ -67,7 +67,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _array(name: str, tensor: dict[str, Any]) -> np.ndarray:
-    """The package's tensor as an array. Raises SafetensorsError for a shape that no weight has."""
+    """Return the package's tensor as an array. Raises SafetensorsError for a shape that no weight has."""
     shape, dtype = tensor["shape"], tensor["dtype"]
     try:
         if len(shape) > 8 or max(shape, default=0) >= 2**40:

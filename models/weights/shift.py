@@ -30,7 +30,7 @@ def turn_shift(arrays: dict[str, np.ndarray], num_layers: int, vd: bool, backbon
 
 
 def _swapped(array: np.ndarray, axis: int) -> np.ndarray:
-    """The array with the first and the second eighth of its channels exchanged."""
+    """Return the array with the first and the second eighth of its channels exchanged."""
     size = array.shape[axis]
     fold = size // SHARE
     return np.take(array, [*range(fold, 2 * fold), *range(fold), *range(2 * fold, size)], axis)

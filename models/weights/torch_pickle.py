@@ -62,7 +62,7 @@ class Tensor:
     strides: Any
 
     def read(self, name: str, read_storage: ReadStorage, limit: int) -> np.ndarray:
-        """The array, a view where it can be one. Raises PickleError when it does not lie in its storage."""
+        """Return the array, a view where it can be one. Raises PickleError when it does not lie in its storage."""
         for numbers in (self.sizes, self.strides):
             if not isinstance(numbers, tuple) or len(numbers) > MAX_DIMENSIONS or not all(map(is_size, numbers)):
                 raise PickleError(f"{name[:80]!r} has no proper shape and place")
@@ -147,7 +147,7 @@ class TorchMachine(Machine):
                 super().step(name, argument)
 
     def stored(self, place: Any) -> Storage | Unknown:
-        """What lies outside of the pickle at ("storage", its type, key, device, size[, None])."""
+        """Return what lies outside of the pickle at ("storage", its type, key, device, size[, None])."""
         if not isinstance(place, tuple) or len(place) < 5 or any(part is not None for part in place[5:]):
             return Unknown("a place outside of the pickle")
         kind, storage_type, key, _, size = place[:5]

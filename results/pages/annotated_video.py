@@ -40,7 +40,7 @@ Cues = Sequence[tuple[float, float, list[dict]]]
 
 
 def label_video(path: str, target: str, cues: Cues) -> Iterator[float | None]:
-    """Writes the video at `path` with the predictions of `cues` on it to `target`; for each frame a sign of life, or
+    """Write the video at `path` with the predictions of `cues` on it to `target`; for each frame a sign of life, or
     how much is written, in percent.
 
     For a process of its own (reader/streams.py). Raises VideoError, and RunError where the disk is full.
@@ -93,7 +93,7 @@ def _write(
 
 
 def _enlarged(frame: np.ndarray) -> np.ndarray:
-    """The frame as a copy of even width and height, enlarged where it is small."""
+    """Return the frame as a copy of even width and height, enlarged where it is small."""
     height, width = frame.shape[:2]
     factor = max(1, min(-(-SMALLEST_SIDE // min(height, width)), LARGEST_SIDE // max(height, width)))
     size = width * factor + width * factor % 2, height * factor + height * factor % 2

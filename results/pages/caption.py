@@ -60,7 +60,10 @@ def font_of(size: int) -> ImageFont.FreeTypeFont:
 
 
 def _drawable(prediction: dict, size: int) -> tuple[str, ImageFont.FreeTypeFont]:
-    """A class's name with a font that has its letters; without its accents, or its number, where there is none."""
+    """Return a class's name with a font that has its letters.
+
+    Without its accents, or its number, where there is none.
+    """
     label = prediction["label"]
     for font in _fonts(size):
         if _has_letters(font, label):
@@ -93,7 +96,7 @@ def _has_letters(font: ImageFont.FreeTypeFont, text: str) -> bool:
 
 
 def _shortened(text: str, font: ImageFont.FreeTypeFont, room: float) -> str:
-    """The text, cut with dots to `room` pixels."""
+    """Return the text, cut with dots to `room` pixels."""
     if font.getlength(text) <= room:
         return text
     while len(text) > 1 and font.getlength(text + "...") > room:

@@ -22,7 +22,7 @@ class Curve:
         self._points: dict[int, list[float]] = {}  # place -> [number, sum of x, sum of y, least y, largest y]
 
     def add(self, x: int, y: float) -> None:
-        """Adds y at step x, within first..last."""
+        """Add y at step x, within first..last."""
         place = (x - self._first) * POINTS // self._span
         point = self._points.setdefault(place, [0, 0.0, 0.0, math.inf, -math.inf])
         point[:] = [point[0] + 1, point[1] + x, point[2] + y, min(point[3], y), max(point[4], y)]

@@ -93,7 +93,10 @@ def _mistakes_first(row: dict) -> tuple:
 
 
 def _class_table(sums: EvaluationSums, names: Sequence[str]) -> list[dict]:
-    """A row for each class that has videos, the worst first; of too many those with most videos named wrongly."""
+    """Return a row for each class that has videos, the worst first.
+
+    Of too many those with most videos named wrongly.
+    """
     confused: dict[int, tuple[int, int]] = {}  # class -> (how often, for which)
     for (true, named), count in sums.confused.items():
         confused[true] = max(confused.get(true, (0, 0)), (count, -named))
@@ -136,7 +139,7 @@ def _pairs(sums: EvaluationSums, names: Sequence[str]) -> list[dict]:
 
 
 def _matrix(sums: EvaluationSums, names: Sequence[str]) -> dict:
-    """The confusion matrix of the classes that matter; what falls out of it is counted as `others`."""
+    """Return the confusion matrix of the classes that matter; what falls out of it is counted as `others`."""
     labels = sums.troubled(MATRIX_SIDE)
     rows = []
     for true in labels:

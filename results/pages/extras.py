@@ -20,7 +20,7 @@ def wants_report(flag: bool | None) -> bool:
 
 
 def check_logger(logger: str) -> None:
-    """Raises InputError when TRAIN.logger names a board whose package is not installed."""
+    """Raise InputError when TRAIN.logger names a board whose package is not installed."""
     if logger in _LOGGERS:
         package, install = _LOGGERS[logger]
         if missing := problem_with(package):

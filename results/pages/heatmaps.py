@@ -67,7 +67,7 @@ def overlays(frames: np.ndarray, maps: np.ndarray) -> list[np.ndarray]:
 
 
 def write_png(path: Path, image: np.ndarray) -> None:
-    """Writes uint8 [H, W, 3] RGB. Raises RunError when it cannot be written."""
+    """Write uint8 [H, W, 3] RGB. Raises RunError when it cannot be written."""
     data = cv2.imencode(".png", image[:, :, ::-1])[1].tobytes()
     write_atomic(path, lambda temporary: temporary.write_bytes(data))
 

@@ -22,7 +22,7 @@ class Logger:
         self._writer: _TensorBoardWriter | _VisualDLWriter | None = None
 
     def __call__(self, line: dict) -> None:
-        """Adds a line that the log has just got. Raises OSError when it cannot be written."""
+        """Add a line that the log has just got. Raises OSError when it cannot be written."""
         if self._writer:
             self._add(line)
             return

@@ -138,7 +138,7 @@ def never_fatal(write: Callable[..., None]) -> Callable[..., None]:
 
 
 def shorten(text: str, length: int = _LONGEST) -> str:
-    """The text, cut in its middle to `length` characters: of a path both ends tell something."""
+    """Return the text, cut in its middle to `length` characters: of a path both ends tell something."""
     return text if len(text) <= length else f"{text[: length // 3]} … {text[len(text) - length + length // 3 + 3 :]}"
 
 
@@ -153,7 +153,10 @@ def address_of(path: str | Path, beside: Path) -> str:
 
 
 def picture(frame: np.ndarray) -> str:
-    """The data: address of a JPEG of `frame`, uint8 [H, W, 3], made smaller where it is larger than a page needs."""
+    """Return the data.
+
+    Address of a JPEG of `frame`, uint8 [H, W, 3], made smaller where it is larger than a page needs.
+    """
     from PIL import Image
 
     image = Image.fromarray(np.ascontiguousarray(frame))
@@ -164,5 +167,5 @@ def picture(frame: np.ndarray) -> str:
 
 
 def pictures_of(frames: Frames, positions: Sequence[int]) -> dict[int, list[str]]:
-    """The pictures of the videos at `positions`, by position; without those that cannot be read any more."""
+    """Return the pictures of the videos at `positions`, by position; without those that cannot be read any more."""
     return {position: [picture(frame) for frame in clip] for position, clip in frames(positions)}

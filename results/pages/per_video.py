@@ -48,7 +48,7 @@ _LONGEST_NAME = 180
 
 
 def check_wanted(flags: Flags, section: InferConfig, num_videos: int) -> None:
-    """Raises InputError where flags contradict each other, or the videos."""
+    """Raise InputError where flags contradict each other, or the videos."""
     if flags.stride and not flags.window:
         raise InputError(f"--stride={flags.stride:g}: needs --window, the seconds of a window")
     if flags.window and (flags.stride or 0) > flags.window:
@@ -68,7 +68,7 @@ def check_wanted(flags: Flags, section: InferConfig, num_videos: int) -> None:
 
 
 def unique_names(paths: Sequence[str]) -> list[str]:
-    """A name for each video's files: its own without suffix, with a number behind it where there are several."""
+    """Return a name for each video's files: its own without suffix, with a number behind it where there are several."""
     stems = [os.path.splitext(file_name(path) if is_remote(path) else os.path.basename(path))[0] for path in paths]
     stems = [_cut(stem) for stem in stems]
     taken, counts, names = {stem.casefold() for stem in stems}, Counter(), []
@@ -120,7 +120,7 @@ class PerVideo:
                 yield position, np.stack([np.asarray(Image.open(path)) for path in self.pictures[position]])
 
     def make(self, network: "Network", naming: Naming, rows: Iterable[dict], kept: Finished | None = None) -> None:
-        """Writes the files of the videos of `rows`, in that order.
+        """Write the files of the videos of `rows`, in that order.
 
         naming: what says the classes of a window.
         kept: what a run that was ended has made already. What cannot be made of a video is a line on the screen; of the
@@ -162,7 +162,7 @@ class PerVideo:
             say(f"heat maps of {number} video{'s' * (number > 1)}, {self.places} places a frame{silent}: {self._maps}")
 
     def _take_up(self, row: dict, found: dict) -> list[dict]:
-        """The records of a video of which all is made."""
+        """Return the records of a video of which all is made."""
         position = row["position"]
         made = [self.folder / name for name in found["files"]]
         pictures = [path for path in made if path.suffix == ".png"]
@@ -185,7 +185,7 @@ class PerVideo:
         return self.folder / "explain"
 
     def _open_model(self, network: "Network") -> "paddle.nn.Layer":
-        """Raises InputError where it cannot be looked into, RunError where the folder cannot be made."""
+        """Raise InputError where it cannot be looked into, RunError where the folder cannot be made."""
         model = network.model()
         if not hasattr(model, "feature_maps"):
             raise InputError(f"--explain: {type(model).__name__} has no feature maps to show")
@@ -194,7 +194,7 @@ class PerVideo:
         return model
 
     def _write_timeline(self, network: "Network", naming: Naming, row: dict, ask: Callable, files: Path) -> list[dict]:
-        """The records of a video, of which it writes the subtitles."""
+        """Return the records of a video, of which it writes the subtitles."""
         from results.long_video import see_windows
 
         video, window, stride = row["video"], self.flags.window, self.flags.stride or self.flags.window / 2
@@ -228,7 +228,7 @@ class PerVideo:
             say(f"labelled video: {path}")
 
     def _look(self, row: dict, ask: Callable, model: "paddle.nn.Layer | None", files: Path) -> None:
-        """Keeps the frames that the network saw and, with a model, writes where in them it sees the class."""
+        """Keep the frames that the network saw and, with a model, writes where in them it sees the class."""
         position = row["position"]
         try:
             [clip] = ask() if self.clip is None else [self.clip]
@@ -258,7 +258,7 @@ class PerVideo:
 
 
 def _with_bar(parts: "Iterator[WindowSpans | Frames]", name: str) -> "Iterator[WindowSpans | Frames]":
-    """The same, with a bar on the screen from the moment that the windows are known."""
+    """Return the same, with a bar on the screen from the moment that the windows are known."""
     from reader.windows import Frames
 
     bar = None

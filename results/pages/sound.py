@@ -38,7 +38,7 @@ class Sound:
         self._packets = container.demux(source)
 
     def write_until(self, time: float) -> None:
-        """Writes what is heard before a second of the pictures' time. Raises av.FFmpegError where that fails."""
+        """Write what is heard before a second of the pictures' time. Raises av.FFmpegError where that fails."""
         while self._written < time:
             try:
                 packet = next(self._packets, None)

@@ -21,7 +21,7 @@ _MOST_LINES = 20
 
 
 def write_timelines(folder: Path, records: Sequence[dict]) -> None:
-    """Writes timeline.json and timeline.csv, of a line per window and rank or per error."""
+    """Write timeline.json and timeline.csv, of a line per window and rank or per error."""
     write_stream(folder / "timeline.json", lambda file: (write_array(file, records), file.write("\n")))
 
     def lines() -> Iterator[list]:
@@ -50,7 +50,7 @@ def cues_of(records: Sequence[dict]) -> list[tuple[float, float, list[dict]]]:
 
 
 def write_subtitles(path: Path, records: Sequence[dict], kind: LabelKind = ONE) -> None:
-    """Writes the classes of each moment as WebVTT (https://www.w3.org/TR/webvtt1/), a line for each."""
+    """Write the classes of each moment as WebVTT (https://www.w3.org/TR/webvtt1/), a line for each."""
     blocks = ["WEBVTT"]
     for start, end, predictions in cues_of(records):
         lines = [f"{_clock(start)} --> {_clock(end)}"]

@@ -72,7 +72,7 @@ def following(
 
 @never_fatal
 def write_training_page(path: Path, log: Path, steps_per_epoch: int, epochs: int, facts: Mapping[str, object]) -> None:
-    """Writes the page of the run whose log is `log` (train_log.jsonl); a failure is one line on the screen."""
+    """Write the page of the run whose log is `log` (train_log.jsonl); a failure is one line on the screen."""
 
     def lines() -> Iterator[tuple[int, dict]]:
         with open(log, encoding="utf-8") as file:

@@ -25,7 +25,7 @@ TRAIN: {short_size: 48, target_size: 32, num_reader_threads: 1, video_timeout: 3
 
 
 def prepare(folder: Path, lists: dict[str, str], videos: dict[str, str] | None = None) -> None:
-    """Copies fixtures to the names given, and writes lists and a configuration."""
+    """Copy fixtures to the names given, and write lists and a configuration."""
     for name, fixture in (videos or {}).items():
         (folder / name).parent.mkdir(exist_ok=True)
         shutil.copy(FIXTURES / fixture, folder / name)
@@ -68,7 +68,7 @@ VIDEOS = {
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory) -> tuple[Path, subprocess.CompletedProcess]:
-    """A folder with all that can be wrong, and the ended process; its results are in check/."""
+    """Provide a folder with all that can be wrong, and the ended process; its results are in check/."""
     folder = tmp_path_factory.mktemp("check")
     prepare(folder, {"train.list": TRAIN, "val.list": VAL}, VIDEOS)
     (folder / "v/junk.mp4").write_bytes(b"no video")

@@ -18,7 +18,7 @@ NAMES = ["calm", "<b>fight</b>", "other"]
 
 
 def evaluated(folder, answers: dict[str, tuple[int, int]]) -> str:
-    """A folder of eval.py: video -> (label, class that was named)."""
+    """Return a folder of eval.py: video -> (label, class that was named)."""
     folder.mkdir()
     rows = [
         {"position": i, "video": video.split("#")[0], "label": label, "predicted_class": named,

@@ -189,13 +189,13 @@ SAID = {
 
 
 def made(config: str, peer: str, out: Path) -> list[str]:
-    """The lines about a configuration that is written to the folder."""
+    """Return the lines about a configuration that is written to the folder."""
     out.mkdir()
     return convert(config, peer, out, None, None)
 
 
 def given(name: str, folder: Path) -> tuple[str, str]:
-    """(the file of a configuration, whose it is)."""
+    """Return (the file of a configuration, whose it is)."""
     if name not in PADDLEVIDEO:
         return str(write(folder, name)), "mmaction2"
     path = folder / "configs" / "given.yaml"

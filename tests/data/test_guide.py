@@ -27,7 +27,7 @@ UCF, TRAIN_UCF, EVALUATE_UCF, HMDB, SOMETHING = commands(SECTIONS["UCF101, HMDB5
 
 
 def frames(*sections: str) -> list[str]:
-    """The flags for small frames."""
+    """Return the flags for small frames."""
     keys = [f"{name}.{key}" for name in sections for key in ("short_size=36", "target_size=32")]
     return [word for key in keys for word in ("--set", key)]
 
@@ -44,7 +44,7 @@ NAMES = ["Cat jumping", "cooking", "drawing", "juggling", "knitting", "waving"]
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory) -> Path:
-    """A home folder as it is after the download of PP-TSM's weights."""
+    """Provide a home folder as it is after the download of PP-TSM's weights."""
     home = tmp_path_factory.mktemp("home")
     write_pptsm(home / ".paddle" / "weights" / "ppTSM_k400_uniform_distill.pdparams", 50)
     return home
@@ -71,7 +71,7 @@ def copy_with_videos(folder: Path, names: list[str], recordings: list[str]) -> N
 
 
 def call(command: str, folder: Path, home: Path, *more: str) -> str:
-    """What the command prints, after it has ended well."""
+    """Return what the command prints, after it has ended well."""
     python, *arguments = shlex.split(command)
     assert python == "python"
     environment = reader_environment(HOME=str(home), **{CACHE_VARIABLE: ""})

@@ -36,7 +36,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory):
-    """A working folder with a small set in its data/demo, and what the script printed."""
+    """Provide a working folder with a small set in its data/demo, and what the script printed."""
     folder = tmp_path_factory.mktemp("demo")
     result = make_demo(folder, *SMALL)
     assert result.returncode == 0, result.stderr
@@ -59,7 +59,7 @@ def test_no_moment_tells_the_class():
 
 
 def named_colour(frame: np.ndarray) -> str:
-    """The name of the hue of the most colourful pixels of a uint8 [H, W, 3] frame."""
+    """Return the name of the hue of the most colourful pixels of a uint8 [H, W, 3] frame."""
     pixels = frame.reshape(-1, 3).astype(float)  # [H*W, 3]
     strength = np.ptp(pixels, axis=1)
     red, green, blue = (pixels / 255)[strength >= np.quantile(strength, 0.99)].mean(axis=0)

@@ -79,7 +79,7 @@ def test_views_are_fewer_where_clips_are_many(clips, views):
 
 
 def written(folder: Path, classes: Classes, clips: dict[str, int], light: bool = False) -> Config:
-    """The configuration for lists in the folder `lists` of `folder`."""
+    """Return the configuration for lists in the folder `lists` of `folder`."""
     path = folder / "config.yaml"
     network = own_config.network_for(classes, light)
     path.write_text(own_config.config_text(Path("lists"), classes, clips, network))

@@ -34,7 +34,7 @@ SOURCES = {
 
 
 def make_sources(folder: Path) -> Path:
-    """A list of readable videos of all kinds, one of them twice, and three that are not readable."""
+    """Return a list of readable videos of all kinds, one of them twice, and three that are not readable."""
     for name, fixture in SOURCES.items():
         (folder / name).parent.mkdir(exist_ok=True)
         shutil.copy(FIXTURES / fixture, folder / name)
@@ -48,7 +48,7 @@ def make_sources(folder: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def done(tmp_path_factory):
-    """A folder in which the list was re-encoded to out/, and the ended process."""
+    """Provide a folder in which the list was re-encoded to out/, and the ended process."""
     folder = tmp_path_factory.mktemp("reencode")
     make_sources(folder)
     return folder, run_script("data/reencode", "train.list", "--out", "out", "--short_side", "48", cwd=folder)
@@ -203,7 +203,7 @@ def make_video(path: Path, width: int, height: int, num_frames: int, noise: bool
 
 
 def start(folder: Path, *flags: str) -> subprocess.Popen:
-    """A run over the videos in v/, all its processes marked with the folder's name."""
+    """Return a run over the videos in v/, all its processes marked with the folder's name."""
     names = sorted(path.name for path in (folder / "v").iterdir())
     (folder / "all.list").write_text("".join(f"v/{name} {i}\n" for i, name in enumerate(names)))
     command = [sys.executable, str(ROOT / "data/reencode.py"), "all.list", "--out", "out", *flags]
@@ -273,7 +273,7 @@ def fast_job(out: Path) -> reencode.Job:
 
 
 def send(number: int, folder: Path, times: int = 1) -> None:
-    """Sends a signal to the process that writes a video into the folder, and to the one that comes in its place."""
+    """Send a signal to the process that writes a video into the folder, and to the one that comes in its place."""
     sent: set[int] = set()
     for _ in range(times):
         writers = wait_until(lambda: {int(path.name.split(".")[-2]) for path in folder.glob(".*.tmp")} - sent)

@@ -17,7 +17,7 @@ WIDESCREEN = Fraction(64, 45)  # of the pixels of a DVD
 
 
 def wide(path: Path, rotation: int = 0) -> None:
-    """Writes ten frames of 64x48 with pixels of WIDESCREEN."""
+    """Write ten frames of 64x48 with pixels of WIDESCREEN."""
     with av.open(str(path), "w") as out:
         stream = out.add_stream("libx264", rate=25)
         stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"

@@ -17,7 +17,7 @@ PRETRAIN = "--set=TRAIN.pretrain=none", "--set=TRAIN.epoch=6"
 
 @pytest.fixture
 def folder(workspace, tmp_path):
-    """The lists of two folds beside that of training."""
+    """Provide the lists of two folds beside that of training."""
     clips = workspace.videos[:8]
     write_list(tmp_path / "train.list", clips)
     for fold in (0, 1):

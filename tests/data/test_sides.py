@@ -19,7 +19,7 @@ CONFIG = "MODEL: {name: TSN, num_classes: 8, topk: 5, seg_num: 2}\nTRAIN: {short
 
 @pytest.fixture
 def run(tmp_path, monkeypatch, capsys):
-    """A function that runs check.py in this process: what it prints, its error and the rows of problems.csv."""
+    """Provide a function that runs check.py in this process: what it prints, its error and the rows of problems.csv."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "config.yaml").write_text(CONFIG)
 

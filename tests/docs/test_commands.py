@@ -74,7 +74,7 @@ class Shell:
         self.ports = {"8000": free_port(), "8001": free_port()}
 
     def output(self, command: str) -> str:
-        """What it prints, after it has ended well, or as a server listens."""
+        """Return what it prints, after it has ended well, or as a server listens."""
         if command.startswith("pip install"):
             command = ALL_INSTALLED
         if command not in self.outputs:
@@ -114,7 +114,7 @@ class Shell:
         return log.read_text()
 
     def close(self) -> list[int]:
-        """The servers' exit codes."""
+        """Return the servers' exit codes."""
         return [self._end(process) for _, process in self._servers]
 
     def _end(self, process) -> int:

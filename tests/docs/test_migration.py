@@ -16,7 +16,7 @@ KEY = re.compile(rf"((?:{'|'.join(SECTIONS)})\.\w+)(?:(?:=|: )(.+))?")
 
 
 def ours() -> list[str]:
-    """What stands in backticks in the last column, "here", of each table."""
+    """Return what stands in backticks in the last column, "here", of each table."""
     tables = re.findall(r"(?:^\|.*\|\n)+", PAGE, re.MULTILINE)
     rows = [re.split(r"(?<!\\)\|", line)[-2].strip() for table in tables for line in table.splitlines()]
     assert rows.count("here") == len(tables)

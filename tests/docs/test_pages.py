@@ -24,7 +24,7 @@ def without_fences(text: str) -> str:
 
 
 def sections(text: str) -> list[str]:
-    """The text without fences, cut before each heading."""
+    """Return the text without fences, cut before each heading."""
     return re.split(r"^(?=#+ )", without_fences(text), flags=re.MULTILINE)
 
 
@@ -116,7 +116,7 @@ def heading_level(section: str) -> int:
 
 
 def figures(section: str) -> Counter:
-    """The numbers outside of code and addresses."""
+    """Return the numbers outside of code and addresses."""
     text = re.sub(r"`[^`\n]+`|\]\([^)]*\)|https?:\S+", "", section)
     return Counter(re.findall(r"\d[\d,.]*\d|\d", text))
 

@@ -20,7 +20,7 @@ MB = 1 << 20
 
 
 def peak_memory() -> int:
-    """The largest resident memory, in bytes, since `forget_peak`."""
+    """Return the largest resident memory, in bytes, since `forget_peak`."""
     status = Path("/proc/self/status").read_text()
     return int(status.split("VmHWM:")[1].split()[0]) * 1024
 
@@ -30,7 +30,7 @@ def forget_peak() -> None:
 
 
 def open_files() -> list[str]:
-    """What the open file descriptors of this process stand for."""
+    """Return what the open file descriptors of this process stand for."""
     names = []
     for descriptor in sorted(os.listdir("/proc/self/fd"), key=int):
         try:
@@ -41,7 +41,7 @@ def open_files() -> list[str]:
 
 
 def read_one(target: Target, path: Path, rng: random.Random, folder: Path, baseline: int) -> dict:
-    """The report on one file: outcome, text, seconds, memory in MB and complaints."""
+    """Return the report on one file: outcome, text, seconds, memory in MB and complaints."""
     files, noise, before = open_files(), os.fstat(2).st_size, set(os.listdir(folder))
     forget_peak()
     start, outcome, text, complaints = time.monotonic(), "ok", "", []
@@ -69,7 +69,7 @@ def read_one(target: Target, path: Path, rng: random.Random, folder: Path, basel
 
 
 def empty(folder: Path) -> None:
-    """Takes away what is in it. The folder itself stays: to make one anew for each file takes a millisecond."""
+    """Take away what is in it. The folder itself stays: to make one anew for each file takes a millisecond."""
     for entry in os.scandir(folder):
         if entry.is_dir(follow_symlinks=False):
             shutil.rmtree(entry)
@@ -78,7 +78,7 @@ def empty(folder: Path) -> None:
 
 
 def run(target: Target, name: str, seed: str, first: str, last: str, folder: str, keep: str | None = None) -> None:
-    """Reads the files `first` to `last - 1` in `folder`, a line of JSON before and after each; see harness.py."""
+    """Read the files `first` to `last - 1` in `folder`, a line of JSON before and after each; see harness.py."""
     case, temporary = Path(folder, "case"), Path(folder, "tmp")
     # Beyond the bound with room to say so; a file that wants everything must not take the machine with it.
     limit = peak_memory() + (2 * target.memory + 500) * MB

@@ -57,7 +57,10 @@ class Summary:
 
 
 def run(target: str, seed: int | str, first: int, last: int, keep: Path | None = None, seconds: float = 1e9) -> Summary:
-    """What came of the files `first` to `last - 1`, or fewer in `seconds`. Those that break a promise go to `keep`."""
+    """Return what came of the files `first` to `last - 1`, or fewer in `seconds`.
+
+    Those that break a promise go to `keep`.
+    """
     summary, end = Summary(), time.monotonic() + seconds
     with tempfile.TemporaryDirectory(prefix="fuzz") as name:
         folder = Path(name)
@@ -69,7 +72,7 @@ def run(target: str, seed: int | str, first: int, last: int, keep: Path | None =
 def _run_process(
     target: str, seed: str, first: int, last: int, folder: Path, summary: Summary, keep: Path | None, end: float
 ) -> int:
-    """The number of the next file, after the process has done all, died or hung."""
+    """Return the number of the next file, after the process has done all, died or hung."""
     shutil.rmtree(folder / "tmp", ignore_errors=True)
     (folder / "tmp").mkdir()
     number, started = first, False

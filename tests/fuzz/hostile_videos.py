@@ -35,12 +35,12 @@ def box(name: bytes, *parts: bytes) -> bytes:
 
 
 def full(name: bytes, *parts: bytes) -> bytes:
-    """A box with version and flags of 0."""
+    """Return a box with version and flags of 0."""
     return box(name, bytes(4), *parts)
 
 
 def box_of(data: bytes, name: bytes) -> bytes:
-    """The first box of that name, whole."""
+    """Return the first box of that name, whole."""
     at = data.index(name) - 4
     return data[at : at + int.from_bytes(data[at : at + 4], "big")]
 
@@ -60,7 +60,7 @@ def track(
     more: bytes = b"",
     **tables: bytes,
 ) -> bytes:
-    """A track whose tables of samples are those of sixty frames of ten bytes, or as given."""
+    """Return a track whose tables of samples are those of sixty frames of ten bytes, or as given."""
     defaults = {"stts": u32(1, 60, 512), "stsc": u32(1, 1, 60, 1), "stsz": u32(10, 60), "stco": u32(1, 40)}
     stbl = box(b"stbl", stsd, *(full(name.encode(), table) for name, table in (defaults | tables).items()), more)
     media = full(b"vmhd", bytes(8)) if kind == b"vide" else full(b"smhd", bytes(4))
@@ -84,7 +84,7 @@ def moov(*tracks: bytes, duration: int = 60) -> bytes:
 
 
 def mp4(stsd: bytes = MPEG4, payload: int = 1000, **how: bytes | int) -> bytes:
-    """A file of one track with `payload` bytes of zeros as its data."""
+    """Return a file of one track with `payload` bytes of zeros as its data."""
     return FTYP + box(b"mdat", bytes(payload)) + moov(track(stsd, **how))
 
 
@@ -94,7 +94,7 @@ def many_samples(count: int, **how: int) -> bytes:
 
 
 def compressed(header: bytes) -> bytes:
-    """The file whose moov is compressed: QuickTime's cmov."""
+    """Return the file whose moov is compressed: QuickTime's cmov."""
     packed = box(b"cmov", box(b"dcom", b"zlib"), box(b"cmvd", u32(len(header)), zlib.compress(header, 9)))
     return FTYP + box(b"mdat", bytes(100)) + box(b"moov", packed)
 
@@ -124,7 +124,7 @@ def sound_of(chunks: int) -> bytes:
 
 
 def patched(name: str, marker: bytes, offset: int, new: bytes) -> bytes:
-    """A fixture with bytes written at an offset from the first place of a marker."""
+    """Return a fixture with bytes written at an offset from the first place of a marker."""
     data = bytearray(fixture(name))
     at = data.index(marker) + offset
     data[at : at + len(new)] = new
@@ -135,7 +135,7 @@ def patched(name: str, marker: bytes, offset: int, new: bytes) -> bytes:
 
 
 def element(name: str, *parts: bytes) -> bytes:
-    """An EBML element with a length of eight bytes."""
+    """Return an EBML element with a length of eight bytes."""
     body = b"".join(parts)
     return bytes.fromhex(name) + (1 << 56 | len(body)).to_bytes(8, "big") + body
 

@@ -38,7 +38,7 @@ def entry(*shape: int, dtype: str = "F32", begin: int = 0, end: int = 0) -> dict
 
 
 def described(*dims: int, data: bytes = b"") -> bytes:
-    """A LoDTensor file that declares a shape."""
+    """Return a LoDTensor file that declares a shape."""
     header = b"\x08\x05"
     for size in dims:
         header += b"\x10"
@@ -49,7 +49,7 @@ def described(*dims: int, data: bytes = b"") -> bytes:
 
 
 def member(name: str, data: bytes = b"", **fields: object) -> bytes:
-    """A member of a tar archive."""
+    """Return a member of a tar archive."""
     info = tarfile.TarInfo(name)
     info.size = len(data)
     for field, value in fields.items():
@@ -72,13 +72,13 @@ def bomb() -> bytes:
 
 
 def folders(count: int) -> bytes:
-    """An archive of folders whose names do not compress."""
+    """Return an archive of folders whose names do not compress."""
     names = random.Random(0)
     return tar_gz(*(member(names.randbytes(16).hex(), type=tarfile.DIRTYPE) for _ in range(count)))
 
 
 def torch_zip(pickled: bytes, stored: bytes = b"", members: int = 1, compression: int = zipfile.ZIP_STORED) -> bytes:
-    """A PyTorch file of a pickle and one storage, which may be there under many names."""
+    """Return a PyTorch file of a pickle and one storage, which may be there under many names."""
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", compression, compresslevel=1) as archive:
         archive.writestr("x/data.pkl", pickled)
@@ -88,7 +88,7 @@ def torch_zip(pickled: bytes, stored: bytes = b"", members: int = 1, compression
 
 
 def listed_again(archive: bytes, times: int) -> bytes:
-    """The archive with its table of contents so many times."""
+    """Return the archive with its table of contents so many times."""
     start, end = archive.index(b"PK\1\2"), archive.index(b"PK\5\6")
     table = archive[start:end] * times
     count = 2 * times  # it has two members
@@ -99,7 +99,7 @@ def listed_again(archive: bytes, times: int) -> bytes:
 
 
 def torch_tensors(count: int, size: int, stored: int, stride: int = 1) -> bytes:
-    """The pickle of so many tensors of one storage of `stored` numbers."""
+    """Return the pickle of so many tensors of one storage of `stored` numbers."""
     place = b"(U\7storagectorch\nFloatStorage\nU\0010U\3cpuJ" + struct.pack("<i", stored) + b"tQ"
     shape = b"K\0(J" + struct.pack("<i", size) + b"t(J" + struct.pack("<i", stride) + b"t"
     entries = b"".join(b"U\x06%06dctorch._utils\n_rebuild_tensor\n(h\0" % i + shape + b"tR" for i in range(count))

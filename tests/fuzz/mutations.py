@@ -21,7 +21,7 @@ _TRANSPORT_PACKET = 188
 
 
 def _position(data: bytearray, rng: random.Random) -> int:
-    """An offset: anywhere, near the ends, where headers are, or a few bytes around a landmark."""
+    """Return an offset: anywhere, near the ends, where headers are, or a few bytes around a landmark."""
     kind = rng.randrange(4)
     if kind == 0 or len(data) < 64:
         return rng.randrange(len(data))
@@ -89,7 +89,7 @@ def repeat(data: bytearray, rng: random.Random) -> None:
 
 
 def resize_boxes(data: bytearray, rng: random.Random) -> None:
-    """Declares another size for what a name stands in front of or behind: MP4 boxes, AVI chunks."""
+    """Declare another size for what a name stands in front of or behind: MP4 boxes, AVI chunks."""
     names = [match.start() for match in re.finditer(rb"[a-z][a-zA-Z0-9]{3}", data)]
     for at in rng.sample(names, min(len(names), rng.choice((1, 2, 5)))):
         size = rng.choice((*EXTREMES[:14], 8, 16, len(data)))

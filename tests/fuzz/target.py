@@ -27,7 +27,7 @@ class Target:
 
 
 def one_line(error: BaseException) -> str:
-    """What is wrong with an error's text as a line on a user's terminal, or nothing."""
+    """Return what is wrong with an error's text as a line on a user's terminal, or nothing."""
     text = str(error)
     if not text or any(ord(c) < 32 or 127 <= ord(c) < 160 for c in text):
         return f"its text is no line: {text[:200]!r}"

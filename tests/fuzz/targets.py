@@ -25,7 +25,7 @@ TARGETS: dict[str, tuple] = {
 
 
 def make_target(name: str) -> Target:
-    """The target of that name."""
+    """Return the target of that name."""
     module, function, *arguments = TARGETS[name]
     target = getattr(importlib.import_module(f"fuzz.{module}"), function)(*arguments)
     # Decord's messages go to stderr, at most one for each file.

@@ -36,7 +36,7 @@ def mutated_text(data: bytes, rng: random.Random) -> bytes:
 
 
 def configurations() -> Target:
-    """The YAML files that are shipped, broken; what is read is written and read again."""
+    """Return the YAML files that are shipped, broken; what is read is written and read again."""
     folders = (ROOT / "configs", ROOT / "tests" / "configs")
     seeds = [path.read_bytes() for folder in folders for path in sorted(folder.glob("*.yaml"))]
 
@@ -86,7 +86,7 @@ def peer_configurations() -> Target:
 
 
 def file_lists() -> Target:
-    """Lists of all formats and in other encodings, broken."""
+    """List of all formats and in other encodings, broken."""
     seed = "".join(f"videos/my clip {i:03}.mp4 {i % 4}\n" for i in range(30)).encode()
     pickles = "".join(f"videos/clip_{i:03}.pkl\n" for i in range(30)).encode()
     folders = "".join(f"videos/my clip {i:03} {9 + i} {i % 4}\n" for i in range(30)).encode()

@@ -91,7 +91,7 @@ def _encoded(name: str, codec: str, pixels: str) -> bytes:
 
 
 def hostile_videos() -> Target:
-    """The hand-made cases, in their order."""
+    """Return the hand-made cases, in their order."""
 
     def write(folder: Path, rng: random.Random, number: int) -> Path:
         name, make, _ = list(CASES.values())[number % len(CASES)]
@@ -105,7 +105,7 @@ def hostile_videos() -> Target:
 
 
 def frame_pickles() -> Target:
-    """The second format, broken anywhere: in the pickle or in its JPEGs."""
+    """Return the second format, broken anywhere: in the pickle or in its JPEGs."""
     file = io.BytesIO()
     Image.new("RGB", (44, 36), (200, 0, 0)).save(file, "JPEG")
     seeds = [pickle.dumps(("video", 1, [file.getvalue()] * 4), protocol) for protocol in (0, 1, 2, 4)]

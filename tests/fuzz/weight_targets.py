@@ -111,7 +111,7 @@ def weights() -> Target:
 
 
 def hostile_weights() -> Target:
-    """The hand-made cases, in their order."""
+    """Return the hand-made cases, in their order."""
 
     def write(folder: Path, rng: random.Random, number: int) -> Path:
         name, make, _ = list(CASES.values())[number % len(CASES)]
@@ -128,7 +128,7 @@ def hostile_weights() -> Target:
 
 
 def _archive(path: Path, contents: dict[str, bytes], rng: random.Random) -> None:
-    """Writes a tar or tar.gz, broken before or after its compression."""
+    """Write a tar or tar.gz, broken before or after its compression."""
     file = io.BytesIO()
     tar_format = rng.choice((tarfile.GNU_FORMAT, tarfile.PAX_FORMAT, tarfile.USTAR_FORMAT))
     with tarfile.open(fileobj=file, mode="w", format=tar_format) as archive:

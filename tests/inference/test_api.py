@@ -102,7 +102,7 @@ def clip(workspace) -> Path:
 
 @pytest.fixture(scope="module")
 def printed(workspace, clip, tmp_path_factory) -> list[str]:
-    """The lines of PROGRAM."""
+    """Provide the lines of PROGRAM."""
     folder = tmp_path_factory.mktemp("program")
     (folder / "program.py").write_text(PROGRAM)
     (folder / "text.mp4").write_text("no video")

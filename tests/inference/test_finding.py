@@ -20,7 +20,7 @@ CONTENT = b"read by nobody here"
 
 @pytest.fixture
 def weights(workspace, tmp_path) -> Path:
-    """A file with the manifest of a training by the workspace's configuration."""
+    """Provide a file with the manifest of a training by the workspace's configuration."""
     (tmp_path / "TSN.pdparams").write_bytes(CONTENT)
     about = describe_run(load_config(workspace.folder / "tiny.yaml"), {})
     digests = {".pdparams": hashlib.sha256(CONTENT).hexdigest(), ".pdopt": "0" * 64}

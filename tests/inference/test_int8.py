@@ -25,7 +25,7 @@ ROUNDED += r"its probabilities change by [\d.e-]+ at most, [\d.e-]+ in the mean"
 
 @pytest.fixture
 def listed(workspace, tmp_path) -> Path:
-    """A list without labels of all 15 clips."""
+    """Provide a list without labels of all 15 clips."""
     videos = [video for video, _ in workspace.videos + workspace.held_out]
     (tmp_path / "calibration.list").write_text("".join(f"{video}\n" for video in videos))
     return tmp_path / "calibration.list"
@@ -37,7 +37,7 @@ def config(workspace) -> Config:
 
 
 def in_int8(config: Config, listed: Path, **section: object) -> Config:
-    """The configuration with INFER in int8, which accepts any agreement."""
+    """Return the configuration with INFER in int8, which accepts any agreement."""
     keys = {"precision": "int8", "calibration": str(listed), "int8_agreement": 0.0}
     return replace(config, infer=replace(config.infer, **(keys | section)))
 

@@ -21,7 +21,7 @@ def small_state() -> dict[str, np.ndarray]:
 
 @pytest.fixture
 def file_with(tmp_path, monkeypatch):
-    """A function: state -> path of a file that reads as that state, without the cost of writing it."""
+    """Provide a function: state -> path of a file that reads as that state, without the cost of writing it."""
 
     def make(state: dict[str, np.ndarray]):
         (tmp_path / "w.pdparams").touch()

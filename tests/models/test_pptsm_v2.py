@@ -104,7 +104,7 @@ def test_any_share_is_shifted_as_paddles_operation_does(share):
 
 
 def imagenet(state: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The arrays as PaddleClas' file has them."""
+    """Return the arrays as PaddleClas' file has them."""
     return {name.removeprefix("backbone."): array for name, array in state.items()}
 
 

@@ -37,7 +37,7 @@ def write(path: Path, codec: str, kind: str, rate, times: Sequence[int], options
 
 
 def clocked(path: Path) -> tuple[Clock, list[float]]:
-    """The clock, and the time of each frame."""
+    """Return the clock, and the time of each frame."""
     with open_video(str(path)) as container:
         stream = video_stream(str(path), container)
         packets = read_packets(str(path), container, stream)
@@ -46,7 +46,7 @@ def clocked(path: Path) -> tuple[Clock, list[float]]:
 
 
 def of_ffprobe(path: Path) -> list[float]:
-    """The times of the pictures from the first one on; [] without ffprobe, or where it knows none."""
+    """Return the times of the pictures from the first one on; [] without ffprobe, or where it knows none."""
     if shutil.which("ffprobe") is None:
         return []
     asked = "ffprobe -v error -of json -select_streams v:0 -show_entries frame=best_effort_timestamp_time".split()
@@ -119,7 +119,7 @@ def test_b_frames_copied_into_avi(tmp_path):
 
 
 def film(path: Path, num_pictures: int) -> list[float]:
-    """Writes film of 24000/1001 pictures a second as NTSC video in a program stream, whose pictures stay for two and
+    """Write film of 24000/1001 pictures a second as NTSC video in a program stream, whose pictures stay for two and
     three fields in turn (ISO/IEC 13818-2: repeat_first_field); returns when each is shown."""
     raw = path.with_suffix(".m2v")
     write(raw, "mpeg2video", "mpeg2video", Fraction(24000, 1001), range(num_pictures), {})

@@ -17,7 +17,7 @@ SPEC = ClipSpec(num_segments=3, seglen=1, short_side=36, crop_size=32)
 
 @pytest.fixture(scope="module")
 def numbered(tmp_path_factory):
-    """A video of 30 frames of 44x36; all pixels of frame n are (n, 2n, 3n)."""
+    """Provide a video of 30 frames of 44x36; all pixels of frame n are (n, 2n, 3n)."""
     path = tmp_path_factory.mktemp("numbered") / "n.mp4"
     frames = np.zeros((30, 36, 44, 3), np.uint8) + np.arange(30, dtype=np.uint8)[:, None, None, None] * [1, 2, 3]
     make_clip(path, frames.astype(np.uint8))

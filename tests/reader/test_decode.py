@@ -106,7 +106,7 @@ def with_matrix(name: str, matrix: tuple[int, int, int, int]) -> bytes:
 
 
 def filtered(frames: np.ndarray, names: list[str]) -> np.ndarray:
-    """The frames, uint8 [T, H, W, 3], through FFmpeg's filters."""
+    """Return the frames, uint8 [T, H, W, 3], through FFmpeg's filters."""
     graph = av.filter.Graph()
     height, width = frames.shape[1:3]
     last = graph.add_buffer(width=width, height=height, format="rgb24", time_base=Fraction(1, RATE))

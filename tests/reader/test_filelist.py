@@ -14,7 +14,7 @@ from utils.errors import InputError
 
 @pytest.fixture
 def read(tmp_path, monkeypatch):
-    """A function that writes bytes to a.list in an empty current folder and reads it, with 4 classes."""
+    """Provide a function that writes bytes to a.list in an empty current folder and reads it, with 4 classes."""
     monkeypatch.chdir(tmp_path)
 
     def run(content: bytes, **how) -> list[tuple[str, int | None]]:

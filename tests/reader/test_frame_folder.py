@@ -76,7 +76,7 @@ def test_the_list_says_how_many_and_only_the_chosen_are_opened(tmp_path):
 
 
 def bomb() -> bytes:
-    """A PNG of 300 bytes that is declared as 12,000 x 12,000."""
+    """Return a PNG of 300 bytes that is declared as 12,000 x 12,000."""
 
     def chunk(name: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))

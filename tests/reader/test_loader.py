@@ -41,7 +41,7 @@ def loader(entries, *, spec=SPEC, batch_size=4, num_workers=2, num_classes=4, **
 
 @pytest.fixture
 def fake_read(monkeypatch):
-    """Replaces the work of reader processes by a function of (path, epoch, index), called in their threads."""
+    """Replace the work of reader processes by a function of (path, epoch, index), called in their threads."""
 
     def install(function):
         monkeypatch.setattr(WorkerProcess, "answer", lambda self, *asked: FileClip(*function(*asked[:3]), None, False))
@@ -54,7 +54,7 @@ def clip_of(number: int) -> np.ndarray:
 
 
 def readers() -> set[int]:
-    """The ids of the living reader processes that this process has started; Linux only."""
+    """Return the ids of the living reader processes that this process has started; Linux only."""
     return {pid for pid in children("self") if is_reader(pid)}
 
 
@@ -323,7 +323,7 @@ def fifos(tmp_path, count: int) -> list[Entry]:
 
 
 def feed(entry: Entry, label: int, times: int = 1) -> threading.Thread:
-    """Writes the pickle to each of the next readers of the pipe."""
+    """Write the pickle to each of the next readers of the pipe."""
 
     def write():
         for _ in range(times):

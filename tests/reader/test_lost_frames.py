@@ -95,7 +95,7 @@ def test_reordering_of_which_the_header_says_nothing(name, tmp_path):
 
 
 def low_delay(path: Path) -> None:
-    """Writes MPEG-4 with B-frames whose header says that it has none (ISO/IEC 14496-2, 6.2.3: a Simple object)."""
+    """Write MPEG-4 with B-frames whose header says that it has none (ISO/IEC 14496-2, 6.2.3: a Simple object)."""
     with av.open(str(path), "w", format="m4v") as out:
         options = {"bf": "2", "b_strategy": "0", "qmin": "31"}
         stream = out.add_stream("mpeg4", rate=RATE, options=options)

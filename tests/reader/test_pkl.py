@@ -28,7 +28,7 @@ JPEGS = [jpeg(level) for level in range(0, 200, 20)]
 
 
 def python2_pickle(video: str, label: int, jpegs: list[bytes]) -> bytes:
-    """What cPickle of Python 2 writes with its highest protocol."""
+    """Return what cPickle of Python 2 writes with its highest protocol."""
 
     def string(value: bytes) -> bytes:
         return b"U" + bytes([len(value)]) + value if len(value) < 256 else b"T" + struct.pack("<i", len(value)) + value

@@ -10,7 +10,7 @@ from reader.transforms import crop_offset, resized_size
 
 
 def resize_then_crop(frame: np.ndarray, size: tuple[int, int], left: int, top: int, crop: int) -> np.ndarray:
-    """The original's two steps."""
+    """Return the original's two steps."""
     image = Image.fromarray(frame)
     if image.size != size:
         image = image.resize(size, Image.BILINEAR)

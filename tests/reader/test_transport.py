@@ -32,7 +32,7 @@ def junk(length: int, seed: int = 0) -> bytes:
 
 
 def between(places: list[int], length: int = 77, packets: list[bytes] = PACKETS) -> bytes:
-    """The packets, with junk before each of the places."""
+    """Return the packets, with junk before each of the places."""
     return b"".join(junk(length, place) * (place in places) + packet for place, packet in enumerate(packets))
 
 

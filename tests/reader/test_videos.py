@@ -43,7 +43,7 @@ def test_folders_and_patterns(clips, pattern, found):
 
 @pytest.fixture
 def deep(tmp_path):
-    """A folder with a video below 1,500 folders in each other: more than Python has calls within calls."""
+    """Provide a folder with a video below 1,500 folders in each other: more than Python has calls within calls."""
     folder = str(tmp_path / "deep")
     for _ in range(1501):
         os.mkdir(folder)

@@ -35,7 +35,7 @@ def test_where_windows_lie(duration, window, stride, spans):
 
 
 def read(name: str, *how: float, spec: ClipSpec = WHOLE) -> tuple[list[tuple], list[list[int]], list[int]]:
-    """The spans, the numbers of each window's frames, and those of all frames in the order they came."""
+    """Return the spans, the numbers of each window's frames, and those of all frames in the order they came."""
     for part in stream_windows(str(name), spec, *how):
         if isinstance(part, list):
             spans, came = part, []

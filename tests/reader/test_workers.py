@@ -46,7 +46,10 @@ def opened(fifo: Path) -> BinaryIO | None:
 
 @pytest.fixture
 def program(tmp_path):
-    """A running program that has read one video and waits for three that do not come; its mark; what /dev/shm held."""
+    """Provide a running program that has read one video and waits for three that do not come.
+
+    Its mark; what /dev/shm held.
+    """
     (tmp_path / "program.py").write_text(PROGRAM)
     (tmp_path / "0.pkl").write_bytes(frame_pickle(0))
     for i in (1, 2, 3):

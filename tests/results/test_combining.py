@@ -20,7 +20,7 @@ NAMES = ["calm", "fight", "other"]
 
 
 def evaluated(folder, answers: dict[str, tuple[int, list[float]] | str], names=NAMES) -> str:
-    """A folder of eval.py: video -> (label, probabilities), or why it could not be read."""
+    """Return a folder of eval.py: video -> (label, probabilities), or why it could not be read."""
     folder.mkdir()
     rows = []
     for i, (video, answer) in enumerate(answers.items()):

@@ -47,7 +47,7 @@ def list_run(folder: Path, head: dict = HEAD, restart: bool = False, **how) -> L
 
 
 def run(folder: Path, rows: int = 10, head: dict = HEAD, **how) -> int:
-    """Writes the first `rows` of the list that are not known yet, batch by batch; returns how many were known."""
+    """Write the first `rows` of the list that are not known yet, batch by batch; returns how many were known."""
     with list_run(folder, head, **how) as opened:
         journal, known = opened.journal, opened.journal.known.count
         for start in range(known, rows, BATCH):
@@ -165,7 +165,7 @@ def read(videos: list[Path], positions: Iterable[int], answer: float) -> list[di
 
 
 def go_on(folder: Path, videos: list[Path], answer: float, most: int = 99, **how) -> list[int]:
-    """The positions that a run does; its answers tell it from others."""
+    """Return the positions that a run does; its answers tell it from others."""
     done = []
     with list_run(folder, **how) as opened:
         journal = opened.journal
@@ -421,7 +421,7 @@ def test_what_is_not_a_number_never_gets_in(tmp_path):
 
 
 def final_files(folder: Path, rows: int) -> int:
-    """The most bytes that Python has held while they were made."""
+    """Return the most bytes that Python has held while they were made."""
     best = [{"class_id": k, "label": "a class", "probability": 0.1} for k in range(5)]
     with Journal(folder, "predictions", HEAD, ["predictions"]) as journal:
         journal.resume(range(rows), BATCH)

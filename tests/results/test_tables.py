@@ -27,7 +27,7 @@ def probabilities(*rows) -> np.ndarray:
 
 
 def evaluation(position: int, video: str, label: int, best: int, rank: int = 1, name: str = "x") -> dict:
-    """A row as inference/rows.py makes it."""
+    """Return a row as inference/rows.py makes it."""
     values = {"label": label, "predicted_class": best, "predicted_name": name, "probability": 0.6, "rank": rank}
     return {"position": position, "video": video, **values, "true_probability": 0.1 + 0.2, "loss": 0.25}
 

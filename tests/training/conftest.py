@@ -21,7 +21,7 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture(scope="session")
 def undisturbed(workspace, tmp_path_factory) -> Path:
-    """The save_dir of a narrow run of 3 epochs that was never stopped."""
+    """Provide the save_dir of a narrow run of 3 epochs that was never stopped."""
     return train_narrow(workspace, tmp_path_factory.mktemp("undisturbed"), "--epoch=3").save_dir
 
 
@@ -37,13 +37,13 @@ def small():
 
 @pytest.fixture
 def about(workspace) -> dict:
-    """What a manifest says of the workspace's configuration."""
+    """Provide what a manifest says of the workspace's configuration."""
     return describe_run(load_config(str(workspace.folder / "tiny.yaml"), {}, ()), {})
 
 
 @pytest.fixture
 def saved(small, about, tmp_path) -> Callable[[str, int, int], Path]:
-    """A function that writes a checkpoint that stands at (epoch, step), and returns its prefix."""
+    """Provide a function that writes a checkpoint that stands at (epoch, step), and returns its prefix."""
 
     def save(name: str, epoch: int, step: int) -> Path:
         save_checkpoint(tmp_path / name, *small, Progress(epoch, step, 5, 10, 4), about)

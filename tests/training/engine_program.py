@@ -65,7 +65,7 @@ def clips(number: int, size: int, seglen: int = 1, seed: int = 0) -> tuple[paddl
 
 
 def gradients(num_layers: int, kind: str, double: bool = False) -> dict[str, np.ndarray]:
-    """The gradient of each parameter after one batch; with `double` computed in float64."""
+    """Return the gradient of each parameter after one batch; with `double` computed in float64."""
     model = network(num_layers, kind)
     frames, labels = clips(4, 64)
     x = frames.flatten(0, 1).astype("float32").transpose([0, 3, 1, 2]) * model.scale + model.shift
@@ -134,7 +134,7 @@ def graphs_made(sizes: list[int]) -> tuple[int, dict[str, object]]:
 
 
 def narrow_networks() -> ExitStack:
-    """A context in which networks have an eighth of their channels."""
+    """Open a context in which networks have an eighth of their channels."""
     changes = ExitStack()
     narrow(lambda *change: changes.enter_context(mock.patch.object(*change)))
     return changes

@@ -23,7 +23,7 @@ NO_FLOAT16 = "this GPU does not have float16, which begins with compute capabili
 
 @pytest.fixture
 def flags(monkeypatch) -> dict[str, object]:
-    """The flags that Paddle is given, which a build for the CPU does not know; nor has it a scaler."""
+    """Provide the flags that Paddle is given, which a build for the CPU does not know; nor has it a scaler."""
     found = {}
     monkeypatch.setattr(paddle.amp, "GradScaler", lambda **how: None)
     monkeypatch.setattr(paddle, "set_flags", found.update)

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:When training, we now always tra
 
 
 def normed() -> paddle.nn.Layer:
-    """A layer that is frozen, one that is not, and a BatchNorm in training."""
+    """Return a layer that is frozen, one that is not, and a BatchNorm in training."""
     model = paddle.nn.Sequential(paddle.nn.Linear(1, 1), paddle.nn.Linear(1, 1), paddle.nn.BatchNorm2D(1))
     for parameter in model[0].parameters():
         parameter.stop_gradient = True
@@ -143,7 +143,7 @@ def test_two_processes_validate_and_save_one_average(workspace, tmp_path, monkey
 
 
 def validation_losses(save_dir: Path, monkeypatch) -> tuple[float, float]:
-    """The loss of a run's validation list with the weights of TSN.pdparams, and with those that training had."""
+    """Return the loss of a run's validation list with the weights of TSN.pdparams, and with those that training had."""
     narrow(monkeypatch.setattr)
     config = load_config(save_dir / "config.yaml")
     model = load_model(config.model, save_dir / "TSN.pdparams")

@@ -33,7 +33,7 @@ ABOUT = {"model": {"name": "TSN"}, "train": {"epoch": 9}, "config": "", "version
 
 
 def make_model(seed: int = 0) -> tuple[paddle.nn.Layer, paddle.optimizer.Momentum]:
-    """A layer with BatchNorm and its optimizer, after two steps."""
+    """Return a layer with BatchNorm and its optimizer, after two steps."""
     paddle.seed(seed)
     model = paddle.nn.Sequential(paddle.nn.Linear(3, 2), paddle.nn.BatchNorm1D(2))
     optimizer = paddle.optimizer.Momentum(0.1, parameters=model.parameters(), weight_decay=1e-4)

@@ -22,7 +22,7 @@ ROUNDING = 1e-5
 
 
 def run_program(*arguments: str) -> object:
-    """What engine_program.py prints."""
+    """Return what engine_program.py prints."""
     program = Path(__file__).with_name("engine_program.py")
     ended = run_python([str(program), *arguments], {**os.environ}, ROOT, 300, kind="train")
     assert ended.returncode == 0, ended.stderr
@@ -108,7 +108,7 @@ def test_measuring_leaves_no_gradients(found):
 
 @pytest.fixture
 def convolution(monkeypatch) -> paddle.nn.Layer:
-    """A model that oneDNN could train."""
+    """Provide a model that oneDNN could train."""
     monkeypatch.setattr("training.cpu_engine.find_problem", lambda: "")
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
     return paddle.nn.Conv2D(3, 4, 3, bias_attr=False)

@@ -15,7 +15,7 @@ OFTEN = ("--epoch=3", "--set", "TRAIN.checkpoint_minutes=0.00001", "--resume=aut
 
 @pytest.fixture
 def small_disk(tmp_path):
-    """A folder on a file system of its own that holds one checkpoint (1.4 MB) and half of the next."""
+    """Provide a folder on a file system of its own that holds one checkpoint (1.4 MB) and half of the next."""
     folder = tmp_path / "save"
     folder.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=2400k", "tmpfs", str(folder)]

@@ -44,7 +44,7 @@ def flags(workspace, pretrained, tmp_path_factory) -> list[str]:
 
 @pytest.fixture(scope="module")
 def alone(workspace, tmp_path_factory, flags) -> Training:
-    """A run that nothing stopped."""
+    """Provide a run that nothing stopped."""
     return train_narrow(workspace, tmp_path_factory.mktemp("alone"), *flags)
 
 

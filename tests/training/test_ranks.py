@@ -17,14 +17,14 @@ OFTEN = ("--resume=auto", "--set", "TRAIN.checkpoint_minutes=0.00001")
 
 @pytest.fixture(scope="module")
 def videos(workspace, tmp_path_factory) -> str:
-    """The flag for a list of 11 videos: batches of 6 and 5."""
+    """Provide the flag for a list of 11 videos: batches of 6 and 5."""
     videos = [*workspace.videos, workspace.held_out[0]]
     return f"TRAIN.filelist={write_list(tmp_path_factory.mktemp('lists') / '11.list', videos)}"
 
 
 @pytest.fixture(scope="module")
 def alone(workspace, tmp_path_factory, videos):
-    """The save_dir of one process on 11 videos."""
+    """Provide the save_dir of one process on 11 videos."""
     folder = tmp_path_factory.mktemp("alone")
     return train_narrow(workspace, folder, *FROZEN, "--batch_size=6", "--set", videos).save_dir
 

@@ -49,7 +49,7 @@ class Tiny(paddle.nn.Layer):
 
 
 def trained(steps: int = 1, accumulate: int = 1, **recipe) -> dict[str, float]:
-    """The numbers after steps of rate 0.1, each of the same gradient, which comes in so many parts."""
+    """Return the numbers after steps of rate 0.1, each of the same gradient, which comes in so many parts."""
     model = Tiny()
     settings = {"learning_rate": 0.1, "l2_weight_decay": 0.0, "momentum": 0.5, **recipe}
     optimizer = build_optimizer(model, TrainConfig(**settings))
@@ -289,7 +289,7 @@ def flags(workspace, undisturbed, tmp_path_factory) -> list[str]:
 
 @pytest.fixture(scope="module")
 def alone(workspace, tmp_path_factory, flags) -> Path:
-    """The save_dir of one process that nothing stopped."""
+    """Provide the save_dir of one process that nothing stopped."""
     return train_narrow(workspace, tmp_path_factory.mktemp("alone"), *flags).save_dir
 
 

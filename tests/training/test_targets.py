@@ -15,7 +15,7 @@ TRUE = [[1, 0, 1], [0, 0, 0], [0, 1, 0]]
 
 
 def cross_entropy(logits, targets, weights=(1, 1, 1)) -> float:
-    """The mean over the classes of weight * loss, target by target."""
+    """Return the mean over the classes of weight * loss, target by target."""
     sigmoid = [1 / (1 + math.exp(-z)) for z in logits]
     each = [-t * math.log(p) - (1 - t) * math.log(1 - p) for p, t in zip(sigmoid, targets)]
     return sum(w * loss for w, loss in zip(weights, each)) / 3

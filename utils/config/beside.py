@@ -42,7 +42,10 @@ def path_beside(weights: object) -> Path | None:
 
 
 def read_beside(weights: object) -> Beside | None:
-    """What the manifest says; None where there is none, or another JSON file. Raises InputError for a damaged one."""
+    """Return what the manifest says; None where there is none, or another JSON file.
+
+    Raises InputError for a damaged one.
+    """
     path = path_beside(weights)
     if path is None:
         return None
@@ -80,7 +83,7 @@ def read_beside(weights: object) -> Beside | None:
 def add_manifest(
     given: dict[str, Item], section: str, weights_key: str | None, read_tree: Callable[[Mapping], dict] | None
 ) -> None:
-    """Adds to `given` what the manifest beside the section's weights says and nobody else does.
+    """Add to `given` what the manifest beside the section's weights says and nobody else does.
 
     That is where the names of the classes stand and, with `read_tree`, which checks the sections of a file, all keys of
     the network and of how its videos are read, but no path. Of a damaged manifest a line tells where the weights are
@@ -109,7 +112,7 @@ def _kinds(section: type) -> dict[str, Kind]:
 
 
 def _checked(key: str, kind: Kind, value: object) -> object:
-    """The value as the configuration holds it."""
+    """Return the value as the configuration holds it."""
     try:
         return kind.read(value)
     except ValueError:

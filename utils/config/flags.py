@@ -30,7 +30,7 @@ _OTHER_NAMES = (
 
 
 def _own_flags() -> list[str]:
-    """The names of the flags that set no key of the configuration, each once."""
+    """Return the names of the flags that set no key of the configuration, each once."""
     return list(dict.fromkeys(flag.name for flag in FLAGS if any(not flag.key_of(script) for script in flag.defaults)))
 
 
@@ -51,7 +51,7 @@ Flags.__module__ = __name__
 
 
 def parse_flags(script: str, argv: Sequence[str] | None = None) -> Flags:
-    """Returns the flags of `script` (train, eval, predict, export, serve or live); '' as a value means not given.
+    """Return the flags of `script` (train, eval, predict, export, serve or live); '' as a value means not given.
 
     Raises InputError for what the script does not know or a value that does not fit, and SystemExit(0) for --help.
     """
@@ -83,20 +83,20 @@ def parse_flags(script: str, argv: Sequence[str] | None = None) -> Flags:
 
 
 def _config_of_run(weights: str | None) -> str:
-    """The configuration of the run whose folder is given as weights; "" for any other weights."""
+    """Return the configuration of the run whose folder is given as weights; "" for any other weights."""
     folder = Path(weights or "").expanduser()
     is_run = weights and any(folder.glob("*.pdparams")) and (folder / "config.yaml").is_file()
     return str(folder / "config.yaml") if is_run else ""
 
 
 def check_ray_address(text: str) -> None:
-    """Raises InputError for a value of --ray that names no cluster."""
+    """Raise InputError for a value of --ray that names no cluster."""
     if not re.fullmatch(r"local|auto|[^/\s]+:\d{1,5}", text):
         raise InputError(f"--ray={one_line(text)}: expected local, auto or HOST:PORT")
 
 
 def _check_cluster(flags: Flags) -> None:
-    """Raises InputError where the flags of a cluster contradict each other or others."""
+    """Raise InputError where the flags of a cluster contradict each other or others."""
     if flags.ray is not None:
         check_ray_address(flags.ray)
     if flags.ray is not None and (flags.nproc or 1) > 1:
@@ -163,7 +163,7 @@ def _about_unknown(unknown: Sequence[str], script: str, has_video: bool) -> str:
 
 
 def reference_table() -> str:
-    """Returns the Markdown table of every flag: which scripts know it, its default, its meaning."""
+    """Return the Markdown table of every flag: which scripts know it, its default, its meaning."""
     rows = ["| flag | scripts | default | meaning |", "|---|---|---|---|"]
     for flag in FLAGS:
         values = [f"`{value}`" for value in flag.defaults.values() if value is not None]

@@ -48,7 +48,7 @@ class Flag:
     key: str = ""
 
     def key_of(self, script: str) -> str:
-        """The key that the script's flag sets, "TRAIN.batch_size"; '' for a flag that sets none."""
+        """Return the key that the script's flag sets, "TRAIN.batch_size"; '' for a flag that sets none."""
         if not self.key or self.defaults[script] is not None:
             return ""
         return self.key if "." in self.key else f"{SECTION_OF[script]}.{self.key}"

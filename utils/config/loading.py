@@ -47,7 +47,7 @@ class Config:
     demands_gpu: bool = field(default=False, compare=False)
 
     def dump(self) -> str:
-        """Returns YAML that `load_config` reads back to an equal configuration."""
+        """Return YAML that `load_config` reads back to an equal configuration."""
         tree = {}
         for section in SECTIONS:
             given = {name: value for name, value in asdict(getattr(self, section.lower())).items() if value is not None}
@@ -74,7 +74,7 @@ def load_config(
     sets: Sequence[str] = (),
     section: str = "",
 ) -> Config:
-    """Returns the resolved configuration; --set wins over flags, flags over the file, the file over the defaults.
+    """Return the resolved configuration; --set wins over flags, flags over the file, the file over the defaults.
 
     path: '': no file, or the manifest beside the weights. flags: {"TRAIN.batch_size": 8 or "8", ...}; None: not given.
     sets: "SECTION.key=value", value in YAML. section: the one whose weights are to be read, see `add_keys`.
@@ -105,7 +105,7 @@ def load_config(
 
 
 def _look_beside(resolved: Mapping[str, dict[str, object]], commanded: Collection[str]) -> None:
-    """Takes from beside the toolkit what the configuration names, and the working folder does not have."""
+    """Take from beside the toolkit what the configuration names, and the working folder does not have."""
     for section, key in itertools.product(_READING, ("filelist", "kinetics_labels", "weights", "calibration")):
         if f"{section}.{key}" not in commanded and (path := resolved[section].get(key)):
             resolved[section][key] = _beside(path)
@@ -116,7 +116,7 @@ def _beside(path: str) -> str:
 
 
 def _cut_topk(given: dict[str, Item], commanded: Collection[str]) -> tuple[tuple[str, str, int], ...]:
-    """Returns each topk of the file above num_classes, which `given` has cut afterwards; a commanded one stays.
+    """Return each topk of the file above num_classes, which `given` has cut afterwards; a commanded one stays.
 
     A file made for 400 classes, copied for three, means "as many as there are"; a flag means what it says.
     """
@@ -128,7 +128,7 @@ def _cut_topk(given: dict[str, Item], commanded: Collection[str]) -> tuple[tuple
 
 
 def _from_tree(tree: Mapping[str, Item]) -> dict[str, Item]:
-    """Returns {"SECTION.key": checked item} of what a file holds, in its order."""
+    """Return {"SECTION.key": checked item} of what a file holds, in its order."""
     given = {}
     for section, content in tree.items():
         _check_section(section, content.where)
@@ -165,7 +165,7 @@ def _from_set(text: str) -> tuple[str, Item]:
 
 
 def read_argument(kind: Kind | None, text: str, where: str) -> Item:
-    """Returns the checked value of `text` from the command line: YAML, but texts need no quotes and 1/0 are truths."""
+    """Return the checked value of `text` from the command line: YAML, but texts need no quotes and 1/0 are truths."""
     if isinstance(kind, Text):
         item = Item(text, one_line(text) or "nothing", where)
     elif isinstance(kind, Truth) and text in ("0", "1"):
@@ -183,7 +183,7 @@ def _check_section(section: str, where: str) -> None:
 
 
 def _kind(section: str, name: str, where: str) -> Kind | None:
-    """Returns what checks the key's values; None for a key without effect. Raises InputError for an unknown key."""
+    """Return what checks the key's values; None for a key without effect. Raises InputError for an unknown key."""
     kinds = _kinds(section)
     if name in kinds:
         return kinds[name]
@@ -207,7 +207,7 @@ def _nearest(word: str, known: Iterable[str]) -> str:
 
 
 def _checked(kind: Kind | None, item: Item, label: str = "") -> Item:
-    """Returns the item with its value as the dataclass holds it. Raises InputError when the kind refuses it."""
+    """Return the item with its value as the dataclass holds it. Raises InputError when the kind refuses it."""
     if kind is None:
         return item
     try:
@@ -221,7 +221,7 @@ def _checked(kind: Kind | None, item: Item, label: str = "") -> Item:
 
 
 def _resolve(section: str, given: Mapping[str, Item], model: Mapping[str, object]) -> dict[str, object]:
-    """Returns the section's final values: given, else MODEL's where the key is inherited, else the default."""
+    """Return the section's final values: given, else MODEL's where the key is inherited, else the default."""
     values = {}
     for item in fields(SECTIONS[section]):
         default = model[item.name] if item.metadata["inherited"] else item.default
@@ -233,7 +233,7 @@ def _resolve(section: str, given: Mapping[str, Item], model: Mapping[str, object
 
 
 def reference_table() -> str:
-    """Returns the Markdown table of every key. What the four reading sections share stands in one row."""
+    """Return the Markdown table of every key. What the four reading sections share stands in one row."""
     shared = [item.name for item in fields(SectionConfig)]
     rows = []
     for item in fields(ModelConfig):
@@ -248,7 +248,7 @@ def reference_table() -> str:
 
 
 def _row(section: str, item: Field, defaults: list) -> str:
-    """Returns one row; `defaults` are those of each section in turn, written once where they are the same."""
+    """Return one row; `defaults` are those of each section in turn, written once where they are the same."""
     defaults = defaults[:1] if len(set(defaults)) == 1 else defaults
     shown = ", ".join(f"`{list(value) if isinstance(value, tuple) else value}`" for value in defaults)
     shown = "none" if defaults[0] in (None, "") else shown

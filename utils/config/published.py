@@ -57,14 +57,14 @@ class Published:
     of_another_test: str = ""
 
     def keys(self, section: str) -> dict[str, Any]:
-        """What the name sets where `section` names it; TRAIN takes the network without its classifier."""
+        """Return what the name sets where `section` names it; TRAIN takes the network without its classifier."""
         model = {f"MODEL.{key}": value for key, value in self.model.items()}
         if section == "TRAIN":
             return {key: value for key, value in model.items() if key not in ("MODEL.num_classes", "MODEL.seg_num")}
         return model | {f"{section}.{key}": value for key, value in self.test.items()}
 
     def wishes(self, section: str) -> dict[str, Any]:
-        """What it sets besides where nothing else is given."""
+        """Return what it sets besides where nothing else is given."""
         if section == "TRAIN":
             return {"MODEL.seg_num": self.model["seg_num"]} if "seg_num" in self.model else {}
         is_elsewhere = self.labels and not os.path.exists(self.labels)  # the repository's file, wherever one is
@@ -106,7 +106,7 @@ def published_weights() -> tuple[Published, ...]:
 
 
 def find_published(name: object) -> Published | None:
-    """The weights of that name. Raises InputError where a file here has it, too."""
+    """Return the weights of that name. Raises InputError where a file here has it, too."""
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         return None
     row = next((row for row in published_weights() if name in (row.name, *row.aliases)), None)
@@ -117,13 +117,13 @@ def find_published(name: object) -> Published | None:
 
 
 def similar_name(name: str) -> str:
-    """The name of the table that is nearest, or ''."""
+    """Return the name of the table that is nearest, or ''."""
     names = [name for row in published_weights() for name in (row.name, *row.aliases)]
     return next(iter(difflib.get_close_matches(name[:80], names, n=1)), "")
 
 
 def add_keys(given: dict[str, Item], section: str) -> None:
-    """Adds to `given`, by SECTION.key, what the names of published weights in it set.
+    """Add to `given`, by SECTION.key, what the names of published weights in it set.
 
     section: whose name counts, where it has one; else those of all sections do, for what nothing else says. Raises
     InputError where what is given contradicts a name that counts.
@@ -153,7 +153,7 @@ def add_keys(given: dict[str, Item], section: str) -> None:
 
 
 def _spelled(value: object) -> str:
-    """A value as it is compared: names of networks are the same in several spellings."""
+    """Return a value as it is compared: names of networks are the same in several spellings."""
     return re.sub("[-_]", "", str(value)).lower()
 
 
@@ -183,7 +183,7 @@ def _cells(row: Published) -> Iterator[str]:
 
 
 def reference_table() -> str:
-    """Returns the Markdown table of all names."""
+    """Return the Markdown table of all names."""
     rows = ["| name | data, file | MODEL | TEST, INFER | top-1 | from |", "|---|---|---|---|---|---|"]
     return "\n".join([*rows, *(f"| {' | '.join(_cells(row))} |" for row in published_weights())])
 

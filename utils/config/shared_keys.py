@@ -6,12 +6,12 @@ from utils.config.kinds import Auto, Choice, Colour, Kind, Number, Template, Tex
 
 
 def key(default: object, kind: Kind, meaning: str) -> Field:
-    """A dataclass field for one key; `kind` checks its values, `meaning` is its line in the reference table."""
+    """Return a dataclass field for one key; `kind` checks its values, `meaning` is its line in the reference table."""
     return field(default=default, metadata={"kind": kind, "meaning": meaning, "inherited": False})
 
 
 def from_model(name: str) -> Field:
-    """A key of MODEL that a section may override; where it does not, MODEL's value holds."""
+    """Return a key of MODEL that a section may override; where it does not, MODEL's value holds."""
     model = {item.name: item for item in fields(ModelConfig)}[name]
     return field(default=model.default, metadata={**model.metadata, "inherited": True})
 

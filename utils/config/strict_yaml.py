@@ -30,14 +30,14 @@ class Item:
 
 
 def one_line(text: str, limit: int = 80) -> str:
-    """Returns `text` on one line without control characters, cut to `limit` characters."""
+    """Return `text` on one line without control characters, cut to `limit` characters."""
     text = " ".join(text.split())
     text = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
     return text if len(text) <= limit else text[: limit - 3] + "..."
 
 
 def read_file(path: str | os.PathLike) -> dict[str, Item]:
-    """Returns the mapping at the top of a YAML file.
+    """Return the mapping at the top of a YAML file.
 
     Raises InputError (`path:line: ...`) for a file that cannot be read, is not UTF-8 or not YAML, has a duplicate key,
     an alias, an anchor or a tag, or is a peer's.
@@ -49,7 +49,7 @@ def read_file(path: str | os.PathLike) -> dict[str, Item]:
 
 
 def read_text(path: str | os.PathLike) -> tuple[str, str]:
-    """Returns (the path as messages name it, the file's text). Raises InputError as `read_file` does."""
+    """Return (the path as messages name it, the file's text). Raises InputError as `read_file` does."""
     name = one_line(os.fspath(path), limit=4096)
     with os_errors(InputError, f"{name}: cannot be read"), open(path, "rb") as file:
         data = file.read(MAX_BYTES + 1)
@@ -64,7 +64,7 @@ def read_text(path: str | os.PathLike) -> tuple[str, str]:
 
 
 def parse_mapping(name: str, text: str) -> dict[str, Item]:
-    """Returns the mapping at the top of the text of the file `name`. Raises InputError as `read_file` does."""
+    """Return the mapping at the top of the text of the file `name`. Raises InputError as `read_file` does."""
     item = parse(text, lambda line: f"{name}:{line}")
     if item.value is None:
         raise InputError(f"{name}: the file is empty")
@@ -74,7 +74,7 @@ def parse_mapping(name: str, text: str) -> dict[str, Item]:
 
 
 def parse(text: str, locate: Callable[[int], str]) -> Item:
-    """Returns the one document in `text`; `locate(line)` names the place of a line (from 1) in messages."""
+    """Return the one document in `text`; `locate(line)` names the place of a line (from 1) in messages."""
     loader = None
     try:
         loader = _StrictLoader(text)
@@ -145,7 +145,7 @@ def _item(node: yaml.Node, text: str, locate: Callable[[int], str]) -> Item:
 
 
 def _scalar(node: yaml.ScalarNode) -> object:
-    """Returns a plain scalar's value; anything in quotes (and block text) is a str."""
+    """Return a plain scalar's value; anything in quotes (and block text) is a str."""
     text = node.value
     if node.style is not None:
         return text

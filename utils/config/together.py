@@ -19,7 +19,7 @@ _NOT_MANY = (
 
 
 def check_together(resolved: Mapping[str, Mapping[str, object]], given: Mapping[str, Item]) -> None:
-    """Raises InputError for values that are right one by one but not together, at the one given last."""
+    """Raise InputError for values that are right one by one but not together, at the one given last."""
     num_classes = resolved["MODEL"]["num_classes"]
     for section, values in resolved.items():
         if section != "MODEL" and values["target_size"] > values["short_size"]:
@@ -56,7 +56,7 @@ def check_together(resolved: Mapping[str, Mapping[str, object]], given: Mapping[
 
 
 def _check_many_labels(resolved: Mapping[str, Mapping[str, object]], given: Mapping[str, Item]) -> None:
-    """Raises InputError where many labels a video meet what takes one."""
+    """Raise InputError where many labels a video meet what takes one."""
     if resolved["MODEL"]["labels"] == "single":
         return
     if resolved["MODEL"]["num_classes"] > MOST_LABELS:
@@ -69,5 +69,5 @@ def _check_many_labels(resolved: Mapping[str, Mapping[str, object]], given: Mapp
 
 
 def _last_given(given: Mapping[str, Item], *names: str) -> str:
-    """Returns the place of the one among `names` that was given last."""
+    """Return the place of the one among `names` that was given last."""
     return [item.where for name, item in given.items() if name in names][-1]

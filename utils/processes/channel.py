@@ -78,7 +78,7 @@ class Channel:
         return channel
 
     def name(self, rank: int) -> str:
-        """What a rank is called in messages: "1", or "1 on gpu-box"."""
+        """Return what a rank is called in messages: "1", or "1 on gpu-box"."""
         return f"{rank} on {self._hosts[rank]}" if self._hosts else str(rank)
 
     def watch(self) -> Watch:

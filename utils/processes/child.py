@@ -51,7 +51,7 @@ class Child:
         return self._process and self._process.pid
 
     def start(self) -> None:
-        """Returns when the process is ready; at once where it is. Raises RunError where it cannot be started."""
+        """Return when the process is ready; at once where it is. Raises RunError where it cannot be started."""
         if self._process is not None:
             return
         for _ in range(STARTS):
@@ -65,7 +65,7 @@ class Child:
         raise RunError(f"{self._name} could not be started: it ended with {end}")
 
     def ask(self, question: object, time_limit: float) -> object:
-        """The answer, from a process that is started if need be.
+        """Return the answer, from a process that is started if need be.
 
         One that dies is replaced and asked once more, as the system may have killed it for want of memory.
 
@@ -114,7 +114,7 @@ class Child:
         return _describe_exit(self.kill())
 
     def kill(self) -> int | None:
-        """The exit code of the process after it has been ended; None if there was none."""
+        """Return the exit code of the process after it has been ended; None if there was none."""
         if self._process is None:
             return None
         with self._lock:
@@ -183,7 +183,7 @@ def _remove(scratch: Path | None) -> None:
 
 @contextlib.contextmanager
 def interrupts_blocked():
-    """A context in which this thread, and a process that it starts, do not get the SIGINT of Ctrl-C.
+    """Open a context in which this thread, and a process that it starts, do not get the SIGINT of Ctrl-C.
 
     Ctrl-C goes to the whole process group; the parent alone decides when its children end.
     """
@@ -201,7 +201,7 @@ def interrupts_blocked():
 
 @contextlib.contextmanager
 def _main_hidden(serve: Callable):
-    """A context in which a process that is started does not import the running program, unless `serve` is its own.
+    """Open a context in which a process that is started does not import the running program, unless `serve` is its own.
 
     A program of a few lines has no `if __name__ == "__main__":` that would keep it from starting once more; and it may
     have a utils.py beside it, which the process is not to find before ours.
@@ -222,7 +222,7 @@ def _main_hidden(serve: Callable):
 
 @contextlib.contextmanager
 def _daemon_hidden():
-    """A context in which a worker of a pool may start processes: multiprocessing would not let a daemon have any.
+    """Open a context in which a worker of a pool may start processes: multiprocessing would not let a daemon have any.
 
     It fears that they stay behind when the daemon is killed; ours end with their parent, however that ends.
     """

@@ -48,7 +48,7 @@ class GradientSum:
         self._left = [len(members) for members in self._pieces]
 
     def finish(self) -> None:
-        """Returns when all are sums, or on a GPU when it has been told so; all ranks must call it."""
+        """Return when all are sums, or on a GPU when it has been told so; all ranks must call it."""
         while len(self._sent) < len(self._pieces):
             self._send()
         for members, (flat, task) in zip(self._pieces, self._sent):

@@ -33,7 +33,7 @@ LIFELINE = "TSN_LIFELINE_FD"
 
 
 def start_ranks(nproc: int | None, use_gpu: bool, useful: int = 1_000_000) -> None:
-    """Returns where one process is enough, or in a rank; else starts the ranks, waits, and exits as they did.
+    """Return where one process is enough, or in a rank; else starts the ranks, waits, and exits as they did.
 
     Args:
         nproc: --nproc: processes on the CPU. None: one per visible GPU if GPUs are used, else one.
@@ -107,7 +107,7 @@ class _Rank:
         return self.code is None and not select.select([self._joining], [], [], 0)[0]
 
     def finish(self) -> None:
-        """Ends the process if it still runs, and reads what it has said."""
+        """End the process if it still runs, and read what it has said."""
         if self.code is None:
             self.process.kill()
         self.process.wait()
@@ -117,7 +117,7 @@ class _Rank:
 
 
 def _run_ranks(number: int, devices: list[str]) -> int:
-    """The exit code of the run: that of the rank that made it fail, 130 or 143 after a signal, else 0."""
+    """Return the exit code of the run: that of the rank that made it fail, 130 or 143 after a signal, else 0."""
     read_end, write_end = os.pipe()  # the ranks see its end when this process is gone
     ranks: list[_Rank] = []
     asked: list[int] = []
@@ -197,12 +197,12 @@ def _has_address() -> bool:
 
 
 def _loopback() -> str:
-    """The name of the interface by which the processes of a machine reach each other: "lo", "lo0"."""
+    """Return the name of the interface by which the processes of a machine reach each other: "lo", "lo0"."""
     return next((name for _, name in socket.if_nameindex() if name.startswith("lo")), "")
 
 
 def _wait_for_end(ranks: list[_Rank], asked: list[int]) -> None:
-    """Returns when all ranks have ended, or when one has failed and the others have had their time to end as well."""
+    """Return when all ranks have ended, or when one has failed and the others have had their time to end as well."""
     first_end = hurried = first_asked = None
     while any(rank.code is None for rank in ranks):
         now = time.monotonic()
@@ -247,7 +247,7 @@ def _explain(failed: _Rank, ranks: list[_Rank]) -> int:
 
 
 def _describe_crash(failed: _Rank, number: int) -> None:
-    """Prints the traceback of one of so many ranks, where it has left one, then how it ended and what it said last."""
+    """Print the traceback of one of so many ranks, where it has left one, then how it ended and what it said last."""
     for line in failed.traceback:
         print(line, file=sys.stderr)
     code = failed.code
@@ -258,7 +258,7 @@ def _describe_crash(failed: _Rank, number: int) -> None:
 
 
 def _follow_parent() -> None:
-    """Ends this rank when the process that started it is gone, even killed."""
+    """End this rank when the process that started it is gone, even killed."""
     fd = os.environ.get(LIFELINE)
     if fd is not None:
         threading.Thread(target=lambda: (os.read(int(fd), 1), os._exit(1)), daemon=True).start()

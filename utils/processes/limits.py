@@ -46,7 +46,7 @@ def available_memory() -> int | None:
 
 
 def _control_groups(controller: str) -> Iterator[Path]:
-    """The folders with this process's limits by a controller, those of the groups around its own included.
+    """Yield the folders with this process's limits by a controller, those of the groups around its own included.
 
     Within a container the group's own path may not be there; its limits are then in the root. See cgroups(7).
     """

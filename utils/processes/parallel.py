@@ -15,7 +15,10 @@ Result = TypeVar("Result")
 def ask_all(
     children: Sequence[AnyChild], ask: Callable[[AnyChild, Task], Result], tasks: Iterable[Task]
 ) -> Iterator[Result]:
-    """What `ask` returns of each task, as it comes; close it, and the children are gone. Raises what `ask` raises."""
+    """Yield what `ask` returns of each task, as it comes; close it, and the children are gone.
+
+    Raises what `ask` raises.
+    """
     idle: queue.SimpleQueue[AnyChild] = queue.SimpleQueue()
     for child in children:
         idle.put(child)
@@ -42,7 +45,7 @@ def ask_all(
 def in_parallel(
     pool: ThreadPoolExecutor, number: int, function: Callable[[Task], Result], tasks: Iterable[Task]
 ) -> Iterator[Result]:
-    """The results as they come, of a pool of `number` threads; few more tasks are taken than are at work."""
+    """Yield the results as they come, of a pool of `number` threads; few more tasks are taken than are at work."""
     pending: set[Future[Result]] = set()
     for task in tasks:
         pending.add(pool.submit(function, task))

@@ -35,17 +35,17 @@ _NO_SUM = (
 
 
 def env_rank() -> int:
-    """The rank that the environment gives this process; 0 when it runs alone."""
+    """Return the rank that the environment gives this process; 0 when it runs alone."""
     return int(os.environ.get("PADDLE_TRAINER_ID", "0"))
 
 
 def env_size() -> int:
-    """The number of processes that the environment announces; 1 when this one runs alone."""
+    """Return the number of processes that the environment announces; 1 when this one runs alone."""
     return int(os.environ.get("PADDLE_TRAINERS_NUM", "1"))
 
 
 def env_ranks_here() -> int:
-    """The number of those processes on this machine: their endpoints have its address, ours among them.
+    """Return the number of those processes on this machine: their endpoints have its address, ours among them.
 
     Where there are very many endpoints paddle.distributed.launch leaves them out, but not the number.
     """
@@ -74,7 +74,10 @@ class World:
         return self.rank == 0
 
     def shard(self, order: Sequence[int], batch_size: int) -> list[int]:
-        """This rank's part of `order`: a contiguous piece of every global batch, of equal length where it divides."""
+        """Return this rank's part of `order`.
+
+        A contiguous piece of every global batch, of equal length where it divides.
+        """
         if self.size == 1:
             return list(order)
         import numpy as np
@@ -83,7 +86,7 @@ class World:
         return [int(index) for piece in pieces for index in piece[self.rank]]
 
     def local_batch_size(self, batch_size: int, name: str) -> int:
-        """This rank's part of a full global batch. Raises InputError when it does not divide evenly."""
+        """Return this rank's part of a full global batch. Raises InputError when it does not divide evenly."""
         if batch_size % self.size:
             below, above = batch_size // self.size * self.size, -(-batch_size // self.size) * self.size
             nearest = " or ".join(str(n) for n in (below, above) if n)
@@ -94,7 +97,7 @@ class World:
         return batch_size // self.size
 
     def all_reduce(self, values: Sequence[int]) -> "np.ndarray":
-        """The element-wise sum int64 of a few whole numbers over all ranks, the same on each."""
+        """Return the element-wise sum int64 of a few whole numbers over all ranks, the same on each."""
         import numpy as np
 
         return np.sum(self.all_gather(values), axis=0, dtype="int64")
@@ -108,12 +111,12 @@ class World:
         return self.all_gather(value)[0]
 
     def meet(self) -> None:
-        """Returns when all ranks are here: in gloo none may wait for another. NCCL may, and a GPU's host runs ahead."""
+        """Return when all ranks are here: in gloo none may wait for another. NCCL may, and a GPU's host runs ahead."""
         if self.device == "cpu":
             self.all_gather(None)
 
     def broadcast_tensors(self, tensors: Sequence[Any]) -> None:
-        """Gives the tensors of every rank the values of rank 0's: nobody else needs its files."""
+        """Give the tensors of every rank the values of rank 0's: nobody else needs its files."""
         if self.size == 1:
             return
         import paddle
@@ -124,7 +127,7 @@ class World:
                 paddle.distributed.broadcast(tensor, src=0)
 
     def average(self, statistics: Sequence[Any]) -> None:
-        """Makes BatchNorm's statistics on all ranks the mean of theirs, so that all evaluate and save one model."""
+        """Make BatchNorm's statistics on all ranks the mean of theirs, so that all evaluate and save one model."""
         if self.size == 1 or not statistics:
             return
         import paddle
@@ -154,7 +157,7 @@ def linked_ranks() -> World | None:
 
 
 def join_ranks(device: str) -> World:
-    """The world this process belongs to, connected; a world of one when nobody started several.
+    """Return the world this process belongs to, connected; a world of one when nobody started several.
 
     Args:
         device: "gpu" (NCCL) or "cpu" (gloo).
@@ -185,7 +188,10 @@ def join_ranks(device: str) -> World:
 
 @contextlib.contextmanager
 def problems_shared() -> Iterator[None]:
-    """A context whose InputError is one on all ranks, where no launcher of ours ends them: they would wait for this."""
+    """Open a context whose InputError is one on all ranks, where no launcher of ours ends them.
+
+    They would wait for this.
+    """
     from utils.processes.channel import LINKS
 
     try:

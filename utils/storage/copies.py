@@ -42,7 +42,7 @@ def on_this_machine(path: str, folder: Path | None = None) -> Iterator[str]:
 
 @contextlib.contextmanager
 def claimed_folder(folder: Path | None = None) -> Iterator[Path]:
-    """A context with a folder for temporary files, gone with all of them afterwards. None: any name.
+    """Open a context with a folder for temporary files, gone with all of them afterwards. None: any name.
 
     Raises OSError where it cannot be made, InputError where there is no place for one.
     """
@@ -93,7 +93,7 @@ def temporary_folder() -> Path:
 
 @contextlib.contextmanager
 def _claimed(folder: Path) -> Iterator[None]:
-    """A context in which this process alone has the folder. Raises OSError where another one has it.
+    """Open a context in which this process alone has the folder. Raises OSError where another one has it.
 
     The system ends the claim of a killed process. On Windows, which locks no folders, open files cannot be removed.
     """

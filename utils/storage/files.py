@@ -26,12 +26,12 @@ CACHE_VARIABLE = "PADDLE_TSN_CACHE"
 
 
 def writing(path: str | os.PathLike) -> AbstractContextManager[None]:
-    """A context whose OSError becomes the RunError that `path` cannot be written."""
+    """Open a context whose OSError becomes the RunError that `path` cannot be written."""
     return os_errors(RunError, f"{path}: cannot be written")
 
 
 def write_atomic(path: str | os.PathLike, write: Callable[[Path], None]) -> None:
-    """Calls `write` on a temporary path beside `path`, flushes what it wrote to the disk and renames it.
+    """Call `write` on a temporary path beside `path`, flush what it wrote to the disk and rename it.
 
     Raises RunError: the disk is full, or the folder is gone; what stood at `path` is untouched.
     """
@@ -48,21 +48,24 @@ def write_atomic(path: str | os.PathLike, write: Callable[[Path], None]) -> None
 
 
 def write_all(file: FileIO, data: bytes) -> None:
-    """Writes all of it to an unbuffered file; on a full disk what fits. Raises OSError."""
+    """Write all of it to an unbuffered file; on a full disk what fits. Raises OSError."""
     left = memoryview(data)
     while left:  # on a full disk what fits is written, and the next call fails
         left = left[file.write(left) :]
 
 
 def unfinished(folder: Path, names: str) -> Iterator[Path]:
-    """What `write_atomic` has left of files of the folder where its process was killed; names: a regular expression."""
+    """Yield what `write_atomic` has left of files of the folder where its process was killed.
+
+    names: a regular expression.
+    """
     for path in folder.glob(".*.tmp"):
         if re.fullmatch(rf"\.({names})\.\d+\.tmp", path.name):
             yield path
 
 
 def rename(path: Path, target: Path) -> None:
-    """Gives the file another name in its folder, for good. Raises OSError."""
+    """Give the file another name in its folder, for good. Raises OSError."""
     os.replace(path, target)
     note_written(target)
     flush_folder(target.parent)  # else a power cut could undo the renaming, but not what is deleted after it
@@ -80,7 +83,7 @@ def written_below(folder: Path) -> list[Path]:
 
 
 def flush_folder(folder: Path) -> None:
-    """Returns when the names of the folder's files are on the disk. Raises OSError."""
+    """Return when the names of the folder's files are on the disk. Raises OSError."""
     if os.name != "nt":  # Windows cannot open folders
         descriptor = os.open(folder, os.O_RDONLY)
         try:
@@ -90,7 +93,7 @@ def flush_folder(folder: Path) -> None:
 
 
 def write_stream(path: str | os.PathLike, write: Callable[[TextIO], object]) -> None:
-    """Calls `write` on a text file, with `write_atomic`: UTF-8, and bytes of a path that are not stay as they are."""
+    """Call `write` on a text file, with `write_atomic`: UTF-8, and bytes of a path that are not stay as they are."""
 
     def write_file(temporary: Path) -> None:
         with open(temporary, "w", encoding="utf-8", errors="surrogateescape", newline="") as file:
@@ -104,7 +107,7 @@ def write_text(path: str | os.PathLike, text: str) -> None:
 
 
 def write_csv(path: str | os.PathLike, header: Iterable[object], rows: Iterable[Iterable[object]]) -> None:
-    """Writes a table with `write_stream`; of the rows it holds none."""
+    """Write a table with `write_stream`; of the rows it holds none."""
 
     def write(file: TextIO) -> None:
         writer = csv.writer(file, lineterminator="\n")
@@ -130,7 +133,7 @@ def cache_folder() -> Path | None:
 
 
 def needed_cache_folder(path: str) -> Path:
-    """The cache folder, which the remote `path` cannot do without. Raises InputError where there is none."""
+    """Return the cache folder, which the remote `path` cannot do without. Raises InputError where there is none."""
     if (root := cache_folder()) is None:
         off = os.environ.get(CACHE_VARIABLE) == "off"
         why = f"{CACHE_VARIABLE} is off" if off else f"there is no home folder, and {CACHE_VARIABLE} names none"
@@ -139,7 +142,7 @@ def needed_cache_folder(path: str) -> Path:
 
 
 def check_save_dir(path: str) -> None:
-    """Raises InputError unless files can be created in the folder, or in its nearest parent. Creates nothing there.
+    """Raise InputError unless files can be created in the folder, or in its nearest parent. Creates nothing there.
 
     Of a remote folder an empty object may remain, which marks it.
     """
@@ -161,7 +164,7 @@ def check_save_dir(path: str) -> None:
 
 
 def written_to(path: str) -> Path:
-    """The folder that a script writes to, as `make_save_dir` has it; it need not be there."""
+    """Return the folder that a script writes to, as `make_save_dir` has it; it need not be there."""
     if not is_remote(path):
         return Path(path)
     digest = hashlib.sha256(os.fsencode(extended(path, ""))).hexdigest()
@@ -169,7 +172,7 @@ def written_to(path: str) -> Path:
 
 
 def make_save_dir(path: str) -> Path:
-    """The folder to write to, created if need be; of a remote save_dir the local one in its place."""
+    """Return the folder to write to, created if need be; of a remote save_dir the local one in its place."""
     folder = written_to(path)
     with os_errors(InputError, f"--save_dir={path}: {f'{folder} ' if is_remote(path) else ''}cannot be created"):
         folder.mkdir(parents=True, exist_ok=True)
@@ -203,6 +206,6 @@ def publish(folder: Path, path: str, clear: bool = True) -> str:
 
 
 def check_local(name: str, path: str) -> None:
-    """Raises InputError for a remote path, given as `name`, where the work needs a folder on this machine."""
+    """Raise InputError for a remote path, given as `name`, where the work needs a folder on this machine."""
     if is_remote(path):
         raise InputError(f"{name}={path}: checkpoints are written to and read from local folders alone")

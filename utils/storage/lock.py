@@ -31,7 +31,7 @@ class FolderLock(AbstractContextManager):
     """What the one run has that may write to a folder, until it lets go of it or ends. A context manager."""
 
     def __init__(self, folder: Path, named: str):
-        """Takes the folder, which is there. named: how the user has named it, such as --out DIR.
+        """Take the folder, which is there. named: how the user has named it, such as --out DIR.
 
         Raises RunError where another run has it, or nothing can be written there.
         """
@@ -88,7 +88,7 @@ def holds_others(folder: Path, first: str) -> bool:
 
 
 def open_locked(path: Path) -> FileIO:
-    """The file for appending, created if need be, unbuffered, and locked until it is closed.
+    """Return the file for appending, created if need be, unbuffered, and locked until it is closed.
 
     For the files of which each process of a run has its own: when the folder's lock is gone, one of them may live on.
     Raises OSError, and RunError where another process holds it.
@@ -99,7 +99,7 @@ def open_locked(path: Path) -> FileIO:
 
 
 def _locked(path: Path) -> FileIO | None:
-    """The open file with its lock; None where another process keeps it. Raises OSError."""
+    """Return the open file with its lock; None where another process keeps it. Raises OSError."""
     deadline = monotonic() + PATIENCE
     while True:
         file = open(path, "ab", buffering=0)  # noqa: SIM115  (closed by whoever asked for it)

@@ -54,7 +54,7 @@ def is_remote(path: str | os.PathLike) -> bool:
 
 
 def check_path(path: str, where: str) -> None:
-    """Raises InputError, which begins with `where`, for a remote path that cannot be meant, or may hold a secret.
+    """Raise InputError, which begins with `where`, for a remote path that cannot be meant, or may hold a secret.
 
     It does not show the path: whatever has passed here may be printed.
     """
@@ -72,19 +72,22 @@ def check_path(path: str, where: str) -> None:
 
 
 def file_name(path: str) -> str:
-    """The last part of a remote path, without what follows a ?."""
+    """Return the last part of a remote path, without what follows a ?."""
     return PurePosixPath(_split(path)[2]).name
 
 
 def extended(path: str, end: str) -> str:
-    """The remote path, without a / at its end, with `end` behind it, such as "/name"; its parameters stay the last."""
+    """Return the remote path, without a / at its end, with `end` behind it, such as "/name".
+
+    Its parameters stay the last.
+    """
     match = _QUERY.search(path)
     query = match[0] if match else ""
     return f"{path.removesuffix(query).rstrip('/')}{end}{query}"
 
 
 def file_size(path: str) -> int:
-    """The bytes of a remote file. Raises StorageError."""
+    """Return the bytes of a remote file. Raises StorageError."""
 
     def ask(filesystem: "FileSystem", key: str) -> int:
         with filesystem.open_input_file(key) as source:
@@ -94,19 +97,19 @@ def file_size(path: str) -> int:
 
 
 def look_up(path: str) -> "FileInfo":
-    """What pyarrow knows of a remote path; its type may be NotFound. Raises StorageError."""
+    """Return what pyarrow knows of a remote path; its type may be NotFound. Raises StorageError."""
     return _persistently(path, lambda filesystem, key: filesystem.get_file_info(key))
 
 
 def list_files(path: str) -> "list[FileInfo]":
-    """The files of a remote folder, by name; not those of folders within. Raises StorageError."""
+    """Return the files of a remote folder, by name; not those of folders within. Raises StorageError."""
     fs = _pyarrow_fs(path)
     found = _persistently(path, lambda filesystem, key: filesystem.get_file_info(fs.FileSelector(key)))
     return sorted((info for info in found if info.is_file), key=lambda info: info.base_name)
 
 
 def copy_to_local(path: str, target: Path) -> None:
-    """Copies a remote file to `target`. Raises StorageError; what is at `target` then is of no use."""
+    """Copy a remote file to `target`. Raises StorageError; what is at `target` then is of no use."""
 
     def copy(filesystem: "FileSystem", key: str) -> None:
         with filesystem.open_input_file(key) as source, open(target, "wb") as file:
@@ -122,7 +125,7 @@ def copy_to_local(path: str, target: Path) -> None:
 
 
 def upload(source: Path, path: str) -> None:
-    """Copies a local file to a remote path, where it is whole or not at all. Raises StorageError."""
+    """Copy a local file to a remote path, where it is whole or not at all. Raises StorageError."""
     fs = _pyarrow_fs(path)
 
     def copy(filesystem: "FileSystem", key: str) -> None:
@@ -134,12 +137,12 @@ def upload(source: Path, path: str) -> None:
 
 
 def remove_file(path: str) -> None:
-    """Removes a remote file. Raises StorageError."""
+    """Remove a remote file. Raises StorageError."""
     _persistently(path, lambda filesystem, key: filesystem.delete_file(key))
 
 
 def check_writable(path: str) -> None:
-    """Raises StorageError unless files can be written to the remote folder. Leaves an empty folder at most."""
+    """Raise StorageError unless files can be written to the remote folder. Leaves an empty folder at most."""
     probe = extended(path, "/.write-check")
     _persistently(probe, lambda filesystem, key: filesystem.open_output_stream(key).close())
     with contextlib.suppress(FileNotFoundError, StorageError):  # another process's check, or no right to delete
@@ -162,7 +165,7 @@ def _pyarrow_fs(path: str):
 
 
 def _locate(path: str) -> "tuple[FileSystem, str]":
-    """The file system that a remote path names, and the path within it."""
+    """Return the file system that a remote path names, and the path within it."""
     fs = _pyarrow_fs(path)
     scheme, authority, key, query = _split(path)
     if scheme == "s3":
@@ -235,7 +238,7 @@ _LASTING = re.compile(r"Not a regular file|not found|Unable to load")
 
 
 def _describe(error: Exception) -> tuple[str, bool]:
-    """(the reason in one line, the same in every run; whether it may pass) of an error of pyarrow's."""
+    """Return (the reason in one line, the same in every run; whether it may pass) of an error of pyarrow's."""
     if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
         return f"the disk is full: {os.strerror(error.errno)}", False
     text = " ".join(str(error).split())

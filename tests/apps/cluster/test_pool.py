@@ -81,7 +81,7 @@ def answers(pool: Pool, tasks: range) -> dict[int, object]:
 
 @pytest.fixture(autouse=True)
 def at_once(monkeypatch):
-    """The machines are looked at in every round, and nobody is waited for."""
+    """Provide the machines are looked at in every round, and nobody is waited for."""
     monkeypatch.setattr(module, "LOOK", 0)
     monkeypatch.setattr(module, "PATIENCE", 0)
     monkeypatch.setattr(module, "_TICK", 0)

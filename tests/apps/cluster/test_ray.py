@@ -87,7 +87,7 @@ class Run:
             self.process = subprocess.Popen(command, cwd=place, env=environment, stdout=out, stderr=errors)
 
     def says(self, pattern: str, seconds: float = 90) -> re.Match:
-        """Waits for a line."""
+        """Wait for a line."""
 
         def said():
             found = re.search(pattern, self.out.read_text(), re.MULTILINE)
@@ -97,7 +97,7 @@ class Run:
         return wait_until(said, seconds)
 
     def has_parts(self, number: int) -> "Run":
-        """Waits until so many shards are done."""
+        """Wait until so many shards are done."""
 
         def done() -> bool:
             assert self.process.poll() is None, self.errors.read_text()
@@ -129,7 +129,7 @@ def variables(place: Path, mark: str, slow: float) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def alone(workspace, place, tmp_path_factory) -> dict[str, bytes]:
-    """What one machine without Ray leaves, none of its videos poisoned."""
+    """Provide what one machine without Ray leaves, none of its videos poisoned."""
     folder = tmp_path_factory.mktemp("alone")
     (place / "poison").rename(place / "cured")
     assert Run(workspace, place, folder).ends(0) == []
@@ -146,7 +146,7 @@ class Cluster:
         self.address = f"127.0.0.1:{free_port()}"
 
     def start(self, name: str, cores: int) -> None:
-        """Adds a machine; the first one is the head."""
+        """Add a machine; the first one is the head."""
         mark = self._marks[name] = uuid.uuid4().hex
         port = self.address.partition(":")[2]
         first = len(self._marks) == 1
@@ -161,17 +161,17 @@ class Cluster:
         subprocess.run(command, env=variables(self._place, mark, 0.3), check=True, capture_output=True, timeout=120)
 
     def workers(self, name: str) -> list[int]:
-        """The processes of the actors on a machine."""
+        """Return the processes of the actors on a machine."""
         return workers(self._marks[name])
 
     def kill(self, name: str) -> None:
-        """Ends all processes of a machine at once."""
+        """End all processes of a machine at once."""
         for pid in processes(self._marks[name]):
             os.kill(pid, signal.SIGKILL)
 
 
 def workers(mark: str) -> list[int]:
-    """The processes of the actors among those with the mark."""
+    """Return the processes of the actors among those with the mark."""
     found = [pid for pid in processes(mark) if b"ray::Worker" in read(pid, "cmdline")]
     return [pid for pid in found if b"multiprocessing" not in read(pid, "cmdline")]
 
@@ -184,7 +184,7 @@ def read(pid: int, name: str) -> bytes:
 
 
 def descendants(pid: int) -> list[int]:
-    """The processes that it has started, and that those have started; needs /proc."""
+    """Return the processes that it has started, and that those have started; needs /proc."""
     return [found for child in children(pid) for found in (child, *descendants(child))]
 
 

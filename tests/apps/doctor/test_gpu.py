@@ -47,7 +47,7 @@ def small(monkeypatch) -> None:
 
 @pytest.fixture
 def played(small, monkeypatch) -> FakeGpu:
-    """A GPU of which Paddle allocates 2.5 GB at most."""
+    """Provide a GPU of which Paddle allocates 2.5 GB at most."""
     played = FakeGpu(done=True).install(monkeypatch)
     monkeypatch.setattr(gpu_programs, "choose_device", lambda wanted, demanded: "gpu")
     monkeypatch.setattr(gpu_programs, "use_device", lambda device: None)

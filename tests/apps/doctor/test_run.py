@@ -33,7 +33,7 @@ TRIED = ("read, pyav", "read, decord", "predict, CPU, eager", "predict, CPU, Ope
 
 @pytest.fixture(scope="module")
 def broken(tmp_path_factory) -> subprocess.CompletedProcess:
-    """The ended doctor of a toolkit with BREAKS and without decord, which tries TRIED."""
+    """Provide the ended doctor of a toolkit with BREAKS and without decord, which tries TRIED."""
     folder = tmp_path_factory.mktemp("doctor")
     for room in ("apps", "inference", "metrics", "models", "reader", "training", "utils", "configs"):
         shutil.copytree(ROOT / room, folder / room, ignore=shutil.ignore_patterns("__pycache__"))
@@ -107,7 +107,7 @@ def test_without_numbers_to_compare_with_nothing_is_run(tmp_path):
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory) -> Path:
-    """A folder with the network that all ways load."""
+    """Provide a folder with the network that all ways load."""
     folder = tmp_path_factory.mktemp("weights")
     about = programs.describe_paddle(folder)
     assert about["version"] and about["gpus"] == []

@@ -30,7 +30,7 @@ class Live:
         )  # fmt: skip
 
     def watches(self) -> "Live":
-        """Waits until it is about to open the source."""
+        """Wait until it is about to open the source."""
         wait_until((self.folder / "live.jsonl").exists, 60)
         return self
 
@@ -40,7 +40,7 @@ class Live:
         return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
     def windows(self, number: int) -> list[dict]:
-        """Waits until so many were answered."""
+        """Wait until so many were answered."""
 
         def seen() -> list[dict]:
             assert self.process.poll() is None, "".join(self.process.communicate())

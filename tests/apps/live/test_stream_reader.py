@@ -22,7 +22,7 @@ SPEC = ClipSpec(num_segments=3, seglen=1, short_side=36, crop_size=32)
 
 @pytest.fixture
 def parent(monkeypatch):
-    """Reads a source in a thread of this process: the other end of its pipe."""
+    """Read a source in a thread of this process: the other end of its pipe."""
     monkeypatch.setattr(stream_reader, "limit_memory", lambda: None)
     ours, theirs = Pipe()
 

@@ -29,7 +29,7 @@ def nothing_left(server):
 
 @pytest.fixture(scope="module")
 def entries(workspace, tmp_path_factory) -> list[dict]:
-    """What predict.py writes of each held-out clip, computed alone."""
+    """Provide what predict.py writes of each held-out clip, computed alone."""
     folder = tmp_path_factory.mktemp("predicted")
     flags = f"--save_dir={folder}", "--report=False", "--batch_size=1"
     assert run_script("predict", workspace.config, workspace.weights, *flags).returncode == 0

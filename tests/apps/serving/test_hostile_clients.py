@@ -129,7 +129,10 @@ def test_lines_of_one_kind_become_rare(caplog):
 
 @pytest.fixture
 def large_answers(monkeypatch):
-    """A server in a thread, whose every answer has 1 MB and is to be taken in half a second; (its port, protocol)."""
+    """Provide a server in a thread, whose every answer has 1 MB and is to be taken in half a second.
+
+    (its port, protocol).
+    """
     monkeypatch.setattr(serving, "ANSWER_SECONDS", 0.5)
     listener = serving.open_socket("127.0.0.1", 0)
     listener.listen()
@@ -222,7 +225,7 @@ def test_readers_that_are_killed_are_replaced(server, workspace):
 
 @pytest.fixture
 def proxy(server):
-    """The address of a proxy that has the server at /tsn/."""
+    """Provide the address of a proxy that has the server at /tsn/."""
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:

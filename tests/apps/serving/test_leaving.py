@@ -19,7 +19,7 @@ def clip(workspace) -> bytes:
 
 
 def readers(server: Server) -> set[int]:
-    """The reader processes that there are."""
+    """Return the reader processes that there are."""
     return {pid for pid in children(server.process.pid) if b"spawn_main" in process_file(pid, "cmdline")}
 
 

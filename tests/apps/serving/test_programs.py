@@ -20,7 +20,7 @@ SITE = "https://clips.example"
 
 @pytest.fixture(scope="module")
 def locked(workspace, tmp_path_factory):
-    """A server with a token of a file, which a page of another site may ask."""
+    """Provide a server with a token of a file, which a page of another site may ask."""
     folder = tmp_path_factory.mktemp("locked")
     (folder / "token").write_text("secret\n")
     flags = f"--token_file={folder / 'token'}", f"--allow_origin={SITE}", "--max_waiting=4"

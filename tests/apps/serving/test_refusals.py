@@ -19,7 +19,7 @@ KINDS = f"multipart/form-data; boundary={BOUNDARY}"
 
 
 def with_curl(server: Server, file, headers: list[str]) -> list[tuple[int, dict]]:
-    """TIMES answers: after the first refusal it closes its connection."""
+    """Return TIMES answers: after the first refusal it closes its connection."""
     flags = [word for header in headers for word in ("-H", header)]
     command = ["curl", "-sS", *flags, "-F", f"video=@{file}", "-w", "\n%{http_code}\n"]
     ended = subprocess.run([*command, f"{server.url}/api/predict#[1-{TIMES}]"], capture_output=True, text=True)

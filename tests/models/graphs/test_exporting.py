@@ -168,7 +168,7 @@ def exported(workspace, tmp_path_factory) -> tuple[Path, list[str]]:
 
 
 def loaded(workspace, settings: list[str]) -> tuple[Config, paddle.nn.Layer]:
-    """The configuration with the settings, and its network with the weights that they name."""
+    """Return the configuration with the settings, and its network with the weights that they name."""
     config = load_config(str(workspace.folder / "tiny.yaml"), {}, settings)
     return config, load_model(section_model(config.model, config.infer), Path(config.infer.weights))
 

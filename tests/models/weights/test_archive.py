@@ -13,7 +13,7 @@ from models.weights.archive import ArchiveError, extract, is_archive
 
 
 def archive_of(path, *members: tuple[str, dict], mode: str = "w:gz", data: bytes = b"1234"):
-    """Writes an archive; each member is (name, fields of its header that differ)."""
+    """Write an archive; each member is (name, fields of its header that differ)."""
     with tarfile.open(path, mode) as archive:
         for name, fields in members:
             member = tarfile.TarInfo(name)

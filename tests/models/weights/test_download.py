@@ -58,7 +58,7 @@ def test_a_broken_connection_is_resumed_where_it_broke(server, validators, tmp_p
 
 
 def broken(server, folder, *lengths: int) -> InputError:
-    """The error of a download that breaks off after so many bytes, and then without any."""
+    """Return the error of a download that breaks off after so many bytes, and then without any."""
     server.break_after = [*lengths, 0, 0]
     with pytest.raises(InputError) as error:
         published_tsn(folder, server.url)

@@ -48,7 +48,7 @@ def test_files(exported):
 
 
 def predict(workspace, weights: Path, folder: Path, *flags: str) -> np.ndarray:
-    """The probabilities [N, K] that predict.py writes."""
+    """Return the probabilities [N, K] that predict.py writes."""
     flags = (
         workspace.config,
         f"--weights={weights}",

@@ -22,7 +22,7 @@ REFUSED = "weights.pdparams and config.yaml are not of one export: export again"
 
 @pytest.fixture(scope="module")
 def exports(workspace, tmp_path_factory) -> list[Path]:
-    """The folders of an old export and of a new one, of other weights."""
+    """Provide the folders of an old export and of a new one, of other weights."""
     folders = [tmp_path_factory.mktemp(name) for name in ("old", "new")]
     for number, folder in enumerate(folders):
         config, model = tiny_network(workspace)
@@ -44,7 +44,7 @@ def export_again(new: Path, folder: Path) -> None:
 
 
 def killed_before(renaming: int, new: Path, folder: Path) -> None:
-    """Exports in a process that is killed before its renaming of that number, from 0."""
+    """Export in a process that is killed before its renaming of that number, from 0."""
     if child := os.fork():
         assert os.waitpid(child, 0)[1] == signal.SIGKILL
         return

@@ -214,7 +214,7 @@ def test_other_precisions_become_float32(dtype, small, small_state, tmp_path):
 
 
 def write_bfloat16(path, halves: dict[str, np.ndarray]) -> None:
-    """Writes .safetensors by hand: NumPy has no bfloat16 that the package could write."""
+    """Write .safetensors by hand: NumPy has no bfloat16 that the package could write."""
     header, data = {}, b""
     for name, half in halves.items():
         place = [len(data), len(data) + half.nbytes]

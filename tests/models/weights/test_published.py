@@ -43,7 +43,7 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path, monkeypatch):
-    """A current folder of the test's own, with the label list where the default says."""
+    """Provide a current folder of the test's own, with the label list where the default says."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "data").symlink_to(ROOT / "data")
 
@@ -273,7 +273,7 @@ def test_run_sh_lists_names_and_what_is_downloaded(tmp_path, monkeypatch):
 
 @pytest.fixture
 def server(tmp_path, monkeypatch):
-    """A server with a file of weights, and a home folder of the test's own."""
+    """Provide a server with a file of weights, and a home folder of the test's own."""
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     with serving({"a/w.pth": GOOD, "b/w.pth": GOOD + b"\0"}) as server:

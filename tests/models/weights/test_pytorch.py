@@ -120,7 +120,7 @@ def zipped(members: dict[str, bytes], compression: int = zipfile.ZIP_STORED) -> 
 
 
 def tensor(sizes: bytes, strides: bytes, stored: int = 6, offset: bytes = b"K\0", kind: bytes = b"Float") -> bytes:
-    """A zip file with one tensor, "a"."""
+    """Return a zip file with one tensor, "a"."""
     place = b"(X\7\0\0\0storagectorch\n%sStorage\nX\1\0\0\x000X\3\0\0\0cpuJ%stQ" % (kind, struct.pack("<i", stored))
     pickled = b"\x80\2}X\1\0\0\0actorch._utils\n_rebuild_tensor\n(" + place + offset + sizes + strides + b"tRs."
     return zipped({"x/data.pkl": pickled, "x/data/0": np.arange(6, dtype="f4").tobytes()})

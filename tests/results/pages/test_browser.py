@@ -28,7 +28,7 @@ def grey_frames(positions: Iterable[int]) -> Iterator[tuple[int, np.ndarray]]:
 
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory) -> dict[str, str]:
-    """The address of each kind of page; its videos and one of its classes have hostile names."""
+    """Provide the address of each kind of page; its videos and one of its classes have hostile names."""
     folder = tmp_path_factory.mktemp("pages")
     random = np.random.default_rng(0)
     labels = random.integers(0, 40, 1000)

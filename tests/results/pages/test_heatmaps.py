@@ -54,7 +54,7 @@ class Small(nn.Layer):
 
 @pytest.fixture(scope="module")
 def trained():
-    """A TSN on `Small`, trained on clips as the demo's."""
+    """Provide a TSN on `Small`, trained on clips as the demo's."""
     paddle.seed(0)
     model = TSN(len(CLASSES), num_layers=18)
     model.backbone, model.fc = Small(), nn.Linear(Small.num_features, len(CLASSES))

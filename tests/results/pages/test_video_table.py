@@ -22,7 +22,7 @@ NAMES = [f"class {k}" for k in range(40)]
 
 
 def table_in(path: Path) -> dict:
-    """The rows that a page has."""
+    """Return the rows that a page has."""
     [text] = re.findall(r'<script type="application/json">(.*?)</script>', path.read_text("utf-8"))
     return json.loads(text)
 
@@ -123,7 +123,7 @@ def test_unreadable_videos_stand_by_their_reason(tmp_path):
 
 @pytest.fixture(scope="module")
 def evaluated(tmp_path_factory) -> tuple[Path, list[dict]]:
-    """The page of an evaluation of 300 videos of 4 classes, and its rows."""
+    """Provide the page of an evaluation of 300 videos of 4 classes, and its rows."""
     path = tmp_path_factory.mktemp("evaluated") / "report.html"
     random = np.random.default_rng(1)
     labels = random.integers(0, 4, 300)

@@ -7,7 +7,7 @@ import pytest
 
 @pytest.fixture
 def write_config(tmp_path, monkeypatch):
-    """Returns a function that writes x.yaml into an empty current folder and returns its name."""
+    """Return a function that writes x.yaml into an empty current folder and return its name."""
     monkeypatch.chdir(tmp_path)
 
     def write(content: str | bytes) -> str:

@@ -103,7 +103,7 @@ def test_other_errors_stay_what_they_are(error):
 
 
 def run_program(*lines: str) -> str:
-    """What a program that begins with an import of `device` prints."""
+    """Return what a program that begins with an import of `device` prints."""
     program = "\n".join(["import sys", "from utils.processes import device", *lines])
     ended = subprocess.run([sys.executable, "-W", "ignore", "-c", program], cwd=ROOT, capture_output=True, text=True)
     assert ended.returncode == 0, ended.stderr

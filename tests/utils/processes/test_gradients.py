@@ -28,7 +28,10 @@ class Network(paddle.nn.Layer):
 
 @pytest.fixture
 def sums(monkeypatch) -> list[object]:
-    """What happens, in order: the size of each sum that is asked for, of two ranks that have the same, and its end."""
+    """Provide what happens, in order.
+
+    The size of each sum that is asked for, of two ranks that have the same, and its end.
+    """
     log = []
 
     def all_reduce(tensor: paddle.Tensor, sync_op: bool) -> SimpleNamespace:

@@ -56,7 +56,7 @@ class Launched:
         )  # fmt: skip
 
     def waits(self) -> "Launched":
-        """Returns when rank 0 has come as far as to wait for rank 1, which does as WAIT says."""
+        """Return when rank 0 has come as far as to wait for rank 1, which does as WAIT says."""
         wait_until(lambda: {"started0", "waits"} <= set(os.listdir(self._folder)), 60)
         return self
 

@@ -12,7 +12,7 @@ GIB = 1 << 30
 
 @pytest.fixture
 def system(tmp_path, monkeypatch):
-    """A function that writes files of /proc and of the control groups, on a machine of 8 cores."""
+    """Provide a function that writes files of /proc and of the control groups, on a machine of 8 cores."""
     monkeypatch.setattr(limits, "_PROC", tmp_path / "proc")
     monkeypatch.setattr(limits, "_CGROUP", tmp_path / "cgroup")
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(8)), raising=False)

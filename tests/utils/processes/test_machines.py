@@ -56,7 +56,7 @@ HOST = re.escape(socket.gethostname())
 def end_of_ranks(
     folder: Path, commands: Sequence[Sequence[str]], **settings: Sequence[str | None]
 ) -> list[tuple[int, str]]:
-    """The exit code of each rank, and what it has said; each has its command, and its value of each variable."""
+    """Return the exit code of each rank, and what it has said; each has its command, and its value of each variable."""
     folder.mkdir(exist_ok=True)
     (folder / "program.py").write_text(PROGRAM)
     number = len(commands)
@@ -78,7 +78,7 @@ def end_of_ranks(
 
 
 def end_of_three(folder: Path, rank2: str, others: str, grace: str = "0.2") -> list[tuple[int, str]]:
-    """The same of the program: rank 2 does one thing, the others do the other."""
+    """Return the same of the program: rank 2 does one thing, the others do the other."""
     return end_of_ranks(folder, [[str(folder / "program.py"), rank2, others]] * 3, TEST_GRACE=[grace] * 3)
 
 

@@ -23,7 +23,7 @@ def hurry(monkeypatch) -> None:
 
 
 def hold(folder: Path) -> subprocess.Popen:
-    """A process that has the folder."""
+    """Return a process that has the folder."""
     program = "import pathlib, sys; from utils.storage.lock import locked_folder\n"
     program += "with locked_folder(pathlib.Path(sys.argv[1]), '--out x'): print('has it', flush=True); sys.stdin.read()"
     command = [sys.executable, "-c", program, str(folder)]
