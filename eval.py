@@ -1,4 +1,4 @@
-"""Measures a network on the list of TEST: python eval.py --config=./configs/tsn.yaml --weights=TSN.pdparams
+"""Measures a network on the list of TEST: `python eval.py --config=./configs/tsn.yaml --weights=TSN.pdparams`.
 
 Writes to --save_dir: metrics.json, predictions.csv, confusion.csv, probabilities.npz, config.yaml, report.html and
 evaluation.jsonl, from which a run that was ended goes on with the same command.

@@ -1,4 +1,4 @@
-"""Writes the network as a folder for inference: python export.py --config=./configs/tsn.yaml --weights=TSN.pdparams
+"""Writes a network as a folder for inference: `python export.py --config=./configs/tsn.yaml --weights=TSN.pdparams`.
 
 The graph takes uint8 frames [N, T, H, W, 3 * seglen] (T, H and W as INFER has them) and returns probabilities [N, K];
 before it is written, its answers are compared with the network's. To --save_dir, with --format=paddle: model.json (the

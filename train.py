@@ -1,4 +1,4 @@
-"""Trains a network: python train.py --model_name=TSN --config=./configs/tsn.yaml --pretrain=none
+"""Trains a network: `python train.py --model_name=TSN --config=./configs/tsn.yaml --pretrain=none`.
 
 Writes to --save_dir: TSN_epoch{N} after each epoch, TSN at the end, TSN_best by validation top-1 (.pdparams, .pdopt
 and .json each), config.yaml, train_log.jsonl and report.html.
@@ -62,7 +62,7 @@ def train(
     flags: "Flags", config: "Config", entries: "FileList", valid_entries: "FileList",
     device: str, world: "World", report: bool,
 ) -> None:  # fmt: skip
-    """Trains in a folder that is this run's alone, once all ranks have come together."""
+    """Train in a folder that is this run's alone, once all ranks have come together."""
     from reader.build import describe_protocol
     from results.pages.training import following
     from training.amp import check_num_gpus

@@ -40,7 +40,7 @@ class ClipKind:
 
 
 def make_clips(kind: ClipKind, number: int) -> list[str]:
-    """Paths of `number` H.264 clips of a kind, the same on every run; made where they are not there yet."""
+    """Return the paths of `number` H.264 clips of a kind, the same on every run; made where they are not there yet."""
     folder = RESULTS / "clips"
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f"{kind.name.replace(' ', '_')}_{kind.seconds}s_{i}.mp4" for i in range(number)]
@@ -62,7 +62,7 @@ def _encode(path: Path, kind: ClipKind, seed: int) -> None:
 
 
 def _video(kind: ClipKind, rng: np.random.Generator) -> Iterable[np.ndarray]:
-    """Frames, uint8 [height, width, 3]: two shots, the cut between them somewhere in the middle third.
+    """Yield frames, uint8 [height, width, 3]: two shots, the cut between them somewhere in the middle third.
 
     With x264's defaults they take about as many bytes as clips of Kinetics-400 at 340x256, 0.3 to 0.6 Mbit/s.
     """
@@ -97,7 +97,7 @@ def _shot(kind: ClipKind, rng: np.random.Generator, num_frames: int) -> Iterable
 
 
 def _texture(width: int, height: int, rng: np.random.Generator) -> np.ndarray:
-    """uint8 [height, width, 3] whose spectrum falls faster than that of sharp photographs (1)."""
+    """Return uint8 [height, width, 3] whose spectrum falls faster than that of sharp photographs (1)."""
     frequency = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width)[None])
     frequency[0, 0] = 1
     white = [np.fft.rfft2(rng.normal(size=(height, width))) for _ in range(3)]
@@ -128,7 +128,7 @@ class Times:
 def measure(
     ways: dict[str, Callable[[], Callable[[], object]]], repeats: int, clock: Callable[[], float] = time.perf_counter
 ) -> dict[str, Times]:
-    """Time of each way, measured in turns so that a busy moment of the machine hits all of them.
+    """Return the time of each way, measured in turns so that a busy moment of the machine hits all of them.
 
     ways: each is called before every measurement and returns what is measured, so that it can prepare.
     clock: time.process_time leaves other processes out of account.

@@ -49,7 +49,7 @@ class Training:
         self.optimizer = paddle.optimizer.Momentum(0.01, parameters=self.model.parameters())
 
     def batches(self, number: int):
-        """The first `number` batches of the list, read by the loader's processes as they are asked for."""
+        """Return the first `number` batches of the list, read by the loader's processes as they are asked for."""
         order = list(islice(cycle(range(len(self.entries))), number * self.config.train.batch_size))
         return self.loader.batches(order)
 
@@ -73,7 +73,7 @@ class Training:
 
 
 def measure_ranks(numbers: list[int], compute: float, steps: int, repeats: int) -> dict[str, list[dict[str, float]]]:
-    """What benchmarks/rank_process.py says of readers alone, for all cores, and of each number of ranks, in turns."""
+    """Measure in turns, by benchmarks/rank_process.py, readers alone, one a core, and each number of ranks."""
     clips = common.make_clips(common.ClipKind("340x256 default", 340, 256), 4)
     path = common.RESULTS / "data_wait.list"
     path.write_text("".join(f"{clip} 0\n" for _ in range(16) for clip in clips))  # a loader starts no reader in vain

@@ -120,7 +120,7 @@ Table = dict[str, dict[int, common.Times]]  # way -> number of frames -> times p
 
 
 def measure_kind(kind: common.ClipKind, num_clips: int, counts: Sequence[int], repeats: int) -> Table:
-    """Time per video of each way and number of frames: of each repeat, the mean over the clips."""
+    """Return the time per video of each way and number of frames: of each repeat, the mean over the clips."""
     paths = common.make_clips(kind, num_clips)
     table: Table = {}
     for num_frames in counts:

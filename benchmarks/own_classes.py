@@ -26,7 +26,7 @@ OUT = common.RESULTS / "own_classes"
 
 
 def timed(script: str, *flags: str) -> float:
-    """Seconds of a script's run."""
+    """Return the seconds of a script's run."""
     start = time.perf_counter()
     ended = subprocess.run([sys.executable, script, *flags], cwd=ways.ROOT, capture_output=True, text=True)
     if ended.returncode:

@@ -142,7 +142,7 @@ def measure_lists(results: dict[str, dict], paths: list[str], repeats: int) -> l
 
 
 def time_predict(precision: str, paths: list[str], number: int) -> float:
-    """Seconds of one run of predict.py over a list of `number` videos."""
+    """Return the seconds of one run of predict.py over a list of `number` videos."""
     filelist = common.RESULTS / "predict.list"
     write_text(filelist, "".join(f"{paths[i % len(paths)]}\n" for i in range(number)))
     flags = [f"--filelist={filelist}", f"--weights={ways.WEIGHTS}"]

@@ -28,7 +28,7 @@ SPEC = ClipSpec(num_segments=3, seglen=1, short_side=256, crop_size=224)
 
 @contextmanager
 def busy_thread(wanted: bool) -> Iterator[None]:
-    """A thread that holds the interpreter whenever it can, while the context lasts."""
+    """Run a thread, if wanted, that holds the interpreter whenever it can, while the context lasts."""
     stop = threading.Event()
 
     def count() -> None:

@@ -137,7 +137,7 @@ ROWS: dict[str, Row] = {
 
 
 def measure(arguments: list[str]) -> list[float]:
-    """Seconds, processor seconds and peak MB of python with the arguments."""
+    """Return the seconds, processor seconds and peak MB of python with the arguments."""
     command = [sys.executable, "-c", MEASURE, sys.executable, *arguments]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     result = subprocess.run(command, cwd=ROOT, env=environment, check=True, stdout=subprocess.PIPE, text=True)

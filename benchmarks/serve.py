@@ -47,7 +47,7 @@ def server(*settings: str) -> Iterator[tuple[int, int]]:
 
 
 def load(port: int, paths: list[str], number: int, clients: int) -> tuple[list[float], float]:
-    """Seconds of each of `number` requests, and of all together; clients: that ask at the same time."""
+    """Return the seconds of each of `number` requests, and of all together; clients: that ask at the same time."""
     head = f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="video"; filename="clip.mp4"\r\n\r\n'.encode()
     bodies = [head + Path(path).read_bytes() + f"\r\n--{BOUNDARY}--\r\n".encode() for path in paths]
     kind = {"Content-Type": f"multipart/form-data; boundary={BOUNDARY}"}
@@ -78,7 +78,7 @@ def load(port: int, paths: list[str], number: int, clients: int) -> tuple[list[f
 
 
 def measure_speed(paths: list[str], videos: int, repeats: int, clients: int) -> dict[str, object]:
-    """Rates of serve.py and predict.py in turns, and the server's latencies."""
+    """Return the rates of serve.py and predict.py in turns, and the server's latencies."""
     served, predicted, latencies = [], [], []
     with server() as (port, _):
         load(port, paths, 2 * clients, clients)
@@ -96,7 +96,7 @@ def measure_speed(paths: list[str], videos: int, repeats: int, clients: int) -> 
 
 
 def measure_memory(paths: list[str], requests: int, clients: int) -> dict[str, float]:
-    """Megabytes of the server after a tenth of the requests and after all of them."""
+    """Return the megabytes of the server after a tenth of the requests and after all of them."""
 
     def used() -> float:
         return sum(map(proportional_set_size, family(pid))) / 1e6

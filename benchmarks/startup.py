@@ -43,7 +43,7 @@ def commands(video: str) -> dict[str, list[str]]:
 
 
 def prepare(name: str, arguments: list[str], processor: list[float]):
-    """What is timed, after the cached graphs have been removed where that belongs to the measurement.
+    """Return what is timed; first remove the cached graphs where that belongs to the measurement.
 
     processor: is given the processor seconds of each run.
     """

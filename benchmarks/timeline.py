@@ -59,7 +59,7 @@ def make_video(minutes: float) -> str:
 
 
 def processor_seconds(work: Callable[[], object]) -> float:
-    """Those of this process and of the children that end meanwhile."""
+    """Return those of this process and of the children that end meanwhile."""
 
     def now() -> float:
         ended = resource.getrusage(resource.RUSAGE_CHILDREN)

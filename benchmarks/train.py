@@ -30,7 +30,7 @@ SUMS = {"2 ranks, one sum": None, "2 ranks, in pieces": PIECE}  # name: bytes of
 
 
 def batch(size: int, videos: int, segments: int):
-    """(frames uint8 [N, T, size, size, 3], labels int64 [N])"""
+    """Return (frames uint8 [N, T, size, size, 3], labels int64 [N])."""
     import numpy as np
 
     random = np.random.default_rng(0)
@@ -58,7 +58,7 @@ def make_step(
 
 
 def paddle_step(engine: str, num_layers: int, size: int, videos: int, segments: int):
-    """A function that computes a step, and whether this is the first rank."""
+    """Return a function that computes a step, and whether this is the first rank."""
     from training.environment import set_environment
     from utils.processes.launch import start_ranks
 
@@ -93,7 +93,7 @@ def paddle_step(engine: str, num_layers: int, size: int, videos: int, segments: 
 
 
 def torch_step(num_layers: int, size: int, videos: int, segments: int):
-    """The same with torch."""
+    """Return the same with torch."""
     import torch
 
     from benchmarks.torch_resnet import TSN

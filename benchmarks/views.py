@@ -29,7 +29,7 @@ PROTOCOL = (
 
 
 def measure_time(video: str, repeats: int) -> dict[str, common.Times]:
-    """Processor seconds, on one core, of reading all views, of the network for them, and of the network for eight."""
+    """Return the processor seconds, on one core, of reading all views, of the network for them, and for eight."""
     common.pin_to_one_core()
 
     from inference.network import load_network
@@ -85,7 +85,7 @@ def family(process: int) -> list[int]:
 
 
 def proportional_set_size(process: int) -> float:
-    """Bytes of a process; those that it shares with others divided by their number."""
+    """Return the bytes of a process; those that it shares with others divided by their number."""
     try:
         return 1024 * int(re.search(r"^Pss: +(\d+)", Path(f"/proc/{process}/smaps_rollup").read_text(), re.M)[1])
     except (OSError, TypeError):  # it has ended

@@ -63,7 +63,7 @@ def original() -> Way:
 
 
 def decord_eager() -> Way:
-    """decord reads the wanted frames, the rest is ours, but eager."""
+    """Have decord read the wanted frames; the rest is ours, but eager."""
     import paddle
 
     from benchmarks.decode import decord

@@ -41,7 +41,7 @@ class Annotation:
 
 
 def read_annotations(paths: Sequence[str]) -> list[Annotation]:
-    """All lines of all files, in order. Raises InputError, with file:line, for what is no annotation file."""
+    """Return all lines of all files, in order. Raises InputError, with file:line, for what is no annotation file."""
     return [row for path in paths for row in _read_file(path)]
 
 
@@ -97,7 +97,7 @@ def drop_repeated(rows: Iterable[Annotation]) -> tuple[list[Annotation], list[tu
 def match(
     rows: Sequence[Annotation], videos: Sequence[Video], bad: Mapping[str, str]
 ) -> tuple[dict[int, Video], dict[int, str], list[tuple[str, str]]]:
-    """Which video shows which row's clip: ({row number: video}, {row number: why there is none}, remarks on files).
+    """Find the video of each row's clip: ({row number: video}, {row number: why there is none}, remarks on files).
 
     A file is named `id_start_end`, or `id` alone where the annotations have one clip of that id. Those that are bad
     (path: why) count as missing; of several files of one clip the first other one, in the order of `videos`, is taken.

@@ -102,7 +102,7 @@ def _with_digest(spec: ClipSpec, task: tuple[int, dict]) -> tuple[int, dict, str
 
 
 def write_readable(listings: Listings, findings: Findings, out: Path, prefix: str) -> list[tuple[str, int, int, Path]]:
-    """(list, its lines, those that can be read, the list that was written of them), of each list.
+    """Return (list, its lines, those that can be read, the list that was written of them), of each list.
 
     prefix: of TRAIN, which the paths have now and the new lists are read with.
     """
@@ -123,7 +123,7 @@ def _line(entry: Entry, prefix: str) -> str:
 
 
 def write_problems(findings: Findings, path: Path) -> Counter[str]:
-    """How many there are of each kind; the table is written."""
+    """Write the table; return how many there are of each kind."""
     counts: Counter[str] = Counter()
 
     def counted() -> Iterator[VideoProblem]:

@@ -33,7 +33,7 @@ class SplitClip:
 
 
 def split_counts(number: int, shares: Sequence[float], held: Sequence[int] = (0, 0, 0)) -> list[int]:
-    """How many of a class's clips go to train, val and test: one each as long as they last, the rest by shares.
+    """Return how many of a class's clips go to train, val and test: one each as long as they last, the rest by shares.
 
     held: so many of them are there already.
     """
@@ -47,7 +47,7 @@ def split_counts(number: int, shares: Sequence[float], held: Sequence[int] = (0,
 def split_clips(
     videos: Iterable[Video], classes: Classes, shares: Sequence[float], seed: int, held: Mapping[str, str] = NONE_HELD
 ) -> list[SplitClip]:
-    """Each class's videos dealt out at random; a class's split depends on the seed and its own files alone.
+    """Return each class's videos dealt out at random; a class's split depends on the seed and its own files alone.
 
     held: the split of each path that stays where it is.
     """
@@ -67,10 +67,11 @@ def split_clips(
 
 
 def find_recordings(videos: Sequence[Video], expression: re.Pattern) -> tuple[list[list[Video]], int]:
-    """The videos by the recording they are cut from, and how many the expression finds nothing in: one of its own each.
+    """Return the videos by the recording they are cut from, and how many the expression finds nothing in.
 
-    The first group of the expression, or all it matches where it has none, names the recording. It is searched in the
-    path below the class's folder: the file's name, with the folders in between.
+    Each of the latter is a recording of its own. The first group of the expression, or all it matches where it has
+    none, names the recording. It is searched in the path below the class's folder: the file's name, with the folders
+    in between.
 
     Raises InputError: it finds nothing in any of them.
     """
@@ -115,9 +116,10 @@ def split_recordings(
     seed: int,
     held: Mapping[str, str] = NONE_HELD,
 ) -> list[SplitClip]:
-    """The clips, those of a recording in one split, whatever their classes; the same for the same seed and files.
+    """Return the clips, those of a recording in one split, whatever their classes.
 
-    held: the split of each path that stays where it is; the others of its recording join it.
+    The same seed and files give the same. held: the split of each path that stays where it is; the others of its
+    recording join it.
     """
     order = sorted(recordings, key=lambda videos: videos[0].path)
     chance, best = random.Random(seed), None
@@ -169,7 +171,7 @@ class _Deal:
             self._counts[label][split] += sign * number
 
     def _changes(self, open_splits: Sequence[int]) -> Iterator[dict[int, int]]:
-        """Every {recording: another split} that can be tried."""
+        """Yield every {recording: another split} that can be tried."""
         of_class: dict[int, list[int]] = defaultdict(list)
         for i in (i for i, free in enumerate(self._free) if free):
             for label in self._recordings[i]:
@@ -182,7 +184,7 @@ class _Deal:
                     yield {i: self.splits[j], j: self.splits[i]}
 
     def _keeps(self, change: dict[int, int]) -> bool:
-        """Whether the change makes the deal better; it is undone otherwise."""
+        """Return whether the change makes the deal better; it is undone otherwise."""
         labels = set().union(*(self._recordings[i] for i in change))
         before, old = self.badness(labels), {i: self.splits[i] for i in change}
         self._apply(change)
@@ -198,7 +200,7 @@ class _Deal:
             self.splits[i] = split
 
     def badness(self, labels: Iterable[int] | None = None) -> tuple[int, ...]:
-        """(classes that lack a clip for train, for val, for test, squared distance of the numbers); None: of all."""
+        """Return (classes that lack a clip for train, val, test, squared distance of the numbers); None: of all."""
         pairs = [(self._counts[label], self._wanted[label]) for label in labels or self._wanted]
         empty = [sum(want[i] > 0 and not count[i] for count, want in pairs) for i in range(3)]
         return *empty, sum((count[i] - want[i]) ** 2 for count, want in pairs for i in range(3))

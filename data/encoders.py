@@ -24,9 +24,9 @@ _AT_ONCE = 50
 
 
 def reencode_all(jobs: Sequence[Job], workers: int, done: Callable[[Job], None] = lambda job: None) -> dict[str, str]:
-    """The sources that cannot be re-encoded, with their reasons. Raises RunError for what is no fault of a video.
+    """Re-encode all sources and return those that cannot be, with their reasons.
 
-    done: is told of each other job.
+    done: is told of each other job. Raises RunError for what is no fault of a video.
     """
     number = min(workers, len(jobs))
     # Without a limit of memory: what x264 takes is a matter of the settings.
@@ -51,7 +51,7 @@ def _encode(source: str, job: Job) -> None:
 
 
 def reading_times(jobs: Sequence[Job]) -> list[tuple[float, float]]:
-    """Processor seconds for 3 frames of (source, target) of each job of which both can be read."""
+    """Return the processor seconds for 3 frames of (source, target) of each job of which both can be read."""
     found = []
     with VideoProcess(_reading_time, READING_LIMIT) as process:
         for job in jobs:
@@ -109,13 +109,13 @@ class Encoder:
         self._folder = folder
 
     def open(self):
-        """None, or a Failure where the machine lacks the run's working folder."""
+        """Return None, or a Failure where the machine lacks the run's working folder."""
         from apps.cluster.worker import enter, safely
 
         return safely(lambda: enter(self._folder))
 
     def compute(self, jobs: list[Job]):
-        """What `reencode_all` returns of the jobs that an earlier attempt has left; a Failure where it raises."""
+        """Call `reencode_all` for the jobs that an earlier attempt has left; return a Failure where it raises."""
         from apps.cluster.worker import safely
 
         left = [job for job in jobs if not job.target.exists()]

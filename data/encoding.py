@@ -55,7 +55,7 @@ class Job:
 
 
 def target_of(out: Path, source: str) -> Path:
-    """Where the re-encoded video goes: out/folder/name-DIGEST.mp4, the digest that of the whole path.
+    """Return where the re-encoded video goes: out/folder/name-DIGEST.mp4, the digest that of the whole path.
 
     Files of one name in different folders keep apart, whatever else is in the list.
     """

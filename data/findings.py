@@ -59,7 +59,7 @@ class Findings:
         return {name: np.nan if value is None else value for name, value in zip(FACTORS, values)}
 
     def candidates(self) -> np.ndarray:
-        """Which of the D are readable, and as large as another one with the same end."""
+        """Return which of the D are readable, and as large as another one with the same end."""
         readable = np.flatnonzero(self.readable)
         return readable[repeated(self._marks[readable])]
 
@@ -74,7 +74,7 @@ class Findings:
         return self._journal.at(int(self.offsets[video]))
 
     def problems(self) -> Iterator[VideoProblem]:
-        """Every problem of every line, in the order of the lists."""
+        """Yield every problem of every line, in the order of the lists."""
         ranges, first = self.usual(), self._first_with_these_bytes()
         wrong = ~self.readable  # of the D videos; their records are read again to say why
         for name, numbers in self._numbers.items():
@@ -92,7 +92,7 @@ class Findings:
                 yield VideoProblem(path, entry.line, entry.path, problem, reason)
 
     def _faults(self, record: dict, ranges: dict[str, Usual]) -> Iterator[tuple[str, str]]:
-        """(problem, reason) of each that a video has by itself."""
+        """Yield (problem, reason) of each that a video has by itself."""
         if record["error"] is not None:
             yield "unreadable", record["error"]
             return
@@ -113,7 +113,7 @@ class Findings:
         return {name: usual(numbers, FACTORS[name]) for name, numbers in self._numbers.items()}
 
     def _first_with_these_bytes(self) -> np.ndarray:
-        """int [N]: the first line of all that names a file of the same content; of an unreadable one itself."""
+        """Return int [N]: the first line of all that names a file of the same content; of an unreadable one itself."""
         contents = np.arange(self.listings.num_videos)  # a number for each content: that of its first video
         candidates = self.candidates()
         contents[candidates] = candidates[first_of_each(self._digests[candidates])]

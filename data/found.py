@@ -39,9 +39,9 @@ def from_annotations(
     labels: str | None,
     official: Classes | None = None,
 ) -> Found:
-    """The clips of annotated videos. bad: why videos cannot be listed, by path. official: how the classes are numbered
-    unless `labels` says otherwise.
+    """Return the clips of annotated videos.
 
+    bad: why videos cannot be listed, by path. official: how the classes are numbered unless `labels` says otherwise.
     Raises InputError when there is not one, or a training clip has no class.
     """
     rows, remarks = drop_repeated(rows)

@@ -22,7 +22,7 @@ from utils.storage.stamps import signature
 
 
 def is_unchanged(record: dict) -> bool:
-    """Whether what `inspect` found would be found again. Of remote files only the readable ones are taken for that."""
+    """Return whether what `inspect` found would be found again. Of remote files only readable ones count as that."""
     if is_remote(record["video"]):
         return record["error"] is None
     return not record["again"] and record["file"] == signature(record["video"])
@@ -37,7 +37,9 @@ class Inspector(VideoProcess):
         self._num_classes = num_classes
 
     def inspect(self, video: tuple[str, int, int | None]) -> dict:
-        """What is found out about a video, (path, position in its list: training draws by it, frames), as JSON has it.
+        """Return what is found out about a video as JSON has it.
+
+        video: (path, position in its list: training draws by it, frames).
 
         "video": its path; "file": its signature (utils/storage/stamps.py); "error": why it cannot be read, or None;
         "again": whether that may have been the machine's fault. Of a readable one also "bytes"; "end", a checksum of
@@ -104,7 +106,7 @@ def _checksum_of_end(path: str) -> int:
 
 
 def _seconds(path: str) -> float:
-    """How long a readable video is, by the times of its frames; nothing is decoded for it."""
+    """Return how long a readable video is, by the times of its frames; nothing is decoded for it."""
     with open_video(path) as container:
         stream = video_stream(path, container)
         return Clock(read_packets(path, container, stream, kept_bytes=0), container, stream).duration

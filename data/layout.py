@@ -16,7 +16,7 @@ SHOWN = 5  # names in a message
 
 
 def is_split(videos: Sequence[Video]) -> bool:
-    """Whether the first folders are train/, val/ and test/. Raises InputError where they may be classes as well."""
+    """Return whether the first folders are train/, val/ and test/. Raises InputError where they may be classes too."""
     first = {video.folders[0] for video in videos if video.folders}
     words = {name for name in first if split_of(name)}
     deeper = any(len(video.folders) > 1 for video in videos if video.folders and video.folders[0] in words)
@@ -79,7 +79,7 @@ def named(names: Iterable[str]) -> str:
 
 
 def counted(suffixes: Counter[str]) -> str:
-    """How many files there are of each suffix, most first."""
+    """Return how many files there are of each suffix, most first."""
     most = sorted(suffixes.items(), key=lambda item: (-item[1], item[0]))
     shown = [f"{suffix or 'without a suffix'} {number}" for suffix, number in most[:SHOWN]]
     rest = sum(number for _, number in most[SHOWN:])

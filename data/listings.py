@@ -40,7 +40,7 @@ class Listings:
         return len(self._digests)
 
     def line(self, position: int) -> tuple[str, Entry]:
-        """(its list, its entry) of one of the N."""
+        """Return (its list, its entry) of one of the N."""
         which = bisect_right(self.starts, position) - 1
         return self.paths[which], self.lists[which][position - self.starts[which]]
 
@@ -49,11 +49,11 @@ class Listings:
         return self.line(int(self.firsts[video]))
 
     def find(self, path: str) -> int | None:
-        """Which of the D videos has this path."""
+        """Return which of the D videos has this path."""
         return find(self._digests, path)
 
     def unknown(self, known: np.ndarray) -> Iterator[tuple[str, int, int | None]]:
-        """(path, position in its list, frames) of those whose `known`, bool [D], is False, each where it is first."""
+        """Yield (path, position in its list, frames) of those not `known`, bool [D], each where it is first."""
         for position, video in enumerate(self.videos):
             if self.firsts[video] == position and not known[video]:
                 which = bisect_right(self.starts, position) - 1

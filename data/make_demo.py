@@ -50,14 +50,14 @@ SUBSETS = ("train", "val", "test")
 
 
 def hsv_to_rgb(hue: float, saturation: float, value: float) -> np.ndarray:
-    """float32 [3] RGB in 0..255 of a hue in degrees, saturation and value in 0..1."""
+    """Return float32 [3] RGB in 0..255 of a hue in degrees, saturation and value in 0..1."""
     # Standard formula: channel n = v - v*s*max(0, min(k, 4-k, 1)), k = (n + hue/60) mod 6, n = 5, 3, 1.
     k = (np.array([5, 3, 1], np.float32) + hue / 60) % 6
     return 255 * (value - value * saturation * np.clip(np.minimum(k, 4 - k), 0, 1))
 
 
 def background(rng: np.random.Generator, length: int) -> np.ndarray:
-    """float32 [T, H, W, 1] grey levels 0..255: blurred noise that drifts, with fine grain on top."""
+    """Return float32 [T, H, W, 1] grey levels 0..255: blurred noise that drifts, with fine grain on top."""
     margin = 16
     coarse = rng.uniform(80, 180, (7, 8))
     rows = np.linspace(0, 5.999, HEIGHT + margin)
@@ -72,7 +72,7 @@ def background(rng: np.random.Generator, length: int) -> np.ndarray:
 
 
 def object_masks(rng: np.random.Generator, length: int) -> np.ndarray:
-    """float32 [T, H, W, 1] coverage 0..1 of one moving, spinning regular polygon (3 to 6 corners) or disc."""
+    """Return float32 [T, H, W, 1] coverage 0..1 of one moving, spinning regular polygon (3 to 6 corners) or disc."""
     radius = rng.uniform(13, 23)
     # A straight motion that bounces (a triangle wave). The centre keeps to the part that is left of a 4:3 frame by
     # any square crop of its full height, so that no crop hides an object.
@@ -93,7 +93,7 @@ def object_masks(rng: np.random.Generator, length: int) -> np.ndarray:
 
 
 def draw_clip(rng: np.random.Generator, colours: tuple[str, ...]) -> np.ndarray:
-    """uint8 [T, H, W, 3] RGB, T in 48..72: the three colours in random order, a third of the clip each."""
+    """Return uint8 [T, H, W, 3] RGB, T in 48..72: the three colours in random order, a third of the clip each."""
     length = int(rng.integers(48, 73))
     frames = np.repeat(background(rng, length), 3, axis=3)
     third = length // 3
@@ -126,7 +126,7 @@ def make_clip(job: tuple[Path, tuple[int, ...]]) -> None:
 
 
 def plan(out: Path, seed: int, clips_per_class: dict[str, int]) -> dict[str, list[tuple[Path, int, tuple[int, ...]]]]:
-    """Per subset, every clip's (path, label, random key), classes in turn."""
+    """Return every clip's (path, label, random key) by subset, classes in turn."""
     return {
         subset: [
             (out / subset / name / f"{name}_{number:03d}.mp4", label, (seed, index, label, number))

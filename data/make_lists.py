@@ -94,7 +94,7 @@ def _write_list(path: Path, clips: Iterable[SplitClip], labels: bool) -> None:
 
 
 def _per_class(found: Found) -> list[tuple[object, ...]]:
-    """(class id, name, clips in train, val, test) of every class."""
+    """Return (class id, name, clips in train, val, test) of every class."""
     counts = Counter((clip.label, clip.split) for clip in found.clips)
     return [(i, name, *(counts[i, split] for split in SPLITS)) for i, name in enumerate(found.classes.names)]
 
@@ -249,7 +249,7 @@ def make_lists(args: argparse.Namespace) -> None:
 def notes_on(
     args: argparse.Namespace, found: Found, videos: list[Video], broken: Mapping[str, str], others: Counter[str]
 ) -> list[str]:
-    """Lines on what may not be as it is meant; what they count `found` remarks on, file by file."""
+    """Return lines on what may not be as it is meant; what they count `found` remarks on, file by file."""
     notes = [f"files that are no videos, passed over: {others.total()}: {counted(others)}"] if others else []
     if broken:
         notes.append(f"video files that cannot be opened: {len(broken)}: {named(broken)}; remarks.csv says why")

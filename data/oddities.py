@@ -18,15 +18,16 @@ class Usual(NamedTuple):
     high: float
 
     def is_odd(self, values: np.ndarray) -> np.ndarray:
-        """bool, of the shape of `values`; False for what is not known (NaN)."""
+        """Return bool, of the shape of `values`; False for what is not known (NaN)."""
         return (values <= self.low) | (values >= self.high)
 
 
 def usual(values: np.ndarray, factor: float) -> Usual:
-    """Where oddity begins: at `factor` times the median or one part of `factor`, or, if that is further away, at
-    DEVIATIONS robust standard deviations of the logarithm.
+    """Return where oddity begins.
 
-    values: float [N], NaN where not known. A list that is of all kinds has a large deviation and nothing odd in it.
+    That is at `factor` times the median or one part of `factor`, or, if that is further away, at DEVIATIONS robust
+    standard deviations of the logarithm. values: float [N], NaN where not known. A list that is of all kinds has a
+    large deviation and nothing odd in it.
     """
     logs = np.log(values[np.isfinite(values) & (values > 0)])
     if not len(logs):
@@ -38,12 +39,12 @@ def usual(values: np.ndarray, factor: float) -> Usual:
 
 
 def repeated(values: np.ndarray) -> np.ndarray:
-    """bool [N]: whether the same value stands elsewhere as well."""
+    """Return bool [N]: whether the same value stands elsewhere as well."""
     _, which, counts = np.unique(values, return_inverse=True, return_counts=True)
     return counts[which] > 1
 
 
 def first_of_each(values: np.ndarray) -> np.ndarray:
-    """int [N]: the position at which each value stands for the first time."""
+    """Return int [N]: the position at which each value stands for the first time."""
     _, first, which = np.unique(values, return_index=True, return_inverse=True)
     return first[which]

@@ -23,7 +23,7 @@ _SHOWN = "UCF101's trainlist01.txt, testlist01.txt and classInd.txt, HMDB51's CL
 
 
 def is_official(paths: Sequence[str]) -> bool:
-    """Whether these are split files, and not the CSV files of Kinetics. Raises InputError where they are both."""
+    """Return whether these are split files, and not the CSV files of Kinetics. Raises InputError for both at once."""
     others = [path for path in paths if Path(path).suffix.lower() in (".txt", ".json")]
     if others and len(others) < len(paths):
         raise InputError(f"--annotations: {others[0]} and files of another kind: give those of one data set")

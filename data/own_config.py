@@ -25,7 +25,7 @@ FROZEN_CLIPS, MOST_VIEWS, ALL_VIEWS = 2000, 10, 6000
 
 
 def is_published(classes: Classes) -> bool:
-    """Whether the classes have the numbers of the published weights."""
+    """Return whether the classes have the numbers of the published weights."""
     return bool(classes.source) and os.path.samefile(classes.source, KINETICS_LABELS)
 
 

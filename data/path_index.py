@@ -8,12 +8,12 @@ import numpy as np
 
 
 def digests_of(paths: Iterable[str]) -> np.ndarray:
-    """uint64 [N], of each path."""
+    """Return uint64 [N], of each path."""
     return np.fromiter((_digest(path) for path in paths), np.uint64)
 
 
 def find(digests: np.ndarray, path: str) -> int | None:
-    """Where in `digests`, uint64 [D], ascending, that of the path stands; None: nowhere."""
+    """Return where in `digests`, uint64 [D], ascending, that of the path stands; None: nowhere."""
     digest = np.uint64(_digest(path))
     place = int(np.searchsorted(digests, digest))
     return place if place < len(digests) and digests[place] == digest else None

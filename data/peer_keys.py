@@ -71,7 +71,7 @@ class Theirs:
         return self.value if isinstance(self.value, str) else ""
 
     def parts(self) -> list["Theirs"]:
-        """Those of a list."""
+        """Return those of a list."""
         return [self.at(i) for i in range(len(self.value))] if isinstance(self.value, list | tuple) else []
 
     def __str__(self) -> str:
@@ -113,7 +113,7 @@ class Ours:
                 raise InputError(f"{self.file}: {theirs}: {name} takes {kind}, not {one_line(str(value))}") from None
 
     def number(self, theirs: Theirs, default: float | None = None) -> float | None:
-        """Their value where it is a number, else the default. Raises InputError for what cannot be one."""
+        """Return their value where it is a number, else the default. Raises InputError for what cannot be one."""
         if isinstance(theirs.value, Unread):
             self.say(theirs, "would have to be run: left out")
         elif theirs.value is not None:

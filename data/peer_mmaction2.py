@@ -87,7 +87,7 @@ def _network(model: Theirs, ours: Ours) -> None:
 
 
 def _colours(given: Theirs, ours: Ours) -> None:
-    """Mean and deviation of RGB, there from 0 to 255."""
+    """Take over mean and deviation of RGB, there from 0 to 255."""
     for key, name in (("mean", "image_mean"), ("std", "image_std")):
         values = (part := given.ask(key)).value
         if values is None:
@@ -101,7 +101,7 @@ def _colours(given: Theirs, ours: Ours) -> None:
 
 
 def _loader(loader: Theirs, old: Theirs, ours: Ours, section: str, name: str, devices: int) -> None:
-    """Batches and readers, there of a GPU each."""
+    """Take over batches and readers, there of a GPU each."""
     own = old.at(f"{name}_dataloader")
     pairs = {"batch_size": "videos_per_gpu", "num_workers": "workers_per_gpu"}
     for new, key in pairs.items():
@@ -239,7 +239,7 @@ def _warm_up(ours: Ours, step: Theirs, rate: float, factor: Theirs, end: Theirs,
 
 
 def _running(theirs: Theirs, ours: Ours) -> None:
-    """Where it starts from, what it writes, and how often."""
+    """Take over where it starts from, what it writes, and how often."""
     load, keep = theirs.ask("load_from"), theirs.at("default_hooks", "checkpoint")
     if load.value is not None:
         ours.start_from(load)
@@ -269,7 +269,7 @@ def _running(theirs: Theirs, ours: Ours) -> None:
 
 
 def devices_of(theirs: Theirs, name: str) -> int | None:
-    """How many GPUs the learning rate is meant for, where the configuration or its file's name says so: 8xb32."""
+    """Return how many GPUs the learning rate is for, where the configuration or its file's name says it: 8xb32."""
     each, total = theirs.at("train_dataloader", "batch_size").value, theirs.at("auto_scale_lr", "base_batch_size").value
     if type(each) is int and type(total) is int and 0 < each <= total and total % each == 0:
         return total // each

@@ -106,7 +106,7 @@ def _list(data: Theirs, ours: Ours, section: str) -> Source | None:
 
 
 def _pipeline(line: Theirs, ours: Ours, section: str) -> None:
-    """How a section's videos are read: frames, resize, crops."""
+    """Take over how a section's videos are read: frames, resize, crops."""
     if line.value is None:
         return
     line.ask("decode", "name")

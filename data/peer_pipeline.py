@@ -118,7 +118,7 @@ def _multi_scale(step: Theirs, ours: Ours) -> None:
 
 
 def _exchange(pairs: Theirs, ours: Ours) -> None:
-    """Classes that a mirror exchanges, there a dictionary of both directions."""
+    """Take over the classes that a mirror exchanges, there a dictionary of both directions."""
     if not isinstance(pairs.value, dict):
         return
     both = {(min(a, b), max(a, b)) for a, b in pairs.value.items() if type(a) is int and type(b) is int}

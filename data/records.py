@@ -51,7 +51,7 @@ class Records(AbstractContextManager):
         return json.loads(self._reader.readline())
 
     def records(self) -> Iterator[tuple[int, dict]]:
-        """(offset, record) of every record in turn; lines that a broken disk has left are passed over."""
+        """Yield (offset, record) of every record in turn; lines that a broken disk has left are passed over."""
         offset = self._first
         self._reader.seek(offset)
         for line in self._reader:

@@ -152,7 +152,7 @@ def main() -> None:
 
 
 def reencode_list(args: argparse.Namespace, entries: Sequence[Entry], new_list: Path) -> None:
-    """Re-encodes what is not there yet and writes the new list, in a folder that is this run's alone."""
+    """Re-encode what is not there yet and write the new list, in a folder that is this run's alone."""
     template = None if args.fps is None else args.filename_tmpl
     settings = Settings(args.short_side, args.keyint, args.crf, args.preset, args.fps, template)
     prepare_folder(args.out, settings)

@@ -27,7 +27,7 @@ MOST_PAIRS = 40  # on the page
 
 
 def small_pictures(path: str, side: int, how: Mapping[str, str] | None = None, frames: int | None = None) -> np.ndarray:
-    """uint8 [FRAMES, side, side, 3] of a video; how, frames: see ClipSpec, `read_clip`. Raises VideoError."""
+    """Return uint8 [FRAMES, side, side, 3] of a video; how, frames: see ClipSpec, `read_clip`. Raises VideoError."""
     return read_clip(ClipSpec(FRAMES, 1, side, side, **(how or {})), path, frames=frames)[0]
 
 
@@ -69,7 +69,7 @@ def read_pictures(
 
 
 def vectors_of(pictures: Sequence[np.ndarray]) -> np.ndarray:
-    """float32 [N, D] of grey uint8 pictures, of length 1: products are similarities, 1 of the same pictures.
+    """Return float32 [N, D] of grey uint8 pictures, of length 1: products are similarities, 1 of the same pictures.
 
     Those that show nothing are 0: they are similar to none.
     """
@@ -107,7 +107,7 @@ def groups_of(vectors: np.ndarray, threshold: float) -> list[list[int]]:
 
 
 def _blocks(vectors: np.ndarray) -> Iterator[np.ndarray]:
-    """Positions of at most BLOCK vectors each, such that similar ones come together in one of them."""
+    """Yield the positions of at most BLOCK vectors each, such that similar ones come together in one of them."""
     number = len(vectors)
     if number <= BLOCK:
         yield np.arange(number)
@@ -137,7 +137,7 @@ class Alike:
         self.groups = [[self._names[i] for i in group] for group in self._groups]
 
     def pairs(self, splits: Mapping[str, str]) -> Iterator[tuple[float, str, str]]:
-        """(similarity, path, an earlier path) of each path that is similar to an earlier one, in their order.
+        """Yield (similarity, path, an earlier path) of each path that is similar to an earlier one, in their order.
 
         Of several the most similar one: of those on another side, by `splits` of each path, where there are any.
         """
@@ -158,7 +158,7 @@ class Alike:
             yield float(best[i]) - 2 * across, self._names[i], self._names[partners[i]]
 
     def notes(self, splits: Mapping[str, str], page: str = "similar.html", or_else: str = "") -> list[str]:
-        """Lines on them; splits: that of each path. or_else: what may help besides where too many look alike."""
+        """Return lines on them; splits: that of each path. or_else: what may help besides where too many look alike."""
         flag = f"--similar={self.threshold:g}"
         lines = []
         if self.too_many:

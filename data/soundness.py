@@ -22,7 +22,7 @@ _FILES_A_PROCESS = 100
 
 
 def find_broken(paths: Sequence[str]) -> dict[str, str]:
-    """Why some of the files cannot be opened as videos, by path. Processes open them: anybody's file may end one."""
+    """Return why some files cannot be opened as videos, by path. Processes open them: anybody's file may end one."""
     number = min(available_cores(), 1 + len(paths) // _FILES_A_PROCESS)
     children = [VideoProcess(_open) for _ in range(number)]
     ask = lambda process, path: (path, process.failure(path))  # noqa: E731

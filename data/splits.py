@@ -9,15 +9,16 @@ _SPLIT_WORDS = {"training": "train", "valid": "val", "validate": "val", "validat
 
 
 def split_of(word: str) -> str | None:
-    """train, val or test for its usual spellings; else None."""
+    """Return train, val or test for its usual spellings; else None."""
     word = _SPLIT_WORDS.get(word.casefold(), word.casefold())
     return word if word in SPLITS else None
 
 
 def listed_in(folder: Path) -> dict[str, str]:
-    """The split of each path in the lists of a folder; of one in several, as test.list may repeat val.list, the first.
+    """Return the split of each path in the lists of a folder.
 
-    Raises InputError for a list that cannot be read.
+    Of a path in several it is the first, as test.list may repeat val.list. Raises InputError for a list that cannot be
+    read.
     """
     found: dict[str, str] = {}
     for split in SPLITS:

@@ -11,7 +11,7 @@ _ROOT = Path(__file__).resolve().parents[1]
 
 
 def _join(name: str) -> None:
-    """Has Python find the toolkit's modules in the package `name`, whoever's that is.
+    """Have Python find the toolkit's modules in the package `name`, whoever's that is.
 
     Raises ImportError where it has modules of the same names.
     """

@@ -77,7 +77,8 @@ class Classifier:
     def __init__(
         self, config: str | os.PathLike[str] | Config, weights: str | os.PathLike[str] = "", *, num_videos: int = 1
     ):
-        """
+        """Load the network and the names of its classes.
+
         Args:
             config: the YAML file, whose section INFER holds here as for predict.py; '': a name of weights says it all.
             weights: file or folder of weights, an address or a name; '': as the configuration says.

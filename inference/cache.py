@@ -88,9 +88,10 @@ def load_or_make(
 
 
 def _made_unkept(make: Callable[[Path], Result]) -> Result:
-    """What `make` returns, with a folder that is gone afterwards: a temporary one, or in memory where that is full.
+    """Return what `make` returns when it is called with a folder that is gone afterwards.
 
-    Raises InputError where neither is to be had, and what `make` raises.
+    It is a temporary one, or in memory where that is full. Raises InputError where neither is to be had, and what
+    `make` raises.
     """
     place = temporary_root()
     try:
@@ -102,7 +103,7 @@ def _made_unkept(make: Callable[[Path], Result]) -> Result:
 
 
 def _is_unfit(place: Path) -> bool:
-    """Whether the place may be why the work failed: Paddle and OpenVINO need room, and a path in UTF-8."""
+    """Return whether the place may be why the work failed: Paddle and OpenVINO need room, and a path in UTF-8."""
     if any("\ud800" <= c <= "\udfff" for c in str(place)):
         return True
     return shutil.disk_usage(place).free < _ROOM

@@ -43,7 +43,7 @@ class LinearHead:
         return np.stack([self._logits(video.mean(axis=0)) for video in features])
 
     def _logits(self, features: np.ndarray) -> np.ndarray:
-        """float32 [F] -> [K]."""
+        """Return float32 [K] of float32 [F]."""
         parts = features.reshape(self._weight.shape[:2])
         return np.einsum("pf,pfk->pk", parts, self._weight).sum(axis=0) + self._bias
 

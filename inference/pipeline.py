@@ -21,7 +21,7 @@ class Answering(Protocol):
 
 
 def answers(network: Answering, batches: Iterable[Batch]) -> Iterator[tuple[Batch, Output]]:
-    """Each batch with its output, in order; without rows where none of its videos can be read.
+    """Yield each batch with its output, in order; without rows where none of its videos can be read.
 
     The network is given `ahead` batches more before the first of them is waited for.
     """

@@ -28,7 +28,7 @@ def get_core() -> openvino.Core:
 
 @functools.cache
 def _prepared_core() -> openvino.Core:
-    """One that has computed a graph of one operator: 50 ms.
+    """Return one that has computed a graph of one operator: 50 ms.
 
     At its first call OpenVINO's binding to Python makes its tables of types. Threads that find none there wait for each
     other for ever: one has Python's lock, the other that of the tables.

@@ -45,7 +45,7 @@ def over_views(start: Start, section: SectionConfig) -> Start:
 
 
 def average_views(logits: np.ndarray, average: str) -> np.ndarray:
-    """float32 [N, K] of the logits [N, V, K] of each view.
+    """Return float32 [N, K] of the logits [N, V, K] of each view.
 
     "logits": their mean. Where the network is linear behind its features, that is as if these were averaged. Else
     the mean of the views' probabilities, as its logarithm: the softmax of that is the mean itself.

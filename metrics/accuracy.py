@@ -14,7 +14,7 @@ def check_finite(logits: np.ndarray) -> None:
 
 
 def log_softmax(logits: np.ndarray) -> np.ndarray:
-    """log(softmax) along the last axis, float64, of logits [N, K]."""
+    """Return log(softmax) along the last axis, float64, of logits [N, K]."""
     shifted = logits.astype(np.float64) - logits.max(axis=-1, keepdims=True)
     return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
 
@@ -84,9 +84,10 @@ class Accuracy:
 
     @property
     def means(self) -> dict[str, float]:
-        """loss (nats per video), top1_acc and, of more than 5 classes, top5_acc (percent); NaN before the first video.
+        """The loss (nats per video), top1_acc and, of more than 5 classes, top5_acc (percent).
 
-        Of 5 classes or fewer every video has its class among the best 5: there top5_acc would only be noise.
+        They are NaN before the first video. Of 5 classes or fewer every video has its class among the best 5: there
+        top5_acc would only be noise.
         """
         videos = self.videos or float("nan")
         means = {"loss": self.loss_sum / videos, "top1_acc": 100 * self.top1 / videos}

@@ -27,7 +27,7 @@ def binary_cross_entropy(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 
 def _ranked(scores: np.ndarray, true: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(scores that differ, falling; how many are as high or higher; how many of these are true), of scores [N]."""
+    """Return (scores that differ, falling; how many are as high or higher; how many of these are true) of [N]."""
     order = np.argsort(-scores, kind="stable")
     scores = scores[order]
     ends = np.append(np.flatnonzero(np.diff(scores)), len(scores) - 1)  # of equal scores the last one
@@ -84,7 +84,7 @@ class ManyCounts:
 
     @property
     def means(self) -> dict[str, float]:
-        """loss (nats per video and class) and f1 (percent, of all classes together); NaN before the first video."""
+        """The loss (nats per video and class) and f1 (percent, of all classes together); NaN before the first video."""
         videos = self.videos or float("nan")
         return {"loss": self.loss_sum / videos, "f1": 200 * self.right / ((self.named + self.true) or float("nan"))}
 
@@ -146,12 +146,12 @@ class ManyScores:
 
     @property
     def probabilities(self) -> np.ndarray:
-        """float32 [N, K]"""
+        """float32 [N, K]."""
         return np.frombuffer(self._probabilities, np.float32).reshape(-1, self.num_classes)
 
     @property
     def labels(self) -> np.ndarray:
-        """uint8 [N, K], 0 or 1"""
+        """uint8 [N, K], 0 or 1."""
         return np.frombuffer(bytes(self._labels), np.uint8).reshape(-1, self.num_classes)
 
     def columns(self) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -160,7 +160,7 @@ class ManyScores:
 
     @property
     def means(self) -> dict[str, float]:
-        """loss (nats per video and class), mAP over the classes that have videos, and mAP_micro (percent).
+        """The loss (nats per video and class), mAP over the classes that have videos, and mAP_micro (percent).
 
         mAP_micro: the average precision of all answers, of all classes, in one order.
         """

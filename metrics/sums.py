@@ -17,7 +17,7 @@ _Z = 1.959963984540054
 
 
 def wilson(right: int, videos: int, different: float | None = None) -> tuple[float, float]:
-    """The 95 % interval, in percent, of a share of which `right` of `videos` were counted: Wilson's score interval.
+    """Return Wilson's score interval of 95 %, in percent, of a share of which `right` of `videos` were counted.
 
     different: how many of these are different ones, where some came more than once: what comes again tells nothing new.
 
@@ -81,8 +81,11 @@ class Unreadable:
 
 
 class EvaluationSums:
-    """Adds up the rows of an evaluation, each {"position", "video", "label", "predicted_class", "probability", "rank",
-    "true_probability", "loss"} or {"position", "video", "error"}: of the same rows in turn the same to the last bit."""
+    """Adds up the rows of an evaluation: of the same rows in turn the same to the last bit.
+
+    Each is {"position", "video", "label", "predicted_class", "probability", "rank", "true_probability", "loss"} or
+    {"position", "video", "error"}.
+    """
 
     def __init__(self, num_classes: int, mistakes: int = MISTAKES_KEPT, unreadable: int = UNREADABLE_KEPT):
         """So many of the most confident mistakes and of the unreadable videos are kept."""
@@ -134,7 +137,7 @@ class EvaluationSums:
         return self.accuracy.top5
 
     def named(self, true: int, other: int) -> int:
-        """How many videos of the class `true` were named `other`, which may be the same class."""
+        """Return how many videos of the class `true` were named `other`, which may be the same class."""
         return self.classes[true].right if true == other else self.confused[true, other]
 
     @property

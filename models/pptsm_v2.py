@@ -19,7 +19,7 @@ class PPTSMv2(TSM):
     """
 
     def make_backbone(self) -> nn.Layer:
-        """As of TSN. Raise InputError for another backbone, and for a number of segments that has no such share."""
+        """Make it as TSN does. Raises InputError for another backbone, or a number of segments without such a share."""
         if self.variant != "resnet":
             raise InputError(f"MODEL.backbone is {self.variant}; PPTSMv2 has one of its own: leave the key out")
         if self.num_segments < 3:

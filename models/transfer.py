@@ -71,7 +71,7 @@ def wait_for_gpu() -> None:
 
 @contextmanager
 def _copying() -> Iterator[None]:
-    """Has copies travel beside what the GPU computes; what it is asked for afterwards waits for them."""
+    """Have copies travel beside what the GPU computes; what it is asked for afterwards waits for them."""
     stream = _copy_stream()
     if stream is None:
         yield

@@ -29,7 +29,7 @@ class TSM(TSN):
     vd_activation = staticmethod(F.leaky_relu)  # slope 0.01
 
     def forward(self, frames: Tensor) -> Tensor:
-        """uint8 [N, T, H, W, 3 * seglen] in RGB, any T -> logits float32 [N, K]."""
+        """Return logits float32 [N, K] of uint8 [N, T, H, W, 3 * seglen] in RGB, any T."""
         return self.classify(self.features(frames)).mean(axis=1)  # [N, T, K] -> [N, K]
 
     def shift_of(self, num_segments: int) -> Function:
@@ -41,7 +41,7 @@ class TSM(TSN):
         self.shift_of = lambda num_segments: partial(shift_videos, num_segments=num_segments, share=self.share)
 
     def frame_features(self, frames: Tensor) -> Tensor:
-        """uint8 [T, H, W, 3 * seglen], the frames of one video -> float32 [T, F]."""
+        """Return float32 [T, F] of uint8 [T, H, W, 3 * seglen], the frames of one video."""
         return self.backbone(self._normalised(frames.astype("float32")), partial(shift_video, share=self.share))
 
 
@@ -67,6 +67,6 @@ def shift_videos(x: Tensor, num_segments: int, share: int = SHARE) -> Tensor:
 
 
 def _parts(channels: int, share: int) -> list[int]:
-    """The channels that come from the frame before, those from the frame after, and all others, as F.temporal_shift."""
+    """Count the channels from the frame before, those from the frame after, and all others, as F.temporal_shift."""
     first, second = channels // share, 2 * channels // share
     return [first, second - first, channels - second]

@@ -71,18 +71,18 @@ class TSN(nn.Layer):
         return ResNet(self.num_layers, 3 * self.seglen, self.data_format, vd, self.vd_activation if vd else F.relu)
 
     def forward(self, frames: Tensor) -> Tensor:
-        """uint8 [N, T, H, W, 3 * seglen] in RGB, any T -> logits float32 [N, K]."""
+        """Return logits float32 [N, K] of uint8 [N, T, H, W, 3 * seglen] in RGB, any T."""
         return self.classify(self.features(frames).mean(axis=1))
 
     def features(self, frames: Tensor) -> Tensor:
-        """uint8 [N, T, H, W, 3 * seglen] -> float32 [N, T, F], those of each segment."""
+        """Return float32 [N, T, F], those of each segment, of uint8 [N, T, H, W, 3 * seglen]."""
         x = frames.astype("float32")  # first: graphs of Paddle 2.6 can do little else with uint8
         num_segments = x.shape[1]
         features = self.backbone(self._normalised(x.flatten(0, 1)), self.shift_of(num_segments))  # [N * T, F]
         return features.reshape([-1, num_segments, self.backbone.num_features])
 
     def feature_maps(self, frames: Tensor) -> Tensor:
-        """uint8 [N, T, H, W, 3 * seglen] -> float32 [N, T, F, h, w], whose means over h and w are the features."""
+        """Return float32 [N, T, F, h, w] of uint8 [N, T, H, W, 3 * seglen]; means over h and w are the features."""
         num_segments = frames.shape[1]
         x = self._normalised(frames.astype("float32").flatten(0, 1))
         maps = self.backbone.feature_maps(x, self.shift_of(num_segments))
@@ -98,7 +98,7 @@ class TSN(nn.Layer):
         """Compute with operators that other programs know from now on; the numbers are the same."""
 
     def frame_features(self, frames: Tensor) -> Tensor:
-        """uint8 [B, H, W, 3 * seglen] -> float32 [B, F], those of each segment.
+        """Return float32 [B, F], those of each segment, of uint8 [B, H, W, 3 * seglen].
 
         With this method a model says that its videos may be computed in any parts; with `shifts`, that each part must
         be a whole video. As the classifier is linear, the logits of their mean are what `forward` returns.
@@ -106,13 +106,13 @@ class TSN(nn.Layer):
         return self.backbone(self._normalised(frames.astype("float32")))
 
     def classify(self, features: Tensor) -> Tensor:
-        """float32 [..., F] -> logits float32 [..., K]."""
+        """Return logits float32 [..., K] of float32 [..., F]."""
         if self.training and self.dropout:
             features = F.dropout(features, self.dropout)
         return self.fc(features)
 
     def _normalised(self, x: Tensor) -> Tensor:
-        """float32 [B, H, W, 3 * seglen] in 0..255 -> what the backbone takes."""
+        """Return what the backbone takes of float32 [B, H, W, 3 * seglen] in 0..255."""
         if self.data_format == "NCHW":
             x = x.transpose([0, 3, 1, 2])
         return x * self.scale + self.shift

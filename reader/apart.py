@@ -44,7 +44,8 @@ class VideoProcess(Child, AbstractContextManager):
         send: Callable[[Connection, object], None] = send,
         scratch: Path | None = None,
     ):
-        """
+        """Take the kind of work; the process is not started yet.
+
         Args:
             work: takes the path of a video and other arguments. A function of a module, not of the running program.
             time_limit: seconds after which a video is given up.
@@ -114,7 +115,7 @@ def fault(path: str, error: Exception) -> VideoError | InputError | RunError:
 
 
 def describe_failure(path: str, error: Exception) -> str:
-    """One line on an exception that is no fault of the video at `path`: what it was reading, what happened, where."""
+    """Return one line on an exception that is no fault of the video at `path`: what was read, what happened, where."""
     where = traceback.extract_tb(error.__traceback__)[-1]
     return f"{path}: {type(error).__name__}: {error} ({where.filename}:{where.lineno})"
 

@@ -69,7 +69,7 @@ def draw_changes(spec: ClipSpec, epoch: int, index: int) -> Callable[[np.ndarray
 
 
 def _draw_box(side: int, rng: np.random.Generator) -> tuple[tuple[int, int], np.ndarray]:
-    """(top and left, noise uint8 [h, w, 3]) of a box: 2% to a third of the area, sides of up to 1 to 3.3, as timm's."""
+    """Return (top and left, noise uint8 [h, w, 3]) of a box: 2% to 1/3 of the area, sides up to 1 to 3.3, as timm."""
     while True:
         area, ratio = rng.uniform(0.02, 1 / 3) * side * side, math.exp(rng.uniform(math.log(0.3), -math.log(0.3)))
         height, width = round(math.sqrt(area * ratio)), round(math.sqrt(area / ratio))

@@ -22,7 +22,7 @@ _BOMB = 1 << 62
 
 
 def declares_too_many_samples(path: str) -> bool:
-    """Whether an MP4 file declares more samples, all tracks and fragments together, than it has bytes.
+    """Return whether an MP4 file declares more samples, all tracks and fragments together, than it has bytes.
 
     A box of 20 bytes can declare two billion samples of one byte each, and opening the file builds their index.
     """
@@ -33,7 +33,7 @@ def declares_too_many_samples(path: str) -> bool:
 
 
 def holds_text(path: str, text: bytes) -> bool:
-    """Whether the tags of an MP4 file hold the text; of any other file False. Raises OSError and ValueError (empty)."""
+    """Return whether the tags of an MP4 file hold the text; of others False. Raises OSError and ValueError (empty)."""
     with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         for name, body, stop in _boxes(data, 0, len(data)):
             if name not in _MP4:
@@ -44,7 +44,7 @@ def holds_text(path: str, text: bytes) -> bool:
 
 
 def _boxes(data: mmap.mmap | bytes, start: int, end: int) -> Iterator[tuple[bytes, int, int]]:
-    """(name, start and end of the content) of the boxes between the offsets; of no MP4 file whatever its bytes give."""
+    """Yield (name, start and end of the content) of the boxes between the offsets; of no MP4 file whatever comes."""
     while start + 8 <= end:
         size, name, body = int.from_bytes(data[start : start + 4], "big"), data[start + 4 : start + 8], start + 8
         if size == 1:
@@ -57,7 +57,7 @@ def _boxes(data: mmap.mmap | bytes, start: int, end: int) -> Iterator[tuple[byte
 
 
 def _declared_samples(data: mmap.mmap | bytes, start: int, end: int, level: int = 0) -> int:
-    """How many samples the boxes between the offsets declare, those in compressed headers included."""
+    """Return how many samples the boxes between the offsets declare, those in compressed headers included."""
     if level > _MOST_LEVELS:
         return 0
     count = 0
@@ -81,19 +81,19 @@ def _declared_samples(data: mmap.mmap | bytes, start: int, end: int, level: int 
 
 
 def _is_hidden_header(data: mmap.mmap | bytes, name: bytes, body: int, stop: int) -> bool:
-    """Whether a box of padding holds what FFmpeg takes for the header of the file."""
+    """Return whether a box of padding holds what FFmpeg takes for the header of the file."""
     return name in (b"free", b"hoov") and body + 8 <= stop and data[body + 4 : body + 8] in (b"mvhd", b"cmov")
 
 
 def _descriptions(data: mmap.mmap | bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
-    """(start, end) of what can be boxes behind the fixed fields of each description of samples."""
+    """Yield (start, end) of what can be boxes behind the fixed fields of each description of samples."""
     for _, body, stop in _boxes(data, start + 8, end):
         for fields in (78, 28, 44, 64):  # of pictures, of sound in QuickTime's three versions
             yield body + fields, stop
 
 
 def _declared_in_compressed(data: mmap.mmap | bytes, body: int, stop: int) -> int:
-    """How many samples the header in a box `cmov` declares. FFmpeg takes its parts to be at fixed places."""
+    """Return how many samples the header in a box `cmov` declares. FFmpeg takes its parts to be at fixed places."""
     if data[body + 16 : body + 20] != b"cmvd":
         return 0
     try:

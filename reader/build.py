@@ -28,7 +28,7 @@ def read_section_list(config: Config, section: SectionConfig, needs_label: bool 
 
 
 def in_train_list(config: Config, entries: FileList) -> int | None:
-    """How many of the entries are videos of TRAIN's list; None where there is no such list, or it cannot be read."""
+    """Return how many entries are videos of TRAIN's list; None where there is no such list, or it cannot be read."""
     train = config.train
     if not os.path.isfile(train.filelist):
         return None
@@ -41,7 +41,7 @@ def in_train_list(config: Config, entries: FileList) -> int | None:
 
 
 def clip_spec(section: SectionConfig, augment_seed: int | None = None) -> ClipSpec:
-    """How the section's clips are cut; with `augment_seed` as TRAIN has them."""
+    """Return how the section's clips are cut; with `augment_seed` as TRAIN has them."""
     return ClipSpec(
         num_segments=section.seg_num,
         seglen=section.seglen,

@@ -48,7 +48,7 @@ def read_names(path: str, option: str) -> list[str]:
 
 
 def is_hidden(name: str) -> bool:
-    """Whether a name has control characters, which would reach the terminal, or halves of a pair, in no encoding."""
+    """Return whether a name has control characters, which would reach the terminal, or half pairs, in no encoding."""
     return not name.isprintable() and any(unicodedata.category(c) in ("Cc", "Cs") for c in name)
 
 

@@ -55,12 +55,15 @@ class Clock:
         self._last = -interval  # of the frame that was asked for last
 
     def shown(self, packets: Packets) -> np.ndarray:
-        """float64 [N]: of frames that are certain."""
+        """Return float64 [N]: of frames that are certain."""
         return (np.array([packets.times[p] for p in packets.shown], np.int64) - self.first) * self.base
 
     def distrust(self, packets: Packets) -> None:
-        """Take the times of packets for right, but not which frames they belong to: those of a muxer that was never
-        told about reordering. In broadcasts the two fields of a frame can be two packets, and its time is right."""
+        """Take the times of packets for right, but not which frames they belong to.
+
+        Such are those of a muxer that was never told about reordering. In broadcasts the two fields of a frame can be
+        two packets, and its time is right.
+        """
         if not packets.broadcast:
             self._ticks = [packets.times[position] for position in packets.shown]
 
@@ -87,7 +90,7 @@ def _are_times(times: list[int | None]) -> bool:
 
 
 def _made_up(packets: Packets) -> tuple[list[int], int | None]:
-    """The times of the frames, ascending, and the end of the last one, by what FFmpeg makes of stream and container.
+    """Return the times of the frames, ascending, and the end of the last one, by what FFmpeg makes of the container.
 
     The times are [] where that is nothing. Of AVI they are the numbers of its chunks, empty ones too, in each of which
     a frame could be. Else they follow from those that are there and how long each picture is to stay, as some of a film

@@ -37,7 +37,7 @@ def read_clip(
     seen: Seen | None = None,
     frames: int | None = None,
 ) -> tuple[np.ndarray, int | None]:
-    """(clip uint8 [V * T, H, W, 3 * seglen], label or None) of one video; only a pickle brings its own label.
+    """Return (clip uint8 [V * T, H, W, 3 * seglen], label or None) of one video; only a pickle brings its own label.
 
     Channel c of segment t is colour c % 3 of the segment's frame c // 3, as the original lays them out. Each frame is
     decoded and resized once for the V crops.

@@ -75,7 +75,7 @@ def _read_pyav(path: str, choose: Choose, each: Each, folder: Path | None) -> np
 
 
 def _read_opencv(path: str, choose: Choose, each: Each, folder: Path | None) -> np.ndarray:
-    """Every frame is decoded: its seeking misses, and its count of frames is the container's promise."""
+    """Decode every frame: its seeking misses, and its count of frames is the container's promise."""
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # quiet; read when the first video is opened
     os.environ.setdefault("OPENCV_LOG_LEVEL", "OFF")  # read by the import
     cv2 = import_cv2("decoder opencv")

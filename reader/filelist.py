@@ -88,7 +88,7 @@ class FileList(Sequence[Entry]):
         return found.hexdigest()
 
     def repeated(self) -> int:
-        """How many entries have the path of an earlier one, as it is written."""
+        """Return how many entries have the path of an earlier one, as it is written."""
         import numpy as np  # a process that reads no list needs none
 
         ends = zip(self._ends, self._ends[1:])
@@ -156,7 +156,7 @@ def _entries(
 
 
 def _lines(path: str):
-    """The lines of a text file, one at a time; paths that are not UTF-8 survive as surrogates."""
+    """Yield the lines of a text file, one at a time; paths that are not UTF-8 survive as surrogates."""
     try:
         with on_this_machine(path) as local, open(local, encoding="utf-8-sig", errors="surrogateescape") as file:
             # A bounded readline: a file without line ends is refused by its first line, not read into memory.

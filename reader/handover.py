@@ -64,7 +64,7 @@ def _copy(path: str, target: str) -> None:
 
 
 def _decoding_times(path: str) -> dict[int, int]:
-    """When each packet is decoded, so that none is decoded later than it is shown; nothing where times are missing."""
+    """Return when each packet is decoded, none later than it is shown; nothing where times are missing."""
     with open_with_times(path) as source:
         times = [packet.pts for packet in all_packets(source, video_stream(path, source))]
     if None in times:

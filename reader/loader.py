@@ -66,7 +66,8 @@ class Loader:
         time_limit: float = TIME_LIMIT,
         mirrors: Mapping[int, int] | None = None,
     ):
-        """
+        """Take the videos to read, and how; the processes start on entering.
+
         Args:
             num_classes: labels must be below it; None: whatever labels there are, they are not used.
             labels: MODEL.labels.
@@ -101,7 +102,7 @@ class Loader:
         return len(self._workers)
 
     def batches(self, order: Sequence[int] | None = None, epoch: int = 0) -> Iterator[Batch]:
-        """The batches of one pass over the positions `order` (default: all, in list order); the last may be smaller.
+        """Yield the batches of one pass over the positions `order` (default: all, as listed); the last may be smaller.
 
         position + k * length of the list is the same video again, in training with other frames and another crop.
         """
@@ -133,7 +134,7 @@ class Loader:
         return Batch(frames, labels, [c.index for c in good], unreadable, [c.file for c in good])
 
     def _read(self, index: int, epoch: int) -> _ReadClip:
-        """One clip; in training that of the next readable video, with the randomness of the one it stands for."""
+        """Return a clip; in training that of the next readable video, with the randomness of the one it stands for."""
         number = len(self._entries)
         asked = index % number
         if not self._replace:
@@ -161,7 +162,7 @@ class Loader:
 
 
 def timed(batches: Iterator[Batch]) -> Iterator[tuple[Batch, float]]:
-    """Each batch with the seconds its consumer waited for it."""
+    """Yield each batch with the seconds its consumer waited for it."""
     while True:
         start = time.perf_counter()
         batch = next(batches, None)
@@ -171,7 +172,7 @@ def timed(batches: Iterator[Batch]) -> Iterator[tuple[Batch, float]]:
 
 
 def worker_count(num_reader_threads: int | str, num_videos: int, ranks_here: int = 1) -> int:
-    """Reader processes of a rank: as many as asked for or "auto", at most one per video and core that is its own.
+    """Return a rank's number of reader processes: as asked for or "auto", at most one per video and core of its own.
 
     num_videos: of this rank. ranks_here: those on this machine, which share its cores.
 

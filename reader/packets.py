@@ -75,7 +75,7 @@ class Packets:
         return len(self.times)
 
     def may_lack_references(self, position: int | None) -> bool:
-        """Whether the frame at `position` may need what was cut off before the first packet."""
+        """Return whether the frame at `position` may need what was cut off before the first packet."""
         if position is None or not self.keys:
             return not self.keys
         if position < self.keys[0]:
@@ -85,7 +85,7 @@ class Packets:
         return position > first and None not in times and times[0] < times[1]
 
     def key_frame_of(self, position: int) -> int:
-        """Position of the key frame from which the packet at `position` can be decoded.
+        """Return the position of the key frame from which the packet at `position` can be decoded.
 
         Leading pictures of an open group of pictures are stored after a key frame, shown before it, and refer to the
         group before.
@@ -96,7 +96,7 @@ class Packets:
         return self.keys[k]
 
     def read(self, ranges: list[tuple[int, int]]) -> Iterator[tuple[int, av.Packet]]:
-        """(position, packet) for ascending, disjoint ranges (first, last)."""
+        """Yield (position, packet) for ascending, disjoint ranges (first, last)."""
         if self.kept is not None:
             yield from ((i, self.kept[i]) for first, last in ranges for i in range(first, last + 1))
             return
@@ -119,7 +119,7 @@ class Packets:
             return video_stream(self.path, container).codec_context
 
     def pixel_shape(self) -> Fraction:
-        """Width / height of the pixels as they are stored, by the container or else the stream; 1: they are square."""
+        """Return width / height of the pixels as stored, by the container or else the stream; 1: they are square."""
         with _open(self.path, {}, _LIMITS) as container:
             return video_stream(self.path, container).sample_aspect_ratio or Fraction(1)
 
@@ -141,7 +141,7 @@ def open_with_times(path: str) -> av.container.InputContainer:
 
 
 def say_once(path: str, line: str) -> None:
-    """Says something about the file at `path` on stderr, once in each process."""
+    """Say something about the file at `path` on stderr, once in each process."""
     if (path, line) not in _said:
         _said.add((path, line))
         print(harmless(line), file=sys.stderr, flush=True)
@@ -213,7 +213,7 @@ def all_packets(container: av.container.InputContainer, stream: av.VideoStream) 
 def read_packets(
     path: str, container: av.container.InputContainer, stream: av.VideoStream, kept_bytes: int | None = None
 ) -> Packets:
-    """All packets of `stream`, kept up to `kept_bytes` (None: KEPT_BYTES) of them.
+    """Return all packets of `stream`, kept up to `kept_bytes` (None: KEPT_BYTES) of them.
 
     Raises VideoError where the container shows that some are missing or damaged.
     """
@@ -254,7 +254,7 @@ def read_packets(
 
 
 def _leading_are_shown(packets: Packets, codec: str) -> bool:
-    """Whether the packets before the first one that is marked as a key frame become frames: marks can be missing."""
+    """Return whether the packets before the first one marked as a key frame become frames: marks can be missing."""
     decoder = packets.new_decoder()
     for _, packet in itertools.chain(packets.read([(0, packets.keys[0] - 1)]), [(None, None)]):
         try:
@@ -281,7 +281,7 @@ def _from_first_key(packets: Packets) -> Packets:
 
 
 def _put_in_display_order(packets: Packets, codec: str) -> None:
-    """Sorts `packets.shown` and sets `packets.exact` where the timestamps and the codec allow."""
+    """Sort `packets.shown` and set `packets.exact` where the timestamps and the codec allow."""
     times = packets.times
     shown_times = {times[i] for i in packets.shown}
     packets.exact = (

@@ -20,7 +20,7 @@ LABELS_END = 10**18
 def read_pickle(
     path: str, choose: Callable[[int], Sequence[int]], each: Callable[[np.ndarray], np.ndarray] = np.copy
 ) -> tuple[np.ndarray, int]:
-    """(frames uint8 [T, H, W, 3] RGB, label) of a pickle; only the chosen JPEGs are decoded, `each` applied to them.
+    """Return (frames uint8 [T, H, W, 3] RGB, label) of a pickle; the chosen JPEGs alone are decoded, `each` applied.
 
     Raises VideoError: the file is missing, holds anything but plain values, or a chosen frame is no JPEG.
     """

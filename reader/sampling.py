@@ -60,7 +60,7 @@ def _segment_starts(
 
 
 def _uniform_starts(num_frames: int, num_segments: int, seglen: int, rng: np.random.Generator | None) -> list[int]:
-    """mmaction2's (SampleFrames with clip_len 1), in its order of operations: rounding decides some of them.
+    """Return mmaction2's (SampleFrames with clip_len 1), in its order of operations: rounding decides some of them.
 
     Test: i*N/T + N/(2T), cut off. Training: with a = N // T, i*a plus a random offset in 0..a-1; of fewer frames than
     segments i*N/T, rounded, half to even. N is the number of places where seglen frames may start.
@@ -90,7 +90,7 @@ def epoch_order(num_videos: int, seed: int, epoch: int) -> Sequence[int]:
 
 
 def balanced_order(labels: Sequence[int], seed: int, epoch: int) -> Sequence[int]:
-    """len(labels) draws in which each class appears equally often, up to one: class-balanced sampling.
+    """Return len(labels) draws in which each class appears equally often, up to one: class-balanced sampling.
 
     Kang et al., https://arxiv.org/abs/1910.09217. A class's videos are drawn in a random order, none again before all
     of them are; the k-th draw of a video, from 0, is position + k * len(labels): the reader crops each differently.

@@ -39,7 +39,7 @@ def decode(
 
 
 def converter(path: str, each: Callable[[np.ndarray], np.ndarray]) -> Convert:
-    """What turns frames into `each`(frame as uint8 [H, W, 3], RGB, upright), all of the shown size of the first one.
+    """Return what turns frames into `each`(frame as uint8 [H, W, 3], RGB, upright), all of the first one's shown size.
 
     It raises VideoError for kinds of pixels that cannot be converted.
     """
@@ -85,7 +85,7 @@ def _decode_sparsely(
 def frames_for(
     context: av.VideoCodecContext, packets: Packets, wanted: Collection[int]
 ) -> Iterator[tuple[int | None, av.VideoFrame]]:
-    """Every frame that is decoded for the sake of the wanted ones, with its number where it is one of them, ascending.
+    """Yield every frame that is decoded for the wanted ones, with its number where it is one of them, ascending.
 
     For packets that are exact. Raises Untrue, if need be behind wrong ones.
     """
@@ -110,9 +110,9 @@ def frames_for(
 def _decode_run(
     context: av.VideoCodecContext, packets: Packets, run: Iterable[tuple[int, av.Packet]], positions: set[int]
 ) -> Iterator[av.VideoFrame]:
-    """The frames of (position, packet) from a key frame on, ascending: those at `positions`, and what they refer to.
+    """Yield the frames of (position, packet) from a key frame on: those at `positions`, and what they refer to.
 
-    Raises Untrue for one that is not where its packet says, or is damaged.
+    They come in ascending order. Raises Untrue for one that is not where its packet says, or is damaged.
     """
     skip = "NONREF" if _marks_unreferenced_frames(context) else "DEFAULT"
     never_reordered = packets.shown == sorted(packets.shown)
@@ -136,7 +136,7 @@ def _decode_run(
 
 
 def _marks_unreferenced_frames(context: av.VideoCodecContext) -> bool:
-    """Whether the frames that the codec marks as referred to by no other are so, and need not be decoded.
+    """Return whether the frames that the codec marks as referred to by no other are so, and need not be decoded.
 
     HEVC means no other of the same temporal layer: one layer it must be (ISO/IEC 14496-15, 8.3.3.1).
     """
@@ -146,7 +146,7 @@ def _marks_unreferenced_frames(context: av.VideoCodecContext) -> bool:
 
 
 def _runs(packets: Packets, positions: set[int]) -> list[tuple[int, int]]:
-    """Which packets to decode for those at `positions`: (first, last), ascending, each beginning at a key frame."""
+    """Return which packets to decode for those at `positions`: (first, last), ascending, each from a key frame on."""
     runs: list[tuple[int, int]] = []
     for key, position in sorted((packets.key_frame_of(position), position) for position in positions):
         if runs and key <= runs[-1][1] + 1:
@@ -157,7 +157,7 @@ def _runs(packets: Packets, positions: set[int]) -> list[tuple[int, int]]:
 
 
 def all_frames(packets: Packets) -> Iterator[av.VideoFrame]:
-    """Every frame in display order, the same ones each time. Raises VideoError where one is damaged."""
+    """Yield every frame in display order, the same ones each time. Raises VideoError where one is damaged."""
     decoder = packets.new_decoder()
     count, halved, last = 0, None, False
     for i, packet in itertools.chain(packets.read([(0, len(packets) - 1)]), [(None, None)]):
@@ -180,17 +180,17 @@ def all_frames(packets: Packets) -> Iterator[av.VideoFrame]:
 
 
 def _is_damaged(frame: av.VideoFrame, packets: Packets) -> bool:
-    """Whether parts of the frame could not be decoded. A broadcast recording can end in the middle of a frame."""
+    """Return whether parts of the frame could not be decoded. A broadcast recording can end in the midst of a frame."""
     return frame.is_corrupt and not (packets.broadcast and frame.pts == packets.times[-1])
 
 
 def _may_be_halved(frame: av.VideoFrame, packets: Packets) -> bool:
-    """Whether the frame may have its second field in the last packet of a broadcast recording, which can be cut off."""
+    """Return whether the frame's second field may be in a broadcast recording's last packet, which can be cut off."""
     return packets.broadcast and frame.interlaced_frame and frame.pts in packets.times[-2:-1]
 
 
 def shown_size(frame: av.VideoFrame) -> tuple[int, int]:
-    """Width and height of the frame as a player shows it."""
+    """Return the width and height of the frame as a player shows it."""
     turned, _, _ = _orientation(frame)
     return (frame.height, frame.width) if turned else (frame.width, frame.height)
 
@@ -204,13 +204,13 @@ def as_shown(frame: av.VideoFrame, width: int, height: int, interpolation: str =
 
 
 def pixel_shape(packets: Packets, frame: av.VideoFrame) -> Fraction:
-    """Width / height of the pixels of a decoded frame as they are shown: 1 where they are square."""
+    """Return width / height of the pixels of a decoded frame as they are shown: 1 where they are square."""
     turned, _, _ = _orientation(frame)
     return 1 / packets.pixel_shape() if turned else packets.pixel_shape()
 
 
 def _orientation(frame: av.VideoFrame) -> tuple[bool, int, int]:
-    """(rows are shown as columns, then which way they run: negative is to the left, negative is upwards)."""
+    """Return (rows are shown as columns, then which way they run: negative is to the left, negative is upwards)."""
     _let_go_of_others(frame)
     try:
         data = frame.side_data.get("DISPLAYMATRIX")
@@ -224,7 +224,7 @@ def _orientation(frame: av.VideoFrame) -> tuple[bool, int, int]:
 
 
 def _let_go_of_others(frame: av.VideoFrame) -> None:
-    """Has Python look for circles, once in so many pixels: a frame and the list of its side data hold each other.
+    """Have Python look for circles, once in so many pixels: a frame and the list of its side data hold each other.
 
     By itself it looks once in so many objects, however large they are: 230 frames of 4K take 3 GB.
     """

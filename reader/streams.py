@@ -35,9 +35,10 @@ class StreamProcess(VideoProcess):
         super().__init__(how, time_limit, send=_send_each, scratch=self.folder)
 
     def results(self, path: str, work: Work, *arguments: object) -> Iterator[object]:
-        """What one of the works gives for the video at `path`, which may be remote. Raises as VideoProcess.answer.
+        """Yield what one of the works gives for the video at `path`, which may be remote.
 
-        A video is given up that makes no progress within the time limit, or kills the process once.
+        A video is given up that makes no progress within the time limit, or kills the process once. Raises as
+        VideoProcess.answer.
         """
         try:
             for message in self.stream((path, work, *arguments), self._time_limit):

@@ -17,7 +17,7 @@ _MORE_PLACES = [(0, 2), (4, 2), (2, 4), (2, 0), (1, 1), (3, 1), (1, 3), (3, 3)]
 def resized_size(
     width: int, height: int, short_side: int, keep_aspect_ratio: bool = False, resize: str = "pillow"
 ) -> tuple[int, int]:
-    """(width, height) in pixels after the resize, before the crop.
+    """Return (width, height) in pixels after the resize, before the crop.
 
     The original makes the short side `short_side` and the long one int(short_side * 4 / 3) whatever the aspect ratio
     (a square counts as landscape), and leaves a frame alone whose short side already fits.
@@ -36,7 +36,7 @@ def resized_size(
 
 
 def crop_offset(width: int, height: int, crop_size: int, rng: np.random.Generator | None = None) -> tuple[int, int]:
-    """(left, top) of the crop in pixels: random with `rng`, else central with Python's rounding (58.5 gives 58)."""
+    """Return (left, top) of the crop in pixels: random with `rng`, else central as Python rounds (58.5 gives 58)."""
     spare_x, spare_y = width - crop_size, height - crop_size
     if rng is not None:
         return int(rng.integers(0, spare_x, endpoint=True)), int(rng.integers(0, spare_y, endpoint=True))
@@ -46,7 +46,7 @@ def crop_offset(width: int, height: int, crop_size: int, rng: np.random.Generato
 def crop_offsets(
     width: int, height: int, crop_size: int, crops: int = 1, resize: str = "pillow"
 ) -> list[tuple[int, int]]:
-    """(left, top) of each place that is cropped for a test, in the peers' order.
+    """Return (left, top) of each place that is cropped for a test, in the peers' order.
 
     1: the centre. 3 (ThreeCrop of mmaction2, UniformCrop of PaddleVideo): start, end and middle. 10 (TenCrop of both):
     upper left, upper right, lower left, lower right, centre; with the mirror of each they are ten. What is left over is
@@ -64,7 +64,7 @@ def crop_offsets(
 def multi_scale_window(
     width: int, height: int, crop_size: int, places: int, rng: np.random.Generator
 ) -> tuple[int, int, int, int]:
-    """(left, top, width, height) in pixels of a random part of a frame: MultiScaleCrop of mmaction2.
+    """Return (left, top, width, height) in pixels of a random part of a frame: MultiScaleCrop of mmaction2.
 
     places: 5 or 13, as many positions are equally probable; so are the 10 pairs of width and height. A side that is
     within 2 pixels of crop_size becomes crop_size.
@@ -78,7 +78,7 @@ def multi_scale_window(
 
 
 def crop_frame(frame: np.ndarray, spec: ClipSpec, rng: np.random.Generator | None = None) -> np.ndarray:
-    """The crops of a frame uint8 [H, W, 3]: uint8 [P, crop_size, crop_size, 3], one for each place of `spec.crops`.
+    """Return the crops of a frame uint8 [H, W, 3], uint8 [P, crop_size, crop_size, 3]: one a place of `spec.crops`.
 
     With `rng` (training) there is one, at random, or as `multi_scale_crop` says: all frames of a video have to get a
     generator in the same state.

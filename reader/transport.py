@@ -35,13 +35,13 @@ def _spans_of(path: str, size: int, modified: int) -> Spans | None:
 
 
 def whole_spans(path: str) -> Spans | None:
-    """Where the whole packets are; None where some between them are damaged or lost. What was found is kept."""
+    """Return where the whole packets are; None where some between them are damaged or lost. What was found is kept."""
     status = os.stat(path)
     return _spans_of(path, status.st_size, status.st_mtime_ns)
 
 
 def _first_packet(data: mmap.mmap) -> tuple[int, int] | None:
-    """(place of the first packet's sync byte, step)"""
+    """Return (place of the first packet's sync byte, step)."""
     for first in range(min(len(data), _FURTHEST)):
         if data[first] == _SYNC:
             for step in _STEPS:
@@ -51,14 +51,14 @@ def _first_packet(data: mmap.mmap) -> tuple[int, int] | None:
 
 
 def _is_row(data: mmap.mmap, at: int, step: int) -> bool:
-    """Whether packets begin at the place and behind it: in a file of a few packets all of them."""
+    """Return whether packets begin at the place and behind it: in a file of a few packets all of them."""
     row = data[at : at + _CERTAIN * step : step]
     certain = len(row) == _CERTAIN or at < step
     return certain and row.strip(b"\x47") == b"" and (at <= _STEPS[step] or _is_packet(data, at, step))
 
 
 def _is_packet(data: mmap.mmap, at: int, step: int) -> bool:
-    """Whether what begins with a sync byte behind junk is a packet: its stream goes on where its counter says.
+    """Return whether what begins with a sync byte behind junk is a packet: its stream goes on where its counter says.
 
     Any byte of junk can be a sync byte, and stand as far before the first packet as packets do from each other.
     """
@@ -105,7 +105,7 @@ def _whole_spans(data: mmap.mmap, at: int, step: int) -> Spans | None:
 
 
 def _continue(data: mmap.mmap, end: int, start: int, step: int) -> bool:
-    """Whether no packet is missing between those before `end` and those from `start` on, by their counters."""
+    """Return whether no packet is missing between those before `end` and those from `start` on, by their counters."""
     last: dict[int, int] = {}
     for at in range(max(end % step, end - _NEAR * step), end, step):
         last.update(_counter(data, at))
@@ -117,7 +117,7 @@ def _continue(data: mmap.mmap, end: int, start: int, step: int) -> bool:
 
 
 def _counter(data: mmap.mmap, at: int) -> Iterator[tuple[int, int]]:
-    """(stream, its counter) of the packet at the place, if it has content."""
+    """Yield (stream, its counter) of the packet at the place, if it has content."""
     if data[at] == _SYNC and data[at + 3] & 0x10:
         stream = (data[at + 1] & 0x1F) << 8 | data[at + 2]
         if stream != _NULL:

@@ -46,10 +46,10 @@ def is_passed(name: str) -> bool:
 
 
 def find_videos(roots: list[str], others: Counter[str] | None = None) -> Iterator[Video]:
-    """Yield the video files below the folders, sorted within each folder; hidden files and folders are passed over,
-    and those in which network storage keeps copies.
+    """Yield the video files below the folders, sorted within each folder.
 
-    Symbolic links are followed, each folder is entered once. others: counts the files that are no videos by suffix.
+    Hidden files and folders are passed over, and those in which network storage keeps copies. Symbolic links are
+    followed, each folder is entered once. others: counts the files that are no videos by suffix.
 
     Raises InputError: a root is no folder, a folder cannot be read, or a path cannot stand on one line of a list.
     """
@@ -61,7 +61,7 @@ def find_videos(roots: list[str], others: Counter[str] | None = None) -> Iterato
 
 
 def videos_at(path: str) -> FileList | None:
-    """The videos of a folder, or of a pattern with *, ? or [ (** is any depth); None where `path` names one file.
+    """Return the videos of a folder, or of a pattern with *, ? or [ (** is any depth); None where `path` is one file.
 
     They are sorted, each is there once. Of what a pattern matches folders stand for all videos below them, and files
     count whose suffix is a video's or is written out in the pattern.
@@ -106,7 +106,7 @@ def is_labelled(path: str) -> bool:
 
 
 def _is_copy(match: str, pattern: str) -> bool:
-    """Whether what a pattern matches lies in a folder that is passed over, and that the pattern does not name."""
+    """Return whether what a pattern matches lies in a folder that is passed over, and the pattern does not name it."""
     named = {part.casefold() for part in Path(pattern).parts}
     return any(part.casefold() in _NOT_CLIPS - named for part in Path(match).parts)
 

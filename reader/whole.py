@@ -25,7 +25,7 @@ def check_container(
 
 
 def riff_is_whole(data: mmap.mmap) -> bool:
-    """Whether an AVI file is as long as its header says, give or take padding."""
+    """Return whether an AVI file is as long as its header says, give or take padding."""
     size = int.from_bytes(data[4:8], "little")
     return size == 0xFFFFFFFF or size <= len(data)  # a recorder that never came back leaves 0 or this
 
@@ -34,7 +34,7 @@ _SEGMENT, _CLUSTER = b"\x18\x53\x80\x67", b"\x1f\x43\xb6\x75"
 
 
 def matroska_is_whole(data: mmap.mmap) -> bool:
-    """Whether the elements of a Matroska file fill it exactly, down to the blocks of its clusters.
+    """Return whether the elements of a Matroska file fill it exactly, down to the blocks of its clusters.
 
     Recordings of live streams leave lengths unknown: from there on nothing is checked.
     """
@@ -42,7 +42,7 @@ def matroska_is_whole(data: mmap.mmap) -> bool:
 
 
 def _elements_are_whole(data: mmap.mmap, start: int, end: int, entered: tuple[bytes, ...]) -> bool:
-    """Whether the EBML elements (RFC 8794) between the offsets fill them exactly.
+    """Return whether the EBML elements (RFC 8794) between the offsets fill them exactly.
 
     entered: the kind of elements to enter, then that within them, and so on; elsewhere they are data.
     """
@@ -69,12 +69,12 @@ def _elements_are_whole(data: mmap.mmap, start: int, end: int, entered: tuple[by
 
 
 def _number_length(first: int) -> int:
-    """Length in bytes of the EBML number that begins with the byte `first`; 9, too long, where none does."""
+    """Return the length in bytes of the EBML number that begins with the byte `first`; 9, too long, where none does."""
     return 9 - first.bit_length()
 
 
 def gif_is_whole(data: mmap.mmap) -> bool:
-    """Whether the blocks of a GIF file lead to its trailer (GIF89a, 17 to 27)."""
+    """Return whether the blocks of a GIF file lead to its trailer (GIF89a, 17 to 27)."""
     start = 13 + _colours(data[10]) if len(data) > 13 else len(data)
     while start < len(data) and data[start] != 0x3B:
         if data[start] == 0:  # one terminator too many
@@ -93,12 +93,12 @@ def gif_is_whole(data: mmap.mmap) -> bool:
 
 
 def _colours(flags: int) -> int:
-    """Length in bytes of the table of colours that the flags of a GIF's screen or image announce."""
+    """Return the length in bytes of the table of colours that the flags of a GIF's screen or image announce."""
     return 3 << (flags & 7) + 1 if flags & 0x80 else 0
 
 
 def flv_is_whole(data: mmap.mmap) -> bool:
-    """Whether the tags of a Flash file fill it exactly, but for the length that is repeated behind the last one."""
+    """Return whether the tags of a Flash file fill it exactly, but for the length repeated behind the last one."""
     start, end = int.from_bytes(data[5:9], "big"), len(data)
     while start + 4 < end:
         start += 4 + 11 + int.from_bytes(data[start + 5 : start + 8], "big")
@@ -106,7 +106,7 @@ def flv_is_whole(data: mmap.mmap) -> bool:
 
 
 def mxf_is_whole(data: mmap.mmap) -> bool:
-    """Whether the KLV triplets of an MXF file (SMPTE 336M) fill it exactly."""
+    """Return whether the KLV triplets of an MXF file (SMPTE 336M) fill it exactly."""
     start, end = max(0, data.find(_MXF_KEY)), len(data)  # there may be a run-in
     while start + 16 < end:
         if data[start : start + 4] != _MXF_KEY:
@@ -124,7 +124,7 @@ _ASF_DATA = bytes.fromhex("3626b2758e66cf11a6d900aa0062ce6c")
 
 
 def asf_is_whole(data: mmap.mmap) -> bool:
-    """Whether the packets of a Windows Media file are all there; what a live one has cannot be known."""
+    """Return whether the packets of a Windows Media file are all there; what a live one has cannot be known."""
     start = int.from_bytes(data[16:24], "little")
     if data[start : start + 16] != _ASF_DATA:
         return True

@@ -33,7 +33,7 @@ class Frames(NamedTuple):
 
 
 def window_spans(duration: float, window: float, stride: float, slack: float = 0.0) -> WindowSpans:
-    """(start, end) of each window in seconds: they start every `stride`, until one reaches the end of the video.
+    """Return (start, end) of each window in seconds: they start every `stride`, until one reaches the end of the video.
 
     The last one is as long as what is left. Were that shorter than half of `window`, there is none of its own: the
     window before reaches to the end, unless `stride` leaves a gap between them. The first one is always there.

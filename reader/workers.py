@@ -64,7 +64,7 @@ class WorkerPool:
             self._idle.put(process)
 
     def drop(self, path: str) -> None:
-        """Frees the process that reads a path, from any thread. The file is removed before, or it is read again."""
+        """Free the process that reads a path, from any thread. The file is removed before, or it is read again."""
         if (process := self._reading.get(path)) is not None:
             process.interrupt()
 

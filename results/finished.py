@@ -17,7 +17,7 @@ class Finished:
     """The videos of which all is made, in a folder that the run has locked."""
 
     def __init__(self, folder: Path, what: Mapping[str, object]):
-        """what: all that the files depend on; what was noted of others is dropped. Raises RunError."""
+        """Open the notes on `what`, all that the files depend on; drop those of others. Raises RunError."""
         self._folder, self._known = folder, {}
         first = to_line(what).encode("ascii")
         with writing(folder / NAME), open(folder / NAME, "ab+") as file:

@@ -107,7 +107,7 @@ class Journal(AbstractContextManager):
             raise
 
     def is_row(self, row: object) -> bool:
-        """Whether something that a file has kept is a row of this run: what is not would end it, or be believed."""
+        """Return whether what a file has kept is a row of this run: what is not would end it, or be believed."""
         if type(row) is not dict or tuple(row) not in self._kinds:
             return False
         position, video = row["position"], row["video"]
@@ -162,7 +162,7 @@ class Journal(AbstractContextManager):
             self._replace(partial(self.known.copy_in_turn, self.path))
 
     def _replace(self, write: Callable[[Path], None]) -> None:
-        """Has the file written anew, whole or not at all."""
+        """Have the file written anew, whole or not at all."""
         self._let_go()
         write_atomic(self.path, write)
         with writing(self.path):
@@ -186,7 +186,7 @@ class Journal(AbstractContextManager):
         write_stream(self._final, lambda file: file.writelines(map(to_line, lines)))
 
     def discard(self) -> None:
-        """Has the parts removed: they are of no use, or what they hold has been delivered. For rank 0, as `rows`."""
+        """Have the parts removed: they are of no use, or what they hold has been delivered. For rank 0, as `rows`."""
         remove_files(part for part in self.parts if part != self.path)
         self._empty = bool(self.parts)
 

@@ -121,5 +121,5 @@ def copy_pieces(source: Path, pieces: Iterable[tuple[int, int]], target: Path) -
 
 
 def is_stale(row: dict) -> bool:
-    """Whether the row's video is to be read again: it could not be read, or is not the same file any more."""
+    """Return whether the row's video is to be read again: it could not be read, or is not the same file any more."""
     return "error" in row or row.get("file") != signature(row["video"])

@@ -46,7 +46,8 @@ class ListRun:
         features: FeatureFile | None = None,
         fits: Fits = lambda row: True,
     ):
-        """
+        """Take what the run is; nothing is read or written before it is entered.
+
         Args:
             fingerprint: what the run is, see results/fingerprint.py; `videos` is the length of the list.
             batch_size: the rank's.

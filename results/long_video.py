@@ -31,7 +31,7 @@ class SeenWindow(NamedTuple):
 def see_windows(
     network: Network, section: SectionConfig, name: Name, parts: Iterable[WindowSpans | Frames]
 ) -> list[SeenWindow]:
-    """All windows of a video in order. parts: what `stream_windows` gives; the errors of that are raised."""
+    """Return all windows of a video in order. parts: what `stream_windows` gives; the errors of that are raised."""
     kind = _FramesApart if network.frames_apart else _WholeWindows
     windows: _WindowSums | None = None
 
@@ -66,7 +66,7 @@ class _WindowSums:
         self._said: dict[int, object] = {}
 
     def seen(self) -> list[SeenWindow]:
-        """Those that are complete: a container may have promised more."""
+        """Return those that are complete: a container may have promised more."""
         return [
             SeenWindow(*span, self._said[window]) for window, span in enumerate(self._spans) if window in self._said
         ]

@@ -20,13 +20,13 @@ UNFINISHED = f".{FINAL}.tmp"
 
 
 def open_pyarrow():
-    """The module pyarrow. Raises InputError where it cannot be imported."""
+    """Return the module pyarrow. Raises InputError where it cannot be imported."""
     import_extra("pyarrow.parquet", "--format=parquet", "requirements-cluster.txt", "pyarrow")
     return sys.modules["pyarrow"]
 
 
 def prediction_schema(features: FeatureFile | None = None):
-    """The columns; explicit, as a part without a readable video would else be given others than its neighbours.
+    """Return the columns; explicit, as a part without a readable video would else have others than its neighbours.
 
     features: float16 or float32, a list of F numbers or T lists of them; null for an unreadable video.
     """

@@ -40,7 +40,7 @@ def predict(task: Task, network: Network, world: World, loader: Loader, protocol
 
 
 def _predict_one(task: Task, network: Network, rows: Compute, protocol: str) -> tuple[int, str]:
-    """Of the only video, whose folder is locked."""
+    """Predict the only video, whose folder is locked."""
     flags, folder, kept = task.flags, task.folder, []
 
     def keep(batch: Batch, output: Output) -> None:

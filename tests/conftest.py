@@ -56,7 +56,7 @@ def make_clip(path: Path, frames: np.ndarray, fps: int = 25) -> None:
 
 
 def synthetic_frames(label: int, seed: int, length: int = 12, height: int = 36, width: int = 44) -> np.ndarray:
-    """uint8 [length, height, width, 3]: noise in which a square, whose colour tells the class, drifts to the right."""
+    """Return uint8 [length, height, width, 3]: noise in which a square of the class's colour drifts to the right."""
     random = np.random.default_rng([label, seed])
     frames = random.integers(40, 120, (length, height, width, 3), dtype=np.uint8)
     colour = [(230, 30, 30), (30, 230, 30), (30, 30, 230), (230, 230, 30)][label]
@@ -67,7 +67,7 @@ def synthetic_frames(label: int, seed: int, length: int = 12, height: int = 36, 
 
 
 def picture(width: int, height: int, seed: int = 0) -> np.ndarray:
-    """uint8 [height, width, 3]: coarse shapes with noise, from 0 to 255."""
+    """Return uint8 [height, width, 3]: coarse shapes with noise, from 0 to 255."""
     random = np.random.default_rng(seed)
     coarse = Image.fromarray(random.integers(0, 256, (6, 8, 3), dtype=np.uint8)).resize((width, height), Image.BICUBIC)
     return np.clip(np.asarray(coarse) + random.normal(0, 25, (height, width, 3)), 0, 255).astype(np.uint8)
@@ -159,7 +159,7 @@ def store() -> "Iterator[Store]":
 
 @pytest.fixture(scope="session")
 def workspace(tmp_path_factory) -> Workspace:
-    """Clips of 4 classes, their lists, labels, a configuration of a ResNet-18 on 32x32 crops, and random weights."""
+    """Make clips of 4 classes, their lists, labels, a configuration of a ResNet-18 on 32x32 crops, random weights."""
     folder = tmp_path_factory.mktemp("workspace")
     (folder / "my clips").mkdir()
     videos = []
@@ -200,7 +200,7 @@ def server(workspace, tmp_path_factory) -> "Iterator[Server]":
 
 
 def python_files() -> list[Path]:
-    """Every Python file of the repository, relative to its root; without hidden folders and virtual environments."""
+    """Return the Python files of the repository, relative to its root, without hidden folders and environments."""
     folders = [path for path in ROOT.glob("[!.]*/") if not (path / "pyvenv.cfg").exists()]
     found = [*ROOT.glob("*.py"), *(path for folder in folders for path in folder.rglob("*.py"))]
     return sorted(path.relative_to(ROOT) for path in found)
@@ -227,7 +227,7 @@ def reader_environment(**env: str) -> dict[str, str]:
 
 
 def run_command(command: str, cwd: Path, timeout: float = 240) -> subprocess.CompletedProcess:
-    """The ended process of a line of shell, as a reader of the documentation types it, with our Python as `python`."""
+    """Run a line of shell to its end as a reader of the documentation types it, with our Python as `python`."""
     environment = f"VIRTUAL_ENV={shlex.quote(sys.prefix)} PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH"
     line = ["bash", "-c", f"export {environment}; {command}"]
     return subprocess.run(line, cwd=cwd, env=reader_environment(), capture_output=True, text=True, timeout=timeout)
@@ -265,8 +265,11 @@ def run_python(
 
 
 def snapshot(folder: Path) -> dict[str, bytes | str]:
-    """The content of every file below the folder, of a link its target, and the folders; of a page all but the time
-    and the command that it was made by, commands that name its folder, and how far up its links go."""
+    """Return the content of every file below the folder, of a link its target, and the folders.
+
+    Of a page it is all but the time and the command that it was made by, commands that name its folder, and how far up
+    its links go.
+    """
     content = {}
     for path in sorted(folder.rglob("*")):
         if path.name == ".made.json":  # has the times of the others

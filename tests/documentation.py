@@ -41,7 +41,7 @@ def english_pages() -> list[str]:
 
 
 def chinese(page: str) -> str:
-    """Where the same page stands in Chinese."""
+    """Return where the same page stands in Chinese."""
     path = Path(page)
     return f"docs/zh-CN/{path.name}" if path.parts[0] == "docs" else str(path.with_suffix(".zh-CN.md"))
 
@@ -56,7 +56,7 @@ def commands(text: str) -> list[str]:
 
 
 def printed_blocks(text: str) -> list[tuple[tuple[str, ...], str]]:
-    """(commands, what stands behind them as printed by them) in its order."""
+    """Return (commands, what stands behind them as printed by them) in its order."""
     found, before = [], ()
     for block in blocks(text):
         if block.kind == "bash":
@@ -67,7 +67,7 @@ def printed_blocks(text: str) -> list[tuple[tuple[str, ...], str]]:
 
 
 def is_printed(shown: str, output: str) -> bool:
-    """Whether the lines shown stand one after the other in the output, but for what varies. `...` is any text."""
+    """Return whether the lines shown stand in turn in the output, but for what varies. `...` is any text."""
     pattern = re.escape(_without_what_varies(shown.strip("\n"))).replace(r"\.\.\.", ".*")
     return re.search(f"^{pattern}$", _without_what_varies(output), re.MULTILINE) is not None
 

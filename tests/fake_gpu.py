@@ -17,7 +17,7 @@ from models import transfer
 
 
 def hold_the_interpreter(seconds: float) -> None:
-    """Sleeps as Paddle waits for a GPU: no other thread of Python runs meanwhile."""
+    """Sleep as Paddle waits for a GPU: no other thread of Python runs meanwhile."""
     if seconds > 0:
         ctypes.PyDLL(None).usleep(int(seconds * 1e6))
 
@@ -90,7 +90,7 @@ class FakeGpu:
 
 
 def share_of_work_done(wait: Callable[[], object]) -> float:
-    """How much of its work another thread does while `wait` runs, of what it does while nobody holds it up.
+    """Return how much of its work another thread does while `wait` runs, of what it does while nobody holds it up.
 
     The most of some turns: what else the machine has to do meanwhile only takes from it.
     """

@@ -115,7 +115,7 @@ class Training:
         return [pid for pid in pids if self.mark.encode() in process_file(pid, "environ")]
 
     def stop_reader(self) -> "Training":
-        """Suspends a reader process: to all others it looks as if it hung in a video."""
+        """Suspend a reader process: to all others it looks as if it hung in a video."""
 
         def readers() -> list[int]:
             return [pid for pid in self.processes() if b"spawn_main" in process_file(pid, "cmdline")]
@@ -132,17 +132,17 @@ class NarrowTraining(Training):
 
 
 def narrow_at(workspace: Workspace, folder: Path, step: str, *flags: str, **env: str) -> Training:
-    """Such a training when it has just logged the step "Epoch N, iter N", and for the second that it rests there."""
+    """Return such a training when it has just logged the step "Epoch N, iter N", for the second that it rests there."""
     return NarrowTraining(workspace, folder, *flags, TSN_TEST_REST=step, **env).says(step)
 
 
 def train_narrow(workspace: Workspace, folder: Path, *flags: str, code: int = 0) -> Training:
-    """Such a training that has run to its end."""
+    """Return such a training that has run to its end."""
     return NarrowTraining(workspace, folder, *flags).ends(code)
 
 
 def steps(save_dir: Path) -> list[tuple]:
-    """(mode, epoch, iter, loss, top1_acc) of every line of the JSON log but those of whole epochs."""
+    """Return (mode, epoch, iter, loss, top1_acc) of every line of the JSON log but those of whole epochs."""
     entries = [json.loads(line) for line in (save_dir / "train_log.jsonl").read_text().splitlines()]
     return [(e["mode"], e["epoch"], e["iter"], e["loss"], e["top1_acc"]) for e in entries if e["mode"] != "epoch"]
 

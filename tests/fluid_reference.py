@@ -9,7 +9,7 @@ from weight_formats import units
 
 
 def _convolution(x: np.ndarray, weight: np.ndarray, stride: int) -> np.ndarray:
-    """x [N, C, H, W] with weight [O, C, k, k], padded by k // 2."""
+    """Convolve x [N, C, H, W] with weight [O, C, k, k], padded by k // 2."""
     size, pad = weight.shape[-1], weight.shape[-1] // 2
     x = np.pad(x, ((0, 0), (0, 0), (pad, pad), (pad, pad)))
     windows = np.lib.stride_tricks.sliding_window_view(x, (size, size), axis=(2, 3))[:, :, ::stride, ::stride]
@@ -30,7 +30,7 @@ def _average_pool(x: np.ndarray) -> np.ndarray:
 
 
 def _shifted(x: np.ndarray, num_segments: int, first_from: int) -> np.ndarray:
-    """x [N * T, C, H, W], its first eighth of channels from frame t + first_from, the second from t - first_from."""
+    """Shift x [N * T, C, H, W]: an eighth of channels from frame t + first_from, the second from t - first_from."""
     clips = x.reshape(-1, num_segments, *x.shape[1:])
     result, fold = clips.copy(), x.shape[1] // 8
     for channels, step in ((slice(0, fold), first_from), (slice(fold, 2 * fold), -first_from)):
@@ -50,7 +50,7 @@ def reference_logits(
     first_from: int = 0,
     slope: float = 0.0,
 ) -> np.ndarray:
-    """Logits [N, K] of uint8 frames [N, T, H, W, 3 * seglen], before the softmax.
+    """Return logits [N, K] of uint8 frames [N, T, H, W, 3 * seglen], before the softmax.
 
     first_from: TSM whose first eighth of the channels comes from the next (1) or from the previous frame (-1).
     slope: of the activation below 0.

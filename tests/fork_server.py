@@ -56,7 +56,7 @@ class ForkServer:
         self._ended: dict[int, int] = {}  # process -> its exit code
 
     def may_start(self, environment: Mapping[str, str]) -> bool:
-        """Whether nothing is different in the environment that was read before the fork."""
+        """Return whether nothing is different in the environment that was read before the fork."""
         names = {*environment, *_ENVIRONMENT}
         return not any(_READ.match(name) and environment.get(name) != _ENVIRONMENT.get(name) for name in names)
 
@@ -69,7 +69,7 @@ class ForkServer:
         cwd: Path = ROOT,
         largest_file: int | None = None,
     ) -> "ForkedProcess":
-        """`python COMMAND` with this environment and working folder; what it says goes to the log.
+        """Start `python COMMAND` with this environment and working folder; what it says goes to the log.
 
         Args:
             errors: where its stderr goes; None: to the log.
@@ -154,7 +154,7 @@ def start_python(
     real: bool = False,
     kind: str | None = None,
 ) -> ForkedProcess | subprocess.Popen:
-    """`python ARGUMENTS` under way: a fork where its environment allows that, and it is not `real`.
+    """Start `python ARGUMENTS`: a fork where its environment allows that, and it is not `real`.
 
     What it says goes to `log`, and what it says on stderr to `errors` (None: to the log, too).
     """
@@ -174,7 +174,7 @@ def trace_in_forks() -> None:
 
 
 def listening(kind: str, folder: Path) -> Path:
-    """Where such a server listens, once it does."""
+    """Return where such a server listens, once it does."""
     end = time.monotonic() + 100
     while not (place := folder / kind).exists():
         assert time.monotonic() < end, f"the server {kind} has not come up"
@@ -184,7 +184,7 @@ def listening(kind: str, folder: Path) -> Path:
 
 @cache
 def forks_folder() -> Path:
-    """Where forks say what they are: a file for each, called after its number."""
+    """Return where forks say what they are: a file for each, called after its number."""
     folder = tempfile.mkdtemp(prefix="forks-")
     atexit.register(shutil.rmtree, folder)
     return Path(folder)

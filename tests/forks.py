@@ -110,7 +110,7 @@ def _tell(command: list[str], folder: Path) -> None:
 
 
 def state(pid: int) -> tuple[str, str]:
-    """(state, when it was started, in ticks) of a process: a number may be given again."""
+    """Return (state, when it was started, in ticks) of a process: a number may be given again."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return fields[0], fields[19]
 
@@ -143,7 +143,7 @@ def _live(command: list[str]) -> NoReturn:
 
 
 def _run(command: list[str]) -> None:
-    """`python COMMAND`, where the command is -c TEXT, -m MODULE, or FILE, and arguments."""
+    """Run `python COMMAND`, where the command is -c TEXT, -m MODULE, or FILE, and arguments."""
     what, *rest = command
     program = sys.modules["__main__"] = types.ModuleType("__main__")
     if what == "-c":
@@ -162,7 +162,7 @@ def _run(command: list[str]) -> None:
 
 
 def _forget_modules() -> None:
-    """Has the repository's modules imported anew: none is as another program has left it."""
+    """Have the repository's modules imported anew: none is as another program has left it."""
     for name, module in list(sys.modules.items()):
         if (getattr(module, "__file__", None) or "").startswith(_OURS):
             del sys.modules[name]

@@ -30,7 +30,7 @@ def unit(kind: int, bits: str, payload: bytes = b"") -> bytes:
 
 
 def field_pairs(levels: Iterable[int]) -> list[bytes]:
-    """Pictures of 16x32 of one grey each, as an access unit per field: two for each picture.
+    """Return pictures of 16x32 of one grey each, as an access unit per field: two for each picture.
 
     Each field is one macroblock of plain samples (I_PCM); every picture is a key frame.
     """

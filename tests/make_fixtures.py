@@ -23,7 +23,7 @@ X265_STEADY = "log-level=none:pools=none:frame-threads=1:keyint=20:min-keyint=20
 
 
 def paint(number: int, width: int = WIDTH, height: int = HEIGHT) -> np.ndarray:
-    """Frame `number` (0 to 255) as uint8 [height, width, 3]: 4 x 2 blocks, lowest bit first, over a moving gradient."""
+    """Paint frame `number` (0 to 255), uint8 [height, width, 3]: 4 x 2 blocks, lowest bit first, on a gradient."""
     y, x = np.mgrid[:height, :width]
     frame = np.stack([(x * 3 + number * 5) % 256, (y * 4 + number * 2) % 256, (x + y + number * 7) % 256], axis=-1) // 2
     for bit in range(8):
@@ -94,18 +94,18 @@ def remux(
 
 
 def h264(**more: object) -> dict[str, str]:
-    """Options of libx264: B-frames, a key frame every 20 frames, and `more` of its own parameters."""
+    """Return the options of libx264: B-frames, a key frame every 20 frames, and `more` of its own parameters."""
     extra = "".join(f":{key.replace('_', '-')}={value}" for key, value in more.items())
     return {**X264, "x264-params": X264_STEADY + extra}
 
 
 def h265(more: str) -> dict[str, str]:
-    """Options of libx265, with `more` of its own parameters."""
+    """Return the options of libx265, with `more` of its own parameters."""
     return {"crf": "30", "x265-params": f"{X265_STEADY}:{more}"}
 
 
 def first_key_after(source: str, start: int) -> int:
-    """Position of the first key packet of fixtures/`source` from `start` on."""
+    """Return the position of the first key packet of fixtures/`source` from `start` on."""
     with av.open(str(FIXTURES / source)) as src:
         return next(i for i, packet in enumerate(src.demux(video=0)) if i >= start and packet.is_keyframe)
 

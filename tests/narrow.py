@@ -25,7 +25,7 @@ choose_device, serve = device.choose_device, trace.serve
 
 
 def narrow(change: Callable[[object, str, object], None]) -> None:
-    """Lets networks that are made from now on have fewer channels. change: setattr, or what undoes it again."""
+    """Let networks that are made from now on have fewer channels. change: setattr, or what undoes it again."""
     from models import resnet
 
     conv, norm, make = resnet._conv, resnet._norm, resnet.ResNet.__init__
@@ -91,7 +91,7 @@ def choose_and_change(*arguments) -> str:
 
 
 def trace_narrow(pipe: Connection) -> None:
-    """What makes the graph of such a network, in a process that has not heard of all this."""
+    """Make the graph of such a network, in a process that has not heard of all this."""
     os.environ["FLAGS_enable_pir_api"] = "0"  # as `serve` does, but paddle is imported here before it
     narrow(setattr)
     serve(pipe)

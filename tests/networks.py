@@ -29,5 +29,5 @@ def eager(model: paddle.nn.Layer, frames: np.ndarray) -> np.ndarray:
 
 
 def probabilities(model: paddle.nn.Layer, frames: np.ndarray) -> np.ndarray:
-    """Those [N, K] of clips by Paddle's own kernels."""
+    """Return those [N, K] of clips by Paddle's own kernels."""
     return paddle.nn.functional.softmax(paddle.to_tensor(eager(model, frames))).numpy()

@@ -56,7 +56,7 @@ class Store:
         self._server.stop()
 
     def put(self, key: str, content: bytes | Path) -> str:
-        """Its path, s3://BUCKET/KEY, after the object is there."""
+        """Put the object there; return its path, s3://BUCKET/KEY."""
         content = content.read_bytes() if isinstance(content, Path) else content
         self._client.put_object(Bucket=self.bucket, Key=key, Body=content)
         return f"s3://{self.bucket}/{key}"
@@ -72,7 +72,7 @@ class Store:
 
 @contextmanager
 def answering(answer: Callable[[Handler], None]) -> Iterator[str]:
-    """The parameters, "?scheme=http&...", that send requests to a server whose every answer is made by `answer`."""
+    """Yield the parameters, "?scheme=http&...", that send requests to a server whose every answer `answer` makes."""
 
     class Answering(http.server.BaseHTTPRequestHandler):
         def do_GET(self):
@@ -92,7 +92,7 @@ def answering(answer: Callable[[Handler], None]) -> Iterator[str]:
 
 
 def reply(request: Handler, status: int, content: bytes = b"", length: int | None = None) -> None:
-    """An answer with a body of `content` that is announced as `length` bytes."""
+    """Answer with a body of `content` that is announced as `length` bytes."""
     request.send_response(status)
     request.send_header("Content-Length", str(len(content) if length is None else length))
     request.end_headers()
@@ -102,7 +102,7 @@ def reply(request: Handler, status: int, content: bytes = b"", length: int | Non
 
 @contextmanager
 def silent() -> Iterator[str]:
-    """The parameters that send requests to a server that takes them and never answers."""
+    """Yield the parameters that send requests to a server that takes them and never answers."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         yield f"?scheme=http&endpoint_override=127.0.0.1:{server.getsockname()[1]}"
 

@@ -56,7 +56,7 @@ def clip(tmp_path_factory) -> str:
 
 
 def answer_with(page, status: int = 200, body: object = None, pattern: str = "**/api/predict*", **headers: str) -> None:
-    """Has the page see this answer instead of the server's; a text is a page of HTML."""
+    """Have the page see this answer instead of the server's; a text is a page of HTML."""
     kind = "text/html" if isinstance(body, str) else "application/json"
     text = body if isinstance(body, str) else json.dumps(body)
     page.route(pattern, lambda route: route.fulfill(status=status, body=text, content_type=kind, headers=headers))

@@ -46,7 +46,7 @@ def shapes(num_classes: int) -> dict[str, tuple[int, ...]]:
 
 
 def random_pptsm(num_classes: int, seed: int = 0) -> dict[str, np.ndarray]:
-    """float32 arrays of a whole network under PaddleVideo's names; activations stay of order 1."""
+    """Return float32 arrays of a whole network under PaddleVideo's names; activations stay of order 1."""
     random = np.random.default_rng(seed)
     state = {}
     for name, shape in shapes(num_classes).items():
@@ -110,7 +110,7 @@ def _biased(x: np.ndarray, arrays: dict[str, np.ndarray], name: str) -> np.ndarr
 
 
 def _depthwise(x: np.ndarray, weight: np.ndarray, stride: int) -> np.ndarray:
-    """x [N, C, H, W] with weight [C, 1, k, k], padded by k // 2."""
+    """Convolve x [N, C, H, W] with weight [C, 1, k, k], padded by k // 2."""
     size, pad = weight.shape[-1], weight.shape[-1] // 2
     x = np.pad(x, ((0, 0), (0, 0), (pad, pad), (pad, pad)))
     windows = np.lib.stride_tricks.sliding_window_view(x, (size, size), axis=(2, 3))[:, :, ::stride, ::stride]

@@ -56,7 +56,7 @@ def timeline_records(video: str, names: Sequence[str], windows: int = 60) -> lis
 
 
 def noise_frames(positions: Iterable[int]) -> Iterator[tuple[int, np.ndarray]]:
-    """Six frames of each video, such as no picture format makes small."""
+    """Yield six frames of each video, such as no picture format makes small."""
     for position in positions:
         yield position, np.random.default_rng(position).integers(0, 256, (6, 224, 224, 3), dtype=np.uint8)
 

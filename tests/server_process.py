@@ -50,7 +50,7 @@ class Server:
         return socket.create_connection(("127.0.0.1", self.port), timeout=60)
 
     def refuses(self) -> bool:
-        """Whether no new connection is taken."""
+        """Return whether no new connection is taken."""
         try:
             self.connect().close()
         except ConnectionRefusedError:
@@ -58,7 +58,7 @@ class Server:
         return False
 
     def send(self, request: bytes) -> bytes:
-        """All that comes back before the connection is closed."""
+        """Return all that comes back before the connection is closed."""
         with self.connect() as connection:
             connection.sendall(request)
             return read_all(connection)

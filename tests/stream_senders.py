@@ -16,7 +16,7 @@ RATE = 25
 
 
 def transport_stream(seconds: float, label: int = 0, size: tuple[int, int] = (96, 72)) -> Iterator[bytes]:
-    """Each frame's bytes of MPEG-TS with a key frame every half second; size: width and height."""
+    """Yield each frame's bytes of MPEG-TS with a key frame every half second; size: width and height."""
     file, (width, height) = io.BytesIO(), size
     options = {"preset": "ultrafast", "tune": "zerolatency", "g": "12"}
     pictures = synthetic_frames(label, 0, length=RATE, height=height, width=width)
@@ -41,7 +41,7 @@ def in_real_time(pieces: Iterable[bytes], speed: float = 1) -> Iterator[bytes]:
 
 @contextmanager
 def over_http(*connections: Iterable[bytes]) -> Iterator[str]:
-    """The address of a server whose first visitor gets the first stream, and so on; more get 404."""
+    """Yield the address of a server whose first visitor gets the first stream, and so on; more get 404."""
     left = iter(connections)
 
     class Handler(BaseHTTPRequestHandler):

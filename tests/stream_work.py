@@ -62,7 +62,7 @@ class Greedy:
 
 
 def die(pipe: Connection) -> None:
-    """A process that ends when it is asked."""
+    """End when asked, by SIGKILL."""
     pipe.send("ready")
     pipe.recv()
     os.kill(os.getpid(), signal.SIGKILL)

@@ -36,7 +36,7 @@ BELOW = {
 
 
 def imports(source: str, package: str) -> set[str]:
-    """Every module of ours that a file of `package` imports, be it in a function or for type checkers alone."""
+    """Return every module of ours that a file of `package` imports, be it in a function or for type checkers alone."""
     found = set()
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):

@@ -27,7 +27,8 @@ class Run:
     def __init__(
         self, workspace, folder: Path, script: str, *flags: str, largest_file: int | None = None, real: bool = False
     ):
-        """
+        """Start the script, with its output in files.
+
         Args:
             largest_file: bytes; stands for a disk that is full.
             real: whether it is started by the system, with an order of sets of its own.
@@ -71,7 +72,7 @@ class Run:
         return self
 
     def known(self) -> int:
-        """How many videos it says that it knew when it began."""
+        """Return how many videos it says that it knew when it began."""
         [line] = [line for line in self.out.splitlines() if "known already" in line]
         return int(re.search(rf": (\d+) of {VIDEOS} videos are known already: going on ", line)[1])
 

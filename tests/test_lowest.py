@@ -35,7 +35,7 @@ for decoder in ("pyav", "opencv"):
 
 
 def lowest() -> list[str]:
-    """`name==version`, or with the rest of it where the file names no more than a part."""
+    """Return `name==version`, or with the rest of it where the file names no more than a part."""
     lines = re.findall(r"^([\w-]+)>=([\d.]+)", (ROOT / "requirements.txt").read_text(encoding="utf-8"), re.MULTILINE)
     return [f"{name}~={version}.0" if version.count(".") else f"{name}=={version}" for name, version in lines
             if name not in SERIES]  # fmt: skip

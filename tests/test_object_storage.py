@@ -13,7 +13,7 @@ MISSING = "s3://none-such/x"
 
 @pytest.fixture(scope="module")
 def inputs(store, workspace) -> dict[str, str]:
-    """Paths of the list of held-out videos (its last two cannot be read) and of weights."""
+    """Return the paths of the list of held-out videos (its last two cannot be read) and of weights."""
     videos = [store.put(f"my clips/{n}.mp4", path) for n, (path, _) in enumerate(workspace.held_out)]
     lines = [f"{video} {label}\n" for video, (_, label) in zip(videos, workspace.held_out)]
     lines += ["s3://clips/my clips/none.mp4 1\n", "s3://none-such/a b.mp4 2\n"]

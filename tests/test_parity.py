@@ -32,7 +32,7 @@ CLIPS = {
 
 
 def picture(width: int, height: int, random: np.random.Generator) -> np.ndarray:
-    """uint8 [height, width, 3]: coarse shapes under noise."""
+    """Return uint8 [height, width, 3]: coarse shapes under noise."""
     coarse = Image.fromarray(random.integers(0, 256, (5, 6, 3), dtype=np.uint8)).resize((width, height), Image.BICUBIC)
     return np.clip(np.asarray(coarse) + random.normal(0, 20, (height, width, 3)), 0, 255).astype(np.uint8)
 
@@ -55,7 +55,7 @@ def prepare(frame: np.ndarray, short_side: int, crop: int) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def clips(tmp_path_factory) -> dict[Path, np.ndarray]:
-    """Path -> frames uint8 [T, H, W, 3] of each of CLIPS, encoded without loss."""
+    """Return path -> frames uint8 [T, H, W, 3] of each of CLIPS, encoded without loss."""
     folder = tmp_path_factory.mktemp("parity")
     random = np.random.default_rng(0)
     made = {}
@@ -67,7 +67,7 @@ def clips(tmp_path_factory) -> dict[Path, np.ndarray]:
 
 
 def prepared(clips: dict[Path, np.ndarray], num_segments: int) -> np.ndarray:
-    """uint8 [N, T, CROP, CROP, 3]: what the original's network gets."""
+    """Return uint8 [N, T, CROP, CROP, 3]: what the original's network gets."""
     clips_of = []
     for frames in clips.values():
         chosen = central_indices(len(frames), num_segments)
@@ -76,7 +76,7 @@ def prepared(clips: dict[Path, np.ndarray], num_segments: int) -> np.ndarray:
 
 
 def state_of(clips: dict[Path, np.ndarray], num_layers: int) -> dict[str, np.ndarray]:
-    """The weights of a ResNet that tells the clips apart by little: a value that differs by 1 here and there shows.
+    """Return a ResNet's weights that tell the clips apart by little: a value that differs by 1 here and there shows.
 
     Its probabilities lie far from 0 and 1, as the classifier's bias balances the classes.
     """

@@ -22,7 +22,7 @@ SIZES = {"landscape": (61, 47, 13), "portrait": (50, 83, 9), "fits": (59, 40, 12
 
 
 def views_of(frames: np.ndarray, crops: int) -> np.ndarray:
-    """uint8 [V, T, side, side, 3]: the frames in the middle of equal parts, resized and cropped as mmaction2 does."""
+    """Return uint8 [V, T, side, side, 3]: frames amid equal parts, resized and cropped as mmaction2 does."""
     interval = len(frames) / SEGMENTS
     chosen = frames[[int(i * interval + interval / 2) for i in range(SEGMENTS)]]
     factor = SHORT / min(frames.shape[1:3])
@@ -47,7 +47,7 @@ def softmax(logits: np.ndarray) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def clips(tmp_path_factory) -> dict[Path, np.ndarray]:
-    """Path -> frames uint8 [T, H, W, 3], encoded without loss."""
+    """Return path -> frames uint8 [T, H, W, 3], encoded without loss."""
     folder = tmp_path_factory.mktemp("protocols")
     made = {}
     for name, (width, height, length) in SIZES.items():
@@ -59,7 +59,7 @@ def clips(tmp_path_factory) -> dict[Path, np.ndarray]:
 
 @pytest.fixture(scope="module")
 def state(clips, tmp_path_factory) -> dict[str, np.ndarray]:
-    """Weights whose probabilities differ from crop to crop and lie far from 0 and 1."""
+    """Return weights whose probabilities differ from crop to crop and lie far from 0 and 1."""
     state = random_state(18, len(LABELS), seed=3)
     state["fc_0.w_0"] *= 10
     centres = np.concatenate([views_of(frames, 1) for frames in clips.values()])

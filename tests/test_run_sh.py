@@ -40,7 +40,7 @@ OF_TESTS = "-r requirements-extras.txt -r requirements-cluster.txt -r requiremen
 
 
 def start(folder: Path, words: tuple[str, ...], pythons: dict[str, str], gpu: str, **settings: str):
-    """The ended run.sh of a copy in a folder where these Pythons are, on the path or in ".venv", with what each has."""
+    """Run a copy of run.sh to its end where these Pythons are, on the path or in ".venv", with what each has."""
     for file in (ROOT / "run.sh", *ROOT.glob("requirements*.txt")):
         shutil.copy(file, folder)
     (folder / "path").mkdir()

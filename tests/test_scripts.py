@@ -365,7 +365,7 @@ SHELL_SETTINGS = (
 
 
 def run_sh(*words: str, **settings: str) -> subprocess.CompletedProcess:
-    """`bash run.sh WORDS` with the settings in its environment, from another folder."""
+    """Run `bash run.sh WORDS` with the settings in its environment, from another folder."""
     environment = {k: v for k, v in os.environ.items() if k not in SHELL_SETTINGS}
     environment |= {"VIRTUAL_ENV": sys.prefix, "OMP_NUM_THREADS": "1", **settings}
     return subprocess.run(
@@ -380,7 +380,7 @@ def run_sh(*words: str, **settings: str) -> subprocess.CompletedProcess:
 
 @pytest.fixture
 def started(tmp_path) -> Callable[..., tuple[Flags, Config]]:
-    """A function like `run_sh` that gives the flags and the configuration of the script that would have been started.
+    """Provide a function like `run_sh` that gives the flags and configuration of the script that it would start.
 
     Its virtual environment has all packages, and a Python that writes down what it is called with.
     """

@@ -18,7 +18,7 @@ def run(*arguments: str) -> subprocess.CompletedProcess:
 
 @pytest.fixture(scope="module")
 def broken(workspace, tmp_path_factory) -> dict[str, Path]:
-    """One file of each kind that is no whole video."""
+    """Return one file of each kind that is no whole video."""
     folder = tmp_path_factory.mktemp("broken videos")
     whole = workspace.videos[0][0].read_bytes()
     middle = len(whole) // 2

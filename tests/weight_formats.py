@@ -33,7 +33,7 @@ class Unit:
 
 
 def units(num_layers: int, seglen: int = 1, vd: bool = False) -> list[Unit]:
-    """Every convolution of the network, in order."""
+    """Return every convolution of the network, in order."""
     found = [Unit(1, 0, "stem", (64, 3 * seglen, 7, 7))]
     if vd:
         shapes = [(32, 3 * seglen, 3, 3), (32, 32, 3, 3), (64, 32, 3, 3)]
@@ -151,7 +151,7 @@ def unit_names(unit: Unit, num_layers: int, family: str) -> list[str]:
 def random_state(
     num_layers: int = 50, num_classes: int = 400, seed: int = 0, seglen: int = 1, vd: bool = False
 ) -> dict[str, np.ndarray]:
-    """float32 arrays of a whole TSN under the original's names; activations stay of order 1."""
+    """Return float32 arrays of a whole TSN under the original's names; activations stay of order 1."""
     random = np.random.default_rng(seed)
     state = {}
     for unit in units(num_layers, seglen, vd):
@@ -175,7 +175,7 @@ def random_state(
 def renamed(
     state: dict[str, np.ndarray], family: str, num_layers: int, backbone: str = "", vd: bool = False
 ) -> dict[str, np.ndarray]:
-    """The arrays of `random_state` under the names of another family, `backbone` before those of the backbone."""
+    """Return the arrays of `random_state` under another family's names, `backbone` before those of the backbone."""
     unit_names, classifier = NAMES[family]
     result = {}
     for unit in units(num_layers, vd=vd):
@@ -225,7 +225,7 @@ STORAGES = {"f4": "Float", "f8": "Double", "f2": "Half", "i8": "Long"}  # NumPy'
 
 
 def torch_pickle(content: dict, older: bool = False) -> tuple[bytes, dict[str, np.ndarray]]:
-    """(what torch.save pickles, the storages behind it) of a dictionary of arrays, dictionaries, texts, and `bytes`.
+    """Return (what torch.save pickles, the storages behind it) of a dictionary of arrays, dictionaries, texts, `bytes`.
 
     The latter are operations of the pickle machine as they are. Each array has a storage of its own.
     """

@@ -84,7 +84,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 @contextlib.contextmanager
 def serving(files: dict[str, bytes], certificate: Path | None = None) -> Iterator[Server]:
-    """The running server, with a certificate one of https."""
+    """Yield the running server, with a certificate one of https."""
     server = Server()
     server.files |= files
     if certificate:

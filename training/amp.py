@@ -106,7 +106,7 @@ class Amp:
         return model, optimizer
 
     def set_training_mode(self, model: paddle.nn.Layer) -> None:
-        """Switches the model to training; BatchNorm stays in evaluation where it, or its stage, is frozen."""
+        """Switch the model to training; BatchNorm stays in evaluation where it, or its stage, is frozen."""
         model.train()
         for layer in batch_norms(model):
             if self._freeze or layer.weight.stop_gradient:
@@ -121,7 +121,7 @@ class Amp:
         (loss if self._scaler is None else self._scaler.scale(loss)).backward()
 
     def step(self, optimizer: paddle.optimizer.Optimizer) -> None:
-        """One step of the optimizer; with float16 it is left out when the scaled gradients have overflowed."""
+        """Take a step of the optimizer; with float16 leave it out when the scaled gradients have overflowed."""
         if self._scaler is None:
             optimizer.step()
         else:
@@ -138,12 +138,12 @@ def batch_norms(model: paddle.nn.Layer) -> list[paddle.nn.Layer]:
 
 
 def moving_statistics(model: paddle.nn.Layer) -> list[paddle.Tensor]:
-    """Mean and variance of each BatchNorm that is in training."""
+    """Return the mean and variance of each BatchNorm that is in training."""
     return [statistic for layer in batch_norms(model) if layer.training for statistic in (layer._mean, layer._variance)]
 
 
 def check_num_gpus(num_gpus: int | None, device: str, num_ranks: int) -> None:
-    """Warns where TRAIN.num_gpus differs from the devices that are used; those count."""
+    """Warn where TRAIN.num_gpus differs from the devices that are used; those count."""
     if device == "gpu" and num_gpus is not None and num_gpus != num_ranks:
         say(f"warning: TRAIN.num_gpus is {num_gpus}, but training uses {num_ranks} (see CUDA_VISIBLE_DEVICES)")
 
@@ -151,7 +151,7 @@ def check_num_gpus(num_gpus: int | None, device: str, num_ranks: int) -> None:
 def on_device(
     batches: Iterator[tuple[Batch, float]], device: str
 ) -> Iterator[tuple[Batch, paddle.Tensor, paddle.Tensor, float]]:
-    """(batch, frames, labels, seconds waited) with frames and labels on the device.
+    """Yield (batch, frames, labels, seconds waited) with frames and labels on the device.
 
     On a GPU it travels while the steps before, which are only enqueued, are computed; the time in which they still are
     is none that was waited. Two batches behind, this waits until the step is done, and lets go of its memory.

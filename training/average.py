@@ -23,14 +23,14 @@ class MovingAverage:
     """Averages in float32 by name, on each rank; with a decay of 0 there are none, and nothing is done."""
 
     def __init__(self, decay: float, model: paddle.nn.Layer):
-        """The model holds what the average begins with: its first weights, or the average of a checkpoint."""
+        """Begin with what the model holds: its first weights, or the average of a checkpoint."""
         self._decay, self._model = decay, model
         self.tensors = {name: p.detach().clone() for name, p in averaged(model).items()} if decay else {}
         self._here: dict[str, Tensor] = {}
         self._followed: dict[str, Tensor] = {}
 
     def follow(self, weights: Mapping[str, Tensor]) -> None:
-        """Lets `update` read these by name: of a parameter in low precision the float32 copy that training steps."""
+        """Let `update` read these by name: of a parameter in low precision the float32 copy that training steps."""
         self._here = {name: p for name, p in self._model.named_parameters() if name in self.tensors}
         self._followed = self._here | {name: weights[name] for name in self.tensors.keys() & weights.keys()}
 

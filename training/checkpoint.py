@@ -110,7 +110,7 @@ def remove_checkpoint(prefix: Path) -> None:
 
 
 def find_checkpoint(resume: str, save_dir: str) -> tuple[Checkpoint | None, list[str]]:
-    """The checkpoint that `--resume` names (None: `auto` found none), and a line on each torn one that was passed over.
+    """Return the checkpoint that `--resume` names (None: `auto` found none), and a line on each torn one passed over.
 
     `resume` is `auto` (the newest whole one in save_dir), a folder (the newest whole one in it), a file or a prefix.
 
@@ -213,7 +213,7 @@ def set_momentum(optimizer: Any, model: Any, momentum: Mapping[str, Any], weight
 
 
 def _trained(model: Any) -> list[tuple[str, Any]]:
-    """Names and parameters. Without BatchNorm's statistics, which Paddle counts as parameters, too."""
+    """Return the names and parameters. Without BatchNorm's statistics, which Paddle counts as parameters, too."""
     return [(name, parameter) for name, parameter in model.named_parameters() if not parameter.stop_gradient]
 
 

@@ -23,7 +23,7 @@ def set_engine(
     model: paddle.nn.Layer, wanted: str, device: str,
     world: World = World(), batch: Sequence[int] = (), recorded: str = "",
 ) -> str:  # fmt: skip
-    """ "onednn" or "eager": what computes the model's training from now on, on all ranks; says so in the log.
+    """Return "onednn" or "eager", what computes the model's training from now on, on all ranks; log it.
 
     wanted: TRAIN.engine; "auto" is eager on a GPU, and on the CPU what rank 0's checkpoint was trained by (`recorded`),
     else what computes a step sooner. That is measured with a batch of this shape, uint8 [N, T, H, W, C], on the model
@@ -64,7 +64,7 @@ class _Engines:
 
 
 def _choose(engines: _Engines, wanted: str, world: World, batch: Sequence[int], recorded: str) -> tuple[str, str]:
-    """Return (the engine, why, for the log)"""
+    """Return (the engine, why, for the log)."""
     source, reason = f"TRAIN.engine {wanted}", ""
     if wanted == "auto" and (theirs := world.broadcast(recorded)):
         wanted, source, reason = theirs, f"the checkpoint's engine {theirs}", " (auto: the checkpoint's)"
@@ -84,7 +84,7 @@ def _choose(engines: _Engines, wanted: str, world: World, batch: Sequence[int], 
 
 
 def _keep_memory() -> None:
-    """Has malloc keep what is freed: a step takes the same memory as the one before, and its pages need no making."""
+    """Have malloc keep what is freed: a step takes the same memory as the one before, and its pages need no making."""
     if platform.libc_ver()[0] == "glibc":
         libc = ctypes.CDLL(None)
         libc.mallopt(_M_MMAP_MAX, 0)  # large blocks, too, come from the heap

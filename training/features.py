@@ -26,11 +26,11 @@ NO_FILE = (-1, -1)  # in place of a signature: of a remote video, and of one tha
 
 
 def record_type(shape: tuple[int, ...], label: np.dtype | str = "<i8") -> np.dtype:
-    """A record: its checksum; number of the job; position, label and file's signature of the video that was read; why
-    the one asked for was not; features.
+    """Return the type of a record.
 
-    float16 costs them 2^-11 of their value, an eighth of what bfloat16 arithmetic does. `video` is -1 where nothing
-    was read, `reason` is UTF-8. label: the type of a label, see reader/labels.py.
+    It has its checksum; number of the job; position, label and file's signature of the video that was read; why the one
+    asked for was not; features. float16 costs them 2^-11 of their value, an eighth of what bfloat16 arithmetic does.
+    `video` is -1 where nothing was read, `reason` is UTF-8. label: the type of a label, see reader/labels.py.
     """
     facts = [("checksum", "<u4"), ("job", "<i8"), ("video", "<i8"), ("label", label), ("file", "<i8", 2)]
     return np.dtype([*facts, ("reason", f"S{_REASON_BYTES}"), ("features", "<f2", shape)])
@@ -39,7 +39,7 @@ def record_type(shape: tuple[int, ...], label: np.dtype | str = "<i8") -> np.dty
 def records_of(
     dtype: np.dtype, batch: Batch, features: np.ndarray, jobs: Sequence[int], videos: int, replaced: bool
 ) -> np.ndarray:
-    """The records of a batch for `jobs`, of which job j is of video j % videos; features [N, *shape]: of those read.
+    """Return the records of a batch for `jobs`, job j of video j % videos; features [N, *shape]: of those read.
 
     replaced: another video was read in place of each unreadable one.
     """
@@ -132,7 +132,7 @@ def take_in(path: Path, part: Path, dtype: np.dtype, jobs: int) -> int:
 
 
 def _blocks(path: Path, dtype: np.dtype) -> Iterator[list[tuple[int, np.void]]]:
-    """(its place in the file, the record) of those that are whole, by some at a time."""
+    """Yield (its place in the file, the record) of those that are whole, by some at a time."""
     if not path.exists():
         return
     place = 0
@@ -145,7 +145,7 @@ def _blocks(path: Path, dtype: np.dtype) -> Iterator[list[tuple[int, np.void]]]:
 
 
 def open_records(path: Path, dtype: np.dtype, number: int) -> np.ndarray:
-    """All records of a file, read from the disk as they are asked for. Raises RunError where there are not `number`."""
+    """Return all records of a file, read from the disk as asked for. Raises RunError where there are not `number`."""
     if (size := path.stat().st_size) != number * dtype.itemsize:
         raise RunError(
             f"{path}: holds {size / dtype.itemsize:g} records where {number} belong: remove it, and run again"
@@ -163,13 +163,13 @@ class FeatureLoader:
     num_workers = 0  # nothing is decoded
 
     def __init__(self, records: np.ndarray, batch_size: int, views: int = 1, seed: int = 0):
-        """records: view 0 of every video, then view 1, and so on. seed: of where each video begins with its views."""
+        """Take `records`: view 0 of every video, then view 1, and so on. seed: of where each begins with its views."""
         self._records, self.batch_size, self._views = records, batch_size, views
         self._videos = len(records) // views
         self._first = np.random.default_rng([seed, 0xFEA]).integers(views, size=self._videos)
 
     def batches(self, order: Sequence[int], epoch: int = 0) -> Iterator[Batch]:
-        """As Loader.batches: from epoch to epoch, and where position + k * length is asked, a video's next view."""
+        """Yield as Loader.batches: by epoch, and where position + k * length is asked, a video's next view."""
         for start in range(0, len(order), self.batch_size):
             asked = np.array(order[start : start + self.batch_size])
             video = asked % self._videos

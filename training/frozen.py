@@ -143,11 +143,11 @@ class _KeptFeatures:
         self.path = Path(config.train.save_dir) / "features" / name
 
     def crops_missing(self) -> int:
-        """Those whose features are still to be computed."""
+        """Return those whose features are still to be computed."""
         return len(self._missing().jobs) * self.section.crops
 
     def records(self, on_batch: Callable[[Batch], None], later: int) -> np.ndarray:
-        """One for each job, in the order of jobs. later: crops that come behind these, for the time that is left."""
+        """Return one for each job, in order of jobs. later: crops that come behind these, for the time that is left."""
         world, part = self.world, self.path.with_name(f"{self.path.name}.rank{self.world.rank}")
         missing = world.broadcast(self._missing() if world.is_main else None)
         self._say_what_is_missing(missing)
@@ -204,7 +204,7 @@ class _KeptFeatures:
         self, jobs: Sequence[int], on_batch: Callable[[Batch], None],
         keep: Callable[[Iterator[np.ndarray]], None], later: float,
     ) -> None:  # fmt: skip
-        """Has the records of `jobs` kept, batch by batch."""
+        """Have the records of `jobs` kept, batch by batch."""
         pace = Pace()
         loader = build_loader(
             self.config, self.section, self.entries, self.seed, batch_size=self.batch_size, world=self.world
@@ -232,7 +232,7 @@ class _KeptFeatures:
 
     @contextmanager
     def _network(self) -> Iterator[Network]:
-        """A network whose features are [N, V, F], of each view the mean over its segments."""
+        """Yield a network whose features are [N, V, F], of each view the mean over its segments."""
         if self.device == "gpu" or not hasattr(self.model, "frame_features"):
             start = in_pieces(eager_start(self._copy(), device=self.device), self.device)
             yield Network(self._of_views(start), 1, "eager")

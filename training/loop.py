@@ -105,7 +105,7 @@ class StepLog:
         self.begin_epoch()
 
     def begin_epoch(self) -> None:
-        """Forgets the sums of the epoch before."""
+        """Forget the sums of the epoch before."""
         self._seen, self._sums = 0, []
 
     def see(self, logits: paddle.Tensor, labels: np.ndarray) -> None:
@@ -116,7 +116,7 @@ class StepLog:
         self._classes = logits.shape[1]
 
     def write_epoch(self, epoch: int, last_step: int, world: World, lr: float) -> None:
-        """The line of a whole epoch, over the videos of all ranks as the network was when it saw them."""
+        """Write the line of a whole epoch, over the videos of all ranks as the network was when it saw them."""
         own = self.counted.counts(self._seen, *(sums.item() for sums in self._sums))
         means = self._over(world, own).means
         self.trained = means[self.counted.metric]
@@ -127,7 +127,7 @@ class StepLog:
             self._warned = True
 
     def restart(self) -> None:
-        """Forgets the time until now, which was no training."""
+        """Forget the time until now, which was no training."""
         self._start, self._waited, self._steps, self._videos = time.perf_counter(), 0.0, 0, 0
 
     def add(self, videos: int, waited: float) -> None:
@@ -141,7 +141,7 @@ class StepLog:
         return sum(world.all_gather(own), self.counted.counts())
 
     def write(self, epoch: int, step: int, outputs: list[tuple[paddle.Tensor, np.ndarray]], world: World, lr: float):
-        """The lines of a step; time, speed and wait are means over the steps since the line before.
+        """Write the lines of a step; time, speed and wait are means over the steps since the line before.
 
         outputs: (logits, labels) of this rank's batches.
         """

@@ -14,7 +14,7 @@ from paddle import Tensor
 
 
 def convolutions(model: paddle.nn.Layer) -> list[tuple[paddle.nn.Layer, Callable[[Tensor], Tensor]]]:
-    """Each convolution without bias, in NCHW, and the forward that computes it with oneDNN; others stay as they are."""
+    """Return each convolution without bias, in NCHW, and the forward that computes it with oneDNN; others stay."""
     graphs: dict[tuple, Callable[[list[Tensor]], Tensor]] = {}
     found = []
     for layer in model.sublayers(include_self=True):
@@ -87,7 +87,7 @@ def _graph(x: Tensor, weight: Tensor, geometry: tuple) -> Callable[[list[Tensor]
 
 
 def find_problem() -> str:
-    """Why this Paddle cannot do it, in a few words; "" if it can: tried on a small convolution, with its gradients."""
+    """Return why this Paddle cannot do it, in few words; "" if it can: tried on a small convolution with gradients."""
     if paddle.framework.use_pir_api():
         return "paddle was imported before training.environment.set_environment was called"
     random = np.random.default_rng(0)
@@ -107,7 +107,7 @@ def find_problem() -> str:
 
 
 def _outcome(layer: paddle.nn.Conv2D, batch: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(output, gradient of the input, gradient of the weight) of the sum of the output's squares."""
+    """Return (output, gradient of the input, gradient of the weight) of the sum of the output's squares."""
     x = paddle.to_tensor(batch, stop_gradient=False)
     result = layer(x)
     (result**2).sum().backward()

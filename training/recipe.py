@@ -68,7 +68,7 @@ class Objective:
     def __call__(
         self, frames: Tensor, labels: Tensor, epoch: int, step: int, number: int
     ) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
-        """(frames for the model, the function from its logits float32 [N, K] to the sum of the N losses).
+        """Return (frames for the model, the function from its logits float32 [N, K] to the sum of the N losses).
 
         frames uint8 [N, ...] and labels [N] are this rank's part of batch `number` of the step. mixup_alpha: both are
         mixed with those of each video's partner, share * own + (1 - share) * partner's, frames as float32 (Zhang et

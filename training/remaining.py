@@ -18,7 +18,7 @@ class Pace:
         self._recent: deque[tuple[float, float]] = deque(maxlen=RECENT)
 
     def begin(self) -> None:
-        """Begins a piece: what was until now is in none."""
+        """Begin a piece: what was until now is in none."""
         self._begun = time.perf_counter()
 
     def did(self, units: float = 1) -> bool:

@@ -99,7 +99,7 @@ class Run:
         return Progress(0, 0, seed, len(self.entries), self.config.train.batch_size)
 
     def _load(self, model: paddle.nn.Layer, optimizer: paddle.optimizer.Optimizer):
-        """(model, optimizer, average) as rank 0's files and flags have them, on every rank."""
+        """Return (model, optimizer, average) as rank 0's files and flags have them, on every rank."""
         momentum = self.start.load(model) if self.world.is_main else {}
         self.amp.set_training_mode(model)
         average = MovingAverage(self.config.train.ema, model)
@@ -127,7 +127,7 @@ class Run:
         return engine if self.amp.device == "cpu" else ""
 
     def train(self, follow: Callable[[dict], None] | None = None) -> None:
-        """Trains, validates and saves until the last epoch is done; a signal ends it after the step in hand.
+        """Train, validate and save until the last epoch is done; a signal ends it after the step in hand.
 
         follow: is told each line of the log. Only the first of several ranks has a log.
 
@@ -222,7 +222,7 @@ class Run:
         return epoch_order(len(self.entries), self.progress.seed, epoch)
 
     def _after_step(self, epoch: int, step: int) -> None:
-        """What all ranks decide together after each step: too many unreadable videos, a checkpoint, an end."""
+        """Decide with all ranks, after each step, on too many unreadable videos, a checkpoint, an end."""
         self.average.update(epoch * self.steps.per_epoch + step)
         if self.profiler is not None:
             self.profiler.step()

@@ -39,7 +39,7 @@ class Saver:
         self._newest: Checkpoint | None = None
 
     def begin(self, resumed: Checkpoint | None) -> Progress | None:
-        """Where the run goes on, from now on the newest checkpoint in the folder; None for a new run."""
+        """Return where the run goes on, from now on the newest checkpoint in the folder; None for a new run."""
         remove_leftovers(self._folder)
         if resumed is None:
             if older := sorted(path.stem for path in self._folder.glob(f"{self._name}*.json")):
@@ -91,7 +91,7 @@ class Saver:
         self._remove_older(progress)
 
     def move_on(self, progress: Progress) -> None:
-        """Lets the newest checkpoint stand at `progress`, the start of the next epoch; copies it if it is the best."""
+        """Let the newest checkpoint stand at `progress`, the start of the next epoch; copy it if it is the best."""
         if progress.best_epoch == progress.epoch - 1:
             copy_checkpoint(self._newest, self._folder / f"{self._name}_best", progress, self._about)
         self._newest = copy_checkpoint(self._newest, self._prefix(progress), progress, self._about)

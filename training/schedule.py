@@ -42,7 +42,7 @@ class Schedule:
 
 
 def build_schedule(train: TrainConfig, steps_per_epoch: int, step_size: int) -> Schedule:
-    """The schedule of a section, its rates scaled from steps of learning_rate_batch videos to those of step_size."""
+    """Return a section's schedule, its rates scaled from steps of learning_rate_batch videos to those of step_size."""
     scale = 1.0
     if train.learning_rate_batch:
         scale = step_size / train.learning_rate_batch
@@ -63,7 +63,7 @@ def build_schedule(train: TrainConfig, steps_per_epoch: int, step_size: int) -> 
 
 
 def learning_rate_at(step: float, total_steps: int, base: float, decay: float) -> float:
-    """The rate of step `step`, from 0, of `total_steps`: `base`, times `decay` from one third on and again from two.
+    """Return the rate of a step, from 0, of `total_steps`: `base`, times `decay` from one third on and again from two.
 
     The original counts int(total_videos / batch_size + 1) steps per epoch; here they are those of the list at hand.
     """
@@ -72,8 +72,9 @@ def learning_rate_at(step: float, total_steps: int, base: float, decay: float) -
 
 
 def cosine_rate_at(step: float, total_steps: int, base: float) -> float:
-    """The rate base * (1 + cos(pi * step / total_steps)) / 2: Loshchilov and Hutter, https://arxiv.org/abs/1608.03983.
+    """Return the rate base * (1 + cos(pi * step / total_steps)) / 2.
 
-    Of all steps, those of a warm-up included, as PP-TSN counts them.
+    Loshchilov and Hutter, https://arxiv.org/abs/1608.03983. Of all steps, those of a warm-up included, as PP-TSN counts
+    them.
     """
     return base * (1 + math.cos(math.pi * step / total_steps)) / 2

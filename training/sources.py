@@ -44,7 +44,7 @@ class Sources:
 
 
 def video_sources(stack: ExitStack, lists: Lists, seed: int, model: paddle.nn.Layer, amp: Amp) -> Sources:
-    """Readers of the videos, which end with the stack; `seed` is that of frames, crops and mirrors."""
+    """Return the readers of the videos, which end with the stack; `seed` is that of frames, crops and mirrors."""
     config, world = lists.config, lists.world
     loader = build_loader(config, config.train, lists.entries, seed, batch_size=lists.batch_size, world=world)
     stack.enter_context(loader)

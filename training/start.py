@@ -39,7 +39,7 @@ TRAIN_KEYS = tuple(item.name for item in fields(TrainConfig) if item.name not in
 
 
 def describe_data(config: Config, entries: FileList, valid_entries: FileList) -> dict[str, str]:
-    """The SHA-256, by its name in messages, of each thing that a run is trained on and compared by, if it has it.
+    """Return the SHA-256, by its name in messages, of each thing that a run is trained on and compared by, if there.
 
     Raises InputError where INFER.kinetics_labels names no list of as many classes.
     """
@@ -53,7 +53,7 @@ def describe_data(config: Config, entries: FileList, valid_entries: FileList) ->
 
 
 def _names(config: Config) -> list[str] | None:
-    """Those of the classes; None where they have none."""
+    """Return those of the classes; None where they have none."""
     labels = config.infer.kinetics_labels
     return read_labels(labels, config.model.num_classes) if labels else None
 
@@ -78,8 +78,10 @@ def _setting(train: TrainConfig | type[TrainConfig], key: str) -> Any:
 
 
 def check_agreement(world: World, flags: Flags, config: Config, entries: FileList, valid_entries: FileList) -> None:
-    """Raise InputError where machines have been started with different settings or lists: they would wait for ever,
-    or each train on its part of another list. The paths may differ: videos may lie elsewhere on another machine.
+    """Raise InputError where machines have been started with different settings or lists.
+
+    They would wait for ever, or each train on its part of another list. The paths may differ: videos may lie elsewhere
+    on another machine.
     """
     about = describe_run(config, {})
     ours = {
@@ -124,7 +126,7 @@ class Start:
 
 
 def find_start(flags: Flags, config: Config, num_videos: int, data: Mapping[str, str]) -> Start:
-    """Where the flags say to start. data: see `describe_data`.
+    """Return where the flags say to start. data: see `describe_data`.
 
     Raises InputError when that is missing, torn or contradicts the configuration.
     """

@@ -27,14 +27,14 @@ class ManyObjective(Objective):
 
 
 def _one_seen(logits: Tensor, labels: Tensor) -> tuple[Tensor, ...]:
-    """(sum of the losses, videos whose class is named)"""
+    """Return (sum of the losses, videos whose class is named)."""
     # Not F.cross_entropy, which gives no loss above 69 or so: of what diverges it would hide how far.
     losses = logits.logsumexp(axis=1) - logits.take_along_axis(labels.unsqueeze(1), 1).squeeze(1)
     return losses.sum(), (logits.argmax(axis=1) == labels).sum()
 
 
 def _many_seen(logits: Tensor, labels: Tensor) -> tuple[Tensor, ...]:
-    """(sum of the losses, classes named rightly, classes named, true classes)"""
+    """Return (sum of the losses, classes named rightly, classes named, true classes)."""
     targets = labels.astype("float32")
     named = (logits >= 0).astype("float32")
     losses = F.binary_cross_entropy_with_logits(logits, targets, reduction="none").mean(axis=1)

@@ -14,7 +14,7 @@ WIDE = 20.0  # points: where the interval is wider, epochs cannot be told apart
 def verdict(
     top1: float, videos: int, labels: Sequence[int | None], num_classes: int, trained: float | None = None
 ) -> list[str]:
-    """Lines on a top-1 accuracy in percent that so many videos gave.
+    """Return lines on a top-1 accuracy in percent that so many videos gave.
 
     trained: that of the last whole epoch on what was trained on; None where there was none.
 
@@ -70,7 +70,7 @@ def out_of_patience(progress: Progress, patience: int, metric: str = "top1_acc")
 
 
 def interval(share: float, number: int) -> tuple[float, float]:
-    """Where, in percent, the true share lies with 95% confidence of which `number` drawn at random gave `share`.
+    """Return where, in percent, the true share lies with 95% confidence of which `number` drawn at random gave `share`.
 
     Wilson's interval, which holds for few and for shares near 0 and 1 as well.
     """

@@ -20,8 +20,10 @@ _logged = 0  # contexts of `lines_logged` that are open
 
 @contextmanager
 def lines_logged() -> Iterator[None]:
-    """A context in which lines for people go to the logger "tsn", unless a script of ours runs: a program's stdout is
-    its own."""
+    """Open a context in which lines for people go to the logger "tsn", unless a script of ours runs.
+
+    A program's stdout is its own.
+    """
     global _logged
     ours = not cli.is_running
     _logged += ours
@@ -55,7 +57,7 @@ def say_in(mode: str, message: str) -> None:
 
 
 def format_metrics(means: dict[str, float], names: tuple[str, str, str] = ("Loss", "top1_acc", "top5_acc")) -> str:
-    """`Loss: 5.99, top1_acc: 0.39, top5_acc: 1.56`: a mean loss and the percentages that `means` has."""
+    """Return `Loss: 5.99, top1_acc: 0.39, top5_acc: 1.56`: a mean loss and the percentages that `means` has."""
     shown = dict(zip(("loss", "top1_acc", "top5_acc"), names))
     percentages = [f"{shown.get(key, key)}: {value:.2f}" for key, value in means.items() if key != "loss"]
     return ", ".join([f"{shown['loss']}: {means['loss']:.6f}", *percentages])
@@ -113,7 +115,7 @@ def trim_json_log(path: Path, epoch: int, step: int) -> None:
 
 
 def progress_bar(total: int, description: str, initial: int = 0):
-    """A tqdm bar with time left, on stderr; where that is no terminal, a line of its own every five seconds.
+    """Return a tqdm bar with time left, on stderr; where that is no terminal, a line of its own every five seconds.
 
     Of several ranks the first one shows it.
     """

@@ -7,7 +7,7 @@ BFLOAT16 = {"avx512_bf16", "amx_bf16"}
 
 
 def has_bfloat16() -> bool:
-    """Whether the processor says that it computes in bfloat16; known on Linux only."""
+    """Return whether the processor says that it computes in bfloat16; known on Linux only."""
     return not BFLOAT16.isdisjoint(processor().split())
 
 

@@ -78,7 +78,7 @@ def _to_array(shape: Any, dtype: Any, data: Any, order: str, machine: "Machine")
 
 
 def is_size(size: Any) -> bool:
-    """Whether it is a number that an array can have as its size in one dimension."""
+    """Return whether it is a number that an array can have as its size in one dimension."""
     return type(size) is int and 0 <= size < 2**40
 
 
@@ -136,7 +136,7 @@ class Machine:
     """The stack machine of the pickle protocol, restricted to dictionaries, tuples, lists, numbers, strings, arrays."""
 
     def __init__(self, data: bytes, start: int = 0):
-        """The pickle begins at `start`; after `run`, `file` stands behind its end."""
+        """Prepare for the pickle that begins at `start`; after `run`, `file` stands behind its end."""
         self.file = io.BytesIO(data)
         self.file.seek(start)
         self.stack: list[Any] = []
@@ -144,7 +144,7 @@ class Machine:
         self.budget = len(data)
 
     def charge(self, num_bytes: int) -> None:
-        """Nothing. Raises PickleError when more bytes have been copied than the file has."""
+        """Raise PickleError when more bytes have been copied than the file has."""
         self.budget -= num_bytes
         if self.budget < 0:
             raise PickleError("it uses the same bytes many times")
@@ -178,7 +178,7 @@ class Machine:
         raise PickleError("it is damaged: no end")
 
     def step(self, name: str, argument: Any) -> None:
-        """Nothing; carries one operation out."""
+        """Carry one operation out."""
         stack = self.stack
         match name:
             case "PROTO" | "FRAME":
@@ -246,7 +246,7 @@ class Machine:
         target.extend(items)
 
     def set_items(self, target: Any, items: list[Any]) -> Any:
-        """`target` with the keys and values that follow one another in `items`. Keys are strings."""
+        """Return `target` with the keys and values that follow one another in `items`. Keys are strings."""
         if not isinstance(target, dict) or len(items) % 2:
             raise PickleError("it is damaged: no dictionary to add to")
         for key, value in zip(items[::2], items[1::2]):
@@ -259,7 +259,7 @@ class Machine:
 
 
 def unpickle(data: bytes) -> Any:
-    """The pickled object, made of dictionaries, tuples, lists, numbers and strings; those of Python 2 are latin1 text.
+    """Return the pickled object: dictionaries, tuples, lists, numbers and strings; those of Python 2 are latin1 text.
 
     Raises PickleError.
     """

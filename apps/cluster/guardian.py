@@ -1,4 +1,4 @@
-"""Ends what a run has started, once the run itself is gone, however: python apps/cluster/guardian.py MARK FOLDER
+"""Ends what a run has started once it is gone, however: `python apps/cluster/guardian.py MARK FOLDER`.
 
 It waits for the end of its standard input, which the run holds open, then kills every process that has MARK in its
 environment, and removes FOLDER. Of Ray's own processes some live on for a minute when their parents are killed; those

@@ -47,7 +47,7 @@ class Parts:
 
     @contextmanager
     def making(self) -> Iterator[Path]:
-        """A folder for the files of a part that is being made; gone afterwards."""
+        """Yield a folder for the files of a part that is being made; it is gone afterwards."""
         root = None if self._remote else self._path
         with writing(self._path):
             if root is not None:
@@ -99,7 +99,7 @@ class Assembly:
     """The parts of a run, and its journal, to which their rows go in the order of the list."""
 
     def __init__(self, parts: Parts, shards: list[Shard], journal: Journal, features: FeatureFile | None):
-        """Forgets what parts other runs have left, and those with videos that have to be read again."""
+        """Forget what parts other runs have left, and those with videos that have to be read again."""
         self._parts, self._shards, self._journal, self._features = parts, shards, journal, features
         suffixes = [ROWS] if features is None else [FEATURES, ROWS]
         there = parts.files()

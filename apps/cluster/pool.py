@@ -74,7 +74,8 @@ class Pool:
         slots: Callable[[Sequence[dict]], list[Slot]],
         differ: Callable[[Any, Any], str] = lambda first, other: "",
     ):
-        """
+        """Take what makes the workers; none is made yet.
+
         Args:
             make: starts a slot's worker: an actor with the methods `open` and `compute`.
             slots: those of the nodes that ray lists.
@@ -98,7 +99,7 @@ class Pool:
         return self._facts
 
     def answers(self, tasks: Sequence[Any], arguments: Callable[[Any], tuple]) -> Iterator[tuple[Any, Any]]:
-        """(task, what `compute` returned) of each that has been done. One that fails is tried ATTEMPTS times in all.
+        """Yield (task, what `compute` returned) of each that is done. One that fails is tried ATTEMPTS times in all.
 
         arguments: of a task, for the worker's `compute`. Raises RunError when no worker is left.
         """
@@ -171,7 +172,7 @@ class Pool:
             raise (InputError if self._last_failure.users else RunError)(self._last_failure.reason)
 
     def _take(self, slot: Slot) -> tuple[Any, Any]:
-        """(task, its result or Failure) of the slot's worker, which is idle then; None for the task: it was opened."""
+        """Return (task, its result or Failure) of the slot's worker, idle then; None for the task: it was opened."""
         place = self._places[slot]
         task, answer = place.task, place.answer
         place.task = place.answer = None

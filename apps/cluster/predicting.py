@@ -59,7 +59,7 @@ def predict_on_cluster(task: Task) -> None:
 
 
 def _complete(pool: Pool, assembly: Assembly, number: int, entries: Sequence[Entry]) -> None:
-    """Has the shards computed whose parts are missing. Raises RunError where some fail."""
+    """Have the shards computed whose parts are missing. Raises RunError where some fail."""
     missing = assembly.missing
     if len(missing) < number:
         say(f"{number - len(missing)} of {number} shards are known already")
@@ -75,7 +75,7 @@ def _complete(pool: Pool, assembly: Assembly, number: int, entries: Sequence[Ent
 
 
 def _differ(first: NetworkFacts, other: NetworkFacts) -> str:
-    """Why a worker would compute other numbers than the first one; "": it would not."""
+    """Return why a worker would compute other numbers than the first one; "": it would not."""
     if (first.weights, first.precision, first.thresholds) == (other.weights, other.precision, other.thresholds):
         return ""
     if (first.weights, first.precision) == (other.weights, other.precision):

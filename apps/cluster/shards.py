@@ -23,7 +23,7 @@ class Shard:
 
 
 def cut(fingerprint: Mapping[str, object], size: int) -> list[Shard]:
-    """Shards of `size` videos, the last perhaps fewer, of the run with this fingerprint."""
+    """Return the shards of `size` videos, the last perhaps fewer, of the run with this fingerprint."""
     # As in the journal: the protocol follows from the others but for the path of the weights.
     facts = {name: value for name, value in fingerprint.items() if name != "protocol"}
     shards = []

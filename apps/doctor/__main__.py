@@ -75,7 +75,7 @@ def read_outcome(way: Way, folder: Path, ended: Ended) -> Outcome:
 
 
 def examine(folder: Path, on_gpus: bool = False) -> Iterator[CheckRow]:
-    """Every row, as soon as it is known; what the machine has is printed before the first.
+    """Yield every row, as soon as it is known; what the machine has is printed before the first.
 
     on_gpus: the trials of apps/doctor/gpu.py in place of the ways. Raises RunError without a GPU for them.
     """

@@ -66,7 +66,7 @@ def start(
     environment: Mapping[str, str] | None = None,
     meanwhile: Callable[[int], Sequence[int]] | None = None,
 ) -> Ended:
-    """How the command ended. folder: for what it says.
+    """Return how the command ended. folder: for what it says.
 
     meanwhile: is called with its process once BEGUN has been said, and names processes that must end with it.
     """

@@ -154,7 +154,7 @@ def check_gpus(abilities: Abilities, plan: Plan) -> Iterator[CheckRow]:
 
 
 def recommended(rates: Mapping[tuple[str, ...], float]) -> tuple[tuple[str, ...], float | None]:
-    """(keys to train with, their images/s): the plainest of those that are as good as the fastest."""
+    """Return (keys to train with, their images/s): the plainest of those that are as good as the fastest."""
     fastest = max(rates.values(), default=math.inf)
     return next(((keys, rate) for keys, rate in rates.items() if rate >= CLOSE * fastest), (("TRAIN.amp=off",), None))
 
@@ -200,7 +200,7 @@ def shared_memory(ended: Ended) -> dict:
 
 
 def waiting(folder: Path, ended: Ended, full: float | None, devices: int) -> dict:
-    """How fast train.py was, and whether its readers do. full: images/s that all devices can take."""
+    """Return how fast train.py was, and whether its readers do. full: images/s that all devices can take."""
     lines = [json.loads(line) for line in (folder / "train_log.jsonl").read_text().splitlines()]
     lines = [line for line in lines if line.get("mode") == "train"][WARM:]
     times = [1 / line["videos_per_second"] for line in lines]
@@ -234,7 +234,7 @@ def interrupt(process: int) -> Sequence[int]:
 
 
 def kill_a_rank(process: int) -> Sequence[int]:
-    """kill -9 of the second process that the launcher has started; all must end with it."""
+    """Kill with -9 the second process that the launcher has started; all must end with it."""
     try:
         ranks = [int(word) for word in Path(f"/proc/{process}/task/{process}/children").read_text().split()]
         os.kill(ranks[1], signal.SIGKILL)

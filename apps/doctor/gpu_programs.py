@@ -73,7 +73,7 @@ def copies(flags: Flags, config: Config) -> dict:
 
 
 def trained(config: Config, device: str, seeded: bool = False, blocking: bool = False) -> tuple[str, float]:
-    """(digest of losses and weights, images/s) of STEPS steps of train.py's loop on frames of noise."""
+    """Return (digest of losses and weights, images/s) of STEPS steps of train.py's loop on frames of noise."""
     import paddle
 
     from models import build_model, section_model

@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def describe(paddle: Mapping[str, object]) -> Iterator[tuple[str, str]]:
-    """(name, value) of each thing that the toolkit depends on. paddle: what apps/doctor/programs.py wrote, or {}."""
+    """Yield (name, value) of all that the toolkit depends on. paddle: what apps/doctor/programs.py wrote, or {}."""
     yield "system", f"{platform.platform()}, Python {platform.python_version()} ({sys.executable})"
     name = platform.processor() or platform.machine()
     if features := processor():

@@ -34,7 +34,7 @@ Numbers = dict[str, np.ndarray]
 
 
 def read(folder: Path, decoder: str) -> tuple[Numbers, None]:
-    """Nothing. A clip of known frames is written, and read by a reader process. Raises RunError for other frames."""
+    """Write a clip of known frames, and have a reader process read it. Raises RunError for other frames."""
     from reader.clip import ClipSpec
     from reader.filelist import Entry
     from reader.loader import Loader
@@ -54,7 +54,7 @@ def read(folder: Path, decoder: str) -> tuple[Numbers, None]:
 
 
 def predict_eager(folder: Path) -> tuple[Numbers, float]:
-    """(logits of Paddle's own kernels in float32, images/s)."""
+    """Return (logits of Paddle's own kernels in float32, images/s)."""
     from inference.eager import eager_start
     from models.weights.fitting import load_weights
     from utils.processes.device import use_device
@@ -67,7 +67,7 @@ def predict_eager(folder: Path) -> tuple[Numbers, float]:
 
 
 def predict(folder: Path, device: str = "cpu", precision: str = "float32", videos: int = 1) -> tuple[Numbers, float]:
-    """(logits, images/s) of what predict.py would run for so many videos."""
+    """Return (logits, images/s) of what predict.py would run for so many videos."""
     from inference.network import load_network
     from utils.config.loading import load_config
     from utils.processes.device import choose_device
@@ -84,7 +84,7 @@ def predict(folder: Path, device: str = "cpu", precision: str = "float32", video
 
 
 def answers(network: Callable[[np.ndarray], np.ndarray], device: str) -> tuple[Numbers, float]:
-    """(logits, images/s) of a network float32 [N, K] of clips."""
+    """Return (logits, images/s) of a network float32 [N, K] of clips."""
     numbers = {"logits": network(clips(VIDEOS, 1))}
     frames = clips(TIMED_VIDEOS[device], 2)
     network(frames)
@@ -155,14 +155,14 @@ def train(folder: Path, device: str = "gpu", processes: int = 1, **keys: object)
 
 
 def weights(model, optimizer) -> list[np.ndarray]:
-    """float32 [M], some numbers of each trained parameter, or of the float32 copy that is stepped in its place."""
+    """Return float32 [M], some numbers of each trained parameter, or of the float32 copy stepped in its place."""
     copies = optimizer.state_dict().get("master_weights", {})
     trained = [copies.get(p.name, p) for p in model.parameters() if not p.stop_gradient]
     return [p.astype("float32").numpy().ravel()[:: STRIDE if p.size > 10_000 else 1] for p in trained]
 
 
 def epoch(model, optimizer, amp, world, source: Iterator, videos: int, steps: int) -> tuple[np.ndarray, float]:
-    """(losses float64 [steps], mean seconds of all steps but the first, else 0) of steps of `videos` clips each.
+    """Return (losses float64 [steps], mean seconds of all steps but the first, else 0) of steps of `videos` clips each.
 
     source: this process's batches.
     """
@@ -206,7 +206,7 @@ def batches(videos: int, number: int, world) -> Iterator:
 
 
 def copies(folder: Path, device: str = "gpu") -> tuple[Numbers, float]:
-    """({}, images/s) of batches copied to the device while it computes. Raises RunError where one arrives otherwise."""
+    """Return ({}, images/s) of batches copied to the device while it computes. Raises RunError if one is changed."""
     import paddle
 
     from training.amp import on_device

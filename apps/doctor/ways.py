@@ -121,7 +121,7 @@ class Abilities:
     gpu_float16: bool
 
     def missing(self, way: Way) -> str:
-        """Why the way cannot be checked here, in a few words; "" if it can."""
+        """Return why the way cannot be checked here, in a few words; "" if it can."""
         # As in requirements.txt.
         has_decord = platform.system() == "Windows" or (platform.system(), platform.machine()) == ("Linux", "x86_64")
         reasons = {

@@ -171,7 +171,7 @@ def _read(
 
 
 def _packets(container: av.container.InputContainer, stream: av.VideoStream, waits: bool) -> Iterator[Arrived]:
-    """Each packet; of a source that waits also what makes the decoder give the frames that it has kept back."""
+    """Yield each packet; of a source that waits also what makes the decoder give the frames that it has kept back."""
     if not waits:
         yield from Arriving(container, stream)
         return

@@ -161,7 +161,7 @@ def create_app(
         dependencies=locked,
     )
     async def predict(request: Request, asked: Annotated[Asked, Query()]):
-        """The likeliest classes of a video."""
+        """Return the likeliest classes of a video."""
         body = Body(request.headers, request.receive)
         service.uploads.add(body)
         try:
@@ -197,7 +197,7 @@ def create_app(
     @app.head("/health", include_in_schema=False)
     @app.get("/health", response_model=Health, responses=_problems(_503="the network has failed"))
     async def health():
-        """Whether the server answers."""
+        """Return whether the server answers."""
         if service.failure is not None:
             return refused(Refusal(503, "the network has failed"))
         return JSONResponse({"status": "ok"})
@@ -228,7 +228,7 @@ def create_app(
 
 
 def _address(request: Request) -> str:
-    """Where the client finds the server; a proxy in between says so."""
+    """Return where the client finds the server; a proxy in between says so."""
     headers = request.headers
     host = headers.get("x-forwarded-host", request.url.netloc)
     return f"{request.url.scheme}://{host}{headers.get('x-forwarded-prefix', '').rstrip('/')}"

@@ -36,7 +36,8 @@ class VideoQueue:
     def __init__(
         self, start: Start, most: int, threads: int, failed: Callable[[Exception], None], *, ahead: bool = False
     ):
-        """
+        """Start the threads.
+
         Args:
             most: clips that are computed in one call, if so many wait.
             threads: calls at the same time.
@@ -53,9 +54,9 @@ class VideoQueue:
             thread.start()
 
     def ask(self, clip: np.ndarray) -> "Asked":
-        """What will be the logits float32 [1, K] of a clip uint8 [V * T, H, W, C], or NetworkError; from any thread.
+        """Return a future of the logits float32 [1, K] of a clip uint8 [V * T, H, W, C], or NetworkError.
 
-        A future that is cancelled in time is not computed.
+        Any thread may ask. A future that is cancelled in time is not computed.
         """
         future = Asked()
         self._asked.put((clip, future))
@@ -84,7 +85,10 @@ class VideoQueue:
                 self._finish(*started.popleft())
 
     def _begin(self, clips: list[np.ndarray]) -> Callable[[], np.ndarray]:
-        """What waits for the logits float32 [N, K] of N clips, and raises NetworkError, also of what fails here."""
+        """Return a function that waits for the logits float32 [N, K] of N clips.
+
+        It raises NetworkError, also for what fails here.
+        """
         try:
             if self._failure is not None:
                 raise self._failure
@@ -127,7 +131,7 @@ class VideoQueue:
         raise NetworkError(str(error)) from error
 
     def _take(self, block: bool) -> tuple[list[np.ndarray], list[Future[np.ndarray]], bool]:
-        """(clips, their futures, whether there will be no more): those that are there, at most `most`.
+        """Return (clips, their futures, whether there will be no more): those that are there, at most `most`.
 
         At least one with `block`. What others have a thread of the network compute is done before.
         """

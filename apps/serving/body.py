@@ -49,7 +49,7 @@ class Body:
             yield piece
 
     def give_up(self) -> None:
-        """Has no more of the body be waited for, as the server ends."""
+        """Have no more of the body be waited for, as the server ends."""
         self._given_up = True
         if self._timeout is not None:
             self._timeout.reschedule(0)

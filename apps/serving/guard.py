@@ -19,7 +19,8 @@ class Guard:
     """Refuses pages of other sites, which a visitor's browser would let ask a server on his own machine."""
 
     def __init__(self, app, names: set[str] | None, origins: tuple[str, ...]):
-        """
+        """Guard `app`.
+
         Args:
             names: the hosts that the server may be called by; None: any, as whoever asks needs a token.
             origins: of other pages that may ask, "https://example.org".

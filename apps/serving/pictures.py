@@ -30,7 +30,7 @@ class Pictures:
         self._thread.shutdown(cancel_futures=True)
 
     def frames(self, clip: np.ndarray) -> list[str]:
-        """Of a clip uint8 [V * T, H, W, C]."""
+        """Return the pictures of a clip uint8 [V * T, H, W, C]."""
         return [picture(frame) for frame in self._view(clip)[self._positions, ..., :3]]
 
     async def heat_maps(self, clip: np.ndarray, class_id: int) -> list[str]:

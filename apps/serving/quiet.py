@@ -24,7 +24,7 @@ class Rarer(logging.Filter):
 
 
 def limit_log() -> None:
-    """Has the loggers that clients can make write do so ever more rarely, or not at all."""
+    """Have the loggers that clients can make write do so ever more rarely, or not at all."""
     for name in _SILENT:
         logging.getLogger(name).setLevel(logging.CRITICAL)
     for name in _RARER:
@@ -34,7 +34,7 @@ def limit_log() -> None:
 
 
 def _place(record: logging.LogRecord) -> tuple[str, int] | None:
-    """Where the line's exception was raised; None where it tells of none."""
+    """Return where the line's exception was raised; None where it tells of none."""
     trace = record.exc_info[2] if record.exc_info else None
     if trace is None:
         return None

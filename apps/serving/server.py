@@ -79,7 +79,7 @@ def check_decoder(decoder: str) -> None:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether nothing but this machine reaches an address. A name other than localhost may mean anything."""
+    """Return whether nothing but this machine reaches an address. A name other than localhost may mean anything."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -102,14 +102,14 @@ def open_socket(host: str, port: int) -> socket.socket:
 
 
 def _limit_answers(listener: socket.socket) -> None:
-    """Has the system keep no more of an answer than KEPT_BYTES, and that not for ever: connections inherit it."""
+    """Have the system keep no more of an answer than KEPT_BYTES, and that not for ever: connections inherit it."""
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, KEPT_BYTES)
     if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux: it ends those as well that are closed already
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(1000 * ANSWER_SECONDS))
 
 
 def serve(classifier: Classifier, limits: Limits, listener: socket.socket, options: Options) -> None:
-    """Answers until a signal comes; then what is in hand is finished, and the signal takes its course.
+    """Answer until a signal comes; then what is in hand is finished, and the signal takes its course.
 
     Raises RunError when the network fails.
     """

@@ -60,7 +60,7 @@ class Service(AbstractContextManager):
             raise Refusal(503, f"{self.in_hand} videos are waiting already: try again in a moment")
 
     def retry_after(self) -> int:
-        """Seconds after which a refused client finds a place, if those before it come back as they were told."""
+        """Return the seconds until a refused client finds a place, if those before it come back as told."""
         now = time.monotonic()
         self._promised = min(max(self._promised, now) + self._seconds, now + LONGEST_WAIT)
         return math.ceil(self._promised - now)

@@ -55,7 +55,7 @@ class Room:
 
     @contextmanager
     def share(self) -> Iterator[Callable[[int], None]]:
-        """A function that takes so many bytes or, where fewer are left, raises Refusal; leaving gives them back."""
+        """Yield a function that takes so many bytes or, where fewer are left, raises Refusal; leaving returns them."""
         taken = 0
 
         def take(size: int) -> None:

@@ -90,13 +90,13 @@ def check_packages(format: str) -> None:
 
 
 def graph_shape(config: Config) -> list[int | None]:
-    """[N, T, H, W, 3 * seglen] of one crop, as INFER has them; N is None: any number of videos at a time."""
+    """Return [N, T, H, W, 3 * seglen] of one crop, as INFER has them; N is None: any number of videos at a time."""
     section = config.infer
     return [None, section.seg_num, section.image_size, section.image_size, 3 * section.seglen]
 
 
 def difference_to(run: Run, model: paddle.nn.Layer, shape: list[int | None], labels: str = "single") -> float:
-    """The largest difference between the probabilities of `run` and of the network itself, for 1 and for 3 videos.
+    """Return the largest difference between the probabilities of `run` and of the network itself, for 1 and 3 videos.
 
     Raises:
         RunError: it is above TOLERANCE, or the answers are not of one shape.
@@ -126,8 +126,10 @@ def _runs(layer: paddle.nn.Layer) -> Run:
 
 
 def _frames(shape: list[int]) -> np.ndarray:
-    """Random uint8 of the shape [N, T, H, W, C], in squares an eighth of the image wide: to a network, frames whose
-    every pixel is random are all alike, and none would miss the frame before it."""
+    """Return random uint8 of the shape [N, T, H, W, C], in squares an eighth of the image wide.
+
+    To a network, frames whose every pixel is random are all alike, and none would miss the frame before it.
+    """
     n, t, height, width, channels = shape
     squares = np.random.default_rng(0).integers(0, 256, (n, t, 8, 8, channels), dtype=np.uint8)
     return squares[:, :, np.arange(height) * 8 // height][:, :, :, np.arange(width) * 8 // width]
@@ -135,7 +137,7 @@ def _frames(shape: list[int]) -> np.ndarray:
 
 @contextmanager
 def whole_or_not_at_all(folder: Path) -> Iterator[Path]:
-    """A folder whose files come to `folder` if the block ends well. Raises RunError where it does not.
+    """Yield a folder whose files come to `folder` if the block ends well. Raises RunError where it does not.
 
     What killed exports have left is removed: nobody else may be writing there.
     """
@@ -170,9 +172,10 @@ def _write_graph(model: paddle.nn.Layer, config: Config, folder: Path) -> None:
 
 
 def _converted(graph: Path) -> Path:
-    """The ONNX file of the graph in that folder, made by a process: paddle2onnx aborts at operators it does not know.
+    """Make the ONNX file of the graph in that folder, and return its path.
 
-    Its optimisers are left out: onnxruntime has its own, and the default one would install packages.
+    A process does it: paddle2onnx aborts at operators it does not know. Its optimisers are left out: onnxruntime has
+    its own, and the default one would install packages.
     """
     flags = {
         "model_dir": ".",

@@ -34,14 +34,14 @@ class _Limited:
 
 
 def is_archive(path: Path) -> bool:
-    """Whether the file starts like a gzip or tar file."""
+    """Return whether the file starts like a gzip or tar file."""
     with open(path, "rb") as file:
         start = file.read(263)
     return start[:2] == b"\x1f\x8b" or start[257:262] == b"ustar"
 
 
 def archive_members(path: Path) -> Iterator[tuple[PurePosixPath, bytes]]:
-    """(path inside the archive, content) of every plain file in a .tar or .tar.gz, in its order.
+    """Yield (path inside the archive, content) of every plain file in a .tar or .tar.gz, in its order.
 
     Raises ArchiveError for a member that leaves the archive's folder, a link or a device, more bytes than
     MAX_GROWTH allows, and damage; OSError when the file cannot be read.
@@ -65,7 +65,7 @@ def archive_members(path: Path) -> Iterator[tuple[PurePosixPath, bytes]]:
 
 
 def _checked(member: tarfile.TarInfo, limit: int) -> bool:
-    """Whether the member is a file, not a folder. Raises ArchiveError for what an archive of weights has no use for."""
+    """Return whether the member is a file, not a folder. Raises ArchiveError for what is of no use among weights."""
     name = member.name
     path = PurePosixPath(name)
     if path.is_absolute() or ".." in path.parts or any(character in name for character in "\\:\0"):
@@ -80,7 +80,7 @@ def _checked(member: tarfile.TarInfo, limit: int) -> bool:
 
 
 def extract(path: Path, folder: Path) -> None:
-    """Nothing; writes the archive's files into `folder`, which exists. Raises ArchiveError, OSError."""
+    """Write the archive's files into `folder`, which exists. Raises ArchiveError, OSError."""
     for member, data in archive_members(path):
         target = folder / member
         try:

@@ -51,10 +51,10 @@ def imagenet_resnet50(
 
 
 def fetch_weights(url: str, sha256: str, max_bytes: int, otherwise: str) -> Path:
-    """The file at an address, in ~/.paddle/weights: its SHA-256 is what it was at first, and begins with `sha256`.
+    """Return the file at an address, in ~/.paddle/weights.
 
-    otherwise: as for `fetch`. Raises InputError, also where it is not weights or has more bytes than `max_bytes`, and
-    RunError.
+    Its SHA-256 is what it was at first, and begins with `sha256`. otherwise: as for `fetch`. Raises InputError, also
+    where it is not weights or has more bytes than `max_bytes`, and RunError.
     """
     target = fetch(url, place_of(url), otherwise, sha256, max_bytes)
     note = target.with_name(target.name + ".sha256")
@@ -76,7 +76,7 @@ def fetch_weights(url: str, sha256: str, max_bytes: int, otherwise: str) -> Path
 
 
 def place_of(url: str) -> Path:
-    """Where the file at an address is kept: under its name if it is published, else in a folder of the address's own.
+    """Return where the file at an address is kept: under its name if it is published, else in a folder of its own.
 
     Two addresses may end in the same name. Raises InputError for an address that is not read.
     """
@@ -118,7 +118,7 @@ def _weights_folder(folder: str | os.PathLike | None, otherwise: str) -> Path:
 
 
 def fetch(url: str, target: Path, otherwise: str, sha256: str = "", max_bytes: int = sys.maxsize) -> Path:
-    """`target`, downloaded from `url` unless it is there; the network is not touched then.
+    """Return `target`, downloaded from `url` unless it is there; the network is not touched then.
 
     otherwise: what the user can do without the file; the error says it after the way to fetch the file by hand.
     sha256: the first digits of its digest. max_bytes: how many it has at most.
@@ -150,7 +150,7 @@ def fetch(url: str, target: Path, otherwise: str, sha256: str = "", max_bytes: i
 
 
 def _fault_of(part: Path, sha256: str) -> str:
-    """Why what arrived is not what was asked for; '' where it may be. A proxy's page is not taken for weights."""
+    """Return why what arrived is not what was asked for; '' where it may be. A proxy's page is no weights."""
     with open(part, "rb") as file:
         head = file.read(9)
     # A pickle, PyTorch's or another zip, a .tar.gz; of .safetensors the length of its header, and the header.
@@ -185,7 +185,7 @@ def _locked(target: Path) -> Iterator[None]:
 
 
 def _unpack(archive: Path, target: Path) -> None:
-    """Nothing; `target` is the archive's only folder afterwards, or holds its files. Raises InputError, RunError."""
+    """Unpack so that `target` is the archive's only folder, or holds its files. Raises InputError, RunError."""
     temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
     files = temporary / target.name
     try:

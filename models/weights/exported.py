@@ -31,7 +31,7 @@ SHAPE_KEYS = ("seg_num", "seglen", "image_mean", "image_std")
 
 
 def is_exported(path: Path) -> bool:
-    """Whether the path is a folder that export.py wrote."""
+    """Return whether the path is a folder that export.py wrote."""
     return (path / f"{STEM}.pdiparams").is_file()
 
 
@@ -67,7 +67,7 @@ def write_thresholds(folder: Path, config: Config, thresholds: Sequence[float]) 
 
 
 def describe_files(files: Iterable[Path]) -> str:
-    """Lines of comment for config.yaml that name the files by their SHA-256."""
+    """Return the lines of comment for config.yaml that name the files by their SHA-256."""
     lines = [f"# {digest(file)}  {file.name}\n" for file in sorted(files)]
     return "".join(["# The files that this one was exported with, by their SHA-256:\n", *lines])
 

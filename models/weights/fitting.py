@@ -111,7 +111,7 @@ def load_model(config: ModelConfig, path: Path) -> paddle.nn.Layer:
 
 
 def match_names(weights: dict[str, np.ndarray], model: nn.Layer, path: str, pretrain: bool) -> Match:
-    """Which of the file's names is which of the model's. Raises InputError when the names are of no known kind."""
+    """Match the file's names with the model's. Raises InputError when the names are of no known kind."""
     known = find_family(weights)
     if known is None:
         raise InputError(f"{path}: weights of no known kind: its first names are {_listing(sorted(weights))}")
@@ -186,7 +186,7 @@ def _keep_rows(
 
 
 def _check_fit(match: Match, shapes: dict[str, list[int]], model: nn.Layer, path: str, pretrain: bool) -> None:
-    """Nothing. Raises InputError, one line, that names what is missing, unexpected or of another shape.
+    """Raise InputError, one line, that names what is missing, unexpected or of another shape.
 
     Where other keys of the configuration would make the file fit, it names these and no parameters.
     """

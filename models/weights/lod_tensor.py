@@ -20,7 +20,7 @@ class LodTensorError(ValueError):
 
 
 def _varint(data: bytes, position: int) -> tuple[int, int]:
-    """(value, position behind it) of the protobuf varint at `position`."""
+    """Return (value, position behind it) of the protobuf varint at `position`."""
     value = 0
     for index, byte in enumerate(data[position : position + 10]):
         value |= (byte & 0x7F) << (7 * index)

@@ -158,7 +158,7 @@ class Family:
     tells_shift: bool = False  # a TSM's names are others than a TSN's
 
     def matches(self, names: Collection[str], prefix: str) -> bool:
-        """Whether the file, whose names start with `prefix`, speaks this family's language."""
+        """Return whether the file, whose names start with `prefix`, speaks this family's language."""
         if prefix + self.marker not in names:
             return False
         # torchvision and paddle.vision differ in their statistics' names and in the classifier's orientation.
@@ -194,7 +194,7 @@ PREFIXES = tuple(wrapper + part for wrapper in ("", "module.", "_layers.") for p
 
 
 def find_family(names: Collection[str]) -> tuple[Family, str] | None:
-    """(family, what stands before its names for the backbone), or None when the names are of none that we know."""
+    """Return (family, what stands before its names for the backbone), or None for names of none that we know."""
     for family in FAMILIES:
         for prefix in PREFIXES:
             if family.matches(names, prefix):
@@ -213,7 +213,7 @@ def without_shift(name: str) -> str:
 
 
 def count_shifted(names: Collection[str]) -> int:
-    """Of how many blocks the file's names tell that their input is shifted."""
+    """Count the blocks of which the file's names tell that their input is shifted."""
     return sum(_SHIFTED.fullmatch(name) is not None for name in names)
 
 
@@ -228,10 +228,10 @@ _CLASSIFIER = re.compile(
 
 
 def is_no_weight(name: str) -> bool:
-    """Whether the file's entry is bookkeeping, which no model wants."""
+    """Return whether the file's entry is bookkeeping, which no model wants."""
     return _NO_WEIGHT.fullmatch(name) is not None
 
 
 def is_classifier(name: str) -> bool:
-    """Whether the file's entry belongs to a classifier, whatever it is called."""
+    """Return whether the file's entry belongs to a classifier, whatever it is called."""
     return _CLASSIFIER.fullmatch(name) is not None

@@ -14,7 +14,7 @@ MAX_BYTES = 4 << 30
 
 
 def find_weights(path: str | os.PathLike, otherwise: str = "give a file by its path") -> Path:
-    """The file or folder that `path` means: itself, or with one of SUFFIXES behind it; of what is elsewhere a copy.
+    """Return the file or folder that `path` means: itself, or with one of SUFFIXES behind it; of one elsewhere a copy.
 
     Elsewhere are object storage, an address, and published weights, which have a name. otherwise: what the user can do
     where these cannot be downloaded. Raises InputError.
@@ -47,7 +47,7 @@ def _of_run(path: Path) -> Path:
 
 
 def is_here(path: str) -> bool:
-    """Whether `find_weights` asks no other machine for them."""
+    """Return whether `find_weights` asks no other machine for them."""
     if address := _address(path):
         from models.weights.download import place_of
 
@@ -56,7 +56,7 @@ def is_here(path: str) -> bool:
 
 
 def _address(path: str | os.PathLike) -> tuple[str, str] | None:
-    """(address, the first digits of the file's SHA-256 as far as they are known) of what must be downloaded."""
+    """Return (address, the first digits of the file's SHA-256 as far as they are known) of what must be downloaded."""
     if row := find_published(path):
         return row.url, row.sha256
     if isinstance(path, str) and path.startswith(("https://", "http://")):

@@ -28,7 +28,7 @@ _BIG_ENDIAN = "it was written on a machine with the other order of bytes (big-en
 
 
 def is_pytorch(data: bytes) -> bool:
-    """Whether the file starts like one of torch.save, in either layout."""
+    """Return whether the file starts like one of torch.save, in either layout."""
     return data[:4] == _ZIP or (data[:1] == b"\x80" and MAGIC in data[:32])
 
 

@@ -52,7 +52,7 @@ def _check_size(path: str, files: list[Path]) -> None:
 
 
 def _read_variables(files: Iterable[tuple[str, bytes]], path: str) -> dict[str, np.ndarray]:
-    """File name -> array. Hidden files (.DS_Store, ._conv1_weights) are no variables. Raises InputError."""
+    """Read the arrays by file name. Hidden files (.DS_Store, ._conv1_weights) are no variables. Raises InputError."""
     arrays: dict[str, np.ndarray] = {}
     for name, data in files:
         if name.startswith("."):

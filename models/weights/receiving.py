@@ -21,7 +21,7 @@ class NetworkError(Exception):
 
 
 def is_secure(url: str) -> bool:
-    """Whether it is https, or http that does not leave this machine."""
+    """Return whether it is https, or http that does not leave this machine."""
     parts = urlsplit(url)
     return parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in _LOOPBACK)
 
@@ -37,12 +37,12 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
 
 
 def validator_of(part: Path) -> Path:
-    """Where the version of the remote file that `part` belongs to is noted: its ETag or date."""
+    """Return where the version of the remote file that `part` belongs to is noted: its ETag or date."""
     return part.with_name(part.name + ".version")
 
 
 def receive(url: str, part: Path, max_bytes: int) -> None:
-    """Nothing; `part` is complete afterwards. Goes on as long as attempts bring new bytes. Raises NetworkError."""
+    """Complete `part`, as long as attempts bring new bytes. Raises NetworkError."""
     reached, dropped = _size(part), False
     while True:
         try:
@@ -65,7 +65,7 @@ def _size(part: Path) -> int:
 
 @contextlib.contextmanager
 def _open(url: str, part: Path) -> Iterator[http.client.HTTPResponse | None]:
-    """The response with the bytes that `part` lacks, None when it lacks none. Raises NetworkError."""
+    """Open the response with the bytes that `part` lacks, None when it lacks none. Raises NetworkError."""
     version = validator_of(part)
     start = _size(part) if version.exists() else 0
     headers = {"User-Agent": "paddle-tsn", "Accept-Encoding": "identity"}
@@ -89,8 +89,10 @@ def _open(url: str, part: Path) -> Iterator[http.client.HTTPResponse | None]:
 
 
 def _receive(response: http.client.HTTPResponse, part: Path, max_bytes: int) -> None:
-    """Nothing; appends a 206 to `part`, or replaces it by a 200. Raises NetworkError when bytes are missing, or more
-    than `max_bytes` come."""
+    """Append a 206 to `part`, or replace it by a 200.
+
+    Raises NetworkError when bytes are missing, or more than `max_bytes` come.
+    """
     from tqdm import tqdm
 
     start, total = 0, response.headers.get("Content-Length")
@@ -127,7 +129,7 @@ def _receive(response: http.client.HTTPResponse, part: Path, max_bytes: int) -> 
 
 
 def _note_version(response: http.client.HTTPResponse, part: Path) -> None:
-    """Nothing; keeps what a later request needs to go on with the same file, if the server says it."""
+    """Keep what a later request needs to go on with the same file, if the server says it."""
     etag = response.headers.get("ETag", "")
     version = etag if etag.startswith('"') else response.headers.get("Last-Modified", "")  # no weak ETag in If-Range
     part.unlink(missing_ok=True)

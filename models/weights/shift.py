@@ -8,7 +8,7 @@ from models.weights.names import Layer
 
 
 def turn_shift(arrays: dict[str, np.ndarray], num_layers: int, vd: bool, backbone: str, classifier: str) -> None:
-    """Nothing; makes the weights of a network that shifts in one direction those of one that shifts in the other.
+    """Make the weights of a network that shifts in one direction those of one that shifts in the other.
 
     The two eighths change places in everything that is added up along the shortcuts, hence in the output of each
     layer that writes to them and in the input of each that reads from them: the network computes what it did.

@@ -5,7 +5,7 @@ from utils.config.published import Published, published_weights
 
 
 def lines() -> list[str]:
-    """One for each of the table, with a heading, and what the names are for."""
+    """Return one for each of the table, with a heading, and what the names are for."""
     rows = [("name", "data", "frames", "top-1", "licence", "downloaded"), *map(_cells, published_weights())]
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     table = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows]

@@ -169,7 +169,7 @@ def _new_parameter(*arguments: Any, machine: Machine) -> Any:
 
 
 def _new_dict(*arguments: Any, machine: Machine) -> dict | Unknown:
-    """{}, or what Python 2 makes of its pairs."""
+    """Return {}, or what Python 2 makes of its pairs."""
     if not arguments:
         return {}
     pairs = arguments[0]

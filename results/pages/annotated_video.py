@@ -40,10 +40,10 @@ Cues = Sequence[tuple[float, float, list[dict]]]
 
 
 def label_video(path: str, target: str, cues: Cues) -> Iterator[float | None]:
-    """Write the video at `path` with the predictions of `cues` on it to `target`; for each frame a sign of life, or
-    how much is written, in percent.
+    """Write the video at `path` with the predictions of `cues` on it to `target`.
 
-    For a process of its own (reader/streams.py). Raises VideoError, and RunError where the disk is full.
+    Yields for each frame a sign of life, or how much is written, in percent. For a process of its own
+    (reader/streams.py). Raises VideoError, and RunError where the disk is full.
     """
     try:
         with ExitStack() as files:

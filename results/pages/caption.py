@@ -44,7 +44,7 @@ class Caption:
         self._left, self._top = margin, max(0, height - box.height - margin)
 
     def put(self, frame: np.ndarray) -> None:
-        """Draws the box on a frame uint8 [H, W, 3], in place."""
+        """Draw the box on a frame uint8 [H, W, 3], in place."""
         height, width = self._box.shape[:2]
         region = frame[self._top : self._top + height, self._left : self._left + width]
         box = self._box[: region.shape[0], : region.shape[1]]

@@ -10,7 +10,7 @@ _LOGGERS = {"tensorboard": ("tensorboardX", _INSTALL), "visualdl": ("visualdl", 
 
 
 def wants_report(flag: bool | None) -> bool:
-    """Whether report.html is to be written: as --report says, and where it is not given, if jinja2 is there.
+    """Return whether report.html is to be written: as --report says, and where it is not given, if jinja2 is there.
 
     Raises InputError: --report=True, and jinja2 is not installed.
     """

@@ -17,7 +17,7 @@ MOST_FRAMES = 6
 def frames_seen(
     config: Config, section: SectionConfig, entries: Sequence[Entry], positions: Sequence[int]
 ) -> Iterator[tuple[int, np.ndarray]]:
-    """(position, frames uint8 [T, H, W, 3]) of the videos at `positions`: the middle crop, of T segments at most 6.
+    """Yield (position, frames uint8 [T, H, W, 3]) of the videos at `positions`: the middle crop, T at most 6.
 
     One after the other, in the reader's processes with their limits of time and memory. What cannot be read any more
     is left out. Of segments with several frames it is the first.
@@ -32,7 +32,7 @@ def frames_seen(
 
 
 def shown_positions(section: SectionConfig) -> list[int]:
-    """Which of the T segments are shown: all, or 6 from the first to the last."""
+    """Return which of the T segments are shown: all, or 6 from the first to the last."""
     return np.linspace(0, section.seg_num - 1, min(section.seg_num, MOST_FRAMES)).round().astype(int).tolist()
 
 

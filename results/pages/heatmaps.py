@@ -24,7 +24,7 @@ _SHARE = 0.5  # of the colours in the overlay
 
 
 def activation_maps(model: "paddle.nn.Layer", frames: np.ndarray, class_id: int) -> np.ndarray:
-    """float32 [T, h, w] for the frames of a view, uint8 [T, H, W, C]: their mean, plus the bias, is the class's logit.
+    """Return float32 [T, h, w] for a view's frames, uint8 [T, H, W, C]: its mean, plus the bias, is the class's logit.
 
     model: in evaluation mode, with `feature_maps`.
     """
@@ -58,7 +58,7 @@ def likeliest(model: "paddle.nn.Layer", frames: np.ndarray) -> int:
 
 
 def overlays(frames: np.ndarray, maps: np.ndarray) -> list[np.ndarray]:
-    """uint8 [S, S, 3] for each frame, uint8 [T, H, W, 3] RGB, with its map, float32 [T, h, w], over it in colours.
+    """Return uint8 [S, S, 3] for each frame, uint8 [T, H, W, 3] RGB, its map, float32 [T, h, w], over it in colours.
 
     From dark, where nothing speaks for the class, to yellow; the brightest place is the strongest of all segments.
     """

@@ -120,7 +120,7 @@ def _pages() -> "Environment":
 
 
 def never_fatal(write: Callable[..., None]) -> Callable[..., None]:
-    """`write`, which makes the page at its first argument, but says in one line what goes wrong in it and returns.
+    """Return `write`, which makes the page at its first argument, as one that says in a line what goes wrong in it.
 
     No page is worth the run that it is about.
     """
@@ -143,7 +143,7 @@ def shorten(text: str, length: int = _LONGEST) -> str:
 
 
 def number(value: float | None, digits: int = 1) -> str:
-    """`12,345.6`; a dash where there is no number."""
+    """Return `12,345.6`; a dash where there is no number."""
     return "–" if value is None or value != value else f"{value:,.{digits}f}"
 
 

@@ -112,7 +112,7 @@ class PerVideo:
     failed: bool = False  # whether something could not be made of the video in hand
 
     def heat_maps(self, positions: Iterable[int]) -> Iterator[tuple[int, np.ndarray]]:
-        """(position, pictures uint8 [T, S, S, 3]) of those of the videos at `positions` that have any."""
+        """Yield (position, pictures uint8 [T, S, S, 3]) of those of the videos at `positions` that have any."""
         from PIL import Image
 
         for position in positions:
@@ -250,7 +250,7 @@ class PerVideo:
             self.strongest[position] = float(maps.max())
 
     def _cannot(self, what: str, error: VideoError) -> None:
-        """Says so; raises InputError where nothing else was asked for."""
+        """Say so; raise InputError where nothing else was asked for."""
         self.failed = True
         if len(self.entries) == 1:
             raise InputError(str(error))
@@ -276,7 +276,7 @@ def _with_bar(parts: "Iterator[WindowSpans | Frames]", name: str) -> "Iterator[W
 
 
 def _show_progress(shares: Iterator[float], name: str) -> None:
-    """Has a labelled video written, with a bar of the percents that are."""
+    """Have a labelled video written, with a bar of the percents that are."""
     with progress_bar(100, name) as bar:
         for share in shares:
             bar.update(round(share) - bar.n)

@@ -36,7 +36,7 @@ def write_timelines(folder: Path, records: Sequence[dict]) -> None:
 
 
 def cues_of(records: Sequence[dict]) -> list[tuple[float, float, list[dict]]]:
-    """(start, end, predictions) in seconds: the windows of a video made disjoint, for what shows one at a time.
+    """Return (start, end, predictions) in seconds: the windows of a video made disjoint, for what shows one at a time.
 
     A moment belongs to the window whose middle is nearest.
     """
@@ -137,8 +137,11 @@ class Strip:
 
 
 def strip_of(records: Sequence[dict], palette: Palette, most: int = MOST_PIECES, kind: LabelKind = ONE) -> Strip:
-    """Return the strip of a video's records, at least one. Of more stretches than `most` neighbours are one piece,
-    named as most of its time is. Of many labels it has the most probable one, its totals have all."""
+    """Return the strip of a video's records, at least one.
+
+    Of more stretches than `most` neighbours are one piece, named as most of its time is. Of many labels it has the
+    most probable one, its totals have all.
+    """
     found, pieces, shown = stretches_of(records), [], 0.0
     duration = found[-1].end or 1.0  # a picture of a tick's length ends, rounded, where it begins
     step = -(-len(found) // most)
@@ -157,17 +160,17 @@ def strip_of(records: Sequence[dict], palette: Palette, most: int = MOST_PIECES,
 
 
 def minutes(seconds: float) -> str:
-    """h:mm:ss, or m:ss"""
+    """Return h:mm:ss, or m:ss."""
     hours, rest = divmod(round(seconds), 3600)
     return f"{hours}:{rest // 60:02}:{rest % 60:02}" if hours else f"{rest // 60}:{rest % 60:02}"
 
 
 def lasting(seconds: float) -> str:
-    """`12.5 s` below a minute, then as `minutes`."""
+    """Return `12.5 s` below a minute, then as `minutes`."""
     return f"{seconds:.1f} s" if seconds < 59.95 else minutes(seconds)
 
 
 def _clock(seconds: float) -> str:
-    """hh:mm:ss.ttt"""
+    """Return hh:mm:ss.ttt."""
     minutes, milliseconds = divmod(round(1000 * seconds), 60_000)
     return f"{minutes // 60:02}:{minutes % 60:02}:{milliseconds / 1000:06.3f}"

@@ -38,7 +38,7 @@ MOST_VALIDATIONS = 200
 def following(
     folder: Path, report: bool, config: Config, steps_per_epoch: int, facts: Mapping[str, object]
 ) -> Iterator[Callable[[dict], None]]:
-    """A function to be told each line of the log in `folder`: it renews report.html and feeds TRAIN.logger.
+    """Yield a function to be told each line of the log in `folder`: it renews report.html and feeds TRAIN.logger.
 
     The page is renewed once more at the end, however the run ends. What cannot be written is said, and the run goes on.
     """

@@ -45,7 +45,7 @@ def network(name: str, classes: int, dropout: float, pretrain: str, layers: int 
 
 
 def read(train: int, test: int, sampling: str, crops: int, batch: int, places: object, testing: str = "") -> dict:
-    """Segments, which frames, crops of the test, videos a step, places of the random crop."""
+    """Return segments, which frames, crops of the test, videos a step, places of the random crop."""
     return {
         "TRAIN.seg_num": train, "VALID.seg_num": train, "TEST.seg_num": test, "TRAIN.sampling": sampling,
         "TEST.sampling": testing or sampling, "TEST.crops": crops, "VALID.crops": 1, "TRAIN.batch_size": batch,

@@ -148,7 +148,7 @@ def test_the_first_group_or_the_whole_match_names_the_recording(expression, name
 
 
 def counts(sizes: list[dict[str, int]], shares=SHARES, seed: int = 0) -> tuple[list[tuple[int, ...]], dict[str, str]]:
-    """(clips per split of classes a, b, c; split of each recording) for recordings with so many clips of each class."""
+    """Return (clips per split of classes a, b, c; split of each recording) for recordings with so many of each."""
     recordings = [
         videos(*(f"{name}/{i:03}_{n}.mp4" for name, number in size.items() for n in range(number)))
         for i, size in enumerate(sizes)
@@ -186,7 +186,7 @@ def test_recordings_are_dealt_as_near_to_the_shares_as_they_allow(sizes, shares,
 
 
 def badness(table: list[tuple[int, ...]], wanted: list[list[int]]) -> tuple[int, ...]:
-    """(classes without a clip to train, to validate, to test with; squared distance): what a deal is judged by."""
+    """Return (classes without a clip to train, validate, test with; squared distance): what a deal is judged by."""
     empty = [sum(want[i] > 0 and not row[i] for row, want in zip(table, wanted)) for i in range(3)]
     return *empty, sum((row[i] - want[i]) ** 2 for row, want in zip(table, wanted) for i in range(3))
 

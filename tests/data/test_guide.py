@@ -58,7 +58,7 @@ def write_pptsm(path: Path, num_layers: int) -> None:
 
 
 def copy_with_videos(folder: Path, names: list[str], recordings: list[str]) -> None:
-    """A copy of the repository with a clip of each recording in each class's folder, and some that are split."""
+    """Copy the repository, with a clip of each recording in each class's folder, and some that are split."""
     ignored = shutil.ignore_patterns(".*", "tests", "benchmarks", "__pycache__", "demo", "*_results", "checkpoints")
     shutil.copytree(ROOT, folder, ignore=ignored)
     for label, name in enumerate(names):

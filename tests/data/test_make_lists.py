@@ -198,7 +198,7 @@ def test_a_long_list_is_written_as_it_is_made(tmp_path):
 
 
 def readme_tree(folder: Path) -> None:
-    """The little Kinetics-400 and the own videos that the README's tables show."""
+    """Make the little Kinetics-400 and the own videos that the README's tables show."""
     annotate(
         folder, "annotations/train.csv", "abseiling,-0LMFU0LBoU,3,13,train,0", '"abseiling",_4YTwq0-73Y,15,25,train,0',
         "abseiling,3E7Jib8Yq5M,118,128,train,1", '"playing trumpet",a_12_345678,27,37,train,0',

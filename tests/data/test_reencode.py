@@ -239,7 +239,7 @@ SLOW = ("--short_side", "360", "--keyint", "2", "--crf", "10", "--preset", "very
 
 @pytest.fixture(scope="module")
 def slow_video(tmp_path_factory) -> Path:
-    """One that takes half a minute to be encoded with SLOW."""
+    """Return one that takes half a minute to be encoded with SLOW."""
     path = tmp_path_factory.mktemp("slow") / "slow.mp4"
     make_video(path, 640, 360, 200, noise=True)
     return path
@@ -283,7 +283,7 @@ def send(number: int, folder: Path, times: int = 1) -> None:
 
 
 def reencode_under(signal_number: int, times: int, jobs: list[reencode.Job]) -> dict[str, str]:
-    """What `reencode_all` with one process makes of the jobs while signals hit the process at the first of them."""
+    """Return what `reencode_all` with one process makes of the jobs while signals hit it at the first of them."""
     with ThreadPoolExecutor() as pool:
         sending = pool.submit(send, signal_number, jobs[0].target.parent, times)
         unreadable = reencode.reencode_all(jobs, workers=1)

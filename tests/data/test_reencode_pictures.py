@@ -43,7 +43,7 @@ def test_a_folder_with_a_colon_is_no_protocol(tmp_path, monkeypatch):
 
 
 def shown_as(path: Path) -> tuple[int, int, Fraction]:
-    """Width, height and shape of the pixels, as ffplay goes by them."""
+    """Return width, height and shape of the pixels, as ffplay goes by them."""
     with av.open(str(path)) as container:
         stream = container.streams.video[0]
         return stream.width, stream.height, stream.sample_aspect_ratio

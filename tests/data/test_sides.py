@@ -37,7 +37,7 @@ def run(tmp_path, monkeypatch, capsys):
 
 
 def clip(seed: int, change: float = 1) -> np.ndarray:
-    """uint8 [6, 48, 64, 3]; change: how bright, and below 1 with noise."""
+    """Return uint8 [6, 48, 64, 3]; change: how bright, and below 1 with noise."""
     frames = np.stack([picture(64, 48, seed + i) for i in (0, 0, 100, 100, 200, 200)])
     noise = np.random.default_rng(seed).normal(0, 150 * (1 - change), frames.shape)
     return np.clip(frames * change + noise, 0, 255).astype(np.uint8)

@@ -122,6 +122,6 @@ def figures(section: str) -> Counter:
 
 
 def links(section: str) -> Counter:
-    """Where its links lead, but for the folder of the language and the headings."""
+    """Return where its links lead, but for the folder of the language and the headings."""
     found = re.findall(r"\]\(([^)#]*)", section)
     return Counter(re.sub(r"^(\.\./)*(docs/)?(zh-CN/)?|\.zh-CN(?=\.md)", "", target) for target in found)

@@ -110,7 +110,7 @@ def _run_process(
 
 @contextmanager
 def _child(target: str, seed: str, first: int, last: int, folder: Path, keep: Path | None):
-    """The process, and its lines: None once it is silent for longer than allowed."""
+    """Yield the process, and its lines: None once it is silent for longer than allowed."""
     command = [sys.executable, str(CHILD), target, seed, str(first), str(last), str(folder)]
     command += [str(keep)] if keep is not None else []
     environment = {**os.environ, "TMPDIR": str(folder / "tmp"), "GLOG_minloglevel": "2", "PYTHONDONTWRITEBYTECODE": "1"}

@@ -89,7 +89,7 @@ def mp4(stsd: bytes = MPEG4, payload: int = 1000, **how: bytes | int) -> bytes:
 
 
 def many_samples(count: int, **how: int) -> bytes:
-    """`count` samples of one byte."""
+    """Return `count` samples of one byte."""
     return mp4(stts=u32(1, count, 1), stsc=u32(1, 1, count, 1), stsz=u32(1, count), **how)
 
 
@@ -116,7 +116,7 @@ def beside_a_video(*boxes: bytes) -> bytes:
 
 
 def sound_of(chunks: int) -> bytes:
-    """A sound track of chunks with two billion samples each, of which FFmpeg makes an index entry for each thousand."""
+    """Return a sound track of chunks of two billion samples; FFmpeg makes an index entry of each thousand of them."""
     return track(
         SOUND, kind=b"soun", timescale=8000, stts=u32(1, 0x7FFFFFFF, 1), stsc=u32(1, 1, 0x7FFFFFFF, 1),
         stsz=u32(1, 1000), stco=u32(chunks, *range(40, 40 + chunks)),
@@ -176,7 +176,7 @@ def avi(codec: bytes, width: int, height: int, frames: list[bytes]) -> bytes:
 
 
 def gif(width: int, height: int, count: int = 10) -> bytes:
-    """Pictures of 16x16 on a canvas that only the header knows to be large."""
+    """Return pictures of 16x16 on a canvas that only the header knows to be large."""
     images = [Image.fromarray(np.full((16, 16), 9 * number, np.uint8)) for number in range(count)]
     file = io.BytesIO()
     images[0].save(file, "GIF", save_all=True, append_images=images[1:], duration=40)

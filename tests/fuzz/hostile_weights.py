@@ -21,7 +21,7 @@ STRING = b"X\x00\x00\x10\x00" + b"a" * (1 << 20)  # 1 MB
 
 
 def shared_by(arrays: int) -> bytes:
-    """Arrays of 4 MB each, all made from the one string of Python 2 in the file."""
+    """Return arrays of 4 MB each, all made from the one string of Python 2 in the file."""
     data = b"T" + struct.pack("<i", 4_000_000) + bytes(4_000_000) + b"q\x05"
     shape = b"(K\x01J" + struct.pack("<i", 1_000_000) + b"\x85"
     entries = b"".join(b"U\x04%04d" % i + ARRAY + shape + FLOAT32 + b"\x89h\x05tb" for i in range(arrays))

@@ -116,7 +116,7 @@ MUTATIONS: tuple[Mutation, ...] = (
 
 
 def mutated(data: bytes, rng: random.Random, others: Sequence[bytes] = ()) -> bytes:
-    """One to four mutations of `data`, at times after its end was replaced by that of another file."""
+    """Return one to four mutations of `data`, at times after its end was replaced by that of another file."""
     result = bytearray(data)
     if others and rng.random() < 0.08:
         other = rng.choice(others)

@@ -17,7 +17,7 @@ from reader.loader import Loader
 
 
 def unreadable_in(tmp_path: Path, data: bytes, name: str, time_limit: float = 60, **how: str) -> str:
-    """Why a video is unreadable, found while a loader reads it between two good ones."""
+    """Return why a video is unreadable, found while a loader reads it between two good ones."""
     (tmp_path / name).write_bytes(data)
     (tmp_path / "good.mp4").write_bytes(fixture("h264.mp4"))
     entries = [Entry(str(tmp_path / n), 0) for n in ("good.mp4", name, "good.mp4")]

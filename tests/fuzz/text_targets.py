@@ -58,7 +58,7 @@ def configurations() -> Target:
 
 
 def peer_configurations() -> Target:
-    """Configurations of PaddleVideo and, without bases, of mmaction2, broken, also value by value; ours are loaded."""
+    """Break configurations of PaddleVideo and, without bases, of mmaction2, also value by value; ours are loaded."""
     names = ("tsn_r50_1x1x8_50e_hmdb51_kinetics400_rgb", "tsm_r50_video_1x1x8_50e_kinetics400_rgb")
     seeds = [
         ("mmaction2", "".join(f"{key} = {source(part)}\n" for key, part in CONFIGS[name].items())) for name in names
@@ -107,7 +107,7 @@ def file_lists() -> Target:
 
 
 def labels() -> Target:
-    """Names of classes, broken; those accepted are written to the files of a prediction."""
+    """Break names of classes; those accepted are written to the files of a prediction."""
     names = ["opening", "closing_é", "walking \U0001f600", "x" * 50]
     seeds = [json.dumps(names, ensure_ascii=escaped).encode() for escaped in (True, False)]
 

@@ -17,7 +17,7 @@ from reader.dataset import ClipSpec, VideoError, read_clip
 
 
 def videos(decoder: str = "auto", seeds: dict[str, bytes] | None = None) -> Target:
-    """Files each made from the next one of `seeds` (default: all fixtures), to clips of several kinds."""
+    """Write files each made from the next one of `seeds` (default: all fixtures), to clips of several kinds."""
     packets.say_once = lambda *_: None  # of a capture; anything else on stderr is a finding
     seeds = seeds or {path.name: path.read_bytes() for path in sorted(FIXTURES.iterdir()) if path.is_file()}
 
@@ -124,7 +124,7 @@ def frame_pickles() -> Target:
 
 
 def frame_folders() -> Target:
-    """Folders of four frames, PNG or JPEG, of which the second is broken anywhere."""
+    """Make folders of four frames, PNG or JPEG, of which the second is broken anywhere."""
     files = [io.BytesIO(), io.BytesIO()]
     for file, kind in zip(files, ("JPEG", "PNG")):
         Image.new("RGB", (44, 36), (200, 0, 0)).save(file, kind)

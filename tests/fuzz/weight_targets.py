@@ -66,7 +66,7 @@ def _state(shapes: dict[str, tuple[int, ...]]) -> dict[str, np.ndarray]:
 
 
 def weights() -> Target:
-    """Every format, broken, into a network: all or nothing of it is set, to finite numbers."""
+    """Load every format, broken, into a network: all or nothing of it is set, to finite numbers."""
     fluid, ours = _state(_FLUID), _state(_OURS)
     pickles = [pickle.dumps(state, protocol) for state in (fluid, ours) for protocol in (1, 2, 4)]
     paddle_2 = {name: (name, array) for name, array in ours.items()} | {"StructuredToParameterName@@": {}}
@@ -157,7 +157,7 @@ _STRANGE = (
 
 
 def checkpoints() -> Target:
-    """Manifests and momentum, broken; the manifest agrees with the files, as that of a liar would."""
+    """Load manifests and momentum, broken; the manifest agrees with the files, as that of a liar would."""
     momentum = pickle.dumps(_state(_TRAINED), 4)
     progress = {"epoch": 1, "step": 2, "seed": 3, "videos": 10, "batch_size": 4, "best_top1": 50.0, "best_epoch": 0}
 

@@ -20,7 +20,7 @@ OUT = "Out of memory error on GPU 0. Cannot allocate 1GB memory on GPU 0, availa
 
 @pytest.fixture
 def casts(monkeypatch) -> list[dict]:
-    """How Paddle is asked to compute, on a GPU that has bfloat16 and float16."""
+    """Return how Paddle is asked to compute, on a GPU that has bfloat16 and float16."""
     FakeGpu(done=True).install(monkeypatch)
     asked = []
 

@@ -22,7 +22,7 @@ ENTRIES = [Entry(f"{i}.mp4", i % 3) for i in range(6)]
 
 
 def best(k):
-    """The values of predictions of the k best classes."""
+    """Return the values of predictions of the k best classes."""
     return predictions_of(partial(top_predictions, names=NAMES, k=k))
 
 

@@ -36,7 +36,7 @@ def test_the_values_of_scikit_learn():
 
 
 def by_definition(scores: np.ndarray, true: np.ndarray) -> float:
-    """Percent: precision at each score, with the recall that it adds; one score after the other."""
+    """Return, in percent, precision at each score, with the recall that it adds; one score after the other."""
     total, before = 0.0, 0.0
     for score in sorted(set(scores.tolist()), reverse=True):
         named = scores >= score

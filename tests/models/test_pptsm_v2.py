@@ -20,7 +20,7 @@ CLASSES = 7
 
 
 def frames_of(*shape: int) -> np.ndarray:
-    """Frames in squares, which differ more than noise does."""
+    """Return frames in squares, which differ more than noise does."""
     n, t, side = shape
     small = np.random.default_rng(1).integers(0, 256, (n, t, 4, 4, 3), "uint8")
     return small.repeat(side // 4, axis=2).repeat(side // 4, axis=3)

@@ -1,5 +1,7 @@
-"""When pictures are shown: containers, codecs and rates, each held against the times that it was made with, and
-ffprobe's where that is to be had."""
+"""When pictures are shown: containers, codecs and rates.
+
+Each is held against the times that it was made with, and ffprobe's where that is to be had.
+"""
 
 import json
 import shutil
@@ -24,7 +26,7 @@ _GROUND = np.random.default_rng(0).integers(0, 255, (6, 8, 3), np.uint8).repeat(
 
 
 def write(path: Path, codec: str, kind: str, rate, times: Sequence[int], options: dict[str, str]) -> None:
-    """A video of 64x48 with pictures at multiples of 1 / rate."""
+    """Write a video of 64x48 with pictures at multiples of 1 / rate."""
     with av.open(str(path), "w", format=kind) as out:
         stream = out.add_stream(codec, rate=rate, options=options)
         stream.width, stream.height, stream.pix_fmt = 64, 48, "yuvj420p" if codec == "mjpeg" else "yuv420p"
@@ -119,8 +121,10 @@ def test_b_frames_copied_into_avi(tmp_path):
 
 
 def film(path: Path, num_pictures: int) -> list[float]:
-    """Write film of 24000/1001 pictures a second as NTSC video in a program stream, whose pictures stay for two and
-    three fields in turn (ISO/IEC 13818-2: repeat_first_field); returns when each is shown."""
+    """Write film of 24000/1001 pictures a second as NTSC video in a program stream; return when each is shown.
+
+    The pictures stay for two and three fields in turn (ISO/IEC 13818-2: repeat_first_field).
+    """
     raw = path.with_suffix(".m2v")
     write(raw, "mpeg2video", "mpeg2video", Fraction(24000, 1001), range(num_pictures), {})
     data, at, fields = bytearray(raw.read_bytes()), 0, [0]

@@ -54,7 +54,7 @@ SHOWN = {
 
 
 def decode_everything(name: str) -> np.ndarray:
-    """All frames, uint8 [T, H, W, 3], without any of the code under test."""
+    """Return all frames, uint8 [T, H, W, 3], without any of the code under test."""
     with av.open(str(FIXTURES / name)) as container:
         stream = next(s for s in container.streams.video if not s.disposition & av.stream.Disposition.attached_pic)
         return np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(stream)])
@@ -244,7 +244,7 @@ OTHERS = {
 
 
 def judge(name: str, decoder: str) -> str:
-    """How `decoder` reads a fixture: all of it, and four choices of twelve frames out of order."""
+    """Return how `decoder` reads a fixture: all of it, and four choices of twelve frames out of order."""
     path = str(FIXTURES / name)
     reference = read_frames(path, range)
     choices = [list(range(len(reference)))] + [random.Random(i).choices(range(len(reference)), k=12) for i in range(4)]

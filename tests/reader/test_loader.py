@@ -316,7 +316,7 @@ def test_nothing_to_replace_with(entries):
 
 
 def fifos(tmp_path, count: int) -> list[Entry]:
-    """Videos whose reading waits until somebody writes the pickle."""
+    """Return the videos whose reading waits until somebody writes the pickle."""
     for i in range(count):
         os.mkfifo(tmp_path / f"{i}.pkl")
     return [Entry(str(tmp_path / f"{i}.pkl")) for i in range(count)]
@@ -336,7 +336,7 @@ def feed(entry: Entry, label: int, times: int = 1) -> threading.Thread:
 
 
 def kill_reader_of(entry: Entry) -> None:
-    """Kills the one reader process once it has opened the pipe, and returns when it is gone."""
+    """Kill the one reader process once it has opened the pipe, and return when it is gone."""
 
     def opened() -> int | None:
         try:

@@ -20,7 +20,7 @@ WHOLE = list(range(60))
 
 
 def shown(path: Path) -> np.ndarray:
-    """All frames, uint8 [T, H, W, 3], without any of the code under test."""
+    """Return all frames, uint8 [T, H, W, 3], without any of the code under test."""
     with av.open(str(path)) as container:
         return np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
 
@@ -71,7 +71,7 @@ def test_nothing_is_made_of_frames_whose_beginning_was_cut_off(source, ending, s
 
 
 def reordered(path: Path) -> None:
-    """`reordered_untold`, in AVI where the path says so."""
+    """Write as `reordered_untold` does, in AVI where the path says so."""
     raw = path.with_suffix(".264")
     reordered_untold(raw)
     if path != raw:

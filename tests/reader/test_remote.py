@@ -28,7 +28,7 @@ pytestmark = pytest.mark.usefixtures("temporary")
 
 @pytest.fixture(scope="module")
 def clips(store, workspace) -> list[tuple[str, Path]]:
-    """(remote, local) paths of three clips."""
+    """Return (remote, local) paths of three clips."""
     return [(store.put(f"reader/my clips/{n}.mp4", path), path) for n, (path, _) in enumerate(workspace.videos[:3])]
 
 
@@ -135,7 +135,7 @@ def test_a_server_that_refuses_or_is_silent(store, clips, temporary):
 
 
 def slow(content: bytes):
-    """Answers with the content, whose second half never comes."""
+    """Answer with the content, whose second half never comes."""
 
     def answer(request):
         reply(request, 200 if request.command == "HEAD" else 206, content[: len(content) // 2], len(content))

@@ -16,7 +16,7 @@ Disposition = av.stream.Disposition
 
 
 def add_still(out: av.container.OutputContainer, codec: str = "mjpeg", disposition: Disposition | None = None):
-    """A stream for one picture of 32x24."""
+    """Add a stream for one picture of 32x24."""
     stream = out.add_stream(codec, rate=1)
     stream.width, stream.height, stream.pix_fmt = 32, 24, {"mjpeg": "yuvj420p"}.get(codec, "yuv420p")
     if disposition is not None:
@@ -31,7 +31,7 @@ def picture(number: int) -> av.VideoFrame:
 
 
 def still_first(path: Path) -> None:
-    """A thumbnail as the first track, then the video, which is the default."""
+    """Write a thumbnail as the first track, then the video, which is the default."""
     with av.open(str(FIXTURES / "h264.mp4")) as source, av.open(str(path), "w") as out:
         still = add_still(out)
         video = out.add_stream_from_template(source.streams.video[0])
@@ -44,7 +44,7 @@ def still_first(path: Path) -> None:
 
 
 def no_default(path: Path) -> None:
-    """The same in Matroska, and none of them is marked as the default."""
+    """Write the same in Matroska, and mark none of them as the default."""
     with av.open(str(FIXTURES / "h264.mp4")) as source:
         options = {"default_mode": "passthrough"}
         with av.open(str(path), "w", container_options=options) as out:

@@ -26,7 +26,7 @@ def nothing_said(monkeypatch):
 
 
 def junk(length: int, seed: int = 0) -> bytes:
-    """Bytes of which every tenth could begin a packet."""
+    """Return bytes of which every tenth could begin a packet."""
     rng = random.Random(seed)
     return bytes(0x47 if rng.random() < 0.1 else rng.randrange(256) for _ in range(length))
 

@@ -21,7 +21,7 @@ def some(num_frames: int) -> list[int]:
 
 
 def reason_of(path, choose=some, decoder: str = "auto") -> str:
-    """Why the file cannot be used."""
+    """Return why the file cannot be used."""
     with pytest.raises(VideoError) as caught:
         read_frames(str(path), choose, decoder)
     error = caught.value
@@ -30,7 +30,7 @@ def reason_of(path, choose=some, decoder: str = "auto") -> str:
 
 
 def patched(name: str, replacements: list[tuple[bytes, int, bytes]]) -> bytes:
-    """A fixture with bytes written at an offset from the first place of a marker, for each of the replacements."""
+    """Return a fixture with bytes written at an offset from the first place of a marker, for each replacement."""
     data = bytearray((FIXTURES / name).read_bytes())
     for marker, offset, new in replacements:
         at = data.index(marker) + offset
@@ -143,7 +143,7 @@ def test_truncated(name, share, tmp_path, capfd):
 
 
 def damage(name: str, share: float, kind: str, seed: int) -> bytes:
-    """A fixture with `share` of its bytes overwritten by zeros or random ones, from somewhere in its second third."""
+    """Overwrite `share` of a fixture's bytes by zeros or random ones, from somewhere in its second third."""
     rng = random.Random(seed)
     data = bytearray((FIXTURES / name).read_bytes())
     size = int(len(data) * share)

@@ -37,7 +37,7 @@ if __name__ == "__main__":
 
 
 def opened(fifo: Path) -> BinaryIO | None:
-    """Its other end, from which nothing will come, once somebody reads there: that process is past its imports."""
+    """Return its other end, from which nothing comes, once somebody reads there: that process is past its imports."""
     try:
         return open(os.open(fifo, os.O_WRONLY | os.O_NONBLOCK), "wb", 0)
     except OSError:

@@ -20,7 +20,7 @@ BAD = (1, 2, 6)
 
 
 def batches(order: range, size: int = 2):
-    """(batch, its features); positions 1, 2 and 6 cannot be read."""
+    """Yield (batch, its features); positions 1, 2 and 6 cannot be read."""
     for start in range(0, len(order), size):
         asked = order[start : start + size]
         good = [i for i in asked if i not in BAD]

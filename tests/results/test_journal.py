@@ -146,7 +146,7 @@ def test_equal_weights_may_lie_elsewhere(tmp_path):
 
 @pytest.fixture
 def videos(tmp_path) -> list[Path]:
-    """Ten files in a folder of their own."""
+    """Return ten files in a folder of their own."""
     (tmp_path / "videos").mkdir()
     paths = [tmp_path / f"videos/{i}.mp4" for i in ORDER]
     for i, path in enumerate(paths):
@@ -155,7 +155,7 @@ def videos(tmp_path) -> list[Path]:
 
 
 def read(videos: list[Path], positions: Iterable[int], answer: float) -> list[dict]:
-    """Rows as a pass makes them now."""
+    """Return the rows as a pass makes them now."""
     rows = []
     for i in positions:
         start, file = {"position": i, "video": str(videos[i])}, signature(str(videos[i]))

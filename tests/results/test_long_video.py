@@ -38,14 +38,14 @@ class Counting:
 
 
 def frames(*numbers_and_uses, views: int = 1) -> Frames:
-    """Frames of one colour each, of which view v is v brighter."""
+    """Return frames of one colour each, of which view v is v brighter."""
     numbers, uses = zip(*numbers_and_uses)
     crops = np.array(numbers, np.uint8)[:, None] + np.arange(views, dtype=np.uint8)  # [B, V]
     return Frames(np.tile(crops[:, :, None, None, None], (1, 1, 4, 4, 3)), list(uses))
 
 
 def seen(counting: Counting, *parts, section: InferConfig = SECTION) -> list[tuple]:
-    """(start, end, first logit) of each window."""
+    """Return (start, end, first logit) of each window."""
     found = see_windows(counting.network, section, lambda logits: logits.tolist(), parts)
     assert all(len(said) == 1 for _, _, said in found)
     return [(start, end, said[0][0]) for start, end, said in found]

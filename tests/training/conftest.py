@@ -27,7 +27,7 @@ def undisturbed(workspace, tmp_path_factory) -> Path:
 
 @pytest.fixture
 def small():
-    """(model, optimizer) of a network of four numbers, after a step."""
+    """Return (model, optimizer) of a network of four numbers, after a step."""
     model = paddle.nn.Linear(1, 2)
     optimizer = paddle.optimizer.Momentum(0.1, parameters=model.parameters())
     model(paddle.ones([1, 1])).sum().backward()

@@ -125,7 +125,7 @@ def peak_memory(kind: str) -> float:
 
 
 def graphs_made(sizes: list[int]) -> tuple[int, dict[str, object]]:
-    """How many graphs batches of these sizes, in training and in evaluation, need; and what comes of them."""
+    """Return how many graphs batches of these sizes, in training and in evaluation, need; and what comes of them."""
     made, make = [], onednn._graph
     onednn._graph = lambda *arguments: made.append(1) or make(*arguments)
     found = losses("onednn", sizes)

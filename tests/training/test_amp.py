@@ -90,7 +90,7 @@ def test_channels_last_gains_in_float16_alone(monkeypatch, capsys, flags, keys, 
 
 @pytest.fixture
 def decorated(monkeypatch, flags):
-    """A function that has Paddle's own decorate work as on a GPU, and gives (model, optimizer, weights before)."""
+    """Provide a function by which Paddle's own decorate works as on a GPU: (model, optimizer, weights before)."""
     module = sys.modules["paddle.amp.auto_cast"]
     place = SimpleNamespace(is_gpu_place=lambda: True, is_xpu_place=lambda: False, is_custom_place=lambda: False)
     monkeypatch.setattr(module, "_dygraph_tracer", lambda: SimpleNamespace(_expected_place=place))

@@ -38,7 +38,7 @@ def followed(decay: float, model: paddle.nn.Layer) -> MovingAverage:
 
 
 def test_steps_of_the_average():
-    """d is 2/11 after the first step and 3/12 after the second; TRAIN.ema where it is less."""
+    """The decay is 2/11 after the first step and 3/12 after the second; TRAIN.ema where it is less."""
     model = normed()
     names = ["1.bias", "1.weight", "2._mean", "2._variance", "2.bias", "2.weight"]
     for decay, kept in ((0.999, (2 / 11, 3 / 12)), (0.2, (2 / 11, 0.2))):

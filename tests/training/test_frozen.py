@@ -29,7 +29,7 @@ RECIPE = [
 
 @pytest.fixture(scope="module")
 def pretrained(undisturbed) -> str:
-    """Weights to freeze: random ones are refused."""
+    """Return weights to freeze: random ones are refused."""
     return f"--pretrain={undisturbed / 'TSN.pdparams'}"
 
 

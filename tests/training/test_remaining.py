@@ -13,7 +13,7 @@ NOON = time.mktime((2026, 12, 1, 12, 0, 0, 0, 0, -1))
 
 @pytest.fixture
 def clock(monkeypatch) -> SimpleNamespace:
-    """Seconds that pass when `clock.now` is added to; it starts at noon."""
+    """Return the seconds that pass when `clock.now` is added to; it starts at noon."""
     clock = SimpleNamespace(now=0.0)
     local = lambda seconds=None: time.localtime(NOON + clock.now if seconds is None else seconds)  # noqa: E731
     fake = {"perf_counter": lambda: clock.now, "time": lambda: NOON + clock.now, "localtime": local}

@@ -36,7 +36,7 @@ class Plain:
 
 @Plain
 def reads_the_colour(frames: np.ndarray) -> np.ndarray:
-    """Logits [N, 4] from the colour of the moving square: right for every clip."""
+    """Return logits [N, 4] from the colour of the moving square: right for every clip."""
     red, green, blue = (frames[..., c].astype(float) > 220 for c in range(3))
     return np.stack([(red & ~green).sum((1, 2, 3)), (green & ~red).sum((1, 2, 3)), blue.sum((1, 2, 3)),
                      (red & green).sum((1, 2, 3))], axis=1).astype(np.float32) / 100  # fmt: skip

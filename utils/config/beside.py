@@ -35,7 +35,7 @@ class Beside:
 
 
 def path_beside(weights: object) -> Path | None:
-    """Where the manifest of weights lies, which are given with their suffix or without; None where there is none."""
+    """Return where the manifest of weights, given with their suffix or without, lies; None where there is none."""
     stem = re.sub(r"\.pdparams$", "", str(weights))
     path = Path(f"{stem}.json")
     return path if stem and Path(f"{stem}.pdparams").is_file() and path.is_file() else None

@@ -101,7 +101,7 @@ def _read(path: Path) -> tuple[Published, ...]:
 
 
 def published_weights() -> tuple[Published, ...]:
-    """All of the table."""
+    """Return all of the table."""
     return _read(TABLE)
 
 
@@ -158,7 +158,7 @@ def _spelled(value: object) -> str:
 
 
 def names_weights(section: str, overrides: dict[str, str], sets: tuple[str, ...]) -> bool:
-    """Whether a command line has weights for its section that say themselves what they are of.
+    """Return whether a command line has weights for its section that say themselves what they are of.
 
     Those are published ones, by their name, and for all but TRAIN those that have a manifest beside them.
     """

@@ -82,7 +82,7 @@ class Channel:
         return f"{rank} on {self._hosts[rank]}" if self._hosts else str(rank)
 
     def watch(self) -> Watch:
-        """From now on the end of another rank ends this process. Where the launcher sees to that, it does nothing."""
+        """Have the end of another rank end this process from now on. Do nothing where the launcher sees to that."""
         if self._watch is None:
             for connection in self._watched:
                 with socket.socket(fileno=os.dup(connection.fileno())) as end:
@@ -105,7 +105,7 @@ class Channel:
         return cls(rank, [Connection(descriptor) for descriptor in descriptors])
 
     def exchange(self, value: Any) -> list[Any]:
-        """Each rank's value, by rank, on every rank. Raises RunError when another process is gone."""
+        """Return each rank's value, by rank, on every rank. Raises RunError when another process is gone."""
         if self._rank > 0:
             try:
                 self._others[0].send(value)
@@ -132,7 +132,7 @@ class Channel:
 
 @contextlib.contextmanager
 def linked(size: int) -> Iterator[list[list[int]]]:
-    """A context with the descriptors of each rank's connections, for the processes that are started in it to inherit.
+    """Yield the descriptors of each rank's connections, for the processes that are started in the context to inherit.
 
     Sockets in pairs, without an address: no port that another program may take, no stranger to tell from a rank, and
     the others see at once that a rank is gone, even one that never came so far. Here they are closed at the end.

@@ -34,7 +34,8 @@ class Child:
     """
 
     def __init__(self, name: str, serve: Callable, *arguments: object, scratch: Path | None = None):
-        """
+        """Take what the process is to do; it is not started yet.
+
         Args:
             name: what it is to people, with its article: "a reader process".
             scratch: a folder that `serve` may make for its files; it is gone when the process is, or its parent.
@@ -86,7 +87,7 @@ class Child:
         raise NoAnswer(f"its {self._name.split(' ', 1)[1]} ended with {end}, twice")
 
     def stream(self, question: object, time_limit: float) -> Iterator[object]:
-        """The answers to a question that has many, up to None, the last; whoever stops before that ends the process.
+        """Yield the answers to a question that has many, up to None, the last; whoever stops before ends the process.
 
         Raises:
             NoAnswer: the process was silent for more than `time_limit` seconds, and is killed; or it died.
@@ -109,7 +110,7 @@ class Child:
         raise NoAnswer(f"given up after {time_limit:g} s without progress")
 
     def end(self) -> str:
-        """How the process, whose pipe broke, ended: "signal 9 (Killed)" or "exit code 1"; it is reaped."""
+        """Return how the process, whose pipe broke, ended: "signal 9 (Killed)" or "exit code 1"; it is reaped."""
         self._process.join(5)  # its end is under way: the exit code says more than our kill would
         return _describe_exit(self.kill())
 
@@ -127,14 +128,14 @@ class Child:
         return process.exitcode
 
     def close(self) -> None:
-        """Kills the process, from any thread, for good: whoever waits for its answer sees the pipe's end."""
+        """Kill the process, from any thread, for good: whoever waits for its answer sees the pipe's end."""
         with self._lock:
             self._closed = True
             if self._process is not None:
                 self._process.kill()
 
     def interrupt(self) -> None:
-        """Kills the process, from any thread: who waits for its answer asks another one in its place, see `ask`."""
+        """Kill the process, from any thread: who waits for its answer asks another one in its place, see `ask`."""
         with self._lock:
             if self._process is not None:
                 self._process.kill()
@@ -160,7 +161,7 @@ class Child:
 def _live(
     serve: Callable, scratch: Path | None, pipe: multiprocessing.connection.Connection, *arguments: object
 ) -> None:
-    """The life of the process: until the parent closes the pipe, or is gone."""
+    """Live as the process, until the parent closes the pipe, or is gone."""
     open_streams()
     threading.Thread(target=_end_with_parent, args=(scratch,), daemon=True).start()
     with contextlib.suppress(EOFError, OSError):  # the parent has closed the pipe: it needs no more
@@ -175,7 +176,7 @@ def _end_with_parent(scratch: Path | None) -> None:
 
 
 def _remove(scratch: Path | None) -> None:
-    """Nothing; the folder is not there afterwards, even if a thread of this process was about to put a file into it."""
+    """Remove the folder for good, even if a thread of this process was about to put a file into it."""
     for _ in range(3):
         if scratch is not None and scratch.exists():
             shutil.rmtree(scratch, ignore_errors=True)

@@ -38,7 +38,7 @@ _set_handler = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p)
 
 
 def import_paddle():
-    """paddle, with SIGTERM still ours: importing it puts a handler in place that ends the process on the spot."""
+    """Import paddle, but keep SIGTERM ours: the import puts a handler in place that ends the process on the spot."""
     temporary_root()  # of which the import asks, too
     with signals_held():
         ours = _get_handler(signal.SIGTERM)

@@ -44,7 +44,7 @@ class GradientSum:
                     parameter._register_backward_hook(partial(self._arrived, number))
 
     def begin(self) -> None:
-        """From now on a gradient that backward has computed is one to be sent: call it before a step's last one."""
+        """Have gradients that backward computes from now on be sent: call it before a step's last one."""
         self._left = [len(members) for members in self._pieces]
 
     def finish(self) -> None:

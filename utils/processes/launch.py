@@ -152,7 +152,7 @@ def _run_ranks(number: int, devices: list[str]) -> int:
 
 
 def _environments(number: int, devices: list[str]):
-    """The environment of each rank: the variables that paddle.distributed.launch sets, too."""
+    """Yield the environment of each rank: the variables that paddle.distributed.launch sets, too."""
     ports = _free_ports(number + 1)
     endpoints = [f"127.0.0.1:{port}" for port in ports]
     threads = max(1, available_cores() // number)
@@ -189,7 +189,7 @@ def _free_ports(number: int) -> list[int]:
 
 
 def _has_address() -> bool:
-    """Whether the machine's own name leads to an address: gloo asks for it."""
+    """Return whether the machine's own name leads to an address: gloo asks for it."""
     try:
         return bool(socket.getaddrinfo(socket.gethostname(), 0))
     except OSError:
@@ -232,7 +232,7 @@ def _blame(rank: _Rank) -> tuple[int, int]:
 
 
 def _explain(failed: _Rank, ranks: list[_Rank]) -> int:
-    """Says why the run ended, unless rank 0 has said it; returns the exit code."""
+    """Say why the run ended, unless rank 0 has said it; return the exit code."""
     code = failed.code
     if code in (130, 143):  # a signal to one rank alone: all have left together
         return code

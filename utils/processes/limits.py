@@ -11,9 +11,9 @@ _PROC, _CGROUP = Path("/proc"), Path("/sys/fs/cgroup")
 
 
 def available_cores() -> int:
-    """The cores in the affinity mask (taskset, cpusets), or the whole ones that a container's share of time makes.
+    """Count the cores in the affinity mask (taskset, cpusets), or the whole ones that a container's share makes.
 
-    All of the machine where the system knows neither; fewer where GRANT says so.
+    The share is one of time. All of the machine where the system knows neither; fewer where GRANT says so.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     shares = [cores]
@@ -29,7 +29,7 @@ def available_cores() -> int:
 
 
 def available_memory() -> int | None:
-    """Bytes that can still be taken without swapping; None where the system does not say."""
+    """Return the bytes that can still be taken without swapping; None where the system does not say."""
     left = []
     for line in _read(_PROC / "meminfo").splitlines():
         if line.startswith("MemAvailable:"):

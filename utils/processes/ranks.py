@@ -103,11 +103,11 @@ class World:
         return np.sum(self.all_gather(values), axis=0, dtype="int64")
 
     def all_gather(self, value: Any) -> list[Any]:
-        """Each rank's value, by rank, on every rank. Raises RunError when another process is gone."""
+        """Return each rank's value, by rank, on every rank. Raises RunError when another process is gone."""
         return [value] if self.channel is None else self.channel.exchange(value)
 
     def broadcast(self, value: Any) -> Any:
-        """Rank 0's value, on every rank."""
+        """Return rank 0's value, on every rank."""
         return self.all_gather(value)[0]
 
     def meet(self) -> None:
@@ -141,9 +141,10 @@ class World:
 
 
 def linked_ranks() -> World | None:
-    """The world this process belongs to, without paddle: it cannot share tensors. A world of one where it is alone.
+    """Return the world this process belongs to, without paddle: it cannot share tensors.
 
-    None where it is not utils/processes/launch.py that has started the processes, which links them: then `join_ranks`.
+    It is a world of one where the process is alone. It is None where it is not utils/processes/launch.py that has
+    started the processes, which links them: then `join_ranks`.
     """
     if env_size() == 1:
         return World()
@@ -203,7 +204,7 @@ def problems_shared() -> Iterator[None]:
 
 
 def _meet_ranks(device: str) -> "Channel":
-    """The channel, before anything waits that hears of no end. Raises InputError where `device` is not that of all.
+    """Open the channel, before anything waits that hears of no end. Raises InputError if `device` is not that of all.
 
     device: "gpu", "cpu", or why this rank has none.
     """
@@ -230,6 +231,6 @@ def _meet_ranks(device: str) -> "Channel":
 
 
 def _joined() -> None:
-    """Tells the launcher that signals are heard from now on: Paddle waits for other ranks without Python."""
+    """Tell the launcher that signals are heard from now on: Paddle waits for other ranks without Python."""
     if JOINING in os.environ:
         os.close(int(os.environ.pop(JOINING)))

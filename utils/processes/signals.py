@@ -43,7 +43,7 @@ class StopRequest:
 
 @contextlib.contextmanager
 def signals_held() -> Iterator[None]:
-    """A context in which SIGTERM and Ctrl-C wait for its end: for what fails in strange ways when it is interrupted.
+    """Open a context in which SIGTERM and Ctrl-C wait for its end: for what fails in strange ways when interrupted.
 
     Noted and not blocked: a signal that this thread blocks goes to one of NumPy's, and Python then handles it here.
     """

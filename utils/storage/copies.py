@@ -25,7 +25,7 @@ _YOUNG = 60  # seconds in which a folder may not be claimed yet
 
 @contextlib.contextmanager
 def on_this_machine(path: str, folder: Path | None = None) -> Iterator[str]:
-    """A context with the path of a local file: the path itself, or a copy of a remote one that ends with the context.
+    """Yield the path of a local file: the path itself, or a copy of a remote one that ends with the context.
 
     folder: made for the copy and removed with it; None: any.
 
@@ -57,7 +57,7 @@ def claimed_folder(folder: Path | None = None) -> Iterator[Path]:
 
 
 def temporary_root() -> Path:
-    """Where temporary files go, of processes that are started from now on, too: in memory, on a disk for reading only.
+    """Return where temporary files go, also of processes started from now on: in memory, on a disk for reading only.
 
     Raises InputError where there is no folder for them.
     """
@@ -71,7 +71,7 @@ def temporary_root() -> Path:
 
 
 def temporary_folder() -> Path:
-    """A name for a folder of temporary files that nothing has; what killed programs have left beside it is removed.
+    """Return a name for a folder of temporary files that nothing has; remove what killed programs have left beside it.
 
     Where there is no place for one it is a name that nothing can have: who reads local files alone needs none.
     """

@@ -118,7 +118,7 @@ def write_csv(path: str | os.PathLike, header: Iterable[object], rows: Iterable[
 
 
 def cache_folder() -> Path | None:
-    """Where what took time to make or to fetch is kept for the next run; None: nowhere, as there is no home folder.
+    """Return where what took time to make or fetch is kept for the next run; None: nowhere, for want of a home folder.
 
     Raises InputError where CACHE_VARIABLE names a home folder that there is not.
     """
@@ -180,7 +180,7 @@ def make_save_dir(path: str) -> Path:
 
 
 def publish(folder: Path, path: str, clear: bool = True) -> str:
-    """Where the files of a script that has ended its work are; `folder` is what `make_save_dir(path)` gave.
+    """Return where the files of a script that has ended its work are; `folder` is what `make_save_dir(path)` gave.
 
     The files of a remote save_dir are uploaded, .jsonl the last, and the local folder is removed, if `clear`. Hidden
     files and those called *.partial* are not part of it.

@@ -48,7 +48,7 @@ class FolderLock(AbstractContextManager):
             self._file.write(f"process {os.getpid()} on {socket.gethostname()}\n".encode())
 
     def release(self) -> None:
-        """Lets the next run in; nothing happens the second time."""
+        """Let the next run in; nothing happens the second time."""
         if not self._file.closed:
             # Not the lock of another run, where somebody has moved the folder away and made a new one.
             ours = _is_at(self._file, self._path)
@@ -65,9 +65,10 @@ class FolderLock(AbstractContextManager):
 
 @contextmanager
 def locked_folder(folder: Path, named: str) -> Iterator[None]:
-    """A context in which no other run writes to the folder, which is made if need be; if it stays empty, it goes again.
+    """Open a context in which no other run writes to the folder.
 
-    named: as for FolderLock. Raises InputError where it cannot be made, RunError where another run has it.
+    It is made if need be; if it stays empty, it goes again. named: as for FolderLock. Raises InputError where it cannot
+    be made, RunError where another run has it.
     """
     missing = [path for path in (folder, *folder.parents) if not path.exists()]
     with os_errors(InputError, f"{named}: cannot be created"):
@@ -82,7 +83,7 @@ def locked_folder(folder: Path, named: str) -> Iterator[None]:
 
 
 def holds_others(folder: Path, first: str) -> bool:
-    """Whether a locked folder has anything but what a run leaves that is killed as it writes its file `first`."""
+    """Return whether a locked folder has anything but what a run leaves that is killed as it writes `first`, a file."""
     ours = {NAME, *(path.name for path in unfinished(folder, re.escape(first)))}
     return any(path.name not in ours for path in folder.iterdir())
 
@@ -123,7 +124,7 @@ def _lock(file: FileIO, path: Path) -> bool:
 
 
 def _is_at(file: FileIO, path: Path) -> bool:
-    """Whether the file still has this path: the process that held it may have renamed it, or removed it."""
+    """Return whether the file still has this path: the process that held it may have renamed it, or removed it."""
     try:
         return os.path.samestat(os.fstat(file.fileno()), os.stat(path))
     except OSError:
@@ -131,7 +132,7 @@ def _is_at(file: FileIO, path: Path) -> bool:
 
 
 def _owner(path: Path) -> str:
-    """Who has the lock, in words; "" where that is not known."""
+    """Return who has the lock, in words; "" where that is not known."""
     try:
         with open(path, encoding="utf-8", errors="replace") as file:
             said = file.read(200).strip()

@@ -49,7 +49,7 @@ class StorageError(OSError):
 
 
 def is_remote(path: str | os.PathLike) -> bool:
-    """Whether the path is one of object storage."""
+    """Return whether the path is one of object storage."""
     return isinstance(path, str) and path.startswith(("s3://", "gs://", "hdfs://"))
 
 
@@ -150,7 +150,7 @@ def check_writable(path: str) -> None:
 
 
 def _split(path: str) -> tuple[str, str, str, dict[str, str]]:
-    """(scheme, bucket or host, path within it, parameters) of a remote path."""
+    """Return (scheme, bucket or host, path within it, parameters) of a remote path."""
     scheme, _, rest = path.partition("://")
     query = _QUERY.search(rest)
     if query:
@@ -160,7 +160,7 @@ def _split(path: str) -> tuple[str, str, str, dict[str, str]]:
 
 
 def _pyarrow_fs(path: str):
-    """The module pyarrow.fs. Raises InputError where it cannot be imported."""
+    """Return the module pyarrow.fs. Raises InputError where it cannot be imported."""
     return import_extra("pyarrow.fs", path, "requirements-cluster.txt", "pyarrow")
 
 
@@ -198,9 +198,9 @@ def _s3(endpoint: str | None, region: str | None, scheme: str | None) -> "FileSy
 
 
 def _persistently(path: str, action: "Callable[[FileSystem, str], Result]") -> Result:
-    """What `action(file system, path in it)` returns; tried again after each of WAITS while the network is at fault.
+    """Call `action(file system, path in it)`, again after each of WAITS while the network is at fault.
 
-    Raises StorageError.
+    What it returns is returned. Raises StorageError.
     """
     for wait in (*WAITS, None):
         try:
@@ -219,7 +219,7 @@ def _persistently(path: str, action: "Callable[[FileSystem, str], Result]") -> R
 
 
 def _what_is_missing(path: str) -> str:
-    """Which part of a path, that the store says is not there, is missing."""
+    """Return which part of a path, that the store says is not there, is missing."""
     scheme, authority, _, _ = _split(path)
     with contextlib.suppress(OSError):  # who may read a file need not be allowed to look at the bucket
         filesystem, _ = _locate(path)

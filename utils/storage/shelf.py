@@ -24,7 +24,7 @@ class Shelf:
     most: int  # bytes that are kept, beyond the folder that was used last
 
     def place(self, key: str) -> Path:
-        """Where the folder of a key is, if it is there; key: a digest in at least 32 hexadecimal digits."""
+        """Return where the folder of a key is, if it is there; key: a digest in at least 32 hexadecimal digits."""
         return self.root / key
 
     def touch(self, key: str) -> None:
@@ -76,7 +76,7 @@ def _size(folder: Path) -> int:
 
 
 def digest(path: Path) -> str:
-    """The SHA-256 of a file's content, or of the names and contents of a folder's files, in hexadecimal digits."""
+    """Return the SHA-256 of a file's content, or of a folder's files, names and contents, in hexadecimal digits."""
     if not path.is_dir():
         with open(path, "rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()

@@ -6,7 +6,7 @@ from utils.storage.objects import is_remote
 
 
 def signature(path: str) -> list[int] | None:
-    """[bytes, time of the last change in ns] of a local file; None for a remote one, and where there is no file."""
+    """Return [bytes, time of the last change in ns] of a local file; None for a remote one, and for none at all."""
     try:
         status = None if is_remote(path) else os.stat(path)
     except (OSError, ValueError):

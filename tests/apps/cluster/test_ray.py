@@ -53,7 +53,7 @@ sys.addaudithook(act)
 
 @pytest.fixture(scope="module")
 def place(workspace, tmp_path_factory) -> Path:
-    """A folder with a list of videos of every kind, the module of the faults, and `poison`, which sets one off."""
+    """Provide a folder with a list of videos of every kind, the module of the faults, and `poison`, to set one off."""
     folder = tmp_path_factory.mktemp("cluster")
     (folder / "sitecustomize.py").write_text(FAULTS)
     (folder / "poison").touch()
@@ -113,7 +113,7 @@ class Run:
         return self
 
     def ends(self, code: int, seconds: float = 120) -> list[str]:
-        """Its lines on stderr but the progress, once it and all that it has started have ended."""
+        """Return its lines on stderr but the progress, once it and all that it has started have ended."""
         assert self.process.wait(seconds) == code, self.errors.read_text()
         wait_until(lambda: not processes(self.mark), 10)
         return [line for line in self.errors.read_text().splitlines() if "%|" not in line]

@@ -31,7 +31,7 @@ OUT = "Out of memory error on GPU 0. Cannot allocate 1GB memory on GPU 0, availa
 
 
 def configured(*words: str):
-    """(flags, configuration) of a program."""
+    """Return (flags, configuration) of a program."""
     flags = parse_flags("train", words)
     return flags, load_config(flags.config, flags.section_overrides, flags.sets)
 
@@ -99,7 +99,7 @@ def test_where_runs_differ_by_themselves_nothing_is_known(played, monkeypatch):
 
 
 def launch_narrow(command, environment, out, err):
-    """The scripts have narrow networks, and rest after a step."""
+    """Start a script with a narrow network that rests after a step."""
     if command[1] not in ("train.py", "eval.py", "apps/doctor/gpu_programs.py"):
         return checks_launch(command, environment, out, err)
     script = command[1].removesuffix(".py")

@@ -158,7 +158,7 @@ def large_answers(monkeypatch):
 
 @pytest.mark.parametrize("ending", [b"", b"Connection: close\r\n"], ids=["open", "to be closed"])
 def test_who_never_reads_is_cut_off(large_answers, caplog, ending):
-    """Whether the connection stays open behind the answer, or is closed by the server as soon as it is taken."""
+    """Return whether the connection stays open behind the answer, or is closed by the server as soon as it is taken."""
     port, running = large_answers
     clients = [socket.socket() for _ in range(5)]
     for client in clients:

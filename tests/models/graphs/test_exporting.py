@@ -148,7 +148,7 @@ PROGRAMS = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "export.md").read
 
 @pytest.fixture(scope="module")
 def exported(workspace, tmp_path_factory) -> tuple[Path, list[str]]:
-    """A folder with all formats of a TSM on ResNet-vd, ONNX by export.py, and the settings that name its network."""
+    """Provide a folder with all formats of a TSM on ResNet-vd, ONNX by export.py, and the settings of its network."""
     folder = tmp_path_factory.mktemp("both")
     write_pickle(folder / "TSM.pdparams", random_state(18, len(LABELS), vd=True))
     settings = [*TSM_ON_VD, f"INFER.weights={folder / 'TSM.pdparams'}"]

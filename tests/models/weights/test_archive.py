@@ -130,7 +130,7 @@ def test_a_member_does_not_replace_another(names, tmp_path):
 
 
 def test_a_chain_of_headers_is_damage(tmp_path):
-    """tarfile follows long names by recursion."""
+    """Long names are followed by recursion in tarfile."""
     header = tarfile.TarInfo("x")
     header.type, header.size = tarfile.GNUTYPE_LONGNAME, 512
     (tmp_path / "a.tar").write_bytes((header.tobuf() + b"y".ljust(512, b"\0")) * 3000)

@@ -69,7 +69,7 @@ PRECISIONS = ["float32", *["bfloat16"] * has_bfloat16()]
 
 @pytest.fixture(scope="module")
 def predicted(workspace, tmp_path_factory) -> dict[str, np.ndarray]:
-    """Precision -> the probabilities [N, K] of predict.py from the file of weights."""
+    """Return precision -> the probabilities [N, K] of predict.py from the file of weights."""
     weights, folder = workspace.folder / "random.pdparams", tmp_path_factory.mktemp("predicted")
     return {name: predict(workspace, weights, folder / name, f"--precision={name}") for name in PRECISIONS}
 

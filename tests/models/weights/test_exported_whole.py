@@ -37,7 +37,7 @@ def config_of(workspace, folder: Path) -> Config:
 
 
 def export_again(new: Path, folder: Path) -> None:
-    """What save_paddle does with its files, which are there already."""
+    """Do what save_paddle does with its files, which are there already."""
     with exporting.whole_or_not_at_all(folder) as made:
         for name in NAMES:
             shutil.copyfile(new / name, made / name)

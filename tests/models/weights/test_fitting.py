@@ -59,7 +59,7 @@ def save_torch(path, state, **more) -> None:
 
 
 def write(form: str, folder, state: dict[str, np.ndarray], num_layers: int):
-    """The path of the weights, written in the given format."""
+    """Write the weights in the given format, and return their path."""
     path = folder / f"{form}.pdparams"
     match form:
         case "fluid":

@@ -31,14 +31,14 @@ def labelled(path: Path, folder: Path, cues=ALL) -> Path:
 
 
 def frames_of(path: Path) -> tuple[np.ndarray, list[float]]:
-    """(uint8 [N, H, W, 3], seconds)"""
+    """Return (uint8 [N, H, W, 3], seconds)."""
     with av.open(str(path)) as file:
         frames = list(file.decode(video=0))
     return np.stack([frame.to_ndarray(format="rgb24") for frame in frames]), [frame.time for frame in frames]
 
 
 def with_sound(path: Path, codec: str, rate: int, delay: float = 0.0, silence: float = 0.0) -> Path:
-    """A fixture's pictures from a second on, with 2.4 s of sound from 0 on, of which the beginning may be silent."""
+    """Write a fixture's pictures from a second on, with 2.4 s of sound from 0 on, whose beginning may be silent."""
     layout, kind = "mono", path.suffix[1:]
     with (
         av.open(str(FIXTURES / "h264.mp4")) as source,

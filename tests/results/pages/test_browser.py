@@ -22,7 +22,7 @@ NAMES[7] = HOSTILE
 
 
 def grey_frames(positions: Iterable[int]) -> Iterator[tuple[int, np.ndarray]]:
-    """Six frames of each video."""
+    """Return six frames of each video."""
     return ((position, np.full((6, 32, 32, 3), position % 256, np.uint8)) for position in positions)
 
 
@@ -61,7 +61,7 @@ def browser():
 
 @pytest.fixture
 def opened(browser, pages):
-    """A function that opens a kind of page and returns it with what it complains of and asks for, which grow."""
+    """Provide a function that opens a kind of page; it returns it with its complaints and requests, which grow."""
     contexts = []
 
     def open_page(kind: str, width: int = 1280, scheme: str = "light", locale: str = "en-US"):

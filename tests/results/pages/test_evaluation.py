@@ -17,7 +17,7 @@ pytest.importorskip("jinja2")
 
 
 def rows_of(labels: list[int], first: list[float]) -> list[dict]:
-    """Rows of two classes; first: the probability of the class 0."""
+    """Return rows of two classes; first: the probability of the class 0."""
     shares = np.stack([first, 1 - np.array(first)], axis=1)
     return list(evaluation_rows(np.log(shares), np.array(labels)))
 

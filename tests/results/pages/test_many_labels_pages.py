@@ -6,7 +6,7 @@ from results.pages.timeline import described, stretches_of, write_subtitles
 
 
 def said(*labels: str) -> list[dict]:
-    """Predictions of these classes, which are called a, b, c and so on; none of them: none."""
+    """Return predictions of these classes, which are called a, b, c and so on; none of them: none."""
     found = [{"class_id": ord(label) - ord("a"), "label": label, "probability": 0.9} for label in labels]
     return found or [{"class_id": -1, "label": "none", "probability": 0.6}]
 

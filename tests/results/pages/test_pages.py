@@ -80,7 +80,7 @@ def test_with_long_names_timelines_of_hours_and_heat_maps_20000_videos_stay_smal
 
 
 def hostile_pages(folder) -> dict[str, str]:
-    """Each kind of page, with hostile names in every place that is open to them."""
+    """Return each kind of page, with hostile names in every place that is open to them."""
     rows = random_rows(40, 4)
     for row in rows:
         row["video"] = f"{HOSTILE}\udcff{row['position']}"

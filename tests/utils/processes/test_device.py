@@ -19,7 +19,7 @@ NO_GPU = "no GPU is visible (see CUDA_VISIBLE_DEVICES)"
 
 
 def install(monkeypatch, package: str, gpus: int) -> None:
-    """Stands for a machine with so many GPUs on which a build is installed: "gpu", "cpu", or none at all."""
+    """Stand for a machine with so many GPUs on which a build is installed: "gpu", "cpu", or none at all."""
 
     def is_compiled_with_cuda() -> bool:
         assert "gpu" in package, "asked a CPU build"

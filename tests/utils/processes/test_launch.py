@@ -61,7 +61,7 @@ class Launched:
         return self
 
     def ends(self, code: int) -> tuple[str, str]:
-        """Its stdout and stderr; no process of it is left."""
+        """Return its stdout and stderr; no process of it is left."""
         said = self.process.communicate(timeout=100)
         assert self.process.returncode == code, said
         wait_until(lambda: not processes(self.mark))
