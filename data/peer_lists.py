@@ -9,8 +9,9 @@ from pathlib import Path
 
 from data.peer_keys import Ours, Theirs
 from reader.class_names import MAX_LABELS_BYTES, is_hidden
-from reader.filelist import FileList, read_list, shorten
-from utils.errors import InputError, os_errors
+from reader.filelist import FileList, read_list
+from reader.labels import text_of
+from utils.errors import InputError, os_errors, quoted
 from utils.storage.files import write_stream, write_text
 
 LISTS = {"TRAIN": "train.list", "VALID": "val.list", "TEST": "test.list"}
@@ -65,8 +66,7 @@ def write_lists(ours: Ours, sources: dict[str, Source], config: Path, out: Path)
 
 def _lines(entries: FileList, suffix: str) -> Iterator[str]:
     for one in entries:
-        labels = ",".join(map(str, one.label)) if isinstance(one.label, tuple) else one.label
-        yield f"{one.path}{suffix} {'' if one.frames is None else f'{one.frames} '}{labels}\n"
+        yield f"{one.path}{suffix}{'' if one.frames is None else f' {one.frames}'}{text_of(one.label)}\n"
 
 
 def read_peer_labels(path: str) -> list[str]:
@@ -90,7 +90,7 @@ def read_peer_labels(path: str) -> list[str]:
         head, _, name = line.strip().partition(" ") if numbered else ("", "", line.strip())
         if is_hidden(line.strip().replace("\t", " ")) or (numbered and (head != str(len(names)) or not name.strip())):
             expected = f"'{len(names)} NAME'" if numbered else "a name"
-            raise InputError(f"{path}:{number}: expected {expected}, got {shorten(line)}")
+            raise InputError(f"{path}:{number}: expected {expected}, got {quoted(line)}")
         names.append(name.strip())
     if not names:
         raise InputError(f"{path}: the label list is empty")

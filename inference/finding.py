@@ -14,13 +14,12 @@ from models.weights.exported import check_exported, exported_weights, is_exporte
 from models.weights.paths import find_weights, is_here
 from models.weights.remote import origin
 from reader.class_names import read_labels
-from reader.filelist import shorten
 from utils.config.beside import Beside, read_beside
 from utils.config.keys import EngineConfig
 from utils.config.loading import Config
 from utils.config.shared_keys import ModelConfig
 from utils.config.strict_yaml import one_line
-from utils.errors import InputError
+from utils.errors import InputError, quoted
 from utils.log import say
 from utils.processes.device import has_gpu_build
 from utils.processes.precision import choose_gpu_precision, choose_precision
@@ -117,7 +116,7 @@ def _compare(config: Config, model: ModelConfig, path: Path, beside: Beside) -> 
     at = next((k for k, (ours, known) in enumerate(zip(names, beside.classes)) if ours != known), None)
     if at is None:
         return
-    what = f"class {at} is {shorten(names[at])}, it was trained as {shorten(beside.classes[at])}"
+    what = f"class {at} is {quoted(names[at])}, it was trained as {quoted(beside.classes[at])}"
     if sorted(names) == sorted(beside.classes):
         raise InputError(f"{labels}: the names stand in another order than in {beside.path}: {what}")
     say(f"{labels}: other names than in {beside.path}: {what}")

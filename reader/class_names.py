@@ -6,9 +6,8 @@ import re
 import unicodedata
 from collections.abc import Sequence
 
-from reader.filelist import shorten
 from utils.config.foreign import labels_advice
-from utils.errors import InputError
+from utils.errors import InputError, quoted
 from utils.log import say
 
 MAX_LABELS_BYTES = 10_000_000
@@ -43,7 +42,7 @@ def read_names(path: str, option: str) -> list[str]:
         raise InputError(f"{path}: the label list must be a JSON list of names")
     for k, name in enumerate(names):
         if is_hidden(name):
-            raise InputError(f"{path}: label {k} is no line of text: {shorten(name)}")
+            raise InputError(f"{path}: label {k} is no line of text: {quoted(name)}")
     return names
 
 
@@ -89,7 +88,7 @@ def mirror_advice(names: Sequence[str]) -> list[str]:
     mirrored = {k: ids.get(_SIDE.sub(lambda side: _OTHER_SIDE[side[0]], plain[k])) for k in sided}
     pairs = [[k, other] for k, other in mirrored.items() if other is not None and k < other]
     exchange = f"TRAIN.flip_pairs={pairs} exchanges classes with their clips, " if pairs else ""
-    some = ", ".join(shorten(names[k]) for k in sided[:4]) + (", ..." if len(sided) > 4 else "")
+    some = ", ".join(quoted(names[k]) for k in sided[:4]) + (", ..." if len(sided) > 4 else "")
     return [
         f"classes with a side in their names: {len(sided)}: {some}; half of the clips are mirrored in training: "
         f"{exchange}TRAIN.flip=False mirrors none"

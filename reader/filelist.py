@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from reader.labels import FOLDER, LABELS, Label, ids_of
-from utils.errors import InputError
+from utils.errors import InputError, quoted
 from utils.storage.copies import on_this_machine
 from utils.storage.objects import check_path, is_remote
 
@@ -133,7 +133,7 @@ def _entries(
         if number == 1 and "\0" in text and VIDEO.search(path):
             raise InputError(f"{path}: a video, not a list of videos: predict.py --video_path={path}")
         if len(text) > MAX_LINE or not text.isprintable() and _has_control(text):
-            raise InputError(f"{where}: not a line of a file list: {shorten(text)}")
+            raise InputError(f"{where}: not a line of a file list: {quoted(text)}")
         if text := text.strip():
             text = os.path.expanduser(text) if text.startswith("~/") else text
             text = text if is_remote(text) else os.path.join(prefix, text)
@@ -141,7 +141,7 @@ def _entries(
             if frame_format == "pkl":
                 if VIDEO.search(text):
                     raise InputError(
-                        f"{where}: MODEL.format is pkl, but this is a video (--set MODEL.format=mp4): {shorten(text)}"
+                        f"{where}: MODEL.format is pkl, but this is a video (--set MODEL.format=mp4): {quoted(text)}"
                     )
                 entry = Entry(text, None, number)
             elif frame_format == "frames":
@@ -181,16 +181,16 @@ def _parse(text: str, number: int, where: str, needs_label: bool, labels: str) -
         and not os.path.exists(head)
     ):
         how = "--set MODEL.format=frames; of reencode.py: --fps"
-        raise InputError(f"{where}: a folder of frames ({how}): {shorten(text)}")
+        raise InputError(f"{where}: a folder of frames ({how}): {quoted(text)}")
     if needs_label:
         if label is None:
-            raise InputError(f"{where}: expected {LABELS[labels].line}, got {shorten(text)}{_hint(text)}")
+            raise InputError(f"{where}: expected {LABELS[labels].line}, got {quoted(text)}{_hint(text)}")
         return Entry(head, label, number)
     # "holiday 2019" may be a path and no label: an existing file of that very name settles it.
     if label is not None and not os.path.isfile(text):
         return Entry(head, label, number)
     if label is None and not os.path.exists(text) and (hint := _hint(text)) and not VIDEO.search(text):
-        raise InputError(f"{where}: expected a path, got {shorten(text)}{hint}")
+        raise InputError(f"{where}: expected a path, got {quoted(text)}{hint}")
     return Entry(text, None, number)
 
 
@@ -203,11 +203,11 @@ def _parse_folder(text: str, number: int, where: str, needs_label: bool, labels:
     elif frames is None or (needs_label and label is None):
         is_video = ": this is a video (--set MODEL.format=mp4)" if VIDEO.search(text) else _hint(text)
         expected = "folder frames label" if needs_label else "folder frames"
-        raise InputError(f"{where}: expected '{expected}', got {shorten(text)}{is_video}")
+        raise InputError(f"{where}: expected '{expected}', got {quoted(text)}{is_video}")
     if is_remote(head):
-        raise InputError(f"{where}: folders of frames are read from this machine's disks alone, not {shorten(head)}")
+        raise InputError(f"{where}: folders of frames are read from this machine's disks alone, not {quoted(head)}")
     if not int(frames):
-        raise InputError(f"{where}: a folder with 0 frames: {shorten(text)}")
+        raise InputError(f"{where}: a folder with 0 frames: {quoted(text)}")
     return Entry(head, label, number, int(frames))
 
 
@@ -220,12 +220,7 @@ def _hint(text: str) -> str:
     if re.search(r"\s[0-9]+(,[0-9]+)+$", text):
         return ": several classes of a video are for MODEL.labels multi"
     if match := re.fullmatch(r"(.+?)\s*[,;]\s*(-?[0-9]+)", text):
-        return f": a blank in place of the comma: {shorten(f'{match[1]} {match[2]}')}"
+        return f": a blank in place of the comma: {quoted(f'{match[1]} {match[2]}')}"
     if re.search(r"\.\w{2,4}\s+\S*[^\W\d]\S*$", text):
         return ": a class is its number, as data/make_lists.py gives it, not its name"
     return ""
-
-
-def shorten(text: str, length: int = 80) -> str:
-    """Return the text quoted on one line, cut to about `length` characters."""
-    return repr(text if len(text) <= length else text[: length - 3] + "...")

@@ -2,8 +2,10 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
-import numpy as np
+if TYPE_CHECKING:  # lists are read without waiting for it
+    import numpy as np
 
 # Of a video: the id of its class, or those of all its classes, rising.
 Label = int | tuple[int, ...]
@@ -17,7 +19,7 @@ class OneClass:
     line = "'path label'"
 
     def __init__(self, num_classes: int | None):
-        self.record = np.dtype("<i8")  # what is kept of a video's label in a file
+        self.record = "<i8"  # NumPy's type of what is kept of a video's label in a file
 
     @staticmethod
     def split(text: str) -> tuple[str, Label | None]:
@@ -31,8 +33,10 @@ class OneClass:
         folder, frames, label = match.groups() if (match := FOLDER.fullmatch(text)) else (text, None, None)
         return folder, frames, None if label is None else int(label)
 
-    def batch(self, labels: Sequence[Label | None]) -> np.ndarray:
+    def batch(self, labels: Sequence[Label | None]) -> "np.ndarray":
         """Return int64 [N]; -1 where there is none."""
+        import numpy as np
+
         return np.array([-1 if label is None else label for label in labels], np.int64)
 
 
@@ -43,7 +47,7 @@ class ManyClasses:
 
     def __init__(self, num_classes: int | None):
         self._num_classes = num_classes or 0  # None: of labels no use is made
-        self.record = np.dtype(("u1", (self._num_classes,)))
+        self.record = ("u1", (self._num_classes,))
 
     @classmethod
     def split(cls, text: str) -> tuple[str, Label | None]:
@@ -66,8 +70,10 @@ class ManyClasses:
         numbers = [number for number in re.split(r"[\s,]+", tail[0]) if number] if tail else []
         return path + glued, numbers if path + glued and all(len(number) <= 18 for number in numbers) else []
 
-    def batch(self, labels: Sequence[Label | None]) -> np.ndarray:
+    def batch(self, labels: Sequence[Label | None]) -> "np.ndarray":
         """Return uint8 [N, K] with 1 for each class of a video."""
+        import numpy as np
+
         found = np.zeros((len(labels), self._num_classes), np.uint8)
         for row, label in zip(found, labels if self._num_classes else ()):
             row[list(ids_of(label))] = 1

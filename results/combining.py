@@ -11,12 +11,11 @@ import numpy as np
 
 from inference.rows import evaluations_of
 from metrics.sums import EvaluationSums, sum_rows, wilson
-from reader.filelist import shorten
 from results.comparing import Comparison, EvaluatedRun, compare, keys_of
 from results.pages.evaluation import write_evaluation_page
 from results.probabilities import Probabilities, read_probabilities, write_probabilities
 from results.tables import write_evaluation
-from utils.errors import InputError
+from utils.errors import InputError, quoted
 
 # The least float32 that is not rounded to others: its logarithm is finite, where a probability is 0.
 _TINY = float(np.finfo(np.float32).tiny)
@@ -47,7 +46,7 @@ def check_same_classes(names: Sequence[Sequence[str]], owners: Sequence[str]) ->
     for ours, who in known:
         at = next((k for k, (one, other) in enumerate(zip(ours, first)) if one != other), None)
         if at is not None:
-            raise InputError(f"{who}: class {at} is {shorten(ours[at])}, but {shorten(first[at])} in {of_first}")
+            raise InputError(f"{who}: class {at} is {quoted(ours[at])}, but {quoted(first[at])} in {of_first}")
     return first
 
 

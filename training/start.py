@@ -17,7 +17,7 @@ from models.weights.download import imagenet_resnet50
 from models.weights.fitting import load_weights
 from models.weights.paths import find_weights
 from reader.class_names import read_labels
-from reader.filelist import FileList, shorten
+from reader.filelist import FileList
 from training.checkpoint import Checkpoint, find_checkpoint, prefix_of, read_momentum, with_suffix
 from training.manifest import CLASSES, VALID_LIST
 from utils.config.beside import read_beside
@@ -26,7 +26,7 @@ from utils.config.loading import Config
 from utils.config.shared_keys import ModelConfig
 from utils.config.strict_yaml import one_line
 from utils.config.train_keys import NOT_LEARNED, TrainConfig
-from utils.errors import InputError
+from utils.errors import InputError, quoted
 from utils.log import say
 from utils.processes.ranks import World
 
@@ -176,7 +176,7 @@ def _rows_kept(config: Config, weights: Path) -> dict[int, int]:
             return {}
     known = {name: k for k, name in enumerate(beside.classes)}
     rows = {k: known[name] for k, name in enumerate(names) if name in known}
-    new = [shorten(name) for k, name in enumerate(names) if k not in rows]
+    new = [quoted(name) for k, name in enumerate(names) if k not in rows]
     if rows:
         listed = ", ".join(new[:SHOWN]) + (", ..." if len(new) > SHOWN else "")
         say(

@@ -22,3 +22,8 @@ def os_errors(kind: type[Exception], what: str) -> Iterator[None]:
         yield
     except OSError as error:
         raise kind(f"{what}: {error.strerror or error}") from None
+
+
+def quoted(text: str, length: int = 80) -> str:
+    """Return the text quoted on one line, cut to about `length` characters."""
+    return repr(text if len(text) <= length else text[: length - 3] + "...")

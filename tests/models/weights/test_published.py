@@ -292,7 +292,7 @@ def test_training_starts_from_a_name(server, section, tmp_path, capsys):
     server.files["w.pth"] = torch_zip(renamed(random_state(18, 1000), "torch", 18))
     row = {"file": "w.pth", "sha256": hashlib.sha256(server.files["w.pth"]).hexdigest()[:8]}
     write_table(published.TABLE, server, resnet18=row)
-    Path("x.yaml").write_text(f"MODEL:\n    num_classes: 3\n{section}")
+    Path("x.yaml").write_text(f"MODEL:\n    num_classes: 3\n{section}INFER:\n    kinetics_labels: ''\n")
     flags = parse_flags("train", ["--config=x.yaml", *([] if section else ["--pretrain=resnet18"])])
     config = load_config(flags.config, flags.section_overrides, flags.sets, "TRAIN")
     model = build_model(config.model)
@@ -337,7 +337,14 @@ def test_own_classes_take_all_of_a_name_but_its_classifier(server, name, model, 
     server.files["w.pdparams"] = Path("weights").read_bytes()
     write_table(published.TABLE, server, **{name: {"file": "w.pdparams", "model": model}})
     flags = parse_flags(
-        "train", [f"--pretrain={name}", "--set", "MODEL.num_classes=3", f"--set=TRAIN.freeze_stages={frozen}"]
+        "train",
+        [
+            f"--pretrain={name}",
+            "--set",
+            "MODEL.num_classes=3",
+            f"--set=TRAIN.freeze_stages={frozen}",
+            "--set=INFER.kinetics_labels=",
+        ],
     )
     config = load_config("", flags.section_overrides, flags.sets, "TRAIN")
     network = build_model(config.model)
