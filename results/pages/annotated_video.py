@@ -24,14 +24,14 @@ cv2 = import_cv2("a labelled video")
 SMALLEST_SIDE, LARGEST_SIDE = 240, 1920
 _FRAMES_A_SIGN = 50
 _TIME_BASE = Fraction(1, 90_000)  # of MPEG: 24, 25, 30 and 29.97 frames a second are whole numbers of it
-# Fast, and hard to tell from the original; and the same bytes on any number of cores: x264 would cut the picture in as
-# many slices, and its weighted prediction has been seen to differ between two runs.
+# Fast, and hard to tell from the original; and the same bytes in each run, on any number of cores: x264 would cut the
+# picture in as many slices, and its fastest code has been seen to differ between two runs, also with one thread.
 _THREADS = 4
 _OPTIONS = {
     "preset": "veryfast",
     "crf": "20",
     # MP4 tells how long the picture stored last is shown: without reordering that is the one shown last.
-    "x264-params": f"threads={_THREADS}:sliced-threads=0:weightp=0:bframes=0",
+    "x264-params": f"threads={_THREADS}:sliced-threads=0:weightp=0:bframes=0:cpu-independent=1",
 }
 _BT709 = 1  # of H.264's colour primaries, transfer and matrix (ITU-T H.273)
 
