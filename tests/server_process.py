@@ -42,6 +42,15 @@ class Server:
     def log(self) -> str:
         return self._log.read_text()
 
+    def settled(self) -> "Server":
+        """Return the server once it has nothing to say any more of requests whose clients did not wait for it."""
+        said, since = self.log, time.monotonic()
+        while self.uploads() or time.monotonic() < since + 1:
+            time.sleep(0.05)
+            if (now := self.log) != said:
+                said, since = now, time.monotonic()
+        return self
+
     def uploads(self) -> list[Path]:
         """Return the files that are being answered."""
         return list(self.folder.glob("paddle-tsn-*/*"))

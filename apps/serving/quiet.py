@@ -3,6 +3,8 @@
 import logging
 from collections import Counter
 
+from h11 import LocalProtocolError
+
 # The parser of forms writes of each damaged one, whose sender is told already.
 _SILENT = ("python_multipart", "multipart")  # its older versions have the shorter name
 _RARER = ("uvicorn.error", "asyncio")
@@ -16,6 +18,8 @@ class Rarer(logging.Filter):
         self._counts: Counter[tuple] = Counter()
 
     def filter(self, record: logging.LogRecord) -> bool:
+        if record.exc_info and isinstance(record.exc_info[1], LocalProtocolError):
+            return False  # an answer to who has broken HTTP meanwhile: uvicorn has told it so and closes the connection
         # Not what it says, which may name the connection: there would be as many kinds as clients.
         count = self._counts[key] = self._counts[key := (record.pathname, record.lineno, _place(record))] + 1
         if count > 1:

@@ -60,9 +60,14 @@ class Service(AbstractContextManager):
             raise Refusal(503, f"{self.in_hand} videos are waiting already: try again in a moment")
 
     def retry_after(self) -> int:
-        """Return the seconds until a refused client finds a place, if those before it come back as told."""
+        """Return the seconds until a refused client finds a place, if those before it come back as told.
+
+        They are whole ones: who is told the same number comes back at once with the others, so no more are told it
+        than find a place together.
+        """
         now = time.monotonic()
-        self._promised = min(max(self._promised, now) + self._seconds, now + LONGEST_WAIT)
+        step = max(self._seconds, 1 / self.limits.waiting)
+        self._promised = min(max(self._promised, now) + step, now + LONGEST_WAIT)
         return math.ceil(self._promised - now)
 
     async def answer(self, path: Path, name: str, asked: Any, state: dict) -> dict:

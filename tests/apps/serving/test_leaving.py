@@ -25,7 +25,7 @@ def readers(server: Server) -> set[int]:
 
 def test_who_goes_away_makes_nobody_wait(server, clip):
     """A clip whose reader stands still would be given up after 20 s."""
-    assert server.send(clip).startswith(b"HTTP/1.1 200 ")
+    assert server.settled().send(clip).startswith(b"HTTP/1.1 200 ")
     stopped = readers(server)
     assert stopped
     for pid in stopped:
