@@ -80,6 +80,7 @@ class ForkServer:
         self._socket.send(json.dumps(request).encode())
         while isinstance(message := self._receive(None), list):
             self._ended[message[0]] = message[1]
+        self._ended.pop(message, None)  # of an earlier process of the same number
         return ForkedProcess(self, message)
 
     def exit_code(self, pid: int, seconds: float | None) -> int | None:
