@@ -77,6 +77,28 @@ def expression(text: str) -> re.Pattern:
         raise argparse.ArgumentTypeError(f"no regular expression: {text!r}: {error}") from None
 
 
+def documented_parser(script: str, doc: str | None) -> Parser:
+    """Return the parser of a program, which `--help` describes by the words at the top of its file."""
+    description, _, epilog = (doc or "").partition("\n\n")  # python -OO has none
+    return Parser(script, description, epilog=epilog, formatter_class=argparse.RawDescriptionHelpFormatter)
+
+
+def evaluated_runs(script: str, doc: str | None, metavar: str, out: str) -> argparse.Namespace:
+    """Return the arguments of a program that takes folders of eval.py: `runs` and `out`, a Path.
+
+    out: its default. Raises InputError for fewer than two folders.
+    """
+    parser = documented_parser(script, doc)
+    what = "folder that eval.py has written to"
+    parser.add_argument("runs", nargs="+", metavar=metavar, help=what)
+    where = "folder for the results (default: %(default)s)"
+    parser.add_argument("--out", type=out_folder, metavar="DIR", default=Path(out), help=where)
+    args = parser.parse_args()
+    if len(args.runs) < 2:
+        raise InputError("expected two or more folders that eval.py has written to")
+    return args
+
+
 def list_arguments(description: str | None) -> argparse.Namespace:
     """Return the command line of make_lists.py. Raises InputError for a mistake in it."""
     parser = Parser("data/make_lists.py", description, formatter_class=argparse.RawDescriptionHelpFormatter)

@@ -19,7 +19,6 @@ for mistakes. check.jsonl has what was found out about each video: run again, th
 and of a list whose videos were put right it reads those that have changed.
 """
 
-import argparse
 import os
 import sys
 from collections import Counter
@@ -31,7 +30,7 @@ from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a file: the repository's root is not on the path
-from data.arguments import out_folder, share
+from data.arguments import documented_parser, out_folder, share
 from data.findings import PROBLEMS, Findings, VideoProblem
 from data.inspection import Inspector, content_digest, is_unchanged
 from data.listings import Listings
@@ -43,7 +42,6 @@ from reader.filelist import Entry
 from reader.labels import text_of
 from reader.loader import worker_count
 from utils.cli import run
-from utils.config.flags import Parser
 from utils.config.loading import Config, load_config
 from utils.errors import InputError, RunError, os_errors
 from utils.log import progress_bar
@@ -158,9 +156,7 @@ def summarize(findings: Findings) -> str:
 
 
 def main() -> None:
-    description, _, epilog = (__doc__ or "").partition("\n\n")  # python -OO has none
-    shown = {"epilog": epilog, "formatter_class": argparse.RawDescriptionHelpFormatter}
-    parser = Parser("data/check.py", description, **shown)
+    parser = documented_parser("data/check.py", __doc__)
     parser.add_argument("lists", nargs="+", metavar="LIST", help="file list, with or without labels")
     parser.add_argument("--config", default="configs/tsn.yaml", help="whose TRAIN says how (default: %(default)s)")
     parser.add_argument("--out", type=out_folder, metavar="DIR", help="folder for the results (default: check, beside "

@@ -6,18 +6,15 @@ Counts the videos that all of the runs have. The folder --out gets comparison.cs
 named it, and report.html.
 """
 
-import argparse
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a file: the repository's root is not on the path
-from data.arguments import out_folder
+from data.arguments import evaluated_runs
 from results.comparing import Comparison, compare
 from results.pages.comparison import write_comparison_page
 from results.pages.extras import wants_report
 from utils.cli import run
-from utils.config.flags import Parser
-from utils.errors import InputError
 from utils.storage.files import write_csv
 from utils.storage.lock import locked_folder
 
@@ -32,19 +29,10 @@ def said(comparison: Comparison) -> str:
 
 
 def main() -> None:
-    description, _, epilog = (__doc__ or "").partition("\n\n")  # python -OO has none
-    shown = {"epilog": epilog, "formatter_class": argparse.RawDescriptionHelpFormatter}
-    parser = Parser("data/compare.py", description, **shown)
-    parser.add_argument("runs", nargs="+", metavar="RUN", help="folder that eval.py has written to")
-    parser.add_argument("--out", type=out_folder, metavar="DIR", default="data/compare_results", help="folder for the "
-                        "results (default: %(default)s)")  # fmt: skip
-    args = parser.parse_args()
-    if len(args.runs) < 2:
-        raise InputError("expected two or more folders that eval.py has written to")
-
+    args = evaluated_runs("data/compare.py", __doc__, "RUN", "data/compare_results")
     comparison = compare(args.runs)
     print(said(comparison))
-    out = Path(args.out)
+    out = args.out
     with locked_folder(out, f"--out {out}"):
         header = ["video", "label", *(f"{one.name}: {what}" for one in comparison.runs for what in ("named", "right"))]
         rows = (

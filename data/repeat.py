@@ -8,7 +8,6 @@ written beside TRAIN's list. The same command goes on where it was ended. The fo
 and a folder for each run.
 """
 
-import argparse
 import json
 import statistics
 import sys
@@ -16,14 +15,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a file: the repository's root is not on the path
-from data.arguments import out_folder, several
+from data.arguments import documented_parser, out_folder, several
 from data.repeated_runs import plan_runs
 from metrics.repeated import MOST, Repeated
 from metrics.sums import wilson
 from results.pages.extras import wants_report
 from results.pages.repetition import write_repetition_page
 from utils.cli import run
-from utils.config.flags import Parser
 from utils.log import say
 from utils.storage.files import write_text
 from utils.storage.lock import locked_folder
@@ -73,9 +71,7 @@ def left(done: Sequence[dict], runs: int) -> str:
 
 
 def main() -> None:
-    description, _, epilog = (__doc__ or "").partition("\n\n")  # python -OO has none
-    shown = {"epilog": epilog, "formatter_class": argparse.RawDescriptionHelpFormatter}
-    parser = Parser("data/repeat.py", description, **shown)
+    parser = documented_parser("data/repeat.py", __doc__)
     add, number = parser.add_argument, several(MOST)
     add("--config", required=True, metavar="YAML", help="of train.py and eval.py")
     which = parser.add_mutually_exclusive_group(required=True)

@@ -16,7 +16,7 @@ MISTAKES_KEPT, UNREADABLE_KEPT, REASONS_KEPT = 24, 100, 100
 _Z = 1.959963984540054
 
 
-def wilson(right: int, videos: int, different: float | None = None) -> tuple[float, float]:
+def wilson(right: float, videos: int, different: float | None = None) -> tuple[float, float]:
     """Return Wilson's score interval of 95 %, in percent, of a share of which `right` of `videos` were counted.
 
     different: how many of these are different ones, where some came more than once: what comes again tells nothing new.

@@ -101,7 +101,7 @@ class Journal(AbstractContextManager):
                 if finished:
                     rename(self._final, self.path)
                 self._empty = self.path.stat().st_size == 0
-        except BaseException:
+        except BaseException:  # whatever it was, Ctrl-C too: it goes on, and the folder is free for others
             if self._lock:
                 self._lock.release()
             raise

@@ -137,7 +137,7 @@ PPTSM = Paddle(
 PADDLEVIDEO = {
     "tsn_k400_videos, 0314ce2f": TSN_K400,
     "tsn, 2791324e": Paddle(
-        RESNET | {"pretrained": "/work/data/ResNet50/ppcls.pdparams"}, head("TSNHead", 101, 0.2, 0.01), UCF_FRAMES,
+        RESNET | {"pretrained": "data/ResNet50/ppcls.pdparams"}, head("TSNHead", 101, 0.2, 0.01), UCF_FRAMES,
         (steps(("Scale", FOUR_THIRDS), ("RandomCrop", {"target_size": 224}), ("RandomFlip", None)), CENTRE_FOUR_THIRDS,
          CENTRE_FOUR_THIRDS), piecewise([30, 60], 0.001, 1e-4, None), 80, "TSN", (32, 32), (3, 25), True, "",
         more={"EVALUATION": {"interval": 5, "function": "topk", "topk": "(1,5)"}, "log_interval": 20},

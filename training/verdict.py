@@ -1,13 +1,12 @@
 """What the validations of a training say, and what they do not: against chance, and of so many videos."""
 
-import math
 from collections import Counter
 from collections.abc import Sequence
 
+from metrics.sums import wilson
 from reader.labels import Label, ids_of
 from training.manifest import Progress
 
-_NORMAL = 1.96  # standard deviations of a normal distribution within which 95% of it lie
 WIDE = 20.0  # points: where the interval is wider, epochs cannot be told apart
 
 
@@ -74,7 +73,4 @@ def interval(share: float, number: int) -> tuple[float, float]:
 
     Wilson's interval, which holds for few and for shares near 0 and 1 as well.
     """
-    z2 = _NORMAL**2
-    centre = (share + z2 / (2 * number)) / (1 + z2 / number)
-    half = _NORMAL * math.sqrt(share * (1 - share) / number + z2 / (4 * number**2)) / (1 + z2 / number)
-    return 100 * max(0.0, centre - half), 100 * min(1.0, centre + half)
+    return wilson(share * number, number)

@@ -64,7 +64,7 @@ EXPECTED = {
         "INFER.target_size": 224, "TRAIN.use_gpu": False, "TRAIN.classifier_learning_rate": None, "TRAIN.flip": True},
     ],
     "tsn, 2791324e": [
-        network("TSN", 101, 0.2, "/work/data/ResNet50/ppcls.pdparams"), read(3, 25, "segment", 1, 256, "none"), PILLOW,
+        network("TSN", 101, 0.2, "data/ResNet50/ppcls.pdparams"), read(3, 25, "segment", 1, 256, "none"), PILLOW,
         FOUR_THIRDS, steps(0.001, (30, 60), 80, 1e-4, 0), {"INFER.kinetics_labels": "", "TEST.batch_size": 32},
     ],
     "tsm_k400_videos, 71329cff": [
