@@ -19,7 +19,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks import common
 from benchmarks.cluster import write_weights
-from data.encoding import Settings, target_of
+from data.copies.encoding import Settings, target_of
 from data.reencode import MANIFEST
 from utils.cli import run
 
@@ -93,7 +93,7 @@ def make_lists_of_recordings(data: Data) -> tuple[int, list[str]]:
 
 
 def make_lists_of_annotations(data: Data) -> tuple[int, list[str]]:
-    return data.number, [*make_lists(data)[1], "--annotations", str(data.annotations)]
+    return data.number, [*make_lists(data)[1], "--annotations", str(data.lists.annotations)]
 
 
 def reencode_again(data: Data) -> tuple[int, list[str]]:

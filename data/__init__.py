@@ -1,1 +1,1 @@
-"""What makes data: the demo's clips, and file lists of Kinetics-400 or of one's own videos."""
+"""Programs that make data, run before the scripts: lists, their check, copies, a peer's files as ours."""

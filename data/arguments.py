@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from data.folds import MOST_FOLDS
+from data.lists.folds import MOST_FOLDS
 from utils.config.flags import Parser
 from utils.config.kinds import Template
 from utils.errors import InputError

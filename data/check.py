@@ -31,11 +31,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a file: the repository's root is not on the path
 from data.arguments import documented_parser, out_folder, share
-from data.findings import PROBLEMS, Findings, VideoProblem
-from data.inspection import Inspector, content_digest, is_unchanged
-from data.listings import Listings
-from data.records import Records
-from data.sides import look_for_pairs
+from data.checks.findings import PROBLEMS, Findings, VideoProblem
+from data.checks.inspection import Inspector, content_digest, is_unchanged
+from data.checks.listings import Listings
+from data.checks.records import Records
+from data.checks.sides import look_for_pairs
 from reader.build import clip_spec
 from reader.clip import ClipSpec
 from reader.filelist import Entry

@@ -14,11 +14,11 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a file: the repository's root is not on the path
-from data import peer_mmaction2, peer_paddlevideo
 from data.arguments import count, out_folder
-from data.peer_keys import Ours, Theirs
-from data.peer_lists import LABELS, read_peer_labels, write_labels, write_lists
-from data.peer_python import read_python
+from data.peers import peer_mmaction2, peer_paddlevideo
+from data.peers.peer_keys import Ours, Theirs
+from data.peers.peer_lists import LABELS, read_peer_labels, write_labels, write_lists
+from data.peers.peer_python import read_python
 from utils.cli import run
 from utils.config.flags import Parser
 from utils.config.foreign import PAGE, WHOSE

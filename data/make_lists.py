@@ -30,18 +30,18 @@ from pathlib import Path
 from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a file: the repository's root is not on the path
-from data import own_config
-from data.annotations import read_annotations
 from data.arguments import list_arguments
-from data.classes import in_order
-from data.dealing import SplitClip, joined
-from data.folds import MOST_FOLDS, deal_folds, fold_lists, lists_of_folds, notes_on_folds
-from data.found import Found, from_annotations, from_folders
-from data.layout import counted, empty_folders, is_split, named
-from data.official import is_official, read_official
-from data.own_networks import Network
-from data.soundness import find_broken, find_copies
-from data.splits import SPLITS, listed_in
+from data.lists import own_config
+from data.lists.annotations import read_annotations
+from data.lists.classes import in_order
+from data.lists.dealing import SplitClip, joined
+from data.lists.folds import MOST_FOLDS, deal_folds, fold_lists, lists_of_folds, notes_on_folds
+from data.lists.found import Found, from_annotations, from_folders
+from data.lists.layout import counted, empty_folders, is_split, named
+from data.lists.official import is_official, read_official
+from data.lists.own_networks import Network
+from data.lists.soundness import find_broken, find_copies
+from data.lists.splits import SPLITS, listed_in
 from reader.class_names import mirror_advice, read_names
 from reader.videos import Video, find_videos
 from utils.cli import run
@@ -215,7 +215,7 @@ def make_lists(args: argparse.Namespace) -> None:
     bad = {video.path: "an empty file" for video in videos if video.empty}
     broken = find_broken([video.path for video in videos if not video.empty])
     bad |= {path: f"cannot be opened: {reason}" for path, reason in broken.items()}
-    from data.similar import Alike, read_pictures  # it takes NumPy, for which nothing else waits
+    from data.lists.similar import Alike, read_pictures  # it takes NumPy, for which nothing else waits
 
     looked_at = [v.path for v in videos if v.path not in bad] if args.similar else []
     alike = Alike(read_pictures(looked_at) if looked_at else {}, args.similar)

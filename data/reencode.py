@@ -21,10 +21,10 @@ from typing import TextIO
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a file: the repository's root is not on the path
 from data.arguments import count, rate, template
-from data.copied import CopiedSources
-from data.encoders import reading_times, reencode_all, reencode_on_cluster
-from data.encoding import PRESETS, Job, Settings, target_of
-from data.records import Records
+from data.checks.records import Records
+from data.copies.copied import CopiedSources
+from data.copies.encoders import reading_times, reencode_all, reencode_on_cluster
+from data.copies.encoding import PRESETS, Job, Settings, target_of
 from reader.filelist import Entry, read_list
 from reader.integrity import VideoError
 from reader.labels import LABELS, text_of

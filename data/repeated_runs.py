@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from data.folds import fold_lists
+from data.lists.folds import fold_lists
 from reader.build import read_section_list
 from utils.config.loading import load_config
 from utils.errors import InputError, RunError, os_errors

@@ -113,7 +113,7 @@ LONGEST = (
     "models/weights/test_published.py", "reader/test_loader.py", "test_bad_input.py", "training/test_frozen.py",
     "apps/doctor/test_gpu.py", "test_parity.py", "apps/serving/test_page_answers.py", "apps/serving/test_page.py",
     "test_contributing.py", "training/test_recipe.py", "utils/processes/test_machines.py", "test_interrupted.py",
-    "data/test_layout.py", "data/test_make_demo.py", "training/test_faults.py", "results/pages/test_browser.py",
+    "data/lists/test_layout.py", "data/test_make_demo.py", "training/test_faults.py", "results/pages/test_browser.py",
 )  # fmt: skip
 
 

@@ -155,7 +155,9 @@ def test_replaced_and_repaired_videos_are_read_again(workspace, predict, videos,
     """A disk that was away and is back, and a video that was put in the place of another one, between two runs."""
     disk, there = tmp_path / "disk", [path for path, _ in workspace.videos[:8]]
     # Those that are there follow: a run that finds no file at all would be over before it is killed.
-    listed = write_list(tmp_path / "disk.list", [(disk / path.name, 0) for path in there] * 2 + workspace.videos[:8] * 4)
+    listed = write_list(
+        tmp_path / "disk.list", [(disk / path.name, 0) for path in there] * 2 + workspace.videos[:8] * 4
+    )
     flags = (f"--filelist={listed}", "--report=False")
     killed = predict(tmp_path / "out", *flags).knows(5)
     killed.process.kill()

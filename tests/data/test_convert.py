@@ -476,7 +476,7 @@ def test_what_would_have_to_be_run_is_named(tmp_path, monkeypatch):
     ],
 )
 def test_label_files(text, names, tmp_path, monkeypatch):
-    from data.peer_lists import read_peer_labels
+    from data.peers.peer_lists import read_peer_labels
 
     monkeypatch.chdir(tmp_path)
     if text is not None:

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from conftest import run_python
-from data.classes import KINETICS_LABELS, choose_classes, loose, read_classes
-from data.dealing import split_clips
+from data.lists.classes import KINETICS_LABELS, choose_classes, loose, read_classes
+from data.lists.dealing import split_clips
+from data.lists.own_config import network_for
 from data.make_lists import Found, lists_of, write, writers_of
-from data.own_config import network_for
 from list_making import HEADING, annotate, lines, make_lists, succeed, touch, video_bytes
 from reader.filelist import read_list
 from reader.videos import Video

@@ -18,7 +18,8 @@ import pytest
 from PIL import Image
 
 from conftest import ROOT, processes, run_script, wait_until
-from data import encoders, encoding, reencode
+from data import reencode
+from data.copies import encoders, encoding
 from make_fixtures import FIXTURES, read_number
 from reader.decode import VideoError, read_frames
 from utils.errors import RunError

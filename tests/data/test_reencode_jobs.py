@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from data import encoders, reencode
-from data.encoding import Job, Settings, target_of
+from data import reencode
+from data.copies import encoders
+from data.copies.encoding import Job, Settings, target_of
 from make_fixtures import FIXTURES
 from reader.filelist import Entry, FileList
 from stream_work import Greedy

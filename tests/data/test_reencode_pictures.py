@@ -8,7 +8,7 @@ import av
 import numpy as np
 import pytest
 
-from data.encoding import Job, Settings, reencode
+from data.copies.encoding import Job, Settings, reencode
 from make_fixtures import FIXTURES, paint
 from reader.decode import read_frames
 from results.pages.annotated_video import label_video

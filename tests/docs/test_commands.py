@@ -37,7 +37,7 @@ ELSEWHERE = {
     "--ray=10.0.0.1:6379": "tests/apps/cluster/test_ray.py",
     "data/dataset/mine": "tests/data/test_guide.py",
     "data/repeat.py": "tests/data/test_repeat.py",
-    "--folds 5": "tests/data/test_folds.py",
+    "--folds 5": "tests/data/lists/test_folds.py",
     "requirements-gpu.txt": "tests/docs/test_pages.py",
 }
 # A script and its flags, with nothing that a shell would do something with: run as a fork, see fork_server.py.

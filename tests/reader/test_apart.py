@@ -71,6 +71,6 @@ def test_an_array_arrives_as_it_was_and_can_be_written_to():
 
 
 def test_who_asks_imports_nothing_that_decodes():
-    modules = "reader.workers, reader.streams, reader.loader, data.soundness"
+    modules = "reader.workers, reader.streams, reader.loader, data.lists.soundness"
     program = f"import sys, {modules}; sys.exit('av' in sys.modules or 'reader.dataset' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], cwd=ROOT).returncode == 0

@@ -8,7 +8,7 @@ import av
 import numpy as np
 import pytest
 
-from data.encoding import Job, Settings, reencode
+from data.copies.encoding import Job, Settings, reencode
 from h264_streams import broadcast_in_fields, reordered_untold
 from make_fixtures import FIXTURES, HEIGHT, RATE, WIDTH, paint, read_number, remux
 from reader import packets

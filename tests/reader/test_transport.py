@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data.encoding import Job, Settings, reencode
+from data.copies.encoding import Job, Settings, reencode
 from make_fixtures import FIXTURES, read_number
 from reader import packets, transport
 from reader.dataset import ClipSpec

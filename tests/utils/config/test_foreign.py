@@ -2,7 +2,7 @@
 
 import pytest
 
-from data.peer_lists import read_peer_labels
+from data.peers.peer_lists import read_peer_labels
 from models.registry import known_name
 from reader.class_names import read_names
 from utils.config.foreign import config_advice, list_advice

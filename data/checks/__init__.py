@@ -1,0 +1,1 @@
+"""How data/check.py looks at the videos of lists, and what it finds."""

@@ -1,0 +1,1 @@
+"""How data/reencode.py copies videos."""

@@ -1,0 +1,86 @@
+"""How the folders of a data set are meant: one for each class, perhaps below train/, val/ and test/.
+
+What can be meant in two ways is refused with both: which one it is decides what is learned.
+"""
+
+import os
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from data.lists.splits import split_of
+from reader.videos import Video, is_passed
+from utils.errors import InputError
+
+SHOWN = 5  # names in a message
+
+
+def is_split(videos: Sequence[Video]) -> bool:
+    """Return whether the first folders are train/, val/ and test/. Raises InputError where they may be classes too."""
+    first = {video.folders[0] for video in videos if video.folders}
+    words = {name for name in first if split_of(name)}
+    deeper = any(len(video.folders) > 1 for video in videos if video.folders and video.folders[0] in words)
+    others = first - words
+    if not words or others and not deeper:
+        return False  # without folders of classes in them they are no splits
+    if others:
+        raise InputError(
+            f"--videos: {named(words)} may split the videos, with the classes in them, or be classes themselves, as "
+            f"{named(others)} beside them: move {named(others)} to another folder, or give folders of classes other "
+            "names"
+        )
+    return True
+
+
+def check_level(videos: Sequence[Video], depth: int) -> None:
+    """Raise InputError where all videos lie in one class's folder, in folders of which each may be a class instead."""
+    folders = {video.folders[depth] for video in videos}
+    below = {video.folders[depth + 1] if len(video.folders) > depth + 1 else "" for video in videos}
+    if len(folders) > 1 or len(below) < 2 or "" in below:
+        return
+    video = videos[0]
+    folder = Path(video.path).parents[len(video.folders) - 1 - depth]
+    raise InputError(
+        f"--videos: all {len(videos)} videos lie in the one folder {folder}, in {len(below)} folders ({named(below)}): "
+        f"give --videos {folder.parent if depth else folder} if these are the classes; if all are of one class, put "
+        "them into its folder itself"
+    )
+
+
+def check_names(videos: Iterable[Video], depth: int) -> None:
+    """Raise InputError where a class's folder has a name that is not UTF-8, as archives of other systems leave it."""
+    for name in {video.folders[depth] for video in videos}:
+        if not name.isprintable() and any("\ud800" <= c <= "\udfff" for c in name):
+            raise InputError(
+                f"--videos: the class's folder {os.fsencode(name)!r} has a name that is not UTF-8: rename it, such as "
+                "by convmv"
+            )
+
+
+def empty_folders(roots: Iterable[str], videos: Iterable[Video], split: bool) -> list[str]:
+    """Return the folders where classes are looked for, in which no video is."""
+    depth = 1 if split else 0
+    full = {str(Path(v.path).parents[len(v.folders) - 1 - depth]) for v in videos if len(v.folders) > depth}
+    above = [Path(root) for root in roots]
+    if split:
+        above = [path for root in above for path in _folders(root) if split_of(path.name)]
+    return [str(path) for folder in above for path in _folders(folder) if str(path) not in full]
+
+
+def _folders(folder: Path) -> list[Path]:
+    return sorted(folder / entry.name for entry in os.scandir(folder) if entry.is_dir() and not is_passed(entry.name))
+
+
+def named(names: Iterable[str]) -> str:
+    """Return the names, of many the first and how many there are."""
+    names = sorted(names)
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + more
+
+
+def counted(suffixes: Counter[str]) -> str:
+    """Return how many files there are of each suffix, most first."""
+    most = sorted(suffixes.items(), key=lambda item: (-item[1], item[0]))
+    shown = [f"{suffix or 'without a suffix'} {number}" for suffix, number in most[:SHOWN]]
+    rest = sum(number for _, number in most[SHOWN:])
+    return ", ".join([*shown, f"others {rest}"] if rest else shown)

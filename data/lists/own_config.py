@@ -1,0 +1,214 @@
+"""config.yaml for the lists of a data set: ready for train.py, eval.py and predict.py, each key with its reason."""
+
+import math
+import os
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+
+import yaml
+
+from data.lists.classes import KINETICS_LABELS, Classes
+from data.lists.own_networks import IMAGENET, LIGHT, STRONG, Network
+from utils.errors import InputError
+from utils.processes.limits import available_cores, available_memory
+
+NAME = "config.yaml"
+LEAST_BATCH, MOST_BATCH = 4, 32
+STEPS, LEAST_EPOCHS, MOST_EPOCHS = 400, 15, 100
+# Bytes that train.py takes on a CPU without a video, in float32: Paddle 3.3.1 took 0.73 GB.
+BASE_MEMORY = 1.0e9
+# Training clips up to which the classifier alone is trained, and the views computed for it, of each and of all.
+# Of 20, 60 and 120 real clips (ResNet-18, random weights) five views each taught a classifier 3 to 6 points more than
+# one, three views 2 to 5, and a sixth nothing; 6000 views of 8 frames take PP-TSM some 40 minutes on two cores.
+FROZEN_CLIPS, MOST_VIEWS, ALL_VIEWS = 2000, 10, 6000
+
+
+def is_published(classes: Classes) -> bool:
+    """Return whether the classes have the numbers of the published weights."""
+    return bool(classes.source) and os.path.samefile(classes.source, KINETICS_LABELS)
+
+
+def network_for(classes: Classes, light: bool) -> Network:
+    """Return what training starts from. Raise InputError for a light network of classes that weights know already."""
+    if not is_published(classes):
+        return LIGHT if light else STRONG
+    if light:
+        raise InputError("--light: Kinetics-400's weights know these classes: python predict.py --weights=pptsmv2")
+    return IMAGENET
+
+
+def commands(out: Path, classes: Classes, clips: Mapping[str, int]) -> list[str]:
+    """Return what can be called next, word for word; `clips` has the number of clips of each list that is there."""
+    config = shlex.quote(f"--config={out / NAME}")
+    train = "train.list" in clips
+    lines = [f"python train.py {config}"] * train
+    lines += [f"python eval.py {config}"] * (train or "test.list" in clips)
+    lines.append(f"python predict.py {config}")
+    if train and is_published(classes):
+        lines.append(f"python eval.py {config} --set TEST.weights=  # the published weights, which know these classes")
+    return lines
+
+
+def feature_views(clips: int) -> int:
+    """Return the views of each of so many training clips whose features are computed."""
+    return max(1, min(MOST_VIEWS, ALL_VIEWS // max(1, clips)))
+
+
+def batch_size(clips: int, memory: int | None, video_memory: float) -> tuple[int, str]:
+    """Return the batch size for so many training clips and bytes of free memory (None.
+
+    Not known), a power of two, and why.
+    """
+    size = _power_of_two(max(LEAST_BATCH, min(clips // 10, MOST_BATCH)))
+    reasons = {
+        LEAST_BATCH: f"few clips, but BatchNorm's statistics want {LEAST_BATCH} videos",
+        MOST_BATCH: "what each of the original's 8 GPUs had",
+    }
+    why = reasons.get(size, "so that an epoch has ten steps or more")
+    fits = size if memory is None else int((memory / 2 - BASE_MEMORY) / video_memory)
+    if fits < size:
+        size = _power_of_two(max(2, fits))
+        takes = (BASE_MEMORY + size * video_memory) / 1e9
+        why = f"takes {takes:.1f} GB of memory; {memory / 1e9:.1f} GB were free here"
+    return size, why
+
+
+def _power_of_two(number: int) -> int:
+    return 2 ** int(math.log2(number))
+
+
+def epochs(clips: int, batch: int) -> tuple[int, str]:
+    """Return the number of epochs for so many training clips, and why."""
+    steps = max(1, math.ceil(clips / batch))
+    number = min(max(LEAST_EPOCHS, math.ceil(STEPS / steps)), MOST_EPOCHS)
+    return (
+        number,
+        f"{number * steps} steps: fine-tuning wants some hundreds, but {LEAST_EPOCHS} to {MOST_EPOCHS} epochs",
+    )
+
+
+def cpu_time(frames: int, cores: int, speed: float) -> str:
+    """About how long so many frames take without a GPU, at so many in a second on each core."""
+    minutes = frames / (speed * cores) / 60
+    if minutes > 120:
+        return f"{minutes / 60:.0f} h" if minutes < 2880 else f"{minutes / 1440:.0f} days"
+    return f"{max(1, minutes):.0f} min"
+
+
+def config_text(out: Path, classes: Classes, clips: Mapping[str, int], network: Network) -> str:
+    """Return the configuration for the lists in `out`; `clips` has the number of clips of each list that is there."""
+    train, cores = clips.get("train.list", 0), available_cores()
+    batch, why_batch = batch_size(train, available_memory(), network.video_memory)
+    epoch, why_epochs = epochs(train, batch)
+    frozen = network is not IMAGENET and train <= FROZEN_CLIPS
+    on_cores = f"on {cores} core{'s' * (cores > 1)}"
+    dropout, why_dropout = network.frozen_dropout if frozen else network.dropout
+    why_frozen = (
+        f"the classifier alone, up to {FROZEN_CLIPS} clips; 0: all is trained, with dropout {network.dropout[0]}"
+        if frozen
+        else "all is trained; 5: the classifier alone, without a GPU in a small part of the time"
+    )
+    views, frames = feature_views(train), train * network.segments
+    time = cpu_time(epoch * frames, cores, network.train_speed)
+    frozen_time = cpu_time(views * frames, cores, network.feature_speed)
+    valid = out / "val.list" if "val.list" in clips else ""
+    about_valid = f"{clips['val.list']} clips" if valid else "'': no clip is left for validation"
+    test, about_test = _list_for("test.list", clips)
+    infer, about_infer = _list_for("infer.list", clips)
+    weights, about_weights = _weights(out, classes, clips, network)
+    called = "\n".join(f"#   {_printable(command)}" for command in commands(out, classes, clips))
+    return f"""\
+# Written by data/make_lists.py for the lists beside it; its --force writes this file anew as well.
+#
+{called}
+#
+# What is not here has its default: docs/flags_and_keys.md.
+
+MODEL:
+    # as many as kinetics_labels.json has names
+    num_classes: {len(classes.names)}
+{network.keys}\
+    # {why_dropout}
+    dropout: {dropout}
+
+TRAIN:
+    # The recipe is that of configs/finetune.yaml.
+    # {train} clips
+    filelist: {_quoted(out / "train.list")}
+    # {network.about} downloaded once; without their classifier
+    pretrain: {_quoted(network.pretrain)}
+    # {why_frozen}
+    freeze_stages: {5 * frozen}
+    # with freeze_stages 5; fewer for many clips: without a GPU they take about {frozen_time} {on_cores}, once,
+    # and the epochs seconds
+    feature_views: {views}
+    # beside the lists: in the common data/checkpoints two data sets would overwrite each other
+    save_dir: {_quoted(out / "checkpoints")}
+    # {why_batch}
+    batch_size: {batch}
+    # {why_epochs};
+    # with freeze_stages 0, without a GPU, about {time} {on_cores}, at {network.train_speed} frames a second each
+    epoch: {epoch}
+    # what MIT's TSM and Wang et al. fine-tune UCF101 with; the original's 0.01 is for 256 videos a step
+    learning_rate: 0.001
+    # the rate falls in every step, to 0 at the end: no milestones to find for this number of epochs
+    schedule: "cosine"
+    # the classifier starts from random weights, all else from trained ones; 5 is what PP-TSN and TSM take
+    classifier_learning_rate: 5
+    # a class with few clips is seen as often as the others
+    balance_classes: True
+    # crops of several sizes: few clips want more variety
+    multi_scale_crop: 5
+    # what MIT's TSM fine-tunes UCF101 with, as the next one
+    l2_weight_decay: 5e-4
+    # no step is spoiled by one clip that is unlike all others
+    clip_gradient_norm: 20
+    # one takes 190 MB; the best one stays as well
+    keep_checkpoints: 2
+
+VALID:
+    # {about_valid}
+    filelist: {_quoted(valid)}
+    # what fits into memory in training fits here
+    batch_size: {batch}
+
+TEST:
+    # {about_test}
+    filelist: {_quoted(out / test)}
+    # {about_weights}
+    weights: {_quoted(weights)}
+
+INFER:
+    # {about_infer}
+    filelist: {_quoted(out / infer)}
+    # the names by class id
+    kinetics_labels: {_quoted(out / "kinetics_labels.json")}
+    # {about_weights}
+    weights: {_quoted(weights)}
+"""
+
+
+def _list_for(name: str, clips: Mapping[str, int]) -> tuple[str, str]:
+    """Return the list to read, that of training where no other clip is left, and what to say about it."""
+    if name not in clips and "train.list" in clips:
+        return "train.list", "no clip is left for this: those of training, on which any network looks too good"
+    return name, f"{clips.get(name, 0)} clips"
+
+
+def _weights(out: Path, classes: Classes, clips: Mapping[str, int], network: Network) -> tuple[str | Path, str]:
+    """Return the weights to evaluate and predict with, and what to say about them."""
+    if "train.list" not in clips and is_published(classes):
+        return "", "'': the published ones, which know these classes"
+    if "val.list" in clips:
+        return out / "checkpoints" / f"{network.name}_best.pdparams", "train.py's epoch with the best validation"
+    return out / "checkpoints" / f"{network.name}.pdparams", "train.py's last epoch"
+
+
+def _quoted(text: str | Path) -> str:
+    """Return the text in YAML's double quotes, whatever is in it."""
+    return yaml.safe_dump(str(text), default_style='"', allow_unicode=True, width=1_000_000).strip()
+
+
+def _printable(text: str) -> str:
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)

@@ -1,0 +1,1 @@
+"""Configurations and lists of PaddleVideo and mmaction2, written as ours."""

@@ -1,0 +1,180 @@
+"""What a peer's configuration says and was not asked for, and what is said of it in ours."""
+
+import json
+import os
+import textwrap
+from collections.abc import Iterator, Sequence
+from dataclasses import fields
+
+from data.peers.peer_python import Unread
+from utils.config.foreign import PAGE
+from utils.config.keys import SECTIONS
+from utils.config.published import published_weights
+from utils.config.strict_yaml import one_line
+from utils.errors import InputError
+
+NETWORKS = "here are TSN, TSM, PP-TSN, PP-TSM and PP-TSMv2 of RGB frames"
+AUTO = "MODEL.decoder stays auto, which reads the same frames"
+_READING = ("VALID", "TRAIN", "TEST")  # MODEL has what the first of them says
+# What MODEL holds for all; each list has a prefix of its own, or none.
+_INHERITED = [item.name for item in fields(SECTIONS["VALID"]) if item.metadata["inherited"]]
+_INHERITED.remove("data_prefix")
+
+
+class Theirs:
+    """A part of a peer's configuration; all parts of one share the notes of what was asked for."""
+
+    def __init__(self, value: object, path: tuple = (), name: str = "", asked: set | None = None, there: bool = True):
+        self.value, self.path, self.name, self.there = value, path, name, there
+        self._asked = set() if asked is None else asked
+
+    def at(self, *keys: str | int) -> "Theirs":
+        """Return the part below the keys; its value is None where there is none."""
+        part = self
+        for key in keys:
+            held = part.value
+            if isinstance(held, list | tuple):
+                there = isinstance(key, int) and key < len(held)
+            else:
+                there = isinstance(held, dict) and key in held
+            value = held[key] if there else None
+            part = Theirs(value, (*part.path, key), part._name(key, value), self._asked, there)
+        return part
+
+    def _name(self, key: str | int, value: object) -> str:
+        """Return the name of the part below a key; a step of a pipeline is called by its type."""
+        if isinstance(key, int):
+            key = value.get("type", "") if isinstance(value, dict) else key
+        return f"{self.name}.{one_line(str(key))}".strip(".") if key != "" else self.name
+
+    def ask(self, *keys: str) -> "Theirs":
+        """Return the part below the keys, which counts as asked for with all that is in it."""
+        part = self.at(*keys)
+        if part.there:
+            self._asked.add(part.path)
+        return part
+
+    def get(self, *keys: str) -> object:
+        """Return the value below the keys, which counts as asked for with all that is in it.
+
+        None where there is none.
+        """
+        return self.ask(*keys).value
+
+    def first(self, *ways: tuple[str, ...]) -> "Theirs":
+        """Return the first of some parts that is there, which counts as asked for."""
+        return self.ask(*next((way for way in ways if self.at(*way).value is not None), ways[0]))
+
+    @property
+    def word(self) -> str:
+        """The value where it is a text, such as the name of a class; else ''."""
+        return self.value if isinstance(self.value, str) else ""
+
+    def parts(self) -> list["Theirs"]:
+        """Return those of a list."""
+        return [self.at(i) for i in range(len(self.value))] if isinstance(self.value, list | tuple) else []
+
+    def __str__(self) -> str:
+        value = self.value.text if isinstance(self.value, Unread) else self.value
+        return self.name if isinstance(value, dict | list) else f"{self.name} {one_line(str(value), 60)}"
+
+    def rest(self) -> Iterator["Theirs"]:
+        """Yield what nobody has asked for: whole parts where nothing below them was."""
+        if self.path in self._asked or self.value in (None, False):
+            return
+        if any(path[: len(self.path)] == self.path for path in self._asked):
+            for key in self.value if isinstance(self.value, dict) else range(len(self.value)):
+                yield from self.at(key).rest()
+        else:
+            yield self
+
+
+class Ours:
+    """Our configuration while it is made: values by section, and lines on what is not as it was there."""
+
+    def __init__(self, file: str):
+        self.file, self.notes, self.flags = file, [], []
+        self.values: dict[str, dict[str, object]] = {section: {} for section in SECTIONS}
+
+    def put(self, name: str, theirs: Theirs, value: object = None) -> None:
+        """Let SECTION.key be their value, or another one that was made of it; None: it stays the default.
+
+        Raises InputError where the key does not take it.
+        """
+        value = theirs.value if value is None else value
+        section, key = name.split(".")
+        if isinstance(value, Unread):
+            self.say(theirs, f"would have to be run: set {name}")
+        elif value is not None:
+            kind = next(item.metadata["kind"] for item in fields(SECTIONS[section]) if item.name == key)
+            try:
+                self.values[section][key] = kind.read(value)
+            except ValueError:
+                raise InputError(f"{self.file}: {theirs}: {name} takes {kind}, not {one_line(str(value))}") from None
+
+    def number(self, theirs: Theirs, default: float | None = None) -> float | None:
+        """Return their value where it is a number, else the default. Raises InputError for what cannot be one."""
+        if isinstance(theirs.value, Unread):
+            self.say(theirs, "would have to be run: left out")
+        elif theirs.value is not None:
+            if type(theirs.value) not in (int, float):
+                raise InputError(f"{self.file}: {theirs}: expected a number")
+            return theirs.value
+        return default
+
+    def start_from(self, theirs: Theirs) -> None:
+        """Let training start from the weights they name: a file that is here, published ones, or an address."""
+        text = theirs.value
+        if not isinstance(text, str):
+            self.put("TRAIN.pretrain", theirs, text if isinstance(text, Unread) else text or "none")
+            return
+        scheme, _, name = text.rpartition("://")
+        file = text.rpartition("/")[2]
+        known = next((row.name for row in published_weights() if row.url.rpartition("/")[2] == file), "")
+        if os.path.exists(text) or not (known or scheme):
+            if text and not os.path.exists(text):
+                self.say(theirs, "no such file here: TRAIN.pretrain names it as it is")
+            self.put("TRAIN.pretrain", theirs, text or "none")
+        elif scheme == "torchvision" and any(row.name == name for row in published_weights()):
+            self.put("TRAIN.pretrain", theirs, name)
+            self.say(theirs, "ours are torchvision's second ones")
+        elif known or scheme == "https":
+            self.put("TRAIN.pretrain", theirs, known or text)
+        else:
+            self.say(theirs, "no address that is spoken here: give --pretrain=FILE")
+
+    def say(self, theirs: Theirs | str, text: str) -> None:
+        """Note what is not as it is there."""
+        line = f"{theirs}: {text}"
+        if line not in self.notes:
+            self.notes.append(line)
+
+    def refuse(self, theirs: Theirs, why: str) -> InputError:
+        """Return the error of a configuration that cannot be computed here."""
+        return InputError(f"{self.file}: {theirs}: {why}; {NETWORKS} ({PAGE})")
+
+    def text(self, heading: Sequence[str]) -> str:
+        """Return the YAML: the heading and the notes as comments, the keys of MODEL where sections agree."""
+        values = {section: dict(given) for section, given in self.values.items()}
+        for key in ("short_size", "target_size"):  # what nothing is said of has frames as the network learns them
+            usual = values["VALID"].get(key, values["TRAIN"].get(key))
+            for section in ("VALID", "TEST", "INFER") if usual else ():
+                values[section].setdefault(key, usual)
+        for key in _INHERITED:
+            said = [values[section][key] for section in _READING if key in values[section]]
+            if said and key not in values["MODEL"]:
+                values["MODEL"][key] = said[0]
+            for section in _READING:
+                if values[section].get(key) == values["MODEL"].get(key):
+                    values[section].pop(key, None)
+        said = [textwrap.wrap(one_line(line, 2000), 116) for line in (*heading, *self.notes)]
+        lines = [f"# {line}" for lines in said for line in lines]
+        for section, given in values.items():
+            lines += ["", f"{section}:"] if given else []
+            lines += [f"    {key}: {_written(value)}" for key, value in given.items()]
+        return "\n".join(lines) + "\n"
+
+
+def _written(value: object) -> str:
+    """Return a value in YAML."""
+    return str(value) if isinstance(value, bool) else json.dumps(value, ensure_ascii=False)

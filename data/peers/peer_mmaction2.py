@@ -1,0 +1,277 @@
+"""The keys of mmaction2's configurations in ours, those of 1.x and of 0.x; what each does there: release 1.2.0."""
+
+import re
+
+from data.peers.peer_keys import Ours, Theirs
+from data.peers.peer_lists import Source
+from data.peers.peer_pipeline import read_pipeline
+
+_NETWORKS = {"ResNet": "TSN", "ResNetTSM": "TSM"}
+_HEADS = ("TSNHead", "TSMHead")
+# What a network without them has; anything else in these keys is another network.
+_PLAIN = {"non_local": ((0, 0, 0, 0), False), "temporal_pool": (False,), "shift_div": (8,), "partial_bn": (False,)}
+# What changes nothing here: how it is run there, and the top-1 and top-5 that are always computed.
+_ALWAYS = (
+    "log_level default_scope val_evaluator test_evaluator evaluation train_cfg val_cfg test_cfg auto_scale_lr".split()
+)
+# (section, dataloader of 1.x, data set of 0.x)
+SECTIONS = (("TRAIN", "train"), ("VALID", "val"), ("TEST", "test"))
+
+
+def convert(theirs: Theirs, ours: Ours, devices: int) -> dict[str, Source]:
+    """Fill ours, and return the list of each section. Raises InputError for what cannot be computed here."""
+    _network(theirs.at("model"), ours)
+    sources = {}
+    for section, name in SECTIONS:
+        loader, old = theirs.at(f"{name}_dataloader"), theirs.at("data")
+        _loader(loader, old, ours, section, name, devices)
+        data = loader.at("dataset") if loader.at("dataset").value is not None else old.at(name)
+        if data.value is not None:
+            sources[section] = _data(data, ours, section)
+    _average(theirs, ours)
+    _optimizer(theirs, ours)
+    _schedule(theirs, ours)
+    _running(theirs, ours)
+    return sources
+
+
+def _network(model: Theirs, ours: Ours) -> None:
+    kind, backbone, head = model.ask("type"), model.at("backbone"), model.at("cls_head")
+    if kind.value != "Recognizer2D":
+        raise ours.refuse(kind, "another network, or another task")
+    name, over = backbone.ask("type"), head.ask("type")
+    if name.word not in _NETWORKS:
+        raise ours.refuse(name, "another network")
+    if over.value not in _HEADS:
+        raise ours.refuse(over, "another head")
+    for key, values in _PLAIN.items():
+        if (part := backbone.ask(key)).value not in (None, *values):
+            raise ours.refuse(part, "another network")
+    if backbone.ask("in_channels").value not in (None, 3):
+        raise ours.refuse(backbone.at("in_channels"), "optical flow, or another input than RGB")
+    ours.put("MODEL.name", name, _NETWORKS[name.value])
+    ours.put("MODEL.num_layers", backbone.ask("depth"))
+    if _NETWORKS[name.value] == "TSM" and backbone.at("depth").value == 101:
+        ours.say(backbone.at("depth"), "features are shifted in every block, there in every second one")
+    ours.put("MODEL.num_classes", head.ask("num_classes"))
+    ratio = head.ask("dropout_ratio")  # where it is not given the head's own
+    ours.put("MODEL.dropout", ratio, (0.4 if over.value == "TSNHead" else 0.8) if ratio.value is None else None)
+    ours.put("TRAIN.label_smoothing", head.ask("label_smooth_eps"))
+    if (deviation := head.ask("init_std")).value is not None:
+        ours.say(deviation, "the classifier starts uniform in +-1/sqrt(features)")
+    loss = head.at("loss_cls")
+    losses = ("BCELossWithLogits", "CrossEntropyLoss") if head.at("multi_class").value else ("CrossEntropyLoss",)
+    if (kind := loss.ask("type")).value not in (None, *losses):
+        raise ours.refuse(kind, "another loss")
+    ours.put("TRAIN.class_weights", loss.ask("class_weight"))
+    if head.ask("multi_class").value:
+        ours.put("MODEL.labels", head.at("multi_class"), "multi")
+    if (stages := ours.number(backbone.ask("frozen_stages"))) is not None and stages >= 0:
+        ours.put("TRAIN.freeze_stages", backbone.at("frozen_stages"), stages + 1)
+    if backbone.get("norm_eval") is True:
+        ours.put("TRAIN.freeze_batch_norm", backbone.at("norm_eval"))
+    if backbone.get("norm_cfg", "type") == "SyncBN":
+        ours.put("TRAIN.sync_batch_norm", backbone.at("norm_cfg", "type"), True)
+    for part, keys in ((head, ("in_channels", "spatial_type", "consensus", "is_shift", "num_segments")),
+                       (backbone, ("num_segments", "norm_cfg", "with_cp"))):  # fmt: skip
+        for key in keys:
+            part.ask(key)
+    ours.start_from(backbone.ask("pretrained"))
+    _colours(model.at("data_preprocessor"), ours)
+    blending = model.first(("data_preprocessor", "blending"), ("train_cfg", "blending"))
+    if blending.get("type") == "MixupBlending":
+        ours.put("TRAIN.mixup_alpha", blending.ask("alpha"))
+    elif blending.value is not None:
+        ours.say(blending, "none: clips are not mixed")
+    model.ask("data_preprocessor", "type"), model.ask("data_preprocessor", "format_shape")
+
+
+def _colours(given: Theirs, ours: Ours) -> None:
+    """Take over mean and deviation of RGB, there from 0 to 255."""
+    for key, name in (("mean", "image_mean"), ("std", "image_std")):
+        values = (part := given.ask(key)).value
+        if values is None:
+            continue
+        if not isinstance(values, list | tuple) or len(values) != 3:
+            raise ours.refuse(part, "optical flow, or another input than RGB")
+        numbers = [ours.number(one) for one in part.parts()]
+        ours.put(f"MODEL.{name}", part, None if None in numbers else [round(number / 255, 6) for number in numbers])
+    if given.get("to_bgr") or given.get("to_rgb") is False:
+        ours.say(given, "colours stay RGB")
+
+
+def _loader(loader: Theirs, old: Theirs, ours: Ours, section: str, name: str, devices: int) -> None:
+    """Take over batches and readers, there of a GPU each."""
+    own = old.at(f"{name}_dataloader")
+    pairs = {"batch_size": "videos_per_gpu", "num_workers": "workers_per_gpu"}
+    for new, key in pairs.items():
+        part = next((p for p in (loader.ask(new), own.ask(key), old.ask(key)) if p.value is not None), loader.at(new))
+        if (number := ours.number(part)) is None:
+            continue
+        if new == "batch_size":
+            ours.put(f"{section}.batch_size", part, number * (devices if section != "TEST" else 1))
+        elif number > 0:
+            ours.put(f"{section}.num_reader_threads", part)
+    for key in ("persistent_workers", "sampler", "drop_last", "shuffle", "pin_memory"):
+        loader.ask(key)
+
+
+def _data(data: Theirs, ours: Ours, section: str) -> Source:
+    """Return the list of a data set, and how its videos are read."""
+    if data.at("type").value == "RepeatDataset":
+        ours.say(data.ask("times"), "the list is seen once an epoch: multiply TRAIN.epoch")
+        data.ask("type")
+        data = data.at("dataset")
+    kind = data.ask("type")
+    if kind.value not in ("VideoDataset", "RawframeDataset"):
+        raise ours.refuse(kind, "another kind of data")
+    if data.ask("modality").value not in (None, "RGB"):
+        raise ours.refuse(data.at("modality"), "optical flow, or another input than RGB")
+    if data.ask("multi_class").value:
+        ours.put("MODEL.labels", data.at("multi_class"), "multi")
+    if kind.value == "RawframeDataset":
+        ours.put(f"{section}.format", kind, "frames")
+        ours.put(f"{section}.filename_tmpl", data.ask("filename_tmpl"))
+    read_pipeline(data.at("pipeline"), ours, section)
+    normalised = next((step for step in data.at("pipeline").parts() if step.at("type").value == "Normalize"), None)
+    if normalised is not None:
+        _colours(normalised, ours)
+    for key in ("test_mode", "start_index", "num_classes"):
+        data.ask(key)
+    prefix = data.first(("data_prefix", "video"), ("data_prefix", "img"), ("data_prefix",)).word
+    return Source(data.ask("ann_file"), prefix, frames=kind.value != "VideoDataset")
+
+
+def _average(theirs: Theirs, ours: Ours) -> None:
+    way = theirs.first(("model", "cls_head", "average_clips"), ("model", "test_cfg", "average_clips"),
+                       ("test_cfg", "average_clips"))  # fmt: skip
+    if ours.values["MODEL"]["name"] == "TSM":
+        ours.put("MODEL.average", way, "logits" if way.value == "score" else "probabilities")
+
+
+def _optimizer(theirs: Theirs, ours: Ours) -> None:
+    new = theirs.at("optim_wrapper")
+    wrapper = new if new.value is not None else theirs
+    given = wrapper.at("optimizer")
+    if (kind := given.ask("type")).value != "SGD":
+        ours.say(kind, "the optimizer is Momentum")
+    ours.put("TRAIN.learning_rate", given.ask("lr"))
+    for key, name in (("momentum", "momentum"), ("weight_decay", "l2_weight_decay")):
+        part = given.ask(key)
+        ours.put(f"TRAIN.{name}", part, 0 if part.value is None else None)
+    ours.put("TRAIN.nesterov", given.ask("nesterov"))
+    clip = theirs.first(("optim_wrapper", "clip_grad", "max_norm"), ("optimizer_config", "grad_clip", "max_norm"),
+                        ("default_hooks", "optimizer", "grad_clip", "max_norm"))  # fmt: skip
+    ours.put("TRAIN.clip_gradient_norm", clip)
+    ours.put("TRAIN.accumulate_steps", wrapper.ask("accumulative_counts"))
+    constructor = next((p for p in (wrapper.ask("constructor"), given.ask("constructor")) if p.value), None)
+    if constructor and str(constructor.value).startswith("TSMOptim"):
+        five = wrapper.get("paramwise_cfg", "fc_lr5") or given.get("paramwise_cfg", "fc_lr5")
+        ours.put("TRAIN.classifier_learning_rate", constructor, 5 if five else 1)
+        ours.put("TRAIN.no_decay_on_bn_and_bias", constructor, True)
+    elif constructor:
+        ours.say(constructor, "none: all parameters learn alike")
+    if new.get("type") == "AmpOptimWrapper" or theirs.ask("fp16").value is not None:
+        ours.put("TRAIN.amp", new.at("type"), "O1")
+    for part in (new.at("clip_grad"), theirs.at("optimizer_config", "grad_clip")):
+        part.ask("norm_type")
+
+
+def _schedule(theirs: Theirs, ours: Ours) -> None:
+    epochs = theirs.first(("train_cfg", "max_epochs"), ("total_epochs",), ("runner", "max_epochs"))
+    ours.put("TRAIN.epoch", epochs)
+    if epochs.value is None:
+        ours.say(epochs.name, "not given: TRAIN.epoch is the default")
+    loop = theirs.at("train_cfg")
+    for key in ("val_begin", "by_epoch", *(["type"] if loop.at("type").value == "EpochBasedTrainLoop" else [])):
+        loop.ask(key)
+    rate, old = ours.values["TRAIN"].get("learning_rate", 0.01), theirs.at("lr_config")
+    steps = theirs.at("param_scheduler").parts() or (
+        [theirs.at("param_scheduler")] if theirs.at("param_scheduler").value else []
+    )
+    falling = [step for step in steps if step.at("type").value in ("MultiStepLR", "CosineAnnealingLR")]
+    for step in steps:
+        kind = step.ask("type")
+        if kind.value == "LinearLR":
+            _warm_up(
+                ours, step, rate, step.ask("start_factor"), step.ask("end"), step.ask("by_epoch").value is not False
+            )
+            if step.get("convert_to_iter_based") is not True:
+                ours.say(step, "the rate rises in every step, there once an epoch")
+        elif step in falling:
+            _fall(ours, step, "milestones", kind.value == "CosineAnnealingLR", step.ask("eta_min"))
+        else:
+            ours.say(kind, "none: set TRAIN.schedule and TRAIN.milestones")
+        for key in ("begin", "end", "by_epoch", "T_max", "convert_to_iter_based"):
+            step.ask(key)
+    if not steps and old.value is not None:
+        policy = old.ask("policy")
+        falling = [old] if policy.value in ("step", "CosineAnnealing") else []
+        if falling:
+            _fall(ours, old, "step", policy.value == "CosineAnnealing", old.ask("min_lr"))
+        else:
+            ours.say(policy, "none: set TRAIN.schedule and TRAIN.milestones")
+        if old.get("warmup"):
+            factor, by_epoch = old.ask("warmup_ratio"), old.get("warmup_by_epoch") is True
+            _warm_up(ours, old, rate, factor, old.ask("warmup_iters"), by_epoch)
+    if not falling:
+        ours.put("TRAIN.learning_rate_decay", theirs.at("param_scheduler"), 1)
+
+
+def _fall(ours: Ours, step: Theirs, key: str, cosine: bool, lowest: Theirs) -> None:
+    if cosine:
+        ours.put("TRAIN.schedule", step, "cosine")
+        ours.say(step, f"to 0 over all epochs, warm-up included; there from begin on to {lowest.value or 0}")
+        return
+    ours.put("TRAIN.milestones", step.ask(key))
+    if step.at(key).value is None:
+        ours.say(step, f"without {key}: TRAIN.milestones are after a third and two")
+    ours.put("TRAIN.learning_rate_decay", step.ask("gamma"), 0.1 if step.at("gamma").value is None else None)
+
+
+def _warm_up(ours: Ours, step: Theirs, rate: float, factor: Theirs, end: Theirs, by_epoch: bool) -> None:
+    if not by_epoch:
+        ours.say(end, "warm-up in steps: TRAIN.warmup_epochs counts epochs, none is set")
+        return
+    ours.put("TRAIN.warmup_epochs", end)
+    start = ours.number(factor, 0.1 if step.at("policy").value else 1 / 3)
+    ours.put("TRAIN.warmup_learning_rate", factor, round(rate * start, 12))
+
+
+def _running(theirs: Theirs, ours: Ours) -> None:
+    """Take over where it starts from, what it writes, and how often."""
+    load, keep = theirs.ask("load_from"), theirs.at("default_hooks", "checkpoint")
+    if load.value is not None:
+        ours.start_from(load)
+    for hook in theirs.at("custom_hooks").parts():
+        if hook.at("type").value == "EMAHook":
+            ours.put("TRAIN.ema", hook.ask(), 1 - ours.number(hook.at("momentum"), 0.0002))
+        elif hook.at("type").value == "EarlyStoppingHook":
+            ours.put("TRAIN.patience", hook.ask(), hook.at("patience").value or 5)
+    ours.put("TRAIN.save_dir", theirs.ask("work_dir"))
+    if (kept := ours.number(keep.ask("max_keep_ckpts"))) is not None:
+        ours.put("TRAIN.keep_checkpoints", keep.at("max_keep_ckpts"), max(kept, 0))
+    if theirs.get("auto_scale_lr", "enable") is True:
+        ours.put("TRAIN.learning_rate_batch", theirs.ask("auto_scale_lr", "base_batch_size"))
+    ours.put("TRAIN.seed", theirs.ask("randomness", "seed"))
+    for flag, ways in (
+        ("valid_interval", (("train_cfg", "val_interval"), ("evaluation", "interval"), ("val_cfg", "interval"))),
+        ("log_interval", (("default_hooks", "logger", "interval"), ("log_config", "interval"))),
+    ):
+        if type(number := theirs.first(*ways).value) is int and number > 0:
+            ours.flags.append(f"--{flag}={number}")
+    for name in _ALWAYS:
+        theirs.ask(name)
+    if (other := theirs.at("resume_from")).value is None:
+        other.ask()
+    for part in (keep.at("type"), keep.at("save_best"), theirs.at("default_hooks", "logger", "type")):
+        part.ask()
+
+
+def devices_of(theirs: Theirs, name: str) -> int | None:
+    """Return how many GPUs the learning rate is for, where the configuration or its file's name says it: 8xb32."""
+    each, total = theirs.at("train_dataloader", "batch_size").value, theirs.at("auto_scale_lr", "base_batch_size").value
+    if type(each) is int and type(total) is int and 0 < each <= total and total % each == 0:
+        return total // each
+    found = re.search(r"(?:^|_)(\d{1,3})xb\d", name)
+    return int(found[1]) if found else None

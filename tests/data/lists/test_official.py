@@ -1,0 +1,128 @@
+"""Lists by the official split files of UCF101, HMDB51 and Something-Something v2, written as they are published."""
+
+import json
+
+import pytest
+
+from data.lists.official import is_official, read_official
+from list_making import lines, make_lists, succeed, touch
+from utils.errors import InputError
+
+UCF = {
+    "classInd.txt": "1 HammerThrow\r\n2 Hammering\r\n3 HandstandPushups\r\n",
+    "trainlist01.txt": "Hammering/v_Hammering_g08_c01.avi 2\r\nHandstandPushups/v_HandStandPushups_g08_c01.avi 3\r\n"
+    "HammerThrow/v_HammerThrow_g08_c01.avi 1\r\nHammerThrow/v_HammerThrow_g08_c02.avi 1\r\n",
+    "testlist01.txt": "Hammering/v_Hammering_g01_c01.avi\r\nHandstandPushups/v_HandStandPushups_g01_c01.avi\r\n",
+}
+HMDB = {
+    "brush_hair_test_split1.txt": "April_09_brush_hair_u_goo_0.avi 1 \nAtheism_brush_hair_u_nm_np2_le_goo_1.avi 2 \n",
+    "cartwheel_test_split1.txt": "(Rad)Schlag_die_Bank!_cartwheel_f_cm_np1_le_med_0.avi 2 \n"
+    "unused_cartwheel_f_0.avi 0 \nAcrobacias_cartwheel_f_cm_np1_ba_bad_8.avi 1 \n",
+}
+LABELS = {"Holding something next to something": "1", "Approaching something with your camera": "0"}
+SOMETHING = {
+    "something-something-v2-labels.json": json.dumps(LABELS),
+    "something-something-v2-train.json": json.dumps([
+        {"id": "78687", "label": "holding potato next to a bottle", "placeholders": ["potato", "a bottle"],
+         "template": "Holding [something] next to [something]"},
+        {"id": "2", "label": "x", "template": "Approaching [something] with your camera", "placeholders": ["x"]},
+    ]),
+    "something-something-v2-validation.json": json.dumps(
+        [{"id": "3", "label": "x", "template": "Approaching [something] with your camera", "placeholders": ["x"]}]
+    ),
+    "something-something-v2-test.json": json.dumps([{"id": "4"}, {"id": "5"}]),
+}  # fmt: skip
+
+
+def annotate(folder, files: dict[str, str]) -> list[str]:
+    for name, text in files.items():
+        (folder / name).write_bytes(text.encode())
+    return ["--annotations", *files]
+
+
+def test_ucf101(tmp_path):
+    clips = ["Hammering/v_Hammering_g08_c01", "HandstandPushups/v_HandStandPushups_g08_c01"]
+    clips += ["HammerThrow/v_HammerThrow_g08_c01", "Hammering/v_Hammering_g01_c01"]
+    clips += ["HandstandPushups/v_HandStandPushups_g01_c01", "Other/v_Other_g01_c01"]
+    touch(tmp_path / "UCF-101", *(f"{clip}.avi" for clip in clips))
+    out = succeed(tmp_path, "--videos", "UCF-101", *annotate(tmp_path, UCF))
+    assert lines(tmp_path, "train.list") == [
+        f"UCF-101/{clip}.avi {label}" for clip, label in zip(clips[:3], (1, 2, 0))
+    ]  # fmt: skip
+    assert lines(tmp_path, "test.list") == [f"UCF-101/{clips[3]}.avi 1", f"UCF-101/{clips[4]}.avi 2"]
+    assert json.loads((tmp_path / "lists/kinetics_labels.json").read_text()) == [
+        "HammerThrow",
+        "Hammering",
+        "HandstandPushups",
+    ]
+    assert "3 classes, numbered as in classInd.txt" in out and not (tmp_path / "lists/val.list").exists()
+    assert lines(tmp_path, "missing.csv")[1:] == ["HammerThrow,v_HammerThrow_g08_c02,,,train,no file"]
+    assert lines(tmp_path, "remarks.csv")[1:] == ["UCF-101/Other/v_Other_g01_c01.avi,not in the annotations"]
+    assert 'weights: "lists/checkpoints/TSM.pdparams"' in (tmp_path / "lists/config.yaml").read_text()
+
+
+def test_ucf101_without_classind(tmp_path):
+    """The training list has the numbers, too."""
+    touch(tmp_path / "v", "Hammering/v_Hammering_g01_c01.mp4", "HammerThrow/v_HammerThrow_g08_c01.mp4")
+    succeed(tmp_path, "--videos", "v", *annotate(tmp_path, {k: UCF[k] for k in ("testlist01.txt", "trainlist01.txt")}))
+    assert lines(tmp_path, "test.list") == ["v/Hammering/v_Hammering_g01_c01.mp4 1"]
+
+
+def test_hmdb51(tmp_path):
+    clips = [line.split(" ")[0] for text in HMDB.values() for line in text.splitlines()]
+    touch(tmp_path / "hmdb", *clips)
+    out = succeed(tmp_path, "--videos", "hmdb", *annotate(tmp_path, HMDB))
+    assert lines(tmp_path, "train.list") == [f"hmdb/{clips[0]} 0", f"hmdb/{clips[4]} 1"]
+    assert lines(tmp_path, "test.list") == [f"hmdb/{clips[1]} 0", f"hmdb/{clips[2]} 1"]
+    assert "2 classes, numbered in their alphabetical order" in out
+    assert json.loads((tmp_path / "lists/kinetics_labels.json").read_text()) == ["brush_hair", "cartwheel"]
+
+
+def test_something_something(tmp_path):
+    touch(tmp_path / "ssv2", "78687.webm", "2.webm", "3.webm", "4.webm", "5.webm")
+    out = succeed(tmp_path, "--videos", "ssv2", *annotate(tmp_path, SOMETHING))
+    assert lines(tmp_path, "train.list") == ["ssv2/78687.webm 1", "ssv2/2.webm 0"]
+    assert lines(tmp_path, "val.list") == lines(tmp_path, "test.list") == ["ssv2/3.webm 0"]
+    assert lines(tmp_path, "infer.list") == ["ssv2/4.webm", "ssv2/5.webm"]
+    names = json.loads((tmp_path / "lists/kinetics_labels.json").read_text())
+    assert names == ["Approaching something with your camera", "Holding something next to something"]
+    assert "test clips without a label, in infer.list alone: 2" in out
+
+
+MISTAKES = [
+    ({**UCF, "testlist02.txt": "A/b.avi\n"}, "--annotations: trainlist01.txt and testlist02.txt are of two"),
+    ({**UCF, "train.csv": ""}, "--annotations: classInd.txt and files of another kind: give those of one data set"),
+    ({**UCF, "notes.txt": ""}, "--annotations notes.txt: expected UCF101's trainlist01.txt, testlist01.txt and"),
+    ({**UCF, "testlist01.txt": "\n\nno clip\n"}, "testlist01.txt:3: no line of such a file: 'no clip'"),
+    ({"classInd.txt": "1 HammerThrow\n3 Hammering\n"}, "classInd.txt:2: the number of 'Hammering': expected those of"),
+    ({**UCF, "testlist01.txt": "Ski/v_Ski.avi\n"}, "testlist01.txt:1: classInd.txt has no class 'Ski'"),
+    ({"a_test_split1.txt": "a.avi 3\n"}, "a_test_split1.txt:1: no line of such a file: 'a.avi 3'"),
+    ({"v2-labels.json": "[]"}, "v2-labels.json: expected a dict as Something-Something v2 has it"),
+    ({"v2-labels.json": '{"a": "0", "b": "x"}'}, "v2-labels.json: the number of 'b': expected those of the classes"),
+    ({"v2-labels.json": '{"a": "%s"}' % ("9" * 5000)}, "v2-labels.json: the number of 'a': expected those of the"),
+    ({"v2-labels.json": "[" * 9999}, "v2-labels.json: no JSON: "),
+    ({"v2-labels.json": '{"\\ud800": "0"}'}, "v2-labels.json: expected "),
+    ({"v2-train.json": '[{"id": "\\ud800", "template": ""}]'}, "v2-train.json, clip 0: expected an object with id and"),
+    ({"v2-labels.json": '{"a": "0", "A": "1"}'}, "v2-labels.json: 'a' and 'A' cannot be told apart"),
+    ({"v2-train.json": "{"}, "v2-train.json: no JSON: "),
+    ({"v2-train.json": '[{"id": "1", "template": 5}]'}, "v2-train.json, clip 0: expected an object with id and"),
+    ({"v2-train.json": '["a"]'}, "v2-train.json, clip 0: expected an object with id and template"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("files, message", MISTAKES)
+def test_mistakes_are_named_by_file_and_line(tmp_path, files, message, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    annotate(tmp_path, files)
+    with pytest.raises(InputError) as error:
+        is_official(list(files)) and read_official(list(files))
+    assert str(error.value).startswith(message)
+
+
+def test_what_none_of_the_files_is_named_like(tmp_path):
+    touch(tmp_path / "v", "a.avi")
+    ended = make_lists(tmp_path, "--videos", "v", *annotate(tmp_path, UCF))
+    assert ended.returncode == 2 and ended.stderr == (
+        "error: none of 6 annotated clips is among 1 video files: expected names such as v_Hammering_g08_c01.mp4, "
+        "found a.avi\n"
+    )
