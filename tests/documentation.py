@@ -15,6 +15,7 @@ _VARIES = (
     (r"^(  \d\.\d{6}  )\S+$", r"\1LABEL"),
     (r'"label":"\w+"', '"label":"LABEL"'),
     (r"(?<=  |, )[^,;\n]+ (\d+\.\d%)", r"LABEL \1"),
+    (r"(?<=\S) {2,}(?=\d)", " "),  # short numbers are moved to the right
     (r"[-+]?\d+(\.\d+)?(e-?\d+)?", "N"),
 )
 

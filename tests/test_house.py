@@ -14,7 +14,7 @@ from conftest import ROOT, python_files
 # Arrows run down: every room, and those whose files it may import besides its own.
 LOW = {"utils", "reader", "models", "models.weights", "models.graphs", "metrics"}
 ANSWERS = LOW | {"inference", "results"}
-DATA = {"data.peers", "data.lists", "data.checks", "data.copies"}
+DATA = {"tools.peers", "data.lists", "data.checks", "data.copies"}
 BELOW = {
     "utils": set(),
     "reader": {"utils"},
@@ -30,11 +30,12 @@ BELOW = {
     "apps.live": ANSWERS,
     "apps.doctor": LOW | {"inference", "training"},
     "scripts": ANSWERS | {"apps.cluster", "apps.live", "apps.serving", "training"},
-    "data.peers": {"reader", "utils"},
     "data.lists": {"results", "reader", "utils"},
     "data.checks": {"data.lists", "reader", "utils"},
     "data.copies": {"data.checks", "apps.cluster", "reader", "utils"},
     "data": {"apps.cluster", "metrics", "reader", "results", "utils"} | DATA,
+    "tools.peers": {"reader", "utils"},
+    "tools": {"data", "data.lists", "metrics", "reader", "results", "tools.peers", "utils"},
     "docs": {"utils"},
     "benchmarks": ANSWERS | {"training", "data"} | DATA,
 }

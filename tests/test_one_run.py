@@ -28,7 +28,7 @@ COMMANDS = {
     "data.reencode": ["train.list"],
     "data.check": ["train.list", "--config={yaml}"],
     "data.make_lists": ["--videos", "videos"],
-    "data.repeat": ["--config={yaml}", "--seeds=2"],
+    "tools.repeat": ["--config={yaml}", "--seeds=2"],
     "data.make_demo": ["--clips_per_class", "1", "1", "1"],
 }
 

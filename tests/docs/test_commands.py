@@ -36,7 +36,7 @@ ELSEWHERE = {
     "--weights=pptsm": "tests/models/weights/test_published.py",
     "--ray=10.0.0.1:6379": "tests/apps/cluster/test_ray.py",
     "data/dataset/mine": "tests/data/test_guide.py",
-    "data/repeat.py": "tests/data/test_repeat.py",
+    "tools/repeat.py": "tests/tools/test_repeat.py",
     "--folds 5": "tests/data/lists/test_folds.py",
     "requirements-gpu.txt": "tests/docs/test_pages.py",
 }

@@ -5,7 +5,6 @@ import random
 import re
 from pathlib import Path
 
-from data.convert import convert
 from fuzz.mutations import mutated
 from fuzz.target import ROOT, Target
 from mmaction2_configs import CONFIGS, source
@@ -13,6 +12,7 @@ from paddlevideo_configs import PADDLEVIDEO, as_yaml
 from reader.class_names import read_labels
 from reader.filelist import read_list
 from results.tables import write_predictions
+from tools.convert import convert
 from utils.config.loading import load_config
 from utils.errors import InputError
 

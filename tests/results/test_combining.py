@@ -88,13 +88,13 @@ def test_the_mean_is_an_evaluation_that_is_compared_and_combined_again(two, tmp_
 
 
 def test_combine_is_a_program(two, tmp_path):
-    ended = run_script("data/combine", f"{two[0]}*3", two[1], "--out", tmp_path / "out")
+    ended = run_script("tools/combine", f"{two[0]}*3", two[1], "--out", tmp_path / "out")
     assert (ended.returncode, ended.stderr) == (0, "")
     assert ended.stdout == f"{combine(two, [3, 1]).said()}\nwritten to {tmp_path / 'out'}\n"
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
         "confusion.csv", "metrics.json", "predictions.csv", "probabilities.npz", "report.html",
     ]  # fmt: skip
-    ended = run_script("data/combine", two[0])
+    ended = run_script("tools/combine", two[0])
     assert ended.stderr == "error: expected two or more folders that eval.py has written to\n"
 
 

@@ -40,4 +40,4 @@ def list_advice(path: str, reason: str) -> str:
 
 
 def _command(peer: str, file: str) -> str:
-    return f"python data/convert.py --from={peer} {file} makes ours of it ({PAGE})"
+    return f"python tools/convert.py --from={peer} {file} makes ours of it ({PAGE})"

@@ -2,15 +2,15 @@
 
 import pytest
 
-from data.peers.peer_lists import read_peer_labels
 from models.registry import known_name
 from reader.class_names import read_names
+from tools.peers.peer_lists import read_peer_labels
 from utils.config.foreign import config_advice, list_advice
 from utils.config.loading import load_config
 from utils.errors import InputError
 
-PADDLEVIDEO = "a configuration of PaddleVideo: python data/convert.py --from=paddlevideo"
-MMACTION2 = "a configuration of mmaction2: python data/convert.py --from=mmaction2"
+PADDLEVIDEO = "a configuration of PaddleVideo: python tools/convert.py --from=paddlevideo"
+MMACTION2 = "a configuration of mmaction2: python tools/convert.py --from=mmaction2"
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,7 @@ def test_label_lists(name, text, message, tmp_path):
     path.write_text(text)
     with pytest.raises(InputError) as error:
         read_names(str(path), "INFER.kinetics_labels")
-    advice = message.format("python data/convert.py", f"--labels={path}")
+    advice = message.format("python tools/convert.py", f"--labels={path}")
     assert str(error.value) == f"{path}: {advice} makes ours of it (docs/migration.md)"
     assert read_peer_labels(str(path)) == ["abseiling", "air drumming"]
 

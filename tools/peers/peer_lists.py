@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from data.peers.peer_keys import Ours, Theirs
 from reader.class_names import MAX_LABELS_BYTES, is_hidden
 from reader.filelist import FileList, read_list
 from reader.labels import text_of
+from tools.peers.peer_keys import Ours, Theirs
 from utils.errors import InputError, os_errors, quoted
 from utils.storage.files import write_stream, write_text
 

@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import fields
 
-from data.peers.peer_python import Unread
+from tools.peers.peer_python import Unread
 from utils.config.foreign import PAGE
 from utils.config.keys import SECTIONS
 from utils.config.published import published_weights

@@ -1,4 +1,4 @@
-"""data/convert.py: what real configurations of PaddleVideo and mmaction2 are in ours, and what is said of them."""
+"""tools/convert.py: what real configurations of PaddleVideo and mmaction2 are in ours, and what is said of them."""
 
 import json
 import os
@@ -9,9 +9,9 @@ import yaml
 
 import mmaction2_configs
 from conftest import run_script
-from data.convert import convert
 from mmaction2_configs import write
 from paddlevideo_configs import PADDLEVIDEO, SLOWFAST, as_yaml
+from tools.convert import convert
 from utils.config.loading import Config, load_config
 from utils.errors import InputError
 
@@ -411,7 +411,7 @@ def test_lists_and_labels_come_with_a_configuration_far_from_their_folder(tmp_pa
     (project / "train.txt").write_text("A b 0\n/elsewhere/c 1\n")
     (project / "labels.txt").write_text("0 apply lipstick\n1 archery\n")
     flags = ["--from=paddlevideo", config, f"--labels={project / 'labels.txt'}", "--out=out", "--gpus=1"]
-    ended = run_script("data/convert", *map(str, flags), cwd=tmp_path)
+    ended = run_script("tools/convert", *map(str, flags), cwd=tmp_path)
     assert (ended.returncode, ended.stderr) == (0, "")
     assert (tmp_path / "out/train.list").read_text() == f"{project}/clips/A b.avi 0\n/elsewhere/c.avi 1\n"
     assert json.loads((tmp_path / "out/kinetics_labels.json").read_text()) == ["apply lipstick", "archery"]
@@ -425,8 +425,8 @@ def test_lists_and_labels_come_with_a_configuration_far_from_their_folder(tmp_pa
     ]
     assert "DATASET.valid.file_path val.txt: no such file: VALID.filelist names it as it is" in lines
     (tmp_path / "out/config.yaml").write_text("MODEL: {}\n")
-    refused = run_script("data/convert", *map(str, flags), cwd=tmp_path)
-    assert refused.stderr == "error: --out out: its config.yaml is not of data/convert.py: name another folder\n"
+    refused = run_script("tools/convert", *map(str, flags), cwd=tmp_path)
+    assert refused.stderr == "error: --out out: its config.yaml is not of tools/convert.py: name another folder\n"
     assert refused.returncode == 2
 
 
@@ -476,7 +476,7 @@ def test_what_would_have_to_be_run_is_named(tmp_path, monkeypatch):
     ],
 )
 def test_label_files(text, names, tmp_path, monkeypatch):
-    from data.peers.peer_lists import read_peer_labels
+    from tools.peers.peer_lists import read_peer_labels
 
     monkeypatch.chdir(tmp_path)
     if text is not None:

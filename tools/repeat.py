@@ -1,7 +1,7 @@
 """Trains and tests a configuration several times, and says how far that scatters.
 
-    python data/repeat.py --config=data/dataset/mine/config.yaml --seeds=5
-    python data/repeat.py --config=data/dataset/mine/config.yaml --folds=5
+    python tools/repeat.py --config=data/dataset/mine/config.yaml --seeds=5
+    python tools/repeat.py --config=data/dataset/mine/config.yaml --folds=5
 
 Each run is a train.py and an eval.py, with another TRAIN.seed, or with the lists that data/make_lists.py --folds has
 written beside TRAIN's list. The same command goes on where it was ended. The folder --out gets repeat.json, report.html
@@ -16,11 +16,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a file: the repository's root is not on the path
 from data.arguments import documented_parser, out_folder, several
-from data.repeated_runs import plan_runs
 from metrics.repeated import MOST, Repeated
 from metrics.sums import wilson
 from results.pages.extras import wants_report
 from results.pages.repetition import write_repetition_page
+from tools.repeated_runs import plan_runs
 from utils.cli import run
 from utils.log import say
 from utils.storage.files import write_text
@@ -71,7 +71,7 @@ def left(done: Sequence[dict], runs: int) -> str:
 
 
 def main() -> None:
-    parser = documented_parser("data/repeat.py", __doc__)
+    parser = documented_parser("tools/repeat.py", __doc__)
     add, number = parser.add_argument, several(MOST)
     add("--config", required=True, metavar="YAML", help="of train.py and eval.py")
     which = parser.add_mutually_exclusive_group(required=True)

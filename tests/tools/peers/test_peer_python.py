@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from data.peers.peer_python import Unread, read_python
+from tools.peers.peer_python import Unread, read_python
 from utils.errors import InputError
 
 

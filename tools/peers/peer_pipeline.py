@@ -1,6 +1,6 @@
 """The steps of mmaction2's pipelines in our keys: which frames, their size, what is cut out of them."""
 
-from data.peers.peer_keys import AUTO, Ours, Theirs
+from tools.peers.peer_keys import AUTO, Ours, Theirs
 
 _DECODERS = ("DecordInit", "PyAVInit", "OpenCVInit")
 _CROPS = {"CenterCrop": 1, "ThreeCrop": 3, "TenCrop": 10}

@@ -1,7 +1,7 @@
 """The keys of PaddleVideo's configurations in ours; what each of them does there: release 2.3.1, paddlevideo/."""
 
-from data.peers.peer_keys import AUTO, Ours, Theirs
-from data.peers.peer_lists import Source
+from tools.peers.peer_keys import AUTO, Ours, Theirs
+from tools.peers.peer_lists import Source
 
 # Name of the backbone -> MODEL.name, MODEL.backbone, and the keys of TRAIN that its parameters' own settings are.
 _FIVE = {"classifier_learning_rate": 5, "no_decay_on_bn_and_bias": True}

@@ -1,4 +1,4 @@
-"""data/repeat.py: real trainings one after the other, of which a killed one goes on and a finished one stays."""
+"""tools/repeat.py: real trainings one after the other, of which a killed one goes on and a finished one stays."""
 
 import json
 import os
@@ -8,8 +8,8 @@ import uuid
 import pytest
 
 from conftest import ROOT, processes, run_script, start_python, wait_until, write_list
-from data.repeat import left, lines, summary
-from data.repeated_runs import plan_runs
+from tools.repeat import left, lines, summary
+from tools.repeated_runs import plan_runs
 from utils.errors import InputError
 
 PRETRAIN = "--set=TRAIN.pretrain=none", "--set=TRAIN.epoch=6"
@@ -29,7 +29,7 @@ def folder(workspace, tmp_path):
 def test_killed_in_the_second_run_the_same_command_goes_on_there(workspace, folder):
     out, mark = folder / "out", uuid.uuid4().hex
     given = [workspace.config, "--folds=2", f"--out={out}", f"--set=TRAIN.filelist={folder}/train.list", *PRETRAIN]
-    command = [str(ROOT / "data/repeat.py"), *given]
+    command = [str(ROOT / "tools/repeat.py"), *given]
     process = start_python(command, {**os.environ, "TSN_TEST_MARK": mark}, folder / "log")
     wait_until(lambda: (out / "fold2/checkpoints/train_log.jsonl").exists(), 200)
     process.kill()
@@ -37,7 +37,7 @@ def test_killed_in_the_second_run_the_same_command_goes_on_there(workspace, fold
     wait_until(lambda: not processes(mark), 30)  # train.py has saved, and ended
     assert not (out / "fold2/checkpoints/TSN.pdparams").exists() and not (out / "fold2/evaluation").exists()
     first = (out / "fold1/run.json").stat().st_mtime_ns
-    ended = run_script("data/repeat", *given, timeout=200)
+    ended = run_script("tools/repeat", *given, timeout=200)
     assert ended.returncode == 0, ended.stderr
     assert f"{out}: 1 of 2 runs are done already\nrun 2 of 2, fold 2; about " in ended.stdout
     assert (out / "fold1/run.json").stat().st_mtime_ns == first
@@ -50,16 +50,16 @@ def test_killed_in_the_second_run_the_same_command_goes_on_there(workspace, fold
     assert f">Top-1 {whole['mean']:.2f}% ± {whole['deviation']:.2f} over 2 runs</span>" in html
     log = [json.loads(line) for line in (out / "fold2/checkpoints/train_log.jsonl").read_text().splitlines()]
     assert {line["mode"] for line in log} == {"train", "epoch"}  # nothing to validate by but the fold itself
-    again = run_script("data/repeat", *given)
+    again = run_script("tools/repeat", *given)
     assert f"{out}: 2 of 2 runs are done already\n  fold 1: " in again.stdout and again.returncode == 0
-    other = run_script("data/repeat", *given, "--set=TRAIN.learning_rate=0.5")
+    other = run_script("tools/repeat", *given, "--set=TRAIN.learning_rate=0.5")
     said = "run with another configuration, other lists or other weights to start from: --out=DIR for another folder"
     assert (other.returncode, other.stderr) == (2, f"error: {out}/fold1: {said}\n")
 
 
 def test_a_run_that_fails_ends_all_with_what_it_was(workspace, tmp_path):
     flags = workspace.config, "--seeds=2", f"--out={tmp_path / 'out'}", "--set=TRAIN.pretrain=no.pdparams"
-    ended = run_script("data/repeat", *flags)
+    ended = run_script("tools/repeat", *flags)
     *_, theirs, ours = ended.stderr.splitlines()
     assert ended.returncode == 2 and theirs.startswith("error: no.pdparams: no such weights")
     assert ours == "error: seed 1: train.py ended with exit code 2; the same command goes on with this run"
@@ -68,7 +68,7 @@ def test_a_run_that_fails_ends_all_with_what_it_was(workspace, tmp_path):
 def test_ctrl_c_is_passed_on_and_the_training_saves_what_it_has(workspace, tmp_path):
     out = tmp_path / "out"
     given = [workspace.config, "--seeds=2", f"--out={out}", "--set=TRAIN.pretrain=none", "--set=TRAIN.epoch=200"]
-    process = start_python([str(ROOT / "data/repeat.py"), *given], dict(os.environ), tmp_path / "log")
+    process = start_python([str(ROOT / "tools/repeat.py"), *given], dict(os.environ), tmp_path / "log")
     wait_until(lambda: (out / "seed1/checkpoints/train_log.jsonl").exists(), 60)
     process.send_signal(signal.SIGINT)
     assert process.wait(60) == 130

@@ -1,6 +1,6 @@
 """Lays folders of eval.py side by side: which videos each has right, and whether the difference could be chance.
 
-    python data/compare.py runs/tsn runs/tsm --out runs/compared
+    python tools/compare.py runs/tsn runs/tsm --out runs/compared
 
 Counts the videos that all of the runs have. The folder --out gets comparison.csv, a line per video with what each run
 named it, and report.html.
@@ -29,7 +29,7 @@ def said(comparison: Comparison) -> str:
 
 
 def main() -> None:
-    args = evaluated_runs("data/compare.py", __doc__, "RUN", "data/compare_results")
+    args = evaluated_runs("tools/compare.py", __doc__, "RUN", "data/compare_results")
     comparison = compare(args.runs)
     print(said(comparison))
     out = args.out

@@ -1,4 +1,4 @@
-"""data/compare.py on folders as eval.py leaves them."""
+"""tools/compare.py on folders as eval.py leaves them."""
 
 import csv
 import json
@@ -34,7 +34,7 @@ def test_two_runs(tmp_path):
     right = {f"{i} a.mp4": (i % 2, i % 2) for i in range(8)}
     a = evaluated(tmp_path / "a", right | {"twice.mp4": (0, 0), "twice.mp4#2": (0, 1), "only here.mp4": (1, 1)})
     b = evaluated(tmp_path / "b", {video: (label, 0) for video, (label, _) in right.items()} | {"twice.mp4": (0, 0)})
-    command = [sys.executable, "data/compare.py", a, b, "--out", str(tmp_path / "out")]
+    command = [sys.executable, "tools/compare.py", a, b, "--out", str(tmp_path / "out")]
     ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert (ended.returncode, ended.stderr) == (0, "")
     assert ended.stdout == (

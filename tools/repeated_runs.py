@@ -1,4 +1,4 @@
-"""The runs of data/repeat.py: what each is trained and tested with, and which are done already."""
+"""The runs of tools/repeat.py: what each is trained and tested with, and which are done already."""
 
 import hashlib
 import json

@@ -1,8 +1,8 @@
 """Writes our configuration, lists and label file of those of PaddleVideo or mmaction2, and names what has no equal.
 
-    python data/convert.py --from=paddlevideo configs/recognition/tsm/tsm_k400_videos.yaml --out data/dataset/tsm
-    python data/convert.py --from=mmaction2 configs/recognition/tsn/tsn_r50_1x1x8_50e_ucf101_rgb.py
-    python data/convert.py --from=paddlevideo --labels=Kinetics-400_label_list.txt --out data/dataset/k400
+    python tools/convert.py --from=paddlevideo configs/recognition/tsm/tsm_k400_videos.yaml --out data/dataset/tsm
+    python tools/convert.py --from=mmaction2 configs/recognition/tsn/tsn_r50_1x1x8_50e_ucf101_rgb.py
+    python tools/convert.py --from=paddlevideo --labels=Kinetics-400_label_list.txt --out data/dataset/k400
 
 The folder --out gets config.yaml, train.list, val.list and test.list with whole paths, as far as the lists are there,
 and kinetics_labels.json of --labels. A Python configuration is read, never run, with the files that its _base_ names.
@@ -15,10 +15,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a file: the repository's root is not on the path
 from data.arguments import count, out_folder
-from data.peers import peer_mmaction2, peer_paddlevideo
-from data.peers.peer_keys import Ours, Theirs
-from data.peers.peer_lists import LABELS, read_peer_labels, write_labels, write_lists
-from data.peers.peer_python import read_python
+from tools.peers import peer_mmaction2, peer_paddlevideo
+from tools.peers.peer_keys import Ours, Theirs
+from tools.peers.peer_lists import LABELS, read_peer_labels, write_labels, write_lists
+from tools.peers.peer_python import read_python
 from utils.cli import run
 from utils.config.flags import Parser
 from utils.config.foreign import PAGE, WHOSE
@@ -29,7 +29,7 @@ from utils.storage.files import write_atomic
 from utils.storage.lock import locked_folder
 
 NAME = "config.yaml"
-MADE = "# Made by data/convert.py"
+MADE = "# Made by tools/convert.py"
 GPUS = 8  # what the peers' recipes are for where nothing says otherwise
 
 
@@ -96,7 +96,7 @@ def _write(path: Path, text: str) -> None:
 
 
 def main() -> None:
-    parser = Parser("data/convert.py", __doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser("tools/convert.py", __doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("--from", dest="peer", required=True, choices=WHOSE, help="whose it is")
     add("config", nargs="?", metavar="CONFIG", help="its YAML or Python configuration; none: the labels alone")
@@ -108,7 +108,7 @@ def main() -> None:
         raise InputError("expected a configuration, or --labels=FILE")
     out = args.out or Path("data/dataset", Path(args.config or args.labels).stem)
     if (out / NAME).exists() and not (out / NAME).read_text("utf-8", "replace").startswith(MADE):
-        raise InputError(f"--out {out}: its {NAME} is not of data/convert.py: name another folder")
+        raise InputError(f"--out {out}: its {NAME} is not of tools/convert.py: name another folder")
     with locked_folder(out, f"--out {out}"):
         if args.config:
             print("\n".join(convert(args.config, args.peer, out, args.labels, args.gpus)))

@@ -2,9 +2,9 @@
 
 import re
 
-from data.peers.peer_keys import Ours, Theirs
-from data.peers.peer_lists import Source
-from data.peers.peer_pipeline import read_pipeline
+from tools.peers.peer_keys import Ours, Theirs
+from tools.peers.peer_lists import Source
+from tools.peers.peer_pipeline import read_pipeline
 
 _NETWORKS = {"ResNet": "TSN", "ResNetTSM": "TSM"}
 _HEADS = ("TSNHead", "TSMHead")

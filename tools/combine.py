@@ -1,6 +1,6 @@
 """Takes the mean of what several networks say of each class, from folders of eval.py: no network is run again.
 
-    python data/combine.py runs/tsn*2 runs/tsm --out runs/both
+    python tools/combine.py runs/tsn*2 runs/tsm --out runs/both
 
 counts runs/tsn twice as much. Prints the accuracy of the mean, beside each one's own, and whether it is better than the
 best of them by more than chance. The folder --out gets what eval.py writes, to be compared and combined again.
@@ -19,7 +19,7 @@ from utils.storage.lock import locked_folder
 
 
 def main() -> None:
-    args = evaluated_runs("data/combine.py", __doc__, "RUN[*FACTOR]", "data/combine_results")
+    args = evaluated_runs("tools/combine.py", __doc__, "RUN[*FACTOR]", "data/combine_results")
     combination = combine(*zip(*map(factor_of, args.runs)))
     print(combination.said())
     out = args.out
