@@ -3,7 +3,7 @@
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import islice
@@ -121,7 +121,7 @@ class Loader:
                     pending.append(self._pool.submit(self._read, index, epoch))
                 if not pending:
                     return
-                yield pending.popleft().result()
+                yield _result(pending.popleft())
         finally:
             for future in pending:
                 future.cancel()
@@ -181,3 +181,14 @@ def worker_count(num_reader_threads: int | str, num_videos: int, ranks_here: int
     """
     cores = available_cores() // ranks_here
     return max(1, min(cores if num_reader_threads == "auto" else num_reader_threads, num_videos, cores))
+
+
+def _result(future: Future[_ReadClip]) -> _ReadClip:
+    """Return the result of a future; meanwhile SIGTERM and Ctrl-C take effect within a second.
+
+    Python handles a signal before it begins to wait for a lock, or when that wait is interrupted. One that comes in
+    between would be handled when the video is read, which for one that hangs is a minute later.
+    """
+    while not wait((future,), timeout=1.0).done:
+        pass
+    return future.result()
