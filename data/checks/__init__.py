@@ -1,1 +1,1 @@
-"""How data/check.py looks at the videos of lists, and what it finds."""
+"""The parts of data/check.py: read the videos of lists, and report what is wrong with them."""

@@ -1,4 +1,4 @@
-"""What is wrong with the videos of some lists, by what a journal says of them."""
+"""Find what is wrong with the videos of some lists, from the journal's records of them."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -10,8 +10,8 @@ from data.checks.oddities import Usual, first_of_each, repeated, usual
 from data.checks.records import Records
 from reader.filelist import Entry
 
-# How many times the median, or which part of it, is odd. Cameras of 24 to 60 frames a second stand in one list, and
-# segments are cut by the number of frames: a rate is odd as slow motion, as a time lapse, or where a header is wrong.
+# A value is odd if it is this many times the median or more, or this fraction of it or less. One list may mix cameras
+# of 24 to 60 frames a second. A rate is odd for slow motion, for a time lapse, or if a header is wrong.
 FACTORS = {"length": 2.0, "side": 2.0, "shape": 1.5, "rate": 4.0}
 PROBLEMS = ("unreadable", "duration", "size", "frame rate", "same bytes", "looks alike")
 
@@ -27,25 +27,25 @@ class VideoProblem(NamedTuple):
 
 
 class Findings:
-    """Numbers of each of the D videos of `listings`, from the journal's last record of it.
+    """Numbers for each of the D videos of `listings`, from the last record of each in the journal.
 
-    offsets: int64 [D], where in the journal it stands; -1: nowhere, or not of the file that is there now.
+    offsets: int64 [D], the record's offset in the journal; -1: no record, or one of an earlier file.
     """
 
     def __init__(self, listings: Listings, journal: Records, length: str):
-        """length: what a video's length is counted in, "seconds" or, of pickles and folders, "frames"."""
+        """length: the unit of a video's length, "seconds", or "frames" for pickles and folders."""
         self.listings, self._journal, self.length = listings, journal, length
         number = listings.num_videos
         self.offsets = np.full(number, -1, np.int64)
         self.readable = np.zeros(number, bool)
-        self._marks = np.zeros(number, np.uint64)  # of its size and its end: of equal files the same
-        # The length; the root of the number of pixels; width / height; frames per second.
+        self._marks = np.zeros(number, np.uint64)  # hash of size and end: the same for equal files
+        # Length; square root of the number of pixels; width / height; frames per second.
         self._numbers = {name: np.full(number, np.nan, np.float32) for name in FACTORS}
         self._digests = np.zeros(number, "V32")  # SHA-256 of the candidates
-        self._similar: dict[int, str] = {}  # of those that look like one of another list
+        self._similar: dict[int, str] = {}  # video -> the one of another list that it looks like
 
     def note(self, video: int, offset: int, record: dict) -> None:
-        """Take up a record, which stands at `offset` in the journal."""
+        """Note a record, which starts at `offset` in the journal."""
         self.offsets[video], self.readable[video] = offset, record["error"] is None
         if record["error"] is None:
             self._marks[video] = ((record["bytes"] << 32) + record["end"]) % 2**64
@@ -53,13 +53,13 @@ class Findings:
                 self._numbers[name][video] = value
 
     def _measures(self, record: dict) -> dict[str, float]:
-        """By each of FACTORS, of a readable video; NaN where it is not known."""
+        """Return the numbers of a readable video for each of FACTORS; NaN if unknown."""
         width, height = record["width"], record["height"]
         values = record[self.length], (width * height) ** 0.5, width / height, record["fps"]
         return {name: np.nan if value is None else value for name, value in zip(FACTORS, values)}
 
     def candidates(self) -> np.ndarray:
-        """Return which of the D are readable, and as large as another one with the same end."""
+        """Return the readable videos that have the same size and end as another one."""
         readable = np.flatnonzero(self.readable)
         return readable[repeated(self._marks[readable])]
 
@@ -67,7 +67,7 @@ class Findings:
         self._digests[video] = bytes.fromhex(sha256)
 
     def note_similar(self, video: int, reason: str) -> None:
-        """Take up that a video looks like one of another list."""
+        """Note that a video looks like one of another list."""
         self._similar[video] = reason
 
     def record(self, video: int) -> dict:
@@ -76,7 +76,7 @@ class Findings:
     def problems(self) -> Iterator[VideoProblem]:
         """Yield every problem of every line, in the order of the lists."""
         ranges, first = self.usual(), self._first_with_these_bytes()
-        wrong = ~self.readable  # of the D videos; their records are read again to say why
+        wrong = ~self.readable  # bool [D]; the records of these videos are read again for the reason
         for name, numbers in self._numbers.items():
             wrong |= ranges[name].is_odd(numbers)
         wrong[list(self._similar)] = True
@@ -92,7 +92,7 @@ class Findings:
                 yield VideoProblem(path, entry.line, entry.path, problem, reason)
 
     def _faults(self, record: dict, ranges: dict[str, Usual]) -> Iterator[tuple[str, str]]:
-        """Yield (problem, reason) of each that a video has by itself."""
+        """Yield (problem, reason) for each fault of a single video."""
         if record["error"] is not None:
             yield "unreadable", record["error"]
             return
@@ -109,12 +109,12 @@ class Findings:
             yield "frame rate", f"{record['fps']:.5g} frames/s; {odd['rate']}"
 
     def usual(self) -> dict[str, Usual]:
-        """By each of FACTORS, over the videos of all lists, each once."""
+        """Return what is usual for each of FACTORS, over the videos of all lists, each counted once."""
         return {name: usual(numbers, FACTORS[name]) for name, numbers in self._numbers.items()}
 
     def _first_with_these_bytes(self) -> np.ndarray:
-        """Return int [N]: the first line of all that names a file of the same content; of an unreadable one itself."""
-        contents = np.arange(self.listings.num_videos)  # a number for each content: that of its first video
+        """Return int [N]: for each line the first one with a file of equal content; an unreadable one is its own."""
+        contents = np.arange(self.listings.num_videos)  # each content has the number of its first video
         candidates = self.candidates()
         contents[candidates] = candidates[first_of_each(self._digests[candidates])]
         lines = np.arange(len(self.listings))

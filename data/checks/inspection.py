@@ -1,4 +1,4 @@
-"""Reads videos as training does, in reader processes, and says what they are; the clips themselves are let go."""
+"""Read videos as training does, in reader processes, and describe them; the clips are discarded."""
 
 import base64
 import hashlib
@@ -22,14 +22,14 @@ from utils.storage.stamps import signature
 
 
 def is_unchanged(record: dict) -> bool:
-    """Return whether what `inspect` found would be found again. Of remote files only readable ones count as that."""
+    """Return whether `inspect` would find the same again. A remote file counts as unchanged if it was readable."""
     if is_remote(record["video"]):
         return record["error"] is None
     return not record["again"] and record["file"] == signature(record["video"])
 
 
 class Inspector(VideoProcess):
-    """A reader process, with the limits of those of training. One thread at a time may call `inspect`."""
+    """A reader process with the same limits as in training. One thread at a time may call `inspect`."""
 
     def __init__(self, spec: ClipSpec, time_limit: float, num_classes: int, pictures: bool = False):
         folder = temporary_folder()
@@ -37,16 +37,16 @@ class Inspector(VideoProcess):
         self._num_classes = num_classes
 
     def inspect(self, video: tuple[str, int, int | None]) -> dict:
-        """Return what is found out about a video as JSON has it.
+        """Return a record of a video, ready for JSON.
 
-        video: (path, position in its list: training draws by it, frames).
+        video: (path, position in its list, which seeds what training draws, number of frames or None).
 
-        "video": its path; "file": its signature (utils/storage/stamps.py); "error": why it cannot be read, or None;
-        "again": whether that may have been the machine's fault. Of a readable one also "bytes"; "end", a checksum of
-        the last of them; "frames"; "width" and "height" as shown; "seconds" and "fps", None of a pickle, whose own
-        "label" is there; of a folder of frames neither. "pictures": in base64, where they are asked for.
+        "video": the path; "file": its signature (utils/storage/stamps.py); "error": why it cannot be read, or None;
+        "again": whether the machine may be to blame. A readable video also has "bytes"; "end", a checksum of the last
+        bytes; "frames"; "width" and "height" as shown; "seconds" and "fps", which are None for a pickle. A pickle has
+        its own "label"; a folder of frames has no seconds, fps or label. "pictures": thumbnails in base64, on request.
 
-        Raises InputError, RunError for what is no fault of the video.
+        Raises InputError and RunError for faults that are not the video's.
         """
         path = video[0]
         record = {"video": path, "file": signature(path), "error": None, "again": False}
@@ -61,7 +61,7 @@ class Inspector(VideoProcess):
 
 
 def _read(spec: ClipSpec, folder: Path, pictures: bool, path: str, index: int, frames: int | None) -> dict:
-    """Return what is found out about a readable video. `folder` is made for the copy of a remote one."""
+    """Return the record of a readable video. `folder` is created for the copy of a remote one."""
     with on_this_machine(path, folder) as local:
         seen = Seen()
         _, label = read_clip(spec, local, 0, index, folder, seen, frames)
@@ -87,26 +87,26 @@ def _read(spec: ClipSpec, folder: Path, pictures: bool, path: str, index: int, f
 
 
 def _parts(path: str, spec: ClipSpec, frames: int | None) -> Iterable[str]:
-    """Return the files that a video consists of."""
+    """Return the files that make up a video."""
     return frame_paths(path, spec.filename_tmpl, frames) if spec.frame_format == "frames" else [path]
 
 
 def content_digest(record: dict, spec: ClipSpec) -> str:
-    """Return the SHA-256 of a readable video's file; of a folder that of the digests of its frames. Raise OSError."""
+    """Return the SHA-256 of a readable video's file, or of the digests of a folder's frames. Raises OSError."""
     with on_this_machine(record["video"]) as local:
         digests = [digest(Path(part)) for part in _parts(local, spec, record["frames"])]
     return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
 
 
 def _checksum_of_end(path: str) -> int:
-    """Return the CRC-32 of the last 64 KB, in which files that have the same size by chance differ."""
+    """Return the CRC-32 of the last 64 KB: different files of equal size usually differ there."""
     with open(path, "rb") as file:
         file.seek(max(0, os.path.getsize(path) - 65536))
         return zlib.crc32(file.read(65536))
 
 
 def _seconds(path: str) -> float:
-    """Return how long a readable video is, by the times of its frames; nothing is decoded for it."""
+    """Return the length of a readable video from the times of its frames, without decoding."""
     with open_video(path) as container:
         stream = video_stream(path, container)
         return Clock(read_packets(path, container, stream, kept_bytes=0), container, stream).duration

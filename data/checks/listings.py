@@ -1,4 +1,4 @@
-"""Several lists as one row of lines, of which some name the same video."""
+"""Several lists as one sequence of lines, some of which name the same video."""
 
 from bisect import bisect_right
 from collections.abc import Iterator
@@ -13,12 +13,12 @@ from utils.errors import InputError
 class Listings:
     """The N lines of some lists, one list after the other, which name D different videos.
 
-    videos: int [N], which of the D it names. firsts: int [D], which of the N names it first. starts: where in N each
-    list begins, and N at the end.
+    videos: int [N], the video that each line names. firsts: int [D], the first line that names each video. starts:
+    the first line of each list, and N at the end.
     """
 
     def __init__(self, paths: list[str], num_classes: int, frame_format: str, prefix: str = "", labels: str = "single"):
-        """Read the lists. Raises InputError for one that training would refuse; all its lines may lack labels."""
+        """Read the lists. Raises InputError for a list that training would refuse, except for one without labels."""
         self.paths, self.lists, self.starts = paths, [], [0]
         digests = []
         for path in paths:
@@ -36,24 +36,24 @@ class Listings:
 
     @property
     def num_videos(self) -> int:
-        """D."""
+        """Return D."""
         return len(self._digests)
 
     def line(self, position: int) -> tuple[str, Entry]:
-        """Return (its list, its entry) of one of the N."""
+        """Return (list, entry) of one of the N lines."""
         which = bisect_right(self.starts, position) - 1
         return self.paths[which], self.lists[which][position - self.starts[which]]
 
     def first_line(self, video: int) -> tuple[str, Entry]:
-        """Return (its list, its entry) of the first line that names one of the D."""
+        """Return (list, entry) of the first line that names one of the D videos."""
         return self.line(int(self.firsts[video]))
 
     def find(self, path: str) -> int | None:
-        """Return which of the D videos has this path."""
+        """Return the number of the video with this path, or None."""
         return find(self._digests, path)
 
     def unknown(self, known: np.ndarray) -> Iterator[tuple[str, int, int | None]]:
-        """Yield (path, position in its list, frames) of those not `known`, bool [D], each where it is first."""
+        """Yield (path, position in its list, frames) at the first line of each video not `known`, bool [D]."""
         for position, video in enumerate(self.videos):
             if self.firsts[video] == position and not known[video]:
                 which = bisect_right(self.starts, position) - 1

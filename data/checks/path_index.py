@@ -1,4 +1,4 @@
-"""Which of many videos has a path, in 8 bytes for each: of a million two have the same 8 once in 40 million lists."""
+"""Find a path among many in 8 bytes each: two paths of a million collide in one of 40 million lists."""
 
 import os
 from collections.abc import Iterable
@@ -8,12 +8,12 @@ import numpy as np
 
 
 def digests_of(paths: Iterable[str]) -> np.ndarray:
-    """Return uint64 [N], of each path."""
+    """Return the digest of each path, uint64 [N]."""
     return np.fromiter((_digest(path) for path in paths), np.uint64)
 
 
 def find(digests: np.ndarray, path: str) -> int | None:
-    """Return where in `digests`, uint64 [D], ascending, that of the path stands; None: nowhere."""
+    """Return the position of a path in `digests`, uint64 [D], ascending; None if it is not there."""
     digest = np.uint64(_digest(path))
     place = int(np.searchsorted(digests, digest))
     return place if place < len(digests) and digests[place] == digest else None

@@ -1,4 +1,4 @@
-"""What has been found out about videos, on the disk line by line: a run that was killed goes on from it."""
+"""Keep records of videos on disk, a line each, so that a killed run can resume."""
 
 import json
 import os
@@ -12,20 +12,20 @@ from utils.storage.lines import end_of_lines, parsed, to_line
 
 
 class Records(AbstractContextManager):
-    """A file of JSON objects, one per line; the first line says by which settings the others were found. Append only.
+    """An append-only file of JSON objects, one per line; the first line holds the settings of the others.
 
-    A context manager; that no other run has it is its folder's matter. In memory it keeps nothing of the records:
-    whoever needs one again notes its offset.
+    A context manager. The lock of its folder keeps other runs out. No record is kept in memory: whoever needs a record
+    again remembers its offset.
     """
 
     def __init__(self, path: Path, settings: Mapping[str, object]):
-        """Make the file, or take it up without a line that was cut off in writing.
+        """Create the file, or open it and drop a last line that was cut off.
 
-        Raises InputError where it is of other settings, or cannot be opened.
+        Raises InputError if it has other settings, or cannot be opened.
         """
         self._path = path
         heading = to_line({"settings": settings}).encode()
-        self._first = len(heading)  # where the first record stands
+        self._first = len(heading)  # offset of the first record
         with os_errors(InputError, f"{path}: cannot be written"):
             self._file = open(path, "ab", buffering=0)  # noqa: SIM115  (closed by __exit__)
             self._reader = open(path, "rb")  # noqa: SIM115
@@ -41,7 +41,7 @@ class Records(AbstractContextManager):
         self._reader.close()
 
     def add(self, record: Mapping[str, object]) -> int:
-        """Return the offset of the record, which the next run finds even if this one is killed. Raises RunError."""
+        """Write a record, which survives a kill, and return its offset. Raises RunError."""
         offset = self._file.seek(0, os.SEEK_END)
         self._write(to_line(record).encode())
         return offset
@@ -51,7 +51,7 @@ class Records(AbstractContextManager):
         return json.loads(self._reader.readline())
 
     def records(self) -> Iterator[tuple[int, dict]]:
-        """Yield (offset, record) of every record in turn; lines that a broken disk has left are passed over."""
+        """Yield (offset, record) for each record in order; damaged lines are skipped."""
         offset = self._first
         self._reader.seek(offset)
         for line in self._reader:

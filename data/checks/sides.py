@@ -1,4 +1,4 @@
-"""Which clips of one list look like clips of another: what is learned of the one is asked about the other."""
+"""Find clips of one list that look like clips of another: the test would ask for what was shown in training."""
 
 import base64
 from pathlib import Path
@@ -11,9 +11,10 @@ from reader.clip import ClipSpec
 
 
 def look_for_pairs(findings: Findings, threshold: float, spec: ClipSpec, page: Path) -> list[str]:
-    """Return lines on the readable videos that look alike, and write the page of pairs, if there are any.
+    """Return lines on the readable videos that look alike, and write a page of the pairs if there are any.
 
-    The findings get those that look like one of an earlier list. A video stands for the first line that names it.
+    Videos that look like one of an earlier list are noted in the findings. A video belongs to the first line that
+    names it.
     """
     listings = findings.listings
     readable = np.flatnonzero(findings.readable)

@@ -1,1 +1,1 @@
-"""How data/reencode.py copies videos."""
+"""The parts of data/reencode.py: re-encode videos in parallel, and remember what each copy was made of."""

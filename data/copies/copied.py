@@ -1,4 +1,4 @@
-"""What the copies in a folder were made of, so that a source that has changed since is told from one that has not."""
+"""Remember what each copy in a folder was made of, so that changed sources are copied again."""
 
 from collections.abc import Sequence
 
@@ -12,10 +12,10 @@ _NONE = (-1, -1)
 
 
 class CopiedSources:
-    """The signature (utils/storage/stamps.py) that the source of each copy had; in memory 24 bytes a video."""
+    """The signature (utils/storage/stamps.py) of each copy's source; it takes 24 bytes of memory a video."""
 
     def __init__(self, journal: Records, entries: Sequence[Entry], positions: Sequence[int]):
-        """Take up what the journal knows of the entries at these positions."""
+        """Read the journal's signatures of the entries at these positions."""
         self._journal = journal
         self._digests = np.unique(digests_of(entries[i].path for i in positions))
         self._known = np.full((len(self._digests), 2), _NONE, np.int64)
@@ -24,12 +24,12 @@ class CopiedSources:
                 self._known[row] = record["file"]
 
     def of(self, source: str) -> list[int] | None:
-        """Return the signature that the source had when it was copied; None where that is not known."""
+        """Return the signature of the source when it was copied; None if unknown."""
         row = find(self._digests, source)
         known = None if row is None else self._known[row].tolist()
         return None if known == list(_NONE) else known
 
     def note(self, source: str, file: list[int] | None) -> None:
-        """Keep the signature that a source had before it was copied. Raises RunError."""
-        if file is not None:  # else it has gone in the meantime, or is a remote one
+        """Store the signature that a source had before it was copied. Raises RunError."""
+        if file is not None:  # None: it has gone in the meantime, or is remote
             self._journal.add({"video": source, "file": file})

@@ -1,4 +1,4 @@
-"""Videos re-encoded by many processes at once, of this machine or of a cluster's, and how long reading them takes."""
+"""Re-encode videos in many processes, on this machine or on a cluster, and measure how long reading them takes."""
 
 import os
 import time
@@ -19,17 +19,17 @@ from utils.processes.parallel import ask_all
 
 # Seconds after which a video is given up.
 TIME_LIMIT = 3600.0
-# Videos that a machine of a cluster is given at a time.
+# Videos that a machine of a cluster gets at a time.
 _AT_ONCE = 50
 
 
 def reencode_all(jobs: Sequence[Job], workers: int, done: Callable[[Job], None] = lambda job: None) -> dict[str, str]:
-    """Re-encode all sources and return those that cannot be, with their reasons.
+    """Re-encode all sources, and return {source: reason} for those that cannot be.
 
-    done: is told of each other job. Raises RunError for what is no fault of a video.
+    done: called for every other job. Raises RunError for faults that are not a video's.
     """
     number = min(workers, len(jobs))
-    # Without a limit of memory: what x264 takes is a matter of the settings.
+    # No memory limit: how much x264 needs depends on the settings.
     children = [VideoProcess(_encode, TIME_LIMIT, name="an encoder process", limited=False) for _ in range(number)]
     ask = lambda process, job: (job, process.failure(job.source, job))  # noqa: E731
     unreadable: dict[str, str] = {}
@@ -46,12 +46,12 @@ def reencode_all(jobs: Sequence[Job], workers: int, done: Callable[[Job], None] 
 def _encode(source: str, job: Job) -> None:
     try:
         reencode(job)
-    except OSError as error:  # of the folder for the copy: no fault of the video
+    except OSError as error:  # the copy's folder is to blame, not the video
         raise RunError(describe_failure(source, error)) from error
 
 
 def reading_times(jobs: Sequence[Job]) -> list[tuple[float, float]]:
-    """Return the processor seconds for 3 frames of (source, target) of each job of which both can be read."""
+    """Return the processor seconds for 3 frames of (source, target), for each job whose two files can be read."""
     found = []
     with VideoProcess(_reading_time, READING_LIMIT) as process:
         for job in jobs:
@@ -71,16 +71,16 @@ def _reading_time(path: str, template: str | None = None, frames: int | None = N
 
 
 def reencode_on_cluster(jobs: Sequence[Job], where: str, done: Callable[[Job], None]) -> dict[str, str]:
-    """Return what `reencode_all` returns, on the machines of a cluster, which share all folders. where: as --ray.
+    """Do the same as `reencode_all` on a cluster whose machines share all folders. where: the value of --ray.
 
-    Raises InputError where there is no such cluster, RunError where some videos could not be tried.
+    Raises InputError if there is no such cluster, RunError if some videos could not be tried.
     """
     from apps.cluster.connection import connected
     from apps.cluster.pool import ATTEMPTS, Pool, slots_of, start_actor
 
     tasks = [(first, min(first + _AT_ONCE, len(jobs))) for first in range(0, len(jobs), _AT_ONCE)]
     unreadable: dict[str, str] = {}
-    asked: dict[tuple[int, int], list[Job]] = {}  # as they were before the first attempt
+    asked: dict[tuple[int, int], list[Job]] = {}  # the jobs of a shard before the first attempt
 
     def ask(task: tuple[int, int]) -> tuple[list[Job]]:
         return (asked.setdefault(task, [jobs[i] for i in range(*task)]),)
@@ -102,20 +102,20 @@ def reencode_on_cluster(jobs: Sequence[Job], where: str, done: Callable[[Job], N
 
 
 class Encoder:
-    """The actor's class on each machine of a cluster."""
+    """The actor that runs on each machine of a cluster."""
 
     def __init__(self, folder: str, cores: int):
         os.environ[GRANT] = str(cores)
         self._folder = folder
 
     def open(self):
-        """Return None, or a Failure where the machine lacks the run's working folder."""
+        """Return None, or a Failure if the machine lacks the run's working folder."""
         from apps.cluster.worker import enter, safely
 
         return safely(lambda: enter(self._folder))
 
     def compute(self, jobs: list[Job]):
-        """Call `reencode_all` for the jobs that an earlier attempt has left; return a Failure where it raises."""
+        """Call `reencode_all` for the jobs that earlier attempts have left; return a Failure if it raises."""
         from apps.cluster.worker import safely
 
         left = [job for job in jobs if not job.target.exists()]

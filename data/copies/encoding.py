@@ -1,4 +1,4 @@
-"""One video re-encoded: H.264 in MP4, upright, a key frame every few frames, frame n still frame n."""
+"""Re-encode one video as H.264 in MP4: upright, with frequent key frames, and with the same frame numbers."""
 
 import hashlib
 import os
@@ -24,43 +24,43 @@ PRESETS = ("ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "sl
 
 @dataclass(frozen=True)
 class Settings:
-    """How videos are encoded: the short side is made no larger than `short_side`, x264's crf and preset as they are."""
+    """How videos are encoded: the short side is reduced to at most `short_side`; crf and preset are x264's."""
 
     short_side: int
     keyint: int
     crf: int
     preset: str
-    fps: float | None = None  # of folders of frames; None: the sources are videos
-    filename_tmpl: str | None = None  # of these, see reader/frame_folder.py
+    fps: float | None = None  # for folders of frames; None: the sources are videos
+    filename_tmpl: str | None = None  # for folders of frames, see reader/frame_folder.py
 
     def given(self) -> dict[str, object]:
-        """Return what is set, by name: a folder of copies is made with one of them."""
+        """Return the settings by name. All copies in a folder share one set."""
         return {name: value for name, value in asdict(self).items() if value is not None}
 
 
 @dataclass(frozen=True)
 class Job:
-    """file: what tells the source from another one under its path, from before it is read (utils/storage/stamps.py)."""
+    """A source and its target. file: the source's signature before it is read (utils/storage/stamps.py)."""
 
     source: str
     target: Path
     settings: Settings
     file: list[int] | None = None
-    frames: int | None = None  # of a folder, as its list says
+    frames: int | None = None  # the number that the list gives for a folder
 
     def parts(self) -> Iterable[str]:
-        """Return the files that the source consists of. Raise VideoError where it is to be a folder, and is none."""
+        """Return the files that make up the source. Raises VideoError if it should be a folder and is not."""
         template = self.settings.filename_tmpl
         return [self.source] if template is None else frame_paths(self.source, template, self.frames)
 
 
 def target_of(out: Path, source: str) -> Path:
-    """Return where the re-encoded video goes: out/folder/name-DIGEST.mp4, the digest that of the whole path.
+    """Return the path of the re-encoded video: out/folder/name-DIGEST.mp4.
 
-    Files of one name in different folders keep apart, whatever else is in the list.
+    The digest of the whole path keeps files of the same name apart, whatever else is in the list.
     """
     path = os.path.abspath(source)
-    # Of 8 digits, two of a million videos of one name would share theirs more than a hundred times.
+    # With 8 digits, a million videos of the same name would collide more than a hundred times.
     digest = hashlib.sha256(os.fsencode(path)).hexdigest()[:16]
     folder, name = os.path.split(path)
     stem = os.path.splitext(name)[0][:50]  # names must not be longer than 255 bytes
@@ -68,7 +68,7 @@ def target_of(out: Path, source: str) -> Path:
 
 
 def reencode(job: Job) -> None:
-    """Write job.target, whole or not at all. Raises VideoError for an unreadable source, RunError for a full disk."""
+    """Write job.target whole or not at all. Raises VideoError for an unreadable source, RunError for a full disk."""
     if job.settings.fps is not None:
         _write(job, _pictures(job), Fraction(job.settings.fps).limit_denominator(1001), lambda frame: Fraction(1))
         return
@@ -113,9 +113,9 @@ def encode(
     settings: Settings,
     pixel_shape: Callable[[av.VideoFrame], Fraction],
 ) -> int:
-    """Return the number of frames, which it writes as H.264 in MP4, upright, with even sides.
+    """Write the frames as H.264 in MP4, upright, with even sides, and return their number.
 
-    pixel_shape: width / height of the pixels, by the first frame.
+    pixel_shape: takes the first frame, and returns width / height of its pixels.
     """
     options = {"crf": str(settings.crf), "preset": settings.preset, "g": str(settings.keyint)}
     num_frames = 0

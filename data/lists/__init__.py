@@ -1,1 +1,1 @@
-"""How data/make_lists.py finds clips, names their classes, deals them to lists, and configures their training."""
+"""The parts of data/make_lists.py: find clips, name their classes, split them into lists, configure their training."""

@@ -1,4 +1,4 @@
-"""Kinetics annotation files (CSV), and which video file belongs to which of their lines."""
+"""Read Kinetics annotation files (CSV), and match their lines with video files."""
 
 import csv
 import re
@@ -12,15 +12,15 @@ from data.lists.splits import split_of
 from reader.videos import Video
 from utils.errors import InputError
 
-# The end of the names that the usual downloaders give: seconds, padded with zeros or not.
+# The usual downloaders end names with start and end in seconds, padded with zeros or not.
 CLIP_NAME = re.compile(r"(.+)_(\d{1,9})_(\d{1,9})")
 
 
 @dataclass(frozen=True, slots=True)
 class Annotation:
-    """A line of an annotation file: one clip. `label` is "" where it is held back, as in the first test split.
+    """A line of an annotation file, which describes one clip. `label` is "" if it was not published.
 
-    youtube_id: of other data sets the file's name without its suffix; they have no times.
+    youtube_id: for data sets other than Kinetics the file's name without its suffix; these have no times.
     """
 
     label: str
@@ -36,12 +36,12 @@ class Annotation:
 
     @property
     def file_name(self) -> str:
-        """As it may be called."""
+        """Name the file as downloaders do."""
         return self.youtube_id if self.start is None else f"{self.youtube_id}_{self.start:06d}_{self.end:06d}"
 
 
 def read_annotations(paths: Sequence[str]) -> list[Annotation]:
-    """Return all lines of all files, in order. Raises InputError, with file:line, for what is no annotation file."""
+    """Return all lines of all files, in order. Raises InputError, with file:line, if a file has another format."""
     return [row for path in paths for row in _read_file(path)]
 
 
@@ -82,7 +82,7 @@ def _parse(line: dict[str, str | None], where: str, split_of_file: str | None) -
 
 
 def drop_repeated(rows: Iterable[Annotation]) -> tuple[list[Annotation], list[tuple[str, str]]]:
-    """Return the first line of each clip, and (file:line, remark) of every further one."""
+    """Return the first line of each clip, and (file:line, remark) for each line that repeats a clip."""
     first: dict[tuple[str, int | None, int | None], Annotation] = {}
     remarks = []
     for row in rows:
@@ -99,15 +99,15 @@ def match(
 ) -> tuple[dict[int, Video], dict[int, str], list[tuple[str, str]]]:
     """Find the video of each row's clip: ({row number: video}, {row number: why there is none}, remarks on files).
 
-    A file is named `id_start_end`, or `id` alone where the annotations have one clip of that id. Those that are bad
-    (path: why) count as missing; of several files of one clip the first other one, in the order of `videos`, is taken.
+    A file is named `id_start_end`, or just `id` if the annotations have only one clip with that id. Files in `bad`
+    (path: reason) count as missing. If a clip has several files, the first good one in the order of `videos` is taken.
     """
     numbers = {row.clip: number for number, row in enumerate(rows)}
-    of_id: dict[str, int | None] = {}  # the row of the one clip of an id; None: it has several
+    of_id: dict[str, int | None] = {}  # id -> the row of its only clip; None: it has several clips
     for number, row in enumerate(rows):
         of_id[row.youtube_id] = None if row.youtube_id in of_id else number
-    cut: set[str] = set()  # ids of which some clip is there
-    named, whole = defaultdict(list), defaultdict(list)  # row number -> its videos: id_start_end, id alone
+    cut: set[str] = set()  # ids that have a file for at least one clip
+    named, whole = defaultdict(list), defaultdict(list)  # row number -> videos named id_start_end, videos named id
     strangers = []
     for video in videos:
         stem = video.stem

@@ -1,4 +1,4 @@
-"""Class names and their ids: those of Kinetics-400, one's own in alphabetical order, or those of lists that grow."""
+"""Number classes: as Kinetics-400 does, in alphabetical order, or behind the classes of existing lists."""
 
 import unicodedata
 from collections.abc import Iterable, Sequence
@@ -12,44 +12,44 @@ from utils.errors import InputError
 KINETICS_LABELS = Path(__file__).parents[1] / "dataset" / "kinetics_labels.json"
 
 
-@lru_cache(10_000)  # the name of a class comes with each of its videos
+@lru_cache(10_000)  # the same few names come with every video
 def loose(name: str) -> str:
-    """Return what stays of a name in every spelling in use: letters and digits, in lower case.
+    """Return a name's letters and digits in lower case, which all its spellings share.
 
-    Blanks or underscores, parentheses and apostrophes come and go between copies of Kinetics-400; its 400 names stay
-    distinct without them.
+    Copies of Kinetics-400 differ in blanks, underscores, parentheses and apostrophes. The 400 names stay distinct
+    without them.
     """
     return "".join(c for c in unicodedata.normalize("NFKC", name).casefold() if c.isalnum())
 
 
 @lru_cache(10_000)
 def label_of(name: str) -> str:
-    """Return a name the way label lists spell it: words joined by `_`."""
+    """Return a name as label lists spell it, with words joined by `_`."""
     return "_".join(unicodedata.normalize("NFC", name).replace("_", " ").split()) or name
 
 
 @dataclass(frozen=True)
 class Classes:
-    """The names by class id, the file they come from ("" for one's own), and how a spelling finds its id."""
+    """The names by class id, the file they come from ("" for own classes), and the id of each spelling."""
 
     names: list[str]
     source: str
     ids: dict[str, int]
 
     def find(self, name: str) -> int | None:
-        """Return the class id of a name in any spelling; None when there is no such class."""
+        """Return the class id of a name in any spelling, or None if there is no such class."""
         return self.ids.get(loose(name) if self.source else label_of(name))
 
 
 def choose_classes(found: Iterable[str], labels: str | None, before: Sequence[str] = ()) -> Classes:
-    """Return the classes that `found`, names from annotations or folders, are numbered by.
+    """Return the classes that number the names in `found`, which come from annotations or folders.
 
-    labels: a label list that must hold them all; "own": their own alphabetical order; None: Kinetics-400 where it has
-    them all, so that class ids are those of the published weights, else their own order. before: names that keep
-    their numbers; the others come behind them.
+    labels: a label list that must contain all names; "own": alphabetical order; None: Kinetics-400's numbers, which
+    the published weights use, if it contains all names, and alphabetical order otherwise. before: names that keep
+    their numbers; new names are numbered after them.
 
-    Raises InputError: the label list cannot be used, lacks a name, or numbers those before otherwise; or a name is no
-    line of text.
+    Raises InputError if the label list cannot be used, lacks a name, or numbers a name in `before` differently, or if
+    a name is not a line of text.
     """
     found = sorted(set(found))
     for name in found:
@@ -72,14 +72,14 @@ def choose_classes(found: Iterable[str], labels: str | None, before: Sequence[st
 
 
 def in_order(names: Iterable[str]) -> list[str]:
-    """Return the names in alphabetical order, whatever their case."""
+    """Return the names in alphabetical order, ignoring case."""
     return sorted(names, key=lambda name: (name.casefold(), name))
 
 
 def _extended(found: Iterable[str], before: Sequence[str]) -> Classes:
-    """Return the classes before, of which any may have no clip any more, and behind them those that are new."""
+    """Return the classes in `before`, even those without a clip now, followed by the new ones."""
     known = read_classes(str(KINETICS_LABELS))
-    if list(before) != known.names:  # else in any spelling
+    if list(before) != known.names:  # Kinetics-400's names match in any spelling, own names exactly
         known = Classes(list(before), "", {name: i for i, name in enumerate(before)})
     new = in_order({label_of(name) for name in found if known.find(name) is None})
     if not new:
@@ -95,15 +95,15 @@ def _extended(found: Iterable[str], before: Sequence[str]) -> Classes:
 def read_classes(path: str) -> Classes:
     """Return the classes of a label list.
 
-    Raises InputError when it is none, or two names differ in punctuation only.
+    Raises InputError if the file is not a label list, or if two names differ only in punctuation.
     """
     return classes_of(read_names(path, "--labels"), path, f"--labels {path}")
 
 
 def classes_of(names: Sequence[str], source: str, where: str) -> Classes:
-    """Return the classes of these names, which `source` has in this order.
+    """Return the classes with these names, in the order of `source`.
 
-    Raises InputError, which begins with `where`.
+    Raises InputError, whose message begins with `where`.
     """
     if not names or not all(map(loose, names)) or any(map(is_hidden, names)):
         raise InputError(f"{where}: expected a JSON list of names")

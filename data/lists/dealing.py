@@ -1,4 +1,4 @@
-"""Which clip is for training, validation or testing: by shares and a seed, each recording in one split."""
+"""Split clips into training, validation and test lists by shares and a seed, each recording in one split."""
 
 import os
 import random
@@ -15,9 +15,9 @@ from data.lists.splits import SPLITS
 from reader.videos import Video
 from utils.errors import InputError
 
-# Pairs of recordings are tried for an exchange in classes of at most so many: with more, moving single ones suffices.
+# Exchanges of two recordings are tried in classes with at most this many. With more, moving single ones is enough.
 EXCHANGED = 40
-# Deals of which the best is taken; of 150 small sets 20 found the very best for each. Many recordings need fewer.
+# The best of this many deals is taken. 20 found the optimum for each of 150 small sets. Many recordings need fewer.
 MOST_DEALS = 20
 OfPath = TypeVar("OfPath", "SplitClip", Video)
 NONE_HELD: Mapping[str, str] = MappingProxyType({})
@@ -25,7 +25,7 @@ NONE_HELD: Mapping[str, str] = MappingProxyType({})
 
 @dataclass(frozen=True, slots=True)
 class SplitClip:
-    """A video with its split and class id; None where the class is not known."""
+    """A video with its split and its class id, or None if the class is unknown."""
 
     path: str
     split: str
@@ -33,9 +33,9 @@ class SplitClip:
 
 
 def split_counts(number: int, shares: Sequence[float], held: Sequence[int] = (0, 0, 0)) -> list[int]:
-    """Return how many of a class's clips go to train, val and test: one each as long as they last, the rest by shares.
+    """Return how many of a class's clips go to train, val and test: one each while they last, the rest by shares.
 
-    held: so many of them are there already.
+    held: the number of clips that each split already has.
     """
     counts, total = list(held), number + sum(held)
     for _ in range(number):
@@ -47,9 +47,9 @@ def split_counts(number: int, shares: Sequence[float], held: Sequence[int] = (0,
 def split_clips(
     videos: Iterable[Video], classes: Classes, shares: Sequence[float], seed: int, held: Mapping[str, str] = NONE_HELD
 ) -> list[SplitClip]:
-    """Return each class's videos dealt out at random; a class's split depends on the seed and its own files alone.
+    """Return the clips with random splits. The split of a class depends only on the seed and its own files.
 
-    held: the split of each path that stays where it is.
+    held: the split of each path that must stay where it is.
     """
     of_class: dict[int | None, list[str]] = defaultdict(list)
     for video in videos:
@@ -67,13 +67,12 @@ def split_clips(
 
 
 def find_recordings(videos: Sequence[Video], expression: re.Pattern) -> tuple[list[list[Video]], int]:
-    """Return the videos by the recording they are cut from, and how many the expression finds nothing in.
+    """Group videos by the recording they are cut from; also return how many the expression does not match.
 
-    Each of the latter is a recording of its own. The first group of the expression, or all it matches where it has
-    none, names the recording. It is searched in the path below the class's folder: the file's name, with the folders
-    in between.
+    A video that does not match is a recording by itself. The expression's first group names the recording, or the
+    whole match if it has no group. It is searched in the path below the class's folder.
 
-    Raises InputError: it finds nothing in any of them.
+    Raises InputError if it matches no video.
     """
     recordings: dict[tuple[bool, str], list[Video]] = defaultdict(list)
     for video in videos:
@@ -90,9 +89,9 @@ def find_recordings(videos: Sequence[Video], expression: re.Pattern) -> tuple[li
 
 
 def joined(recordings: Iterable[Sequence[OfPath]], groups: Iterable[Sequence[str]]) -> list[list[OfPath]]:
-    """Return the recordings, those that have paths of one group as one."""
+    """Return the recordings, merging those that share a group of paths."""
     of_path = {path: number for number, group in enumerate(groups) for path in group}
-    homes: dict[int, list[OfPath]] = {}  # of each group the recording that it is in
+    homes: dict[int, list[OfPath]] = {}  # group -> the recording it belongs to
     found: dict[int, list[OfPath]] = {}
     for videos in recordings:
         home = list(videos)
@@ -116,10 +115,10 @@ def split_recordings(
     seed: int,
     held: Mapping[str, str] = NONE_HELD,
 ) -> list[SplitClip]:
-    """Return the clips, those of a recording in one split, whatever their classes.
+    """Return the clips with their splits. All clips of a recording share a split, whatever their classes.
 
-    The same seed and files give the same. held: the split of each path that stays where it is; the others of its
-    recording join it.
+    The same seed and files give the same splits. held: the split of each path that must stay where it is; the other
+    clips of its recording join it.
     """
     order = sorted(recordings, key=lambda videos: videos[0].path)
     chance, best = random.Random(seed), None
@@ -138,28 +137,28 @@ def split_recordings(
 
 
 def _held_split(videos: Sequence[Video], held: Mapping[str, str]) -> int | None:
-    """Return the position of the split that most of a recording's clips are held in."""
+    """Return the position of the split that already holds most of a recording's clips."""
     counts = Counter(SPLITS.index(held[video.path]) for video in videos if video.path in held)
     return counts.most_common(1)[0][0] if counts else None
 
 
 class _Deal:
-    """Deals recordings, each given as its clips per class, to the splits: `splits` has the position of each one's.
+    """Assign recordings, given as clips per class, to splits; `splits` holds the position of each recording's split.
 
-    First every class is to have clips for training, then for validation, then for testing, as far as its recordings
-    last; then the numbers of clips are to be near `split_counts`. One recording is moved, or two are exchanged, for as
-    long as that helps, which depends on the order of the recordings: the very best deal would be a knapsack problem.
+    First, every class should have clips for training, then for validation, then for testing, as far as its recordings
+    last. Then the numbers of clips should be near `split_counts`. As long as it helps, one recording is moved or two
+    are exchanged. The result depends on the order of the recordings: the optimum would be a knapsack problem.
     """
 
     def __init__(self, recordings: Sequence[Counter[int]], shares: Sequence[float], held: Sequence[int | None]):
-        """held: the split of each recording that stays where it is."""
+        """held: the split of each recording that must stay where it is."""
         self._recordings, self._free = recordings, [split is None for split in held]
         numbers: Counter[int] = Counter()
         for recording in recordings:
             numbers.update(recording)
         self._wanted = {label: split_counts(number, shares) for label, number in numbers.items()}
         self._counts = {label: [0, 0, 0] for label in numbers}
-        self.splits = [split or 0 for split in held]  # all others for training
+        self.splits = [split or 0 for split in held]  # everything else starts in training
         for recording, split in zip(recordings, self.splits):
             self._add(recording, split, 1)
         open_splits = [split for split in range(3) if shares[split]]
@@ -171,7 +170,7 @@ class _Deal:
             self._counts[label][split] += sign * number
 
     def _changes(self, open_splits: Sequence[int]) -> Iterator[dict[int, int]]:
-        """Yield every {recording: another split} that can be tried."""
+        """Yield every change {recording: new split} worth trying."""
         of_class: dict[int, list[int]] = defaultdict(list)
         for i in (i for i, free in enumerate(self._free) if free):
             for label in self._recordings[i]:
@@ -184,7 +183,7 @@ class _Deal:
                     yield {i: self.splits[j], j: self.splits[i]}
 
     def _keeps(self, change: dict[int, int]) -> bool:
-        """Return whether the change makes the deal better; it is undone otherwise."""
+        """Apply a change; undo it and return False if it makes the deal no better."""
         labels = set().union(*(self._recordings[i] for i in change))
         before, old = self.badness(labels), {i: self.splits[i] for i in change}
         self._apply(change)
@@ -200,7 +199,7 @@ class _Deal:
             self.splits[i] = split
 
     def badness(self, labels: Iterable[int] | None = None) -> tuple[int, ...]:
-        """Return (classes that lack a clip for train, val, test, squared distance of the numbers); None: of all."""
+        """Return (classes that lack a clip for train, val, test, squared error of the counts); None: for all labels."""
         pairs = [(self._counts[label], self._wanted[label]) for label in labels or self._wanted]
         empty = [sum(want[i] > 0 and not count[i] for count, want in pairs) for i in range(3)]
         return *empty, sum((count[i] - want[i]) ** 2 for count, want in pairs for i in range(3))

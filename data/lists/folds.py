@@ -1,4 +1,4 @@
-"""Lists for cross-validation: every clip is tested by a network that has seen nothing of its recording."""
+"""Write lists for cross-validation: each clip is tested by a network that has not seen its recording."""
 
 import random
 from collections import Counter
@@ -19,18 +19,18 @@ class FoldLists(NamedTuple):
 
 
 def fold_lists(number: int) -> list[FoldLists]:
-    """Return the names of the lists of so many folds."""
+    """Return the names of the lists of `number` folds."""
     return [FoldLists(f"fold{k}.train.list", f"fold{k}.test.list") for k in range(1, number + 1)]
 
 
 def deal_folds(recordings: Sequence[Sequence[SplitClip]], number: int, seed: int) -> list[list[SplitClip]]:
-    """Return the clips of each fold, those of a recording in one, the clips of a class as even as that allows.
+    """Return the clips of each fold, with each recording in one fold and each class spread as evenly as possible.
 
-    The same for the same seed and clips. The recordings with most clips of one class are dealt first, each to the fold
-    where it adds least to the sum of the squares of clips per class and fold; of equal ones to that with the fewest
-    clips. Of single clips the folds have as many of each class as any other, or one more.
+    The same seed and clips give the same folds. Recordings with the most clips of one class come first. Each goes to
+    the fold where it adds least to the sum of squared clips per class and fold, and on a tie to the fold with the
+    fewest clips. If every recording is a single clip, the folds' counts of a class differ by at most one.
 
-    Raise InputError where there are fewer recordings than folds.
+    Raises InputError if there are fewer recordings than folds.
     """
     if len(recordings) < number:
         raise InputError(f"--folds {number}: the clips are of {len(recordings)} recordings, each of them in one fold")
@@ -49,7 +49,7 @@ def deal_folds(recordings: Sequence[Sequence[SplitClip]], number: int, seed: int
 
 
 def lists_of_folds(folds: Sequence[Sequence[SplitClip]]) -> dict[str, list[SplitClip]]:
-    """Return the clips of each list, by its name: a fold is tested, and all others are trained on."""
+    """Return the clips of each list by its name: one fold for testing, all others for training."""
     lists = {}
     for k, names in enumerate(fold_lists(len(folds))):
         lists[names.train] = [clip for other in folds[:k] + folds[k + 1 :] for clip in other]
@@ -58,7 +58,7 @@ def lists_of_folds(folds: Sequence[Sequence[SplitClip]]) -> dict[str, list[Split
 
 
 def notes_on_folds(folds: Sequence[Sequence[SplitClip]], names: Sequence[str], recordings: int) -> list[str]:
-    """Return lines on them: their sizes, and classes that not every fold has."""
+    """Return lines that say how large the folds are and which classes are missing in some."""
     sizes = [len(fold) for fold in folds]
     clips = f"{min(sizes)} to {max(sizes)} clips" if min(sizes) < max(sizes) else f"{sizes[0]} clips each"
     lines = [f"{len(folds)} folds over all {sum(sizes)} clips, of {recordings} recordings: {clips}"]

@@ -1,4 +1,4 @@
-"""Which clips of which classes there are, by annotations or by folders, and what there is to say about the others."""
+"""Find the clips and their classes by annotations or by folders, and report the files that are left out."""
 
 import os
 import re
@@ -17,7 +17,7 @@ from utils.errors import InputError
 
 @dataclass
 class Found:
-    """What was found: the clips that are listed, and all there is to say about the others."""
+    """The clips to list, and remarks on the files that are left out."""
 
     clips: list[SplitClip]
     classes: Classes

@@ -1,6 +1,6 @@
-"""How the folders of a data set are meant: one for each class, perhaps below train/, val/ and test/.
+"""Tell how a data set's folders are meant: one for each class, possibly below train/, val/ and test/.
 
-What can be meant in two ways is refused with both: which one it is decides what is learned.
+An ambiguous layout is refused with an error that names both readings, because the choice decides what is learned.
 """
 
 import os
@@ -16,13 +16,13 @@ SHOWN = 5  # names in a message
 
 
 def is_split(videos: Sequence[Video]) -> bool:
-    """Return whether the first folders are train/, val/ and test/. Raises InputError where they may be classes too."""
+    """Return whether the top folders are train/, val/ and test/. Raises InputError if they may be classes as well."""
     first = {video.folders[0] for video in videos if video.folders}
     words = {name for name in first if split_of(name)}
     deeper = any(len(video.folders) > 1 for video in videos if video.folders and video.folders[0] in words)
     others = first - words
     if not words or others and not deeper:
-        return False  # without folders of classes in them they are no splits
+        return False  # splits would have class folders below them
     if others:
         raise InputError(
             f"--videos: {named(words)} may split the videos, with the classes in them, or be classes themselves, as "
@@ -33,7 +33,7 @@ def is_split(videos: Sequence[Video]) -> bool:
 
 
 def check_level(videos: Sequence[Video], depth: int) -> None:
-    """Raise InputError where all videos lie in one class's folder, in folders of which each may be a class instead."""
+    """Raise InputError if there is one class folder, and each folder in it may be meant as a class instead."""
     folders = {video.folders[depth] for video in videos}
     below = {video.folders[depth + 1] if len(video.folders) > depth + 1 else "" for video in videos}
     if len(folders) > 1 or len(below) < 2 or "" in below:
@@ -48,7 +48,7 @@ def check_level(videos: Sequence[Video], depth: int) -> None:
 
 
 def check_names(videos: Iterable[Video], depth: int) -> None:
-    """Raise InputError where a class's folder has a name that is not UTF-8, as archives of other systems leave it."""
+    """Raise InputError if a class folder's name is not UTF-8, which archives from other systems can cause."""
     for name in {video.folders[depth] for video in videos}:
         if not name.isprintable() and any("\ud800" <= c <= "\udfff" for c in name):
             raise InputError(
@@ -58,7 +58,7 @@ def check_names(videos: Iterable[Video], depth: int) -> None:
 
 
 def empty_folders(roots: Iterable[str], videos: Iterable[Video], split: bool) -> list[str]:
-    """Return the folders where classes are looked for, in which no video is."""
+    """Return the class folders without a video."""
     depth = 1 if split else 0
     full = {str(Path(v.path).parents[len(v.folders) - 1 - depth]) for v in videos if len(v.folders) > depth}
     above = [Path(root) for root in roots]
@@ -72,14 +72,14 @@ def _folders(folder: Path) -> list[Path]:
 
 
 def named(names: Iterable[str]) -> str:
-    """Return the names, of many the first and how many there are."""
+    """Return the names as text; if there are many, the first ones and their number."""
     names = sorted(names)
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
     return ", ".join(names[:SHOWN]) + more
 
 
 def counted(suffixes: Counter[str]) -> str:
-    """Return how many files there are of each suffix, most first."""
+    """Return the number of files with each suffix, the most frequent first."""
     most = sorted(suffixes.items(), key=lambda item: (-item[1], item[0]))
     shown = [f"{suffix or 'without a suffix'} {number}" for suffix, number in most[:SHOWN]]
     rest = sum(number for _, number in most[SHOWN:])

@@ -1,4 +1,4 @@
-"""The official split files of UCF101, HMDB51 and Something-Something v2: the annotated clips, the classes' numbers.
+"""Read the official split files of UCF101, HMDB51 and Something-Something v2: clips, and the numbers of classes.
 
 UCF101: trainlist01.txt, testlist01.txt, classInd.txt. HMDB51: CLASS_test_split1.txt, one for each class.
 Something-Something v2: something-something-v2-{train,validation,test,labels}.json.
@@ -23,7 +23,7 @@ _SHOWN = "UCF101's trainlist01.txt, testlist01.txt and classInd.txt, HMDB51's CL
 
 
 def is_official(paths: Sequence[str]) -> bool:
-    """Return whether these are split files, and not the CSV files of Kinetics. Raises InputError for both at once."""
+    """Return whether these are official split files and not Kinetics CSV files. Raises InputError for a mixture."""
     others = [path for path in paths if Path(path).suffix.lower() in (".txt", ".json")]
     if others and len(others) < len(paths):
         raise InputError(f"--annotations: {others[0]} and files of another kind: give those of one data set")
@@ -31,12 +31,12 @@ def is_official(paths: Sequence[str]) -> bool:
 
 
 def read_official(paths: Sequence[str]) -> tuple[list[Annotation], Classes | None]:
-    """Return (the clips that are in a split, the classes by number; None where no file has numbers).
+    """Return (the clips in any split, the classes by number or None if no file gives numbers).
 
-    Raises InputError, with file:line as far as there are lines, for what is no such file.
+    Raises InputError, with file:line for files that have lines, if a file has another format.
     """
     rows: list[Annotation] = []
-    numbers: dict[str, tuple[int, str]] = {}  # name of a class -> its number, where that stands
+    numbers: dict[str, tuple[int, str]] = {}  # class name -> its number, and where the number was read
     source, parts = "", {}
     for path in paths:
         name = Path(path).name
@@ -78,7 +78,7 @@ def read_official(paths: Sequence[str]) -> tuple[list[Annotation], Classes | Non
 
 
 def _numbered(numbers: dict[str, tuple[int, str]], source: str) -> Classes:
-    """Return the classes in the order of their numbers, which must be 0 to K - 1."""
+    """Return the classes ordered by number; the numbers must be 0 to K - 1."""
     names = sorted(numbers, key=lambda name: numbers[name][0])
     for expected, name in enumerate(names):
         if numbers[name][0] != expected:
@@ -118,5 +118,5 @@ def _of_something(path: str, split: str) -> Iterator[Annotation]:
         label = clip.get("template", "") if isinstance(clip, dict) else None
         if not isinstance(label, str) or not re.fullmatch(r"[\w.-]{1,200}", str(clip.get("id", ""))):
             raise InputError(f"{where}: expected an object with id and template")
-        # "Holding [something]", where the list of labels has "Holding something".
+        # The templates say "Holding [something]", the label list "Holding something".
         yield Annotation(label.replace("[", "").replace("]", ""), str(clip["id"]), None, None, split, where)

@@ -1,4 +1,4 @@
-"""config.yaml for the lists of a data set: ready for train.py, eval.py and predict.py, each key with its reason."""
+"""Write config.yaml for a data set's lists, ready for train.py, eval.py and predict.py, with a reason for each key."""
 
 import math
 import os
@@ -16,21 +16,22 @@ from utils.processes.limits import available_cores, available_memory
 NAME = "config.yaml"
 LEAST_BATCH, MOST_BATCH = 4, 32
 STEPS, LEAST_EPOCHS, MOST_EPOCHS = 400, 15, 100
-# Bytes that train.py takes on a CPU without a video, in float32: Paddle 3.3.1 took 0.73 GB.
+# Bytes that train.py needs on a CPU before it holds any video, in float32: 0.73 GB with Paddle 3.3.1.
 BASE_MEMORY = 1.0e9
-# Training clips up to which the classifier alone is trained, and the views computed for it, of each and of all.
-# Of 20, 60 and 120 real clips (ResNet-18, random weights) five views each taught a classifier 3 to 6 points more than
-# one, three views 2 to 5, and a sixth nothing; 6000 views of 8 frames take PP-TSM some 40 minutes on two cores.
+# Up to FROZEN_CLIPS training clips, only the classifier is trained, on at most MOST_VIEWS views of each clip and
+# ALL_VIEWS in total. With 20, 60 and 120 real clips (ResNet-18, random weights), five views a clip gave 3 to 6 points
+# more than one, three views 2 to 5, and a sixth view nothing. 6000 views of 8 frames take PP-TSM about 40 minutes on
+# two cores.
 FROZEN_CLIPS, MOST_VIEWS, ALL_VIEWS = 2000, 10, 6000
 
 
 def is_published(classes: Classes) -> bool:
-    """Return whether the classes have the numbers of the published weights."""
+    """Return whether the classes are numbered as in the published weights."""
     return bool(classes.source) and os.path.samefile(classes.source, KINETICS_LABELS)
 
 
 def network_for(classes: Classes, light: bool) -> Network:
-    """Return what training starts from. Raise InputError for a light network of classes that weights know already."""
+    """Return the network to start from. Raises InputError if `light` is set for classes that published weights know."""
     if not is_published(classes):
         return LIGHT if light else STRONG
     if light:
@@ -51,15 +52,12 @@ def commands(out: Path, classes: Classes, clips: Mapping[str, int]) -> list[str]
 
 
 def feature_views(clips: int) -> int:
-    """Return the views of each of so many training clips whose features are computed."""
+    """Return how many views of each training clip get features, for a given number of clips."""
     return max(1, min(MOST_VIEWS, ALL_VIEWS // max(1, clips)))
 
 
 def batch_size(clips: int, memory: int | None, video_memory: float) -> tuple[int, str]:
-    """Return the batch size for so many training clips and bytes of free memory (None.
-
-    Not known), a power of two, and why.
-    """
+    """Return (the batch size, a power of two; the reason for it). memory: free bytes, None if unknown."""
     size = _power_of_two(max(LEAST_BATCH, min(clips // 10, MOST_BATCH)))
     reasons = {
         LEAST_BATCH: f"few clips, but BatchNorm's statistics want {LEAST_BATCH} videos",
@@ -79,7 +77,7 @@ def _power_of_two(number: int) -> int:
 
 
 def epochs(clips: int, batch: int) -> tuple[int, str]:
-    """Return the number of epochs for so many training clips, and why."""
+    """Return (the number of epochs for this many training clips, the reason for it)."""
     steps = max(1, math.ceil(clips / batch))
     number = min(max(LEAST_EPOCHS, math.ceil(STEPS / steps)), MOST_EPOCHS)
     return (
@@ -89,7 +87,7 @@ def epochs(clips: int, batch: int) -> tuple[int, str]:
 
 
 def cpu_time(frames: int, cores: int, speed: float) -> str:
-    """About how long so many frames take without a GPU, at so many in a second on each core."""
+    """Say about how long `frames` frames take without a GPU, at `speed` frames a second on each core."""
     minutes = frames / (speed * cores) / 60
     if minutes > 120:
         return f"{minutes / 60:.0f} h" if minutes < 2880 else f"{minutes / 1440:.0f} days"
@@ -190,14 +188,14 @@ INFER:
 
 
 def _list_for(name: str, clips: Mapping[str, int]) -> tuple[str, str]:
-    """Return the list to read, that of training where no other clip is left, and what to say about it."""
+    """Return (the list to read, a comment on it). If there are no other clips, it is the training list."""
     if name not in clips and "train.list" in clips:
         return "train.list", "no clip is left for this: those of training, on which any network looks too good"
     return name, f"{clips.get(name, 0)} clips"
 
 
 def _weights(out: Path, classes: Classes, clips: Mapping[str, int], network: Network) -> tuple[str | Path, str]:
-    """Return the weights to evaluate and predict with, and what to say about them."""
+    """Return (the weights to evaluate and predict with, a comment on them)."""
     if "train.list" not in clips and is_published(classes):
         return "", "'': the published ones, which know these classes"
     if "val.list" in clips:
@@ -206,7 +204,7 @@ def _weights(out: Path, classes: Classes, clips: Mapping[str, int], network: Net
 
 
 def _quoted(text: str | Path) -> str:
-    """Return the text in YAML's double quotes, whatever is in it."""
+    """Return any text in YAML's double quotes."""
     return yaml.safe_dump(str(text), default_style='"', allow_unicode=True, width=1_000_000).strip()
 
 

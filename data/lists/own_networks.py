@@ -1,25 +1,25 @@
-"""The networks that own classes start from: the keys of MODEL, each with its reason, and what they take."""
+"""The networks that own classes start from: their MODEL keys with reasons, and their cost."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Network:
-    """A network, the weights that it starts from, and what it takes on a processor."""
+    """A network, the weights it starts from, and its cost on a CPU."""
 
-    name: str  # of its class, and of its checkpoints
+    name: str  # MODEL.name, which also names the checkpoints
     keys: str  # lines of MODEL
     pretrain: str  # TRAIN.pretrain
-    about: str  # these weights
-    dropout: tuple[float, str]  # of all of the network in training, and why; of its classifier alone the next one
+    about: str  # one line on these weights
+    dropout: tuple[float, str]  # when all layers are trained, and why; frozen_dropout: when only the classifier is
     frozen_dropout: tuple[float, str]
     segments: int
-    video_memory: float  # bytes of each video of a batch, of 224x224 in float32
-    train_speed: int  # frames trained in a second on a core, about
-    feature_speed: int  # frames whose features are computed in a second on a core, in float32, about
+    video_memory: float  # bytes for each video of a batch, at 224x224 in float32
+    train_speed: int  # frames trained a second on a core, roughly
+    feature_speed: int  # frames a second on a core when features are computed in float32, roughly
 
 
-# The weights whose authors publish the highest top-1 on Kinetics-400 of those with ResNet-50's cost.
+# Of all weights at the cost of ResNet-50, these have the highest published top-1 on Kinetics-400.
 STRONG = Network(
     name="TSM",
     keys="""\
@@ -39,7 +39,7 @@ STRONG = Network(
     train_speed=3,
     feature_speed=10,
 )
-# With 8 frames, not its strongest file's 16: who wants it light does not want twice the frames read and computed.
+# With 8 frames; the strongest file takes 16, which would double what is read and computed.
 LIGHT = Network(
     name="PPTSMv2",
     keys="""\
@@ -58,7 +58,7 @@ LIGHT = Network(
     train_speed=3,
     feature_speed=50,
 )
-# For classes that published weights know: trained as the original is, which these can be compared with.
+# For classes that published weights know: trained like the original, so that results can be compared.
 IMAGENET = Network(
     name="TSN",
     keys="""\

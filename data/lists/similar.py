@@ -1,4 +1,4 @@
-"""Which clips show the same recording, or nearly: by small pictures of three frames of each, which are compared."""
+"""Find clips of the same or nearly the same recording by comparing thumbnails of three frames of each clip."""
 
 import math
 from collections import defaultdict
@@ -16,28 +16,32 @@ from utils.log import progress_bar
 from utils.processes.limits import available_cores
 from utils.processes.parallel import ask_all
 
-SMALL, SHOWN = 16, 120  # sides in pixels: of what is compared, of what people look at
+SMALL, SHOWN = 16, 120  # sides of thumbnails in pixels: to compare, to show on the page
 FRAMES = 3
-# Clips that are compared each with each. Of more there are TABLES orders by random projections, in which clips that
-# look alike stand near each other: of two whose similarity is 0.95 one order in three or four, so all but 1 in 100.
+# Up to BLOCK clips are compared pair by pair. With more, random projections order them TABLES times, so that similar
+# clips end up near each other. Two clips with similarity 0.95 meet in one order of three or four: 1 pair in 100 is
+# missed.
 BLOCK, TABLES = 512, 16
 ROUNDING = 1e-4
-FLAT = 2.0  # standard deviation of grey values below which pictures show nothing to compare
+FLAT = 2.0  # if grey values have a smaller standard deviation, the frames show nothing to compare
 MOST_PAIRS = 40  # on the page
 
 
 def small_pictures(path: str, side: int, how: Mapping[str, str] | None = None, frames: int | None = None) -> np.ndarray:
-    """Return uint8 [FRAMES, side, side, 3] of a video; how, frames: see ClipSpec, `read_clip`. Raises VideoError."""
+    """Return a video's thumbnails, uint8 [FRAMES, side, side, 3]. how, frames: see ClipSpec, `read_clip`.
+
+    Raises VideoError.
+    """
     return read_clip(ClipSpec(FRAMES, 1, side, side, **(how or {})), path, frames=frames)[0]
 
 
 def how_of(spec: ClipSpec) -> dict[str, str]:
-    """Return what of a spec says in which files the frames are."""
+    """Return the parts of a spec that say how frames are stored."""
     return {"frame_format": spec.frame_format, "filename_tmpl": spec.filename_tmpl}
 
 
 def grey(pictures: np.ndarray) -> np.ndarray:
-    """Return what is compared of `small_pictures`: uint8 [FRAMES, side, side]."""
+    """Return thumbnails in grey, uint8 [FRAMES, side, side], which are what is compared."""
     return pictures.mean(axis=3).astype(np.uint8)
 
 
@@ -47,7 +51,7 @@ def read_pictures(
     how: Mapping[str, str] | None = None,
     frames: Callable[[str], int | None] = lambda path: None,
 ) -> dict[str, np.ndarray]:
-    """Return the small pictures of the videos that can be read, by path.
+    """Return the thumbnails of each readable video, by path.
 
     Processes read them: anybody's file may end one.
     """
@@ -69,9 +73,9 @@ def read_pictures(
 
 
 def vectors_of(pictures: Sequence[np.ndarray]) -> np.ndarray:
-    """Return float32 [N, D] of grey uint8 pictures, of length 1: products are similarities, 1 of the same pictures.
+    """Return grey thumbnails as float32 [N, D] of length 1: a dot product is a similarity, 1 for equal thumbnails.
 
-    Those that show nothing are 0: they are similar to none.
+    Vectors of thumbnails that show nothing are 0: they are similar to no other.
     """
     vectors = np.stack([p.reshape(-1) for p in pictures]).astype(np.float32)
     vectors -= vectors.mean(axis=1, keepdims=True)
@@ -83,7 +87,7 @@ def vectors_of(pictures: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def groups_of(vectors: np.ndarray, threshold: float) -> list[list[int]]:
-    """Return the positions that hang together by similarities of at least `threshold`, two or more in each."""
+    """Return groups of two or more positions that are connected by similarities of at least `threshold`."""
     parent = list(range(len(vectors)))
 
     def root(i: int) -> int:
@@ -96,7 +100,7 @@ def groups_of(vectors: np.ndarray, threshold: float) -> list[list[int]]:
         for i, first in enumerate(near.argmax(axis=1).tolist()):
             if near[i, first] and first != i:
                 parent[root(int(block[i]))] = root(int(block[first]))
-        # Two that have another first one may still hang together by this one.
+        # Two vectors with different first neighbours may still be connected by this one.
         for i in np.flatnonzero(near.sum(axis=1) > 1).tolist():
             for j in np.unique(near.argmax(axis=1)[near[i]]).tolist():
                 parent[root(int(block[i]))] = root(int(block[j]))
@@ -107,7 +111,7 @@ def groups_of(vectors: np.ndarray, threshold: float) -> list[list[int]]:
 
 
 def _blocks(vectors: np.ndarray) -> Iterator[np.ndarray]:
-    """Yield the positions of at most BLOCK vectors each, such that similar ones come together in one of them."""
+    """Yield positions of at most BLOCK vectors at a time; similar vectors meet in at least one of these blocks."""
     number = len(vectors)
     if number <= BLOCK:
         yield np.arange(number)
@@ -115,7 +119,7 @@ def _blocks(vectors: np.ndarray) -> Iterator[np.ndarray]:
     random, bits = np.random.default_rng(0), math.ceil(math.log2(2 * number / BLOCK))
     for _ in range(TABLES):
         sides = vectors @ random.standard_normal((vectors.shape[1], bits + 1)).astype(np.float32)
-        # Halves of the same size, wherever the vectors lie.
+        # The median makes halves of the same size, wherever the vectors lie.
         code = (sides[:, :bits] > np.median(sides[:, :bits], axis=0)) @ (1 << np.arange(bits))
         order = np.lexsort((sides[:, bits], code))
         for start in range(0, number - BLOCK // 2, BLOCK // 2):
@@ -123,23 +127,23 @@ def _blocks(vectors: np.ndarray) -> Iterator[np.ndarray]:
 
 
 class Alike:
-    """The groups of clips that look alike, and what there is to say of them."""
+    """Groups of clips that look alike, and the lines and the page that report them."""
 
     def __init__(self, pictures: Mapping[str, np.ndarray], threshold: float):
-        """pictures: of each path, see `grey`. threshold: the least similarity."""
+        """pictures: the thumbnails of each path, see `grey`. threshold: the least similarity."""
         self.threshold, self.too_many = threshold, 0
         self._names = list(pictures)
         self._vectors = vectors_of(list(pictures.values())) if pictures else np.zeros((0, 1), np.float32)
         found = groups_of(self._vectors, threshold) if pictures else []
-        # A camera that stands still makes all clips look alike: that tells no recordings.
+        # With a fixed camera all clips look alike, which says nothing about recordings.
         self.too_many = max((len(group) for group in found if 2 * len(group) > len(pictures)), default=0)
         self._groups = [group for group in found if len(group) != self.too_many]
         self.groups = [[self._names[i] for i in group] for group in self._groups]
 
     def pairs(self, splits: Mapping[str, str]) -> Iterator[tuple[float, str, str]]:
-        """Yield (similarity, path, an earlier path) of each path that is similar to an earlier one, in their order.
+        """Yield (similarity, path, earlier path) for each path that is similar to an earlier one, in order.
 
-        Of several the most similar one: of those on another side, by `splits` of each path, where there are any.
+        The earlier path is the most similar one, preferably one in another split. splits: the split of each path.
         """
         ids: dict[str, int] = {}
         sides = np.array([ids.setdefault(splits.get(name, ""), len(ids)) for name in self._names])
@@ -158,7 +162,7 @@ class Alike:
             yield float(best[i]) - 2 * across, self._names[i], self._names[partners[i]]
 
     def notes(self, splits: Mapping[str, str], page: str = "similar.html", or_else: str = "") -> list[str]:
-        """Return lines on them; splits: that of each path. or_else: what may help besides where too many look alike."""
+        """Return lines on the groups. splits: the split of each path. or_else: more advice if too many look alike."""
         flag = f"--similar={self.threshold:g}"
         lines = []
         if self.too_many:
@@ -177,8 +181,8 @@ class Alike:
     def writer(
         self, splits: Mapping[str, str], read: Callable[[Sequence[str], int], Mapping[str, np.ndarray]] = read_pictures
     ) -> Callable[[Path], None]:
-        """Return what writes the page of pairs: those on two sides first, then those that are only just similar."""
-        from results.pages.page import never_fatal, picture, write_page  # most lists have no such page
+        """Return a function that writes the page: pairs across splits first, then the least similar pairs."""
+        from results.pages.page import never_fatal, picture, write_page  # slow to import, and most lists need no page
 
         @never_fatal
         def write(path: Path) -> None:

@@ -1,6 +1,6 @@
-"""Whether video files can be opened, and which of them are the same, before they stand in lists. Nothing is decoded.
+"""Tell which video files cannot be opened and which are equal, before they go into lists. Nothing is decoded.
 
-data/check.py reads what is in lists as training does, and finds more.
+data/check.py reads the videos of lists as training does, and finds more.
 """
 
 import os
@@ -17,12 +17,12 @@ from utils.processes.limits import available_cores
 from utils.processes.parallel import ask_all, in_parallel
 from utils.storage.shelf import digest
 
-# Files below which another process would take longer to start than they take.
+# For fewer files, starting another process takes longer than opening them.
 _FILES_A_PROCESS = 100
 
 
 def find_broken(paths: Sequence[str]) -> dict[str, str]:
-    """Return why some files cannot be opened as videos, by path. Processes open them: anybody's file may end one."""
+    """Return the reason by path for each file that cannot be opened. Other processes open them: a file may kill one."""
     number = min(available_cores(), 1 + len(paths) // _FILES_A_PROCESS)
     children = [VideoProcess(_open) for _ in range(number)]
     ask = lambda process, path: (path, process.failure(path))  # noqa: E731
@@ -36,7 +36,7 @@ def find_broken(paths: Sequence[str]) -> dict[str, str]:
 
 
 def _open(path: str) -> None:
-    """Raise VideoError for a file that cannot be opened."""
+    """Raise VideoError if a file cannot be opened."""
     from reader.packets import open_video, video_stream  # only here: it takes time
 
     try:
@@ -45,12 +45,12 @@ def _open(path: str) -> None:
             video_stream(path, container)
     except (VideoError, MemoryError):
         raise
-    except Exception as error:  # of the file or ours: data/check.py tells
+    except Exception as error:  # the file's fault or ours: data/check.py tells which
         raise VideoError(path, describe_failure(path, error)) from error
 
 
 def find_copies(paths: Sequence[str]) -> list[list[str]]:
-    """Return the files of the same bytes, two or more in each. Only those of one size are read, each file once."""
+    """Return groups of two or more files with equal bytes. Only files of equal size are read, each once."""
     of_size = defaultdict(list)
     for path in paths:
         status = os.stat(path)

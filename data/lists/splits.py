@@ -1,4 +1,4 @@
-"""Which part of a dataset a word names, and which videos are in it already."""
+"""Name the splits of a data set, and read which videos are already in each."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ _SPLIT_WORDS = {"training": "train", "valid": "val", "validate": "val", "validat
 
 
 def split_of(word: str) -> str | None:
-    """Return train, val or test for its usual spellings; else None."""
+    """Return train, val or test for one of its usual spellings, else None."""
     word = _SPLIT_WORDS.get(word.casefold(), word.casefold())
     return word if word in SPLITS else None
 
@@ -17,8 +17,8 @@ def split_of(word: str) -> str | None:
 def listed_in(folder: Path) -> dict[str, str]:
     """Return the split of each path in the lists of a folder.
 
-    Of a path in several it is the first, as test.list may repeat val.list. Raises InputError for a list that cannot be
-    read.
+    For a path in several lists it is the first one, since test.list may repeat val.list. Raises InputError if a list
+    cannot be read.
     """
     found: dict[str, str] = {}
     for split in SPLITS:
