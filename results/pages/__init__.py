@@ -1,1 +1,1 @@
-"""What people look at: one HTML page per result, without an address outside it, and the curves of boards."""
+"""Write pages for people: one self-contained HTML page per result, and scalars for TensorBoard and VisualDL."""

@@ -1,4 +1,4 @@
-"""A video once more with its classes drawn on it: H.264 in MP4, upright, with its sound, as browsers play it."""
+"""Write a copy of a video with its classes drawn on it: H.264 in MP4, upright, with sound, for any browser."""
 
 import errno
 from collections.abc import Iterator, Sequence
@@ -20,30 +20,30 @@ from utils.packages import import_cv2
 
 cv2 = import_cv2("a labelled video")
 
-# Frames whose shorter side is smaller are enlarged, as letters need pixels, but not beyond the other number.
+# Text needs pixels: smaller frames are enlarged to SMALLEST_SIDE, but no side grows beyond LARGEST_SIDE.
 SMALLEST_SIDE, LARGEST_SIDE = 240, 1920
 _FRAMES_A_SIGN = 50
-_TIME_BASE = Fraction(1, 90_000)  # of MPEG: 24, 25, 30 and 29.97 frames a second are whole numbers of it
-# Fast, and hard to tell from the original; and the same bytes in each run, on any number of cores: x264 would cut the
-# picture in as many slices, and its fastest code has been seen to differ between two runs, also with one thread.
+_TIME_BASE = Fraction(1, 90_000)  # MPEG's: frames at 24, 25, 30 and 29.97 a second last a whole number of units
+# Fast, and hard to tell from the original. The bytes are the same in each run and on any number of cores. By default,
+# x264 cuts the picture into a slice per core, and its fastest code sometimes differs between runs, even on one thread.
 _THREADS = 4
 _OPTIONS = {
     "preset": "veryfast",
     "crf": "20",
-    # MP4 tells how long the picture stored last is shown: without reordering that is the one shown last.
+    # MP4 gives the duration of the picture stored last. Without reordering it is also the one shown last.
     "x264-params": f"threads={_THREADS}:sliced-threads=0:weightp=0:bframes=0:cpu-independent=1",
 }
-_BT709 = 1  # of H.264's colour primaries, transfer and matrix (ITU-T H.273)
+_BT709 = 1  # the number of H.264's colour primaries, transfer and matrix (ITU-T H.273)
 
-# (start, end, predictions): what is drawn from a second on to another
+# (start, end, predictions): the predictions drawn between two times in seconds
 Cues = Sequence[tuple[float, float, list[dict]]]
 
 
 def label_video(path: str, target: str, cues: Cues) -> Iterator[float | None]:
     """Write the video at `path` with the predictions of `cues` on it to `target`.
 
-    Yields for each frame a sign of life, or how much is written, in percent. For a process of its own
-    (reader/streams.py). Raises VideoError, and RunError where the disk is full.
+    Yields None as a sign of life for each frame, or the progress in percent. Runs in a process of its own
+    (reader/streams.py). Raises VideoError, and RunError if the disk is full.
     """
     try:
         with ExitStack() as files:
@@ -77,7 +77,7 @@ def _write(
         image = convert(frame)
         if picture is None:
             picture = add_pictures(out, image, clock.rate, sparse.pixel_shape(packets, frame))
-            sound = Sound(out, sound_container, start)  # both streams are there before the first packet is written
+            sound = Sound(out, sound_container, start)  # MP4 needs both streams before the first packet
         time = clock.next(frame)
         if caption := captions.at(time, image):
             caption.put(image)
@@ -86,14 +86,14 @@ def _write(
         yield min(100, 100 * time / clock.duration) if number % _FRAMES_A_SIGN == 0 else None
     if picture is None:
         raise VideoError(path, "no frame could be decoded")
-    *others, last = picture.encode(None)  # some are always left: the encoder looks ahead
+    *others, last = picture.encode(None)  # never empty, because the encoder looks ahead
     last.duration = max(1, round((clock.duration - time) / last.time_base))
     out.mux([*others, last])
-    sound.write_until(float("inf"))  # what is heard behind the last picture as well
+    sound.write_until(float("inf"))  # also the sound after the last picture
 
 
 def _enlarged(frame: np.ndarray) -> np.ndarray:
-    """Return the frame as a copy of even width and height, enlarged where it is small."""
+    """Return a copy of the frame with even width and height, enlarged if it is small."""
     height, width = frame.shape[:2]
     factor = max(1, min(-(-SMALLEST_SIDE // min(height, width)), LARGEST_SIDE // max(height, width)))
     size = width * factor + width * factor % 2, height * factor + height * factor % 2
@@ -102,13 +102,13 @@ def _enlarged(frame: np.ndarray) -> np.ndarray:
     try:
         return cv2.resize(frame, size, interpolation=cv2.INTER_LINEAR)
     except cv2.error as error:
-        raise MemoryError from error  # nothing else is wrong with uint8 frames
+        raise MemoryError from error  # the only error that uint8 frames can cause
 
 
 def add_pictures(
     out: av.container.OutputContainer, image: np.ndarray, rate: float, pixel_shape: Fraction
 ) -> av.VideoStream:
-    """Return a new stream for pictures of the size of uint8 [H, W, 3], H and W even. rate: frames a second."""
+    """Return a new stream for pictures like `image`, uint8 [H, W, 3], H and W even. rate: frames a second."""
     stream = out.add_stream("libx264", rate=Fraction(rate).limit_denominator(1001), options=_OPTIONS)
     stream.height, stream.width, stream.pix_fmt = *image.shape[:2], "yuv420p"
     context = stream.codec_context
@@ -119,20 +119,20 @@ def add_pictures(
 
 
 def put_picture(out: av.container.OutputContainer, stream: av.VideoStream, image: np.ndarray, time: float) -> None:
-    """Write a picture of RGB uint8 [H, W, 3], shown from `time` on, in seconds."""
+    """Write a picture, RGB uint8 [H, W, 3], that is shown from `time` on, in seconds."""
     drawn = av.VideoFrame.from_ndarray(image, format="rgb24").reformat(format="yuv420p", dst_colorspace="ITU709")
     drawn.pts, drawn.time_base = round(time / _TIME_BASE), _TIME_BASE
     out.mux(stream.encode(drawn))
 
 
 class _Captions:
-    """The caption of each moment; one at a time is kept, as moments rise."""
+    """The caption at each time. Times only grow, so only the current caption is kept."""
 
     def __init__(self, cues: Cues):
         self._cues, self._place, self._made = cues, 0, None
 
     def at(self, time: float, image: np.ndarray) -> Caption | None:
-        """None in a gap between windows."""
+        """Return the caption at a time, or None in a gap between windows."""
         while self._place < len(self._cues) - 1 and time >= self._cues[self._place + 1][0]:
             self._place, self._made = self._place + 1, None
         start, end, predictions = self._cues[self._place]

@@ -1,4 +1,4 @@
-"""The classes of a video drawn on its frames: a box of text that can be read on any picture."""
+"""Draw classes on a video's frames, in a text box that is readable on any picture."""
 
 import unicodedata
 from collections.abc import Iterator, Sequence
@@ -9,9 +9,9 @@ from PIL import Image, ImageDraw, ImageFont
 
 # Classes in the box.
 MOST_LINES = 3
-# Height of the text, of the height of the frame, and never below so many pixels.
+# The text's height as a share of the frame's, and its minimum in pixels.
 _SHARE, _SMALLEST = 1 / 24, 11
-# Tried in turn for letters that the font within Pillow lacks (it has ASCII), wherever the system has fonts.
+# Pillow's own font has only ASCII. For other letters these system fonts are tried in order.
 _OTHER_FONTS = (
     "DejaVuSans.ttf", "NotoSans-Regular.ttf", "NotoSansCJK-Regular.ttc", "LiberationSans-Regular.ttf",
     "Arial Unicode.ttf", "arial.ttf", "msyh.ttc", "PingFang.ttc",
@@ -20,10 +20,10 @@ _BOX, _BAR, _TEXT, _OPACITY = (12, 16, 22), (30, 96, 145), (255, 255, 255), 0.78
 
 
 class Caption:
-    """The box for some predictions, to be put on frames of one size."""
+    """A box with predictions, for frames of one size."""
 
     def __init__(self, predictions: Sequence[dict], width: int, height: int):
-        """predictions: best first, {"class_id", "label", "probability"} each. width, height: of the frames."""
+        """predictions: {"class_id", "label", "probability"}, best first. width, height: the frames' size."""
         size = max(_SMALLEST, round(height * _SHARE))
         line, margin = round(size * 1.55), max(2, round(size * 0.4))
         lines = max(1, min(MOST_LINES, len(predictions), (height - 2 * margin) // line))
@@ -48,21 +48,21 @@ class Caption:
         height, width = self._box.shape[:2]
         region = frame[self._top : self._top + height, self._left : self._left + width]
         box = self._box[: region.shape[0], : region.shape[1]]
-        # Letters are as light as they were drawn, the ground lets the picture through.
+        # Letters are opaque; the background lets the picture show through.
         opacity = np.maximum(_OPACITY, box.min(axis=2, keepdims=True) / 255)
         region[:] = region + (box - region.astype(np.float32)) * opacity
 
 
 @cache
 def font_of(size: int) -> ImageFont.FreeTypeFont:
-    """Pillow's own font: nothing has to be installed, and no file comes with this program."""
+    """Return Pillow's own font, so that nothing has to be installed or shipped."""
     return ImageFont.load_default(size)
 
 
 def _drawable(prediction: dict, size: int) -> tuple[str, ImageFont.FreeTypeFont]:
-    """Return a class's name with a font that has its letters.
+    """Return a class's name and a font that has its letters.
 
-    Without its accents, or its number, where there is none.
+    If no font has them, the name loses its accents, or is replaced by the class id.
     """
     label = prediction["label"]
     for font in _fonts(size):
@@ -91,12 +91,12 @@ def _system_font(name: str, size: int) -> ImageFont.FreeTypeFont | None:
 
 
 def _has_letters(font: ImageFont.FreeTypeFont, text: str) -> bool:
-    nothing = bytes(font.getmask("\U0010fffe"))  # what it draws for a letter it does not have
+    nothing = bytes(font.getmask("\U0010fffe"))  # the font's picture for a missing letter
     return not any(bytes(font.getmask(letter)) == nothing for letter in set(text) if not letter.isspace())
 
 
 def _shortened(text: str, font: ImageFont.FreeTypeFont, room: float) -> str:
-    """Return the text, cut with dots to `room` pixels."""
+    """Return the text, shortened with dots to at most `room` pixels."""
     if font.getlength(text) <= room:
         return text
     while len(text) > 1 and font.getlength(text + "...") > room:

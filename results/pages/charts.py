@@ -1,4 +1,4 @@
-"""From numbers to the points of a drawing: plain arithmetic, which the templates turn into SVG."""
+"""Turn numbers into the points of charts, which the templates draw as SVG."""
 
 import json
 import math
@@ -7,15 +7,15 @@ from dataclasses import dataclass, field
 
 from metrics.sums import Bin
 
-# The drawing's own units, about pixels on a phone: whole, and what the axes' labels take on the left, top and so on.
+# In the drawing's units, about pixels on a phone: the whole size, and the margins for the axes' labels.
 WIDTH, HEIGHT = 400, 234
 LEFT, TOP, RIGHT, BOTTOM = 46, 22, 10, 38
-# Points of a curve at most: what a screen can tell apart.
+# A curve has at most this many points: a screen cannot show more.
 POINTS = 300
 
 
 class Curve:
-    """A series of any length in at most POINTS points: each the mean of what it stands for, with least and largest."""
+    """A series of any length in at most POINTS points, each with the mean, least and largest value it stands for."""
 
     def __init__(self, first: int, last: int):
         self._first, self._span = first, max(1, last - first + 1)
@@ -29,13 +29,13 @@ class Curve:
 
     @property
     def points(self) -> list[tuple[float, float, float, float]]:
-        """(x, mean, least, largest) by rising x."""
+        """Return (x, mean, least, largest) in the order of x."""
         return [(x / n, y / n, low, high) for _, (n, x, y, low, high) in sorted(self._points.items())]
 
 
 @dataclass
 class Chart:
-    """What a template draws: ticks as (place, label), lines and bands as SVG paths, dots as (x, y)."""
+    """A chart for a template: ticks as (place, label), lines and bands as SVG paths, dots as (x, y)."""
 
     title: tuple[str, str]  # English, Chinese
     y_name: tuple[str, str]
@@ -49,7 +49,7 @@ class Chart:
     dots_line: str = ""
     marks: list[float] = field(default_factory=list)
     summary: tuple[str, str] = ("", "")
-    # By series the values under the pointer as JSON: [x, step, value, and of a mean the least and the largest].
+    # The values under the pointer by series, as JSON: [x, step, value], and for a mean also the least and the largest.
     seen: str = ""
 
 
@@ -119,7 +119,7 @@ def line_chart(
 
 
 def _summary(series: Mapping[str, list], form: str, between: str, unit: str) -> str:
-    """Return what a chart shows, in words, for those who cannot see it."""
+    """Describe a chart in words for people who cannot see it."""
     parts = []
     for name, points in series.items():
         if points:
@@ -129,7 +129,7 @@ def _summary(series: Mapping[str, list], form: str, between: str, unit: str) -> 
 
 
 def ticks(low: float, high: float, number: int = 5) -> list[float]:
-    """About so many round numbers from at or below `low` to at or above `high`: steps of 1, 2 or 5 and zeros."""
+    """Return about `number` round numbers that cover `low` to `high`, in steps of 1, 2 or 5 times a power of ten."""
     raw = (high - low) / number or 1.0
     size = 10 ** math.floor(math.log10(raw))
     step = next(size * factor for factor in (1, 2, 5, 10) if size * factor >= raw * 0.999)
@@ -142,7 +142,7 @@ def _path(points: Sequence[tuple[float, float]]) -> str:
 
 
 def reliability_chart(bins: Sequence[Bin], side: float = 260.0) -> Mapping[str, object]:
-    """For each bin that has videos its bar in a square of `side` units, with accuracy and confidence in percent."""
+    """Return a bar for each bin with videos, in a square of `side` units, with accuracy and confidence in percent."""
     width, most = side / len(bins), max(found.videos for found in bins) or 1
     bars = []
     for place, found in enumerate(bins):

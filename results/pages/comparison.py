@@ -1,4 +1,4 @@
-"""The page of two or more evaluations side by side."""
+"""Write the page that compares two or more evaluations."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -13,13 +13,13 @@ from results.pages.page import address_of, never_fatal, shorten, write_page
 from results.pages.video_rows import first_rows, millionths, table_of
 from results.pages.words import both_in
 
-# Classes in the table of classes, those over which the runs differ most; the page stays below 10 MB.
+# The table of classes shows this many, where the runs differ most. The page stays below 10 MB.
 MOST_CLASSES = 2000
 
 
 @never_fatal
 def write_comparison_page(path: Path, comparison: Comparison) -> None:
-    """Write the page; a failure is one line on the screen. Videos are linked as from the page's folder."""
+    """Write the page; a failure is one line on the screen. Links to videos start from the page's folder."""
     runs, videos = comparison.runs, comparison.videos
     letters = [chr(ord("A") + number) if number < 26 else str(number + 1) for number in range(len(runs))]
     labels = Counter(runs[0].rows[key]["label"] for key in videos)
@@ -56,18 +56,18 @@ def write_comparison_page(path: Path, comparison: Comparison) -> None:
 
 
 def _pattern(comparison: Comparison, key: Key) -> int:
-    """Return which runs have the video right, a bit each."""
+    """Return the runs that are right about the video, a bit each."""
     return sum(run.right(key) << number for number, run in enumerate(comparison.runs))
 
 
 def _said(bits: int, letters: Sequence[str]) -> str | Markup:
-    """Return what a pattern is called in a list to choose from."""
+    """Return the name of a pattern in the selection list."""
     right = [letter for number, letter in enumerate(letters) if bits >> number & 1]
     return ", ".join(right) or both_in("label", "none of them", "均错误")
 
 
 def _classes(comparison: Comparison, labels: Counter[str]) -> list[dict]:
-    """Return a row for each class: its recall and precision in every run; those with the largest difference first."""
+    """Return each class's recall and precision in every run, the largest differences first."""
     sums = [{k: ClassSums() for k in comparison.class_names} for _ in comparison.runs]
     for run, found in zip(comparison.runs, sums):
         for key in comparison.videos:
@@ -92,6 +92,6 @@ def _classes(comparison: Comparison, labels: Counter[str]) -> list[dict]:
 
 
 def _report(run: str, beside: Path) -> str:
-    """Return the address of a run's own page, "" where there is none."""
+    """Return the address of a run's own page, or "" if it has none."""
     page = Path(run) / "report.html"
     return address_of(page, beside) if page.is_file() else ""

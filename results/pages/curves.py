@@ -1,4 +1,4 @@
-"""Of two classes what each threshold gives, as the page of an evaluation draws it."""
+"""Compute the curves over thresholds that the evaluation page draws for two classes."""
 
 import json
 from array import array
@@ -11,7 +11,7 @@ from markupsafe import Markup
 from metrics.thresholds import Thresholds
 from results.pages.charts import POINTS
 
-# A drawing's side in its own units, about pixels on a phone.
+# The side of a drawing in its own units, about pixels on a phone.
 SIDE = 260
 
 
@@ -19,7 +19,7 @@ class TwoClasses:
     """The probabilities of both classes over the rows of an evaluation."""
 
     def __init__(self):
-        self._scores = [(array("d"), array("d")) for _ in range(2)]  # of each class: with the class, without
+        self._scores = [(array("d"), array("d")) for _ in range(2)]  # for each class: videos of the class, other videos
 
     def add(self, row: dict) -> None:
         for k, (with_class, without) in enumerate(self._scores):
@@ -27,7 +27,7 @@ class TwoClasses:
             (with_class if row["label"] == k else without).append(score)
 
     def drawn(self, names: Sequence[str]) -> list[dict]:
-        """Return for each class, the rarer one first, its curves; [] where one of them has no video."""
+        """Return the curves of each class, the rarer one first; [] if a class has no video."""
         if not all(map(len, self._scores[0])):
             return []
         order = sorted(range(2), key=lambda k: len(self._scores[k][0]))
@@ -50,6 +50,6 @@ def _drawn(class_id: int, name: str, found: Thresholds) -> dict:
 
 
 def _path(points: np.ndarray) -> str:
-    """Return the path of a line through shares [M, 2], of at most POINTS of them."""
+    """Return the SVG path of a line through shares [M, 2], thinned to at most POINTS points."""
     few = points[np.unique(np.linspace(0, len(points) - 1, POINTS).round().astype(int))]
     return "M" + "L".join(f"{SIDE * x:.1f} {SIDE * (1 - y):.1f}" for x, y in few)

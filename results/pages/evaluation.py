@@ -1,4 +1,4 @@
-"""The page of an evaluation: how much is right, what is taken for what, and whether probabilities can be trusted."""
+"""Write the page of an evaluation: accuracy, confusions, and whether the probabilities can be trusted."""
 
 import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -10,9 +10,9 @@ from results.pages.curves import SIDE, TwoClasses
 from results.pages.page import Frames, never_fatal, pictures_of, shorten, write_page
 from results.pages.video_rows import first_rows, millionths, table_of
 
-# What a page holds at most: it stays below 10 MB for any number of videos.
+# Limits that keep the page below 10 MB for any number of videos.
 MOST_CLASSES, MOST_PAIRS, MATRIX_SIDE = 2000, 20, 30
-# From so many classes on their table can be searched.
+# With this many classes or more, their table can be searched.
 MANY = 12
 
 
@@ -30,13 +30,13 @@ def write_evaluation_page(
     """Write the page; a failure is one line on the screen.
 
     Args:
-        rows: of all videos, see inference/rows.py; gone through once.
+        rows: of all videos, see inference/rows.py; read once.
         sums: over these rows, in the order of the list.
-        metrics: loss, top1_acc, top5_acc (not of 5 classes or fewer), as in metrics.json.
-        names: of the classes, by class id.
+        metrics: loss, top1_acc, top5_acc (with more than 5 classes), as in metrics.json.
+        names: the classes' names by class id.
         facts: further lines about the run, such as its protocol.
-        frames: what the network saw; asked once, for the mistakes that are shown.
-        beside: the folder that the page will lie in, from which videos are linked; None: without links.
+        frames: gives the frames that the network saw; called once, for the mistakes that are shown.
+        beside: the page's folder, where links to videos start; None: no links.
     """
     mistakes, names = sums.mistakes, [shorten(name, 60) for name in names]
     two = TwoClasses()
@@ -46,7 +46,7 @@ def write_evaluation_page(
         "p": lambda row: millionths(row["probability"]),
         "right": lambda row: int(row["label"] == row["predicted_class"]),
     }
-    # Of two classes the other one's probability is what is left to 1.
+    # With two classes the other one's probability is 1 minus the first.
     if len(names) > 2:
         values |= {"q": lambda row: millionths(row["true_probability"]), "rank": lambda row: row["rank"]}
     kept = first_rows(_readable(rows, two if len(names) == 2 else None), _mistakes_first)
@@ -78,7 +78,7 @@ def write_evaluation_page(
 
 
 def _readable(rows: Iterable[dict], two: TwoClasses | None) -> Iterator[dict]:
-    """Give the rows of videos that could be read, whose probabilities `two` takes."""
+    """Yield the rows of readable videos, and pass their probabilities to `two`."""
     for row in rows:
         if "error" not in row:
             if two:
@@ -87,17 +87,17 @@ def _readable(rows: Iterable[dict], two: TwoClasses | None) -> Iterator[dict]:
 
 
 def _mistakes_first(row: dict) -> tuple:
-    """Order rows: the most confident mistakes, then what is right, the least sure first."""
+    """Return a sort key: the most confident mistakes first, then right answers, the least sure first."""
     right = row["label"] == row["predicted_class"]
     return right, row["probability"] if right else -row["probability"], row["position"]
 
 
 def _class_table(sums: EvaluationSums, names: Sequence[str]) -> list[dict]:
-    """Return a row for each class that has videos, the worst first.
+    """Return a row for each class with videos, the worst first.
 
-    Of too many those with most videos named wrongly.
+    If there are too many, the classes with the most wrong videos are kept.
     """
-    confused: dict[int, tuple[int, int]] = {}  # class -> (how often, for which)
+    confused: dict[int, tuple[int, int]] = {}  # class -> (how often it is confused most, with which class)
     for (true, named), count in sums.confused.items():
         confused[true] = max(confused.get(true, (0, 0)), (count, -named))
     labels = [label for label, found in sums.classes.items() if found.videos]
@@ -139,7 +139,7 @@ def _pairs(sums: EvaluationSums, names: Sequence[str]) -> list[dict]:
 
 
 def _matrix(sums: EvaluationSums, names: Sequence[str]) -> dict:
-    """Return the confusion matrix of the classes that matter; what falls out of it is counted as `others`."""
+    """Return the confusion matrix of the most confused classes; the remaining videos are counted as `others`."""
     labels = sums.troubled(MATRIX_SIDE)
     rows = []
     for true in labels:

@@ -1,4 +1,4 @@
-"""The frames that the network saw of a few videos, read once more as it read them."""
+"""Read again the frames that the network saw of a few videos, for a page."""
 
 from collections.abc import Iterator, Sequence
 
@@ -10,7 +10,7 @@ from reader.filelist import Entry
 from utils.config.loading import Config
 from utils.config.shared_keys import SectionConfig
 
-# Pictures of a video on a page.
+# A page shows at most this many frames of a video.
 MOST_FRAMES = 6
 
 
@@ -19,8 +19,8 @@ def frames_seen(
 ) -> Iterator[tuple[int, np.ndarray]]:
     """Yield (position, frames uint8 [T, H, W, 3]) of the videos at `positions`: the middle crop, T at most 6.
 
-    One after the other, in the reader's processes with their limits of time and memory. What cannot be read any more
-    is left out. Of segments with several frames it is the first.
+    They are read one after the other in reader processes, with their limits of time and memory. Videos that can no
+    longer be read are left out. A segment of several frames shows its first.
     """
     few = [entries[position] for position in positions]
     if not few:
@@ -32,10 +32,10 @@ def frames_seen(
 
 
 def shown_positions(section: SectionConfig) -> list[int]:
-    """Return which of the T segments are shown: all, or 6 from the first to the last."""
+    """Return the segments to show: all, or 6 spread from the first to the last."""
     return np.linspace(0, section.seg_num - 1, min(section.seg_num, MOST_FRAMES)).round().astype(int).tolist()
 
 
 def shown(clip: np.ndarray, section: SectionConfig) -> np.ndarray:
-    """Return the frames of a page, uint8 [T, H, W, 3], of a clip [V * T, H, W, 3 * seglen]."""
+    """Return the frames to show, uint8 [T, H, W, 3], of a clip [V * T, H, W, 3 * seglen]."""
     return middle_view(clip, section)[shown_positions(section), ..., :3]

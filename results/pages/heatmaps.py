@@ -1,7 +1,7 @@
-"""Where in its frames a network sees a class: class activation maps, Zhou et al., https://arxiv.org/abs/1512.04150.
+"""Show where in its frames a network sees a class: class activation maps, Zhou et al., https://arxiv.org/abs/1512.04150.
 
-They are exact here: a logit is linear in the mean of the last feature maps, so that it is the mean over all places
-and segments of these maps, weighted with the classifier's row of the class, plus the bias.
+The maps are exact here. A logit is linear in the mean of the last feature maps: it is the mean of these maps over all
+places and segments, weighted with the classifier's row of the class, plus the bias.
 """
 
 from pathlib import Path
@@ -16,19 +16,19 @@ if TYPE_CHECKING:
     import paddle
 
 cv2 = import_cv2("a heat map")
-# Frames that are computed at a time where they do not see each other.
+# A network whose frames are independent computes this many at a time.
 _FRAMES_AT_ONCE = 32
-# Pictures whose side is smaller are enlarged.
+# Smaller pictures are enlarged to this side.
 _SMALLEST_SIDE = 224
-_SHARE = 0.5  # of the colours in the overlay
+_SHARE = 0.5  # opacity of the colours in the overlay
 
 
 def activation_maps(model: "paddle.nn.Layer", frames: np.ndarray, class_id: int) -> np.ndarray:
-    """Return float32 [T, h, w] for a view's frames, uint8 [T, H, W, C]: its mean, plus the bias, is the class's logit.
+    """Return float32 [T, h, w] for a view's frames, uint8 [T, H, W, C]; mean plus bias is the class's logit.
 
     model: in evaluation mode, with `feature_maps`.
     """
-    import paddle  # which the model has done before: overlays alone need none
+    import paddle  # the model has imported it already; overlays do not need it
 
     from models.transfer import wait_for_gpu
 
@@ -37,7 +37,7 @@ def activation_maps(model: "paddle.nn.Layer", frames: np.ndarray, class_id: int)
     maps = []
     with paddle.no_grad():
         for start in range(0, len(frames), size):
-            wait_for_gpu()  # the copy would, with the other threads standing still
+            wait_for_gpu()  # the copy would wait too, but would block the other threads
             features = model.feature_maps(paddle.to_tensor(frames[None, start : start + size]))[0]  # [T, F, h, w]
             found = (features * weight.reshape([1, -1, 1, 1])).sum(axis=1)
             wait_for_gpu()
@@ -46,7 +46,7 @@ def activation_maps(model: "paddle.nn.Layer", frames: np.ndarray, class_id: int)
 
 
 def likeliest(model: "paddle.nn.Layer", frames: np.ndarray) -> int:
-    """Return the id of the class of highest logit of a view, uint8 [T, H, W, C]; model: in evaluation mode."""
+    """Return the class id with the highest logit for a view, uint8 [T, H, W, C]. model: in evaluation mode."""
     import paddle
 
     from models.transfer import wait_for_gpu
@@ -58,16 +58,16 @@ def likeliest(model: "paddle.nn.Layer", frames: np.ndarray) -> int:
 
 
 def overlays(frames: np.ndarray, maps: np.ndarray) -> list[np.ndarray]:
-    """Return uint8 [S, S, 3] for each frame, uint8 [T, H, W, 3] RGB, its map, float32 [T, h, w], over it in colours.
+    """Return uint8 [S, S, 3] for each frame, uint8 [T, H, W, 3] RGB, with its map, float32 [T, h, w], in colours.
 
-    From dark, where nothing speaks for the class, to yellow; the brightest place is the strongest of all segments.
+    Colours go from dark, where nothing speaks for the class, to yellow, at the strongest place of all segments.
     """
     strongest = max(float(maps.max()), 1e-12)
     return [_overlay(frame, np.clip(map_ / strongest, 0, 1)) for frame, map_ in zip(frames, maps)]
 
 
 def write_png(path: Path, image: np.ndarray) -> None:
-    """Write uint8 [H, W, 3] RGB. Raises RunError when it cannot be written."""
+    """Write uint8 [H, W, 3] RGB. Raises RunError if it cannot be written."""
     data = cv2.imencode(".png", image[:, :, ::-1])[1].tobytes()
     write_atomic(path, lambda temporary: temporary.write_bytes(data))
 

@@ -1,28 +1,28 @@
-"""Scalars of a training run for a board: TensorBoard's or VisualDL's files, as the run's own log has the numbers."""
+"""Write the numbers of a training log as TensorBoard or VisualDL files."""
 
 import json
 import math
 import time
 from pathlib import Path
 
-# Of a line of train_log.jsonl what is no scalar.
+# The fields of train_log.jsonl that are not scalars.
 _NO_SCALARS = {"mode", "epoch", "iter", "time", "resumed"}
 
 
 class Logger:
-    """Writes save_dir/logger anew from the log when the first line comes, and each further line as it comes.
+    """Rewrite save_dir/logger from the log when the first line comes, then append each further line.
 
-    So a run that goes on has no step twice, in no reader, and none that the log has lost.
+    So a resumed run has no step twice, and no step that its log has lost.
     """
 
     def __init__(self, kind: str, log: Path, steps_per_epoch: int):
-        """kind: tensorboard or visualdl, whose package must be there. log: train_log.jsonl, beside which it writes."""
+        """kind: tensorboard or visualdl; its package must be installed. log: train_log.jsonl; output goes beside it."""
         self._open = _WRITERS[kind]
         self._log, self._steps_per_epoch = log, steps_per_epoch
         self._writer: _TensorBoardWriter | _VisualDLWriter | None = None
 
     def __call__(self, line: dict) -> None:
-        """Add a line that the log has just got. Raises OSError when it cannot be written."""
+        """Add a line that was just logged. Raises OSError if it cannot be written."""
         if self._writer:
             self._add(line)
             return
@@ -50,8 +50,8 @@ class Logger:
         self._writer.add(scalars, step, line.get("time") or time.time())
 
 
-# Both packages' own writers hand everything to a thread, on which a run waits for ever once a full disk has ended it:
-# here a record is written, and on the disk, when `add` returns.
+# The packages' own writers pass everything to a thread. If a full disk ends that thread, a run waits forever. Here, a
+# record is on the disk when `add` returns.
 
 
 class _TensorBoardWriter:
@@ -77,7 +77,7 @@ class _VisualDLWriter:
         from visualdl.component.base_component import meta_data
         from visualdl.writer.record_writer import RecordWriter
 
-        # Its name as VisualDL gives it; what the file begins with, too.
+        # Name and first record as VisualDL writes them.
         file = open(folder / f"vdlrecords.{int(time.time()):010d}.log", "wb")  # noqa: SIM115  (closed below)
         self._records = RecordWriter(file)
         start = meta_data(tag="meta_data_tag", display_name="", step=0, walltime=round(1000 * time.time()))

@@ -1,4 +1,4 @@
-"""The page of an evaluation of many labels: each class's average precision, precision, recall and F1."""
+"""Write the page of an evaluation with many labels: average precision, precision, recall and F1 of each class."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 from metrics.many import ManyClass, ManyScores
 from results.pages.page import never_fatal, shorten, write_page
 
-# What a page holds at most.
+# A page shows at most this many classes.
 MOST_SHOWN = 2000
 
 
@@ -22,10 +22,10 @@ def write_many_page(
     """Write the page; a failure is one line on the screen.
 
     Args:
-        sums: of all videos.
-        classes: of each class what `ManyScores.classes` gives.
+        sums: over all videos.
+        classes: the result of `ManyScores.classes`.
         metrics: as in metrics.json.
-        names: of the classes, by class id.
+        names: the classes' names by class id.
         facts: further lines about the run.
     """
     known = [(k, found) for k, found in enumerate(classes) if found.videos]

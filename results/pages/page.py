@@ -1,4 +1,4 @@
-"""A page from its template: one file that needs nothing beside it, in which no text from outside is markup."""
+"""Make a page from a template: one self-contained file in which outside text is always escaped."""
 
 import base64
 import functools
@@ -25,29 +25,29 @@ from utils.storage.files import write_text
 if TYPE_CHECKING:
     from jinja2 import Environment
 
-# (position, frames uint8 [T, H, W, 3]) of the videos at some positions, those that can still be read.
+# Takes positions; gives (position, frames uint8 [T, H, W, 3]) for the videos that can still be read.
 Frames = Callable[[Sequence[int]], Iterable[tuple[int, np.ndarray]]]
 
 _TEMPLATES = Path(__file__).with_name("templates")
 _STYLES = ("style.css", "video.css", "videos.css")
-# In their order: the first is the others', the last one begins.
+# In order: the others use the first one, and the last one starts them.
 _SCRIPTS = ("language.js", "tables.js", "timeline.js", "charts.js", "videos.js", "thresholds.js", "page.js")
-# What a page shows of a long path or label, in characters.
+# Longer paths and labels are shortened to this many characters.
 _LONGEST = 160
-# Of a picture on a page: its longer side in pixels, and JPEG's quality.
+# The longer side of a picture in pixels, and its JPEG quality.
 _SIDE, _QUALITY = 160, 80
 
 
 def write_page(path: Path, template: str, **values: object) -> None:
     """Write the template `template` with these values.
 
-    Of the same values it is the same page, but for what has the class "made": the time and the command.
-    Raise RunError when it cannot be written.
+    The same values give the same page, except for time and command, which have the class "made".
+    Raises RunError if it cannot be written.
     """
     from markupsafe import Markup
 
     style = "".join(_read(name) for name in _STYLES)
-    # A block each, so that no script's names meet another's.
+    # Each script is a block of its own, so that names do not collide.
     language, *scripts = (_read(name) for name in _SCRIPTS)
     script = "".join([language, *(f"{{\n{text}}}\n" for text in scripts)])
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
@@ -67,7 +67,7 @@ def write_page(path: Path, template: str, **values: object) -> None:
 
 
 def _command() -> str:
-    """Return what was typed, without the names and passwords that an address may hold."""
+    """Return the command line, without user names and passwords in addresses."""
     return re.sub(r"//[^/@\s]+@", "//…@", f"python {shlex.join(sys.argv)}")
 
 
@@ -76,7 +76,7 @@ def _read(name: str) -> str:
 
 
 def prepare_page(template: str) -> threading.Thread:
-    """Return a thread that compiles the template, for when there is time to spare: it takes a quarter of a second."""
+    """Return a thread that compiles the template, which takes a quarter of a second, while there is time to spare."""
 
     def prepare() -> None:
         for name in ("base.html", "macros.html", template):
@@ -111,7 +111,7 @@ def _pages() -> "Environment":
         "number": number,
         "minutes": minutes,
         "lasting": lasting,
-        # Where a class's name may be broken; it is still found by its whole name.
+        # Allow line breaks in class names; the browser's search still finds the whole name.
         "name": lambda text: Markup(escape(shown(text)).replace("_", Markup("_<wbr>"))),
         "in_english": in_english,
     }
@@ -120,9 +120,9 @@ def _pages() -> "Environment":
 
 
 def never_fatal(write: Callable[..., None]) -> Callable[..., None]:
-    """Return `write`, which makes the page at its first argument, as one that says in a line what goes wrong in it.
+    """Wrap `write`, whose first argument is the page's path, so that it reports errors in one line.
 
-    No page is worth the run that it is about.
+    A run must not fail because of its page.
     """
 
     @functools.wraps(write)
@@ -131,32 +131,29 @@ def never_fatal(write: Callable[..., None]) -> Callable[..., None]:
             write(path, *arguments, **values)
         except RunError as error:
             say(f"no report: {error}")
-        except Exception as error:  # what nobody thought of
+        except Exception as error:  # any defect
             say(f"no report: {path}: {type(error).__name__}: {' '.join(str(error).split())}")
 
     return attempt
 
 
 def shorten(text: str, length: int = _LONGEST) -> str:
-    """Return the text, cut in its middle to `length` characters: of a path both ends tell something."""
+    """Return the text, cut in the middle to `length` characters: both ends of a path are informative."""
     return text if len(text) <= length else f"{text[: length // 3]} … {text[len(text) - length + length // 3 + 3 :]}"
 
 
 def number(value: float | None, digits: int = 1) -> str:
-    """Return `12,345.6`; a dash where there is no number."""
+    """Return a number as `12,345.6`, or a dash for None."""
     return "–" if value is None or value != value else f"{value:,.{digits}f}"
 
 
 def address_of(path: str | Path, beside: Path) -> str:
-    """Return where a file lies as seen from the folder `beside`, as a link has it."""
+    """Return a link to a file, relative to the folder `beside`."""
     return quote(os.fsencode(os.path.relpath(path, beside)))
 
 
 def picture(frame: np.ndarray) -> str:
-    """Return the data.
-
-    Address of a JPEG of `frame`, uint8 [H, W, 3], made smaller where it is larger than a page needs.
-    """
+    """Return a frame, uint8 [H, W, 3], as the data address of a JPEG, reduced to the size that a page needs."""
     from PIL import Image
 
     image = Image.fromarray(np.ascontiguousarray(frame))
@@ -167,5 +164,5 @@ def picture(frame: np.ndarray) -> str:
 
 
 def pictures_of(frames: Frames, positions: Sequence[int]) -> dict[int, list[str]]:
-    """Return the pictures of the videos at `positions`, by position; without those that cannot be read any more."""
+    """Return the pictures of the videos at `positions`, by position, for those that can still be read."""
     return {position: [picture(frame) for frame in clip] for position, clip in frames(positions)}

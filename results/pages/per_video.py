@@ -1,11 +1,11 @@
-"""What predict.py makes of each video on request, beside its row: a timeline, a labelled video, heat maps.
+"""Write extra files for each video on request: a timeline, a labelled video, heat maps.
 
 timeline.csv, timeline.json  --window: the classes of each window of each video
-NAME.vtt                     the same for players, as subtitles
+NAME.vtt                     the same as subtitles for players
 NAME.labelled.mp4            --save_video: the video with its classes drawn on it
-explain/NAME_segT.png        --explain: where in segment T, from 1, the class speaks
+explain/NAME_segT.png        --explain: where the network sees the class in segment T, counted from 1
 
-NAME is the video's name without its suffix; of videos of one name the second is NAME_2.
+NAME is the video's name without its suffix. A second video of the same name gets NAME_2.
 """
 
 import os
@@ -35,20 +35,20 @@ from utils.packages import import_cv2
 from utils.storage.files import write_atomic
 from utils.storage.objects import file_name, is_remote
 
-if TYPE_CHECKING:  # what takes time is imported where it is used
+if TYPE_CHECKING:  # slow imports happen where they are used
     import paddle
 
     from inference.network import Network
     from reader.windows import Frames, WindowSpans
 
-# Videos that --explain takes: it writes a picture per segment.
+# --explain takes at most this many videos, because it writes a picture per segment.
 MOST_EXPLAINED = 1000
-# Of a file's name, in bytes; a name may have 255 with all that is put around it.
+# In bytes. A file name may have 255, including what is added to it.
 _LONGEST_NAME = 180
 
 
 def check_wanted(flags: Flags, section: InferConfig, num_videos: int) -> None:
-    """Raise InputError where flags contradict each other, or the videos."""
+    """Raise InputError if flags contradict each other or do not fit the videos."""
     if flags.stride and not flags.window:
         raise InputError(f"--stride={flags.stride:g}: needs --window, the seconds of a window")
     if flags.window and (flags.stride or 0) > flags.window:
@@ -68,7 +68,7 @@ def check_wanted(flags: Flags, section: InferConfig, num_videos: int) -> None:
 
 
 def unique_names(paths: Sequence[str]) -> list[str]:
-    """Return a name for each video's files: its own without suffix, with a number behind it where there are several."""
+    """Return a name for each video's files: its own without suffix, numbered if several videos share it."""
     stems = [os.path.splitext(file_name(path) if is_remote(path) else os.path.basename(path))[0] for path in paths]
     stems = [_cut(stem) for stem in stems]
     taken, counts, names = {stem.casefold() for stem in stems}, Counter(), []
@@ -90,10 +90,10 @@ def _cut(stem: str) -> str:
 
 @dataclass
 class PerVideo:
-    """Makes of each video what the flags ask for, and keeps what the page of the prediction shows of it.
+    """Write the files that the flags ask for, and keep what the prediction's page shows.
 
-    After the prediction a video is visited once more, for all of it: a remote one is copied once, and the clip that
-    heat maps and page need is read once.
+    After the prediction, each video is visited once more for everything together. A remote video is copied once, and
+    the clip for heat maps and page is read once.
     """
 
     flags: Flags
@@ -102,17 +102,17 @@ class PerVideo:
     entries: Sequence[Entry]
     folder: Path
     on_page: Container[int]  # positions of the videos that the page shows
-    clip: np.ndarray | None  # of the only video, as the network saw it
-    timelines: dict[int, list[dict]] = field(default_factory=dict)  # by position: records, see timeline.py
-    frames: dict[int, np.ndarray] = field(default_factory=dict)  # by position: as a page shows them
-    pictures: dict[int, list[Path]] = field(default_factory=dict)  # by position: heat maps
-    places: str = ""  # of a heat map, such as 7x7
-    strongest: dict[int, float | None] = field(default_factory=dict)  # by position: the highest value of its heat maps
-    files: dict[int, list[Path]] = field(default_factory=dict)  # by position: subtitles and labelled video
-    failed: bool = False  # whether something could not be made of the video in hand
+    clip: np.ndarray | None  # of a single video, as the network saw it
+    timelines: dict[int, list[dict]] = field(default_factory=dict)  # position -> records, see timeline.py
+    frames: dict[int, np.ndarray] = field(default_factory=dict)  # position -> frames as a page shows them
+    pictures: dict[int, list[Path]] = field(default_factory=dict)  # position -> heat maps
+    places: str = ""  # the resolution of a heat map, such as 7x7
+    strongest: dict[int, float | None] = field(default_factory=dict)  # position -> the highest value of its heat maps
+    files: dict[int, list[Path]] = field(default_factory=dict)  # position -> subtitles and labelled video
+    failed: bool = False  # whether something failed for the current video
 
     def heat_maps(self, positions: Iterable[int]) -> Iterator[tuple[int, np.ndarray]]:
-        """Yield (position, pictures uint8 [T, S, S, 3]) of those of the videos at `positions` that have any."""
+        """Yield (position, pictures uint8 [T, S, S, 3]) for the videos at `positions` that have heat maps."""
         from PIL import Image
 
         for position in positions:
@@ -120,11 +120,11 @@ class PerVideo:
                 yield position, np.stack([np.asarray(Image.open(path)) for path in self.pictures[position]])
 
     def make(self, network: "Network", naming: Naming, rows: Iterable[dict], kept: Finished | None = None) -> None:
-        """Write the files of the videos of `rows`, in that order.
+        """Write the files of the videos in `rows`, in that order.
 
-        naming: what says the classes of a window.
-        kept: what a run that was ended has made already. What cannot be made of a video is a line on the screen; of the
-        only one, an InputError.
+        naming: names the classes of a window.
+        kept: the files that an interrupted run has made already. A failure is a line on the screen, and an InputError
+        if there is only one video.
         """
         from reader.streams import StreamProcess
         from reader.windows import stream_clip, stream_windows
@@ -162,14 +162,14 @@ class PerVideo:
             say(f"heat maps of {number} video{'s' * (number > 1)}, {self.places} places a frame{silent}: {self._maps}")
 
     def _take_up(self, row: dict, found: dict) -> list[dict]:
-        """Return the records of a video of which all is made."""
+        """Return the records of a video whose files are all there."""
         position = row["position"]
         made = [self.folder / name for name in found["files"]]
         pictures = [path for path in made if path.suffix == ".png"]
         self.files[position] = [path for path in made if path.suffix != ".png"]
         if pictures:
             self.pictures[position], self.places = pictures, found["places"]
-            self.strongest[position] = found.get("strongest")  # which earlier versions did not note
+            self.strongest[position] = found.get("strongest")  # earlier versions did not note it
         if found["records"]:
             self.timelines[position] = found["records"]
         return found["records"]
@@ -185,7 +185,7 @@ class PerVideo:
         return self.folder / "explain"
 
     def _open_model(self, network: "Network") -> "paddle.nn.Layer":
-        """Raise InputError where it cannot be looked into, RunError where the folder cannot be made."""
+        """Return the model for heat maps. Raises InputError if it has none, RunError if the folder cannot be made."""
         model = network.model()
         if not hasattr(model, "feature_maps"):
             raise InputError(f"--explain: {type(model).__name__} has no feature maps to show")
@@ -194,7 +194,7 @@ class PerVideo:
         return model
 
     def _write_timeline(self, network: "Network", naming: Naming, row: dict, ask: Callable, files: Path) -> list[dict]:
-        """Return the records of a video, of which it writes the subtitles."""
+        """Write the subtitles of a video, and return its records."""
         from results.long_video import see_windows
 
         video, window, stride = row["video"], self.flags.window, self.flags.stride or self.flags.window / 2
@@ -228,7 +228,7 @@ class PerVideo:
             say(f"labelled video: {path}")
 
     def _look(self, row: dict, ask: Callable, model: "paddle.nn.Layer | None", files: Path) -> None:
-        """Keep the frames that the network saw and, with a model, writes where in them it sees the class."""
+        """Keep the frames that the network saw and, given a model, write heat maps of the class."""
         position = row["position"]
         try:
             [clip] = ask() if self.clip is None else [self.clip]
@@ -250,7 +250,7 @@ class PerVideo:
             self.strongest[position] = float(maps.max())
 
     def _cannot(self, what: str, error: VideoError) -> None:
-        """Say so; raise InputError where nothing else was asked for."""
+        """Report what failed. Raises InputError if nothing else was asked for."""
         self.failed = True
         if len(self.entries) == 1:
             raise InputError(str(error))
@@ -258,7 +258,7 @@ class PerVideo:
 
 
 def _with_bar(parts: "Iterator[WindowSpans | Frames]", name: str) -> "Iterator[WindowSpans | Frames]":
-    """Return the same, with a bar on the screen from the moment that the windows are known."""
+    """Yield the parts, with a progress bar as soon as the windows are known."""
     from reader.windows import Frames
 
     bar = None
@@ -276,7 +276,7 @@ def _with_bar(parts: "Iterator[WindowSpans | Frames]", name: str) -> "Iterator[W
 
 
 def _show_progress(shares: Iterator[float], name: str) -> None:
-    """Have a labelled video written, with a bar of the percents that are."""
+    """Have a labelled video written, with a progress bar in percent."""
     with progress_bar(100, name) as bar:
         for share in shares:
             bar.update(round(share) - bar.n)

@@ -1,4 +1,4 @@
-"""The page of a list that was predicted: what was named and how surely, one table of all videos, frames of a few."""
+"""Write the page of a predicted list: classes and probabilities, a table of all videos, frames of a few."""
 
 import random
 from collections import Counter
@@ -13,18 +13,19 @@ from results.pages.palette import Palette
 from results.pages.timeline import stretches_of, strip_of
 from results.pages.video_rows import first_rows, millionths, table_of
 
-# Videos whose frames are on the page, half of them the least sure ones; of each at most so many bars and heat maps.
+# The page shows frames of this many videos, half of them the least sure ones, each with at most so many bars and heat
+# maps.
 MOST_PICTURED, MOST_BARS, MOST_HEAT_MAPS = 36, 5, 3
-# Classes in the table of classes; the page stays below 10 MB.
+# Classes in the table of classes. The page stays below 10 MB.
 MOST_CLASSES = 2000
-# From here on ids stand for several classes together.
+# Ids from here on stand for combinations of classes.
 SEVERAL = 1 << 40
-# Of the numbers of videos of each class, where several stand together.
+# With many labels, this many classes are listed with their number of videos.
 MOST_EACH = 100
 
 
 class ListSums:
-    """What a page needs of the rows of a list, gone through once.
+    """Sums over the rows of a list for its page, in one pass.
 
     Rows are {"position", "video", "predictions": [{"class_id", "label", "probability"}, ...]} or {"position", "video",
     "error"}.
@@ -32,10 +33,10 @@ class ListSums:
 
     def __init__(self, rows: Iterable[dict], kind: LabelKind = ONE):
         """Add up the rows; keep the least sure ones."""
-        self.videos, self._answer, self._several = 0, kind.answer, {}  # ids of several classes -> their number
+        self.videos, self._answer, self._several = 0, kind.answer, {}  # combination of class ids -> its own id
         self.named: Counter[int] = Counter()
         self.labels: dict[int, str] = {}
-        self.tenths = [0] * 10  # videos by the probability of their named class
+        self.tenths = [0] * 10  # the number of videos by the probability of the named class
         self.unreadable = Unreadable(UNREADABLE_KEPT)
         self._random, self._drawn = random.Random(0), []
         self.rows = first_rows(self._counted(rows), lambda row: (row["predictions"][0]["probability"], row["position"]))
@@ -50,14 +51,14 @@ class ListSums:
             self.labels |= {p["class_id"]: p["label"] for p in row["predictions"]}
             self.named[self.named_of(row)] += 1
             self.tenths[min(int(10 * best["probability"]), 9)] += 1
-            if len(self._drawn) < MOST_PICTURED:  # reservoir sampling: each video has the same chance
+            if len(self._drawn) < MOST_PICTURED:  # reservoir sampling gives each video the same chance
                 self._drawn.append(row)
             elif (place := self._random.randrange(self.videos)) < MOST_PICTURED:
                 self._drawn[place] = row
             yield row
 
     def named_of(self, row: dict) -> int:
-        """Return the id of a row's class; of several classes together a number that stands for these."""
+        """Return the id of a row's class, or the id of its combination of classes."""
         answer = sorted(self._answer(row["predictions"]), key=lambda p: p["class_id"])
         ids = tuple(p["class_id"] for p in answer)
         if len(ids) == 1:
@@ -67,7 +68,7 @@ class ListSums:
         return number
 
     def each(self) -> dict[str, str]:
-        """Return a fact of the page, where videos have several classes: how many have each, the most frequent first."""
+        """Return a fact for pages with many labels: how many videos have each class, the most frequent first."""
         ids, counts = {number: ids for ids, number in self._several.items()}, Counter()
         for number, videos in self.named.items():
             counts.update(dict.fromkeys(ids.get(number, (number,)), videos))
@@ -76,9 +77,9 @@ class ListSums:
 
     @property
     def pictured(self) -> list[dict]:
-        """Return the rows whose frames are shown, the least sure first: half are the least sure, half drawn at random.
+        """Return the rows whose frames are shown, the least sure first: half are the least sure, half are random.
 
-        Of the same rows always the same.
+        The same rows always give the same choice.
         """
         rows = {row["position"]: row for row in self.rows[: MOST_PICTURED // 2]}
         for row in self._drawn:
@@ -101,10 +102,10 @@ def write_prediction_page(
 ) -> None:
     """Write the page; a failure is one line on the screen.
 
-    rows: what `ListSums` takes, gone through once. facts: lines about the run. frames: what the network saw; asked
-    once, for the videos whose frames are shown. timelines: by position, see timeline.py. heat_maps: as frames;
-    strongest: the highest value of each video's, by position. beside: the folder that the page will lie in, from which
-    videos are linked; None: without links.
+    rows: see `ListSums`; read once. facts: lines about the run. frames: gives the frames that the network saw; called
+    once, for the videos whose frames are shown. timelines: by position, see timeline.py. heat_maps: like frames.
+    strongest: the highest value of each video's heat maps, by position. beside: the page's folder, where links to
+    videos start; None: no links.
     """
     sums = ListSums(rows, kind)
     pictured = sums.pictured
@@ -117,7 +118,7 @@ def write_prediction_page(
         "named": lambda row: place[sums.named_of(row)],
         "p": lambda row: millionths(row["predictions"][0]["probability"]),
     }
-    # Of two classes the second one's probability is what is left to 1.
+    # With two classes the second one's probability is 1 minus the first.
     if second := kind is ONE and len(ids) > 2 and all(len(row["predictions"]) > 1 for row in sums.rows):
         values |= {
             "second": lambda row: place[row["predictions"][1]["class_id"]],

@@ -1,10 +1,10 @@
-"""What a page says in two languages: both are in it, and one of them is shown (results/pages/templates/language.js)."""
+"""Write text in two languages into a page; results/pages/templates/language.js shows one of them."""
 
 import re
 
 from markupsafe import Markup, escape
 
-# Names of the facts about a run, as the scripts give them.
+# The names of facts about a run, as the scripts give them.
 _FACTS = {
     "videos": "视频", "list": "列表", "how": "方式", "weights": "权重", "configuration": "配置", "training": "训练",
     "validation": "验证", "seed": "随机种子", "to be looked at": "需要注意",
@@ -14,7 +14,7 @@ _CHINESE = re.compile(r'<(span|tspan) lang="zh-CN">.*?</\1>', re.DOTALL)
 
 
 def both(english: str, chinese: str, *values: object, tag: str = "span") -> Markup:
-    """Return both texts as elements, of which one is shown; `{}` in them stands for the values, which are escaped.
+    """Return both texts as elements; `{}` in them stands for the values, which are escaped.
 
     tag: tspan within a drawing's text.
     """
@@ -25,23 +25,23 @@ def both(english: str, chinese: str, *values: object, tag: str = "span") -> Mark
 
 
 def both_in(attribute: str, english: str, chinese: str, *values: object) -> Markup:
-    """Return the attribute (one of `ATTRIBUTES` in page.js) with both texts, as `both`."""
+    """Return an attribute (one of `ATTRIBUTES` in page.js) with both texts, like `both`."""
     said = [_filled(text, values) for text in (english, chinese)]
     return Markup('{0}="{1}" data-zh-{0}="{2}"').format(attribute, *said)
 
 
 def fact(name: str) -> Markup:
-    """Return a fact's name in both languages, or as it is where it is no known one."""
+    """Return a fact's name in both languages, or unchanged if it is unknown."""
     return both("{}", "{}", name) if name not in _FACTS else both(name, _FACTS[name])
 
 
 def in_english(markup: str) -> str:
-    """Return the English text of what `both` has made, without markup: what the title of a window takes."""
+    """Return the English text of a result of `both`, without markup, for the title of a window."""
     return " ".join(Markup(_CHINESE.sub("", markup)).striptags().split())
 
 
 def shown(text: str) -> str:
-    """Return the text as UTF-8 can hold it: bytes of a path that are none come out as escapes, as on the screen."""
+    """Return the text as valid UTF-8: other bytes in a path become escapes, as on the screen."""
     return text.encode("utf-8", "backslashreplace").decode()
 
 
