@@ -1,4 +1,4 @@
-"""The pages themselves: their length, their links, their tables against the code, and the same content in Chinese."""
+"""The pages: their length, their links, their tables against the code, and the same content in Chinese."""
 
 import re
 from collections import Counter
@@ -15,7 +15,7 @@ CHINESE = [chinese(page) for page in ENGLISH]
 PAGES = [*ENGLISH, *CHINESE]
 KINDS = {"bash", "python", "text", "nginx", ""}
 _COMMAND = re.compile(r"(python|bash|pip|curl|ray|CUDA_VISIBLE_DEVICES=\S+) ")
-# As its address is made from a heading: lower case, without what is neither letter, digit, blank, - nor _.
+# GitHub makes a heading's anchor from its lower-case letters, digits, blanks, - and _ and drops the rest.
 _DROPPED = re.compile(r"[^\w\- ]")
 
 
@@ -44,6 +44,12 @@ def table_rows(text: str) -> list[list[str]]:
 @pytest.mark.parametrize("page", ["README.md", "README.zh-CN.md"])
 def test_the_readme_is_read_in_ten_minutes(page):
     assert len(read_page(page).splitlines()) <= 200
+
+
+@pytest.mark.parametrize("page", [*PAGES, "CONTRIBUTING.md"])
+def test_lines_of_text_have_at_most_120_characters(page):
+    text = without_fences(read_page(page))
+    assert [line for line in text.splitlines() if len(line) > 120 and not line.startswith("|")] == []
 
 
 @pytest.mark.parametrize("table", [flags.reference_table(), loading.reference_table()], ids=["flags", "keys"])
@@ -80,7 +86,7 @@ def test_links_lead_somewhere(page):
 @pytest.mark.parametrize("page", ENGLISH)
 def test_every_command_stands_in_a_fence_from_which_it_is_run(page):
     run = {line for other in (*ENGLISH, "CONTRIBUTING.md") for line in commands(read_page(other))}
-    run.add("bash run.sh test")  # what runs this
+    run.add("bash run.sh test")  # this test is part of it
     theirs = read_page("docs/migration.md") if page == "docs/migration.md" else ""
     for command in filter(_COMMAND.match, inline_code(without_fences(read_page(page)))):
         assert command in run or command in theirs, command
@@ -97,7 +103,10 @@ def test_there_is_one_command_for_gpus():
 
 @pytest.mark.parametrize("page", ENGLISH)
 def test_the_chinese_page_says_the_same(page):
-    """Same fences, headings, tables, code, figures and links, section by section: that is what a program can see."""
+    """Compare fences, headings, tables, code, figures and links of each section; within it, their order is free.
+
+    Fences and headings are the exception: they stand in the same order on both sides.
+    """
     english, ours = read_page(page), read_page(chinese(page))
     assert blocks(ours) == blocks(english)
     pairs = list(zip(sections(english), sections(ours), strict=True))
@@ -122,6 +131,6 @@ def figures(section: str) -> Counter:
 
 
 def links(section: str) -> Counter:
-    """Return where its links lead, but for the folder of the language and the headings."""
+    """Return the targets of the links, without the language's folder and without headings."""
     found = re.findall(r"\]\(([^)#]*)", section)
     return Counter(re.sub(r"^(\.\./)*(docs/)?(zh-CN/)?|\.zh-CN(?=\.md)", "", target) for target in found)
