@@ -33,8 +33,8 @@ def two(tmp_path_factory) -> Path:
 
 def test_figures_stand_beside_chance(two):
     html = two.read_text()
-    assert "60.00% of 5 videos right" in html and "Guessing would give 50.0%" in html
-    assert "always the same answer at best 60.0% (calm)" in html
+    assert "60.00% of 5 videos right" in html and "Guessing would be right for 50.0%" in html
+    assert "Always giving the same answer would be right for at most 60.0% (calm)" in html
     # Recall 2/3 and 1/2, precision 2/3 and 1/2.
     assert "58.3%</strong>" in html and "precision 58.3%, recall 58.3%" in html
     assert "Most confused pairs" not in html and "Search classes" not in html

@@ -61,7 +61,7 @@ def test_the_headline_and_the_table_are_of_the_windows(page):
     assert rows == [f"{HOSTILE}21:0050.0 s0:20", "fight230.0 s20.0 s0:00", "none of them110.0 s10.0 s0:30"]
     for address in ('src="../a%20%231.mp4"', 'href="a%20%231.vtt"', 'href="timeline.csv"', 'href="timeline.json"'):
         assert address in html
-    assert "Nothing in these frames speaks for it: the strongest place has 0.00" in text
+    assert "Nothing in these frames supports the class: the strongest place has 0.00" in text
 
 
 @pytest.mark.parametrize(
@@ -89,8 +89,8 @@ def test_dark_heat_maps_are_explained(tmp_path, strongest, is_said):
     row = {"video": "gone.mp4", "predictions": said((NONE_ID, 0.4), (0, 0.6))}
     write_video_page(tmp_path / "report.html", row, {}, FRAMES, heat_maps=FRAMES, strongest=strongest)
     text = in_english((tmp_path / "report.html").read_text("utf-8").partition("</style>")[2])
-    assert ("Nothing in these frames speaks for it" in text) == is_said != ("0: nothing, or against" in text)
-    assert "gone.mp4: none of them, the likeliest fight 60.0%" in text and "Where it sees fight" in text
+    assert ("Nothing in these frames supports the class" in text) == is_said != ("0: nothing, or against" in text)
+    assert "gone.mp4: none, the most probable is fight 60.0%" in text and "Where it sees fight" in text
     assert "<video" not in text and "timeline.csv" not in text
 
 

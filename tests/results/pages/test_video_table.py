@@ -88,7 +88,7 @@ def test_of_more_videos_the_least_sure_are_in_the_table(tmp_path):
     write_prediction_page(tmp_path / "report.html", iter(rows), {}, lambda positions: ())
     table = table_in(tmp_path / "report.html")
     assert table["rows"]["position"] == list(range(24_999, 24_999 - MOST_ROWS, -1)) and "second" not in table["rows"]
-    assert "The 20,000 least sure of 25,000 videos" in (tmp_path / "report.html").read_text()
+    assert "The 20,000 least certain of 25,000 videos" in (tmp_path / "report.html").read_text()
 
 
 def test_frames_are_of_the_least_sure_and_of_some_drawn_at_random():
