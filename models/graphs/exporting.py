@@ -84,7 +84,7 @@ FORMATS = {"paddle": save_paddle, "onnx": save_onnx}
 
 
 def check_packages(format: str) -> None:
-    """Raise InputError when a package is missing that the format needs."""
+    """Raise InputError if a package that the format needs is missing."""
     for package in _PACKAGES if format == "onnx" else ():
         import_extra(package, "--format=onnx", "requirements-onnx.txt")
 
