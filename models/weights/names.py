@@ -199,8 +199,8 @@ def find_family(names: Collection[str]) -> tuple[Family, str] | None:
     return None
 
 
-# mmaction2's TSM: layer1.0.conv1.conv.net.weight, where its TSN has layer1.0.conv1.conv.weight; MIT's TSM, where
-# tsn-pytorch has layer1.0.conv1.weight: layer1.0.conv1.net.weight.
+# mmaction2's TSM has layer1.0.conv1.conv.net.weight, its TSN layer1.0.conv1.conv.weight. MIT's TSM has
+# layer1.0.conv1.net.weight, tsn-pytorch layer1.0.conv1.weight.
 _SHIFTED = re.compile(r"(.*\.conv1\.(?:conv\.)?)net\.(weight)")
 
 
