@@ -40,7 +40,7 @@ class FileList(Sequence[Entry]):
         self._paths, self._ends = bytearray(), array("q", [0])  # entry i is _paths[_ends[i] : _ends[i + 1]]
         # A label; -1: none; for several labels -2 - i, where _several[i] is their number and the labels follow it.
         self._labels, self._lines, self._several = array("q"), array("q"), array("q")
-        self._frames = array("q")  # empty where no line has any
+        self._frames = array("q")  # empty if no line has a number of frames
         for entry in entries:
             self._paths += entry.path.encode("utf-8", "surrogateescape")
             self._ends.append(len(self._paths))
