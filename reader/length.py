@@ -1,4 +1,4 @@
-"""The length of a video, from the times of its packets: its header need not be right."""
+"""The length of a video, from the times of its packets, because its header may be wrong."""
 
 import av
 
