@@ -29,7 +29,7 @@ def segment_indices(
     if sampling == "uniform":
         starts = _uniform_starts(num_frames, num_segments, seglen, rng)
     elif sampling == "linspace" and rng is None:
-        # PaddleVideo, Sampler with linspace_sample, as PP-TSN is tested.
+        # As PaddleVideo tests PP-TSN: Sampler with linspace_sample.
         starts = np.linspace(0, num_frames - 1, num_segments).astype(int).tolist()
     else:
         starts = _segment_starts(num_frames, num_segments, seglen, frame_format, rng)
