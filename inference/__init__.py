@@ -1,6 +1,6 @@
-"""Networks ready to answer: on the CPU as graphs that OpenVINO computes, on the GPU eager.
+"""Networks ready to answer: on the CPU as graphs that OpenVINO computes, on the GPU eagerly.
 
-A program may have a utils.py or models.py of its own, which Python finds before the toolkit's folder of that name.
+A program may have its own utils.py or models.py, which Python finds before the toolkit's folder of that name.
 """
 
 import pkgutil
@@ -11,9 +11,9 @@ _ROOT = Path(__file__).resolve().parents[1]
 
 
 def _join(name: str) -> None:
-    """Have Python find the toolkit's modules in the package `name`, whoever's that is.
+    """Make Python find the toolkit's modules in the package `name`, even if the package is the program's.
 
-    Raises ImportError where it has modules of the same names.
+    Raises ImportError if the program's package has modules of the same names.
     """
     ours, package = str(_ROOT / name), import_module(name)
     places = list(getattr(package, "__path__", ()))

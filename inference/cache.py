@@ -1,6 +1,6 @@
-"""Files that took time to make, kept between runs: as they were made, or made again.
+"""Files that take time to make, kept between runs: they are either unchanged or made again.
 
-They lie in $XDG_CACHE_HOME/paddle-tsn or ~/.cache/paddle-tsn; $PADDLE_TSN_CACHE names another folder, or says `off`.
+They lie in $XDG_CACHE_HOME/paddle-tsn or ~/.cache/paddle-tsn; $PADDLE_TSN_CACHE names another folder, or is `off`.
 """
 
 import hashlib
@@ -21,9 +21,9 @@ from utils.storage.copies import MEMORY, temporary_root
 from utils.storage.files import CACHE_VARIABLE, cache_folder
 from utils.storage.shelf import Shelf, digest
 
-# A ResNet-50 has 100 MB: enough for who compares three precisions of three networks.
+# Enough to compare three precisions of three networks: a ResNet-50 takes 100 MB.
 BYTES_KEPT = 1 << 30
-# Bytes that the graph of a large network and its weights do not take.
+# More bytes than the graph of a large network and its weights take.
 _ROOM = 4 << 30
 _MANIFEST = "manifest.json"  # file -> SHA-256
 
@@ -32,10 +32,10 @@ Result = TypeVar("Result")
 
 
 def read_kept(key: str) -> Files | None:
-    """Return the files kept under `key`, each with the content it was made with; None where they are not all there.
+    """Return the files kept under `key`, if all are there with their original content; otherwise None.
 
-    What is returned is what was compared: a file that changes later does not matter. key: a SHA-256 that differs
-    whenever the content would.
+    The content is read once, compared and returned, so it does not matter if a file changes later. key: a SHA-256 that
+    differs whenever the content would.
     """
     root = cache_folder()
     if root is None:
@@ -51,10 +51,10 @@ def read_kept(key: str) -> Files | None:
 def load_or_make(
     key: str, kept: Files | None, load: Callable[[Files], Result], make: Callable[[Path], Result]
 ) -> Result:
-    """Return what `load` makes of the kept files, or where there are none what `make` returns.
+    """Return the result of `load` on the kept files or, if there are none, the result of `make`.
 
-    make: leaves the files to keep in the folder that it is given. Where nothing can be kept, the log says why.
-    Processes may do so at the same time.
+    make: leaves the files to keep in the given folder. If nothing can be kept, the log says why. Several processes may
+    call it at the same time.
     """
     root = cache_folder()
     shelf = root and Shelf(root, BYTES_KEPT)
@@ -88,10 +88,10 @@ def load_or_make(
 
 
 def _made_unkept(make: Callable[[Path], Result]) -> Result:
-    """Return what `make` returns when it is called with a folder that is gone afterwards.
+    """Return the result of `make`, called with a temporary folder that is removed afterwards.
 
-    It is a temporary one, or in memory where that is full. Raises InputError where neither is to be had, and what
-    `make` raises.
+    The folder is in memory if the place for temporary files is full. Raises InputError if neither can be used, and the
+    errors of `make`.
     """
     place = temporary_root()
     try:
@@ -103,7 +103,7 @@ def _made_unkept(make: Callable[[Path], Result]) -> Result:
 
 
 def _is_unfit(place: Path) -> bool:
-    """Return whether the place may be why the work failed: Paddle and OpenVINO need room, and a path in UTF-8."""
+    """Return whether the place may be the reason of a failure: Paddle and OpenVINO need space and a UTF-8 path."""
     if any("\ud800" <= c <= "\udfff" for c in str(place)):
         return True
     return shutil.disk_usage(place).free < _ROOM

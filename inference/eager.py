@@ -1,4 +1,4 @@
-"""The network as Paddle itself computes it: on a GPU, where it is looked into, and where no graph can be made of it."""
+"""The network as Paddle itself computes it: on a GPU, for a look inside, or if it cannot be traced."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -13,9 +13,9 @@ from models.transfer import fetch, send
 def eager_start(
     model: paddle.nn.Layer, autocast: Callable[[], AbstractContextManager] = nullcontext, device: str = "cpu"
 ) -> Start:
-    """Return what the model itself computes; it must be in evaluation mode. autocast: of its precision.
+    """Return a function that starts the model, which is in evaluation mode. autocast: the context of its precision.
 
-    On a GPU, `device`, a batch is under way, or computed, while the next one is read and sent.
+    If `device` is a GPU, it computes a batch while the next one is read and sent.
     """
 
     def start(frames: np.ndarray) -> Callable[[], Output]:
@@ -23,7 +23,7 @@ def eager_start(
         with paddle.no_grad():
             with autocast():
                 features = model.features(sent.tensors[0])
-            # The classifier as its weights are, float32 but with O2: bfloat16 would round classes to the same logit.
+            # The classifier runs in its weights' type, float32 unless O2: bfloat16 would round classes to equal logits.
             mean = features.astype("float32").mean(axis=1).astype(model.fc.weight.dtype)
             output = model.classify(mean), features
         wait = fetch([tensor.astype("float32") for tensor in output], device, sent)

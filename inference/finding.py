@@ -1,4 +1,4 @@
-"""What a network is opened from: its weights, their digest, its kept graph. All in all 200 MB to read and to hash."""
+"""Find what a network is opened from: its weights, their digest, its kept graph. That is 200 MB to read and hash."""
 
 import os
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -31,22 +31,22 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class FoundNetwork:
-    """What there is of a section's network."""
+    """The parts of a section's network that were found."""
 
     model: ModelConfig
     path: Path  # of the weights
-    sha256: str  # of these
+    sha256: str  # of the weights
     precision: str = "float32"
-    calibration: "Calibration | None" = None  # of int8
-    key: str = ""  # of the graph, that is for the CPU alone
+    calibration: "Calibration | None" = None  # for int8
+    key: str = ""  # of the graph, for the CPU only
     kept: Files | None = None
-    thresholds: list[float] | None = None  # of many labels, of each class
+    thresholds: list[float] | None = None  # with many labels: one for each class
 
 
 def find_network(config: Config, section: EngineConfig, device: str) -> FoundNetwork:
     """Return what the network for a section's clips is opened from.
 
-    Raise InputError when the weights are missing or cannot be read, or the precision is not to be had.
+    Raise InputError if the weights are missing or cannot be read, or the precision is not available.
     """
     model = section_model(config.model, section)
     path = find_weights(section.weights or published_weights(model))
@@ -69,11 +69,12 @@ def find_network(config: Config, section: EngineConfig, device: str) -> FoundNet
 
 
 def check_manifest(config: Config, model: ModelConfig, path: Path, sha256: str) -> list[float] | None:
-    """Return of many labels from which probability on each class is named; None of single ones.
+    """Return with many labels the threshold from which each class is named; None with single labels.
 
-    Raise InputError where the manifest beside weights contradicts the network, or the order of its classes' names.
+    Raise InputError if the manifest beside the weights contradicts the network, or the order of the class names.
 
-    model: see `section_model`. sha256: of the weights. A manifest that is damaged, or of other weights, gets a line.
+    model: see `section_model`. sha256: of the weights. A line is said about a manifest that is damaged or belongs to
+    other weights.
     """
     beside = _manifest_of(path, sha256)
     if beside is not None:
@@ -100,7 +101,7 @@ def _manifest_of(path: Path, sha256: str) -> Beside | None:
 
 def _compare(config: Config, model: ModelConfig, path: Path, beside: Beside) -> None:
     theirs = replace(model, **beside.network)
-    # Of a network of one backbone the keys of ResNets say nothing.
+    # For a network with a fixed backbone the keys of ResNets mean nothing.
     passed = {"backbone", "num_layers"} if backbone_of(theirs) == backbone_of(model) else set()
     differing = [
         f"MODEL.{key} {one_line(str(value))} (the configuration has {getattr(model, key)})"
@@ -123,13 +124,13 @@ def _compare(config: Config, model: ModelConfig, path: Path, beside: Beside) -> 
 
 
 def find_early(config: Config, section: EngineConfig) -> Future[FoundNetwork] | None:
-    """Return what is being found while the rest of a script is imported; None where it is not certain to be needed."""
+    """Return the network while it is found in a thread, beside a script's imports; None if it may not be needed."""
     local = section.weights and is_here(section.weights)
     return finding_network(config, section) if local and not (section.use_gpu and has_gpu_build()) else None
 
 
 def finding_network(config: Config, section: EngineConfig) -> Future[FoundNetwork]:
-    """Return what will be found for the CPU; its errors come with its result."""
+    """Start to find the network for the CPU in a thread, and return the future, whose result() raises any error."""
     thread = ThreadPoolExecutor(1, "finding")
     try:
         return thread.submit(find_network, config, section, "cpu")
@@ -138,7 +139,7 @@ def finding_network(config: Config, section: EngineConfig) -> Future[FoundNetwor
 
 
 def published_weights(config: ModelConfig) -> Path:
-    """Return the original's weights, downloaded. Raise InputError where they are not there, or of another model."""
+    """Return the path of the original's weights. Raise InputError if they cannot be had, or are another model's."""
     if config.name != "TSN" or config.backbone != "resnet":
         raise InputError(
             f"there are weights to download for MODEL.name TSN with MODEL.backbone resnet, not for {config.name} with "
@@ -150,7 +151,7 @@ def published_weights(config: ModelConfig) -> Path:
 
 
 def weights_digest(path: Path) -> str:
-    """Return the SHA-256 of a file or folder of weights. Raise InputError when it cannot be read."""
+    """Return the SHA-256 of a file or folder of weights. Raise InputError if it cannot be read."""
     try:
         return digest(path)
     except OSError as error:
@@ -158,5 +159,5 @@ def weights_digest(path: Path) -> str:
 
 
 def describe_weights(path: Path, sha256: str) -> str:
-    """Return the path with the beginning of its digest, which tells two weights of one name apart."""
+    """Return the path with the first digits of its digest, which distinguish weights of the same name."""
     return f"{origin(path)} (sha256 {sha256[:12]})"

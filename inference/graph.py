@@ -1,4 +1,4 @@
-"""From a model to the engine that computes it: traced by Paddle, compiled by OpenVINO, kept between runs."""
+"""From a model to its engine: traced by Paddle, compiled by OpenVINO, kept between runs."""
 
 import io
 import json
@@ -25,18 +25,19 @@ _BYTES_PER_STREAM = 256 << 20  # for 8 frames of 224x224 in float32
 
 
 class _UntracedError(Exception):
-    """The network cannot be traced: there is nothing to keep."""
+    """The network cannot be traced, so there is nothing to keep."""
 
 
 class LinearHead:
-    """The linear layer behind the graph: features float32 [N, T, F] -> logits float32 [N, K]."""
+    """The linear layer after the graph: features float32 [N, T, F] -> logits float32 [N, K]."""
 
     def __init__(self, content: bytes):
-        """content: of the file CLASSIFIER. Raise KeyError or ValueError where it cannot be loaded."""
+        """Take the content of the file CLASSIFIER. Raise KeyError or ValueError if it cannot be loaded."""
         with np.load(io.BytesIO(content)) as file:
             weight, self._bias, self.shifts = file["weight"], file["bias"], bool(file["shifts"])  # [F, K], [K]
         self.num_features = len(weight)
-        # Sums of sums round less than a single one. No BLAS: its sums depend on the number of videos and of threads.
+        # Sums of partial sums round less than one long sum. Without BLAS, whose sums depend on the number of videos and
+        # of threads.
         self._weight = weight.reshape(-1, math.gcd(self.num_features, 64), weight.shape[1])  # [F / B, B, K]
 
     def __call__(self, features: np.ndarray) -> np.ndarray:
@@ -49,7 +50,7 @@ class LinearHead:
 
 
 class Opened(NamedTuple):
-    """An engine, the layer behind it, and of int8 how they agree with float32."""
+    """An engine, the layer after it, and for int8 how well they agree with float32."""
 
     engine: Engine
     head: LinearHead
@@ -57,7 +58,7 @@ class Opened(NamedTuple):
 
 
 def streams_and_threads(num_ranks: int) -> tuple[int, int]:
-    """Return a stream for each core of this process, as far as there is memory, and the threads of all together."""
+    """Return (streams, threads): one stream per core of this process, if memory suffices, and all streams' threads."""
     cores, memory = max(1, available_cores() // num_ranks), available_memory()
     room = cores if memory is None else max(1, memory // num_ranks // _BYTES_PER_STREAM)
     return min(cores, room), cores
@@ -74,14 +75,14 @@ def open_graph(
     threads: int,
     calibration: Calibration | None = None,
 ) -> Opened | None:
-    """Return the network from segments uint8 [B, H, W, C] to their features float32 [B, F], and what belongs to it.
+    """Return the network from segments uint8 [B, H, W, C] to their features float32 [B, F], and its head.
 
-    None: the network cannot be traced. With the files `kept` under `key` neither is the model built, nor are its
-    weights parsed. weights: returns the file that has them, which it may write into the folder that it is given.
+    Return None if the network cannot be traced. With the files `kept` under `key` the model is not built and its
+    weights are not parsed. weights: returns the file of weights, which it may write into the given folder.
     calibration: for int8.
 
     Raises:
-        InputError: the weights cannot be read or do not fit; or the calibration's videos.
+        InputError: the weights, or the calibration's videos, cannot be read or do not fit.
         RunError: Paddle, OpenVINO or NNCF failed.
     """
     core, how = get_core(), settings(precision, streams, threads)
@@ -119,7 +120,7 @@ def open_graph(
 def _rounded(
     core: openvino.Core, graph: openvino.Model, head: LinearHead, calibration: Calibration, how: dict[str, object]
 ) -> tuple[openvino.Model, Agreement]:
-    """Return the graph in int8, and how it agrees with itself in float32."""
+    """Return the graph in int8, and how well it agrees with the same graph in float32."""
     used, others = calibration.clips()
     result = quantise(graph, used)
 
@@ -131,11 +132,11 @@ def _rounded(
 
 
 def engine_start(engine: Engine, head: LinearHead) -> Start:
-    """Return what starts views [N, T, H, W, C] in calls of the engine."""
+    """Return a function that starts views uint8 [N, T, H, W, C] as calls of the engine."""
 
     def start(frames: np.ndarray) -> Callable[[], Output]:
         n, t, *image = frames.shape
-        # Else calls whose sizes differ by one at most.
+        # Without shifts any split will do: calls whose sizes differ by at most one frame.
         calls = n if head.shifts else math.ceil(n * t / FRAMES_PER_CALL)
         wait = engine.start(np.array_split(frames.reshape(n * t, *image), calls))
 

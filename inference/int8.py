@@ -1,4 +1,4 @@
-"""int8 on the CPU: a graph that NNCF rounds by what it computes of some videos, compared with float32 on others."""
+"""int8 on the CPU: NNCF rounds a graph with the help of some videos; other videos compare it with float32."""
 
 import contextlib
 import hashlib
@@ -26,20 +26,20 @@ from utils.storage.objects import StorageError, file_size, is_remote
 from utils.storage.shelf import digest
 from utils.storage.stamps import signature
 
-FRAMES = 300  # to round by; as many as OpenVINO's guide advises
-COMPARED = 100  # other videos, at most
+FRAMES = 300  # to round by, as OpenVINO's guide advises
+COMPARED = 100  # other videos to compare on, at most
 Answer = Callable[[np.ndarray], np.ndarray]  # a clip uint8 [T, H, W, C] -> probabilities [K]
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """What int8 changes about the probabilities of videos that the graph was not rounded by."""
+    """The changes that int8 makes to the probabilities of videos that the graph was not rounded by."""
 
-    rounded_by: int  # videos
-    videos: int  # compared
-    equal: int  # of these, those that keep their likeliest class
-    largest: float  # change of a probability
-    mean: float
+    rounded_by: int  # videos used for rounding
+    videos: int  # videos compared
+    equal: int  # compared videos that keep their likeliest class
+    largest: float  # the largest change of a probability
+    mean: float  # the mean change
 
     def __str__(self) -> str:
         changes = f"its probabilities change by {self.largest:.2g} at most, {self.mean:.2g} in the mean"
@@ -47,10 +47,10 @@ class Agreement:
 
 
 class Calibration:
-    """The videos of a list that a section's graph is rounded by, and others that it is compared on."""
+    """The videos of a list by which a section's graph is rounded, and others on which it is compared."""
 
     def __init__(self, config: Config, section: EngineConfig):
-        """Raise InputError where there is no such list, or too few videos in it."""
+        """Choose the videos. Raise InputError if there is no list, or too few videos in it."""
         name = self._name = "TEST" if isinstance(section, TestConfig) else "INFER"
         if not section.calibration:
             raise InputError(
@@ -67,13 +67,13 @@ class Calibration:
         self.used = set(_spread(range(len(self.entries)), wanted))  # positions in entries
 
     def digest(self) -> str:
-        """Return the SHA-256 of what the rounding depends on: the videos' contents, and how their clips are cut."""
+        """Return the SHA-256 of all that the rounding depends on: the videos' contents, and how clips are cut."""
         spec = asdict(clip_spec(self._section))
         files = [_fingerprint(entry) for entry in self.entries]
         return hashlib.sha256(json.dumps([spec, files, sorted(self.used)]).encode()).hexdigest()
 
     def checked(self, agreement: Agreement) -> Agreement:
-        """Return it. Raise InputError where fewer videos keep their top-1 than the section demands."""
+        """Return the agreement. Raise InputError if fewer videos keep their top-1 than the section demands."""
         section, name = self._section, self._name
         share = agreement.equal / agreement.videos
         if share < section.int8_agreement:
@@ -87,7 +87,7 @@ class Calibration:
     def clips(self) -> tuple[list[np.ndarray], list[np.ndarray]]:
         """Return (clips to round by, clips to compare), uint8 [T, H, W, C] each, of the middle crop.
 
-        Raise InputError where either is empty, as no video can be read.
+        Raise InputError if either is empty because no video can be read.
         """
         clips: tuple[list[np.ndarray], list[np.ndarray]] = ([], [])
         unreadable = []
@@ -108,11 +108,11 @@ class Calibration:
 
 
 def quantise(graph: openvino.Model, clips: Sequence[np.ndarray]) -> openvino.Model:
-    """Return the graph rounded by clips, each a call of it. Raise InputError where nncf is missing, RunError."""
-    os.environ.setdefault("NNCF_CI", "1")  # else it tells its makers of its use
+    """Return the graph rounded by clips, one call each. Raise InputError if nncf is missing, RunError if it fails."""
+    os.environ.setdefault("NNCF_CI", "1")  # switches off NNCF's telemetry
     nncf = import_extra("nncf", "--precision=int8", "requirements-int8.txt")
     nncf.set_log_level(logging.ERROR)
-    with contextlib.redirect_stdout(io.StringIO()):  # of its own bars
+    with contextlib.redirect_stdout(io.StringIO()):  # hides NNCF's own progress bars
         try:
             data = nncf.Dataset(_Shown(clips))
             return nncf.quantize(graph, data, preset=nncf.QuantizationPreset.PERFORMANCE, subset_size=len(clips))
@@ -121,7 +121,7 @@ def quantise(graph: openvino.Model, clips: Sequence[np.ndarray]) -> openvino.Mod
 
 
 def compare(exact: Answer, rounded: Answer, clips: Sequence[np.ndarray], rounded_by: int) -> Agreement:
-    """Return how the two answers to each of the clips, uint8 [T, H, W, C], agree."""
+    """Return how well the two answers to each of the clips, uint8 [T, H, W, C], agree."""
     equal, changes = 0, []
     with progress_bar(len(clips), "int8: comparing") as bar:
         for clip in clips:
@@ -133,7 +133,7 @@ def compare(exact: Answer, rounded: Answer, clips: Sequence[np.ndarray], rounded
 
 
 class _Shown:
-    """Clips with a bar for each time that they are gone through."""
+    """Clips that show a progress bar at each pass over them."""
 
     def __init__(self, clips: Sequence[np.ndarray]):
         self._clips = clips
@@ -152,7 +152,7 @@ def softmax(logits: np.ndarray) -> np.ndarray:
 
 
 def _spread(items: Sequence, number: int) -> list:
-    """So many of the items, evenly spaced from the first to the last."""
+    """Return `number` of the items, evenly spaced from the first to the last."""
     return [items[i] for i in np.linspace(0, len(items) - 1, number).round().astype(int)]
 
 

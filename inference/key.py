@@ -1,4 +1,4 @@
-"""What a compiled graph depends on, as one digest: where any of it differs, the graph is made anew."""
+"""One digest of everything that a compiled graph depends on: if anything differs, the graph is made anew."""
 
 import hashlib
 import json
@@ -16,7 +16,7 @@ _PACKAGES = ("openvino", "paddlepaddle", "paddlepaddle-gpu")
 
 
 def graph_key(config: ModelConfig, image_size: int, weights: str, *more: str | None) -> str:
-    """Return the SHA-256 of all that a compiled graph depends on. weights: their digest; more: what else it is of."""
+    """Return the SHA-256 of all that a compiled graph depends on. weights: their digest; more: further facts."""
     facts = {
         "model": asdict(config),
         "image_size": image_size,

@@ -1,6 +1,6 @@
-"""What MODEL.labels changes about answers: one class a video by softmax, or each class by itself by sigmoid.
+"""The two kinds of answers that MODEL.labels chooses: one class a video by softmax, or each class alone by sigmoid.
 
-A row of an evaluation of many labels has "labels": the ids of the video's classes, "probabilities" of all K classes,
+With many labels an evaluation's row has "labels": the ids of the video's classes, "probabilities": of all K classes,
 and "loss": the binary cross-entropy in nats, the mean over the classes.
 """
 
@@ -23,10 +23,10 @@ def classes_above(
     threshold: float = 0.0,
     thresholds: Sequence[float] | None = None,
 ) -> list[list[dict]]:
-    """For each video of logits [N, K] the classes that are as probable as their thresholds, the most probable first.
+    """Return the classes that reach their thresholds, most probable first, for each video of logits [N, K].
 
-    k: at most so many. threshold: of all classes, in place of `thresholds`; neither: THRESHOLD. Where no class is,
-    NONE, whose probability is what the most probable one's is from 1.
+    k: return at most k classes. threshold: one for all classes, in place of `thresholds`; without either: THRESHOLD.
+    If no class reaches its threshold, return NONE, with 1 minus the highest probability.
 
     Raises:
         RunError: a logit is not finite.
@@ -42,12 +42,12 @@ def classes_above(
 
 
 def _short(probability: np.float32) -> float:
-    """Return the probability with as many digits as tell float32 apart."""
+    """Return the probability rounded to as many digits as distinguish float32 numbers."""
     return float(f"{probability:.9g}")
 
 
 def many_evaluations_of(names: Sequence[str]) -> Values:
-    """Return the values of MANY_EVALUATION, of labels uint8 [N, K]. They raise RunError when a logit is not finite."""
+    """Return the Values of MANY_EVALUATION for labels uint8 [N, K]. They raise RunError if a logit is not finite."""
 
     def values(logits: np.ndarray, labels: np.ndarray) -> list[dict]:
         probabilities = sigmoid(logits)
@@ -60,26 +60,26 @@ def many_evaluations_of(names: Sequence[str]) -> Values:
 
 
 def headline(answer: Sequence[dict]) -> str:
-    """Return the classes of an answer as one text."""
+    """Return the labels of an answer as one text."""
     return " + ".join(found["label"] for found in answer)
 
 
-# logits [N, K], k -> of each video its classes; k: at most so many, None: as the section says
+# logits [N, K], k -> the classes of each video; k: at most this many, None: as the section says
 Naming = Callable[..., list[list[dict]]]
 
 
 @dataclass(frozen=True)
 class LabelKind:
-    """How answers are made, and what is counted of them."""
+    """The functions that make answers, and the sums over them, for one kind of labels."""
 
-    metric: str  # of `sums`: by this validation chooses the best epoch
+    metric: str  # the mean in `sums` by which validation chooses the best epoch
     evaluation: RowKind
     evaluations_of: Callable[[Sequence[str]], Values]
-    sums: Callable[[int], Accuracy | ManyScores]  # of the number of classes; takes the rows of a validation
-    chosen: Callable[..., tuple[float, ...]]  # the thresholds of the classes that such sums choose; of one label none
+    sums: Callable[[int], Accuracy | ManyScores]  # number of classes -> sums, which take the rows of a validation
+    chosen: Callable[..., tuple[float, ...]]  # sums -> the thresholds of the classes; () for single labels
     # (names, topk of the section, threshold, thresholds of the network) -> Naming
     naming: Callable[[Sequence[str], int, float, Sequence[float] | None], Naming]
-    answer: Callable[[Sequence[dict]], Sequence[dict]]  # those of a video's predictions that are its answer
+    answer: Callable[[Sequence[dict]], Sequence[dict]]  # a video's predictions -> those that are its answer
 
 
 def _naming_one(names: Sequence[str], topk: int, threshold: float, thresholds: Sequence[float] | None) -> Naming:

@@ -1,4 +1,4 @@
-"""A network ready to answer: uint8 frames in, logits and features out, whatever runs behind it."""
+"""A network ready to answer: uint8 frames in, logits and features out, whatever engine computes it."""
 
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -19,7 +19,7 @@ from utils.log import say
 from utils.processes.device import memory_errors, use_device
 from utils.processes.precision import describe_gpu_precision
 
-if TYPE_CHECKING:  # what takes time is imported where it is used
+if TYPE_CHECKING:  # slow to import, so imported where it is used
     import paddle
 
 
@@ -28,15 +28,15 @@ class Network:
     """A callable: uint8 frames [N, V * T, H, W, 3 * seglen] -> float32 logits [N, K]."""
 
     start: Start
-    ahead: int  # batches to start before the first one is waited for; 0: `start` itself computes
+    ahead: int  # batches to start before waiting for the first one; 0: `start` itself computes
     description: str  # engine, precision, weights: what a reported number depends on
-    precision: str = ""  # of these the first two
-    weights: str = ""  # and the SHA-256 of the third
+    precision: str = ""  # engine and precision alone
+    weights: str = ""  # the SHA-256 of the weights
     num_features: int = 0  # F
-    views: Start | None = None  # the same of single views, before a video's are averaged
-    frames_apart: bool = False  # whether a view's logits are the mean of those of its segments, each computed alone
+    views: Start | None = None  # `start` for single views, before a video's views are averaged
+    frames_apart: bool = False  # whether a view's logits are the mean of its segments' logits, each computed alone
     device: str = "cpu"
-    thresholds: list[float] | None = None  # of many labels: from which probability on each class is named
+    thresholds: list[float] | None = None  # with many labels: the threshold from which each class is named
     model: "Callable[[], paddle.nn.Layer] | None" = None  # the network itself, eager and in evaluation mode
 
     def __call__(self, frames: np.ndarray) -> np.ndarray:
@@ -51,12 +51,12 @@ def load_network(
     num_ranks: int = 1,
     finding: Future[FoundNetwork] | None = None,
 ) -> Network:
-    """Return the network for a section's clips, with its weights, which may also be a folder that export.py wrote.
+    """Return the network for a section's clips, with its weights, which may be a folder of export.py.
 
-    num_videos: as many are to be expected. num_ranks: processes that share the processor. finding: of a network for the
-    CPU, where somebody has begun it already.
+    num_videos: the expected number. num_ranks: processes that share the processor. finding: the future of a network for
+    the CPU, if the search has already begun.
 
-    Raises InputError when the weights are missing or do not fit, or the precision is not to be had.
+    Raises InputError if the weights are missing or do not fit, or the precision is not available.
     """
     network = None
     if device == "cpu":
@@ -85,12 +85,12 @@ def load_network(
 
 
 def _traced(found: FoundNetwork, section: EngineConfig, num_videos: int, num_ranks: int) -> Network | None:
-    """Return the network as OpenVINO computes it; None where it cannot be traced."""
+    """Return the network as OpenVINO computes it; None if it cannot be traced."""
     from inference.graph import engine_start, open_graph, streams_and_threads
 
     if section.precision == "auto" and found.precision == "bfloat16":
         say("precision auto: bfloat16, which this processor has; --precision=float32 for full precision")
-    # A stream computes a call alone: a single video is there sooner when all cores share its call.
+    # A stream computes a call alone: a single video is ready sooner if all cores share its call.
     streams, threads = streams_and_threads(num_ranks)
     how = (found.precision, lambda _: found.path, 1 if num_videos == 1 else streams, threads, found.calibration)
     opened = open_graph(found.key, found.kept, found.model, section.image_size, *how)
@@ -112,7 +112,7 @@ def _traced(found: FoundNetwork, section: EngineConfig, num_videos: int, num_ran
 
 
 def _eager(found: FoundNetwork, section: EngineConfig, device: str) -> Network:
-    """Return the network as Paddle computes it: on a GPU in the precision that was found for it, else in float32."""
+    """Return the network as Paddle computes it: on a GPU in the precision found for it, else in float32."""
     from inference.eager import eager_start
 
     model = _eager_model(found.model, found.path, device)
@@ -138,7 +138,7 @@ def _eager(found: FoundNetwork, section: EngineConfig, device: str) -> Network:
 
 
 def _within_memory(start: Start, device: str, remedy: str) -> Start:
-    """Return the same as `start`, whose lack of memory is one line: a GPU says so at once, or when it is waited for."""
+    """Return the same as `start`, but with an error of one line if memory runs out, at once or while waiting."""
 
     def start_within(frames: np.ndarray) -> Callable[[], Output]:
         with memory_errors(device, remedy):

@@ -1,4 +1,4 @@
-"""Batches in, answers out, while the next batches are read and computed."""
+"""From batches to answers, while the next batches are read and computed."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -13,7 +13,7 @@ _NOTHING = Output(np.empty((0, 1), np.float32), np.empty((0, 1, 1), np.float32))
 
 
 class Answering(Protocol):
-    """inference.network.Answering, and whatever else answers like it."""
+    """The interface of inference.network.Network and of other networks that answer."""
 
     ahead: int
 
@@ -21,9 +21,9 @@ class Answering(Protocol):
 
 
 def answers(network: Answering, batches: Iterable[Batch]) -> Iterator[tuple[Batch, Output]]:
-    """Yield each batch with its output, in order; without rows where none of its videos can be read.
+    """Yield each batch with its output, in order; the output has no rows if none of the videos can be read.
 
-    The network is given `ahead` batches more before the first of them is waited for.
+    The network gets `ahead` more batches before the first one is waited for.
     """
     pending: deque[tuple[Batch, Callable[[], Output]]] = deque()
     for batch in batches:

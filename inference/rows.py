@@ -1,7 +1,7 @@
-"""What is known of each video, as rows: of a batch of answers, and of a whole pass that a journal keeps.
+"""The rows of a batch and of a whole pass, which a journal keeps: each video's answer, or the reason there is none.
 
-A row is {"position": in the list, from 0, "video": its path, "file": what tells the file that was read from another one
-(utils/storage/stamps.py)}, and "error" or what its kind has:
+A row is {"position": in the list, from 0, "video": its path, "file": the signature of the file that was read
+(utils/storage/stamps.py)}, and "error" or the columns of its kind:
 PREDICTION  "predictions": the best classes, best first
 EVALUATION  "label", "predicted_class", "predicted_name", "probability" of that, "rank" (1: the best) and
             "true_probability" of the label's class, "loss" in nats
@@ -22,10 +22,10 @@ from reader.loader import Batch, Loader
 
 @dataclass(frozen=True)
 class RowKind:
-    """A kind of rows. columns: what a readable video's row has behind `position`, `video` and `file`."""
+    """A kind of rows. columns: of a readable video's row, after `position`, `video` and `file`."""
 
-    files: str  # the name of the files they are kept in
-    work: str  # what computing them is called
+    files: str  # the name of the files that keep them
+    work: str  # the name of the work that computes them
     columns: tuple[str, ...]
 
 
@@ -36,18 +36,18 @@ EVALUATION = RowKind(
     ("label", "predicted_class", "predicted_name", "probability", "rank", "true_probability", "loss"),
 )
 
-# logits [N, K], labels int64 [N] -> of each video what its row has behind `position`, `video` and `file`
+# logits [N, K], labels int64 [N] -> for each video its row's columns after `position`, `video` and `file`
 Values = Callable[[np.ndarray, np.ndarray], list[dict]]
 
 
-# What is said of a video whose best class is less probable than --threshold.
+# The answer for a video whose best class is less probable than --threshold.
 NONE_ID, NONE = -1, "none"
 
 
 def top_predictions(logits: np.ndarray, names: Sequence[str], k: int, threshold: float = 0.0) -> list[list[dict]]:
-    """For each video of logits [N, K] its k best classes, best first: class_id, label, probability.
+    """Return the k best classes, best first, of each video of logits [N, K]: class_id, label, probability.
 
-    Where the best one is less probable than `threshold` NONE stands before them, with what is left to 1.
+    If the best class is less probable than `threshold`, NONE precedes it, with 1 minus the best probability.
 
     Raises:
         RunError: a logit is not finite.
@@ -65,7 +65,7 @@ def top_predictions(logits: np.ndarray, names: Sequence[str], k: int, threshold:
 
 
 def predictions_of(naming: Callable[[np.ndarray], list[list[dict]]]) -> Values:
-    """Return the values of PREDICTION.
+    """Return the Values of PREDICTION.
 
     naming: from logits [N, K] to the classes of each video, such as `top_predictions`.
     """
@@ -73,7 +73,7 @@ def predictions_of(naming: Callable[[np.ndarray], list[list[dict]]]) -> Values:
 
 
 def evaluations_of(names: Sequence[str]) -> Values:
-    """Return the values of EVALUATION. They raise RunError when a logit is not finite."""
+    """Return the Values of EVALUATION. They raise RunError if a logit is not finite."""
 
     def values(logits: np.ndarray, labels: np.ndarray) -> list[dict]:
         check_finite(logits)
@@ -104,12 +104,12 @@ def compute_rows(
     order: Sequence[int],
     keep: Callable[[Batch, Output], None] | None = None,
 ) -> Iterator[list[dict]]:
-    """Yield the rows of each batch of the positions `order`, which rise.
+    """Yield the rows of each batch of the positions `order`, which are ascending.
 
-    keep: called before with the batch and its output.
+    keep: called first, with the batch and its output.
 
     Raises:
-        RuntimeError: the rows differ in number from `order` (a defect, never the user's fault).
+        RuntimeError: the number of rows differs from that of `order` (a defect, never the user's fault).
     """
     counted = 0
     for batch, output in answers(network, loader.batches(order)):

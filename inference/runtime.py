@@ -1,4 +1,4 @@
-"""OpenVINO, imported without its converter of other formats, and made ready for threads."""
+"""OpenVINO, imported without its converter of other formats, and prepared for threads."""
 
 import functools
 import sys
@@ -6,9 +6,9 @@ import threading
 
 import numpy as np
 
-_CONVERTER = "openvino.tools.ovc"  # takes longer to import than all the rest
+_CONVERTER = "openvino.tools.ovc"  # takes longer to import than the rest of OpenVINO
 
-_hidden = sys.modules.setdefault(_CONVERTER, None) is None  # importing it fails, which OpenVINO puts up with
+_hidden = sys.modules.setdefault(_CONVERTER, None) is None  # its import now fails, which OpenVINO tolerates
 try:
     import openvino
     from openvino import opset13
@@ -21,17 +21,17 @@ _PREPARING = threading.Lock()
 
 
 def get_core() -> openvino.Core:
-    """Return the process's Core, with which any thread may work."""
+    """Return the process's Core, which any thread may use."""
     with _PREPARING:
         return _prepared_core()
 
 
 @functools.cache
 def _prepared_core() -> openvino.Core:
-    """Return one that has computed a graph of one operator: 50 ms.
+    """Return a Core that has computed a graph of one operator, which takes 50 ms.
 
-    At its first call OpenVINO's binding to Python makes its tables of types. Threads that find none there wait for each
-    other for ever: one has Python's lock, the other that of the tables.
+    At its first call OpenVINO's Python binding builds its tables of types. Two threads that do this at once deadlock:
+    one holds Python's lock, the other the lock of the tables.
     """
     core = openvino.Core()
     numbers = opset13.parameter([-1], np.uint8)

@@ -1,6 +1,6 @@
-"""The views of a video, of T frames each, computed one by one or in pieces, and their answers made one.
+"""The V views of a video, of T frames each: computed all at once or in pieces, and combined into one answer.
 
-A video's frames are [V * T, H, W, C]: those of one crop after those of another.
+A video's frames are [V * T, H, W, C]: all frames of one crop, then all of the next.
 """
 
 from collections.abc import Callable
@@ -12,23 +12,23 @@ from utils.config.shared_keys import SectionConfig
 
 
 class Output(NamedTuple):
-    """What the network makes of N videos, or of N views."""
+    """The network's output for N videos, or for N views."""
 
     logits: np.ndarray  # float32 [N, K]
-    features: np.ndarray  # float32 [N, T, F], what the classifier gets, of each segment
+    features: np.ndarray  # float32 [N, T, F], the classifier's input for each segment
 
 
-# uint8 frames [N, T, H, W, C] -> what waits for their output
+# uint8 frames [N, T, H, W, C] -> a function that waits for their output
 Start = Callable[[np.ndarray], Callable[[], Output]]
 
-# Frames that the eager network computes at a time: a frame of 224x224 takes some 10 MB, a GPU needs many to be busy.
+# Frames that the eager network computes at a time: a frame of 224x224 takes about 10 MB; a GPU needs many to be busy.
 _FRAMES_AT_ONCE = {"cpu": 32, "gpu": 256}
 
 
 def over_views(start: Start, section: SectionConfig) -> Start:
-    """Return a function that starts videos [N, V * T, H, W, C], made of one that starts views [N * V, T, H, W, C].
+    """Return a function that starts videos [N, V * T, H, W, C], from one that starts views [N * V, T, H, W, C].
 
-    A video's features are the mean of its views'; its logits are as `average_views` has them.
+    A video's features are the mean over its views; its logits come from `average_views`.
     """
 
     def start_videos(frames: np.ndarray) -> Callable[[], Output]:
@@ -45,25 +45,25 @@ def over_views(start: Start, section: SectionConfig) -> Start:
 
 
 def average_views(logits: np.ndarray, average: str) -> np.ndarray:
-    """Return float32 [N, K] of the logits [N, V, K] of each view.
+    """Return the videos' logits float32 [N, K] from the logits [N, V, K] of the views.
 
-    "logits": their mean. Where the network is linear behind its features, that is as if these were averaged. Else
-    the mean of the views' probabilities, as its logarithm: the softmax of that is the mean itself.
+    average "logits": the mean of the logits. If the network is linear after its features, this equals averaging the
+    features. Otherwise: the logarithm of the views' mean probabilities, so that its softmax is that mean.
     """
     if logits.shape[1] == 1:
         return logits[:, 0]
     if average == "logits":
         return logits.mean(axis=1)
     logits = logits.astype(np.float64)
-    with np.errstate(invalid="ignore"):  # a network that is not finite stays so, and is refused by whoever counts
-        # Never through the probabilities themselves: the logarithm of one that is rounded to 0 is not finite.
+    with np.errstate(invalid="ignore"):  # logits that are not finite stay so, and are refused when they are counted
+        # Not through the probabilities themselves: one that is rounded to 0 has no finite logarithm.
         log_probabilities = logits - np.logaddexp.reduce(logits, axis=2, keepdims=True)
         mean = np.logaddexp.reduce(log_probabilities, axis=1) - np.log(logits.shape[1])
     return mean.astype(np.float32)
 
 
 def in_pieces(start: Start, device: str) -> Start:
-    """Return the same as `start`, of which it asks no more views at a time than the device has use for."""
+    """Return the same as `start`, but split into calls with no more views than the device can use at a time."""
 
     def start_pieces(views: np.ndarray) -> Callable[[], Output]:
         size = max(1, _FRAMES_AT_ONCE[device] // views.shape[1])

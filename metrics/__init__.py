@@ -1,1 +1,1 @@
-"""Sums and counts in, accuracies out; and the files that evaluation and prediction write."""
+"""Numbers alone: sums and counts in, accuracies out."""

@@ -1,4 +1,4 @@
-"""Of videos with many labels: loss, average precision, F1, and the threshold of each class."""
+"""Metrics of videos with many labels: loss, average precision, F1, and the threshold of each class."""
 
 from array import array
 from collections.abc import Sequence
@@ -9,36 +9,36 @@ import numpy as np
 from metrics.accuracy import check_finite
 from metrics.sums import UNREADABLE_KEPT, Unreadable
 
-# Of a class that validation has said nothing of.
+# The threshold of a class about which validation says nothing.
 THRESHOLD = 0.5
 
 
 def sigmoid(logits: np.ndarray) -> np.ndarray:
-    """Return probabilities float32 of logits of any shape. Raise RunError when one is not finite."""
+    """Return the probabilities, float32, of logits of any shape. Raise RunError if a logit is not finite."""
     check_finite(logits)
     small = np.exp(-np.abs(logits.astype(np.float64)))
     return (np.where(logits < 0, small, 1) / (1 + small)).astype(np.float32)
 
 
 def binary_cross_entropy(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Return float64 [N], in nats, the mean over the classes, of logits and labels (0 or 1) [N, K]."""
+    """Return the loss float64 [N] in nats, the mean over the classes, of logits and labels (0 or 1) [N, K]."""
     logits = logits.astype(np.float64)
     return (np.maximum(logits, 0) - logits * labels + np.log1p(np.exp(-np.abs(logits)))).mean(axis=1)
 
 
 def _ranked(scores: np.ndarray, true: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return (scores that differ, falling; how many are as high or higher; how many of these are true) of [N]."""
+    """Return (distinct scores, descending; the number at least as high; how many of these are true) of two [N]."""
     order = np.argsort(-scores, kind="stable")
     scores = scores[order]
-    ends = np.append(np.flatnonzero(np.diff(scores)), len(scores) - 1)  # of equal scores the last one
+    ends = np.append(np.flatnonzero(np.diff(scores)), len(scores) - 1)  # the last one of equal scores
     return scores[ends], ends + 1, np.cumsum(true[order], dtype=np.int64)[ends]
 
 
 def average_precision(scores: np.ndarray, true: np.ndarray) -> float:
-    """Return it in percent, of scores [N] and whether each is true [N]; NaN where none is.
+    """Return the average precision in percent of scores [N] and whether each is true [N]; NaN if none is true.
 
-    The sum over the scores, from the highest down, of (recall - recall before) * precision, as scikit-learn's
-    average_precision_score has it: no interpolation, equal scores together.
+    It is the sum over the scores, from the highest down, of (recall - previous recall) * precision. As in
+    scikit-learn's average_precision_score, there is no interpolation, and equal scores count together.
     """
     if not true.any():
         return float("nan")
@@ -47,9 +47,10 @@ def average_precision(scores: np.ndarray, true: np.ndarray) -> float:
 
 
 def best_threshold(scores: np.ndarray, true: np.ndarray) -> float:
-    """Return from which score on F1 is highest, with as many digits as are kept; THRESHOLD where none is true.
+    """Return the threshold with the highest F1, rounded to 6 digits; THRESHOLD if none is true.
 
-    It lies in the middle between two scores, as others are to be judged by it; of equal F1 the higher one.
+    It lies halfway between two scores, because it will be applied to other videos. If several thresholds have the same
+    F1, it is the highest.
     """
     if not true.any():
         return THRESHOLD
@@ -61,7 +62,7 @@ def best_threshold(scores: np.ndarray, true: np.ndarray) -> float:
 
 @dataclass
 class ManyCounts:
-    """Sums over the videos seen so far, each class named from THRESHOLD on. Those of several processes add up."""
+    """Sums over the videos seen so far, each class named from THRESHOLD on. `+` adds the sums of several processes."""
 
     videos: int = 0
     loss_sum: float = 0.0
@@ -70,7 +71,7 @@ class ManyCounts:
     true: int = 0
 
     def update(self, logits: np.ndarray, labels: np.ndarray) -> None:
-        """Add a batch: logits and labels (0 or 1) [N, K]. Raise RunError when a logit is not finite."""
+        """Add a batch: logits and labels (0 or 1) [N, K]. Raise RunError if a logit is not finite."""
         check_finite(logits)
         named = logits >= 0
         self.videos += len(labels)
@@ -84,14 +85,14 @@ class ManyCounts:
 
     @property
     def means(self) -> dict[str, float]:
-        """The loss (nats per video and class) and f1 (percent, of all classes together); NaN before the first video."""
+        """The loss (nats per video and class) and f1 (percent, over all classes); NaN before the first video."""
         videos = self.videos or float("nan")
         return {"loss": self.loss_sum / videos, "f1": 200 * self.right / ((self.named + self.true) or float("nan"))}
 
 
 @dataclass(frozen=True)
 class ManyClass:
-    """What is known of a class: its videos, how often it was named from its threshold on, and how often rightly."""
+    """The counts of a class: its videos, how often it was named from its threshold on, and how often rightly."""
 
     videos: int
     named: int
@@ -101,7 +102,7 @@ class ManyClass:
 
     @property
     def scores(self) -> dict[str, float]:
-        """Precision, recall and F1 in percent; 0 where it was never named right."""
+        """Precision, recall and F1 in percent; 0 if it was never named right."""
         return {
             "precision": 100 * self.right / max(self.named, 1),
             "recall": 100 * self.right / max(self.videos, 1),
@@ -110,7 +111,7 @@ class ManyClass:
 
 
 class ManyScores:
-    """The probabilities and labels of all videos, as a class's average precision takes them all: K * 5 bytes a video.
+    """The probabilities and labels of all videos, which average precision needs: K * 5 bytes a video.
 
     Rows: {"labels": ids, "probabilities": [K], "loss"}, or {"video", "error"}.
     """
@@ -120,7 +121,7 @@ class ManyScores:
         self._probabilities, self._labels = array("f"), bytearray()
 
     def add(self, row: dict) -> None:
-        """Add a row."""
+        """Add a video's row."""
         if "error" in row:
             self.unreadable.add(row)
             return
@@ -141,17 +142,17 @@ class ManyScores:
 
     @property
     def videos(self) -> int:
-        """How many were read."""
+        """The number of videos that were read."""
         return len(self._labels) // self.num_classes if self.num_classes else 0
 
     @property
     def probabilities(self) -> np.ndarray:
-        """float32 [N, K]."""
+        """The probabilities, float32 [N, K]."""
         return np.frombuffer(self._probabilities, np.float32).reshape(-1, self.num_classes)
 
     @property
     def labels(self) -> np.ndarray:
-        """uint8 [N, K], 0 or 1."""
+        """The labels, uint8 [N, K], 0 or 1."""
         return np.frombuffer(bytes(self._labels), np.uint8).reshape(-1, self.num_classes)
 
     def columns(self) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -162,7 +163,7 @@ class ManyScores:
     def means(self) -> dict[str, float]:
         """The loss (nats per video and class), mAP over the classes that have videos, and mAP_micro (percent).
 
-        mAP_micro: the average precision of all answers, of all classes, in one order.
+        mAP_micro: the average precision over the answers of all classes, ranked together.
         """
         if not self.videos:
             return dict.fromkeys(("loss", "mAP", "mAP_micro"), float("nan"))
@@ -174,11 +175,11 @@ class ManyScores:
         }
 
     def thresholds(self) -> list[float]:
-        """Return of each class the threshold that gives these videos the highest F1."""
+        """Return the threshold of each class that gives the highest F1 on these videos."""
         return [best_threshold(scores, true) for scores, true in self.columns()]
 
     def classes(self, thresholds: Sequence[float]) -> list[ManyClass]:
-        """Return what is known of each class, named from its threshold on."""
+        """Return the counts of each class, named from its threshold on."""
         found = []
         for (scores, true), threshold in zip(self.columns(), thresholds, strict=True):
             named = scores >= threshold

@@ -1,16 +1,16 @@
-"""Two runs over the same videos: which each has right, and whether the difference could be chance."""
+"""Comparison of two runs over the same videos: which videos each has right, and whether it could be chance."""
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-# Up to so many videos on which two runs differ the test is exact.
+# The test is exact for up to this many videos on which two runs differ.
 _EXACT = 1000
 
 
 @dataclass(frozen=True)
 class Paired:
-    """How many videos two runs, A and B, have right."""
+    """The numbers of videos that two runs, A and B, have right."""
 
     both: int
     only_a: int
@@ -19,10 +19,11 @@ class Paired:
 
     @property
     def p_value(self) -> float:
-        """McNemar's test: how probable a difference as large is where neither run is better than the other.
+        """McNemar's test: the probability of a difference this large if neither run is better than the other.
 
-        McNemar, "Note on the sampling error of the difference between correlated proportions", 1947. Of up to 1000
-        videos that one alone has right the two-sided binomial test; of more its chi-square with Edwards' correction.
+        McNemar, "Note on the sampling error of the difference between correlated proportions", 1947. If up to 1000
+        videos are right in only one run, it is the two-sided binomial test; with more, chi-square with Edwards'
+        correction.
         """
         differ, fewer = self.only_a + self.only_b, min(self.only_a, self.only_b)
         if differ <= _EXACT:
@@ -39,6 +40,6 @@ class Paired:
 
 
 def pair(right_a: Sequence[bool], right_b: Sequence[bool]) -> Paired:
-    """Return the counts of two runs; each has a value for every video, in the same order."""
+    """Return the counts of two runs; each gives a value for every video, in the same order."""
     pairs = list(zip(right_a, right_b, strict=True))
     return Paired(*(pairs.count(values) for values in ((True, True), (True, False), (False, True), (False, False))))

@@ -1,12 +1,11 @@
-"""What several runs of one recipe say together: their mean, how far they scatter, and how sure the mean is."""
+"""Statistics over several runs of one recipe: the mean, the standard deviation, and the interval of the mean."""
 
 import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-# The 97.5 % points of Student's t by degrees of freedom, from 1 on: what solves its distribution function for 0.975,
-# "The Probable Error of a Mean", 1908.
+# The 97.5 % points of Student's t distribution for 1, 2, ... degrees of freedom, "The Probable Error of a Mean", 1908.
 _T = (
     12.706205, 4.302653, 3.182446, 2.776445, 2.570582, 2.446912, 2.364624, 2.306004, 2.262157, 2.228139,
     2.200985, 2.178813, 2.160369, 2.144787, 2.131450, 2.119905, 2.109816, 2.100922, 2.093024,
@@ -27,7 +26,7 @@ class Repeated:
 
     @property
     def deviation(self) -> float:
-        """The standard deviation of the runs, with n - 1 in its denominator."""
+        """The standard deviation of the runs, with n - 1 in the denominator."""
         return statistics.stdev(self.values)
 
     @property

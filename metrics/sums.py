@@ -1,4 +1,4 @@
-"""The sums over the rows of an evaluation: as large as the classes are many, however many rows there are."""
+"""The sums over the rows of an evaluation; their size grows with the number of classes, not of rows."""
 
 import heapq
 import math
@@ -8,20 +8,20 @@ from dataclasses import dataclass, field
 
 from metrics.accuracy import Accuracy
 
-# Guo et al., "On Calibration of Modern Neural Networks", 2017: as many bins of equal width.
+# The number of bins of equal width in Guo et al., "On Calibration of Modern Neural Networks", 2017.
 BINS = 15
-# So many of the most confident mistakes and of the unreadable videos are kept: a page stays below 10 MB.
+# How many of the most confident mistakes and of the unreadable videos are kept, so that a page stays below 10 MB.
 MISTAKES_KEPT, UNREADABLE_KEPT, REASONS_KEPT = 24, 100, 100
-# The 97.5 % point of the normal distribution, of an interval of 95 %.
+# The 97.5 % point of the normal distribution, for an interval of 95 %.
 _Z = 1.959963984540054
 
 
 def wilson(right: float, videos: int, different: float | None = None) -> tuple[float, float]:
-    """Return Wilson's score interval of 95 %, in percent, of a share of which `right` of `videos` were counted.
+    """Return Wilson's score interval of 95 %, in percent, for the share `right` / `videos`; (0, 100) without videos.
 
-    different: how many of these are different ones, where some came more than once: what comes again tells nothing new.
+    different: the number of distinct videos, if some came more than once: a repeated video tells nothing new.
 
-    Wilson, "Probable Inference, the Law of Succession, and Statistical Inference", 1927. (0, 100) without videos.
+    Wilson, "Probable Inference, the Law of Succession, and Statistical Inference", 1927.
     """
     if not videos:
         return 0.0, 100.0
@@ -29,7 +29,7 @@ def wilson(right: float, videos: int, different: float | None = None) -> tuple[f
     centre = share + z2 / (2 * number)
     half = _Z * math.sqrt(share * (1 - share) / number + z2 / (4 * number**2))
     scale = 100 / (1 + z2 / number)
-    # At the ends the formula gives 0 and 100 exactly, but rounds.
+    # At the ends the exact results are 0 and 100, but the formula rounds.
     low = scale * (centre - half) if right else 0.0
     high = scale * (centre + half) if right < videos else 100.0
     return low, high
@@ -37,7 +37,7 @@ def wilson(right: float, videos: int, different: float | None = None) -> tuple[f
 
 @dataclass
 class ClassSums:
-    """Of one class: its videos, how many of them were named right (first, or among five), how often it was named."""
+    """The counts of a class: its videos, those named right (first, or among five), and how often it was named."""
 
     videos: int = 0
     right: int = 0
@@ -46,7 +46,7 @@ class ClassSums:
 
     @property
     def scores(self) -> dict[str, float]:
-        """Precision, recall and F1 in percent, of a class that has videos; 0 where it was never named right."""
+        """Precision, recall and F1 in percent for a class that has videos; 0 if it was never named right."""
         return {
             "precision": 100 * self.right / max(self.named, 1),
             "recall": 100 * self.right / self.videos,
@@ -56,7 +56,7 @@ class ClassSums:
 
 @dataclass
 class Bin:
-    """The videos whose named class has a probability in this bin."""
+    """Sums over the videos whose named class has a probability in this bin."""
 
     videos: int = 0
     right: int = 0
@@ -65,12 +65,12 @@ class Bin:
 
 @dataclass
 class Unreadable:
-    """How many videos could not be read, why, and the first of them as (video, error)."""
+    """The number of unreadable videos, the reasons, and the first of them as (video, error)."""
 
     kept: int
     number: int = 0
     first: list[tuple[str, str]] = field(default_factory=list)
-    reasons: Counter[str] = field(default_factory=Counter)  # the errors, counted; REASONS_KEPT of them at most
+    reasons: Counter[str] = field(default_factory=Counter)  # the count of each error, REASONS_KEPT errors at most
 
     def add(self, row: dict) -> None:
         self.number += 1
@@ -81,14 +81,14 @@ class Unreadable:
 
 
 class EvaluationSums:
-    """Adds up the rows of an evaluation: of the same rows in turn the same to the last bit.
+    """Adds up the rows of an evaluation; the same rows in the same order give the same sums to the last bit.
 
-    Each is {"position", "video", "label", "predicted_class", "probability", "rank", "true_probability", "loss"} or
+    A row is {"position", "video", "label", "predicted_class", "probability", "rank", "true_probability", "loss"} or
     {"position", "video", "error"}.
     """
 
     def __init__(self, num_classes: int, mistakes: int = MISTAKES_KEPT, unreadable: int = UNREADABLE_KEPT):
-        """So many of the most confident mistakes and of the unreadable videos are kept."""
+        """Start at zero; keep this many of the most confident mistakes and of the unreadable videos."""
         self.accuracy = Accuracy(num_classes=num_classes)
         self.classes: dict[int, ClassSums] = {}
         self.confused: Counter[tuple[int, int]] = Counter()  # (true, named), where they differ
@@ -112,7 +112,7 @@ class EvaluationSums:
         found.probability_sum += probability
         if not right:
             self.confused[true, named] += 1
-            # Of equally confident ones the first of the list stay: no position occurs twice, so no row is compared.
+            # Among equally confident mistakes, the first in the list stay. Positions are unique: rows are not compared.
             heapq.heappush(self._mistakes, (probability, -row["position"], row))
             if len(self._mistakes) > self._kept:
                 heapq.heappop(self._mistakes)
@@ -142,12 +142,12 @@ class EvaluationSums:
 
     @property
     def mistakes(self) -> list[dict]:
-        """The rows of the most confident mistakes, the most confident first."""
+        """The rows of the most confident mistakes, most confident first."""
         return [row for *_, row in sorted(self._mistakes, key=lambda kept: kept[:2], reverse=True)]
 
     @property
     def class_means(self) -> dict[str, float]:
-        """The means of precision, recall (mean class accuracy) and F1 over the classes that have videos, in percent."""
+        """The means of precision, recall (mean class accuracy) and F1 over the classes with videos, in percent."""
         scores = [found.scores for found in self.classes.values() if found.videos]
         names = {"mean_class_acc": "recall", "mean_precision": "precision", "mean_f1": "f1"}
         return {name: math.fsum(one[key] for one in scores) / max(len(scores), 1) for name, key in names.items()}
@@ -160,7 +160,7 @@ class EvaluationSums:
         return 100 * sum(abs(found.right - found.probability_sum) for found in self.bins) / self.videos
 
     def troubled(self, number: int) -> list[int]:
-        """So many classes that take part in most confusions, as the true class or the named one, by class id."""
+        """Return the `number` classes in most confusions, as the true or the named class, sorted by class id."""
         part: Counter[int] = Counter()
         for (true, named), count in self.confused.items():
             part[true] += count
@@ -170,7 +170,7 @@ class EvaluationSums:
 
 
 def sum_rows(rows: Iterable[dict], num_classes: int) -> EvaluationSums:
-    """Return the sums over the rows, taken one after the other."""
+    """Return the sums over the rows, added in order."""
     sums = EvaluationSums(num_classes)
     for row in rows:
         sums.add(row)

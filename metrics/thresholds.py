@@ -1,4 +1,4 @@
-"""Two classes at every threshold: the curves, the areas below them, and what each threshold counts."""
+"""Two classes at every threshold: the curves, the areas below them, and the counts at a threshold."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Counts:
-    """How many videos are found and right, found and wrong, missed, and left out rightly."""
+    """The numbers of videos found rightly, found wrongly, missed, and rightly not found."""
 
     hits: int
     false_alarms: int
@@ -17,12 +17,12 @@ class Counts:
 
 
 class Thresholds:
-    """The scores of videos with and without a class; a video is found where its score reaches the threshold."""
+    """The scores of videos with and without a class; a video is found if its score reaches the threshold."""
 
     def __init__(self, with_class: Sequence[float], without: Sequence[float]):
-        """Take the scores, of each side at least one."""
+        """Take the scores, at least one of each kind."""
         self._with, self._without = np.sort(np.asarray(with_class, float)), np.sort(np.asarray(without, float))
-        # Each score is a threshold, from above all of them down.
+        # The thresholds, descending: infinity, then each score.
         self.values = np.concatenate([[np.inf], np.unique([*self._with, *self._without])[::-1]])
         self._hits, self._false = self._found(self._with, self.values), self._found(self._without, self.values)
 
@@ -42,7 +42,7 @@ class Thresholds:
 
     @property
     def precision_recall(self) -> np.ndarray:
-        """Return float [M - 1, 2]: recall and precision at each of `values` but the first, where nothing is found."""
+        """Return float [M - 1, 2]: recall and precision at each of `values` except the first, which finds nothing."""
         hits, wrong = self._hits[1:], self._false[1:]
         return np.stack([hits / len(self._with), hits / (hits + wrong)], axis=1)
 

@@ -1,7 +1,7 @@
 """PP-LCNetV2 base without its classifier: depthwise convolutions, a tenth of ResNet-50's arithmetic.
 
-As PaddleClas has it (ppcls/arch/backbone/legendary_models/pp_lcnet_v2.py), under its names, but for two: what are
-`groups` and `branches` here are `stages` and `dw_conv_list` there.
+It follows PaddleClas (ppcls/arch/backbone/legendary_models/pp_lcnet_v2.py) and uses its names, except for `groups` and
+`branches`, which are `stages` and `dw_conv_list` there.
 """
 
 import numpy as np
@@ -12,21 +12,21 @@ from paddle.nn.initializer import KaimingNormal
 
 from models.resnet import BatchNorm, Function
 
-# Of each group of blocks: channels, blocks, kernel of the depthwise convolutions, and what else a block has.
+# For each group of blocks: channels, number of blocks, kernel of the depthwise convolutions, other arguments of Block.
 GROUPS = (
     (128, 2, 3, {}),
     (256, 2, 3, {}),
     (512, 6, 5, {"branches": True, "attends": True, "split": True}),
     (1024, 2, 5, {"branches": True, "shortcut": True}),
 )
-SHIFTED = 2  # the position of the group that a shift stands before
-# The features that PaddleClas' dropout, of mode downscale_in_infer, keeps in training: its inference multiplies all
-# of them by as much, and so do we in both.
+SHIFTED = 2  # the position of the group whose input is shifted
+# The share of features that PaddleClas' dropout (mode downscale_in_infer) keeps in training. PaddleClas multiplies by
+# it in inference; we do so in training, too.
 KEPT = 0.8
 
 
 class ConvBN(nn.Layer):
-    """A convolution without bias, which keeps the image's size or halves it, and its BatchNorm."""
+    """A convolution without bias that keeps or halves the image's size, followed by BatchNorm."""
 
     def __init__(self, into: int, out: int, kernel: int, data_format: str, stride: int = 1, groups: int = 1):
         super().__init__()
@@ -39,7 +39,7 @@ class ConvBN(nn.Layer):
 
 
 class SqueezeExcitation(nn.Layer):
-    """The channels, each times what a network of two layers makes of the means of all."""
+    """Channels scaled by factors that two layers compute from the means of all channels."""
 
     def __init__(self, channels: int, data_format: str):
         super().__init__()
@@ -53,7 +53,7 @@ class SqueezeExcitation(nn.Layer):
 
 
 def _sigmoid(x: Tensor) -> Tensor:
-    """F.sigmoid, which does not know the format that models/graphs/trace.py makes graphs in."""
+    """Return F.sigmoid(x), also in the graph format of models/graphs/trace.py, which F.sigmoid does not support."""
     if paddle.in_dynamic_mode() or paddle.framework.use_pir_api():
         return F.sigmoid(x)
     helper = paddle.base.layer_helper.LayerHelper("sigmoid")
@@ -63,11 +63,11 @@ def _sigmoid(x: Tensor) -> Tensor:
 
 
 class Block(nn.Layer):
-    """A depthwise convolution and a pointwise one, each with BatchNorm and ReLU.
+    """A depthwise convolution and a pointwise convolution, each with BatchNorm and ReLU.
 
-    branches: depthwise convolutions of kernels 5, 3 and, but for stride 2, 1, whose sum is activated; attends:
-    squeeze-and-excitation between the two; split: two pointwise convolutions, the first to half of the channels;
-    shortcut: plus the input, where the shape stays.
+    branches: sum several depthwise convolutions, with kernels 5, 3 and (unless the stride is 2) 1, before the ReLU;
+    attends: squeeze-and-excitation between the two; split: two pointwise convolutions, the first to half of the
+    channels; shortcut: add the input if the shape stays the same.
     """
 
     def __init__(
@@ -117,7 +117,7 @@ class Block(nn.Layer):
         return sum((branch(x) for branch in self.branches[1:]), self.branches[0](x))
 
     def fold(self) -> None:
-        """Compute the branches as one convolution from now on, which stays as it is when they are trained."""
+        """Compute the branches as one convolution from now on; later training of the branches does not change it."""
         if self.has_branches:
             for name, array in zip(("folded_weight", "folded_bias"), fold_branches(self.branches)):
                 self.register_buffer(name, paddle.to_tensor(array.astype("float32")), persistable=False)
@@ -125,9 +125,9 @@ class Block(nn.Layer):
 
 
 def fold_branches(branches: nn.LayerList) -> tuple[np.ndarray, np.ndarray]:
-    """Return float64 (weight [C, 1, k, k], bias [C]) of the convolution that gives the branches' sum in evaluation.
+    """Return float64 (weight [C, 1, k, k], bias [C]) of the convolution that equals the branches' sum in evaluation.
 
-    k: the kernel of the first branch, the largest; the others stand in its middle.
+    k: the kernel size of the first branch, which is the largest; the other kernels are centred in it.
     """
     size = branches[0].conv.weight.shape[-1]
     weight, bias = 0, 0
@@ -162,19 +162,19 @@ class LCNetV2(nn.Layer):
         self.last_conv = nn.Conv2D(channels, self.num_features, 1, bias_attr=False, data_format=data_format)
 
     def stages(self) -> list[list[nn.Layer]]:
-        """Return the layers of the stem, and of each of the four groups of blocks; the last has all behind it, too."""
+        """Return the layers of the stem and of each of the four groups of blocks; the last has the final layer, too."""
         first, second, third, fourth = self.groups
         return [[self.stem], [first], [second], [third], [fourth, self.last_conv]]
 
     def forward(self, x: Tensor, shift: Function | None = None) -> Tensor:
-        """shift: what is done to the input of the third group of blocks."""
+        """Return the features; shift: applied to the input of the third group of blocks."""
         means = F.adaptive_avg_pool2d(self._maps(x, shift), 1, data_format=self.data_format)
         return KEPT * F.relu(self.last_conv(means)).flatten(1)
 
     def feature_maps(self, x: Tensor, shift: Function | None = None) -> Tensor:
-        """Return what the features are the means of: [N, num_features, h, w], or for NHWC [N, h, w, num_features].
+        """Return maps whose means are the features: [N, num_features, h, w], or for NHWC [N, h, w, num_features].
 
-        The mean stands before the last convolution's ReLU: what that makes zero is zero in all of the image.
+        The features are averaged before the last ReLU: a feature that the ReLU makes zero is zero in the whole map.
         """
         maps = self.last_conv(self._maps(x, shift))
         means = F.adaptive_avg_pool2d(maps, 1, data_format=self.data_format)

@@ -1,7 +1,7 @@
-"""PP-TSMv2: PP-LCNetV2 whose frames exchange channels once, before its third group of blocks; for processors.
+"""PP-TSMv2, a network for CPUs: PP-LCNetV2 whose frames exchange channels once, before its third group of blocks.
 
-As PaddleVideo has it (paddlevideo/modeling/backbones/pptsm_v2.py), without its temporal attention, which is off in all
-of its configurations.
+It follows PaddleVideo (paddlevideo/modeling/backbones/pptsm_v2.py), without the temporal attention, which all of
+PaddleVideo's configurations switch off.
 """
 
 from paddle import nn
@@ -12,14 +12,14 @@ from utils.errors import InputError
 
 
 class PPTSMv2(TSM):
-    """Frames of N videos -> logits, the mean over the frames of the classifier's.
+    """Frames of N videos -> logits, the mean of the classifier's logits over the frames.
 
-    Of num_segments, what it is trained with, comes the share of the channels that is shifted. PaddleVideo's dropout is
-    `dropout` 0.2: what it does in inference, the backbone does always.
+    num_segments, the T of the training, determines the share of channels that is shifted. PaddleVideo's dropout is
+    `dropout` 0.2; its scaling in inference is always part of our backbone.
     """
 
     def make_backbone(self) -> nn.Layer:
-        """Make it as TSN does. Raises InputError for another backbone, or a number of segments without such a share."""
+        """Return PP-LCNetV2. Raises InputError for another backbone, or for fewer than 3 segments."""
         if self.variant != "resnet":
             raise InputError(f"MODEL.backbone is {self.variant}; PPTSMv2 has one of its own: leave the key out")
         if self.num_segments < 3:

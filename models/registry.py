@@ -1,4 +1,4 @@
-"""Models by name: looked up without regard to case, imported when asked for, built from a configuration."""
+"""Models by name: found regardless of case, imported on demand, built from a configuration."""
 
 from dataclasses import replace
 from importlib import import_module
@@ -7,11 +7,11 @@ from typing import Any
 from utils.config.shared_keys import ModelConfig, SectionConfig
 from utils.errors import InputError
 
-# Name of the class -> module that has it and, as it imports paddle, is not imported before.
+# Name of the class -> its module, which imports paddle and is therefore imported on demand.
 _MODULES = {"PPTSMv2": "models.pptsm_v2", "TSM": "models.tsm", "TSN": "models.tsn"}
-# Networks of one backbone, of which MODEL.backbone and MODEL.num_layers say nothing.
+# Networks with a fixed backbone, for which MODEL.backbone and MODEL.num_layers mean nothing.
 _BACKBONES = {"PPTSMv2": "lcnet_v2"}
-# Names that PaddleVideo has for what are two keys here.
+# PaddleVideo's names for what takes two keys here.
 _PEERS = {
     "pptsm": "PaddleVideo's PP-TSM is MODEL.name TSM with MODEL.backbone resnet_vd (docs/migration.md)",
     "pptsn": "PaddleVideo's PP-TSN is MODEL.name TSN with MODEL.backbone resnet_vd (docs/migration.md)",
@@ -24,12 +24,12 @@ def model_names() -> list[str]:
 
 
 def plain_name(name: object) -> str:
-    """Return a name as it is compared with others: PaddleVideo writes PP-TSMv2 and PPTSM_v2."""
+    """Return a name in the form used for comparison: PaddleVideo writes both PP-TSMv2 and PPTSM_v2."""
     return str(name).lower().replace("-", "").replace("_", "")
 
 
 def known_name(name: str) -> str:
-    """Return the model's name as it is spelled here. Raise InputError that lists the known names."""
+    """Return the model's name as it is spelled here. Raise InputError, with the known names, if it is unknown."""
     for known in _MODULES:
         if plain_name(known) == plain_name(name):
             return known
@@ -38,7 +38,7 @@ def known_name(name: str) -> str:
 
 
 def get_model_class(name: str) -> type:
-    """Return the class called `name`, in any case. Raise InputError that lists the known names."""
+    """Return the class called `name`, in any case. Raise InputError, with the known names, if it is unknown."""
     known = known_name(name)
     return getattr(import_module(_MODULES[known]), known)
 
@@ -46,8 +46,8 @@ def get_model_class(name: str) -> type:
 def build_model(config: Any, **options: Any) -> Any:
     """Return the network that the MODEL section `config` describes, with fresh weights.
 
-    The only crossing from the configuration's spelling to the modules' arguments. `options` go to the class as they
-    are (data_format). Raises InputError for an unknown name and for a value the network does not have.
+    Only this function translates the configuration's keys to the classes' arguments. `options` (data_format) go to the
+    class unchanged. Raises InputError for an unknown name and for a value that the network does not support.
     """
     return get_model_class(config.name)(
         num_classes=config.num_classes,
@@ -63,12 +63,12 @@ def build_model(config: Any, **options: Any) -> Any:
 
 
 def backbone_of(config: ModelConfig) -> str:
-    """Return what makes the features of the MODEL section's network: resnet-50, resnet_vd-50, lcnet_v2."""
+    """Return the backbone of the MODEL section's network by name: resnet-50, resnet_vd-50, lcnet_v2."""
     return _BACKBONES.get(known_name(config.name), f"{config.backbone}-{config.num_layers}")
 
 
 def section_model(model: ModelConfig, section: SectionConfig) -> ModelConfig:
-    """Return MODEL with its name as it is spelled here, and with what the section overrides of the network's input."""
+    """Return MODEL with its name as it is spelled here, and with the section's overrides of the network's input."""
     return replace(
         model,
         name=known_name(model.name),

@@ -1,9 +1,9 @@
 """ResNet v1.5 and ResNet-vd without their classifiers, under the parameter names of paddle.vision and torchvision.
 
 He et al., https://arxiv.org/abs/1512.03385; "v1.5" puts the stride of a bottleneck on its 3x3 convolution.
-vd: He et al., https://arxiv.org/abs/1812.01187, as PaddleClas has it (ppcls/arch/backbone/legendary_models/resnet.py):
-three 3x3 convolutions open it, and shortcuts that halve the image average 2x2 pixels before a 1x1 convolution without
-stride. Of the shallow depths (18, 34) also the first block has a convolution in its shortcut there.
+vd: He et al., https://arxiv.org/abs/1812.01187, as in PaddleClas (ppcls/arch/backbone/legendary_models/resnet.py):
+the stem is three 3x3 convolutions, and shortcuts that halve the image average 2x2 pixels before a 1x1 convolution
+without stride. With the shallow depths (18, 34) the first block has a convolution in its shortcut, too.
 """
 
 from collections.abc import Callable
@@ -24,7 +24,7 @@ DEPTHS: dict[int, tuple[bool, tuple[int, int, int, int]]] = {
 
 
 def _conv(in_channels: int, out_channels: int, kernel: int, stride: int, data_format: str) -> nn.Conv2D:
-    # The default initialisation is the original's: normal with variance 2 / fan_in.
+    # Paddle's default initialisation is the original's: normal with variance 2 / fan_in.
     padding = kernel // 2
     return nn.Conv2D(in_channels, out_channels, kernel, stride, padding, bias_attr=False, data_format=data_format)
 
@@ -54,7 +54,7 @@ Function = Callable[[Tensor], Tensor]
 
 
 class Block(nn.Layer):
-    """Two 3x3 convolutions, or with `bottleneck` 1x1, 3x3, 1x1 with four times the channels; plus the input."""
+    """Two 3x3 convolutions, or with `bottleneck` 1x1, 3x3 and 1x1 with four times the channels; plus the shortcut."""
 
     def __init__(
         self,
@@ -67,7 +67,7 @@ class Block(nn.Layer):
         projection: bool = False,
         activation: Function = F.relu,
     ):
-        """projection: a convolution in the shortcut, which where the shape changes is there in any case."""
+        """Build the layers; projection: put a convolution in the shortcut even if the shape does not change."""
         super().__init__()
         out_channels = width * (4 if bottleneck else 1)
         first, second = ((1, 1), (3, stride)) if bottleneck else ((3, stride), (3, 1))  # (kernel, stride)
@@ -89,7 +89,7 @@ class Block(nn.Layer):
             )
 
     def forward(self, x: Tensor, shift: Function | None = None) -> Tensor:
-        """shift: what is done to the input of the first convolution, and not to the shortcut's."""
+        """Return the block's output; shift: applied to the input of the first convolution, not of the shortcut."""
         shortcut = x
         if self.averages:
             shortcut = F.avg_pool2d(x, 2, 2, ceil_mode=True, data_format=self.data_format)
@@ -104,7 +104,7 @@ class Block(nn.Layer):
 
 
 class Stage(nn.Sequential):
-    """Blocks that work on images of one size."""
+    """Blocks that work on images of the same size."""
 
     def forward(self, x: Tensor, shift: Function | None = None) -> Tensor:
         for block in self:
@@ -150,18 +150,18 @@ class ResNet(nn.Layer):
             self.add_sublayer(f"layer{stage + 1}", Stage(*blocks))
 
     def stages(self) -> list[list[nn.Layer]]:
-        """Return the layers of the stem, and of each of the four groups of blocks, in their order."""
+        """Return the layers of the stem and of each of the four groups of blocks, in order."""
         groups = [self.layer1, self.layer2, self.layer3, self.layer4]
         return [[layer for layer in self.children() if layer not in groups], *([group] for group in groups)]
 
     def forward(self, x: Tensor, shift: Function | None = None) -> Tensor:
-        """shift: what is done to the input of each block's first convolution."""
-        # Not mean(): oneDNN has no fast kernel for it, which costs a tenth of the whole network in bfloat16.
+        """Return the mean features; shift: applied to the input of each block's first convolution."""
+        # Not mean(): oneDNN has no fast kernel for it, which would cost a tenth of the whole network in bfloat16.
         maps = self.feature_maps(x, shift)
         return F.adaptive_avg_pool2d(maps, 1, data_format=self.data_format).flatten(1)  # [N, num_features]
 
     def feature_maps(self, x: Tensor, shift: Function | None = None) -> Tensor:
-        """Return what `forward` takes the mean of: [N, num_features, h, w], or for NHWC [N, h, w, num_features]."""
+        """Return the maps that `forward` averages: [N, num_features, h, w], or for NHWC [N, h, w, num_features]."""
         if self.vd:
             for conv, norm in ((self.conv1_1, self.bn1_1), (self.conv1_2, self.bn1_2), (self.conv1_3, self.bn1_3)):
                 x = self.activation(norm(conv(x)))

@@ -1,7 +1,7 @@
-"""How arrays reach a GPU and come back while it computes, and how it is waited for without stopping other threads.
+"""Transfer of arrays to a GPU and back while it computes, and waiting for the GPU without stopping other threads.
 
-Paddle waits for a GPU with the interpreter's lock held, or behind all that was asked of it since; meanwhile the threads
-that ask the readers stand still. Written to Paddle's documentation and sources.
+Paddle holds the interpreter's lock while it waits for a GPU, or waits for everything requested since; meanwhile the
+threads that ask the readers stand still. Based on Paddle's documentation and sources.
 """
 
 import sys
@@ -20,8 +20,8 @@ POLL = 0.0005  # seconds between two looks at the GPU
 class Sent(NamedTuple):
     """Tensors on the device, and the pinned memory that they come from.
 
-    To be held until the device has computed with them: the copies' stream, which does not know of that, puts the next
-    ones where they were.
+    Keep it until the device has computed with the tensors: the stream of the copies does not know when that is, and
+    would otherwise overwrite them with the next ones.
     """
 
     tensors: list[paddle.Tensor]
@@ -29,7 +29,7 @@ class Sent(NamedTuple):
 
 
 def send(arrays: Sequence[np.ndarray], device: str) -> Sent:
-    """Return the arrays on the device; on a GPU they are still under way, and what is computed next waits for them."""
+    """Return the arrays on the device; on a GPU they are still in transit, and the next computation waits for them."""
     if device == "cpu":
         return Sent([paddle.to_tensor(array) for array in arrays], [])
     pinned = [paddle.to_tensor(array, place=paddle.CUDAPinnedPlace()) for array in arrays]
@@ -38,10 +38,10 @@ def send(arrays: Sequence[np.ndarray], device: str) -> Sent:
 
 
 def fetch(tensors: Sequence[paddle.Tensor], device: str, sent: Sent) -> Callable[[], list[np.ndarray]]:
-    """Return what waits for the tensors and gives them as arrays.
+    """Return a function that waits for the tensors and returns them as arrays.
 
-    On a GPU their way back begins here: asked for later, it would stand behind what is computed next. sent: what they
-    are computed from, held until they are there.
+    On a GPU the copy back starts now: started later, it would queue behind the next computation. sent: the inputs of
+    the tensors, kept until the tensors are computed.
     """
     if device == "cpu":
         return lambda: [tensor.numpy() for tensor in tensors]
@@ -58,20 +58,20 @@ def fetch(tensors: Sequence[paddle.Tensor], device: str, sent: Sent) -> Callable
 
 
 def wait_for(event: paddle.device.Event) -> None:
-    """Return when the GPU has come to the event; other threads run meanwhile."""
+    """Wait until the GPU has reached the event; other threads run meanwhile."""
     while not event.query():
         time.sleep(POLL)
 
 
 def wait_for_gpu() -> None:
-    """Return when the GPU has done what was asked of it until now, if there is one: what is read then is there."""
+    """Wait until the GPU, if there is one, has finished all work so far: results can then be read at once."""
     if paddle.get_device().startswith("gpu"):
         wait_for(paddle.device.current_stream().record_event())
 
 
 @contextmanager
 def _copying() -> Iterator[None]:
-    """Have copies travel beside what the GPU computes; what it is asked for afterwards waits for them."""
+    """Open a context whose copies run beside the GPU's computations; computations after the context wait for them."""
     stream = _copy_stream()
     if stream is None:
         yield
@@ -84,9 +84,9 @@ def _copying() -> Iterator[None]:
 
 @cache
 def _copy_stream() -> paddle.device.Stream | None:
-    """Return the one stream of this process's copies; None: that of its computations.
+    """Return the stream for this process's copies; None means the stream of its computations.
 
-    So on Windows, where Paddle takes the memory of another stream's tensors from that of the computations: a copy could
-    overwrite what is still read.
+    It is None on Windows. There Paddle takes the memory for another stream's tensors from the computations' memory, so
+    a copy could overwrite data that is still in use.
     """
     return None if sys.platform == "win32" else paddle.device.Stream()

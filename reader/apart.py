@@ -1,4 +1,4 @@
-"""Work on videos in processes of their own: strangers' files may hang, take all memory, or kill them."""
+"""Work on videos in separate processes, because a stranger's file may hang, take all memory, or kill the process."""
 
 import importlib
 import pickle
@@ -14,21 +14,21 @@ from utils.processes.child import Child, NoAnswer
 
 # Seconds after which a video is given up. The longest clip of Kinetics takes well under one.
 TIME_LIMIT = 60.0
-# Bytes that reading a video may take, on Linux. 8K with 16 reference frames just fits; 7 kB can declare any amount.
+# Bytes that reading a video may take, on Linux. 8K with 16 reference frames just fits; 7 kB can ask for any amount.
 MEMORY_LIMIT = 2 << 30
 
 
 class Unanswered(VideoError):
-    """The process took too long over the video, or ended. That may have been the machine's fault."""
+    """The process took too long over the video, or ended. This may be the machine's fault."""
 
 
 def send(pipe: Connection, answer: object) -> None:
-    """Send what the other end's `recv` returns; of an array's bytes one copy is made on the way, not several."""
+    """Send an object for the other end's `recv`; the bytes of an array are copied once on the way, not more often."""
     pipe.send_bytes(pickle.dumps(answer, protocol=5))
 
 
 class VideoProcess(Child, AbstractContextManager):
-    """A process that does one kind of work on one video at a time. One thread at a time may ask it.
+    """A process that does one kind of work, on one video at a time. One thread at a time may ask it.
 
     A context manager: leaving it ends the process.
     """
@@ -49,9 +49,9 @@ class VideoProcess(Child, AbstractContextManager):
         Args:
             work: takes the path of a video and other arguments. A function of a module, not of the running program.
             time_limit: seconds after which a video is given up.
-            needs: a module that takes long to import; the process is not ready before.
+            needs: a module that takes long to import; the process imports it before it is ready.
             limited: whether the work may take no more than MEMORY_LIMIT.
-            send: sends what the work returns.
+            send: sends the result of the work.
             name, scratch: see Child.
         """
         super().__init__(name, _serve, work, needs, limited, send, scratch=scratch)
@@ -61,12 +61,12 @@ class VideoProcess(Child, AbstractContextManager):
         self.kill()
 
     def answer(self, path: str, *arguments: object) -> object:
-        """Return what the work returns, computed in the process.
+        """Return the result of the work, computed in the process.
 
         Raises:
-            VideoError: the video cannot be used; Unanswered where it took too long, or killed the process twice.
-            InputError: what the work is done with is a mistake, whatever the video.
-            RunError: the process could not be started, or failed for a reason that is no fault of the video.
+            VideoError: the video cannot be used; Unanswered if it took too long, or killed the process twice.
+            InputError: a setting of the work is a mistake, whatever the video.
+            RunError: the process could not be started, or failed through no fault of the video.
         """
         try:
             answer = self.ask((path, *arguments), self._time_limit)
@@ -77,7 +77,7 @@ class VideoProcess(Child, AbstractContextManager):
         return answer
 
     def failure(self, path: str, *arguments: object) -> str | None:
-        """Return why the work cannot be done on the video, None once it is. Raises the other errors of `answer`."""
+        """Return why the work cannot be done on the video, or None if it was. Raises the other errors of `answer`."""
         try:
             self.answer(path, *arguments)
         except VideoError as error:
@@ -86,7 +86,7 @@ class VideoProcess(Child, AbstractContextManager):
 
 
 def _serve(pipe: Connection, work: Callable, needs: str | None, limited: bool, send: Callable) -> None:
-    """Answer (path, *arguments), or send the error that the parent raises, until the pipe closes."""
+    """Answer each (path, *arguments), or send the error for the parent to raise, until the pipe closes."""
     if needs is not None:
         importlib.import_module(needs)
     if limited:
@@ -101,10 +101,10 @@ def _serve(pipe: Connection, work: Callable, needs: str | None, limited: bool, s
 
 
 def fault(path: str, error: Exception) -> VideoError | InputError | RunError:
-    """Return what people are told of an exception from work on the video at `path`, as an error without traceback."""
+    """Return the error to show, without a traceback, for an exception from work on the video at `path`."""
     match error:
         case VideoError():
-            return VideoError(path, error.reason)  # its own path may be that of a copy
+            return VideoError(path, error.reason)  # the error's own path may be a copy's
         case InputError() | RunError():
             return error
         case MemoryError():
@@ -115,13 +115,13 @@ def fault(path: str, error: Exception) -> VideoError | InputError | RunError:
 
 
 def describe_failure(path: str, error: Exception) -> str:
-    """Return one line on an exception that is no fault of the video at `path`: what was read, what happened, where."""
+    """Return one line on an exception that is not the fault of the video at `path`: the path, the error, its place."""
     where = traceback.extract_tb(error.__traceback__)[-1]
     return f"{path}: {type(error).__name__}: {error} ({where.filename}:{where.lineno})"
 
 
 def limit_memory() -> None:
-    """Make this process fail to get more than MEMORY_LIMIT in addition to what it has. Linux only."""
+    """Limit this process to MEMORY_LIMIT in addition to the memory it has now. Linux only."""
     try:
         import resource
 

@@ -1,6 +1,7 @@
-"""RandAugment and random erasing: what training changes about the crops of a clip, all of them in the same way.
+"""RandAugment and random erasing: random changes in training, the same for all crops of a clip.
 
-With Pillow, which the readers have: torchvision, albumentations and imgaug bring packages larger than all else here.
+Pillow is already a requirement of the readers; torchvision, albumentations and imgaug would bring packages larger than
+all others here.
 """
 
 import math
@@ -11,9 +12,9 @@ from PIL import Image, ImageEnhance, ImageOps
 
 from reader.clip import ClipSpec
 
-GREY = (128, 128, 128)  # what comes in where a picture is moved or turned
-MOST = 10  # TRAIN.rand_augment_magnitude of the largest change
-_STREAM = 0xA6  # keeps these draws apart from those of frames, crops and mirrors, which stay what they are
+GREY = (128, 128, 128)  # fills the gap where a picture is moved or turned
+MOST = 10  # the TRAIN.rand_augment_magnitude of the largest change
+_STREAM = 0xA6  # keeps these random draws apart from those of frames, crops and mirrors
 
 
 def _moved(image: Image.Image, *how: float) -> Image.Image:
@@ -24,8 +25,8 @@ def _enhanced(kind: type) -> Callable[[Image.Image, float], Image.Image]:
     return lambda image, amount: kind(image).enhance(1 + 0.9 * amount)
 
 
-# The fourteen of Cubuk et al., https://arxiv.org/abs/1909.13719, with the largest changes that torchvision has: of an
-# image and an amount from -1 to 1, whose sign says to which side. Those without sides take its size.
+# The fourteen operations of Cubuk et al., https://arxiv.org/abs/1909.13719, with torchvision's largest changes. Each
+# takes an image and an amount from -1 to 1; the sign is the direction. Operations without direction ignore the sign.
 OPERATIONS: dict[str, Callable[[Image.Image, float], Image.Image]] = {
     "identity": lambda image, amount: image,
     "autocontrast": lambda image, amount: ImageOps.autocontrast(image),
@@ -45,9 +46,9 @@ OPERATIONS: dict[str, Callable[[Image.Image, float], Image.Image]] = {
 
 
 def draw_changes(spec: ClipSpec, epoch: int, index: int) -> Callable[[np.ndarray], np.ndarray]:
-    """Return what is done to each crop uint8 [H, W, 3] of a clip in training: a function of (seed, epoch, index) alone.
+    """Return the change that training makes to each crop uint8 [H, W, 3] of a clip; (seed, epoch, index) determine it.
 
-    RandAugment: so many operations, drawn with equal probabilities, one after the other. Random erasing, with its
+    RandAugment: `rand_augment` operations, drawn with equal probability, applied in turn. Random erasing, with its
     probability: a box of noise, the same in all frames (Zhong et al., https://arxiv.org/abs/1708.04896).
     """
     rng = np.random.default_rng([spec.augment_seed, epoch, index, _STREAM])
@@ -69,7 +70,7 @@ def draw_changes(spec: ClipSpec, epoch: int, index: int) -> Callable[[np.ndarray
 
 
 def _draw_box(side: int, rng: np.random.Generator) -> tuple[tuple[int, int], np.ndarray]:
-    """Return (top and left, noise uint8 [h, w, 3]) of a box: 2% to 1/3 of the area, sides up to 1 to 3.3, as timm."""
+    """Return ((top, left), noise uint8 [h, w, 3]): a box of 2% to 1/3 of the area, sides up to 1 to 3.3, as in timm."""
     while True:
         area, ratio = rng.uniform(0.02, 1 / 3) * side * side, math.exp(rng.uniform(math.log(0.3), -math.log(0.3)))
         height, width = round(math.sqrt(area * ratio)), round(math.sqrt(area / ratio))

@@ -1,30 +1,30 @@
-"""How many samples an MP4 file declares, by a walk over its boxes as FFmpeg walks them (mov_read_default)."""
+"""The boxes of an MP4 file: how many samples they declare, by the walk that FFmpeg makes (mov_read_default)."""
 
 import mmap
 import zlib
 from collections.abc import Iterator
 
-# Boxes by which FFmpeg knows a file as MP4 (mov_probe).
+# Boxes by which FFmpeg recognises an MP4 file (mov_probe).
 _MP4 = {
     b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"uuid", b"pnot", b"udta", b"junk", b"pict", b"ediw", b"prfl",
 }  # fmt: skip
-# Boxes that hold others, in which FFmpeg looks for them; what is in any other box is data, as the words of a title.
+# Boxes in which FFmpeg looks for other boxes; the content of any other box is data, e.g. the words of a title.
 _HOLDERS = {
     b"moov", b"trak", b"mdia", b"minf", b"stbl", b"dinf", b"edts", b"mvex", b"moof", b"traf", b"udta", b"wave", b"tref",
     b"ilst", b"mfra", b"strk", b"sinf", b"schi", b"iprp", b"ipco",
 }  # fmt: skip
-# Boxes with a number of samples, at this offset in their content (ISO/IEC 14496-12, 8.7.3 and 8.8.8).
+# Box -> offset in its content of a number of samples (ISO/IEC 14496-12, 8.7.3 and 8.8.8).
 _SAMPLE_COUNTS = {b"stsz": 8, b"stz2": 8, b"trun": 4}
 _MOST_LEVELS = 10  # FFmpeg goes no deeper
-# Bytes that a compressed header (QuickTime's cmov) may have. Those of an hour of video have a tenth of it.
+# Bytes that a compressed header (QuickTime's cmov) may have: ten times the header of an hour of video.
 _MAX_HEADER = 1 << 25
 _BOMB = 1 << 62
 
 
 def declares_too_many_samples(path: str) -> bool:
-    """Return whether an MP4 file declares more samples, all tracks and fragments together, than it has bytes.
+    """Return whether an MP4 file declares more samples, in all tracks and fragments together, than it has bytes.
 
-    A box of 20 bytes can declare two billion samples of one byte each, and opening the file builds their index.
+    A box of 20 bytes can declare two billion samples of one byte each, and opening the file builds an index of them.
     """
     with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         if not any(name in _MP4 for name, _, _ in _boxes(data, 0, len(data))):
@@ -33,7 +33,10 @@ def declares_too_many_samples(path: str) -> bool:
 
 
 def holds_text(path: str, text: bytes) -> bool:
-    """Return whether the tags of an MP4 file hold the text; of others False. Raises OSError and ValueError (empty)."""
+    """Return whether the tags of an MP4 file contain the text; False for other files.
+
+    Raises OSError, and ValueError if the file is empty.
+    """
     with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         for name, body, stop in _boxes(data, 0, len(data)):
             if name not in _MP4:
@@ -44,7 +47,7 @@ def holds_text(path: str, text: bytes) -> bool:
 
 
 def _boxes(data: mmap.mmap | bytes, start: int, end: int) -> Iterator[tuple[bytes, int, int]]:
-    """Yield (name, start and end of the content) of the boxes between the offsets; of no MP4 file whatever comes."""
+    """Yield (name, start and end of the content) of the boxes between the offsets; arbitrary if it is no MP4 file."""
     while start + 8 <= end:
         size, name, body = int.from_bytes(data[start : start + 4], "big"), data[start + 4 : start + 8], start + 8
         if size == 1:
@@ -57,7 +60,7 @@ def _boxes(data: mmap.mmap | bytes, start: int, end: int) -> Iterator[tuple[byte
 
 
 def _declared_samples(data: mmap.mmap | bytes, start: int, end: int, level: int = 0) -> int:
-    """Return how many samples the boxes between the offsets declare, those in compressed headers included."""
+    """Return how many samples the boxes between the offsets declare, including compressed headers."""
     if level > _MOST_LEVELS:
         return 0
     count = 0
@@ -72,7 +75,7 @@ def _declared_samples(data: mmap.mmap | bytes, start: int, end: int, level: int 
         elif name in _HOLDERS or _is_hidden_header(data, name, body, stop):
             count += _declared_samples(data, body, stop, level + 1)
         elif name == b"meta":
-            # A version and flags come first, or not: FFmpeg looks for the handler, which is the first box.
+            # Version and flags may come first. FFmpeg searches for the handler, which is the first box.
             for handler in range(body + 4, min(stop, body + 64), 4):
                 if data[handler : handler + 4] == b"hdlr":
                     count += _declared_samples(data, handler - 4, stop, level + 1)
@@ -81,19 +84,19 @@ def _declared_samples(data: mmap.mmap | bytes, start: int, end: int, level: int 
 
 
 def _is_hidden_header(data: mmap.mmap | bytes, name: bytes, body: int, stop: int) -> bool:
-    """Return whether a box of padding holds what FFmpeg takes for the header of the file."""
+    """Return whether a padding box contains what FFmpeg takes for the header of the file."""
     return name in (b"free", b"hoov") and body + 8 <= stop and data[body + 4 : body + 8] in (b"mvhd", b"cmov")
 
 
 def _descriptions(data: mmap.mmap | bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
-    """Yield (start, end) of what can be boxes behind the fixed fields of each description of samples."""
+    """Yield (start, end) of the possible boxes after the fixed fields of each sample description."""
     for _, body, stop in _boxes(data, start + 8, end):
-        for fields in (78, 28, 44, 64):  # of pictures, of sound in QuickTime's three versions
+        for fields in (78, 28, 44, 64):  # bytes: of video, of sound in QuickTime's three versions
             yield body + fields, stop
 
 
 def _declared_in_compressed(data: mmap.mmap | bytes, body: int, stop: int) -> int:
-    """Return how many samples the header in a box `cmov` declares. FFmpeg takes its parts to be at fixed places."""
+    """Return how many samples the header in a `cmov` box declares. FFmpeg expects its parts at fixed places."""
     if data[body + 16 : body + 20] != b"cmvd":
         return 0
     try:

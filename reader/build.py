@@ -1,4 +1,4 @@
-"""The crossing from a section of the configuration to a reader."""
+"""From a section of the configuration to a reader."""
 
 import os
 from collections.abc import Sequence
@@ -14,12 +14,12 @@ from utils.errors import InputError
 from utils.processes.ranks import World
 from utils.storage.objects import is_remote
 
-# Keys of TRAIN that a ClipSpec calls the same.
+# Keys of TRAIN that have the same name in ClipSpec.
 _OF_TRAIN = ("multi_scale_crop", "flip", "flip_pairs", "rand_augment", "rand_augment_magnitude", "random_erasing")
 
 
 def read_section_list(config: Config, section: SectionConfig, needs_label: bool = True) -> FileList:
-    """Return the videos of a section's file list, checked."""
+    """Return the videos of a section's file list. Raise InputError for a list that cannot be used."""
     classes, path = config.model.num_classes, section.filelist
     if not (is_remote(path) or os.path.isabs(path) or os.path.exists(path)):
         raise InputError(f"{path}: no such file list; a relative path is one from {os.getcwd()}")
@@ -28,7 +28,7 @@ def read_section_list(config: Config, section: SectionConfig, needs_label: bool 
 
 
 def in_train_list(config: Config, entries: FileList) -> int | None:
-    """Return how many entries are videos of TRAIN's list; None where there is no such list, or it cannot be read."""
+    """Return how many entries are also in TRAIN's list; None if there is no such list or it cannot be read."""
     train = config.train
     if not os.path.isfile(train.filelist):
         return None
@@ -36,12 +36,12 @@ def in_train_list(config: Config, entries: FileList) -> int | None:
         listed = read_section_list(config, train)
     except InputError:
         return None
-    known = {hash(os.path.abspath(entry.path)) for entry in listed}  # of long lists 8 bytes each, and not their texts
+    known = {hash(os.path.abspath(entry.path)) for entry in listed}  # for long lists: 8 bytes each, not the whole path
     return sum(hash(os.path.abspath(entry.path)) in known for entry in entries)
 
 
 def clip_spec(section: SectionConfig, augment_seed: int | None = None) -> ClipSpec:
-    """Return how the section's clips are cut; with `augment_seed` as TRAIN has them."""
+    """Return how the section's clips are cut; with `augment_seed`, at random, as TRAIN says."""
     return ClipSpec(
         num_segments=section.seg_num,
         seglen=section.seglen,
@@ -60,14 +60,14 @@ def clip_spec(section: SectionConfig, augment_seed: int | None = None) -> ClipSp
 
 
 def check_is_of_videos(who: str, section: SectionConfig) -> None:
-    """Raise InputError where the section reads what has no times of its frames. who: wants videos, in messages."""
+    """Raise InputError if the section reads frames without times. who: needs videos, as messages call it."""
     if section.format != "mp4":
         hint = "; data/reencode.py --fps makes videos of folders" if section.format == "frames" else ""
         raise InputError(f"{who} needs videos, but INFER.format is {section.format}{hint}")
 
 
 def check_takes_windows(who: str, section: SectionConfig) -> None:
-    """Raise InputError where the section reads what cannot be cut into windows of time. who: wants to, in messages."""
+    """Raise InputError if the section's videos cannot be cut into windows of time. who: as in check_is_of_videos."""
     check_is_of_videos(who, section)
     if section.seglen > 1:
         raise InputError(f"{who} takes segments of one frame, but INFER.seglen is {section.seglen}")
@@ -84,10 +84,10 @@ def build_loader(
     batch_size: int | None = None,
     world: World = World(),
 ) -> Loader:
-    """Return a loader of the section's clips; with `augment_seed` (training) random ones, unreadable videos replaced.
+    """Return a loader of the section's clips; with `augment_seed` (training) of random ones, replacing unreadable ones.
 
-    batch_size: videos per batch of this process; None: the section's. Of videos with several crops there are as many
-        fewer: a batch takes the memory of one with a crop each.
+    batch_size: videos per batch of this process; None: the section's. With several crops, batches hold proportionally
+        fewer videos, so that a batch always takes the same memory.
     """
     return Loader(
         entries,
@@ -104,7 +104,7 @@ def build_loader(
 
 
 def _mirrors(config: Config) -> dict[int, int]:
-    """Return the class id of a mirrored clip by that of the clip. Raises InputError for classes that there are not."""
+    """Return {class id of a clip: class id of its mirror}. Raises InputError for classes that do not exist."""
     pairs, num_classes = config.train.flip_pairs, config.model.num_classes
     if not pairs:
         return {}
@@ -116,17 +116,14 @@ def _mirrors(config: Config) -> dict[int, int]:
 
 
 def mirrors_advised(config: Config) -> list[str]:
-    """Return a line where classes have sides in their names and nothing is said of mirrors; else none."""
+    """Return a line of advice if class names have sides and the configuration mirrors them regardless; else []."""
     if not config.train.flip or config.train.flip_pairs:
         return []
     return mirror_advice(read_labels(config.infer.kinetics_labels, config.model.num_classes))
 
 
 def describe_protocol(section: SectionConfig) -> str:
-    """Return what an accuracy was measured with.
-
-    Frames, resize and crops of each video, and what is averaged over them.
-    """
+    """Return how an accuracy was measured: frames, resize and crops of each video, and the average over the crops."""
     frames = f"{section.seg_num} segments" + (f" of {section.seglen} frames" if section.seglen > 1 else "")
     shape = "aspect ratio kept" if section.keep_aspect_ratio else "4:3"
     crops = f"{section.crops} crops" if section.crops > 1 else "1 centre crop"

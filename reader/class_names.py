@@ -11,18 +11,18 @@ from utils.errors import InputError, quoted
 from utils.log import say
 
 MAX_LABELS_BYTES = 10_000_000
-# What a mirror makes of words in names.
+# Words in class names that a mirrored clip exchanges.
 _SIDES = {"left": "right", "links": "rechts", "左": "右"}
 _OTHER_SIDE = _SIDES | {other: side for side, other in _SIDES.items()}
 _SIDE = re.compile(r"(?<![a-z])(?:left|right|links|rechts)(?![a-z])|[左右]")
 
 
 def read_names(path: str, option: str) -> list[str]:
-    """Return the names of a label list, in its order; option: what names the file, such as INFER.kinetics_labels.
+    """Return the names of a label list, in its order; option: the key or flag that gives it, for errors.
 
-    A manifest of train.py is one, too: it holds the names of the classes that were trained.
+    A manifest of train.py is a label list, too: it holds the names of the trained classes.
 
-    Raises InputError where the file is missing or no JSON list of lines of text.
+    Raises InputError if the file is missing, or is not a JSON list of single lines of text.
     """
     try:
         with open(path, "rb") as file:
@@ -47,14 +47,14 @@ def read_names(path: str, option: str) -> list[str]:
 
 
 def is_hidden(name: str) -> bool:
-    """Return whether a name has control characters, which would reach the terminal, or half pairs, in no encoding."""
+    """Return whether a name has control characters, which would reach the terminal, or lone surrogates."""
     return not name.isprintable() and any(unicodedata.category(c) in ("Cc", "Cs") for c in name)
 
 
 def read_labels(path: str, num_classes: int) -> list[str]:
-    """Return the names of the classes by class id; with '' for a path their numbers.
+    """Return the class names by class id; if the path is '', the class ids as text.
 
-    Raises InputError as `read_names`, and where there are not num_classes.
+    Raises InputError as `read_names`, and if the number of names is not num_classes.
     """
     if not path:
         return [str(k) for k in range(num_classes)]
@@ -68,9 +68,9 @@ def read_labels(path: str, num_classes: int) -> list[str]:
 
 
 def class_names(path: str, num_classes: int) -> list[str]:
-    """Return the names for tables: those of the label list, or the class ids where there is no such file.
+    """Return the names for tables: those of the label list, or the class ids if there is no such file.
 
-    Raises InputError: there is a label list, but not one of num_classes names.
+    Raises InputError if there is a label list, but without exactly num_classes valid names.
     """
     if path and not os.path.exists(path):
         say(f"{path}: no such label list: classes are named by their number")
@@ -79,7 +79,10 @@ def class_names(path: str, num_classes: int) -> list[str]:
 
 
 def mirror_advice(names: Sequence[str]) -> list[str]:
-    """Return a line on the classes whose names have a side, which half of the clips in training swap; else none."""
+    """Return a line on classes with a side in their names, which mirroring swaps in half of the training clips.
+
+    Return [] if there are no such classes.
+    """
     plain = [name.lower().replace("_", " ") for name in names]
     ids = {name: k for k, name in enumerate(plain)}
     sided = [k for k, name in enumerate(plain) if _SIDE.search(name)]

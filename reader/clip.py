@@ -1,4 +1,4 @@
-"""How clips are cut, in plain data: who asks for them need not import what decodes them."""
+"""The specification of a clip as plain data, so that asking for clips does not import the decoders."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -8,32 +8,32 @@ from utils.config.shared_keys import SectionConfig
 if TYPE_CHECKING:
     import numpy as np
 
-# Of several crops, the one that lies in the middle: of ten each place is followed by its mirror.
+# Number of crops -> position of the middle crop; with ten, the mirrored crop follows each crop.
 _MIDDLE = {1: 0, 3: 2, 10: 8}
 
 
 @dataclass(frozen=True)
 class ClipSpec:
-    """How a clip is cut from a video; the same for every video of a list."""
+    """How to cut a clip from a video; the same for every video of a list."""
 
     num_segments: int
     seglen: int
     short_side: int
     crop_size: int
     frame_format: str = "mp4"
-    filename_tmpl: str = "img_{:05}.jpg"  # of frame_format "frames"
+    filename_tmpl: str = "img_{:05}.jpg"  # for frame_format "frames"
     sampling: str = "segment"
     resize: str = "pillow"
     keep_aspect_ratio: bool = False
     crops: int = 1
     multi_scale_crop: str | int = "none"
     decoder: str = "auto"
-    # None: the central frames and crop. A number: random ones and a mirror, from (seed, epoch, index of the video).
+    # None: central frames and crops. A number: random frames, crop and mirroring, from (seed, epoch, index of video).
     augment_seed: int | None = None
-    # Whether every other clip with an augment_seed is mirrored, and the classes that this exchanges.
+    # Whether half of the clips with an augment_seed are mirrored, and the pairs of classes that mirroring exchanges.
     flip: bool = True
     flip_pairs: tuple = ()
-    # What is done to the crops besides, see reader/augment.py.
+    # Further changes to the crops, see reader/augment.py.
     rand_augment: int = 0
     rand_augment_magnitude: float = 9.0
     random_erasing: float = 0.0
@@ -42,11 +42,11 @@ class ClipSpec:
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
-        """[V * T, H, W, 3 * seglen] of every clip: all segments of one crop, then all of the next."""
+        """[V * T, H, W, 3 * seglen], the shape of every clip: all segments of one crop, then all of the next."""
         return self.crops * self.num_segments, self.crop_size, self.crop_size, 3 * self.seglen
 
 
 def middle_view(clip: "np.ndarray", section: SectionConfig) -> "np.ndarray":
-    """Return uint8 [T, H, W, 3 * seglen], the segments of the middle crop, of a clip [V * T, H, W, 3 * seglen]."""
+    """Return the segments of the middle crop, uint8 [T, H, W, 3 * seglen], of a clip [V * T, H, W, 3 * seglen]."""
     start = _MIDDLE[section.crops] * section.seg_num
     return clip[start : start + section.seg_num]

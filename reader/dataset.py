@@ -1,4 +1,4 @@
-"""One video to one clip: choose, decode, crop. Plain data in and out, so that a reader process can do it."""
+"""From one video to one clip: choose, decode, crop. Plain data in and out, so that a reader process can do it."""
 
 import copy
 from dataclasses import dataclass
@@ -20,10 +20,10 @@ from utils.storage.copies import on_this_machine
 
 @dataclass
 class Seen:
-    """What reading a clip finds out about its video on the way."""
+    """Facts about a video that reading its clip brings to light."""
 
     num_frames: int = 0
-    width: int = 0  # in pixels, as a player shows it
+    width: int = 0  # in pixels, as a player shows the video
     height: int = 0
     mirrored: bool = False
 
@@ -40,13 +40,13 @@ def read_clip(
     """Return (clip uint8 [V * T, H, W, 3 * seglen], label or None) of one video; only a pickle brings its own label.
 
     Channel c of segment t is colour c % 3 of the segment's frame c // 3, as the original lays them out. Each frame is
-    decoded and resized once for the V crops.
+    decoded and resized once for all V crops.
 
-    folder: where a remote video, or what another decoder reads, is copied to for as long as it is read; None: a
-        temporary one. seen: gets what it says. frames: how many there are in a folder of frames, as its list says;
-        None: all that are in it.
+    folder: holds the copy of a remote video, or the copy for another decoder, while it is read; None: a temporary
+        folder. seen: is filled on the way. frames: the number of frames in a folder of frames, from the list; None:
+        all files in the folder.
 
-    Raises VideoError: the video cannot be read, with its path and the reason.
+    Raises VideoError, with the path and the reason, if the video cannot be read.
     """
     rng = None if spec.augment_seed is None else video_rng(spec.augment_seed, epoch, index)
     changed = rng is not None and (spec.rand_augment or spec.random_erasing)
@@ -56,13 +56,13 @@ def read_clip(
 
     def choose(num_frames: int) -> list[int]:
         seen.num_frames = num_frames
-        if num_frames not in chosen:  # a second draw would choose other frames
+        if num_frames not in chosen:  # drawing again would choose other frames
             chosen[num_frames] = chosen_frames(num_frames, spec, rng)
         return chosen[num_frames]
 
     def crop(frame: np.ndarray) -> np.ndarray:
         seen.height, seen.width = frame.shape[:2]
-        own = copy.deepcopy(rng)  # for each frame: all get the same window, and the same side
+        own = copy.deepcopy(rng)  # a copy for each frame: all get the same window and the same mirroring
         crops = crop_frame(frame, spec, own)
         seen.mirrored = own is not None and spec.flip and bool(own.random() < 0.5)
         crops = crops[:, :, ::-1] if seen.mirrored else crops
@@ -85,9 +85,9 @@ def read_clip(
 
 
 def cut_clip(spec: ClipSpec, frames: np.ndarray) -> np.ndarray:
-    """Return the clip, uint8 `spec.shape`, of a video whose frames are there: uint8 [N, H, W, 3], RGB, N not 0.
+    """Return the clip, uint8 `spec.shape`, of a video that is already decoded: uint8 [N, H, W, 3], RGB, N > 0.
 
-    Its frames are chosen, resized and cropped as `read_clip` does with those of a file.
+    Frames are chosen, resized and cropped as in `read_clip`.
     """
     chosen = chosen_frames(len(frames), spec)
     return arranged(np.stack([crop_frame(frames[i], spec) for i in chosen]), spec)
@@ -100,9 +100,9 @@ def chosen_frames(num_frames: int, spec: ClipSpec, rng: np.random.Generator | No
 
 
 def arranged(crops: np.ndarray, spec: ClipSpec) -> np.ndarray:
-    """Return the clip, uint8 `spec.shape`, of the crops of its frames, uint8 [T * seglen, P, H, W, 3].
+    """Return the clip, uint8 `spec.shape`, made of the crops of its frames, uint8 [T * seglen, P, H, W, 3].
 
-    With ten crops P is 5: each place is followed by its mirror.
+    With ten crops P is 5: the mirrored crop follows each crop.
     """
     _, places, height, width, _ = crops.shape
     # [T * seglen, P, H, W, 3] -> [T, seglen, P, H, W, 3] -> [P, T, H, W, seglen, 3]

@@ -1,4 +1,4 @@
-"""Frames of a video by their number in display order, decoding no more of the file than they need."""
+"""Read frames of a video by their number in display order, decoding no more of the file than they need."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -22,15 +22,14 @@ def read_frames(
 ) -> np.ndarray:
     """Return the chosen frames of a video as uint8 [T, H, W, 3], RGB, rotated the way a player shows them.
 
-    choose: given the number of frames, returns the T indices in display order; any order, repeats allowed. It is
-        called a second time where the true number turns out to differ from what the container promised; the last
-        answer counts.
+    choose: given the number of frames, returns the T frame numbers (in display order), in any order, repeats allowed.
+        It is called again if the true number of frames differs from what the container promised; the last answer
+        counts.
     decoder: "pyav" ("auto" means the same), exact on everything it accepts; "decord" and "opencv" are optional and
         known to be wrong on some kinds of files.
-    each: what to make of a frame, uint8 [H, W, 3], as soon as it is decoded: its results are stacked, and large frames
-        do not pile up. It must not keep the frame it is given.
-
-    folder: where decord and opencv find a copy of what was checked, for as long as they read it; None: a temporary one.
+    each: is applied to a frame, uint8 [H, W, 3], as soon as it is decoded, so that large frames do not pile up; the
+        results are stacked. It must not keep the frame.
+    folder: holds a copy of the checked stream while decord or opencv read it; None: a temporary folder.
 
     Raises VideoError for a file that cannot be used, IndexError for an index out of range, InputError for a decoder
     that is unknown or not installed.
@@ -53,7 +52,7 @@ def _indices(path: str, choose: Choose, num_frames: int) -> list[int]:
 def _settle(
     path: str, choose: Choose, promised: int, decode: Callable[[set[int]], tuple[dict[int, np.ndarray], int]]
 ) -> np.ndarray:
-    """Return the chosen frames in the order of choice, chosen anew if `decode` finds another number than promised."""
+    """Return the chosen frames in the chosen order; choose again if `decode` finds another number than promised."""
     indices = _indices(path, choose, promised)
     frames, num_frames = decode(set(indices))
     if num_frames != promised:
@@ -75,9 +74,9 @@ def _read_pyav(path: str, choose: Choose, each: Each, folder: Path | None) -> np
 
 
 def _read_opencv(path: str, choose: Choose, each: Each, folder: Path | None) -> np.ndarray:
-    """Decode every frame: its seeking misses, and its count of frames is the container's promise."""
-    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # quiet; read when the first video is opened
-    os.environ.setdefault("OPENCV_LOG_LEVEL", "OFF")  # read by the import
+    """Decode every frame: OpenCV seeks inexactly, and its frame count is only the container's promise."""
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # quiet; OpenCV reads it when it opens the first video
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "OFF")  # OpenCV reads it when it is imported
     cv2 = import_cv2("decoder opencv")
 
     def grab(wanted: set[int]) -> tuple[dict[int, np.ndarray], int]:

@@ -1,4 +1,4 @@
-"""File lists: one video per line, read and checked whole before anything starts."""
+"""File lists: one video per line; a list is read and checked as a whole before anything starts."""
 
 import hashlib
 import os
@@ -14,33 +14,33 @@ from utils.errors import InputError, quoted
 from utils.storage.copies import on_this_machine
 from utils.storage.objects import check_path, is_remote
 
-# Longer than any path that a file system takes (Linux: 4096) with a label behind it.
+# Longer than any path that a file system allows (Linux: 4096) plus a label.
 MAX_LINE = 5000
-# What a list for the other format looks like: the original's YAML says pkl, its users' lists often name videos.
+# A line of a list for the other format: the original's YAML says pkl, but its users' lists often name videos.
 VIDEO = re.compile(r"\.(mp4|avi|mkv|webm|mov)(\s+-?[0-9]+)?$", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A video of a list: its path, its class id or ids (None: unknown, or inside the pickle), its line (from 1)."""
+    """A video of a list: its path, its class id or ids (None: unknown or inside the pickle), its line (from 1)."""
 
     path: str
     label: Label | None = None
     line: int = 0
-    frames: int | None = None  # of a folder of frames, as many as its line says
+    frames: int | None = None  # the number of frames in a folder of frames, as its line says
 
 
 class FileList(Sequence[Entry]):
-    """Entries, each made when it is asked for: what is kept of one is its path in UTF-8 and 24 bytes.
+    """A sequence of entries, each made on access: in memory an entry takes its path in UTF-8 plus 24 bytes.
 
-    A slice is a FileList, too. Nothing changes once it is made.
+    A slice is a FileList, too. A FileList never changes.
     """
 
     def __init__(self, entries: Iterable[Entry]):
         self._paths, self._ends = bytearray(), array("q", [0])  # entry i is _paths[_ends[i] : _ends[i + 1]]
-        # A label; -1: none; of several -2 - (where their number stands in _several, with them behind it).
+        # A label; -1: none; for several labels -2 - i, where _several[i] is their number and the labels follow it.
         self._labels, self._lines, self._several = array("q"), array("q"), array("q")
-        self._frames = array("q")  # empty where no line has any
+        self._frames = array("q")  # empty if no line has a number of frames
         for entry in entries:
             self._paths += entry.path.encode("utf-8", "surrogateescape")
             self._ends.append(len(self._paths))
@@ -79,7 +79,7 @@ class FileList(Sequence[Entry]):
 
     @cached_property
     def digest(self) -> str:
-        """The SHA-256 of paths, labels, frames in their order, in hexadecimal; blanks and empty lines do not count."""
+        """The SHA-256 of paths, labels and frames in order, in hexadecimal; blanks and empty lines do not count."""
         found = hashlib.sha256(self._ends)
         found.update(self._labels)
         found.update(self._several)
@@ -88,17 +88,17 @@ class FileList(Sequence[Entry]):
         return found.hexdigest()
 
     def repeated(self) -> int:
-        """Return how many entries have the path of an earlier one, as it is written."""
-        import numpy as np  # a process that reads no list needs none
+        """Return how many entries repeat the path of an earlier entry, as written."""
+        import numpy as np  # imported here: a process that reads no list does without it
 
         ends = zip(self._ends, self._ends[1:])
-        # Of a path its hash: of a million all are compared in 16 MB, and two of 64 bits are not the same by chance.
+        # Compare hashes: those of a million paths take 16 MB, and 64 bits do not coincide by chance.
         hashes = np.fromiter((hash(bytes(self._paths[start:end])) for start, end in ends), np.int64, len(self))
         return len(self) - len(np.unique(hashes))
 
     @cached_property
     def label_digest(self) -> str:
-        """The SHA-256 of the labels alone, in their order, in hexadecimal."""
+        """The SHA-256 of the labels alone, in order, in hexadecimal."""
         return hashlib.sha256(bytes(self._labels) + bytes(self._several)).hexdigest()
 
 
@@ -113,11 +113,11 @@ def read_list(
 ) -> FileList:
     """Return the videos of a list in its order, never empty.
 
-    mp4: `path label`, split at the last blank, so paths may hold blanks; where no label is needed the path may stand
-    alone. pkl: the path alone, as the label lies in the pickle. frames: `folder frames label`, split in the same way.
-    Empty lines are passed over. prefix: the folder of paths that are not absolute. labels: MODEL.labels.
+    mp4: `path label`, split at the last blank, so paths may contain blanks; the label may be left out if it is not
+    needed. pkl: the path alone, because the pickle holds the label. frames: `folder frames label`, split in the same
+    way. Empty lines are skipped. prefix: the folder that relative paths start from. labels: MODEL.labels.
 
-    Raises InputError: the list is missing, unreadable or empty, or a line is malformed (with file:line).
+    Raises InputError if the list is missing, unreadable or empty, or a line is malformed (with file:line).
     """
     entries = FileList(_entries(path, num_classes, frame_format, needs_label, prefix, labels))
     if not entries:
@@ -156,10 +156,10 @@ def _entries(
 
 
 def _lines(path: str):
-    """Yield the lines of a text file, one at a time; paths that are not UTF-8 survive as surrogates."""
+    """Yield the lines of a text file one at a time; bytes that are not UTF-8 survive as surrogates."""
     try:
         with on_this_machine(path) as local, open(local, encoding="utf-8-sig", errors="surrogateescape") as file:
-            # A bounded readline: a file without line ends is refused by its first line, not read into memory.
+            # A bounded readline: a file without line ends is refused at its first line, not read into memory.
             while line := file.readline(MAX_LINE + 2):
                 yield line.rstrip("\n")
     except FileNotFoundError:
@@ -186,7 +186,7 @@ def _parse(text: str, number: int, where: str, needs_label: bool, labels: str) -
         if label is None:
             raise InputError(f"{where}: expected {LABELS[labels].line}, got {quoted(text)}{_hint(text)}")
         return Entry(head, label, number)
-    # "holiday 2019" may be a path and no label: an existing file of that very name settles it.
+    # "holiday 2019" may be a path without a label: it is, if a file of exactly that name exists.
     if label is not None and not os.path.isfile(text):
         return Entry(head, label, number)
     if label is None and not os.path.exists(text) and (hint := _hint(text)) and not VIDEO.search(text):
@@ -195,10 +195,10 @@ def _parse(text: str, number: int, where: str, needs_label: bool, labels: str) -
 
 
 def _parse_folder(text: str, number: int, where: str, needs_label: bool, labels: str) -> Entry:
-    """Return the entry of a line `folder frames label`, or `folder frames`. Raise InputError for any other."""
+    """Return the entry of a line `folder frames label` or `folder frames`. Raise InputError for any other line."""
     head, frames, label = LABELS[labels].split_folder(text)
     if label is not None and not needs_label and os.path.isdir(text.rsplit(None, 1)[0]):
-        head, frames = text.rsplit(None, 1)  # "holiday 2019 120" may be a folder with a blank and no label
+        head, frames = text.rsplit(None, 1)  # "holiday 2019 120" may be a folder with a blank in its name and no label
         label = None
     elif frames is None or (needs_label and label is None):
         is_video = ": this is a video (--set MODEL.format=mp4)" if VIDEO.search(text) else _hint(text)
@@ -212,7 +212,7 @@ def _parse_folder(text: str, number: int, where: str, needs_label: bool, labels:
 
 
 def _hint(text: str) -> str:
-    """Return what to write in place of a line that other programs may take."""
+    """Return a hint on a line that other programs accept; "" if there is none."""
     if text.startswith("#"):
         return ": a list has no comments"
     if text[0] in "\"'":

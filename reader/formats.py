@@ -1,10 +1,10 @@
-"""Files that FFmpeg knows and this reader refuses, by their first bytes: what each is, and what to do about it."""
+"""Files that FFmpeg knows but this reader refuses, by their first bytes, with a name and a remedy for each."""
 
 import re
 
 _FOLLOWS = "a {}, which only names other files: they are not followed"
 _MAKE = "{}, which is not read: make another file of it first (ffmpeg -i FILE {}FILE.mp4)"
-# Playlists and the like would make a reader open what they name: other files of the machine, or hosts.
+# Playlists and the like would make a reader open the files or hosts that they name.
 _KINDS = [
     (rb"#EXTM3U", _FOLLOWS.format("playlist (HLS, M3U)")),
     (rb"ffconcat version", _FOLLOWS.format("script of ffmpeg's concat")),
@@ -27,10 +27,10 @@ _LOOK = 4096
 
 
 def refused(path: str) -> str | None:
-    """Return what is wrong with the file if it is of a kind that is not read, by its first bytes; else None."""
+    """Return what is wrong with the file if its first bytes show a kind that is not read; else None."""
     with open(path, "rb") as file:
         data = file.read(_LOOK)
-        # FFmpeg looks behind a tag with a title as well (ID3v2): a playlist can hide there.
+        # FFmpeg also looks behind a title tag (ID3v2): a playlist can hide there.
         while data[:3] == b"ID3" and len(data) >= 10:
             size = sum((byte & 0x7F) << 7 * (3 - place) for place, byte in enumerate(data[6:10]))
             file.seek(size + 10 + 10 * bool(data[5] & 0x10) - len(data), 1)

@@ -1,4 +1,4 @@
-"""Videos as folders of pictures, a file for each frame, as mmaction2 and PaddleVideo read them."""
+"""Videos as folders with a picture file for each frame, as mmaction2 and PaddleVideo read them."""
 
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -8,7 +8,7 @@ import numpy as np
 from reader.integrity import VideoError
 from reader.pkl import decode_picture, stacked
 
-# Bytes of a frame. A photograph of 100 megapixels has less.
+# Bytes of a frame, at most. A photograph of 100 megapixels has fewer.
 MAX_BYTES = 1 << 26
 
 
@@ -19,23 +19,23 @@ def read_folder(
     choose: Callable[[int], Sequence[int]],
     each: Callable[[np.ndarray], np.ndarray] = np.copy,
 ) -> np.ndarray:
-    """Return `each` of the chosen frames of a folder, uint8 [T, H, W, 3] in RGB; no other file is opened.
+    """Return `each`(frame) of the chosen frames of a folder, uint8 [T, H, W, 3], RGB; no other file is opened.
 
     template, num_frames: see `frame_numbers`. choose: given the number of frames, returns the T indices, from 0.
 
-    Raise VideoError where a chosen file is missing, or no JPEG or PNG of the size of the others.
+    Raise VideoError if a chosen file is missing, is not a JPEG or PNG, or differs in size from the others.
     """
     numbers = frame_numbers(path, template, num_frames)
     return stacked(path, choose(len(numbers)), lambda i: read_picture(path, template.format(numbers[i])), each)
 
 
 def frame_numbers(path: str, template: str, num_frames: int | None = None) -> range:
-    """Return the numbers of a folder's frames: from 0 on where there is a file of that number, else from 1.
+    """Return the numbers of a folder's frames: from 0 if there is a file with that number, else from 1.
 
-    template: the name of a file by its number, as utils/config/kinds.py:Template takes it.
-    num_frames: so many, whether they are there or not; None: those that are there.
+    template: the file name for a number, as utils/config/kinds.py:Template takes it.
+    num_frames: how many numbers, whether the files exist or not; None: count the files.
 
-    Raise VideoError: `path` is no folder, or without num_frames, there is none in it or one between them is missing.
+    Raise VideoError if `path` is not a folder or, without num_frames, if it has no frames or one in between is missing.
     """
     if not os.path.isdir(path):
         raise VideoError(path, "not a folder of frames" if os.path.lexists(path) else "no such folder")
@@ -46,7 +46,7 @@ def frame_numbers(path: str, template: str, num_frames: int | None = None) -> ra
 
 
 def frame_paths(path: str, template: str, num_frames: int | None = None) -> Iterator[str]:
-    """Give the files of a folder's frames, which need not be there. Raise VideoError as `frame_numbers`."""
+    """Yield the paths of a folder's frames, which need not exist. Raise VideoError as `frame_numbers`."""
     for number in frame_numbers(path, template, num_frames):
         yield os.path.join(path, template.format(number))
 
@@ -64,7 +64,7 @@ def _count(path: str, template: str, first: int) -> int:
 
 
 def read_picture(path: str, name: str) -> np.ndarray:
-    """Return a file of a folder of frames, uint8 [H, W, 3] in RGB. Raise VideoError for what is no JPEG or PNG."""
+    """Return one frame of a folder, uint8 [H, W, 3], RGB. Raise VideoError if it is not a readable JPEG or PNG."""
     try:
         with open(os.path.join(path, name), "rb") as file:
             data = file.read(MAX_BYTES + 1)

@@ -1,7 +1,7 @@
-"""What the other decoders are given of a video: a copy of the checked stream, as they would read a file in their way.
+"""The copy of the checked stream that the other decoders get in place of the video file.
 
-Each guesses the format of a file by itself, and a file that is H.264 to one parser can be a playlist to the next, which
-shows frames of another file of the machine.
+Each decoder guesses the format by itself, and a file that is H.264 to one parser can be a playlist to the next, which
+then shows frames of another file on the machine.
 """
 
 import contextlib
@@ -14,21 +14,21 @@ from reader.integrity import VideoError
 from reader.packets import all_packets, open_video, open_with_times, read_packets, video_stream
 from utils.storage.copies import claimed_folder
 
-# The container of the copy by that of the file: the same where its beginning gives it away beyond doubt.
+# File's container -> copy's container: the same if its first bytes identify it beyond doubt.
 _CONTAINERS = {
     "mov,mp4,m4a,3gp,3g2,mj2": "mov", "matroska,webm": "matroska", "avi": "avi", "mpegts": "mpegts", "flv": "flv",
     "asf": "asf", "ogg": "ogg", "ivf": "ivf", "gif": "gif", "mxf": "mxf", "mpeg": "mpeg",
 }  # fmt: skip
-_ANY = "avi"  # which needs no times
+_ANY = "avi"  # needs no timestamps
 
 
 @contextlib.contextmanager
 def checked_copy(path: str, folder: Path | None = None) -> Iterator[tuple[str, int]]:
-    """Open a context with the path of the copy, and how many frames the container promises.
+    """Open a context with the path of the copy and the number of frames that the container promises.
 
-    folder: made for the copy and gone with it, or there already; None: any.
+    folder: holds the copy; unless it exists already, it is made and removed with the copy. None: a temporary one.
 
-    Raises VideoError for a video that cannot be used or cannot be copied.
+    Raises VideoError for a video that cannot be used or copied.
     """
     with open_video(path) as container:
         promised = len(read_packets(path, container, video_stream(path, container), kept_bytes=0).shown)
@@ -49,7 +49,7 @@ def _copy(path: str, target: str) -> None:
         with open_with_times(path) as source:
             stream = video_stream(path, source)
             kind = _CONTAINERS.get(source.format.name, _ANY)
-            # Matroska has no decoding times, and those that FFmpeg makes up need not rise.
+            # Matroska has no decoding times, and those that FFmpeg invents may decrease.
             decoded_at = _decoding_times(path) if kind == "matroska" else {}
             with av.open(f"file:{target}", "w", format=kind) as out:
                 new = out.add_stream_from_template(stream)
@@ -59,12 +59,12 @@ def _copy(path: str, target: str) -> None:
                         packet.dts = number
                     packet.stream = new
                     out.mux(packet)
-    except (av.FFmpegError, ValueError) as error:  # ValueError: PyAV knows no such stream
+    except (av.FFmpegError, ValueError) as error:  # ValueError: PyAV does not know this kind of stream
         raise VideoError(path, f"its stream cannot be copied for another decoder: {error}") from error
 
 
 def _decoding_times(path: str) -> dict[int, int]:
-    """Return when each packet is decoded, none later than it is shown; nothing where times are missing."""
+    """Return each packet's decoding time, never later than its presentation time; {} if any time is missing."""
     with open_with_times(path) as source:
         times = [packet.pts for packet in all_packets(source, video_stream(path, source))]
     if None in times:

@@ -1,4 +1,4 @@
-"""What files say about themselves being whole, checked without decoding them."""
+"""Checks that a file is whole by its own account, without decoding it."""
 
 import os
 import re
@@ -9,12 +9,12 @@ from reader.boxes import declares_too_many_samples
 from reader.formats import refused
 from utils.storage.objects import StorageError, file_size, is_remote
 
-if TYPE_CHECKING:  # who only asks whether a file is there need not wait for it
+if TYPE_CHECKING:  # checking whether a file exists must not wait for this import
     import av
 
 
 class VideoError(Exception):
-    """A video that cannot be used: which one (`path`) and why (`reason`), in one line."""
+    """A video cannot be used: `path` says which, `reason` says why, in one line."""
 
     def __init__(self, path: str, reason: str):
         super().__init__(path, reason)
@@ -27,7 +27,7 @@ class VideoError(Exception):
 def check_file(path: str) -> None:
     """Raise VideoError unless `path` is an existing, readable, non-empty file whose index fits into memory.
 
-    Of a remote file the index is not looked at: its copy is, when it is read.
+    The index of a remote file is not checked here, but when its local copy is read.
     """
     if is_remote(path):
         try:
@@ -54,8 +54,8 @@ def check_file(path: str) -> None:
 def packet_check(stream: "av.VideoStream") -> "Callable[[av.Packet], bool]":
     """Return a function that tells whether a packet is whole as far as its structure shows.
 
-    H.264 and HEVC in MP4 and Matroska are units of data, each after its length, in which three zero bytes cannot occur
-    (they are escaped). A damaged span that covers one length or was zeroed is found without decoding.
+    In MP4 and Matroska, H.264 and HEVC are stored as units of data, each preceded by its length. Three zero bytes
+    cannot occur in a unit: they are escaped. So damage to a length, or a zeroed span, is found without decoding.
     """
     context = stream.codec_context
     setup = context.extradata or b""
@@ -68,11 +68,11 @@ def packet_check(stream: "av.VideoStream") -> "Callable[[av.Packet], bool]":
     return lambda packet: _units_are_whole(bytes(packet), prefix)
 
 
-_ZEROS = re.compile(rb"\0\0\0+[^\0]")  # followed by something: zeros that pad the end do no harm
+_ZEROS = re.compile(rb"\0\0\0+[^\0]")  # followed by another byte: zeros that pad the end are harmless
 
 
 def _units_are_whole(data: bytes, prefix: int) -> bool:
-    suspect = b"\0\0\0" in data[::32]  # a glance that no zeroed sector escapes; it may also be chance, so look closely
+    suspect = b"\0\0\0" in data[::32]  # finds every zeroed sector fast; a hit may be chance, so look closely then
     start = 0
     while start < len(data):
         body = start + prefix

@@ -1,13 +1,13 @@
-"""The classes of a video: what a line of a list says of them, and what a batch holds. MODEL.labels chooses."""
+"""The labels of a video, in a line of a list and in a batch: one class or several, as MODEL.labels says."""
 
 import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:  # lists are read without waiting for it
+if TYPE_CHECKING:  # reading lists must not wait for this import
     import numpy as np
 
-# Of a video: the id of its class, or those of all its classes, rising.
+# The id of a video's class, or the ids of all its classes, ascending.
 Label = int | tuple[int, ...]
 _ONE = re.compile(r"-?[0-9]{1,18}")
 FOLDER = re.compile(rf"(.+?)\s+([0-9]{{1,9}})(?:\s+({_ONE.pattern}))?")
@@ -19,59 +19,59 @@ class OneClass:
     line = "'path label'"
 
     def __init__(self, num_classes: int | None):
-        self.record = "<i8"  # NumPy's type of what is kept of a video's label in a file
+        self.record = "<i8"  # the NumPy type of a video's label in a file
 
     @staticmethod
     def split(text: str) -> tuple[str, Label | None]:
-        """Return a line's path and label; the whole line and None where it has no label. A path may hold blanks."""
-        head, *tail = text.rsplit(None, 1)  # a tab, too, which hand-made lists hold
+        """Return a line's path and label; the whole line and None if it has no label. A path may contain blanks."""
+        head, *tail = text.rsplit(None, 1)  # at a tab, too: hand-made lists have them
         return (head, int(tail[0])) if tail and _ONE.fullmatch(tail[0]) else (text, None)
 
     @staticmethod
     def split_folder(text: str) -> tuple[str, str | None, Label | None]:
-        """Return a line's folder, its number of frames and its label; None for what it has not."""
+        """Return a line's folder, its number of frames and its label; None for a missing part."""
         folder, frames, label = match.groups() if (match := FOLDER.fullmatch(text)) else (text, None, None)
         return folder, frames, None if label is None else int(label)
 
     def batch(self, labels: Sequence[Label | None]) -> "np.ndarray":
-        """Return int64 [N]; -1 where there is none."""
+        """Return int64 [N]; -1 means no label."""
         import numpy as np
 
         return np.array([-1 if label is None else label for label in labels], np.int64)
 
 
 class ManyClasses:
-    """Each video has one class or several: `path 3,17,40`, or as mmaction2 writes it `path 3 17 40`."""
+    """Each video has one class or several: `path 3,17,40`, or `path 3 17 40` as mmaction2 writes it."""
 
     line = "'path label,label,...'"
 
     def __init__(self, num_classes: int | None):
-        self._num_classes = num_classes or 0  # None: of labels no use is made
+        self._num_classes = num_classes or 0  # None: labels are not used
         self.record = ("u1", (self._num_classes,))
 
     @classmethod
     def split(cls, text: str) -> tuple[str, Label | None]:
-        """Return as `OneClass.split`. All numbers at the line's end are labels."""
+        """Return the same as `OneClass.split`. All numbers at the end of the line are labels."""
         path, numbers = cls._numbers(text)
         return (path, tuple(sorted(set(map(int, numbers))))) if numbers else (text, None)
 
     @classmethod
     def split_folder(cls, text: str) -> tuple[str, str | None, Label | None]:
-        """Return as `OneClass.split_folder`. The first of the numbers at the line's end is that of the frames."""
+        """Return the same as `OneClass.split_folder`. The first number at the end of the line counts the frames."""
         path, numbers = cls._numbers(text)
         label = tuple(sorted(set(map(int, numbers[1:])))) if numbers[1:] else None
         return path, numbers[0] if numbers else None, label
 
     @staticmethod
     def _numbers(text: str) -> tuple[str, list[str]]:
-        """Return a line's path and the numbers behind it; of no use where there are none."""
+        """Return a line's path and the numbers after it; the path is meaningless if there are none."""
         path = text.rstrip("0123456789, \t")
-        glued, *tail = re.split(r"\s", text[len(path) :], maxsplit=1)  # `clip7 3,17`: the 7 is of the path
+        glued, *tail = re.split(r"\s", text[len(path) :], maxsplit=1)  # `clip7 3,17`: the 7 belongs to the path
         numbers = [number for number in re.split(r"[\s,]+", tail[0]) if number] if tail else []
         return path + glued, numbers if path + glued and all(len(number) <= 18 for number in numbers) else []
 
     def batch(self, labels: Sequence[Label | None]) -> "np.ndarray":
-        """Return uint8 [N, K] with 1 for each class of a video."""
+        """Return uint8 [N, K], 1 for each class of a video."""
         import numpy as np
 
         found = np.zeros((len(labels), self._num_classes), np.uint8)
@@ -84,17 +84,17 @@ LABELS = {"single": OneClass, "multi": ManyClasses}
 
 
 def ids_of(label: Label | None) -> tuple[int, ...]:
-    """Return the ids of the classes."""
+    """Return the class ids; () if there is no label."""
     return label if isinstance(label, tuple) else () if label is None else (label,)
 
 
 def text_of(label: Label | None) -> str:
-    """Return what a line of a list has behind the path, with its blank; "" where there is no label."""
+    """Return the label as a line of a list has it after the path, with its blank; "" if there is no label."""
     return f" {','.join(map(str, ids_of(label)))}" if label is not None else ""
 
 
 def mirrored(label: Label, mirrors: Mapping[int, int]) -> Label:
-    """Return the label of a mirrored clip. mirrors: the class of one by that of the clip, where it is another."""
+    """Return the label of a mirrored clip. mirrors: from a clip's class to its mirror's, for classes that change."""
     if isinstance(label, tuple):
         return tuple(sorted(mirrors.get(one, one) for one in label))
     return mirrors.get(label, label)

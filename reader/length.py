@@ -1,4 +1,4 @@
-"""How long a video is, by the times of its compressed frames; what its header says need not be true."""
+"""The length of a video, from the times of its packets, because its header may be wrong."""
 
 import av
 
@@ -8,9 +8,9 @@ from reader.packets import MAX_PACKETS, open_video, video_stream
 
 
 def check_length(path: str, max_seconds: float) -> None:
-    """Raise VideoError for a video that lasts longer; nothing is decoded, and what comes behind the limit not read.
+    """Raise VideoError if the video lasts longer than `max_seconds`.
 
-    Damage is left to be found by whoever reads the frames.
+    Nothing is decoded, and nothing after the limit is read. Damage is not reported here but when frames are read.
     """
     with open_video(path) as container:
         stream = video_stream(path, container)

@@ -23,33 +23,33 @@ from utils.processes.limits import available_cores
 
 @dataclass
 class Batch:
-    """Videos that follow one another in the order of reading; the unreadable ones are named, not padded.
+    """Consecutive videos in the order of reading; unreadable videos are listed, not padded.
 
-    Over a pass every position is named once: in `indices`, where it was read or replaced, or else in `unreadable`.
-    A replaced one is in `unreadable` as well.
+    In a pass every position appears once: in `indices` if it was read or replaced, otherwise in `unreadable`. A
+    replaced position is also in `unreadable`.
     """
 
     frames: np.ndarray  # uint8 [N, V * T, H, W, 3 * seglen], see ClipSpec.shape
-    labels: np.ndarray  # int64 [N], -1 where the list gives none; of many labels uint8 [N, K], see reader/labels.py
-    indices: list[int]  # [N], positions in the list of the videos in `frames`; of a replacement its own
+    labels: np.ndarray  # int64 [N], -1 without a label; with many labels uint8 [N, K], see reader/labels.py
+    indices: list[int]  # [N], list positions of the videos in `frames`; for a replacement the replacement's own
     unreadable: list[tuple[int, str]] = field(default_factory=list)  # (position, reason)
-    files: list[list[int] | None] = field(default_factory=list)  # [N], utils.storage.stamps.signature from before
+    files: list[list[int] | None] = field(default_factory=list)  # [N], utils.storage.stamps.signature before reading
 
 
 @dataclass
 class _ReadClip:
     asked: int  # position in the list
-    index: int  # position of the video read: another one where that of `asked` is replaced
-    clip: np.ndarray | None  # None: unreadable, and not replaced
+    index: int  # position of the video that was read; differs from `asked` for a replacement
+    clip: np.ndarray | None  # None: unreadable and not replaced
     label: Label | None
     file: list[int] | None  # see Batch
     error: str | None  # why `asked` is unreadable
 
 
 class Loader:
-    """Reads the videos of a list into batches, with one thread here for every reader process.
+    """Reads the videos of a list into batches, with one thread of this process for every reader process.
 
-    A context manager: leaving it ends the processes, whatever happened inside.
+    A context manager: leaving it ends the reader processes, whatever happened inside.
     """
 
     def __init__(
@@ -66,16 +66,16 @@ class Loader:
         time_limit: float = TIME_LIMIT,
         mirrors: Mapping[int, int] | None = None,
     ):
-        """Take the videos to read, and how; the processes start on entering.
+        """Take the videos and how to read them; the processes start on entering the context.
 
         Args:
-            num_classes: labels must be below it; None: whatever labels there are, they are not used.
+            num_classes: labels must be below it; None: labels are not used, so any will do.
             labels: MODEL.labels.
             num_workers: reader processes, at most one per video.
             buffer_videos: clips read ahead of the consumer; at least one batch and two per process.
-            replace: in place of an unreadable video read the next readable one of the list (training).
+            replace: replace an unreadable video by the next readable one of the list (training).
             time_limit: seconds after which a video is given up.
-            mirrors: the class of a mirrored clip, by the one that the list gives it, where it is another.
+            mirrors: from the class in the list to the class of the mirrored clip, for classes where these differ.
         """
         self._entries, self._spec, self.batch_size = entries, spec, batch_size
         self._num_classes, self._replace, self._mirrors = num_classes, replace, mirrors or {}
@@ -83,13 +83,13 @@ class Loader:
         self._workers = WorkerPool(spec, min(num_workers, len(entries)), time_limit)
         self._ahead = max(min(buffer_videos, 2 * batch_size), batch_size, 2 * len(self._workers))
         self._pool = ThreadPoolExecutor(len(self._workers), thread_name_prefix="reader")
-        # Positions that `replace` knows to be unreadable and tries no more; TRAIN.max_unreadable bounds their number.
-        # Without it each pass tries every video: a validation is the same whatever came before, in a resumed run too,
-        # though each video that hangs costs it `time_limit` again; and a pass over millions keeps nothing of any.
+        # Unreadable positions, which `replace` does not try again; TRAIN.max_unreadable bounds their number. Without
+        # `replace` every pass tries every video. So a validation does not depend on earlier passes, even in a resumed
+        # run, but each video that hangs costs `time_limit` again; and a pass over millions stores nothing per video.
         self._bad: dict[int, str] = {}
 
     def __enter__(self) -> "Loader":
-        self._pool.submit(self._workers.start)  # while others get ready
+        self._pool.submit(self._workers.start)  # starts while the caller prepares other things
         return self
 
     def __exit__(self, *_) -> None:
@@ -104,7 +104,7 @@ class Loader:
     def batches(self, order: Sequence[int] | None = None, epoch: int = 0) -> Iterator[Batch]:
         """Yield the batches of one pass over the positions `order` (default: all, as listed); the last may be smaller.
 
-        position + k * length of the list is the same video again, in training with other frames and another crop.
+        position + k * length of the list means the same video again; in training with other frames and another crop.
         """
         order = range(len(self._entries)) if order is None else order
         with closing(self._clips(order, epoch)) as clips:
@@ -112,7 +112,7 @@ class Loader:
                 yield self._assemble(group)
 
     def _clips(self, order: Sequence[int], epoch: int) -> Iterator[_ReadClip]:
-        """Yield the clips of `order`, one by one, with at most `self._ahead` of them read or being read."""
+        """Yield the clips of `order` one by one; at most `self._ahead` of them are read or being read."""
         pending: deque[Future[_ReadClip]] = deque()
         todo = iter(order)
         try:
@@ -134,7 +134,7 @@ class Loader:
         return Batch(frames, labels, [c.index for c in good], unreadable, [c.file for c in good])
 
     def _read(self, index: int, epoch: int) -> _ReadClip:
-        """Return a clip; in training that of the next readable video, with the randomness of the one it stands for."""
+        """Return a clip. In training the next readable video replaces an unreadable one, but keeps its randomness."""
         number = len(self._entries)
         asked = index % number
         if not self._replace:
@@ -162,7 +162,7 @@ class Loader:
 
 
 def timed(batches: Iterator[Batch]) -> Iterator[tuple[Batch, float]]:
-    """Yield each batch with the seconds its consumer waited for it."""
+    """Yield each batch with the seconds that its consumer waited for it."""
     while True:
         start = time.perf_counter()
         batch = next(batches, None)
@@ -172,22 +172,22 @@ def timed(batches: Iterator[Batch]) -> Iterator[tuple[Batch, float]]:
 
 
 def worker_count(num_reader_threads: int | str, num_videos: int, ranks_here: int = 1) -> int:
-    """Return a rank's number of reader processes: as asked for or "auto", at most one per video and core of its own.
+    """Return a rank's number of reader processes: the given number or "auto", at most one per video and core.
 
-    num_videos: of this rank. ranks_here: those on this machine, which share its cores.
+    num_videos: this rank's videos. ranks_here: the ranks on this machine, which share its cores.
 
-    More processes than cores only take memory and time to start (about 60 MB and 0.3 s each). A single video has one
-    as well: without it there is no limit to the time and memory of a hostile one.
+    More processes than cores only cost memory and time to start (about 60 MB and 0.3 s each). Even a single video gets
+    a process: without it, nothing would limit the time and memory of a hostile video.
     """
     cores = available_cores() // ranks_here
     return max(1, min(cores if num_reader_threads == "auto" else num_reader_threads, num_videos, cores))
 
 
 def _result(future: Future[_ReadClip]) -> _ReadClip:
-    """Return the result of a future; meanwhile SIGTERM and Ctrl-C take effect within a second.
+    """Return the result of a future; while waiting, SIGTERM and Ctrl-C take effect within a second.
 
-    Python handles a signal before it begins to wait for a lock, or when that wait is interrupted. One that comes in
-    between would be handled when the video is read, which for one that hangs is a minute later.
+    Python handles a signal before it starts to wait for a lock, or when the wait is interrupted. A signal in between
+    would have to wait until the video is read: a minute, if the video hangs.
     """
     while not wait((future,), timeout=1.0).done:
         pass

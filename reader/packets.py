@@ -1,4 +1,4 @@
-"""The compressed side of a video: opening it as a plain file, its packets, their display order."""
+"""The compressed side of a video: opening it as a plain file, reading its packets, finding their display order."""
 
 import itertools
 import os
@@ -14,50 +14,50 @@ from reader import integrity, transport, whole
 from reader.integrity import VideoError
 from utils.cli import harmless
 
-# What may be opened. FFmpeg guesses the format from the content, and a text file can pose as a playlist (hls, concat,
-# dash, ...) that makes it read other files or hosts: those formats are not on this list.
+# The formats that may be opened. FFmpeg guesses the format from the content, and a text file can pose as a playlist
+# (hls, concat, dash, ...) that makes FFmpeg read other files or hosts. Such formats are not on this list.
 FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,mpegvideo,m4v,h264,hevc,ivf,flv,asf,ogg,mxf,dv,gif"
-# Larger pictures are refused before memory is taken for them. The largest 8K format, in whole blocks of 64.
+# The largest 8K format, in whole blocks of 64. Larger frames are refused before memory is allocated for them.
 MAX_PIXELS = 8192 * 4352
-# Codecs in which every packet becomes exactly one frame. Elsewhere packets may be hidden (VP8), packed (MPEG-4) or
-# half a frame (MPEG-2), and only decoding everything tells which frame is the n-th.
+# Codecs in which every packet becomes exactly one frame. In others a packet may be hidden (VP8), hold several frames
+# (MPEG-4) or half a frame (MPEG-2), and only decoding everything tells which frame is the n-th.
 ONE_FRAME_PER_PACKET = {"h264", "hevc", "vp9", "libdav1d", "av1", "mjpeg", "prores", "ffv1", "dnxhd"}
-# Compressed data up to this many bytes is kept in memory between finding out what is needed and decoding it.
+# Up to this many bytes of compressed data stay in memory between choosing the frames and decoding them.
 KEPT_BYTES = 128 << 20
-# What a kept packet takes beside its data (measured: 870 bytes).
+# Bytes that a kept packet takes in addition to its data (measured: 870).
 PACKET_BYTES = 1000
-# Nine hours of 60 frames a second. What is noted of each packet takes some 150 bytes.
+# Nine hours at 60 frames a second. The notes on each packet take about 150 bytes.
 MAX_PACKETS = 2_000_000
 
 _said: set[tuple[str, str]] = set()
 _LIMITS = {"max_pixels": str(MAX_PIXELS)}
 _OPTIONS = _LIMITS | {
-    # To find out about the streams FFmpeg decodes their beginnings, for nothing that is used here.
+    # FFmpeg decodes the beginning of each stream to learn about it; nothing of that is used here.
     "skip_frame": "all",
 }
 _CONTAINER_OPTIONS = {
     "format_whitelist": FORMATS,
-    # Only the timestamps that the file has: those FFmpeg makes up (AVI, streams without any) put frames out of order.
+    # Use only the file's own timestamps: those that FFmpeg invents (AVI, streams without any) put frames out of order.
     "fflags": "+nofillin-genpts",
 }
-# Containers that list their streams at the beginning; in others FFmpeg has to look for them for some seconds of video.
+# Containers that list their streams at the beginning. In others FFmpeg searches some seconds of video for streams.
 WITH_HEADER = {"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm"}
 
 
 @dataclass
 class Packets:
-    """The packets of a video stream by their position, that is in decoding order.
+    """The packets of a video stream by position, i.e. in decoding order.
 
-    broadcast: whether they come from a transport stream.
+    broadcast: whether the container is a transport stream.
     times: presentation times, None where the file has none.
     keys: positions of the key frames.
-    shown: positions of the packets that become frames to show, in display order.
+    shown: positions of the packets that become visible frames, in display order.
     exact: whether `shown` is certain; if not, only decoding everything tells which frame is the n-th.
-    skipped: packets before the first key frame of which nothing can be made, as where a recording began in the middle
-        of a group of pictures. They have no position.
-    kept: the packets, or None where they are too large to keep and will be read again.
-    joined: whether a transport stream loses count of its packets somewhere, as where two recordings were joined.
-    end: until when the last frame is shown, None where the container does not say.
+    skipped: the number of packets before the first key frame that cannot be decoded, e.g. because the recording began
+        in the middle of a group of pictures. They have no position.
+    kept: the packets; None if they are too large to keep and must be read again.
+    joined: whether the packet counters of a transport stream have a gap, e.g. where two recordings were joined.
+    end: the time at which the last frame ends; None if the container does not say.
     """
 
     path: str
@@ -75,7 +75,7 @@ class Packets:
         return len(self.times)
 
     def may_lack_references(self, position: int | None) -> bool:
-        """Return whether the frame at `position` may need what was cut off before the first packet."""
+        """Return whether the frame at `position` may need data that was cut off before the first packet."""
         if position is None or not self.keys:
             return not self.keys
         if position < self.keys[0]:
@@ -87,8 +87,8 @@ class Packets:
     def key_frame_of(self, position: int) -> int:
         """Return the position of the key frame from which the packet at `position` can be decoded.
 
-        Leading pictures of an open group of pictures are stored after a key frame, shown before it, and refer to the
-        group before.
+        Leading pictures of an open group of pictures are stored after a key frame but shown before it, and refer to
+        the previous group.
         """
         k = bisect_right(self.keys, position) - 1
         while k > 0 and self.times[self.keys[k]] > self.times[position]:
@@ -110,25 +110,25 @@ class Packets:
                         break
 
     def new_decoder(self) -> av.VideoCodecContext:
-        """Return a decoder that has seen nothing of the stream but what FFmpeg looks at itself before it decodes.
+        """Return a decoder that has seen only what FFmpeg itself reads of the stream before it decodes.
 
-        What one has seen outlives its flush, and where headers do not tell how far H.264 reorders its frames, FFmpeg
-        finds out from the first ones: without that, it drops a frame wherever reordering turns out to go further.
+        A decoder remembers what it has seen, even after a flush. If the headers do not say how far H.264 reorders its
+        frames, FFmpeg learns it from the first frames: otherwise it drops a frame whenever reordering goes further.
         """
         with _open(self.path, {}, _LIMITS) as container:
             return video_stream(self.path, container).codec_context
 
     def pixel_shape(self) -> Fraction:
-        """Return width / height of the pixels as stored, by the container or else the stream; 1: they are square."""
+        """Return width / height of the stored pixels, from the container or else the stream; 1 means square."""
         with _open(self.path, {}, _LIMITS) as container:
             return video_stream(self.path, container).sample_aspect_ratio or Fraction(1)
 
 
 def open_video(path: str) -> av.container.InputContainer:
-    """Return the opened container; close it. Raises VideoError for what is no readable video file."""
+    """Return the opened container, which the caller closes. Raises VideoError if the file is no readable video."""
     integrity.check_file(path)
     container = _open(path, {"analyzeduration": "1"})
-    # Where there are several streams the choice between them goes by what FFmpeg finds in their beginnings.
+    # To choose between several streams, FFmpeg must have read the beginning of each.
     if container.format.name not in WITH_HEADER or len(_pictures(container)) > 1:
         container.close()
         container = _open(path, {})
@@ -136,12 +136,12 @@ def open_video(path: str) -> av.container.InputContainer:
 
 
 def open_with_times(path: str) -> av.container.InputContainer:
-    """Return the same once more, with the times that FFmpeg makes up where the file has none, of decoding too."""
+    """Return the container opened anew; FFmpeg invents presentation and decoding times where the file has none."""
     return _open(path, {"fflags": "+genpts"}, _LIMITS)
 
 
 def say_once(path: str, line: str) -> None:
-    """Say something about the file at `path` on stderr, once in each process."""
+    """Print a line about the file at `path` to stderr, once in each process."""
     if (path, line) not in _said:
         _said.add((path, line))
         print(harmless(line), file=sys.stderr, flush=True)
@@ -149,7 +149,7 @@ def say_once(path: str, line: str) -> None:
 
 def _open(path: str, options: dict[str, str], of_streams: dict[str, str] = _OPTIONS) -> av.container.InputContainer:
     try:
-        # The prefix keeps names like "http://..." or "concat:..." names of files.
+        # With the prefix, FFmpeg takes names like "http://..." or "concat:..." for file names.
         container = _open_as_it_is(f"file:{path}", options, of_streams)
         if container.format.name != "mpegts":
             return container
@@ -175,9 +175,9 @@ def _open_as_it_is(
 
 
 def video_stream(path: str, container: av.container.InputContainer) -> av.VideoStream:
-    """Return the stream that a player shows, never a cover picture. Raises VideoError where there is none to decode.
+    """Return the stream that a player shows, never a cover picture. Raises VideoError if none can be decoded.
 
-    Of several it is FFmpeg's best: the one that is marked as default, then the one that has more than a picture.
+    Of several streams FFmpeg picks the best: the one marked as default, else one that is more than a single picture.
     """
     streams = _pictures(container)
     if not streams:
@@ -197,7 +197,7 @@ def video_stream(path: str, container: av.container.InputContainer) -> av.VideoS
 
 
 def _pictures(container: av.container.InputContainer) -> list[av.VideoStream]:
-    """Return the video streams that are no cover pictures."""
+    """Return the video streams without cover pictures."""
     return [s for s in container.streams.video if not s.disposition & av.stream.Disposition.attached_pic]
 
 
@@ -207,15 +207,15 @@ def all_packets(container: av.container.InputContainer, stream: av.VideoStream) 
         if packet.size:
             yield packet
         elif packet.pts is None and packet.dts is None:
-            return  # the end. Going on, PyAV would stumble over streams that appeared on the way.
+            return  # the end; beyond it PyAV would fail on streams that appeared on the way
 
 
 def read_packets(
     path: str, container: av.container.InputContainer, stream: av.VideoStream, kept_bytes: int | None = None
 ) -> Packets:
-    """Return all packets of `stream`, kept up to `kept_bytes` (None: KEPT_BYTES) of them.
+    """Return all packets of `stream`; they stay in memory if they have at most `kept_bytes` (None: KEPT_BYTES) bytes.
 
-    Raises VideoError where the container shows that some are missing or damaged.
+    Raises VideoError if the container shows that some are missing or damaged.
     """
     kept_bytes = KEPT_BYTES if kept_bytes is None else kept_bytes
     is_whole = integrity.packet_check(stream)
@@ -254,15 +254,15 @@ def read_packets(
 
 
 def _leading_are_shown(packets: Packets, codec: str) -> bool:
-    """Return whether the packets before the first one marked as a key frame become frames: marks can be missing."""
+    """Return whether packets before the first marked key frame decode to frames: a mark can be missing."""
     decoder = packets.new_decoder()
     for _, packet in itertools.chain(packets.read([(0, packets.keys[0] - 1)]), [(None, None)]):
         try:
             frames = [frame for frame in decoder.decode(packet) if not frame.is_corrupt]
         except av.FFmpegError:
-            continue  # what it refers to was cut off
+            continue  # its reference frames were cut off
         if frames:
-            # Other decoders, as those of MPEG-4, make grey frames of differences to what was cut off.
+            # Other decoders, such as MPEG-4's, make grey frames from differences to frames that were cut off.
             return codec in ONE_FRAME_PER_PACKET or frames[0].pict_type == av.video.frame.PictureType.I
     return False
 
@@ -281,7 +281,7 @@ def _from_first_key(packets: Packets) -> Packets:
 
 
 def _put_in_display_order(packets: Packets, codec: str) -> None:
-    """Sort `packets.shown` and set `packets.exact` where the timestamps and the codec allow."""
+    """Sort `packets.shown` and set `packets.exact` if the timestamps and the codec allow it."""
     times = packets.times
     shown_times = {times[i] for i in packets.shown}
     packets.exact = (
@@ -290,7 +290,7 @@ def _put_in_display_order(packets: Packets, codec: str) -> None:
         and bool(packets.keys)
         and None not in times
         and len(shown_times) == len(packets.shown)
-        # Pictures stored after the first key frame but shown before it may be decodable or not.
+        # Frames stored after the first key frame but shown before it may or may not be decodable.
         and min(shown_times, default=times[0]) >= times[0]
     )
     if packets.exact:

@@ -11,7 +11,7 @@ from reader.integrity import VideoError
 from reader.packets import MAX_PIXELS
 from utils.safe_pickle import PickleError, unpickle
 
-# Frames of 340x256 take some 15 kB each: ten minutes of them fit twice.
+# Frames of 340x256 take about 15 kB each: twenty minutes of them fit.
 MAX_BYTES = 1 << 29
 # Labels of file lists have 18 digits at most, too.
 LABELS_END = 10**18
@@ -20,9 +20,9 @@ LABELS_END = 10**18
 def read_pickle(
     path: str, choose: Callable[[int], Sequence[int]], each: Callable[[np.ndarray], np.ndarray] = np.copy
 ) -> tuple[np.ndarray, int]:
-    """Return (frames uint8 [T, H, W, 3] RGB, label) of a pickle; the chosen JPEGs alone are decoded, `each` applied.
+    """Return (frames uint8 [T, H, W, 3] RGB, label) of a pickle; only the chosen JPEGs are decoded; `each` is applied.
 
-    Raises VideoError: the file is missing, holds anything but plain values, or a chosen frame is no JPEG.
+    Raises VideoError if the file is missing, holds anything but plain values, or a chosen frame is not a JPEG.
     """
     try:
         with open(path, "rb") as file:
@@ -39,7 +39,7 @@ def read_pickle(
             pass
         case _:
             raise VideoError(path, "not a frame pickle: expected (video id, label, [JPEG bytes])")
-    if abs(label) >= LABELS_END:  # it would fit into no array, and Python refuses to write 4300 digits
+    if abs(label) >= LABELS_END:  # too large for an array, and Python refuses to print 4300 digits
         raise VideoError(path, "its label has more than 18 digits")
     return stacked(path, choose(len(jpegs)), lambda i: decode_picture(path, jpegs[i], i), each), label
 
@@ -47,9 +47,9 @@ def read_pickle(
 def stacked(
     path: str, chosen: Sequence[int], picture: Callable[[int], np.ndarray], each: Callable[[np.ndarray], np.ndarray]
 ) -> np.ndarray:
-    """Return `each` of the chosen frames, stacked in that order; `picture` makes each frame once, uint8 [H, W, 3].
+    """Return `each`(frame) of the chosen frames, stacked in that order; `picture` makes a frame, uint8 [H, W, 3], once.
 
-    Raise VideoError where they differ in size.
+    Raise VideoError if the frames differ in size.
     """
     images, shapes = {}, set()
     for i in sorted(set(chosen)):
@@ -62,7 +62,7 @@ def stacked(
 
 
 def decode_picture(path: str, data: object, name: int | str, formats: Sequence[str] = ("JPEG",)) -> np.ndarray:
-    """Return the RGB frame uint8 [H, W, 3] of a video's bytes `data`. Raise VideoError, which calls it `name`."""
+    """Return the RGB frame uint8 [H, W, 3] encoded in `data`. Raise VideoError, which calls the frame `name`."""
     kind = " or ".join(formats)
     try:
         if isinstance(data, str):
@@ -70,13 +70,13 @@ def decode_picture(path: str, data: object, name: int | str, formats: Sequence[s
         if not isinstance(data, bytes):
             raise ValueError(f"it is a {type(data).__name__}")
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # its limit is higher than ours
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # Pillow's limit is higher than ours
             image = Image.open(io.BytesIO(data), formats=formats)
         with image:
             if image.width * image.height > MAX_PIXELS:
                 raise ValueError(f"it is declared as {image.width}x{image.height}")
             return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
-    except UnidentifiedImageError:  # its message holds an address in memory
+    except UnidentifiedImageError:  # its own message contains a memory address
         raise VideoError(path, f"frame {name} is no readable {kind}") from None
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise VideoError(path, f"frame {name} is no readable {kind}: {error}") from None

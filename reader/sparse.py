@@ -1,4 +1,4 @@
-"""From packets to frames: the wanted ones decoded with no more of the others than they need, or all of them counted."""
+"""From packets to frames: decode the wanted frames and only what these depend on, or decode and count all."""
 
 import gc
 import itertools
@@ -14,7 +14,7 @@ from reader.packets import Packets
 
 Convert = Callable[[av.VideoFrame], np.ndarray]
 
-# Pixels of frames that may be out of reach and still there, of 1.5 bytes in most videos; and how many are.
+# Most pixels that unreachable frames may hold in memory (1.5 bytes each in most videos), and the count so far.
 _MOST_PIXELS = 32 << 20
 _unreachable = 0
 
@@ -22,9 +22,9 @@ _unreachable = 0
 def decode(
     context: av.VideoCodecContext, packets: Packets, wanted: set[int], convert: Convert
 ) -> tuple[dict[int, np.ndarray], int]:
-    """Return the wanted frames, converted, by their number in display order, and the number of frames.
+    """Return the wanted frames, converted, by their number in display order, and the video's number of frames.
 
-    Numbers that the video turns out not to have are left out. Raises VideoError for damaged videos.
+    Wanted numbers beyond the last frame are left out. Raises VideoError for damaged videos.
     """
     if packets.exact:
         frames = _decode_sparsely(context, packets, wanted, convert)
@@ -39,9 +39,10 @@ def decode(
 
 
 def converter(path: str, each: Callable[[np.ndarray], np.ndarray]) -> Convert:
-    """Return what turns frames into `each`(frame as uint8 [H, W, 3], RGB, upright), all of the first one's shown size.
+    """Return a function that turns a decoded frame into `each`(uint8 [H, W, 3], RGB, upright).
 
-    It raises VideoError for kinds of pixels that cannot be converted.
+    All frames get the shown size of the first one. The function raises VideoError for pixel formats that cannot be
+    converted.
     """
     size: list[int] = []
 
@@ -60,7 +61,7 @@ def converter(path: str, each: Callable[[np.ndarray], np.ndarray]) -> Convert:
 def to_rgb(frame: av.VideoFrame, width: int, height: int, interpolation: str = "BILINEAR") -> np.ndarray:
     """Return the frame scaled to uint8 [height, width, 3], RGB.
 
-    What its to_ndarray(format="rgb24") returns, not copied.
+    It is the result of its to_ndarray(format="rgb24"), not copied.
     """
     rgb = frame.reformat(width, height, "rgb24", interpolation=interpolation, threads=1)
     plane = rgb.planes[0]
@@ -68,13 +69,13 @@ def to_rgb(frame: av.VideoFrame, width: int, height: int, interpolation: str = "
 
 
 class Untrue(Exception):
-    """What the container says about its packets proved wrong: only decoding everything will do."""
+    """The container's claims about its packets proved wrong: everything must be decoded."""
 
 
 def _decode_sparsely(
     context: av.VideoCodecContext, packets: Packets, wanted: set[int], convert: Convert
 ) -> dict[int, np.ndarray] | None:
-    """Return the wanted frames, converted, by number, or None where only decoding everything will do."""
+    """Return the wanted frames, converted, by number; None if everything must be decoded."""
     try:
         found = frames_for(context, packets, wanted)
         return {number: convert(frame) for number, frame in found if number is not None}
@@ -85,9 +86,9 @@ def _decode_sparsely(
 def frames_for(
     context: av.VideoCodecContext, packets: Packets, wanted: Collection[int]
 ) -> Iterator[tuple[int | None, av.VideoFrame]]:
-    """Yield every frame that is decoded for the wanted ones, with its number where it is one of them, ascending.
+    """Yield (number, frame) for every frame that is decoded, ascending; the number is None for frames not wanted.
 
-    For packets that are exact. Raises Untrue, if need be behind wrong ones.
+    `packets` must be exact. Raises Untrue, possibly after wrong frames were yielded.
     """
     number_at = {packets.times[packets.shown[n]]: n for n in wanted}
     positions = {packets.shown[n] for n in wanted}
@@ -95,7 +96,7 @@ def frames_for(
     starts = [first for first, _ in runs]
     found = 0
     try:
-        # Read in one go forward, as a file may have to be opened for it.
+        # Read all runs in one pass forward, because this may open the file.
         for _, run in itertools.groupby(packets.read(runs), lambda item: bisect_right(starts, item[0])):
             for frame in _decode_run(context, packets, run, positions):
                 number = number_at.get(frame.pts)
@@ -110,18 +111,18 @@ def frames_for(
 def _decode_run(
     context: av.VideoCodecContext, packets: Packets, run: Iterable[tuple[int, av.Packet]], positions: set[int]
 ) -> Iterator[av.VideoFrame]:
-    """Yield the frames of (position, packet) from a key frame on: those at `positions`, and what they refer to.
+    """Yield the frames of (position, packet) from a key frame on: those at `positions`, and those they refer to.
 
-    They come in ascending order. Raises Untrue for one that is not where its packet says, or is damaged.
+    Frames come in ascending order. Raises Untrue for a frame that is damaged or not where its packet says.
     """
     skip = "NONREF" if _marks_unreferenced_frames(context) else "DEFAULT"
     never_reordered = packets.shown == sorted(packets.shown)
     key_time = latest = None  # presentation times: of the key frame, and of the last frame so far
-    for i, packet in itertools.chain(run, [(None, None)]):  # None has the decoder give what it still holds
+    for i, packet in itertools.chain(run, [(None, None)]):  # None makes the decoder return the frames it still holds
         if packet is not None:
             key_time = packet.pts if key_time is None else key_time
             if packet.pts < key_time:
-                continue  # a leading picture of the first group: wanted ones are part of an earlier run
+                continue  # a leading picture of the first group: if it is wanted, an earlier run decodes it
             context.skip_frame = "DEFAULT" if i in positions else skip
         for frame in context.decode(packet):
             in_order = frame.pts is not None and (latest is None or frame.pts > latest)
@@ -131,14 +132,14 @@ def _decode_run(
             latest = frame.pts
             yield frame
         if never_reordered and context.has_b_frames:
-            raise Untrue  # the codec reorders frames, the timestamps do not: a container that was never told
+            raise Untrue  # the codec reorders frames but the timestamps do not: the muxer did not know of reordering
     context.flush_buffers()
 
 
 def _marks_unreferenced_frames(context: av.VideoCodecContext) -> bool:
-    """Return whether the frames that the codec marks as referred to by no other are so, and need not be decoded.
+    """Return whether frames that the codec marks as unreferenced really are, so that they need not be decoded.
 
-    HEVC means no other of the same temporal layer: one layer it must be (ISO/IEC 14496-15, 8.3.3.1).
+    In HEVC the mark holds only within one temporal layer, so there must be one layer (ISO/IEC 14496-15, 8.3.3.1).
     """
     setup = context.extradata or b""
     one_layer = len(setup) > 21 and setup[0] == 1 and setup[21] >> 3 & 7 == 1
@@ -146,7 +147,7 @@ def _marks_unreferenced_frames(context: av.VideoCodecContext) -> bool:
 
 
 def _runs(packets: Packets, positions: set[int]) -> list[tuple[int, int]]:
-    """Return which packets to decode for those at `positions`: (first, last), ascending, each from a key frame on."""
+    """Return the ranges of packets to decode for `positions`: (first, last), ascending, each from a key frame on."""
     runs: list[tuple[int, int]] = []
     for key, position in sorted((packets.key_frame_of(position), position) for position in positions):
         if runs and key <= runs[-1][1] + 1:
@@ -157,7 +158,7 @@ def _runs(packets: Packets, positions: set[int]) -> list[tuple[int, int]]:
 
 
 def all_frames(packets: Packets) -> Iterator[av.VideoFrame]:
-    """Yield every frame in display order, the same ones each time. Raises VideoError where one is damaged."""
+    """Yield every frame in display order, the same frames at every call. Raises VideoError if one is damaged."""
     decoder = packets.new_decoder()
     count, halved, last = 0, None, False
     for i, packet in itertools.chain(packets.read([(0, len(packets) - 1)]), [(None, None)]):
@@ -180,12 +181,12 @@ def all_frames(packets: Packets) -> Iterator[av.VideoFrame]:
 
 
 def _is_damaged(frame: av.VideoFrame, packets: Packets) -> bool:
-    """Return whether parts of the frame could not be decoded. A broadcast recording can end in the midst of a frame."""
+    """Return whether parts of the frame could not be decoded. A broadcast recording may end in mid-frame."""
     return frame.is_corrupt and not (packets.broadcast and frame.pts == packets.times[-1])
 
 
 def _may_be_halved(frame: av.VideoFrame, packets: Packets) -> bool:
-    """Return whether the frame's second field may be in a broadcast recording's last packet, which can be cut off."""
+    """Return whether the frame's second field may be in the last packet of a broadcast recording, which may be cut."""
     return packets.broadcast and frame.interlaced_frame and frame.pts in packets.times[-2:-1]
 
 
@@ -196,25 +197,25 @@ def shown_size(frame: av.VideoFrame) -> tuple[int, int]:
 
 
 def as_shown(frame: av.VideoFrame, width: int, height: int, interpolation: str = "BILINEAR") -> np.ndarray:
-    """Return the frame scaled to uint8 [height, width, 3], RGB, turned and mirrored the way its display matrix says."""
-    turned, right, down = _orientation(frame)  # in broadcasts it can change on the way
+    """Return the frame scaled to uint8 [height, width, 3], RGB, rotated and mirrored as its display matrix says."""
+    turned, right, down = _orientation(frame)  # for each frame: in broadcasts it can change
     image = to_rgb(frame, *((height, width) if turned else (width, height)), interpolation)
     image = image.swapaxes(0, 1) if turned else image
     return image[:: -1 if down < 0 else 1, :: -1 if right < 0 else 1]
 
 
 def pixel_shape(packets: Packets, frame: av.VideoFrame) -> Fraction:
-    """Return width / height of the pixels of a decoded frame as they are shown: 1 where they are square."""
+    """Return width / height of the pixels of a decoded frame as shown; 1 means square."""
     turned, _, _ = _orientation(frame)
     return 1 / packets.pixel_shape() if turned else packets.pixel_shape()
 
 
 def _orientation(frame: av.VideoFrame) -> tuple[bool, int, int]:
-    """Return (rows are shown as columns, then which way they run: negative is to the left, negative is upwards)."""
+    """Return (whether rows are shown as columns, right, down): negative means to the left, or upwards."""
     _let_go_of_others(frame)
     try:
         data = frame.side_data.get("DISPLAYMATRIX")
-    except ValueError:  # PyAV does not know one of the kinds of side data, and then shows none
+    except ValueError:  # PyAV does not know one of the kinds of side data, and then returns none of them
         return ((False, 1, 1), (True, 1, -1), (False, -1, -1), (True, -1, 1))[round(frame.rotation / 90) % 4]
     if data is None:
         return False, 1, 1
@@ -224,9 +225,9 @@ def _orientation(frame: av.VideoFrame) -> tuple[bool, int, int]:
 
 
 def _let_go_of_others(frame: av.VideoFrame) -> None:
-    """Have Python look for circles, once in so many pixels: a frame and the list of its side data hold each other.
+    """Run Python's garbage collector once every _MOST_PIXELS: a frame and its side data reference each other.
 
-    By itself it looks once in so many objects, however large they are: 230 frames of 4K take 3 GB.
+    By itself Python counts objects and not their size: 230 frames of 4K, 3 GB, would pile up.
     """
     global _unreachable
     _unreachable += frame.width * frame.height

@@ -1,4 +1,4 @@
-"""Work on a whole video, however long, in a process of its own: results one by one, each within a time limit."""
+"""Work on a whole video, however long, in a separate process: results come one by one, each within a time limit."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -11,13 +11,13 @@ from reader.apart import Unanswered, VideoProcess, send
 from utils.processes.child import NoAnswer
 from utils.storage.copies import on_this_machine, temporary_folder
 
-# Seconds between two signs of life of work that has no result to give.
+# Seconds between two signs of life while work has no result.
 _BEAT = 0.5
 
 # (path of a local file, arguments) -> results; None between them is a sign of life.
 Work = Callable[..., Iterator[object]]
 
-# In the process: (path, file on this machine) of the video that it was asked about last, and what ends its copy.
+# In the process: (path, local file) of the latest video, and the stack that removes its local copy.
 _last = ("", "")
 _copies = ExitStack()
 
@@ -25,19 +25,19 @@ _copies = ExitStack()
 class StreamProcess(VideoProcess):
     """A process that does several kinds of work on one video at a time, with the limits of a reader process.
 
-    A remote video is copied once for all that is asked about it in a row.
+    A remote video is copied once for consecutive questions about it.
     """
 
     def __init__(self, time_limit: float, *works: Work):
-        """time_limit: seconds after which it is given up without a sign of life. works: functions of modules."""
-        self.folder = temporary_folder()  # for files of the works; gone with the process
+        """Take the kinds of work, functions of modules; time_limit: seconds without a sign of life before giving up."""
+        self.folder = temporary_folder()  # for files of the works; removed with the process
         how = partial(_on_copy, works, self.folder)
         super().__init__(how, time_limit, send=_send_each, scratch=self.folder)
 
     def results(self, path: str, work: Work, *arguments: object) -> Iterator[object]:
-        """Yield what one of the works gives for the video at `path`, which may be remote.
+        """Yield the results of one of the works for the video at `path`, which may be remote.
 
-        A video is given up that makes no progress within the time limit, or kills the process once. Raises as
+        A video is given up if it makes no progress within the time limit, or kills the process once. Raises as
         VideoProcess.answer.
         """
         try:
@@ -50,7 +50,7 @@ class StreamProcess(VideoProcess):
 
 
 def _on_copy(works: Sequence[Work], folder: Path, path: str, work: Work, *arguments: object) -> Iterator[object]:
-    """Yield the results of one of the works, which are imported before the first question."""
+    """Yield the results of one of the works; the works are imported before the first question."""
     global _last
     if _last[0] != path:
         _last = ("", "")
@@ -60,7 +60,7 @@ def _on_copy(works: Sequence[Work], folder: Path, path: str, work: Work, *argume
 
 
 def _send_each(pipe: Connection, results: Iterator[object]) -> None:
-    """Send tuples of one result, empty ones as signs of life, and None behind the last."""
+    """Send each result as a tuple of one, empty tuples as signs of life, and None at the end."""
     sent = time.monotonic()
     for result in results:
         if result is not None:

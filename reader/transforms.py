@@ -1,4 +1,4 @@
-"""Frames to crops in uint8, equal to the bit to the original's and its peers': the whole frame is resized, then cut."""
+"""From frames to crops in uint8, bit-identical to the original and its peers: resize the whole frame, then crop it."""
 
 import numpy as np
 from PIL import Image
@@ -6,11 +6,11 @@ from PIL import Image
 from reader.clip import ClipSpec
 from utils.packages import import_cv2
 
-# Sizes of a multi-scale crop, to the short side of the frame; the ranks of its width and height differ by 1 at most.
+# Sides of a multi-scale crop, as shares of the frame's short side; width and height are equal or neighbours here.
 _SCALES = (1, 0.875, 0.75, 0.66)
-# Where it lies, in quarters of what is left over, from the left and from the top: corners and centre, ...
+# Positions of a crop, in quarters of the spare pixels, from the left and from the top: corners and centre, ...
 _PLACES = [(0, 0), (4, 0), (0, 4), (4, 4), (2, 2)]
-# ... and with 13 the middles of the sides and the quarter points.
+# ... and, if there are 13, the middles of the sides and the quarter points.
 _MORE_PLACES = [(0, 2), (4, 2), (2, 4), (2, 0), (1, 1), (3, 1), (1, 3), (3, 3)]
 
 
@@ -19,10 +19,10 @@ def resized_size(
 ) -> tuple[int, int]:
     """Return (width, height) in pixels after the resize, before the crop.
 
-    The original makes the short side `short_side` and the long one int(short_side * 4 / 3) whatever the aspect ratio
-    (a square counts as landscape), and leaves a frame alone whose short side already fits.
-    With `keep_aspect_ratio` the long side keeps its proportion, rounded to the nearest pixel; with resize "opencv" as
-    the peers do it: both sides are multiplied by the same number, and halves are rounded up.
+    The original makes the short side `short_side` and the long side int(short_side * 4 / 3), whatever the aspect ratio
+    (a square counts as landscape). It leaves a frame alone if its short side already fits.
+    With `keep_aspect_ratio` the long side keeps its proportion, rounded to the nearest pixel. With resize "opencv" the
+    peers' rule applies: both sides are multiplied by the same number, and halves are rounded up.
     """
     if min(width, height) == short_side:
         return width, height
@@ -36,7 +36,7 @@ def resized_size(
 
 
 def crop_offset(width: int, height: int, crop_size: int, rng: np.random.Generator | None = None) -> tuple[int, int]:
-    """Return (left, top) of the crop in pixels: random with `rng`, else central as Python rounds (58.5 gives 58)."""
+    """Return (left, top) of the crop in pixels: random with `rng`, else central, rounded half to even (58.5: 58)."""
     spare_x, spare_y = width - crop_size, height - crop_size
     if rng is not None:
         return int(rng.integers(0, spare_x, endpoint=True)), int(rng.integers(0, spare_y, endpoint=True))
@@ -46,11 +46,11 @@ def crop_offset(width: int, height: int, crop_size: int, rng: np.random.Generato
 def crop_offsets(
     width: int, height: int, crop_size: int, crops: int = 1, resize: str = "pillow"
 ) -> list[tuple[int, int]]:
-    """Return (left, top) of each place that is cropped for a test, in the peers' order.
+    """Return (left, top) in pixels of each crop in a test, in the peers' order.
 
     1: the centre. 3 (ThreeCrop of mmaction2, UniformCrop of PaddleVideo): start, end and middle. 10 (TenCrop of both):
-    upper left, upper right, lower left, lower right, centre; with the mirror of each they are ten. What is left over is
-    divided without a rest, so that ends can be up to 3 pixels away from the edge.
+    upper left, upper right, lower left, lower right, centre; the mirrors of these five make ten. The spare pixels are
+    divided as integers, so the outer crops can be up to 3 pixels away from the edge.
     """
     spare_x, spare_y = width - crop_size, height - crop_size
     if crops == 1:
@@ -66,8 +66,8 @@ def multi_scale_window(
 ) -> tuple[int, int, int, int]:
     """Return (left, top, width, height) in pixels of a random part of a frame: MultiScaleCrop of mmaction2.
 
-    places: 5 or 13, as many positions are equally probable; so are the 10 pairs of width and height. A side that is
-    within 2 pixels of crop_size becomes crop_size.
+    places: 5 or 13, the number of positions, which are equally probable. So are the 10 pairs of width and height. A
+    side within 2 pixels of crop_size becomes crop_size.
     """
     sides = [int(min(width, height) * scale) for scale in _SCALES]
     sides = [crop_size if abs(side - crop_size) < 3 else side for side in sides]
@@ -78,12 +78,12 @@ def multi_scale_window(
 
 
 def crop_frame(frame: np.ndarray, spec: ClipSpec, rng: np.random.Generator | None = None) -> np.ndarray:
-    """Return the crops of a frame uint8 [H, W, 3], uint8 [P, crop_size, crop_size, 3]: one a place of `spec.crops`.
+    """Return the crops, uint8 [P, crop_size, crop_size, 3], of a frame uint8 [H, W, 3], one for each place.
 
-    With `rng` (training) there is one, at random, or as `multi_scale_crop` says: all frames of a video have to get a
+    With `rng` (training) there is one random crop, or one as `multi_scale_crop` says: all frames of a video must get a
     generator in the same state.
-    The whole frame is resized, once. Resizing the window alone takes 60% of the time, but rounds otherwise: a value
-    that differs by 1 now and then moved a probability by up to 0.016.
+    The whole frame is resized, once. To resize the crop's window alone would take 60% of the time, but rounds
+    differently: values that now and then differ by 1 moved a probability by up to 0.016.
     """
     height, width = frame.shape[:2]
     side = spec.crop_size
@@ -102,17 +102,17 @@ def crop_frame(frame: np.ndarray, spec: ClipSpec, rng: np.random.Generator | Non
 
 
 def _resized(frame: np.ndarray, size: tuple[int, int], how: str) -> np.ndarray:
-    """Return the frame in `size` (width, height), bilinear.
+    """Return the frame in `size` (width, height) in pixels, bilinear.
 
-    Pillow looks at all pixels in between, OpenCV at two by two.
+    To shrink a frame, Pillow averages all source pixels, OpenCV only two by two.
     """
     if size == (frame.shape[1], frame.shape[0]):
         return frame
     if how == "pillow":
         return np.asarray(Image.fromarray(frame).resize(size, Image.Resampling.BILINEAR))
     cv2 = import_cv2("resize: opencv")  # takes 0.1 s
-    cv2.setNumThreads(1)  # there is a reader for every core
+    cv2.setNumThreads(1)  # every core has a reader process
     try:
         return cv2.resize(frame, size, interpolation=cv2.INTER_LINEAR)
     except cv2.error as error:
-        raise MemoryError from error  # nothing else is wrong with uint8 frames
+        raise MemoryError from error  # nothing else can go wrong with uint8 frames

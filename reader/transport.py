@@ -1,7 +1,7 @@
-"""Transport streams as captures leave them: which of their packets are whole, and a file of these alone.
+"""Captured transport streams: find their whole packets, and present these alone as a file.
 
-A capture begins and ends anywhere, and other bytes can stand between its packets. FFmpeg finds the next packet by its
-first byte, which any junk has, and then can lose a whole one: so it is given the whole ones alone.
+A capture begins and ends anywhere, and junk can stand between its packets. FFmpeg finds the next packet by its first
+byte, which also occurs in junk, and can then lose a whole packet. So FFmpeg gets only the whole packets.
 """
 
 import functools
@@ -10,18 +10,19 @@ import mmap
 import os
 from collections.abc import Iterator
 
-# Bytes from one packet to the next: plain, with times before them (Blu-ray), with error correction behind them (DVB).
-_STEPS = {188: 0, 192: 4, 204: 0}  # and how many of them come before the sync byte
+# Bytes from one packet to the next: plain, with a time before it (Blu-ray), with error correction after it (DVB);
+# and how many of these bytes come before the sync byte.
+_STEPS = {188: 0, 192: 4, 204: 0}
 _SYNC = 0x47
 _PACKET = 188
-# Packets in a row that begin with the sync byte: not by chance.
+# So many packets in a row do not begin with the sync byte by chance.
 _CERTAIN = 6
-# Where the first packet may begin, and how far apart packets may be; FFmpeg looks no further.
+# Bytes before the first packet, or between two packets, at most: FFmpeg looks no further.
 _FURTHEST = 1 << 16
-# Packets before and behind other bytes whose counters are compared.
+# So many packets before and after junk have their counters compared.
 _NEAR = 1000
 _PADDING = (0x00, 0xFF)
-# Streams of tables are below the one number, that of packets without content is the other.
+# Stream numbers below the first are tables; the second marks packets without content.
 _OWN, _NULL = 0x20, 0x1FFF
 
 Spans = tuple[tuple[int, int], ...]  # (start, end) in the file, ascending
@@ -35,7 +36,7 @@ def _spans_of(path: str, size: int, modified: int) -> Spans | None:
 
 
 def whole_spans(path: str) -> Spans | None:
-    """Return where the whole packets are; None where some between them are damaged or lost. What was found is kept."""
+    """Return the spans of whole packets; None if packets in between are damaged or lost. The last result is cached."""
     status = os.stat(path)
     return _spans_of(path, status.st_size, status.st_mtime_ns)
 
@@ -51,23 +52,23 @@ def _first_packet(data: mmap.mmap) -> tuple[int, int] | None:
 
 
 def _is_row(data: mmap.mmap, at: int, step: int) -> bool:
-    """Return whether packets begin at the place and behind it: in a file of a few packets all of them."""
+    """Return whether packets begin at `at` and at the next steps; in a file of a few packets, at all of them."""
     row = data[at : at + _CERTAIN * step : step]
     certain = len(row) == _CERTAIN or at < step
     return certain and row.strip(b"\x47") == b"" and (at <= _STEPS[step] or _is_packet(data, at, step))
 
 
 def _is_packet(data: mmap.mmap, at: int, step: int) -> bool:
-    """Return whether what begins with a sync byte behind junk is a packet: its stream goes on where its counter says.
+    """Return whether a sync byte after junk begins a packet: if so, its stream continues where its counter says.
 
-    Any byte of junk can be a sync byte, and stand as far before the first packet as packets do from each other.
+    Junk can contain a sync byte, exactly one step before the first packet.
     """
     error, scrambled_or_empty = data[at + 1] & 0x80, data[at + 3] & 0xF0
     stream = (data[at + 1] & 0x1F) << 8 | data[at + 2]
     if error or scrambled_or_empty not in (0x10, 0x20, 0x30):
         return False
     if stream < _OWN or stream == _NULL:
-        return True  # tables, which need not come twice
+        return True  # a table: it need not come twice
     for later in range(at + step, min(len(data) - _PACKET + 1, at + _NEAR * step), step):
         if data[later + 1] & 0x1F == stream >> 8 and data[later + 2] == stream & 0xFF:
             carries = bool(data[later + 3] & 0x10)
@@ -85,7 +86,7 @@ def _whole_spans(data: mmap.mmap, at: int, step: int) -> Spans | None:
             at += packets * step
             if packets < len(row):
                 break
-        if at >= len(data):  # the last packet can be cut off; its error correction may
+        if at >= len(data):  # the last packet may be cut off, or only its error correction, which does no harm
             last = at - step
             end = at if last + _PACKET <= len(data) else last
             spans.append((max(0, start - before), min(end - before, len(data))))
@@ -95,17 +96,17 @@ def _whole_spans(data: mmap.mmap, at: int, step: int) -> Spans | None:
         following = next((place for place in range(at - step + 1, min(len(data), at + _FURTHEST))
                           if data[place] == _SYNC and _is_row(data, place, step)), None)  # fmt: skip
         if following is None:
-            # Nothing follows: recorders pad the end, or it ends within a packet whose sync byte is another's last.
+            # No packet follows: a recorder padded the end, or the file ends within a packet.
             only_padding = any(rest.strip(bytes([padding])) == b"" for padding in _PADDING)
             return tuple(spans) if only_padding and at - before + len(rest) >= len(data) else None
-        # Earlier than expected: a packet lacks bytes. In step with the others: packets were overwritten.
+        # If the next packet comes too early, one lacks bytes. If it comes in step, packets were overwritten.
         if following < at or (following - at) % step == 0 or not _continue(data, at, following, step):
             return None
         at = following
 
 
 def _continue(data: mmap.mmap, end: int, start: int, step: int) -> bool:
-    """Return whether no packet is missing between those before `end` and those from `start` on, by their counters."""
+    """Return whether, by the counters, no packet is missing between those before `end` and those from `start` on."""
     last: dict[int, int] = {}
     for at in range(max(end % step, end - _NEAR * step), end, step):
         last.update(_counter(data, at))
@@ -117,7 +118,7 @@ def _continue(data: mmap.mmap, end: int, start: int, step: int) -> bool:
 
 
 def _counter(data: mmap.mmap, at: int) -> Iterator[tuple[int, int]]:
-    """Yield (stream, its counter) of the packet at the place, if it has content."""
+    """Yield (stream, its counter) of the packet at `at`, if the packet has content."""
     if data[at] == _SYNC and data[at + 3] & 0x10:
         stream = (data[at + 1] & 0x1F) << 8 | data[at + 2]
         if stream != _NULL:
@@ -125,7 +126,7 @@ def _counter(data: mmap.mmap, at: int) -> Iterator[tuple[int, int]]:
 
 
 class WholePackets(io.RawIOBase):
-    """A file for reading that has only some spans of another one."""
+    """A readable file that consists of some spans of another file."""
 
     def __init__(self, path: str, spans: Spans):
         self._path, self._spans = path, spans
@@ -147,11 +148,11 @@ class WholePackets(io.RawIOBase):
         return self._at
 
     def readinto(self, buffer: memoryview) -> int:
-        """Return the number of bytes that were read, 0 at the end."""
+        """Return the number of bytes read, 0 at the end."""
         skipped = self._at
         for start, end in self._spans:
             if skipped < end - start:
-                # Opened for each 32 KB, as PyAV closes no file that it was given.
+                # Opened for each 32 KB, because PyAV does not close a file that it was given.
                 with open(self._path, "rb") as file:
                     file.seek(start + skipped)
                     content = file.read(min(len(buffer), end - start - skipped))
@@ -163,7 +164,7 @@ class WholePackets(io.RawIOBase):
 
 
 def left_out(path: str, spans: Spans) -> str:
-    """Return a line about how much of the file is no whole packet."""
+    """Return a line that says how much of the file is not in whole packets."""
     size = os.path.getsize(path)
     left = size - sum(end - start for start, end in spans)
     return f"{path}: {left} of its {size} bytes are no whole transport packets; the others are read"

@@ -1,4 +1,4 @@
-"""The video files below a folder, or that a pattern matches."""
+"""Find the video files below a folder, or those that a pattern matches."""
 
 import glob
 import os
@@ -14,14 +14,14 @@ from utils.errors import InputError, os_errors
 from utils.log import say
 from utils.storage.objects import is_remote
 
-# Of the formats that reader/packets.py opens.
+# Suffixes of the formats that reader/packets.py opens.
 EXTENSIONS = (
     ".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".flv", ".wmv", ".3gp", ".ogv",
     ".mts", ".m2ts", ".m2t", ".vob", ".asf", ".3g2", ".mxf", ".gif", ".m2v", ".dv", ".f4v", ".mj2", ".qt",
 )  # fmt: skip
-# Folders in which network storage and archives keep copies, thumbnails and what was deleted.
+# Folders in which network storage and archives keep copies, thumbnails and deleted files.
 _NOT_CLIPS = {"@eadir", ".@__thumb", "#recycle", "@recycle", "#snapshot", "$recycle.bin", "__macosx"}
-# What labelled videos say in their comment: whoever finds them among clips passes them over.
+# The comment in labelled videos: a search for clips skips files that have it.
 MADE_BY = "classes drawn by PaddlePaddle TSN"
 _LABELLED = "labelled by predict.py"
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
@@ -29,7 +29,7 @@ _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
 
 @dataclass(frozen=True, slots=True)
 class Video:
-    """A video file: its path (the given folder's, extended), the names of the folders on the way to it, its size."""
+    """A video file: its path (below the given folder), the names of the folders in between, whether it is empty."""
 
     path: str
     folders: tuple[str, ...]
@@ -41,17 +41,17 @@ class Video:
 
 
 def is_passed(name: str) -> bool:
-    """Return whether a file or folder of this name is passed over: macOS's `._name.mp4` holds no video either."""
+    """Return whether a file or folder of this name is skipped, such as macOS's `._name.mp4`, which holds no video."""
     return name.startswith(".") or name.casefold() in _NOT_CLIPS
 
 
 def find_videos(roots: list[str], others: Counter[str] | None = None) -> Iterator[Video]:
     """Yield the video files below the folders, sorted within each folder.
 
-    Hidden files and folders are passed over, and those in which network storage keeps copies. Symbolic links are
-    followed, each folder is entered once. others: counts the files that are no videos by suffix.
+    Hidden files and folders are skipped, and so are the folders in which network storage keeps copies. Symbolic links
+    are followed; each folder is entered once. others: counts the files that are not videos, by suffix.
 
-    Raises InputError: a root is no folder, a folder cannot be read, or a path cannot stand on one line of a list.
+    Raises InputError if a root is not a folder, a folder cannot be read, or a path does not fit on one line of a list.
     """
     entered: set[tuple[int, int]] = set()
     for root in roots:
@@ -61,12 +61,12 @@ def find_videos(roots: list[str], others: Counter[str] | None = None) -> Iterato
 
 
 def videos_at(path: str) -> FileList | None:
-    """Return the videos of a folder, or of a pattern with *, ? or [ (** is any depth); None where `path` is one file.
+    """Return the videos of a folder, or of a pattern with *, ? or [ (** is any depth); None if `path` is one file.
 
-    They are sorted, each is there once. Of what a pattern matches folders stand for all videos below them, and files
-    count whose suffix is a video's or is written out in the pattern.
+    They are sorted, and each appears once. A folder that matches a pattern stands for all videos below it. A file that
+    matches counts if its suffix is a video's, or is written out in the pattern.
 
-    Raises InputError: there is none, or as `find_videos` does.
+    Raises InputError if there is no video, or as `find_videos` does.
     """
     if is_remote(path) or os.path.isfile(path) or not (os.path.isdir(path) or glob.has_magic(path)):
         return None
@@ -96,30 +96,30 @@ def videos_at(path: str) -> FileList | None:
 
 
 def is_labelled(path: str) -> bool:
-    """Return whether a video is one that predict.py or live.py has drawn on, whatever it is called."""
+    """Return whether predict.py or live.py has drawn on the video, whatever its name."""
     if not path.lower().endswith(".mp4"):
         return False
     try:
         return holds_text(path, MADE_BY.encode())
-    except (OSError, ValueError):  # whoever reads the video says what is wrong with it
+    except (OSError, ValueError):  # reading the video will report what is wrong with it
         return False
 
 
 def _is_copy(match: str, pattern: str) -> bool:
-    """Return whether what a pattern matches lies in a folder that is passed over, and the pattern does not name it."""
+    """Return whether a match lies in a folder that is skipped and that the pattern does not name."""
     named = {part.casefold() for part in Path(pattern).parts}
     return any(part.casefold() in _NOT_CLIPS - named for part in Path(match).parts)
 
 
 def _below(root: str, entered: set[tuple[int, int]], others: Counter[str]) -> Iterator[Video]:
-    # What is left of each folder on the way, and the folders' names: no calls within calls, whose depth Python bounds.
+    # A stack of (entries left, names of the folders on the way) in place of recursion, whose depth Python limits.
     opened: list[tuple[list[os.DirEntry], tuple[str, ...]]] = [(_enter(root, entered), ())]
     while opened:
         entries, names = opened[-1]
         if not entries:
             opened.pop()
             continue
-        entry = entries.pop()  # of a million files in one folder only those to come are held twice
+        entry = entries.pop()  # frees each entry, as a folder may have a million files
         if is_passed(entry.name):
             continue
         if entry.is_dir():
@@ -129,14 +129,14 @@ def _below(root: str, entered: set[tuple[int, int]], others: Counter[str]) -> It
             if is_labelled(entry.path):
                 others[_LABELLED] += 1
                 continue
-            # A link to nowhere counts like an empty file.
+            # A broken link counts as an empty file.
             yield Video(entry.path, names, not entry.is_file() or entry.stat().st_size == 0)
         else:
             others[Path(entry.name).suffix.lower()] += 1
 
 
 def _enter(folder: str, entered: set[tuple[int, int]]) -> list[os.DirEntry]:
-    """Return what is in the folder, the first name last; nothing where it has been entered before."""
+    """Return the folder's entries, the first name last; [] if the folder has been entered before."""
     with os_errors(InputError, f"{folder}: cannot be read"):
         status = os.stat(folder)
         if (status.st_dev, status.st_ino) in entered:

@@ -1,4 +1,4 @@
-"""Whether files are as long as their structure says: where a container has one, it is walked to its end."""
+"""Check that files are as long as their structure says, by a walk through the container to its end."""
 
 import mmap
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from reader.integrity import VideoError
 def check_container(
     path: str, container: av.container.InputContainer, stream: av.VideoStream, num_packets: int
 ) -> None:
-    """Raise VideoError where the container promises more than the `num_packets` that the stream gave."""
+    """Raise VideoError if the container promises more than the `num_packets` that the stream gave."""
     name = container.format.name
     if "mp4" in name and num_packets < len(stream.index_entries):
         promised = sum(entry.size > 0 for entry in stream.index_entries)
@@ -25,9 +25,9 @@ def check_container(
 
 
 def riff_is_whole(data: mmap.mmap) -> bool:
-    """Return whether an AVI file is as long as its header says, give or take padding."""
+    """Return whether an AVI file is at least as long as its header says."""
     size = int.from_bytes(data[4:8], "little")
-    return size == 0xFFFFFFFF or size <= len(data)  # a recorder that never came back leaves 0 or this
+    return size == 0xFFFFFFFF or size <= len(data)  # an interrupted recorder leaves 0 or this
 
 
 _SEGMENT, _CLUSTER = b"\x18\x53\x80\x67", b"\x1f\x43\xb6\x75"
@@ -36,15 +36,15 @@ _SEGMENT, _CLUSTER = b"\x18\x53\x80\x67", b"\x1f\x43\xb6\x75"
 def matroska_is_whole(data: mmap.mmap) -> bool:
     """Return whether the elements of a Matroska file fill it exactly, down to the blocks of its clusters.
 
-    Recordings of live streams leave lengths unknown: from there on nothing is checked.
+    Recordings of live streams leave lengths unknown: from an unknown length on nothing is checked.
     """
     return _elements_are_whole(data, 0, len(data), (_SEGMENT, _CLUSTER))
 
 
 def _elements_are_whole(data: mmap.mmap, start: int, end: int, entered: tuple[bytes, ...]) -> bool:
-    """Return whether the EBML elements (RFC 8794) between the offsets fill them exactly.
+    """Return whether the EBML elements (RFC 8794) between the offsets fill the space exactly.
 
-    entered: the kind of elements to enter, then that within them, and so on; elsewhere they are data.
+    entered: the kind of element to enter, then the kind to enter inside it, and so on; all others count as data.
     """
     while start < end:
         size_at = start + _number_length(data[start])
@@ -57,19 +57,19 @@ def _elements_are_whole(data: mmap.mmap, start: int, end: int, entered: tuple[by
         largest = (1 << 7 * (body - size_at)) - 1
         size = int.from_bytes(data[size_at:body], "big") & largest
         if size == largest and element in entered:
-            return True  # unknown
+            return True  # the length is unknown
         if body + size > end:
             return False
         if element in entered[:1] and not _elements_are_whole(data, body, body + size, entered[1:]):
             return False
         if element == _SEGMENT:
-            return True  # whatever follows is no part of the video
+            return True  # what follows is not part of the video
         start = body + size
     return True
 
 
 def _number_length(first: int) -> int:
-    """Return the length in bytes of the EBML number that begins with the byte `first`; 9, too long, where none does."""
+    """Return the length in bytes of the EBML number that begins with the byte `first`; 9, too long, if none does."""
     return 9 - first.bit_length()
 
 
@@ -93,12 +93,12 @@ def gif_is_whole(data: mmap.mmap) -> bool:
 
 
 def _colours(flags: int) -> int:
-    """Return the length in bytes of the table of colours that the flags of a GIF's screen or image announce."""
+    """Return the length in bytes of the colour table that the flags of a GIF's screen or image announce."""
     return 3 << (flags & 7) + 1 if flags & 0x80 else 0
 
 
 def flv_is_whole(data: mmap.mmap) -> bool:
-    """Return whether the tags of a Flash file fill it exactly, but for the length repeated behind the last one."""
+    """Return whether the tags of a Flash file fill it exactly; the last tag's length may be missing after it."""
     start, end = int.from_bytes(data[5:9], "big"), len(data)
     while start + 4 < end:
         start += 4 + 11 + int.from_bytes(data[start + 5 : start + 8], "big")
@@ -110,7 +110,7 @@ def mxf_is_whole(data: mmap.mmap) -> bool:
     start, end = max(0, data.find(_MXF_KEY)), len(data)  # there may be a run-in
     while start + 16 < end:
         if data[start : start + 4] != _MXF_KEY:
-            return True  # padding that is none; FFmpeg looks for the next key
+            return True  # not even padding; FFmpeg searches for the next key
         length, body = data[start + 16], start + 17
         if length & 0x80:
             body += length & 0x7F
@@ -124,7 +124,7 @@ _ASF_DATA = bytes.fromhex("3626b2758e66cf11a6d900aa0062ce6c")
 
 
 def asf_is_whole(data: mmap.mmap) -> bool:
-    """Return whether the packets of a Windows Media file are all there; what a live one has cannot be known."""
+    """Return whether all packets of a Windows Media file are there; for a live recording this cannot be known."""
     start = int.from_bytes(data[16:24], "little")
     if data[start : start + 16] != _ASF_DATA:
         return True

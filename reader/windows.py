@@ -1,4 +1,4 @@
-"""A long video cut into windows of time, and the frames that they need: each decoded once, in one go forward."""
+"""The windows of a long video, and the frames that they need: each frame is decoded once, in one pass forward."""
 
 from collections import defaultdict, deque
 from collections.abc import Iterator
@@ -17,28 +17,29 @@ from reader.packets import Packets, open_video, read_packets, video_stream
 from reader.transforms import crop_frame
 
 MOST_WINDOWS = 100_000
-# Crops that are handed over at a time: as many as the network computes in one call (inference/engine.py).
+# Crops handed over at a time: as many as the network computes in one call (inference/engine.py).
 _CROPS_AT_ONCE = 8
 
 
-# (start, end) of each window in seconds from the first frame: what a stream begins with, or begins anew with.
+# (start, end) of each window in seconds from the first frame. A stream begins with these, and so does each new start.
 WindowSpans = list[tuple[float, float]]
 
 
 class Frames(NamedTuple):
-    """Some frames in the order of time."""
+    """Some frames in order of time."""
 
     crops: np.ndarray  # uint8 [B, V, H, W, 3]
-    uses: list[list[tuple[int, int]]]  # of each frame, the (window, segment) pairs it serves
+    uses: list[list[tuple[int, int]]]  # for each frame, the (window, segment) pairs that it serves
 
 
 def window_spans(duration: float, window: float, stride: float, slack: float = 0.0) -> WindowSpans:
-    """Return (start, end) of each window in seconds: they start every `stride`, until one reaches the end of the video.
+    """Return (start, end) of each window in seconds: one starts every `stride`, until one reaches the video's end.
 
-    The last one is as long as what is left. Were that shorter than half of `window`, there is none of its own: the
-    window before reaches to the end, unless `stride` leaves a gap between them. The first one is always there.
+    The last window gets the rest of the video. If the rest is shorter than half of `window`, it gets no window of its
+    own: the window before it extends to the end, unless `stride` leaves a gap between them. There is always a first
+    window.
 
-    slack: what may be left over at the end, the length of a frame.
+    slack: the seconds that may be left over at the end, one frame.
     """
     spans = [(0.0, min(window, duration))]
     while spans[-1][1] < duration - slack:
@@ -53,18 +54,18 @@ def window_spans(duration: float, window: float, stride: float, slack: float = 0
 
 
 def moments(start: float, end: float, rate: float, spec: ClipSpec) -> list[float]:
-    """Return the time in seconds of each segment's frame: as the protocol chooses it of as many frames as the span has.
+    """Return the time in seconds of each segment's frame, as the protocol chooses it among the frames of the span.
 
-    rate: frames a second on average. Each is the middle of the time in which a frame of constant rate is shown.
+    rate: frames a second on average. Each time is the middle of a frame's display time at that constant rate.
     """
     number = max(1, round((end - start) * rate))
     return [start + (i + 0.5) * (end - start) / number for i in chosen_frames(number, spec)]
 
 
 def stream_windows(path: str, spec: ClipSpec, window: float, stride: float) -> Iterator[WindowSpans | Frames | None]:
-    """Yield the windows, then the frames that they need, some at a time; None now and then in between.
+    """Yield the windows, then the frames that they need, some at a time, with None now and then as a sign of life.
 
-    Where the container proves wrong about its frames, all begins anew. Raises VideoError.
+    If the container proves wrong about its frames, everything starts again, with the windows. Raises VideoError.
     """
     with open_video(path) as container:
         stream = video_stream(path, container)
@@ -96,7 +97,7 @@ def stream_windows(path: str, spec: ClipSpec, window: float, stride: float) -> I
 
 
 def stream_clip(path: str, spec: ClipSpec, folder: Path, frames: int | None = None) -> Iterator[np.ndarray]:
-    """Yield the clip that the network gets of a video as a whole, see `read_clip`. Raises VideoError."""
+    """Yield the clip of the whole video, see `read_clip`. Raises VideoError."""
     yield read_clip(spec, path, folder=folder, frames=frames)[0]
 
 
@@ -107,7 +108,7 @@ Uses = list[tuple[int, int]]
 def _sparse(
     context: av.VideoCodecContext, packets: Packets, clock: Clock, asked: Asked
 ) -> Iterator[tuple[Uses, av.VideoFrame]]:
-    """Yield (uses, frame) of all frames that are decoded, with no more of the file than it takes."""
+    """Yield (uses, frame) for all decoded frames; only the necessary parts of the file are decoded."""
     shown = clock.shown(packets)
     uses: dict[int, Uses] = defaultdict(list)
     for moment, *use in asked:
@@ -117,7 +118,7 @@ def _sparse(
 
 
 def _all(packets: Packets, clock: Clock, asked: Asked, spans: WindowSpans) -> Iterator[tuple[Uses, av.VideoFrame]]:
-    """Yield (uses, frame) of all frames: that one was shown at a moment is known when the next one is decoded."""
+    """Yield (uses, frame) for all frames. How long a frame is shown is known once the next one is decoded."""
     waiting = deque(asked)
     previous = None
     for frame in sparse.all_frames(packets):
@@ -130,12 +131,12 @@ def _all(packets: Packets, clock: Clock, asked: Asked, spans: WindowSpans) -> It
         previous = frame
     if previous is None:
         raise VideoError(packets.path, "no frame could be decoded")
-    # Windows that begin behind the last frame are those of a container that promised more.
+    # If windows begin after the last frame, the container promised more than it holds: they get no frame.
     yield [use for _, *use in waiting if spans[use[0]][0] <= time], previous
 
 
 def _gathered(found: Iterator[tuple[Uses, av.VideoFrame]], convert: sparse.Convert) -> Iterator[Frames | None]:
-    """Yield the frames that have uses, converted, some at a time; None for each of the others."""
+    """Yield the frames that have uses, converted, some at a time, and None for each other frame."""
     crops, uses = [], []
     for using, frame in found:
         if not using:

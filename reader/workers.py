@@ -1,4 +1,4 @@
-"""Reader processes: one video at a time each, killed when stuck, replaced when dead."""
+"""Reader processes: each reads one video at a time, is killed if it hangs, and replaced if it dies."""
 
 import queue
 from contextlib import suppress
@@ -16,19 +16,19 @@ from utils.storage.stamps import signature
 
 
 class FileClip(NamedTuple):
-    """What was read of a video."""
+    """The clip read from a video, and facts that go with it."""
 
     clip: np.ndarray  # see `read_clip`
     label: int | None
-    file: list[int] | None  # what tells it from another one, from before it was read: utils/storage/stamps.py
+    file: list[int] | None  # utils/storage/stamps.py:signature of the file before it was read
     mirrored: bool
 
 
 class WorkerProcess(VideoProcess):
     """A reader process, which answers (path, epoch, index, frames) with a FileClip.
 
-    A pipe and not shared memory: nothing can be left behind in /dev/shm, and copying a clip (0.15 to 1 MB) costs
-    about 1% of decoding it.
+    It answers through a pipe, not shared memory: so nothing can be left in /dev/shm, and copying a clip (0.15 to 1 MB)
+    costs about 1% of decoding it.
     """
 
     def __init__(self, spec: ClipSpec, time_limit: float = TIME_LIMIT):
@@ -37,11 +37,11 @@ class WorkerProcess(VideoProcess):
 
 
 class WorkerPool:
-    """Some reader processes; any thread may ask, and one that is free answers."""
+    """Some reader processes: any thread may ask, and a free process answers."""
 
     def __init__(self, spec: ClipSpec, number: int, time_limit: float = TIME_LIMIT):
         self._processes = [WorkerProcess(spec, time_limit) for _ in range(number)]
-        # The one used last first: who asks one after the other needs no second process.
+        # Last in, first out: a thread that asks alone never needs a second process.
         self._idle: queue.LifoQueue[WorkerProcess] = queue.LifoQueue()
         for process in self._processes:
             self._idle.put(process)
@@ -55,7 +55,7 @@ class WorkerPool:
         return self.read_file(path, epoch, index)[:2]
 
     def read_file(self, path: str, epoch: int, index: int, frames: int | None = None) -> FileClip:
-        """Return the same with more that is known of it. More threads than processes wait for each other."""
+        """Return the same with more facts. If no process is free, the thread waits for one."""
         process = self._reading[path] = self._idle.get()
         try:
             return process.answer(path, epoch, index, frames)
@@ -64,24 +64,24 @@ class WorkerPool:
             self._idle.put(process)
 
     def drop(self, path: str) -> None:
-        """Free the process that reads a path, from any thread. The file is removed before, or it is read again."""
+        """Free the process that reads a path, from any thread. Remove the file first, or it is read again."""
         if (process := self._reading.get(path)) is not None:
             process.interrupt()
 
     def start(self) -> None:
-        """Start a process before it is asked; what keeps it from starting is told when it is."""
+        """Start a process before it is asked; if it cannot start, the first question reports why."""
         process = self._idle.get()
         with suppress(RunError):
             process.start()
         self._idle.put(process)
 
     def close(self) -> None:
-        """End the processes for good; the threads that wait for their answers wake up."""
+        """End the processes for good; threads that wait for answers wake up."""
         for process in self._processes:
             process.close()
 
     def reap(self) -> None:
-        """Return when what `close` has ended is gone, and its temporary files; no thread may ask any more."""
+        """Wait until the processes that `close` ended are gone, with their temporary files; no thread may ask again."""
         for process in self._processes:
             process.kill()
 
@@ -89,8 +89,8 @@ class WorkerPool:
 def read_file(
     spec: ClipSpec, folder: Path | None, path: str, epoch: int, index: int, frames: int | None = None
 ) -> FileClip:
-    """Return what is read of a video. `folder` is made for the copy of a remote one; frames: see `read_clip`."""
-    from reader.dataset import Seen, read_clip  # only here: it takes time, and readers alone decode
+    """Return the clip of a video. folder: made for the copy of a remote video; frames: see `read_clip`."""
+    from reader.dataset import Seen, read_clip  # imported here: it takes time, and only reader processes decode
 
-    file, seen = signature(path), Seen()  # here, where a disk that hangs has its time limit
+    file, seen = signature(path), Seen()  # in the reader process: its time limit also covers a disk that hangs
     return FileClip(*read_clip(spec, path, epoch, index, folder, seen, frames), file, seen.mirrored)

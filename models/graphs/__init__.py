@@ -1,1 +1,1 @@
-"""Networks as graphs that other programs compute: traced for the CPU's engine, exported for whoever wants one."""
+"""Networks as graphs that other programs compute: traced for the CPU's engine, or exported for other runtimes."""

@@ -1,11 +1,11 @@
-"""What export.py writes, by --format: each function writes its files once they have given the network's own answers.
+"""The formats of export.py: each function writes its files only after they gave the same answers as the network.
 
-Killed between its renamings, it leaves no graph beside weights of another export.
+If it is killed between two renamings, it leaves no graph beside the weights of another export.
 
 paddle: model.json, model.pdiparams, weights.pdparams, config.yaml; models/weights/exported.py says what each is for.
 openvino: see results/openvino_format.py.
-onnx:   model.onnx alone, for onnxruntime and whatever else reads ONNX: uint8 `frames` in, `probabilities` out, and in
-        its metadata, as `config`, the configuration it was exported with.
+onnx:   model.onnx alone, for onnxruntime and other readers of ONNX: uint8 `frames` in, `probabilities` out; `config`
+        in its metadata is the configuration of the export.
 """
 
 import os
@@ -27,12 +27,12 @@ from utils.errors import RunError
 from utils.packages import import_extra
 from utils.storage.files import flush_folder, rename
 
-# The largest difference between two probabilities of one class.
+# The largest difference allowed between two probabilities of one class.
 TOLERANCE = 1e-4
-# The first with all operators of these networks. Converters and runtimes read older ones for longer than newer ones.
+# The oldest opset with all operators of these networks: most converters and runtimes can read it.
 OPSET = 13
-# Files that belong together, in the order in which they get their names. A graph is the last, and its old file goes
-# first: no program finds it beside weights of another export. Ours look for the weights' digest in config.yaml.
+# Files that belong together, in the order in which they get their names. The graph is last, and its old file is deleted
+# first: no program finds it beside the weights of another export. Our programs check the digest in config.yaml.
 _GRAPHS = f"{STEM}.json", f"{STEM}.xml"
 _ORDER = f"{STEM}.pdiparams", f"{STEM}.bin", CONFIG, WEIGHTS, *_GRAPHS
 _UNFINISHED = ".export-"
@@ -42,10 +42,10 @@ ACTIVATIONS = {"single": paddle.nn.functional.softmax, "multi": paddle.nn.functi
 
 
 class Probabilities(paddle.nn.Layer):
-    """uint8 frames -> probabilities of the network's logits: softmax, of many labels sigmoid."""
+    """uint8 frames -> probabilities: the softmax of the network's logits, or with many labels their sigmoid."""
 
     def __init__(self, network: paddle.nn.Layer, labels: str):
-        """labels: MODEL.labels."""
+        """Take the network; labels: MODEL.labels."""
         super().__init__()
         self.network, self.activation = network, ACTIVATIONS[labels]
 
@@ -55,7 +55,7 @@ class Probabilities(paddle.nn.Layer):
 
 
 def save_paddle(model: paddle.nn.Layer, config: Config, folder: Path) -> float:
-    """Return the difference that `difference_to` found; `model` is in evaluation mode. Raises RunError."""
+    """Write the folder's files and return `difference_to`; `model` is in evaluation mode. Raises RunError."""
     with whole_or_not_at_all(folder) as made:
         _write_graph(model, config, made)
         graph = paddle.jit.load(str(made / STEM))
@@ -67,7 +67,7 @@ def save_paddle(model: paddle.nn.Layer, config: Config, folder: Path) -> float:
 
 
 def save_onnx(model: paddle.nn.Layer, config: Config, folder: Path) -> float:
-    """Return the difference that `difference_to` found; `model` is in evaluation mode. Raises RunError."""
+    """Write model.onnx and return `difference_to`; `model` is in evaluation mode. Raises RunError."""
     import onnxruntime
 
     with whole_or_not_at_all(folder) as made:
@@ -84,13 +84,13 @@ FORMATS = {"paddle": save_paddle, "onnx": save_onnx}
 
 
 def check_packages(format: str) -> None:
-    """Raise InputError when a package is missing that the format needs."""
+    """Raise InputError if a package that the format needs is missing."""
     for package in _PACKAGES if format == "onnx" else ():
         import_extra(package, "--format=onnx", "requirements-onnx.txt")
 
 
 def graph_shape(config: Config) -> list[int | None]:
-    """Return [N, T, H, W, 3 * seglen] of one crop, as INFER has them; N is None: any number of videos at a time."""
+    """Return [N, T, H, W, 3 * seglen] for one crop, as INFER says; N is None: any number of videos at a time."""
     section = config.infer
     return [None, section.seg_num, section.image_size, section.image_size, 3 * section.seglen]
 
@@ -99,7 +99,7 @@ def difference_to(run: Run, model: paddle.nn.Layer, shape: list[int | None], lab
     """Return the largest difference between the probabilities of `run` and of the network itself, for 1 and 3 videos.
 
     Raises:
-        RunError: it is above TOLERANCE, or the answers are not of one shape.
+        RunError: the difference is above TOLERANCE, or the answers differ in shape.
     """
     source, differences = _runs(Probabilities(model, labels)), []
     for num_videos in (1, 3):
@@ -108,7 +108,7 @@ def difference_to(run: Run, model: paddle.nn.Layer, shape: list[int | None], lab
         if ours.shape != theirs.shape:
             raise RunError(f"the exported graph answers {list(theirs.shape)} where the network does {list(ours.shape)}")
         differences.append(float(np.abs(ours - theirs).max()))
-    difference = float(np.max(differences))  # unlike max(), NaN where one is
+    difference = float(np.max(differences))  # unlike max(), NaN if any is NaN
     if not difference <= TOLERANCE:
         raise RunError(
             f"the exported graph gives other probabilities than the network, by up to {difference:.2g} on random "
@@ -126,9 +126,9 @@ def _runs(layer: paddle.nn.Layer) -> Run:
 
 
 def _frames(shape: list[int]) -> np.ndarray:
-    """Return random uint8 of the shape [N, T, H, W, C], in squares an eighth of the image wide.
+    """Return random uint8 frames [N, T, H, W, C], in squares an eighth of the image wide.
 
-    To a network, frames whose every pixel is random are all alike, and none would miss the frame before it.
+    If every pixel were random, all frames would look alike to a network, and a wrong order of frames would not show.
     """
     n, t, height, width, channels = shape
     squares = np.random.default_rng(0).integers(0, 256, (n, t, 8, 8, channels), dtype=np.uint8)
@@ -137,9 +137,9 @@ def _frames(shape: list[int]) -> np.ndarray:
 
 @contextmanager
 def whole_or_not_at_all(folder: Path) -> Iterator[Path]:
-    """Yield a folder whose files come to `folder` if the block ends well. Raises RunError where it does not.
+    """Yield a folder whose files move to `folder` if the block succeeds. Raises RunError if it fails.
 
-    What killed exports have left is removed: nobody else may be writing there.
+    Leftovers of killed exports are removed, so nobody else may be writing there.
     """
     try:
         for left in folder.glob(f"{_UNFINISHED}*"):
@@ -153,11 +153,11 @@ def whole_or_not_at_all(folder: Path) -> Iterator[Path]:
 
 
 def _replace(files: list[Path], folder: Path) -> None:
-    """Move the files to the folder, over those of their names. Raises OSError."""
+    """Move the files to the folder, replacing files of the same names. Raises OSError."""
     for file in files:
         with open(file, "r+b") as written:
             os.fsync(written.fileno())
-    if len(files) > 1:  # a single one is the old or the new one at any moment
+    if len(files) > 1:  # a single file is either the old or the new one at any moment
         for graph in {file.name for file in files}.intersection(_GRAPHS):
             (folder / graph).unlink(missing_ok=True)
         flush_folder(folder)
@@ -172,10 +172,10 @@ def _write_graph(model: paddle.nn.Layer, config: Config, folder: Path) -> None:
 
 
 def _converted(graph: Path) -> Path:
-    """Make the ONNX file of the graph in that folder, and return its path.
+    """Convert the graph in the folder to an ONNX file, and return its path.
 
-    A process does it: paddle2onnx aborts at operators it does not know. Its optimisers are left out: onnxruntime has
-    its own, and the default one would install packages.
+    A process does it, because paddle2onnx aborts at operators that it does not know. Its optimisers are off:
+    onnxruntime has its own, and the default one would install packages.
     """
     flags = {
         "model_dir": ".",
@@ -195,7 +195,7 @@ def _converted(graph: Path) -> Path:
 
 
 def _finished(file: Path, config: str) -> bytes:
-    """Return the converted network with its names and metadata, and without what paddle2onnx 2.1 does to it."""
+    """Return the converted network with our names and metadata, and without the defects that paddle2onnx 2.1 adds."""
     import onnx
 
     model = onnx.load(file)
@@ -204,7 +204,7 @@ def _finished(file: Path, config: str) -> bytes:
     for node in graph.node:
         node.output[:] = ["probabilities" if name == answer.name else name for name in node.output]
         if node.op_type == "LeakyRelu":
-            del node.attribute[:]  # it takes the slope's 8 bytes for 4 and gets 1e-43; ONNX's default is Paddle's, 0.01
+            del node.attribute[:]  # paddle2onnx reads 8 bytes as 4, a slope of 1e-43; the default is Paddle's, 0.01
     answer.name = "probabilities"
     for value in (frames, answer):
         value.type.tensor_type.shape.dim[0].dim_param = "N"
@@ -215,9 +215,9 @@ def _finished(file: Path, config: str) -> bytes:
 
 
 def _drop_unused(graph) -> None:
-    """Take away the nodes and constants that lead to no answer: onnxruntime would warn of each."""
+    """Remove nodes and constants that no output depends on: onnxruntime would warn of each."""
     needed = {value.name for value in graph.output}
-    for node in reversed(list(graph.node)):  # a node stands behind those it reads from
+    for node in reversed(list(graph.node)):  # a node comes after the nodes it reads from
         if needed.intersection(node.output):
             needed.update(node.input)
         else:

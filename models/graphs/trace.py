@@ -1,6 +1,6 @@
-"""A network's graph, in a process of its own: only Paddle can make it, and only in a format that else is not used.
+"""Trace a network's graph in a separate process: only Paddle can do it, in a format that is not used elsewhere.
 
-The process imports paddle, which takes seconds and hundreds of MB, and is gone when the graph is there.
+The process imports paddle, which takes seconds and hundreds of MB, and ends when the graph is written.
 """
 
 import os
@@ -22,11 +22,11 @@ _TIME_LIMIT = 900.0  # seconds
 
 
 def trace_segments(config: ModelConfig, weights: Path, image_size: int, folder: Path) -> bool:
-    """Write GRAPH, with its parameters beside it, and CLASSIFIER into `folder`; False: the network cannot be traced.
+    """Write GRAPH, with its parameters beside it, and CLASSIFIER into `folder`. Return False if it cannot be traced.
 
     The graph takes the frames of segments, uint8 [B, H, W, C], H and W being `image_size`, and returns their features
-    float32 [B, F]. CLASSIFIER holds `weight` [F, K], `bias` [K], and whether the network `shifts`: whether each call
-    of the graph must be the frames of one video, as they see each other.
+    float32 [B, F]. CLASSIFIER holds `weight` [F, K], `bias` [K] and `shifts`: whether each call of the graph must get
+    the frames of one video, because they exchange channels.
 
     Raises:
         InputError: the weights cannot be read or do not fit.
@@ -37,16 +37,16 @@ def trace_segments(config: ModelConfig, weights: Path, image_size: int, folder: 
 
 
 def trace_videos(config: ModelConfig, weights: Path, shape: Sequence[int | None], folder: Path) -> None:
-    """Write GRAPH: the frames of videos, uint8 of `shape` [N, T, H, W, C], to their probabilities float32 [N, K].
+    """Write GRAPH, from the frames of videos, uint8 of `shape` [N, T, H, W, C], to their probabilities float32 [N, K].
 
-    Raise as `trace_segments`.
+    Raise the errors of `trace_segments`.
     """
     _ask(_videos, config, weights, shape, folder)
 
 
 def _ask(work: Callable, *arguments: object) -> Any:
-    """Return what a new process returns of `work`."""
-    temporary_root()  # of which the import of paddle asks, too
+    """Return the result of `work`, computed in a new process."""
+    temporary_root()  # importing paddle needs it, too
     child = Child("the process that makes the network's graph", serve)
     try:
         kind, content = child.ask((work, *arguments), _TIME_LIMIT)
@@ -63,7 +63,7 @@ def _ask(work: Callable, *arguments: object) -> Any:
 
 def serve(pipe: Connection) -> None:
     """Answer each request of `_ask`, until the pipe closes."""
-    # OpenVINO reads no other; of the operators in Paddle's newer format it knows nothing.
+    # OpenVINO reads only this older format; it does not know the operators of Paddle's newer one.
     os.environ["FLAGS_enable_pir_api"] = "0"
     quieten_paddle()
     pipe.send("ready")
@@ -75,7 +75,7 @@ def serve(pipe: Connection) -> None:
             answer = "input", str(error)
         except OSError as error:
             answer = "folder", str(error)
-        except Exception as error:  # whatever a Paddle raises
+        except Exception as error:  # whatever Paddle raises
             answer = "failed", f"{type(error).__name__}: {(str(error).strip() or 'without a word').splitlines()[-1]}"
         pipe.send(answer)
 
@@ -102,7 +102,7 @@ def _videos(config: ModelConfig, weights: Path, shape: Sequence[int | None], fol
     model.use_plain_operators()
 
     def sigmoid(logits: Any) -> Any:
-        # Paddle's own refuses this older kind of graph.
+        # Paddle's own sigmoid refuses this older kind of graph.
         return softmax(paddle.stack([logits, paddle.zeros_like(logits)], axis=-1))[..., 0]
 
     activation = softmax if config.labels == "single" else sigmoid
@@ -110,7 +110,7 @@ def _videos(config: ModelConfig, weights: Path, shape: Sequence[int | None], fol
 
 
 def _save(compute: Callable, model: Any, shape: Sequence[int | None], folder: Path) -> None:
-    """Write GRAPH, of what `compute` makes of frames with the model."""
+    """Write GRAPH: the computation `compute`(frames) with the model's parameters."""
     import paddle
 
     class Traced(paddle.nn.Layer):
@@ -118,7 +118,7 @@ def _save(compute: Callable, model: Any, shape: Sequence[int | None], folder: Pa
             super().__init__()
             self.network = model
 
-        # As it runs: no branch depends on values, and to rewrite its source takes 0.8 s and a home to write to.
+        # Traced as it runs: no branch depends on values, and rewriting its source takes 0.8 s and a home folder.
         @paddle.jit.not_to_static
         def forward(self, frames):
             return compute(frames)

@@ -1,1 +1,1 @@
-"""Files of weights: their formats, the names of each family, download, and loading into a model."""
+"""Files of weights: formats, the names of each family, download, and loading into a model."""

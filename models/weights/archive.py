@@ -1,4 +1,4 @@
-"""Members of a tar archive that somebody else made: only plain files, only inside the folder, only so many bytes."""
+"""Read a stranger's tar archive: only plain files, only inside the folder, and a limited number of bytes."""
 
 import gzip
 import os
@@ -8,18 +8,18 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import IO
 
-# Trained float32 weights hardly compress (to 0.9); what grows by more than this is no archive of weights.
+# Trained float32 weights hardly compress (to 0.9); an archive that grows by more than this has no weights.
 MAX_GROWTH = 10
 _ALLOWANCE = 1 << 20  # bytes: tar pads small archives
 MAX_MEMBERS = 10_000  # ten times the variables of a ResNet-152
 
 
 class ArchiveError(ValueError):
-    """The archive is damaged or would write where it must not. One line, without the path."""
+    """The archive is damaged, or would write outside its folder. One line, without the path."""
 
 
 class _Limited:
-    """A stream that refuses to give more than `limit` bytes, whatever the headers in it declare."""
+    """A stream that refuses to return more than `limit` bytes, whatever its headers declare."""
 
     def __init__(self, stream: IO[bytes], limit: int):
         self.stream = stream
@@ -43,8 +43,8 @@ def is_archive(path: Path) -> bool:
 def archive_members(path: Path) -> Iterator[tuple[PurePosixPath, bytes]]:
     """Yield (path inside the archive, content) of every plain file in a .tar or .tar.gz, in its order.
 
-    Raises ArchiveError for a member that leaves the archive's folder, a link or a device, more bytes than
-    MAX_GROWTH allows, and damage; OSError when the file cannot be read.
+    Raises ArchiveError for a member that leaves the archive's folder, for a link or a device, for more bytes than
+    MAX_GROWTH allows, and for damage; OSError if the file cannot be read.
     """
     limit = _ALLOWANCE + MAX_GROWTH * os.path.getsize(path)
     with open(path, "rb") as file:
@@ -65,7 +65,7 @@ def archive_members(path: Path) -> Iterator[tuple[PurePosixPath, bytes]]:
 
 
 def _checked(member: tarfile.TarInfo, limit: int) -> bool:
-    """Return whether the member is a file, not a folder. Raises ArchiveError for what is of no use among weights."""
+    """Return whether the member is a file, not a folder. Raises ArchiveError for members that are not safe."""
     name = member.name
     path = PurePosixPath(name)
     if path.is_absolute() or ".." in path.parts or any(character in name for character in "\\:\0"):
@@ -80,7 +80,7 @@ def _checked(member: tarfile.TarInfo, limit: int) -> bool:
 
 
 def extract(path: Path, folder: Path) -> None:
-    """Write the archive's files into `folder`, which exists. Raises ArchiveError, OSError."""
+    """Write the archive's files into the existing `folder`. Raises ArchiveError, OSError."""
     for member, data in archive_members(path):
         target = folder / member
         try:

@@ -1,4 +1,4 @@
-"""Published weights in ~/.paddle/weights: downloaded once, resumed after a break, checked, whole or not there."""
+"""Published weights in ~/.paddle/weights: downloaded once, resumed after an interruption, checked, whole or absent."""
 
 import contextlib
 import hashlib
@@ -17,13 +17,13 @@ from utils.config.published import published_weights
 from utils.errors import InputError, RunError
 from utils.log import say
 
-# Where the original's weights have been since 2019.
+# The address of the original's weights since 2019.
 BASE_URL = "https://paddlemodels.bj.bcebos.com/video_classification/"
 _OTHERWISE = "give the weights by --weights=PATH"
 
 
 def published_tsn(folder: str | os.PathLike | None = None, base_url: str = BASE_URL) -> Path:
-    """Return the original's TSN trained on Kinetics-400, in `folder` (~/.paddle/weights).
+    """Return the path of the original's TSN, trained on Kinetics-400, in `folder` (default: ~/.paddle/weights).
 
     Raises InputError, RunError.
     """
@@ -34,9 +34,9 @@ def published_tsn(folder: str | os.PathLike | None = None, base_url: str = BASE_
 def imagenet_resnet50(
     folder: str | os.PathLike | None = None, base_url: str = BASE_URL, otherwise: str = "give others by --pretrain=PATH"
 ) -> Path:
-    """Return the original's ImageNet ResNet-50, unpacked in `folder` (~/.paddle/weights). Raises InputError, RunError.
+    """Return the path of the original's ImageNet ResNet-50, unpacked in `folder` (default: ~/.paddle/weights).
 
-    otherwise: as for `fetch`.
+    otherwise: see `fetch`. Raises InputError, RunError.
     """
     target = _weights_folder(folder, otherwise) / "ResNet50_pretrained"
     if target.is_dir():
@@ -51,10 +51,10 @@ def imagenet_resnet50(
 
 
 def fetch_weights(url: str, sha256: str, max_bytes: int, otherwise: str) -> Path:
-    """Return the file at an address, in ~/.paddle/weights.
+    """Return the path of the file at an address, downloaded to ~/.paddle/weights.
 
-    Its SHA-256 is what it was at first, and begins with `sha256`. otherwise: as for `fetch`. Raises InputError, also
-    where it is not weights or has more bytes than `max_bytes`, and RunError.
+    Its SHA-256 begins with `sha256` and is the same as after the download. otherwise: see `fetch`. Raises RunError, and
+    InputError, also if the file does not contain weights or has more than `max_bytes` bytes.
     """
     target = fetch(url, place_of(url), otherwise, sha256, max_bytes)
     note = target.with_name(target.name + ".sha256")
@@ -68,7 +68,7 @@ def fetch_weights(url: str, sha256: str, max_bytes: int, otherwise: str) -> Path
                 f"delete it and {note.name} to have it downloaded again"
             )
         if not noted:
-            with contextlib.suppress(OSError):  # a folder shared by others may be for reading only
+            with contextlib.suppress(OSError):  # a shared folder may be read-only
                 note.write_text(f"{digest}  {target.name}\n", encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{target}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
@@ -78,7 +78,8 @@ def fetch_weights(url: str, sha256: str, max_bytes: int, otherwise: str) -> Path
 def place_of(url: str) -> Path:
     """Return where the file at an address is kept: under its name if it is published, else in a folder of its own.
 
-    Two addresses may end in the same name. Raises InputError for an address that is not read.
+    The folder is needed because two addresses may end in the same name. Raises InputError for an address that is not
+    allowed.
     """
     _check_address(url)
     folder = _weights_folder(None, "give a file by its path")
@@ -94,7 +95,7 @@ def _digest(path: Path) -> str:
 
 
 def _check_address(url: str) -> None:
-    """Raise InputError for an address that is not read. It shows no credentials."""
+    """Raise InputError for an address that is not allowed. The error never shows credentials."""
     try:
         parts = urlsplit(url)
         is_ours = parts.port is None or parts.port > 0
@@ -118,12 +119,12 @@ def _weights_folder(folder: str | os.PathLike | None, otherwise: str) -> Path:
 
 
 def fetch(url: str, target: Path, otherwise: str, sha256: str = "", max_bytes: int = sys.maxsize) -> Path:
-    """Return `target`, downloaded from `url` unless it is there; the network is not touched then.
+    """Return `target`; if it does not exist, download it from `url` first. Otherwise the network is not used.
 
     otherwise: what the user can do without the file; the error says it after the way to fetch the file by hand.
-    sha256: the first digits of its digest. max_bytes: how many it has at most.
+    sha256: the first digits of its digest. max_bytes: the file's largest size.
 
-    Raises InputError when it cannot be fetched or its folder cannot be written, RunError when the disk is full.
+    Raises InputError if it cannot be fetched or its folder cannot be written, RunError if the disk is full.
     """
     if target.is_file():
         return target
@@ -150,10 +151,10 @@ def fetch(url: str, target: Path, otherwise: str, sha256: str = "", max_bytes: i
 
 
 def _fault_of(part: Path, sha256: str) -> str:
-    """Return why what arrived is not what was asked for; '' where it may be. A proxy's page is no weights."""
+    """Return why the downloaded file is not the wanted one, e.g. a proxy's page; '' if it may be."""
     with open(part, "rb") as file:
         head = file.read(9)
-    # A pickle, PyTorch's or another zip, a .tar.gz; of .safetensors the length of its header, and the header.
+    # A pickle, a zip (PyTorch's or another), a .tar.gz; or .safetensors: the length of its header, then the header.
     if not head.startswith((b"\x80", b"PK\x03\x04", b"\x1f\x8b")) and head[4:] != b"\0\0\0\0{":
         return "what arrived is another kind of file, perhaps a proxy's page"
     digest = _digest(part)
@@ -164,14 +165,14 @@ def _fault_of(part: Path, sha256: str) -> str:
 
 @contextlib.contextmanager
 def _locked(target: Path) -> Iterator[None]:
-    """Hold other processes off `target`. Raises InputError when its folder cannot be written.
+    """Keep other processes away from `target`. Raises InputError if its folder cannot be written.
 
-    On Windows, which has no flock, two downloads at once damage each other's part; its size then gives them away.
+    Windows has no flock: two downloads at once damage each other's partial file, whose size then reveals it.
     """
     lock = target.with_name(target.name + ".lock")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        file = open(lock, "ab")  # noqa: SIM115  (closed below; the errors of what is done meanwhile are not its own)
+        file = open(lock, "ab")  # noqa: SIM115  (closed below; errors inside the context are not errors of this file)
     except OSError as error:
         raise InputError(f"{target.parent}: cannot be written: {error.strerror or error}") from error
     with file:
@@ -180,12 +181,12 @@ def _locked(target: Path) -> Iterator[None]:
 
             fcntl.flock(file, fcntl.LOCK_EX)
         yield
-        # Who waits for the unlinked file finds the target there and leaves. After an error the lock file stays.
+        # A process that waits for the unlinked file then finds the target and returns. After an error the lock stays.
         lock.unlink(missing_ok=True)
 
 
 def _unpack(archive: Path, target: Path) -> None:
-    """Unpack so that `target` is the archive's only folder, or holds its files. Raises InputError, RunError."""
+    """Unpack the archive so that `target` is its only folder, or holds its files. Raises InputError, RunError."""
     temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
     files = temporary / target.name
     try:

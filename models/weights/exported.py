@@ -1,12 +1,12 @@
 """The folder of export.py --format=paddle: a graph for any program that has paddle, and the weights for predict.py.
 
 model.json, model.pdiparams  uint8 frames of one crop in, probabilities out, for paddle.inference.Config and
-                             paddle.jit.load; of several crops its caller takes the mean, as INFER.average says
+                             paddle.jit.load; with several crops the caller takes the mean, as INFER.average says
 weights.pdparams             the same weights by name. predict.py and eval.py give them to their own engine: the
-                             same numbers at its speed, and no program that came from elsewhere is run
-config.yaml                  what it was exported with: INFER says how its frames are chosen, resized and cropped; and
-                             in comments the SHA-256 of the other files
-weights.json                 of many labels: from which probability on each class is named
+                             numbers are the same, it is faster, and no foreign program runs
+config.yaml                  the configuration of the export: INFER says how frames are chosen, resized and cropped;
+                             comments give the SHA-256 of the other files
+weights.json                 only with many labels: the threshold from which each class is named
 """
 
 import json
@@ -25,7 +25,7 @@ from utils.storage.shelf import digest
 STEM = "model"
 WEIGHTS, CONFIG = "weights.pdparams", "config.yaml"
 THRESHOLDS = "weights.json"
-# What must be the same in the exported folder and in the configuration, and in the section that reads videos for it.
+# Keys that must be the same in the exported folder and in the configuration, and in the section that reads videos.
 MODEL_KEYS = ("name", "backbone", "num_classes", "labels")
 SHAPE_KEYS = ("seg_num", "seglen", "image_mean", "image_std")
 
@@ -36,13 +36,13 @@ def is_exported(path: Path) -> bool:
 
 
 def exported_weights(folder: Path, config: Config, section: SectionConfig) -> Path:
-    """Return the folder's weights by name.
+    """Return the path of the folder's weights by name.
 
     Raises:
         InputError: the folder is incomplete, or was exported for other clips or classes than the configuration's.
     """
     exported = load_config(folder / CONFIG, section="INFER")
-    size_key = "short_size" if section.crops == 3 else "target_size"  # what the side of our crops comes from
+    size_key = "short_size" if section.crops == 3 else "target_size"  # the key that sets the side of our crops
     theirs, ours = _facts(exported, exported.infer, size_key), _facts(config, section, size_key)
     differing = [
         f"{key} {theirs[key]} (the configuration has {ours[key]})"
@@ -57,7 +57,7 @@ def exported_weights(folder: Path, config: Config, section: SectionConfig) -> Pa
 
 
 def write_thresholds(folder: Path, config: Config, thresholds: Sequence[float]) -> None:
-    """Write THRESHOLDS, a manifest as train.py writes one, beside what was exported. Raise RunError."""
+    """Write THRESHOLDS, a manifest like train.py's, beside the exported files. Raise RunError."""
     model = {key: getattr(config.model, key) for key in ("name", "backbone", "num_layers", "num_classes", "labels")}
     train = {key: getattr(config.infer, key) for key in SHAPE_KEYS[1:]}
     weights = folder / WEIGHTS
@@ -67,16 +67,16 @@ def write_thresholds(folder: Path, config: Config, thresholds: Sequence[float]) 
 
 
 def describe_files(files: Iterable[Path]) -> str:
-    """Return the lines of comment for config.yaml that name the files by their SHA-256."""
+    """Return the comment for config.yaml that lists the files with their SHA-256."""
     lines = [f"# {digest(file)}  {file.name}\n" for file in sorted(files)]
     return "".join(["# The files that this one was exported with, by their SHA-256:\n", *lines])
 
 
 def check_exported(folder: Path, sha256: str) -> None:
-    """Raise InputError where the weights are not those that the folder's config.yaml was exported with.
+    """Raise InputError if the weights and the folder's config.yaml are not from the same export.
 
-    sha256: of the weights. As where an export was killed while it replaced the files of another one, or half a folder
-    was copied. Folders that older versions wrote name no digests.
+    sha256: of the weights. They differ if an export was killed while it replaced another one's files, or if only half
+    of a folder was copied. Folders written by older versions contain no digests and pass.
     """
     text = (folder / CONFIG).read_text(encoding="utf-8")
     named = re.search(rf"^# ([0-9a-f]{{64}})  {re.escape(WEIGHTS)}$", text, re.MULTILINE)

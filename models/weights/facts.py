@@ -1,4 +1,4 @@
-"""What a file of weights tells of the network it comes from, so that an error can name the keys that it wants."""
+"""Facts about the network that a file of weights comes from, so that an error can name the keys to set."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,25 +22,25 @@ from models.weights.names import (
 
 @dataclass(frozen=True)
 class Facts:
-    """None: the file does not tell."""
+    """Facts about a file's network; None means that the file does not tell."""
 
     family: Family
     num_layers: int | None
     num_classes: int | None
     shifts: bool | None  # TSM or TSN
-    shifted_blocks: int  # of which the names tell it
-    whole: bool  # every parameter of such a backbone is there, and nothing that is no part of the network
+    shifted_blocks: int  # the number of blocks whose names say that they shift
+    whole: bool  # the file has every parameter of this backbone, and nothing that is not part of the network
 
     @property
     def shifts_in_part(self) -> bool:
-        """Whether it is a TSM that leaves blocks out, as mmaction2 does every second with ResNet-101."""
+        """Whether it is a TSM that does not shift in all blocks: mmaction2's ResNet-101 skips every second one."""
         return bool(self.shifts and self.num_layers and self.shifted_blocks < sum(DEPTHS[self.num_layers][1]))
 
     def classes_fact(self, model: nn.Layer) -> str:
         return f"the file has {self.num_classes} classes, MODEL.num_classes is {model.num_classes}"
 
     def differing(self, model: nn.Layer, pretrain: bool) -> list[tuple[str, str]]:
-        """Return (what is different, the key that would make it fit) for each key that the file wants otherwise."""
+        """Return (the difference, the setting that would make the file fit) for each key that does not fit the file."""
         found = []
         if not pretrain and self.shifts not in (None, model.shifts):
             name = "TSM" if self.shifts else "TSN"
@@ -61,7 +61,7 @@ class Facts:
 
 
 def facts_of(weights: Mapping[str, np.ndarray], family: Family, prefix: str, classifier: tuple[str, str]) -> Facts:
-    """Return what the file, whose family and prefix are known, tells. classifier: its names for weight and bias."""
+    """Return the facts about a file of known family and prefix. classifier: its names of the weight and the bias."""
     shifted = count_shifted(weights)
     names = {without_shift(name) for name in weights if not is_no_weight(name)}
     num_layers, whole = None, False
@@ -82,7 +82,7 @@ def facts_of(weights: Mapping[str, np.ndarray], family: Family, prefix: str, cla
 
 
 def _depth(num_convolutions: int, variant: str) -> int | None:
-    """Return the num_layers of the ResNet with so many convolutions, the shortcuts' included."""
+    """Return the num_layers of the ResNet that has this number of convolutions, including the shortcuts'."""
     for num_layers in DEPTHS:
         names = parameter_names(num_layers, variant == "resnet_vd")
         if sum(Layer.parse(name).is_conv for name in names) == num_convolutions:
@@ -91,7 +91,7 @@ def _depth(num_convolutions: int, variant: str) -> int | None:
 
 
 def _num_classes(weight: np.ndarray | None, bias: np.ndarray | None, transposed: bool) -> int | None:
-    """K, if the classifier's two arrays agree on it."""
+    """Return K if the classifier's two arrays agree on it, else None."""
     if weight is None or bias is None or weight.ndim != 2:
         return None
     num_classes = weight.shape[0 if transposed else 1]

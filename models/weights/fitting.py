@@ -1,4 +1,4 @@
-"""Weights of any known origin -> the model, or an error with the exact names on each side. All or nothing."""
+"""Load weights of any known family into the model, all or nothing; errors give the exact names on each side."""
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
@@ -25,13 +25,13 @@ _SHOWN = 8  # names in one list of an error
 
 @dataclass(frozen=True)
 class LoadReport:
-    """What was loaded. str() is one line for the log."""
+    """A summary of what was loaded. str() is one line for the log."""
 
     path: str
     family: str  # whose names the file uses
     matched: int  # parameters and statistics set
-    left_out: tuple[str, ...]  # the file's classifier with --pretrain
-    ignored: int  # entries of the file that are no weights: an optimizer's state, counters
+    left_out: tuple[str, ...]  # with --pretrain: the file's classifier
+    ignored: int  # entries of the file that are not weights: an optimizer's state, counters
 
     def __str__(self) -> str:
         text = f"{self.path}: {self.matched} parameters loaded ({self.family} names)"
@@ -42,7 +42,7 @@ class LoadReport:
 
 @dataclass(frozen=True)
 class Match:
-    """The file's arrays under the model's names, and what did not find a partner."""
+    """The file's arrays under the model's names, and the names without a match on either side."""
 
     family: str
     arrays: dict[str, np.ndarray]
@@ -57,11 +57,11 @@ class Match:
 def load_weights(
     model: nn.Layer, path: str | os.PathLike, pretrain: bool = False, rows: Mapping[int, int] = {}
 ) -> LoadReport:
-    """Return what was loaded into `model` from a file or folder of weights; see models.weights.reading for the kinds.
+    """Load a file or folder of weights into `model` and report it; see models.weights.reading for the formats.
 
-    pretrain: the backbone only; any classifier in the file is left out, and the first convolution is adapted to
-    seglen. rows: but of these classes of the model the classifier's row, which is that of another class in the file.
-    Raises InputError when the file does not fit the model exactly; the model is untouched then.
+    pretrain: load the backbone only; the file's classifier is left out, and the first convolution is adapted to
+    seglen. rows: even so load the classifier's rows of these classes: {class in the model: class in the file}.
+    Raises InputError if the file does not fit the model exactly; the model is then untouched.
     """
     found = find_weights(path)
     named = origin(found)
@@ -88,7 +88,7 @@ def load_weights(
 
 @contextmanager
 def _configuration_named(path: Path) -> Iterator[None]:
-    """Open a context whose InputError names the configuration that lies beside the weights, where one does."""
+    """Open a context whose InputError mentions the configuration beside the weights, if there is one."""
     try:
         yield
     except InputError as error:
@@ -100,7 +100,7 @@ def _configuration_named(path: Path) -> Iterator[None]:
 
 def load_model(config: ModelConfig, path: Path) -> paddle.nn.Layer:
     """Return the configured model with the weights of a file or folder, in evaluation mode. Raise InputError."""
-    with paddle.LazyGuard():  # without the random weights that would be overwritten: nine tenths of its time
+    with paddle.LazyGuard():  # skips random weights, which would be overwritten and take nine tenths of the time
         model = build_model(config)
     load_weights(model, path)
     model.eval()
@@ -111,7 +111,7 @@ def load_model(config: ModelConfig, path: Path) -> paddle.nn.Layer:
 
 
 def match_names(weights: dict[str, np.ndarray], model: nn.Layer, path: str, pretrain: bool) -> Match:
-    """Match the file's names with the model's. Raises InputError when the names are of no known kind."""
+    """Match the file's names with the model's. Raises InputError for an unknown family, or another network's."""
     known = find_family(weights)
     if known is None:
         raise InputError(f"{path}: weights of no known kind: its first names are {_listing(sorted(weights))}")
@@ -152,7 +152,7 @@ def match_names(weights: dict[str, np.ndarray], model: nn.Layer, path: str, pret
 
 
 def _first_present(candidates: tuple[str, ...], prefix: str, weights: dict[str, np.ndarray]) -> str:
-    """Return the first of the names that the file has, else the first."""
+    """Return the first of the names that is in the file, else the first name."""
     names = [prefix + candidate for candidate in candidates]
     return next((name for name in names if name in weights), names[0])
 
@@ -160,8 +160,8 @@ def _first_present(candidates: tuple[str, ...], prefix: str, weights: dict[str, 
 def _widen(weight: np.ndarray, in_channels: int) -> np.ndarray:
     """Return an ImageNet convolution [64, 3, 7, 7] for `in_channels` = 3 * seglen channels: its mean, repeated.
 
-    Divided by seglen so that the sum over the channels, hence the scale of the features, stays; the original's
-    sibling StNet does so for its seglen of 5.
+    Dividing by seglen keeps the sum over the channels, and so the scale of the features. The original's sibling StNet
+    does the same for its seglen of 5.
     """
     if weight.ndim != 4 or weight.shape[1] != 3 or in_channels == 3 or in_channels % 3:
         return weight
@@ -176,7 +176,7 @@ def _keep_rows(
     rows: Mapping[int, int],
     path: str,
 ) -> None:
-    """Make the file's classifier one of the model's classes: their `rows` from the file, the others as they are."""
+    """Replace the file's classifier by the model's, with `rows` from the file. Raise InputError if it has none."""
     for name in (f"{classifier}weight", f"{classifier}bias"):
         ours, theirs = state[name].numpy().copy(), arrays.get(name)
         if theirs is None or theirs.shape[:-1] != ours.shape[:-1] or max(rows.values()) >= theirs.shape[-1]:
@@ -186,9 +186,9 @@ def _keep_rows(
 
 
 def _check_fit(match: Match, shapes: dict[str, list[int]], model: nn.Layer, path: str, pretrain: bool) -> None:
-    """Raise InputError, one line, that names what is missing, unexpected or of another shape.
+    """Raise InputError, in one line, if parameters are missing, unexpected or of another shape.
 
-    Where other keys of the configuration would make the file fit, it names these and no parameters.
+    If other keys of the configuration would make the file fit, the error names these keys and no parameters.
     """
     wrong = {name: list(array.shape) for name, array in match.arrays.items() if list(array.shape) != shapes[name]}
     facts = match.facts
@@ -213,7 +213,7 @@ def _check_fit(match: Match, shapes: dict[str, list[int]], model: nn.Layer, path
 
 
 def _misfits(match: Match, wrong: dict[str, list[int]], shapes: dict[str, list[int]]) -> list[str]:
-    """Return what is missing, unexpected or of another shape (wrong: the file's of those), by names on each side."""
+    """Return lists of missing, unexpected and differently shaped parameters; wrong: {name: shape in the file}."""
     both = {name: name if name == theirs else f"{name} (there {theirs})" for name, theirs in match.source.items()}
     found = {
         "missing in the file": [both[name] for name in match.missing],
@@ -224,7 +224,7 @@ def _misfits(match: Match, wrong: dict[str, list[int]], shapes: dict[str, list[i
 
 
 def _listing(names: Iterable[str]) -> str:
-    """Return the first names, and how many more there are; in one line, whatever the file calls its entries."""
+    """Return the first names and the number of others, in one line even if the file's names contain line breaks."""
     names = list(names)
     shown = ", ".join(name if name.isprintable() and len(name) < 200 else repr(name[:200]) for name in names[:_SHOWN])
     return f"{shown} and {len(names) - _SHOWN} more" if len(names) > _SHOWN else shown
@@ -233,11 +233,11 @@ def _listing(names: Iterable[str]) -> str:
 def _checked_values(array: np.ndarray, name: str, path: str) -> np.ndarray:
     """Return the array as float32.
 
-    Raises InputError when it is not of floating point, not finite, or a negative variance.
+    Raises InputError if it is not floating point, not finite, or a variance that is negative.
     """
     if array.dtype.kind != "f":
         raise InputError(f"{path}: {name} holds {array.dtype}, expected floating point")
-    with np.errstate(over="ignore"):  # too large for float32 becomes infinite, which is refused next
+    with np.errstate(over="ignore"):  # a value too large for float32 becomes infinite, which is refused next
         array = np.ascontiguousarray(array, dtype="float32")
     if not np.isfinite(array).all():
         raise InputError(f"{path}: {name} holds a value that is not finite")

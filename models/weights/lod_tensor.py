@@ -1,4 +1,4 @@
-"""One variable of the Fluid releases: the LoDTensor file format, read by hand with every length checked.
+"""The LoDTensor file format, one variable of the Fluid releases, read by hand with every length checked.
 
 uint32 0; uint64 levels of detail (0); uint32 0; int32 n; n bytes of the protobuf message TensorDesc (field 1: data
 type, field 2: dims); the data, little-endian. Defined in Paddle's lod_tensor.cc and framework.proto.
@@ -16,11 +16,11 @@ _MAX_DIMENSIONS = 8
 
 
 class LodTensorError(ValueError):
-    """The bytes are no LoDTensor. One line, without the path."""
+    """The bytes are not a LoDTensor. One line, without the path."""
 
 
 def _varint(data: bytes, position: int) -> tuple[int, int]:
-    """Return (value, position behind it) of the protobuf varint at `position`."""
+    """Return (value, position after it) of the protobuf varint at `position`."""
     value = 0
     for index, byte in enumerate(data[position : position + 10]):
         value |= (byte & 0x7F) << (7 * index)
@@ -54,7 +54,7 @@ def _read_description(data: bytes) -> tuple[int, list[int]]:
 
 
 def read_lod_tensor(data: bytes) -> np.ndarray:
-    """Return the array that `data`, one whole file, holds: a view, not a copy. Raises LodTensorError."""
+    """Return the array in `data`, one whole file, as a view and not a copy. Raises LodTensorError."""
     if len(data) < _HEADER.size:
         raise LodTensorError(f"it has {len(data)} bytes, less than a header")
     version, levels, tensor_version, length = _HEADER.unpack_from(data)
@@ -69,5 +69,5 @@ def read_lod_tensor(data: bytes) -> np.ndarray:
         raise LodTensorError(f"it declares the shape {dims}, {expected} bytes, and has {len(data) - start}")
     try:
         return np.frombuffer(data, _DTYPES[dtype], offset=start).reshape(dims)
-    except ValueError as error:  # no bytes, but beside the 0 sizes that NumPy cannot multiply
+    except ValueError as error:  # one size is 0, so there are no bytes, but NumPy cannot multiply the others
         raise LodTensorError("its header declares an impossible shape") from error

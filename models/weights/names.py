@@ -1,7 +1,7 @@
-"""What each family of weights calls the parameters of a network, and which family a file belongs to.
+"""The names of a network's parameters in each family of weights, and the family that a file belongs to.
 
-Every rule turns a parameter of ours (paddle.vision's names) into the file's name, so that a file can be compared
-with the model name by name. The names were taken from the projects' own model definitions.
+Every rule turns our name of a parameter (paddle.vision's name) into the file's name, so that a file can be compared
+with the model name by name. The names come from the projects' own model definitions.
 """
 
 import re
@@ -10,11 +10,11 @@ from dataclasses import dataclass
 
 from models.resnet import DEPTHS
 
-# backbone parameter -> stage, block (both absent in the stem), layer, its number, part of a stem of three, part
+# backbone parameter -> stage, block (both absent in the stem), layer, its number, number in a stem of three, part
 _PARAMETER = re.compile(r"(?:layer(\d)\.(\d+)\.)?(conv|bn|downsample\.)(\d)(?:_(\d))?\.(weight|bias|_mean|_variance)")
-# The variant whose families are PP-LCNetV2's; all others are a ResNet's.
+# The variant of PP-LCNetV2's families; all other families are a ResNet's.
 LCNET = "lcnet_v2"
-# MODEL.backbone, or LCNET -> the first convolution, which sees the images' channels.
+# MODEL.backbone, or LCNET -> the first convolution, whose input has the images' channels.
 FIRST = {"resnet": "conv1.weight", "resnet_vd": "conv1_1.weight", LCNET: "stem.0.conv.weight"}
 _BN_FLUID = {"weight": "scale", "bias": "offset", "_mean": "mean", "_variance": "variance"}
 _BN_TORCH = {"weight": "weight", "bias": "bias", "_mean": "running_mean", "_variance": "running_var"}
@@ -22,7 +22,7 @@ _BN_TORCH = {"weight": "weight", "bias": "bias", "_mean": "running_mean", "_vari
 
 @dataclass(frozen=True)
 class Layer:
-    """One convolution, or one batch normalisation, of a ResNet.
+    """One convolution or batch normalisation of a ResNet.
 
     stage, block: 0-based, -1 in the stem; number: 0-based inside the block or the stem, -1 for the shortcut; deep: in
     a stem of three convolutions; part: weight, bias, _mean or _variance.
@@ -37,7 +37,7 @@ class Layer:
 
     @classmethod
     def parse(cls, name: str) -> "Layer":
-        """Return the layer that owns the parameter `name` of models.resnet.ResNet."""
+        """Return the layer of models.resnet.ResNet that owns the parameter `name`."""
         stage, block, kind, number, deep, part = _PARAMETER.fullmatch(name).groups()
         is_shortcut = kind == "downsample."
         return cls(
@@ -50,10 +50,7 @@ class Layer:
         )
 
     def res_name(self, num_layers: int) -> str:
-        """Return the block in Caffe's spelling: res2a, res2b, ....
-
-        The third stage of ResNet-101, -152: res4a, res4b1, ...
-        """
+        """Return the block's name in Caffe: res2a, res2b, ...; in the third stage of ResNet-101 and -152 res4b1, ..."""
         letter = chr(ord("a") + self.block)
         if num_layers > 50 and self.stage == 2 and self.block > 0:
             letter = f"b{self.block}"
@@ -108,7 +105,7 @@ def _paddleclas(name: str, num_layers: int) -> str:
     layer = Layer.parse(name)
     unit = f"stem.{layer.number}"
     if layer.stage >= 0:
-        position = sum(DEPTHS[num_layers][1][: layer.stage]) + layer.block  # blocks are numbered through
+        position = sum(DEPTHS[num_layers][1][: layer.stage]) + layer.block  # one numbering across all stages
         unit = f"blocks.{position}.{layer.in_block()}"
     return f"{unit}.conv.weight" if layer.is_conv else f"{unit}.bn.{layer.part}"
 
@@ -149,28 +146,28 @@ class Family:
     """One way to name the parameters of a ResNet, or of PP-LCNetV2."""
 
     title: str
-    marker: str  # a name that gives it away, as a rule its first convolution's
+    marker: str  # a name that identifies the family, usually the first convolution's
     backbone: Callable[[str, int], str]
     classifiers: tuple[str, ...]  # names of the classifier's weight
-    biases: tuple[str, ...]  # and of its bias, in the same order
+    biases: tuple[str, ...]  # names of its bias, in the same order
     transposed: bool = False  # the classifier's weight is [K, F], ours is [F, K]
     variant: str = "resnet"  # MODEL.backbone, or LCNET
-    tells_shift: bool = False  # a TSM's names are others than a TSN's
+    tells_shift: bool = False  # a TSM's names differ from a TSN's
 
     def matches(self, names: Collection[str], prefix: str) -> bool:
-        """Return whether the file, whose names start with `prefix`, speaks this family's language."""
+        """Return whether a file with these names, which start with `prefix`, belongs to this family."""
         if prefix + self.marker not in names:
             return False
-        # torchvision and paddle.vision differ in their statistics' names and in the classifier's orientation.
+        # torchvision and paddle.vision differ only in the names of statistics and the classifier's orientation.
         is_torch = any(name.endswith(".running_mean") for name in names)
         return self.marker != "conv1.weight" or is_torch == self.transposed
 
 
-_BRANCH = "stages.2.0.dw_conv_list.0.conv.weight"  # of PP-LCNetV2 alone
+_BRANCH = "stages.2.0.dw_conv_list.0.conv.weight"  # only PP-LCNetV2 has it
 _FLUID = (("fc_0.w_0",), ("fc_0.b_0",))
 _LINEAR = (("fc.weight", "head.fc.weight", "out.weight"), ("fc.bias", "head.fc.bias", "out.bias"))
 _MMACTION2 = (("cls_head.fc_cls.weight",), ("cls_head.fc_cls.bias",))
-# PaddleVideo has the classifier in the backbone, which so is a part of its name.
+# In PaddleVideo the classifier belongs to the backbone, so its name begins with that.
 _IN_BACKBONE = (("backbone.fc.weight",), ("backbone.fc.bias",))
 _NEW_FC = (("new_fc.weight", "base_model.fc.weight"), ("new_fc.bias", "base_model.fc.bias"))
 FAMILIES = (
@@ -189,12 +186,12 @@ FAMILIES = (
     Family("paddle.vision", "conv1.weight", _vision, *_LINEAR),
     Family("our", "conv1_1.weight", _vision, *_LINEAR, variant="resnet_vd"),
 )
-# What data-parallel wrappers and recognisers put in front of the backbone's names.
+# Prefixes that data-parallel wrappers and recognisers add to the backbone's names.
 PREFIXES = tuple(wrapper + part for wrapper in ("", "module.", "_layers.") for part in ("", "backbone."))
 
 
 def find_family(names: Collection[str]) -> tuple[Family, str] | None:
-    """Return (family, what stands before its names for the backbone), or None for names of none that we know."""
+    """Return (family, the prefix of its backbone's names), or None if the names fit no known family."""
     for family in FAMILIES:
         for prefix in PREFIXES:
             if family.matches(names, prefix):
@@ -202,23 +199,23 @@ def find_family(names: Collection[str]) -> tuple[Family, str] | None:
     return None
 
 
-# mmaction2's TSM: layer1.0.conv1.conv.net.weight, where its TSN has layer1.0.conv1.conv.weight; MIT's TSM, where
-# tsn-pytorch has layer1.0.conv1.weight: layer1.0.conv1.net.weight.
+# mmaction2's TSM has layer1.0.conv1.conv.net.weight, its TSN layer1.0.conv1.conv.weight. MIT's TSM has
+# layer1.0.conv1.net.weight, tsn-pytorch layer1.0.conv1.weight.
 _SHIFTED = re.compile(r"(.*\.conv1\.(?:conv\.)?)net\.(weight)")
 
 
 def without_shift(name: str) -> str:
-    """Return the file's name without what tells that the convolution's input is shifted."""
+    """Return the file's name without the part that marks a shifted convolution."""
     return _SHIFTED.sub(r"\1\2", name)
 
 
 def count_shifted(names: Collection[str]) -> int:
-    """Count the blocks of which the file's names tell that their input is shifted."""
+    """Count the blocks that the file's names mark as shifted."""
     return sum(_SHIFTED.fullmatch(name) is not None for name in names)
 
 
-# State of Fluid's optimizer and of PyTorch's BatchNorm that lies among the weights without being any; and the
-# convolution beside PP-LCNetV2's branches that nothing is computed with.
+# Entries that are not weights: state of Fluid's optimizer and of PyTorch's BatchNorm, and a convolution beside
+# PP-LCNetV2's branches that is never used.
 _NO_WEIGHT = re.compile(
     r".*_velocity_\d+|learning_rate_\d+|@LR_DECAY_COUNTER@|.*\bnum_batches_tracked|.*\bstages\.[23]\.\d+\.dw_conv\..+"
 )
@@ -228,10 +225,10 @@ _CLASSIFIER = re.compile(
 
 
 def is_no_weight(name: str) -> bool:
-    """Return whether the file's entry is bookkeeping, which no model wants."""
+    """Return whether the file's entry is bookkeeping that no model needs."""
     return _NO_WEIGHT.fullmatch(name) is not None
 
 
 def is_classifier(name: str) -> bool:
-    """Return whether the file's entry belongs to a classifier, whatever it is called."""
+    """Return whether the file's entry belongs to a classifier, in any family."""
     return _CLASSIFIER.fullmatch(name) is not None

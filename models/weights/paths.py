@@ -1,4 +1,4 @@
-"""Where weights lie: what a path, an address or a name means, before any of it is read."""
+"""Locate weights by a path, an address or a name, before anything is read."""
 
 import os
 from pathlib import Path
@@ -9,15 +9,15 @@ from utils.config.published import SUFFIXES, find_published, published_weights, 
 from utils.errors import InputError
 from utils.storage.objects import is_remote
 
-# Of a file, or of all files of a folder. A ResNet-152 with its momentum in float64 takes 1 GB.
+# Size of a file, or of all files in a folder. A ResNet-152 with its momentum in float64 takes 1 GB.
 MAX_BYTES = 4 << 30
 
 
 def find_weights(path: str | os.PathLike, otherwise: str = "give a file by its path") -> Path:
-    """Return the file or folder that `path` means: itself, or with one of SUFFIXES behind it; of one elsewhere a copy.
+    """Return the file or folder that `path` means: the path itself, or with one of SUFFIXES; a copy if it is remote.
 
-    Elsewhere are object storage, an address, and published weights, which have a name. otherwise: what the user can do
-    where these cannot be downloaded. Raises InputError.
+    Remote are object storage, an address, and published weights, which have a name. otherwise: what the user can do if
+    the download fails. Raises InputError.
     """
     if is_remote(path):
         return fetch(path, SUFFIXES, MAX_BYTES)
@@ -25,7 +25,7 @@ def find_weights(path: str | os.PathLike, otherwise: str = "give a file by its p
         from models.weights.download import fetch_weights
 
         return fetch_weights(*address, MAX_BYTES, otherwise)
-    named = Path(os.path.expanduser(path))  # as it stands where there is no such home folder, as in a shell
+    named = Path(os.path.expanduser(path))  # unchanged if there is no such home folder, as in a shell
     for candidate in (named, *(Path(f"{named}{suffix}") for suffix in SUFFIXES)):
         if candidate.is_dir() or candidate.is_file():
             return _of_run(candidate)
@@ -37,7 +37,7 @@ def find_weights(path: str | os.PathLike, otherwise: str = "give a file by its p
 
 
 def _of_run(path: Path) -> Path:
-    """Return the best weights of a run's folder, or the last ones; any other path as it is. Raises InputError."""
+    """Return the best weights of a run's folder, or else the last; any other path unchanged. Raises InputError."""
     found = sorted(path.glob("*.pdparams")) if path.is_dir() and not is_exported(path) else []
     found = [file for file in found if "_epoch" not in file.stem] or found
     best = [file for file in found if file.stem.endswith("_best")] or found
@@ -47,7 +47,7 @@ def _of_run(path: Path) -> Path:
 
 
 def is_here(path: str) -> bool:
-    """Return whether `find_weights` asks no other machine for them."""
+    """Return whether `find_weights` finds the weights without asking another machine."""
     if address := _address(path):
         from models.weights.download import place_of
 
@@ -56,7 +56,7 @@ def is_here(path: str) -> bool:
 
 
 def _address(path: str | os.PathLike) -> tuple[str, str] | None:
-    """Return (address, the first digits of the file's SHA-256 as far as they are known) of what must be downloaded."""
+    """Return (address, the known first digits of the file's SHA-256) of weights to download; None for all others."""
     if row := find_published(path):
         return row.url, row.sha256
     if isinstance(path, str) and path.startswith(("https://", "http://")):

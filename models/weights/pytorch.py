@@ -1,9 +1,9 @@
 """Files of torch.save: tensors by name, read without torch. Nothing is called, and no class is constructed.
 
-Since PyTorch 1.6 a zip archive of stored members: */data.pkl, the pickle of everything but the numbers, and */data/KEY,
-the bytes of one storage. Before, the older layout: pickles of a magic number, of the layout's version, of the machine
-that wrote it, of everything but the numbers, and of the storages' keys in the order in which they follow, each after
-its length. Defined in torch/serialization.py and torch/_utils.py.
+Since PyTorch 1.6 the file is a zip archive of stored members: */data.pkl, the pickle of everything but the numbers, and
+*/data/KEY, the bytes of one storage. The older layout is five pickles: a magic number, the layout's version, the
+machine that wrote it, everything but the numbers, and the keys of the storages; the storages follow in that order, each
+after its length. Defined in torch/serialization.py and torch/_utils.py.
 """
 
 import io
@@ -21,22 +21,22 @@ MAGIC = b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # the number that opens the older l
 _ZIP = b"PK\x03\x04"
 _ENTRY = b"PK\x01\x02"  # opens each entry of a zip archive's directory
 _MAX_MEMBERS = 100_000  # a ResNet-152 with its momentum takes 2,000
-# As often may a file's bytes be used, on average: tensors may share a storage.
+# A file's bytes may be used this often on average, because tensors may share a storage.
 _MAX_SHARING = 4
 _ZIP_ERRORS = (zipfile.BadZipFile, NotImplementedError, RuntimeError, ValueError, EOFError, struct.error, OverflowError)
 _BIG_ENDIAN = "it was written on a machine with the other order of bytes (big-endian)"
 
 
 def is_pytorch(data: bytes) -> bool:
-    """Return whether the file starts like one of torch.save, in either layout."""
+    """Return whether the file starts like a file of torch.save, in either layout."""
     return data[:4] == _ZIP or (data[:1] == b"\x80" and MAGIC in data[:32])
 
 
 def read_pytorch(data: bytes) -> dict[str, np.ndarray]:
-    """Name -> array of the tensors under `state_dict`, else under `model`, else at the top; bfloat16 becomes float32.
+    """Return {name: array} of the tensors under `state_dict`, else `model`, else at the top; bfloat16 becomes float32.
 
-    What is no tensor is passed over. The arrays are read-only, and take as much memory again as `data` at most, or
-    little more where tensors share their numbers. Raises PickleError.
+    Anything but a tensor is skipped. The arrays are read-only and take at most as much memory again as `data`, or a
+    little more if tensors share their numbers. Raises PickleError.
     """
     content, read_storage = _read_zip(data) if data[:4] == _ZIP else _read_older(data)
     if not isinstance(content, dict):
@@ -54,7 +54,7 @@ def read_pytorch(data: bytes) -> dict[str, np.ndarray]:
 
 
 def _read_zip(data: bytes) -> tuple[Any, ReadStorage]:
-    """Return (what the pickle describes, a function that gives a storage's bytes). Raises PickleError."""
+    """Return (content of the pickle, a function that returns a storage's bytes). Raises PickleError."""
     if data.count(_ENTRY) > _MAX_MEMBERS:
         raise PickleError(f"it has more than {_MAX_MEMBERS} members")
     archive = _opened(data)
@@ -97,7 +97,7 @@ def _opened(data: bytes) -> zipfile.ZipFile:
 
 
 def _read_older(data: bytes) -> tuple[Any, ReadStorage]:
-    """Return (what the pickle describes, a function that gives a storage's bytes). Raises PickleError."""
+    """Return (content of the pickle, a function that returns a storage's bytes). Raises PickleError."""
     contents, position = [], 0
     for _ in range(5):
         machine = TorchMachine(data, position)

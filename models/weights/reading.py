@@ -1,4 +1,4 @@
-"""Every kind of file that holds weights -> arrays under the names in the file. Nothing in a file is executed."""
+"""Read every kind of weights file into arrays under the file's names. Nothing in a file is executed."""
 
 import os
 from collections.abc import Iterable
@@ -17,7 +17,7 @@ from utils.safe_pickle import PickleError, read_pickle
 
 
 def read_weights(path: str | os.PathLike) -> dict[str, np.ndarray]:
-    """Name in the file -> array, of any kind of weights; the arrays may be read-only.
+    """Return {name in the file: array} from any kind of weights; the arrays may be read-only.
 
     A folder or .tar.gz of one LoDTensor file per variable, a .safetensors file, a file of torch.save (.pth, .pt), or a
     pickle (.pdparams). SUFFIXES may be left out in `path`. Raises InputError, one line with the path and the reason.
@@ -46,13 +46,13 @@ def read_weights(path: str | os.PathLike) -> dict[str, np.ndarray]:
 
 
 def _check_size(path: str, files: list[Path]) -> None:
-    """Raise InputError, before memory is taken, for more than any weights have."""
+    """Raise InputError, before memory is allocated, if the files are larger than any weights."""
     if sum(file.stat().st_size for file in files) > MAX_BYTES:
         raise InputError(f"{path}: larger than {MAX_BYTES >> 30} GB, which no weights of a ResNet are")
 
 
 def _read_variables(files: Iterable[tuple[str, bytes]], path: str) -> dict[str, np.ndarray]:
-    """Read the arrays by file name. Hidden files (.DS_Store, ._conv1_weights) are no variables. Raises InputError."""
+    """Return {file name: array}, without hidden files such as .DS_Store and ._conv1_weights. Raises InputError."""
     arrays: dict[str, np.ndarray] = {}
     for name, data in files:
         if name.startswith("."):

@@ -1,4 +1,4 @@
-"""Bytes from an address into a part of a file: attempts as long as they bring new ones, each goes on from the last."""
+"""Download into a partial file: each attempt resumes the last one, as long as attempts bring new bytes."""
 
 import contextlib
 import http.client
@@ -17,17 +17,17 @@ _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
 class NetworkError(Exception):
-    """The download stopped; what has arrived is kept."""
+    """The download stopped; the bytes received so far are kept."""
 
 
 def is_secure(url: str) -> bool:
-    """Return whether it is https, or http that does not leave this machine."""
+    """Return whether the address is https, or http on this machine."""
     parts = urlsplit(url)
     return parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in _LOOPBACK)
 
 
 class _Redirects(urllib.request.HTTPRedirectHandler):
-    """Follows a server to where the file is, from https to https alone."""
+    """Follows a server's redirects to the file, from https only to https."""
 
     def redirect_request(self, request, file, code, message, headers, url):
         if not is_secure(url) or (request.type == "https" and urlsplit(url).scheme != "https"):
@@ -37,12 +37,12 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
 
 
 def validator_of(part: Path) -> Path:
-    """Return where the version of the remote file that `part` belongs to is noted: its ETag or date."""
+    """Return the path that notes which version of the remote file `part` belongs to: its ETag or date."""
     return part.with_name(part.name + ".version")
 
 
 def receive(url: str, part: Path, max_bytes: int) -> None:
-    """Complete `part`, as long as attempts bring new bytes. Raises NetworkError."""
+    """Complete `part`; try again as long as attempts bring new bytes. Raises NetworkError."""
     reached, dropped = _size(part), False
     while True:
         try:
@@ -53,7 +53,7 @@ def receive(url: str, part: Path, max_bytes: int) -> None:
         except NetworkError:
             if _size(part) > reached:
                 reached = _size(part)
-            elif reached and not _size(part) and not dropped:  # the part was of no use: one fresh start
+            elif reached and not _size(part) and not dropped:  # the part was useless: start afresh once
                 dropped = True
             else:
                 raise
@@ -65,11 +65,11 @@ def _size(part: Path) -> int:
 
 @contextlib.contextmanager
 def _open(url: str, part: Path) -> Iterator[http.client.HTTPResponse | None]:
-    """Open the response with the bytes that `part` lacks, None when it lacks none. Raises NetworkError."""
+    """Open the response with the bytes that `part` lacks; yield None if it lacks none. Raises NetworkError."""
     version = validator_of(part)
     start = _size(part) if version.exists() else 0
     headers = {"User-Agent": "paddle-tsn", "Accept-Encoding": "identity"}
-    if start:  # If-Range: the whole file comes when it is another one by now
+    if start:  # If-Range: the server sends the whole file if it has changed
         headers |= {"Range": f"bytes={start}-", "If-Range": version.read_text(encoding="latin1")}
     try:
         request = urllib.request.Request(quote(url, safe=string.punctuation), headers=headers)
@@ -79,7 +79,7 @@ def _open(url: str, part: Path) -> Iterator[http.client.HTTPResponse | None]:
             if error.code == 416 and error.headers.get("Content-Range") == f"bytes */{start}":
                 yield None
                 return
-            if error.code == 416:  # longer than the file: of no use
+            if error.code == 416:  # the part is longer than the file, so it is useless
                 part.unlink()
             raise NetworkError(f"the server answers {error.code} {error.reason}") from error
     except (OSError, http.client.HTTPException) as error:
@@ -89,9 +89,9 @@ def _open(url: str, part: Path) -> Iterator[http.client.HTTPResponse | None]:
 
 
 def _receive(response: http.client.HTTPResponse, part: Path, max_bytes: int) -> None:
-    """Append a 206 to `part`, or replace it by a 200.
+    """Append a response 206 to `part`, or replace `part` by a response 200.
 
-    Raises NetworkError when bytes are missing, or more than `max_bytes` come.
+    Raises NetworkError if bytes are missing, or if there are more than `max_bytes`.
     """
     from tqdm import tqdm
 
@@ -129,7 +129,7 @@ def _receive(response: http.client.HTTPResponse, part: Path, max_bytes: int) -> 
 
 
 def _note_version(response: http.client.HTTPResponse, part: Path) -> None:
-    """Keep what a later request needs to go on with the same file, if the server says it."""
+    """Store the file's version, if the server states it, so that a later request can resume the same file."""
     etag = response.headers.get("ETag", "")
     version = etag if etag.startswith('"') else response.headers.get("Last-Modified", "")  # no weak ETag in If-Range
     part.unlink(missing_ok=True)
@@ -140,6 +140,6 @@ def _note_version(response: http.client.HTTPResponse, part: Path) -> None:
 
 
 def _reason(error: Exception) -> str:
-    """Return the cause of a network error in a few words, one line."""
+    """Return the cause of a network error in a few words, on one line."""
     cause = getattr(error, "reason", error)
     return str(getattr(cause, "strerror", None) or cause or type(cause).__name__).replace("\n", " ")

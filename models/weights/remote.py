@@ -1,4 +1,4 @@
-"""Weights in object storage: copied once into the cache folder, kept for the next run, and called by where they lie."""
+"""Weights in object storage: copied once to the cache folder, kept for the next run, and named by their remote path."""
 
 import hashlib
 import json
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
 BYTES_KEPT = 2 << 30
 _NOTE = ".origin"  # the file that holds the remote path
-_FOLDER = "weights"  # in the cache folder; in it KEY/.origin, and the file or folder by its own name beside that
+_FOLDER = "weights"  # in the cache folder; it contains KEY/.origin and KEY/NAME, the file or folder under its own name
 
 
 def fetch(path: str, suffixes: tuple[str, ...], max_bytes: int) -> Path:
-    """Return a local copy of the remote file or folder `path` means: itself, or with one of the suffixes behind it.
+    """Return a local copy of the remote file or folder that `path` means: itself, or with one of the suffixes.
 
-    The copy is made anew when a name, a size or a time of change differs. Of a folder its files are copied, not those
-    of folders within. Raises InputError, one line with the path and the reason.
+    The copy is made anew if a name, a size or a time of change differs. Only a folder's own files are copied, not its
+    subfolders. Raises InputError, one line with the path and the reason.
     """
     try:
         path, files = _find(path, suffixes)
@@ -47,10 +47,7 @@ def fetch(path: str, suffixes: tuple[str, ...], max_bytes: int) -> Path:
 
 
 def origin(path: str | os.PathLike) -> str:
-    """Return what to call weights by: the remote path of a copy that `fetch` has made, or of a file in it.
-
-    Else the path.
-    """
+    """Return the path to show for weights: the remote path for a copy by `fetch` or a file in it, else `path`."""
     root = cache_folder()
     try:
         place, _, *rest = Path(path).relative_to(root / _FOLDER).parts
@@ -63,9 +60,9 @@ def origin(path: str | os.PathLike) -> str:
 
 
 def _find(path: str, suffixes: tuple[str, ...]) -> "tuple[str, dict[str, FileInfo]]":
-    """Return the path that is there, and its files.
+    """Return the path that exists, and {name: facts} of the files in its folder, or {'': facts} if it is a file.
 
-    By name within a folder, '' being the file that the path itself is.
+    Raises InputError if no path exists.
     """
     for candidate in (extended(path, suffix) for suffix in ("", *suffixes)):
         info = look_up(candidate)

@@ -1,4 +1,4 @@
-"""The safetensors format: the package reads it, and what the package lets pass but is no weight is refused here.
+"""The safetensors format: the package reads it, and this module refuses whatever else cannot be a weight.
 
 uint64 n; n bytes of JSON {name: {"dtype", "shape", "data_offsets": [begin, end]}}; the data, little-endian. Defined in
 https://github.com/huggingface/safetensors#format. The package refuses holes, overlaps and bytes that are left over.
@@ -10,33 +10,33 @@ from typing import Any
 import numpy as np
 import safetensors
 
-# The format's own limit is ten times as much; a ResNet-152 needs 100 kB, and JSON takes up to 26 times its size.
+# Bytes. The format allows ten times as many; a ResNet-152 needs 100 kB, and parsed JSON takes up to 26 times its size.
 _MAX_HEADER = 10_000_000
-# BF16, which NumPy and with it safetensors.numpy lack, is the upper half of an F32.
+# BF16 is the upper half of an F32; NumPy lacks it, and so does safetensors.numpy.
 _DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2", "I64": "<i8", "I32": "<i4"}
 
 
 class SafetensorsError(Exception):
-    """The bytes are no safetensors file, or hold what is no weight. One line, without the path."""
+    """The bytes are not a safetensors file, or an entry is not a weight. One line, without the path."""
 
 
 def read_safetensors(data: bytes) -> dict[str, np.ndarray]:
-    """Name -> array in the order of the file; bfloat16 becomes float32. Raises SafetensorsError.
+    """Return {name: array} in the order of the file; bfloat16 becomes float32. Raises SafetensorsError.
 
-    Takes as much memory again as `data`.
+    This takes as much memory again as `data`.
     """
     names = _weight_names(data)
     try:
-        tensors = dict(safetensors.deserialize(data))  # in an order that differs from run to run
-    except safetensors.SafetensorError as error:  # in words that differ from version to version
+        tensors = dict(safetensors.deserialize(data))  # the order differs from run to run
+    except safetensors.SafetensorError as error:  # the words differ from version to version
         raise SafetensorsError("its header does not fit its data") from error
     return {name: _array(name, tensors.pop(name)) for name in names}
 
 
 def _weight_names(data: bytes) -> list[str]:
-    """Return the names in the header. Raises SafetensorsError where one is there twice, or what it names is no weight.
+    """Return the names in the header. Raises SafetensorsError if a name appears twice or an entry is not a weight.
 
-    The format forbids a name twice, and the package takes the last.
+    The format forbids repeated names, but the package silently takes the last entry.
     """
     length = int.from_bytes(data[:8], "little")
     if len(data) < 8 or not 2 <= length <= min(len(data) - 8, _MAX_HEADER):
@@ -59,7 +59,7 @@ def _weight_names(data: bytes) -> list[str]:
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Return the JSON object. Raises SafetensorsError for a name that is there twice."""
+    """Return the JSON object. Raises SafetensorsError if a name appears twice."""
     content = dict(pairs)
     if len(content) < len(pairs):
         raise SafetensorsError("its header names something twice")
@@ -73,6 +73,6 @@ def _array(name: str, tensor: dict[str, Any]) -> np.ndarray:
         if len(shape) > 8 or max(shape, default=0) >= 2**40:
             raise ValueError
         array = np.frombuffer(tensor["data"], _DTYPES[dtype]).reshape(shape)
-    except ValueError as error:  # also no bytes, but beside the 0 sizes that NumPy cannot multiply
+    except ValueError as error:  # also: one size is 0, but NumPy cannot multiply the others
         raise SafetensorsError(f"{name[:80]!r} has no proper shape and place") from error
     return (array.astype("<u4") << 16).view("<f4") if dtype == "BF16" else array

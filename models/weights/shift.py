@@ -1,4 +1,4 @@
-"""TSM's weights for the shift in the other direction."""
+"""Conversion of TSM's weights to the shift in the opposite direction."""
 
 import numpy as np
 
@@ -8,13 +8,13 @@ from models.weights.names import Layer
 
 
 def turn_shift(arrays: dict[str, np.ndarray], num_layers: int, vd: bool, backbone: str, classifier: str) -> None:
-    """Make the weights of a network that shifts in one direction those of one that shifts in the other.
+    """Convert the weights of a network that shifts in one direction for a network that shifts in the other.
 
-    The two eighths change places in everything that is added up along the shortcuts, hence in the output of each
-    layer that writes to them and in the input of each that reads from them: the network computes what it did.
-    `backbone` and `classifier` stand before the names.
+    The two eighths change places in everything that the shortcuts add up: in the output of each layer that writes to a
+    shortcut, and in the input of each layer that reads from one. The network then computes the same as before.
+    `backbone` and `classifier` are the prefixes of the names.
     """
-    last = 2 if DEPTHS[num_layers][0] else 1  # number of a block's last convolution
+    last = 2 if DEPTHS[num_layers][0] else 1  # the number of a block's last convolution, from 0
     for name, array in arrays.items():
         if not name.startswith(backbone):
             if name == classifier + "weight":  # [F, K]

@@ -1,11 +1,11 @@
-"""`bash run.sh weights`: the published weights, what they are known to reach, and which of them are downloaded."""
+"""`bash run.sh weights`: the published weights, their published accuracy, and which of them are downloaded."""
 
 from models.weights.download import place_of
 from utils.config.published import Published, published_weights
 
 
 def lines() -> list[str]:
-    """Return one for each of the table, with a heading, and what the names are for."""
+    """Return the lines of the table with a heading, and a note on how to use the names."""
     rows = [("name", "data", "frames", "top-1", "licence", "downloaded"), *map(_cells, published_weights())]
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     table = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows]

@@ -1,4 +1,4 @@
-"""The pickles in PyTorch's files: tensors, and where their numbers are. Nothing is called, no class is constructed."""
+"""The pickles in PyTorch's files: tensors, and where their numbers lie. Nothing is called, no class is constructed."""
 
 import math
 from collections.abc import Callable
@@ -9,8 +9,8 @@ import numpy as np
 
 from utils.safe_pickle import MAX_DIMENSIONS, Machine, PickleError, is_size
 
-_BFLOAT16 = "bfloat16"  # which NumPy lacks
-# Names of storages in torch without their end, "Storage".
+_BFLOAT16 = "bfloat16"  # NumPy does not have it
+# Names of torch's storage classes, without "Storage" at the end -> NumPy type.
 _DTYPES = {
     "Double": "<f8", "Float": "<f4", "Half": "<f2", "BFloat16": _BFLOAT16, "Long": "<i8", "Int": "<i4", "Short": "<i2",
     "Char": "|i1", "Byte": "|u1", "Bool": "|b1", "ComplexFloat": "<c8", "ComplexDouble": "<c16", "QInt8": "|i1",
@@ -21,7 +21,7 @@ _STORAGES = {f"torch.{name}Storage": dtype for name, dtype in _DTYPES.items()} |
 
 @dataclass(frozen=True, slots=True)
 class Unknown:
-    """What stands for a function or class that is not known here, and for whatever the pickle makes of it."""
+    """A placeholder for an unknown function or class, and for everything that the pickle makes with it."""
 
     name: str
 
@@ -34,7 +34,7 @@ class _StorageType:
 
 @dataclass(frozen=True, slots=True)
 class Storage:
-    """Numbers that are stored elsewhere in the file."""
+    """A row of numbers stored elsewhere in the file."""
 
     key: str
     dtype: str
@@ -54,7 +54,7 @@ ReadStorage = Callable[[Storage], bytes | memoryview]
 
 @dataclass(frozen=True, slots=True)
 class Tensor:
-    """Where a tensor's numbers are in a storage. Nothing of it has been checked."""
+    """The place of a tensor's numbers in a storage. None of the values has been checked."""
 
     storage: Storage
     offset: Any
@@ -62,7 +62,7 @@ class Tensor:
     strides: Any
 
     def read(self, name: str, read_storage: ReadStorage, limit: int) -> np.ndarray:
-        """Return the array, a view where it can be one. Raises PickleError when it does not lie in its storage."""
+        """Return the array, as a view if possible. Raises PickleError if the tensor does not lie in its storage."""
         for numbers in (self.sizes, self.strides):
             if not isinstance(numbers, tuple) or len(numbers) > MAX_DIMENSIONS or not all(map(is_size, numbers)):
                 raise PickleError(f"{name[:80]!r} has no proper shape and place")
@@ -87,14 +87,14 @@ class Tensor:
 def _empty(name: str, sizes: tuple[int, ...], dtype: str) -> np.ndarray:
     try:
         return np.empty(sizes, dtype)
-    except ValueError as error:  # beside the 0 stand sizes that NumPy cannot multiply
+    except ValueError as error:  # one size is 0, but NumPy cannot multiply the others
         raise PickleError(f"{name[:80]!r} has no proper shape and place") from error
 
 
 class TorchMachine(Machine):
-    """Knows tensors and their storages; all else, NumPy's arrays too, is an Unknown that swallows what is done to it.
+    """Knows tensors and storages; all else, even NumPy arrays, becomes an Unknown, which ignores all operations.
 
-    Keys that are no names, such as the optimizer's numbers, are left out.
+    Dictionary keys that are not text, such as the optimizer's numbers, are left out.
     """
 
     def __init__(self, data: bytes, start: int = 0):
@@ -127,7 +127,7 @@ class TorchMachine(Machine):
         match name:
             case "BINPERSID":
                 stack.append(self.stored(stack.pop()))
-            case "BUILD":  # also of the dictionary of weights: with the version of each layer's format
+            case "BUILD":  # sets attributes: on the dictionary of weights the version of each layer's format
                 stack.pop()
             case "NEWOBJ" | "NEWOBJ_EX":
                 if name == "NEWOBJ_EX":
@@ -147,7 +147,7 @@ class TorchMachine(Machine):
                 super().step(name, argument)
 
     def stored(self, place: Any) -> Storage | Unknown:
-        """Return what lies outside of the pickle at ("storage", its type, key, device, size[, None])."""
+        """Return the storage outside the pickle that ("storage", its type, key, device, size[, None]) names."""
         if not isinstance(place, tuple) or len(place) < 5 or any(part is not None for part in place[5:]):
             return Unknown("a place outside of the pickle")
         kind, storage_type, key, _, size = place[:5]
@@ -169,7 +169,7 @@ def _new_parameter(*arguments: Any, machine: Machine) -> Any:
 
 
 def _new_dict(*arguments: Any, machine: Machine) -> dict | Unknown:
-    """Return {}, or what Python 2 makes of its pairs."""
+    """Return {}, or the dictionary of the pairs that Python 2 passes."""
     if not arguments:
         return {}
     pairs = arguments[0]

@@ -1,1 +1,1 @@
-"""The processes of a run: ranks, children, signals, the device, and what the machine leaves them."""
+"""The processes of a run: ranks, children, signals, the device, and the limits of the machine."""

@@ -1,7 +1,7 @@
-"""Small messages between the processes of a run: nothing waits for a GPU, and no wait is too long.
+"""Small messages between the processes of a run: nothing waits for a GPU, and a wait may take any time.
 
-gloo ends a run in which one process has waited 30 s for another, who may be loading weights, saving a checkpoint or
-reading a video that hangs; and it says nothing about who has ended when one is gone.
+gloo ends a run if one process has waited 30 s for another, which may be loading weights, saving a checkpoint or reading
+a video that hangs. And when a process is gone, gloo does not say which.
 """
 
 import contextlib
@@ -17,52 +17,52 @@ from typing import Any, Protocol
 from utils.errors import RunError
 from utils.processes.watch import PEER_GONE, Watch
 
-# In the environment of a rank that utils/processes/launch.py has started: the descriptors of its connections.
+# Environment variable of a rank that utils/processes/launch.py has started: the descriptors of its connections.
 LINKS = "TSN_LINK_FDS"
-# When a machine that does not answer, as it has no power or no network, counts as gone: after 5 + 3 * 4 s. The system
-# asks and answers, so that a process may be busy for longer.
+# A machine that does not answer, for lack of power or network, counts as gone after 5 + 3 * 4 s. The operating system
+# asks and answers, so a process may be busy for longer.
 KEEPALIVE = {"TCP_KEEPIDLE": 5, "TCP_KEEPINTVL": 4, "TCP_KEEPCNT": 3}
-_ADDRESS = "tsn_channel"  # its name in the store
+_ADDRESS = "tsn_channel"  # the key in the store
 
 
 class Store(Protocol):
-    """What all ranks can read: Paddle's TCPStore."""
+    """A store that all ranks can read: Paddle's TCPStore."""
 
     def set(self, key: str, value: str) -> None: ...
 
     def get(self, key: str) -> bytes:
-        """Return the value once it is there."""
+        """Return the value as soon as there is one."""
 
 
 class Channel:
-    """A connection between rank 0 and each other rank. All must call `exchange` equally often."""
+    """A connection between rank 0 and each other rank. All ranks must call `exchange` equally often."""
 
     def __init__(self, rank: int, others: Sequence[Connection], watched: Sequence[Connection] = ()):
-        """others: rank 0's connections to the other ranks, in their order; another rank's one to rank 0.
+        """Take the connections; others: rank 0's to the other ranks, in order, or another rank's single one to rank 0.
 
-        watched: the same once more, for their ends alone; see `watch`.
+        watched: a second set of the same connections, used only to notice their end; see `watch`.
         """
         self._rank, self._others, self._watched = rank, others, watched
         self._watch: Watch | None = None
-        self._hosts: list[str] = []  # of the ranks, where they have told
+        self._hosts: list[str] = []  # the ranks' host names, once they have exchanged them
 
     @classmethod
     def over_network(cls, rank: int, size: int, host: str, store: Store) -> "Channel":
-        """Over a port of rank 0's, where it lets in who has the key. All must call it, and wait for each other.
+        """Return a channel over a port of rank 0, which admits ranks with the key. All ranks call it and wait.
 
         Args:
-            host: the address under which the others reach this process.
-            store: needed once, to tell where to connect.
+            host: the address under which the other ranks reach this process.
+            store: used once, to publish the address of rank 0.
         """
         if rank > 0:
             address, port, key = json.loads(store.get(_ADDRESS))
             links = []
             for kind in range(2):
                 links.append(Client((address, port), authkey=bytes.fromhex(key)))
-                links[-1].send((rank, kind))  # until then rank 0 lets in nobody else
+                links[-1].send((rank, kind))  # rank 0 accepts no other connection until it has received this
             channel = cls(rank, links[:1], links[1:])
         else:
-            # The key: what comes through the connections is unpickled.
+            # A key is needed because messages are unpickled.
             key = token_bytes(32)
             with Listener((host, 0), backlog=2 * size, authkey=key) as listener:
                 store.set(_ADDRESS, json.dumps([*listener.address, key.hex()]))
@@ -71,18 +71,18 @@ class Channel:
                     try:
                         connection = listener.accept()
                     except (multiprocessing.AuthenticationError, EOFError, OSError):
-                        continue  # a stranger, or a scanner of ports
+                        continue  # a stranger or a port scanner
                     connections[connection.recv()] = connection
             channel = cls(0, *([connections[other, kind] for other in range(1, size)] for kind in range(2)))
         channel._hosts = channel.exchange(socket.gethostname())
         return channel
 
     def name(self, rank: int) -> str:
-        """Return what a rank is called in messages: "1", or "1 on gpu-box"."""
+        """Return the name of a rank in messages: "1", or "1 on gpu-box"."""
         return f"{rank} on {self._hosts[rank]}" if self._hosts else str(rank)
 
     def watch(self) -> Watch:
-        """Have the end of another rank end this process from now on. Do nothing where the launcher sees to that."""
+        """End this process from now on when another rank ends. Do nothing if the launcher takes care of that."""
         if self._watch is None:
             for connection in self._watched:
                 with socket.socket(fileno=os.dup(connection.fileno())) as end:
@@ -96,16 +96,16 @@ class Channel:
 
     @classmethod
     def inherited(cls, rank: int) -> "Channel | None":
-        """Over the links that the launcher made; None where it was another launcher. Nothing is waited for."""
+        """Return a channel over the launcher's links, without waiting; None if another launcher started the ranks."""
         if LINKS not in os.environ:
             return None
         descriptors = [int(number) for number in os.environ[LINKS].split(",")]
         for descriptor in descriptors:
-            os.set_inheritable(descriptor, False)  # in a process that this one starts it would outlive this one
+            os.set_inheritable(descriptor, False)  # inherited by a child, the connection would outlive this process
         return cls(rank, [Connection(descriptor) for descriptor in descriptors])
 
     def exchange(self, value: Any) -> list[Any]:
-        """Return each rank's value, by rank, on every rank. Raises RunError when another process is gone."""
+        """Return the values of all ranks, by rank, on every rank. Raises RunError if another process is gone."""
         if self._rank > 0:
             try:
                 self._others[0].send(value)
@@ -132,10 +132,11 @@ class Channel:
 
 @contextlib.contextmanager
 def linked(size: int) -> Iterator[list[list[int]]]:
-    """Yield the descriptors of each rank's connections, for the processes that are started in the context to inherit.
+    """Yield the descriptors of each rank's connections, which processes started in the context inherit.
 
-    Sockets in pairs, without an address: no port that another program may take, no stranger to tell from a rank, and
-    the others see at once that a rank is gone, even one that never came so far. Here they are closed at the end.
+    They are pairs of sockets without an address. So there is no port that another program could take and no stranger to
+    keep out, and the other ranks see at once if a rank is gone, even before it connects. This process closes its copies
+    at the end.
     """
     with contextlib.ExitStack() as stack:
         pairs = [[stack.enter_context(end) for end in multiprocessing.Pipe()] for _ in range(1, size)]

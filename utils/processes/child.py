@@ -1,4 +1,4 @@
-"""A process on a pipe: started when it is needed, killed when it hangs, gone when its parent is."""
+"""A child process on a pipe: started on demand, killed if it hangs, gone when its parent is gone."""
 
 import contextlib
 import multiprocessing
@@ -16,29 +16,29 @@ from pathlib import Path
 from utils.cli import open_streams
 from utils.errors import RunError
 
-# Seconds in which a new process must report that it is ready, and how often that may fail.
+# Seconds that a new process has to report that it is ready, and the number of attempts.
 START_LIMIT = 120.0
 STARTS = 3
 _ROOT = str(Path(__file__).resolve().parents[2])
-_STARTING = threading.Lock()  # which module is the program can be hidden by one thread at a time
+_STARTING = threading.Lock()  # only one thread at a time may hide the main module
 
 
 class NoAnswer(Exception):
-    """A child process took too long over a question, or died of it twice. One line, without the question."""
+    """A child process took too long over a question, or died of it twice. One line, without the question itself."""
 
 
 class Child:
-    """Runs `serve(pipe, *arguments)`, which sends "ready" once it can be asked, and then answers through `pipe`.
+    """A process that runs `serve(pipe, *arguments)`, which sends "ready" through `pipe` and then answers questions.
 
     One thread at a time may start, ask and kill it.
     """
 
     def __init__(self, name: str, serve: Callable, *arguments: object, scratch: Path | None = None):
-        """Take what the process is to do; it is not started yet.
+        """Take the work of the process, which is not started yet.
 
         Args:
-            name: what it is to people, with its article: "a reader process".
-            scratch: a folder that `serve` may make for its files; it is gone when the process is, or its parent.
+            name: its name in messages, with the article: "a reader process".
+            scratch: a folder that `serve` may make for its files; it is removed with the process or its parent.
         """
         self._name, self._serve, self._arguments, self._scratch = name, serve, arguments, scratch
         self._process: multiprocessing.process.BaseProcess | None = None
@@ -48,11 +48,11 @@ class Child:
 
     @property
     def pid(self) -> int | None:
-        """The number of the process; None where there is none."""
+        """The process id; None if there is no process."""
         return self._process and self._process.pid
 
     def start(self) -> None:
-        """Return when the process is ready; at once where it is. Raises RunError where it cannot be started."""
+        """Start the process, unless it runs, and wait until it is ready. Raises RunError if it cannot be started."""
         if self._process is not None:
             return
         for _ in range(STARTS):
@@ -66,12 +66,12 @@ class Child:
         raise RunError(f"{self._name} could not be started: it ended with {end}")
 
     def ask(self, question: object, time_limit: float) -> object:
-        """Return the answer, from a process that is started if need be.
+        """Return the answer of the process, which is started if necessary.
 
-        One that dies is replaced and asked once more, as the system may have killed it for want of memory.
+        A process that dies is replaced and asked once more: the system may have killed it for lack of memory.
 
         Raises:
-            NoAnswer: the process took longer than `time_limit` seconds, and is killed; or it died twice.
+            NoAnswer: the process took longer than `time_limit` seconds and was killed, or it died twice.
             RunError: it could not be started.
         """
         for _ in range(2):
@@ -87,10 +87,10 @@ class Child:
         raise NoAnswer(f"its {self._name.split(' ', 1)[1]} ended with {end}, twice")
 
     def stream(self, question: object, time_limit: float) -> Iterator[object]:
-        """Yield the answers to a question that has many, up to None, the last; whoever stops before ends the process.
+        """Yield the answers to a question until the process sends None. If the caller stops earlier, kill the process.
 
         Raises:
-            NoAnswer: the process was silent for more than `time_limit` seconds, and is killed; or it died.
+            NoAnswer: the process was silent for more than `time_limit` seconds and was killed, or it died.
             RunError: it could not be started.
         """
         self.start()
@@ -110,12 +110,12 @@ class Child:
         raise NoAnswer(f"given up after {time_limit:g} s without progress")
 
     def end(self) -> str:
-        """Return how the process, whose pipe broke, ended: "signal 9 (Killed)" or "exit code 1"; it is reaped."""
-        self._process.join(5)  # its end is under way: the exit code says more than our kill would
+        """Reap the process, whose pipe broke, and return how it ended: "signal 9 (Killed)" or "exit code 1"."""
+        self._process.join(5)  # it is about to end by itself: its own exit code says more than our kill would
         return _describe_exit(self.kill())
 
     def kill(self) -> int | None:
-        """Return the exit code of the process after it has been ended; None if there was none."""
+        """Kill the process and return its exit code; None if there was no process."""
         if self._process is None:
             return None
         with self._lock:
@@ -128,20 +128,20 @@ class Child:
         return process.exitcode
 
     def close(self) -> None:
-        """Kill the process, from any thread, for good: whoever waits for its answer sees the pipe's end."""
+        """Kill the process for good, from any thread: a thread that waits for its answer sees the end of the pipe."""
         with self._lock:
             self._closed = True
             if self._process is not None:
                 self._process.kill()
 
     def interrupt(self) -> None:
-        """Kill the process, from any thread: who waits for its answer asks another one in its place, see `ask`."""
+        """Kill the process, from any thread: a thread that waits for its answer asks a new process, see `ask`."""
         with self._lock:
             if self._process is not None:
                 self._process.kill()
 
     def _launch(self) -> None:
-        # spawn, not fork: the parent has threads (paddle, oneDNN, ours), of which a forked child inherits the locks.
+        # spawn, not fork: a forked child would inherit the locks of the parent's threads (paddle, oneDNN, ours).
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
         try:
@@ -161,22 +161,22 @@ class Child:
 def _live(
     serve: Callable, scratch: Path | None, pipe: multiprocessing.connection.Connection, *arguments: object
 ) -> None:
-    """Live as the process, until the parent closes the pipe, or is gone."""
+    """Run `serve` in the process until the parent closes the pipe or is gone."""
     open_streams()
     threading.Thread(target=_end_with_parent, args=(scratch,), daemon=True).start()
-    with contextlib.suppress(EOFError, OSError):  # the parent has closed the pipe: it needs no more
+    with contextlib.suppress(EOFError, OSError):  # the parent has closed the pipe: it has no more questions
         serve(pipe, *arguments)
 
 
 def _end_with_parent(scratch: Path | None) -> None:
-    # A killed parent closes no pipe that this process looks at while it decodes, or hangs, in a video.
+    # While this process decodes a video, or hangs in one, it would not notice that a killed parent's pipe is closed.
     multiprocessing.connection.wait([multiprocessing.parent_process().sentinel])
     _remove(scratch)
     os._exit(1)
 
 
 def _remove(scratch: Path | None) -> None:
-    """Remove the folder for good, even if a thread of this process was about to put a file into it."""
+    """Remove the folder for good, even if another thread is just putting a file into it."""
     for _ in range(3):
         if scratch is not None and scratch.exists():
             shutil.rmtree(scratch, ignore_errors=True)
@@ -184,14 +184,14 @@ def _remove(scratch: Path | None) -> None:
 
 @contextlib.contextmanager
 def interrupts_blocked():
-    """Open a context in which this thread, and a process that it starts, do not get the SIGINT of Ctrl-C.
+    """Open a context in which this thread, and processes that it starts, do not get the SIGINT of Ctrl-C.
 
-    Ctrl-C goes to the whole process group; the parent alone decides when its children end.
+    Ctrl-C goes to the whole process group, but the parent alone decides when its children end.
     """
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield
         return
-    # Starting the tracker, which the first process would do, unblocks SIGINT behind our back.
+    # The first process would start the resource tracker, and that would unblock SIGINT without notice.
     multiprocessing.resource_tracker.ensure_running()
     previous = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
@@ -202,12 +202,12 @@ def interrupts_blocked():
 
 @contextlib.contextmanager
 def _main_hidden(serve: Callable):
-    """Open a context in which a process that is started does not import the running program, unless `serve` is its own.
+    """Open a context in which new processes do not import the running program, unless `serve` is defined in it.
 
-    A program of a few lines has no `if __name__ == "__main__":` that would keep it from starting once more; and it may
-    have a utils.py beside it, which the process is not to find before ours.
+    A short program may lack the `if __name__ == "__main__":` that would keep it from running again. It may also have a
+    utils.py beside it, which the process must not find before ours.
     """
-    with _STARTING:  # also where it shows: another thread may be hiding it just now
+    with _STARTING:  # even if nothing is hidden here: another thread may be hiding it just now
         if serve.__module__ == "__main__":
             yield
             return
@@ -223,9 +223,9 @@ def _main_hidden(serve: Callable):
 
 @contextlib.contextmanager
 def _daemon_hidden():
-    """Open a context in which a worker of a pool may start processes: multiprocessing would not let a daemon have any.
+    """Open a context in which a pool's worker may start processes, which multiprocessing forbids to a daemon.
 
-    It fears that they stay behind when the daemon is killed; ours end with their parent, however that ends.
+    It forbids them because they could outlive a killed daemon; ours end with their parent, however that ends.
     """
     current = multiprocessing.current_process()
     before = current.daemon

@@ -1,4 +1,4 @@
-"""Which device a script runs on, decided once; paddle is imported only where a GPU may be, or a network runs on it."""
+"""The device that a script runs on, chosen once; paddle is imported only if there may be a GPU or Paddle computes."""
 
 import ctypes
 import os
@@ -15,31 +15,31 @@ from utils.packages import installed_version
 from utils.processes.signals import signals_held
 from utils.storage.copies import temporary_root
 
-# The command of docs/devices.md and requirements-gpu.txt, which also mends what two builds have left of each other.
+# The command of docs/devices.md and requirements-gpu.txt, which also repairs an environment with both builds.
 REQUIREMENTS = "requirements-gpu.txt"
 FOR_GPUS = f"-r {REQUIREMENTS} --extra-index-url https://www.paddlepaddle.org.cn/packages/stable/cu126/"
 INSTALL_FOR_GPUS = f"pip uninstall -y paddlepaddle paddlepaddle-gpu && pip install {FOR_GPUS}"
 BOTH_BUILDS = "paddlepaddle and paddlepaddle-gpu are both installed, and have written over each other's files"
-# Paddle's version from which on a stream has its memory to itself: before, a batch that was being copied to a GPU could
-# be written over by the step under way.
+# Since this version of Paddle a stream has its own memory. Before, the current step could overwrite a batch that was
+# being copied to the GPU.
 OLDEST = 3
-# In the environment of a rank that has been started for a GPU, by our launcher or Paddle's.
+# Environment variable of a rank that our launcher or Paddle's has started for a GPU.
 FOR_GPU = "FLAGS_selected_gpus"
-# The compute capability from which on Paddle's mixed precision has a type.
+# Type -> the compute capability from which Paddle's mixed precision supports it.
 CAPABILITIES = {"bfloat16": 8, "float16": 7}
-# The line that says so: of Paddle's allocators of GPUs and of the CPU, and of CUDA, cuDNN and cuBLAS.
+# Lines that report a lack of memory: from Paddle's allocators for GPUs and the CPU, and from CUDA, cuDNN and cuBLAS.
 _NO_MEMORY = re.compile(
     r"Out of memory error on .*|Fail to alloc memory of .*|CUDA error\(2\).*|.*CU(DNN|BLAS)_STATUS_ALLOC_FAILED.*"
 )
 
-# Python's own functions below signal.signal, which can be called in the main thread alone.
+# The C functions below signal.signal, which can only be called in the main thread.
 _get_handler = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.c_int)(("PyOS_getsig", ctypes.pythonapi))
 _set_handler = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p)(("PyOS_setsig", ctypes.pythonapi))
 
 
 def import_paddle():
-    """Import paddle, but keep SIGTERM ours: the import puts a handler in place that ends the process on the spot."""
-    temporary_root()  # of which the import asks, too
+    """Import paddle, but keep our SIGTERM handler: the import installs one that ends the process on the spot."""
+    temporary_root()  # the import needs it, too
     with signals_held():
         ours = _get_handler(signal.SIGTERM)
         import paddle
@@ -49,19 +49,19 @@ def import_paddle():
 
 
 def has_gpu_build() -> bool:
-    """Return whether a paddle is installed that may find GPUs, told by its package's name, without importing it."""
+    """Return whether a paddle that may find GPUs is installed, by the name of its package, without importing it."""
     return installed_version("paddlepaddle-gpu") is not None
 
 
 def has_both_builds() -> bool:
-    """Return whether two packages claim to be paddle: each has written over files of the other."""
+    """Return whether two packages claim to be paddle: each has overwritten files of the other."""
     return has_gpu_build() and installed_version("paddlepaddle") is not None
 
 
 def gpus_to_use() -> list[str]:
-    """Return the name of each visible GPU, as CUDA_VISIBLE_DEVICES has it; none where `choose_device` says why.
+    """Return the name of each visible GPU, as in CUDA_VISIBLE_DEVICES; [] if there is none (`choose_device` says why).
 
-    Raise InputError where fewer are seen than are listed, and where what is installed cannot work with them.
+    Raise InputError if fewer GPUs are visible than are listed, or if the installed packages cannot use them.
     """
     if has_both_builds():
         raise InputError(f"{BOTH_BUILDS}: {INSTALL_FOR_GPUS}; --use_gpu=False would run on the CPU")
@@ -71,13 +71,13 @@ def gpus_to_use() -> list[str]:
     seen = paddle.device.cuda.device_count() if paddle.is_compiled_with_cuda() else 0
     names = listed_devices(os.environ.get("CUDA_VISIBLE_DEVICES", ""))
     if len(names) > seen:
-        # CUDA stops at the first name that it does not know: who has it would wait for ever, or run on the CPU.
+        # CUDA stops at the first name that it does not know: a rank for it would wait for ever, or run on the CPU.
         raise InputError(
             f"CUDA_VISIBLE_DEVICES={','.join(names)} lists {len(names)} GPUs, but Paddle sees {seen}: name those alone "
             "that nvidia-smi -L lists; --use_gpu=False would run on the CPU"
         )
     version = installed_version("paddlepaddle-gpu") or ""
-    if seen and 0 < int(version.partition(".")[0]) < OLDEST:  # 0.0.0 is what somebody has built
+    if seen and 0 < int(version.partition(".")[0]) < OLDEST:  # 0.0.0 is a private build
         raise InputError(f"paddlepaddle-gpu {version} is too old, {OLDEST}.3 is needed on a GPU: {INSTALL_FOR_GPUS}")
     return names or [str(number) for number in range(seen)]
 
@@ -89,15 +89,15 @@ def listed_devices(visible: str) -> list[str]:
 
 
 def choose_device(wanted: bool, demanded: bool) -> str:
-    """Return the device, "gpu" or "cpu", after saying which when it was not asked for; see `use_device`.
+    """Return the device, "gpu" or "cpu"; log a line if it is not the wanted one; see `use_device`.
 
     Args:
         wanted: the configuration's use_gpu; False is the CPU.
-        demanded: use_gpu=True came from a flag or --set: without a GPU that is an error. So it is in a rank that a
-            launcher has started for a GPU: the others would wait for one that is on the CPU.
+        demanded: use_gpu=True came from a flag or --set: then a missing GPU is an error. It is also an error in a rank
+            that a launcher has started for a GPU: the other ranks would wait for one that is on the CPU.
 
     Raises:
-        InputError: a GPU is demanded, but paddle is a CPU build, not there, or sees no device; or see `gpus_to_use`.
+        InputError: a GPU is demanded, but paddle is a CPU build, not installed, or sees no GPU; or see `gpus_to_use`.
     """
     missing, see = _missing() if wanted else ("", "")
     what_to_do = f": {INSTALL_FOR_GPUS}" if see == REQUIREMENTS else f" (see {see})"
@@ -112,7 +112,7 @@ def choose_device(wanted: bool, demanded: bool) -> str:
 
 
 def use_device(device: str) -> None:
-    """Import paddle and let it compute on "gpu" or "cpu" from now on: call it before a network is built."""
+    """Import paddle and make it compute on "gpu" or "cpu" from now on: call it before building a network."""
     import_paddle().set_device(device)
 
 
@@ -123,10 +123,10 @@ def gpu_has(dtype: str) -> bool:
 
 @contextmanager
 def memory_errors(device: str, remedy: str) -> Iterator[None]:
-    """Return a context in which Paddle's lack of memory on the device is a RunError of one line.
+    """Open a context in which Paddle's lack of memory on the device becomes a RunError of one line.
 
-    remedy: how it ends. Paddle's own error is a page long: a MemoryError, or what an operator or a library of NVIDIA's
-    makes of it.
+    remedy: the end of that line. Paddle's own error is a page long: a MemoryError, or another error from an operator or
+    one of NVIDIA's libraries.
     """
     try:
         yield
@@ -137,7 +137,7 @@ def memory_errors(device: str, remedy: str) -> Iterator[None]:
 
 
 def _missing() -> tuple[str, str]:
-    """Return why there is no GPU, "" where there is one, and what to see to. Raise InputError as `gpus_to_use`."""
+    """Return (why there is no GPU, what to look at), ("", "") if there is one. Raise InputError as `gpus_to_use`."""
     if gpus_to_use():
         return "", ""
     if not has_gpu_build():

@@ -1,4 +1,4 @@
-"""A script of ours as a process of its own, which is told what its parent is told and does not outlive it."""
+"""Run one of our scripts as a separate process that gets its parent's signals and does not outlive it."""
 
 import ctypes
 import os
@@ -15,13 +15,13 @@ PR_SET_PDEATHSIG = 1  # from Linux's prctl.h
 
 
 def run_script(script: str, arguments: Sequence[str]) -> int:
-    """Return the exit code of a script, such as train.py, run by this interpreter with these arguments.
+    """Run a script, such as train.py, with this interpreter and these arguments, and return its exit code.
 
-    Ctrl-C and SIGTERM are passed on, and its end is waited for: it saves what it has in hand. Where this process is
-    killed, the system sends it SIGTERM (Linux).
+    Ctrl-C and SIGTERM are passed on; this process then waits while the script saves its work. If this process is
+    killed, the system sends the script SIGTERM (Linux).
     """
     command = [sys.executable, str(_ROOT / script), *arguments]
-    # A group of its own: the terminal's Ctrl-C would else reach it twice, and twice means at once.
+    # A process group of its own: otherwise Ctrl-C would reach it twice, and the second one ends it at once.
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, process_group=0, preexec_fn=_ends_with(os.getpid()))
     try:
         return process.wait()
@@ -29,20 +29,20 @@ def run_script(script: str, arguments: Sequence[str]) -> int:
         process.send_signal(signal.SIGINT if isinstance(told, KeyboardInterrupt) else signal.SIGTERM)
         try:
             process.wait()
-        finally:  # told once more
+        finally:  # also after a second signal
             process.kill()
         raise
 
 
 def _ends_with(parent: int):
-    """Return what a new process does before it becomes another program; None where there is no such request."""
+    """Return a function for the new process to call before it runs the script; None if the system is not Linux."""
     if sys.platform != "linux":
         return None
-    prctl = ctypes.CDLL(None).prctl  # found here: the new process has but one thread of ours
+    prctl = ctypes.CDLL(None).prctl  # looked up here: after the fork the new process should do as little as possible
 
     def ask() -> None:
         prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
-        if os.getppid() != parent:  # it has ended in between
+        if os.getppid() != parent:  # the parent has ended in between
             os._exit(1)
 
     return ask

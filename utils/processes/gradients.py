@@ -1,4 +1,4 @@
-"""The gradients of a step, added up over the ranks: on GPUs while backward still computes the rest of them."""
+"""The gradients of a step, added up over the ranks: on GPUs while backward still computes the remaining ones."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -6,21 +6,21 @@ from typing import Any
 
 from utils.processes.ranks import World
 
-# Bytes that travel together: enough for NCCL to be fast, and few enough for the first to start early.
+# Bytes that are sent together: enough for NCCL to be fast, and few enough for the first piece to start early.
 PIECE = 16 * 2**20
 
 
 class GradientSum:
     """Replaces each gradient by its sum over the ranks; with one rank it does nothing.
 
-    The loss of a rank is its sum over videos divided by the videos of ALL ranks, so the sum is the gradient of the
-    mean, however unevenly the videos are spread. A rank that had no video in this step adds zeros.
+    A rank's loss is its sum over videos divided by the number of videos of ALL ranks. So the summed gradient is the
+    gradient of the mean loss, however unevenly the videos are spread. A rank without videos in this step adds zeros.
     """
 
     def __init__(self, parameters: Sequence[Any], world: World, piece: int | None = None):
-        """piece: bytes; None: PIECE on GPUs, on the CPU all at once.
+        """Divide the parameters into pieces; piece: bytes; None: PIECE on GPUs, everything at once on the CPU.
 
-        gloo sums in the thread that asks for it, and backward waits: pieces cost a tenth (benchmarks/train.py).
+        gloo sums in the calling thread, so backward would wait: pieces cost a tenth (benchmarks/train.py).
         """
         self._world, self._left, self._sent = world, None, []
         self._early = world.device == "gpu" or piece is not None
@@ -29,7 +29,7 @@ class GradientSum:
             return
         limit = (piece or PIECE) if self._early else float("inf")
         open_pieces: dict[Any, tuple[list[Any], int]] = {}  # by dtype, with the bytes
-        # Backward comes to the last ones first. A piece is complete, and goes, with its first.
+        # Backward reaches the last parameters first. A piece is complete, and sent, with its first parameter.
         for parameter in reversed([p for p in parameters if not p.stop_gradient]):
             members, size = open_pieces.get(parameter.dtype, ([], 0))
             members.insert(0, parameter)
@@ -44,11 +44,11 @@ class GradientSum:
                     parameter._register_backward_hook(partial(self._arrived, number))
 
     def begin(self) -> None:
-        """Have gradients that backward computes from now on be sent: call it before a step's last one."""
+        """Send gradients as backward computes them from now on: call it before the last backward of a step."""
         self._left = [len(members) for members in self._pieces]
 
     def finish(self) -> None:
-        """Return when all are sums, or on a GPU when it has been told so; all ranks must call it."""
+        """Wait until all gradients are sums, or on a GPU until the sums are queued; all ranks must call it."""
         while len(self._sent) < len(self._pieces):
             self._send()
         for members, (flat, task) in zip(self._pieces, self._sent):
@@ -60,7 +60,7 @@ class GradientSum:
     def _arrived(self, number: int) -> None:
         if self._left is not None:
             self._left[number] -= 1
-            # In one order on all ranks.
+            # Send in the same order on all ranks.
             while len(self._sent) < len(self._pieces) and not self._left[len(self._sent)]:
                 self._send()
 

@@ -1,4 +1,4 @@
-"""One command, several processes: starts a rank per device, passes signals on, ends all of them when one dies."""
+"""One command, several processes: start a rank per device, pass signals on, end all ranks when one dies."""
 
 import contextlib
 import ctypes
@@ -20,11 +20,11 @@ from utils.processes.limits import available_cores
 from utils.processes.ranks import JOINING, RANK_MARK, env_size
 from utils.processes.watch import PEER_GONE
 
-# Seconds in which, after the first rank has ended, the others may end as well and say why.
+# Seconds that the other ranks have to end and say why, after the first rank has failed.
 ECHO = 3.0
-# The same where the others end by themselves: after a signal, or when the cause has not ended yet.
+# The same if the others end by themselves: after a signal, or while the rank that is the cause still runs.
 GRACE = 20.0
-# The same after a signal where ranks have not come together, and perhaps never will.
+# The same after a signal if the ranks have not connected yet, and perhaps never will.
 ALONE = 5.0
 # The same after a second Ctrl-C.
 HURRY = 3.0
@@ -33,16 +33,16 @@ LIFELINE = "TSN_LIFELINE_FD"
 
 
 def start_ranks(nproc: int | None, use_gpu: bool, useful: int = 1_000_000) -> None:
-    """Return where one process is enough, or in a rank; else starts the ranks, waits, and exits as they did.
+    """Return if one process is enough, or in a rank; otherwise start the ranks, wait, and exit with their code.
 
     Args:
         nproc: --nproc: processes on the CPU. None: one per visible GPU if GPUs are used, else one.
         useful: more processes than this would have nothing to do.
 
     Raises:
-        InputError: --nproc together with a launcher, or for GPUs; fewer GPUs are seen than are listed.
+        InputError: --nproc together with a launcher, or for GPUs; fewer GPUs are visible than are listed.
     """
-    # paddle.distributed.launch may also start a single process.
+    # The second test: paddle.distributed.launch may also start a single process.
     if env_size() > 1 or "PADDLE_LOCAL_RANK" in os.environ:
         if nproc is not None and LIFELINE not in os.environ:
             raise InputError(f"--nproc={nproc}: a launcher has started {env_size()} processes already")
@@ -56,17 +56,17 @@ def start_ranks(nproc: int | None, use_gpu: bool, useful: int = 1_000_000) -> No
 
 
 class _Rank:
-    """A rank's process, its last lines, and what is passed on of what it says."""
+    """A rank's process and its last lines; it passes on some of the process's output."""
 
     def __init__(self, number: int, environment: dict[str, str], lifeline: int, links: list[int]):
         self.number = number
         self.tail: deque[str] = deque(maxlen=LAST_LINES)
-        # Held back, as they may only be the echo of another rank's end.
+        # Held back, because a traceback may be a mere consequence of another rank's end.
         self.traceback: list[str] = []
         self.echo = False
-        self._joining, theirs = os.pipe()  # its end: it has joined the others
+        self._joining, theirs = os.pipe()  # the rank closes its end when it has joined the others
         environment |= {LIFELINE: str(lifeline), LINKS: ",".join(map(str, links)), JOINING: str(theirs)}
-        # A session of its own: Ctrl-C reaches this process alone, which passes it on.
+        # A session of its own: Ctrl-C reaches only this process, which passes it on.
         self.process = subprocess.Popen(
             [sys.executable, *sys.argv], env=environment, pass_fds=[lifeline, theirs, *links], start_new_session=True,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE,
@@ -86,9 +86,9 @@ class _Rank:
             elif self.traceback or line.startswith("Traceback (most recent call last)"):
                 self.traceback.append(line)
             elif self.number == 0 or line.startswith(RANK_MARK):
-                # Nobody reads any more, or it cannot be written: the rank must not wait for that.
+                # If nobody reads any more, or nothing can be written, the rank must not wait.
                 with contextlib.suppress(OSError, RunError):
-                    target.write(f"{line}\n")  # print writes twice, and another rank's line may come between
+                    target.write(f"{line}\n")  # print() writes twice, and another rank's line may come in between
                     target.flush()
 
     @property
@@ -103,11 +103,11 @@ class _Rank:
 
     @property
     def joins(self) -> bool:
-        """Whether it still waits for other ranks, or has not come so far, and may hear no signal meanwhile."""
+        """Whether it has not yet connected to the other ranks; until then it may not react to signals."""
         return self.code is None and not select.select([self._joining], [], [], 0)[0]
 
     def finish(self) -> None:
-        """End the process if it still runs, and read what it has said."""
+        """End the process if it still runs, and read the rest of its output."""
         if self.code is None:
             self.process.kill()
         self.process.wait()
@@ -117,8 +117,8 @@ class _Rank:
 
 
 def _run_ranks(number: int, devices: list[str]) -> int:
-    """Return the exit code of the run: that of the rank that made it fail, 130 or 143 after a signal, else 0."""
-    read_end, write_end = os.pipe()  # the ranks see its end when this process is gone
+    """Return the exit code of the run: the code of the rank that made it fail, 130 or 143 after a signal, else 0."""
+    read_end, write_end = os.pipe()  # it breaks when this process is gone, which the ranks notice
     ranks: list[_Rank] = []
     asked: list[int] = []
 
@@ -135,7 +135,7 @@ def _run_ranks(number: int, devices: list[str]) -> int:
             for i, environment in enumerate(_environments(number, devices)):
                 if not asked:
                     ranks.append(_Rank(i, environment, read_end, links[i]))
-        if asked and len(ranks) < number:  # one that was being started has not got the signal
+        if asked and len(ranks) < number:  # a rank that was just being started did not get the signal
             for rank in ranks:
                 rank.process.send_signal(asked[0])
         _wait_for_end(ranks, asked)
@@ -152,7 +152,7 @@ def _run_ranks(number: int, devices: list[str]) -> int:
 
 
 def _environments(number: int, devices: list[str]):
-    """Yield the environment of each rank: the variables that paddle.distributed.launch sets, too."""
+    """Yield the environment of each rank, with the variables that paddle.distributed.launch sets."""
     ports = _free_ports(number + 1)
     endpoints = [f"127.0.0.1:{port}" for port in ports]
     threads = max(1, available_cores() // number)
@@ -169,7 +169,7 @@ def _environments(number: int, devices: list[str]):
         )
         if devices:
             environment["CUDA_VISIBLE_DEVICES"] = devices[rank]
-            environment[FOR_GPU] = "0"  # Paddle wants it: the first of those visible
+            environment[FOR_GPU] = "0"  # Paddle requires it: the first visible GPU
         else:
             environment.setdefault("OMP_NUM_THREADS", str(threads))
             if loopback:
@@ -189,7 +189,7 @@ def _free_ports(number: int) -> list[int]:
 
 
 def _has_address() -> bool:
-    """Return whether the machine's own name leads to an address: gloo asks for it."""
+    """Return whether the machine's own name resolves to an address, which gloo needs."""
     try:
         return bool(socket.getaddrinfo(socket.gethostname(), 0))
     except OSError:
@@ -197,12 +197,12 @@ def _has_address() -> bool:
 
 
 def _loopback() -> str:
-    """Return the name of the interface by which the processes of a machine reach each other: "lo", "lo0"."""
+    """Return the name of the loopback interface, such as "lo" or "lo0"."""
     return next((name for _, name in socket.if_nameindex() if name.startswith("lo")), "")
 
 
 def _wait_for_end(ranks: list[_Rank], asked: list[int]) -> None:
-    """Return when all ranks have ended, or when one has failed and the others have had their time to end as well."""
+    """Wait until all ranks have ended, or until one has failed and the others' time to end is over."""
     first_end = hurried = first_asked = None
     while any(rank.code is None for rank in ranks):
         now = time.monotonic()
@@ -223,7 +223,7 @@ def _wait_for_end(ranks: list[_Rank], asked: list[int]) -> None:
 
 
 def _blame(rank: _Rank) -> tuple[int, int]:
-    """Orders the ranks that have failed: the cause first, then those that only fell over it."""
+    """Return a sort key of failed ranks: the cause comes first, then the ranks that failed as a consequence."""
     if rank.echo:
         return 4, rank.number
     if rank.code < 0:  # Paddle's own threads abort when a connection breaks
@@ -232,22 +232,22 @@ def _blame(rank: _Rank) -> tuple[int, int]:
 
 
 def _explain(failed: _Rank, ranks: list[_Rank]) -> int:
-    """Say why the run ended, unless rank 0 has said it; return the exit code."""
+    """Print why the run ended, unless rank 0 has printed it; return the exit code."""
     code = failed.code
-    if code in (130, 143):  # a signal to one rank alone: all have left together
+    if code in (130, 143):  # only one rank got a signal, and all ranks ended together
         return code
     if failed.traceback or code not in (1, 2):
         _describe_crash(failed, len(ranks))
         return 1
     complaint = failed.tail[-1].removeprefix("error: ") if failed.tail else f"exit code {code}"
     was_seen = failed.number == 0 or f"error: {complaint}" in ranks[0].tail
-    if failed.echo or not was_seen:  # an echo is held back, whoever says it
+    if failed.echo or not was_seen:  # `_forward` holds back an echo from any rank
         print(f"error: rank {failed.number}: {complaint}", file=sys.stderr)
     return code
 
 
 def _describe_crash(failed: _Rank, number: int) -> None:
-    """Print the traceback of one of so many ranks, where it has left one, then how it ended and what it said last."""
+    """Print the traceback of a failed rank, if it left one, then how it ended and its last lines."""
     for line in failed.traceback:
         print(line, file=sys.stderr)
     code = failed.code
@@ -258,9 +258,9 @@ def _describe_crash(failed: _Rank, number: int) -> None:
 
 
 def _follow_parent() -> None:
-    """End this rank when the process that started it is gone, even killed."""
+    """End this rank when the process that started it is gone, even if it was killed."""
     fd = os.environ.get(LIFELINE)
     if fd is not None:
         threading.Thread(target=lambda: (os.read(int(fd), 1), os._exit(1)), daemon=True).start()
-    elif "PADDLE_LOCAL_RANK" in os.environ and sys.platform == "linux":  # by Paddle's launcher, which makes no pipe
+    elif "PADDLE_LOCAL_RANK" in os.environ and sys.platform == "linux":  # Paddle's launcher makes no pipe
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -1,19 +1,19 @@
-"""How many processor cores and how much memory this process may use: the machine's, or what its container leaves."""
+"""The processor cores and the memory that this process may use: the machine's, or its container's share."""
 
 import math
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
-# In the environment of a process, and of those that it starts: the cores that whoever shares the machine has given it.
+# Environment variable of a process and its children: the cores granted to it, where several share a machine.
 GRANT = "TSN_CORES"
 _PROC, _CGROUP = Path("/proc"), Path("/sys/fs/cgroup")
 
 
 def available_cores() -> int:
-    """Count the cores in the affinity mask (taskset, cpusets), or the whole ones that a container's share makes.
+    """Count the cores in the affinity mask (taskset, cpusets), or a container's share of time rounded up to cores.
 
-    The share is one of time. All of the machine where the system knows neither; fewer where GRANT says so.
+    Count the machine's cores if the system knows neither; fewer if GRANT says so.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     shares = [cores]
@@ -29,7 +29,7 @@ def available_cores() -> int:
 
 
 def available_memory() -> int | None:
-    """Return the bytes that can still be taken without swapping; None where the system does not say."""
+    """Return the bytes that can still be allocated without swapping; None if the system does not say."""
     left = []
     for line in _read(_PROC / "meminfo").splitlines():
         if line.startswith("MemAvailable:"):
@@ -38,7 +38,7 @@ def available_memory() -> int | None:
         for limit, used in (("memory.max", "memory.current"), ("memory.limit_in_bytes", "memory.usage_in_bytes")):
             values = _read(folder / limit), _read(folder / used)
             if all(value.isdecimal() for value in values):  # "max": no limit
-                # Files that were read and not used for a while count as used, but go when the memory is wanted.
+                # Cached files that were not used for a while count as used, but are dropped if memory is needed.
                 statistics = dict(line.split(" ", 1) for line in _read(folder / "memory.stat").splitlines())
                 files = int(statistics.get("total_inactive_file") or statistics.get("inactive_file") or 0)
                 left.append(max(0, int(values[0]) - int(values[1]) + files))
@@ -46,9 +46,9 @@ def available_memory() -> int | None:
 
 
 def _control_groups(controller: str) -> Iterator[Path]:
-    """Yield the folders with this process's limits by a controller, those of the groups around its own included.
+    """Yield the folders with this process's limits by a controller, including those of the enclosing groups.
 
-    Within a container the group's own path may not be there; its limits are then in the root. See cgroups(7).
+    Within a container the group's own path may be missing; its limits are then in the root. See cgroups(7).
     """
     for line in _read(_PROC / "self" / "cgroup").splitlines():
         number, controllers, path = line.split(":", 2)
@@ -62,4 +62,4 @@ def _read(path: Path) -> str:
     try:
         return path.read_text().strip()
     except OSError:
-        return ""  # another system, or another version of control groups
+        return ""  # not Linux, or another version of control groups

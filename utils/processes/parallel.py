@@ -1,4 +1,4 @@
-"""Many tasks for a few threads, or for a few child processes with a thread here for each."""
+"""Many tasks for a few threads, or for a few child processes with one thread each."""
 
 import queue
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -15,7 +15,7 @@ Result = TypeVar("Result")
 def ask_all(
     children: Sequence[AnyChild], ask: Callable[[AnyChild, Task], Result], tasks: Iterable[Task]
 ) -> Iterator[Result]:
-    """Yield what `ask` returns of each task, as it comes; close it, and the children are gone.
+    """Yield the result of `ask` for each task as soon as it is there; closing the iterator ends the children.
 
     Raises what `ask` raises.
     """
@@ -24,7 +24,7 @@ def ask_all(
         idle.put(child)
 
     def ask_one(task: Task) -> Result:
-        child = idle.get()  # there are as many as threads: this never waits
+        child = idle.get()  # never waits: there are as many children as threads
         try:
             return ask(child, task)
         finally:
@@ -34,7 +34,7 @@ def ask_all(
     pool = ThreadPoolExecutor(number)
     try:
         yield from in_parallel(pool, number, ask_one, tasks)
-    finally:  # after Ctrl-C and SIGTERM, too: no process is left behind
+    finally:  # even after Ctrl-C and SIGTERM no process is left behind
         for child in children:
             child.close()  # the thread that waits for its answer wakes up
         pool.shutdown(cancel_futures=True)
@@ -45,7 +45,7 @@ def ask_all(
 def in_parallel(
     pool: ThreadPoolExecutor, number: int, function: Callable[[Task], Result], tasks: Iterable[Task]
 ) -> Iterator[Result]:
-    """Yield the results as they come, of a pool of `number` threads; few more tasks are taken than are at work."""
+    """Yield results as they come from a pool of `number` threads; take at most 2 * `number` tasks at a time."""
     pending: set[Future[Result]] = set()
     for task in tasks:
         pending.add(pool.submit(function, task))

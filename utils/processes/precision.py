@@ -1,4 +1,4 @@
-"""What the network is computed in, decided once and said."""
+"""The choice of the precision in which the network is computed, made once per run."""
 
 import os
 
@@ -8,12 +8,12 @@ from utils.processor import BFLOAT16, has_bfloat16
 
 
 def choose_precision(wanted: str) -> str:
-    """Return "float32", "bfloat16" or "int8" for `wanted`, which may also be "auto": bfloat16 where the CPU has it.
+    """Return "float32", "bfloat16" or "int8" for `wanted`, which may also be "auto": bfloat16 if the CPU has it.
 
-    auto may mean bfloat16 because it changes next to nothing: benchmarks/precision.py measures how little.
+    auto may choose bfloat16 because it changes next to nothing: benchmarks/precision.py measures how little.
 
     Raises:
-        InputError: bfloat16 is wanted, and the processor does not have it; or float16, which is for GPUs.
+        InputError: bfloat16 is wanted but the processor does not have it, or float16 is wanted, which is for GPUs.
     """
     native = has_bfloat16()
     if wanted == "bfloat16" and not native:
@@ -32,10 +32,10 @@ def choose_precision(wanted: str) -> str:
 def choose_gpu_precision(wanted: str) -> str:
     """Return "float32", "bfloat16" or "float16" for `wanted` on a GPU.
 
-    auto is bfloat16 where the GPU has it, and int8, which is the CPU's, float32.
+    auto is bfloat16 if the GPU has it, else float32. int8, which only the CPU has, becomes float32.
 
     Raises:
-        InputError: the GPU does not have what is wanted: Paddle would warn, and compute in float32.
+        InputError: the GPU does not have the wanted precision: Paddle would only warn, and compute in float32.
     """
     if wanted == "auto":
         return "bfloat16" if gpu_has("bfloat16") else "float32"
@@ -51,9 +51,9 @@ def choose_gpu_precision(wanted: str) -> str:
 
 
 def describe_gpu_precision(precision: str) -> str:
-    """Return its name beside results: float32 is TF32 in the convolutions of GPUs that have it, with 10 bits for 23.
+    """Return the name to print with results: on GPUs that have TF32, float32 convolutions have 10 bits instead of 23.
 
-    Ampere was the first, which brought bfloat16 as well. Paddle allows cuDNN and cuBLAS to use it; NVIDIA's variable
+    GPUs have TF32 since Ampere, which also brought bfloat16. Paddle lets cuDNN and cuBLAS use it; NVIDIA's variable
     NVIDIA_TF32_OVERRIDE=0 forbids it.
     """
     tf32 = precision == "float32" and gpu_has("bfloat16") and os.environ.get("NVIDIA_TF32_OVERRIDE") != "0"

@@ -1,7 +1,7 @@
-"""Several processes as one run: who reads which videos, whose sums are added up. The only file that knows ranks.
+"""Several processes as one run: divide the videos among ranks, and combine their results.
 
-Processes are started by utils/processes/launch.py or by `python -m paddle.distributed.launch`. Tensors go over NCCL on
-GPUs and gloo on CPUs, all else over utils/processes/channel.py. Every video belongs to exactly one rank, and nothing is
+utils/processes/launch.py or `python -m paddle.distributed.launch` starts the processes. Tensors go over NCCL on GPUs
+and gloo on CPUs, all else over utils/processes/channel.py. Every video belongs to exactly one rank, and nothing is
 padded: a rank without videos adds zeros to the sums.
 """
 
@@ -15,17 +15,17 @@ from typing import TYPE_CHECKING, Any
 
 from utils.errors import InputError
 
-if TYPE_CHECKING:  # what takes time is imported where it is used: --help must not wait for it
+if TYPE_CHECKING:  # slow to import, so imported where it is used: --help must not wait for it
     import numpy as np
 
     from utils.processes.channel import Channel
 
-# In the environment of a rank that utils/processes/launch.py has started: a descriptor that it closes once the ranks
-# have come together.
+# Environment variable of a rank that utils/processes/launch.py has started: a descriptor that the rank closes once the
+# ranks are connected.
 JOINING = "TSN_JOINING_FD"
-# How a line begins that a rank other than the first one wants to be seen.
+# A line of a rank other than rank 0 is shown if it begins with this.
 RANK_MARK = "[rank "
-# Seconds in which NCCL must have connected all GPUs; minutes where there are hundreds of them.
+# Seconds in which NCCL must connect all GPUs; with hundreds of GPUs it takes minutes.
 FIRST_SUM = 300.0
 _NO_SUM = (
     "the first sum over all GPUs has not ended after {limit:g} s: NCCL does not reach one from another. What helps: "
@@ -35,19 +35,19 @@ _NO_SUM = (
 
 
 def env_rank() -> int:
-    """Return the rank that the environment gives this process; 0 when it runs alone."""
+    """Return the rank that the environment gives this process; 0 if it runs alone."""
     return int(os.environ.get("PADDLE_TRAINER_ID", "0"))
 
 
 def env_size() -> int:
-    """Return the number of processes that the environment announces; 1 when this one runs alone."""
+    """Return the number of processes that the environment announces; 1 if this one runs alone."""
     return int(os.environ.get("PADDLE_TRAINERS_NUM", "1"))
 
 
 def env_ranks_here() -> int:
-    """Return the number of those processes on this machine: their endpoints have its address, ours among them.
+    """Return how many of these processes run on this machine: those whose endpoints have its address, with this one.
 
-    Where there are very many endpoints paddle.distributed.launch leaves them out, but not the number.
+    With very many endpoints paddle.distributed.launch leaves out the endpoints, but not their number.
     """
     host = os.environ.get("PADDLE_CURRENT_ENDPOINT", "").rpartition(":")[0]
     hosts = [end.rpartition(":")[0] for end in os.environ.get("PADDLE_TRAINER_ENDPOINTS", "").split(",")]
@@ -56,17 +56,17 @@ def env_ranks_here() -> int:
 
 @dataclass(frozen=True)
 class World:
-    """The processes of a run; with one process every method is the identity. Each method must be called by all."""
+    """The processes of a run; with one process every method is the identity. All ranks must call each method."""
 
     rank: int = 0
     size: int = 1
     channel: "Channel | None" = None
     device: str = "cpu"
-    on_machine: int | None = None  # of them on this machine; None: all
+    on_machine: int | None = None  # the number of processes on this machine; None: all
 
     @property
     def ranks_here(self) -> int:
-        """The processes that share this machine's cores and memory."""
+        """The number of processes that share this machine's cores and memory."""
         return self.size if self.on_machine is None else self.on_machine
 
     @property
@@ -74,10 +74,7 @@ class World:
         return self.rank == 0
 
     def shard(self, order: Sequence[int], batch_size: int) -> list[int]:
-        """Return this rank's part of `order`.
-
-        A contiguous piece of every global batch, of equal length where it divides.
-        """
+        """Return this rank's part of `order`: a contiguous piece of every global batch, of equal length if possible."""
         if self.size == 1:
             return list(order)
         import numpy as np
@@ -86,7 +83,7 @@ class World:
         return [int(index) for piece in pieces for index in piece[self.rank]]
 
     def local_batch_size(self, batch_size: int, name: str) -> int:
-        """Return this rank's part of a full global batch. Raises InputError when it does not divide evenly."""
+        """Return this rank's part of a full global batch. Raises InputError if it does not divide evenly."""
         if batch_size % self.size:
             below, above = batch_size // self.size * self.size, -(-batch_size // self.size) * self.size
             nearest = " or ".join(str(n) for n in (below, above) if n)
@@ -97,13 +94,13 @@ class World:
         return batch_size // self.size
 
     def all_reduce(self, values: Sequence[int]) -> "np.ndarray":
-        """Return the element-wise sum int64 of a few whole numbers over all ranks, the same on each."""
+        """Return the element-wise sum int64 of a few integers over all ranks, the same on every rank."""
         import numpy as np
 
         return np.sum(self.all_gather(values), axis=0, dtype="int64")
 
     def all_gather(self, value: Any) -> list[Any]:
-        """Return each rank's value, by rank, on every rank. Raises RunError when another process is gone."""
+        """Return the values of all ranks, by rank, on every rank. Raises RunError if another process is gone."""
         return [value] if self.channel is None else self.channel.exchange(value)
 
     def broadcast(self, value: Any) -> Any:
@@ -111,12 +108,12 @@ class World:
         return self.all_gather(value)[0]
 
     def meet(self) -> None:
-        """Return when all ranks are here: in gloo none may wait for another. NCCL may, and a GPU's host runs ahead."""
+        """Wait on the CPU until all ranks are here: gloo allows no long waits. NCCL does: a GPU's host runs ahead."""
         if self.device == "cpu":
             self.all_gather(None)
 
     def broadcast_tensors(self, tensors: Sequence[Any]) -> None:
-        """Give the tensors of every rank the values of rank 0's: nobody else needs its files."""
+        """Copy rank 0's values into the tensors of every rank, so that only rank 0 needs the files."""
         if self.size == 1:
             return
         import paddle
@@ -127,7 +124,7 @@ class World:
                 paddle.distributed.broadcast(tensor, src=0)
 
     def average(self, statistics: Sequence[Any]) -> None:
-        """Make BatchNorm's statistics on all ranks the mean of theirs, so that all evaluate and save one model."""
+        """Replace BatchNorm's statistics by their mean over the ranks, so that all evaluate and save the same model."""
         if self.size == 1 or not statistics:
             return
         import paddle
@@ -141,10 +138,10 @@ class World:
 
 
 def linked_ranks() -> World | None:
-    """Return the world this process belongs to, without paddle: it cannot share tensors.
+    """Return the world that this process belongs to, without paddle: it cannot share tensors.
 
-    It is a world of one where the process is alone. It is None where it is not utils/processes/launch.py that has
-    started the processes, which links them: then `join_ranks`.
+    A process that runs alone gets a world of one. Return None if another launcher than utils/processes/launch.py, which
+    links the processes, has started them: then call `join_ranks`.
     """
     if env_size() == 1:
         return World()
@@ -158,13 +155,13 @@ def linked_ranks() -> World | None:
 
 
 def join_ranks(device: str) -> World:
-    """Return the world this process belongs to, connected; a world of one when nobody started several.
+    """Return the connected world that this process belongs to; a world of one if it runs alone.
 
     Args:
         device: "gpu" (NCCL) or "cpu" (gloo).
 
     Raises:
-        InputError: ranks are on different devices, or one has none; on all of them.
+        InputError: on all ranks, if ranks are on different devices or one has none.
     """
     if env_size() == 1:
         return World()
@@ -175,13 +172,13 @@ def join_ranks(device: str) -> World:
     channel = _meet_ranks(device)
     if device == "cpu":
         os.environ["PADDLE_DISTRI_BACKEND"] = "gloo"
-    with contextlib.redirect_stderr(io.StringIO()):  # a table of the flags that the environment has set
+    with contextlib.redirect_stderr(io.StringIO()):  # hides a table of the flags that the environment sets
         paddle.distributed.init_parallel_env()
     if device == "gpu":
         with time_limit(FIRST_SUM, channel.watch(), _NO_SUM.format(limit=FIRST_SUM)):
             paddle.distributed.all_reduce(paddle.zeros([1]))
             event = paddle.device.current_stream().record_event()
-            while not event.query():  # Paddle would wait with Python's lock, and the time limit with it
+            while not event.query():  # Paddle would wait with Python's lock held, and block the time limit's thread
                 time.sleep(0.01)
     _joined()
     return World(env_rank(), env_size(), channel, device, env_ranks_here())
@@ -189,9 +186,9 @@ def join_ranks(device: str) -> World:
 
 @contextlib.contextmanager
 def problems_shared() -> Iterator[None]:
-    """Open a context whose InputError is one on all ranks, where no launcher of ours ends them.
+    """Open a context whose InputError is raised on all ranks, which would otherwise wait for this one.
 
-    They would wait for this.
+    Our own launcher ends the other ranks, so it does not need this.
     """
     from utils.processes.channel import LINKS
 
@@ -204,9 +201,9 @@ def problems_shared() -> Iterator[None]:
 
 
 def _meet_ranks(device: str) -> "Channel":
-    """Open the channel, before anything waits that hears of no end. Raises InputError if `device` is not that of all.
+    """Open the channel before Paddle's first wait, which would not notice a lost rank.
 
-    device: "gpu", "cpu", or why this rank has none.
+    device: "gpu", "cpu", or the reason why this rank has none. Raises InputError if ranks differ in it or one has none.
     """
     from utils.processes.channel import Channel
 
@@ -231,6 +228,6 @@ def _meet_ranks(device: str) -> "Channel":
 
 
 def _joined() -> None:
-    """Tell the launcher that signals are heard from now on: Paddle waits for other ranks without Python."""
+    """Tell the launcher that this rank now reacts to signals: until here Paddle waits for ranks outside Python."""
     if JOINING in os.environ:
         os.close(int(os.environ.pop(JOINING)))

@@ -1,4 +1,4 @@
-"""SIGTERM and Ctrl-C as requests: the step in hand is finished and saved first."""
+"""SIGTERM and Ctrl-C as requests to stop: the current step is finished and saved first."""
 
 import contextlib
 import os
@@ -14,7 +14,7 @@ class StopRequest:
     """A context in which a first SIGTERM or Ctrl-C only sets `signal_number`; a second Ctrl-C interrupts at once."""
 
     def __init__(self, announced: bool = True):
-        """announced: a line on stderr answers the first signal, as what it waits for may take long."""
+        """Prepare the context; announced: print a line to stderr at the first signal, as the step may take long."""
         self.signal_number: int | None = None
         self._announced = announced
 
@@ -30,29 +30,30 @@ class StopRequest:
         if number == signal.SIGINT and self.signal_number is not None:
             raise KeyboardInterrupt
         if self.signal_number is None and self._announced:
-            # Past Python's buffers: the signal may have come in the midst of a print.
-            with contextlib.suppress(OSError):  # closed, or on a disk that is full
+            # Past Python's buffers: the signal may have come in the middle of a print().
+            with contextlib.suppress(OSError):  # stderr is closed, or on a full disk
                 os.write(sys.stderr.fileno(), STOPPING)
         self.signal_number = number
 
     @property
     def flags(self) -> list[bool]:
-        """[Ctrl-C, SIGTERM]: which of the two has come."""
+        """[Ctrl-C, SIGTERM]: which of the two has arrived."""
         return [self.signal_number == number for number in (signal.SIGINT, signal.SIGTERM)]
 
 
 @contextlib.contextmanager
 def signals_held() -> Iterator[None]:
-    """Open a context in which SIGTERM and Ctrl-C wait for its end: for what fails in strange ways when interrupted.
+    """Open a context that delays SIGTERM and Ctrl-C to its end, for work that fails in strange ways if interrupted.
 
-    Noted and not blocked: a signal that this thread blocks goes to one of NumPy's, and Python then handles it here.
+    Signals are noted, not blocked: if this thread blocks a signal, one of NumPy's threads gets it, and Python then
+    handles it here all the same.
     """
     if threading.current_thread() is not threading.main_thread():
-        yield  # signals are handled in the main thread alone
+        yield  # Python handles signals in the main thread only
         return
     noted: list[int] = []
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    # None: a library's, that Python could not put back.
+    # None: a library's handler, which Python could not restore.
     before = {number: handler for number, handler in handlers.items() if handler not in (None, signal.SIG_IGN)}
     for number in before:
         signal.signal(number, lambda number, frame: noted.append(number))

@@ -1,4 +1,4 @@
-"""Ends a process whose run has lost another one, whatever it waits for: NCCL waits for ever, and says nothing."""
+"""End a process whose run has lost another process, whatever it waits for: NCCL waits for ever, and says nothing."""
 
 import atexit
 import contextlib
@@ -11,33 +11,33 @@ from multiprocessing.connection import Connection, wait
 
 from utils import cli
 
-# How the error of a process begins that ends because another one has: not the cause, only its echo.
+# An error begins with this if a process ends because another one has: it is an echo and not the cause.
 PEER_GONE = "another process has ended: rank "
-# Seconds in which a process whose main thread has heard of it, too, may end in good order.
+# Seconds that the main thread has to end in good order, in case it has noticed the loss, too.
 GRACE = 8.0
-# Seconds in which the main thread, which has seen a connection's end, may be told whose it was.
+# Seconds that the main thread waits, after a connection broke, to learn which rank was lost.
 _ECHO = 1.0
 
 
 class Watch:
-    """A thread that waits for the end of others, and tells them of this one's: with its last line, if it has one."""
+    """A thread that waits for other processes to end, and tells them when this one ends, with its last line if any."""
 
     def __init__(self, others: Mapping[Connection, str]):
-        """others: connections for nothing else, and what whoever is at the other end is called: "1 on gpu-box"."""
+        """Start the thread; others: dedicated connections -> the name of the rank at the other end: "1 on gpu-box"."""
         self._others, self._told, self._lock = others, False, threading.Lock()
         self._lost, self._seen = "", threading.Event()
         atexit.register(lambda: self._tell(cli.last_words or None))
         threading.Thread(target=self._look, daemon=True).start()
 
     def lost(self, name: str) -> str:
-        """Return the line on the loss that this process knows of; of `name`, where it knows of none."""
+        """Return the line on the loss that this process knows of; if it knows of none, a line on the loss of `name`."""
         self._seen.wait(_ECHO)
         return self._lost or f"{PEER_GONE}{name}"
 
     def end(self, line: str) -> None:
-        """End this process with an error of one line, and tell the others."""
+        """End this process with an error of one line, and tell the other processes."""
         self._tell(line)
-        if not cli.last_words:  # which the main thread has said, but it has not come to its end
+        if not cli.last_words:  # if there are any, the main thread has printed its error but not yet ended
             print(f"error: {line}", file=sys.stderr, flush=True)
         os._exit(1)
 
@@ -49,9 +49,9 @@ class Watch:
                 try:
                     said = connection.recv()
                 except (EOFError, OSError):
-                    said = ""  # killed, or its machine is out of reach
+                    said = ""  # it was killed, or its machine is out of reach
                 if said is None:
-                    continue  # it is done
+                    continue  # it has finished
                 named = f"{PEER_GONE}{name}{said and f': {said}'}"
                 self._lost = said if said.startswith(PEER_GONE) else named
                 self._seen.set()
@@ -64,13 +64,13 @@ class Watch:
             if not self._told:
                 self._told = True
                 for connection in self._others:
-                    with contextlib.suppress(OSError):  # it is gone itself
+                    with contextlib.suppress(OSError):  # it is gone already
                         connection.send(words)
 
 
 @contextlib.contextmanager
 def time_limit(seconds: float, watch: Watch, line: str) -> Iterator[None]:
-    """Return a context that ends this process with an error of one line where it takes longer."""
+    """Open a context that ends this process with an error of one line if it takes longer than `seconds`."""
     timer = threading.Timer(seconds, watch.end, [line])
     timer.daemon = True
     timer.start()

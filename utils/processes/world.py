@@ -11,13 +11,13 @@ from utils.processes.signals import signals_held
 def open_world(flags: Flags, config: Config, section: EngineConfig, num_videos: int) -> tuple[World, str]:
     """Return the processes that share the work, and this one's device, "gpu" or "cpu".
 
-    Where there are several, the first process never returns. Raise InputError when the device is not to be had.
+    If there are several, the launching process never returns. Raise InputError if the device is not available.
     """
     start_ranks(flags.nproc, section.use_gpu, num_videos)
 
     from utils.processes.device import choose_device, use_device
 
-    with signals_held():  # all ranks come together, or none
+    with signals_held():  # so that either all ranks connect, or none
         with problems_shared():
             device = choose_device(section.use_gpu, config.demands_gpu)
         world = linked_ranks() if device == "cpu" else None

@@ -1,1 +1,1 @@
-"""Files, local and in object storage: whole or not there, locked, told apart, copied."""
+"""Files, local and in object storage: written whole or not at all, locked, identified, copied."""

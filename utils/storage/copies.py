@@ -1,7 +1,7 @@
-"""Copies of remote files for as long as they are read.
+"""Local copies of remote files, kept while they are read.
 
-They are gone with the context that made them; when its process is killed, by its parent or, when that is killed, by
-the process itself (see utils/processes/child.py); when both are killed at once, by the next run.
+The context that makes a copy removes it. If its process is killed, its parent removes the copy; if the parent is
+killed, the process does (see utils/processes/child.py); if both are killed at once, the next run does.
 """
 
 import contextlib
@@ -18,33 +18,33 @@ from utils.errors import InputError
 from utils.storage.objects import copy_to_local, file_name, is_remote
 
 _OUR_NAME = re.compile(r"paddle-tsn-[0-9a-f]{32}")
-# A folder of Linux that is no disk's.
+# Linux's folder in memory.
 MEMORY = "/dev/shm"
-_YOUNG = 60  # seconds in which a folder may not be claimed yet
+_YOUNG = 60  # seconds: a younger folder may not be locked yet
 
 
 @contextlib.contextmanager
 def on_this_machine(path: str, folder: Path | None = None) -> Iterator[str]:
-    """Yield the path of a local file: the path itself, or a copy of a remote one that ends with the context.
+    """Yield a local path: `path` itself, or for a remote file a copy, which the context removes at its end.
 
-    folder: made for the copy and removed with it; None: any.
+    folder: made for the copy and removed with it; None: a temporary one.
 
-    Raises OSError, StorageError where the file cannot be had; InputError without pyarrow, or without room for it.
+    Raises OSError and StorageError if the file cannot be read; InputError without pyarrow, or without a place for it.
     """
     if not is_remote(path):
         yield path
         return
     with claimed_folder(folder) as made:
-        copy = made / f"copy{PurePosixPath(file_name(path)).suffix[:20]}"  # FFmpeg looks at the suffix as well
+        copy = made / f"copy{PurePosixPath(file_name(path)).suffix[:20]}"  # FFmpeg also looks at the suffix
         copy_to_local(path, copy)
         yield str(copy)
 
 
 @contextlib.contextmanager
 def claimed_folder(folder: Path | None = None) -> Iterator[Path]:
-    """Open a context with a folder for temporary files, gone with all of them afterwards. None: any name.
+    """Open a context with a folder for temporary files, removed with its files at the end. None: choose a name.
 
-    Raises OSError where it cannot be made, InputError where there is no place for one.
+    Raises OSError if it cannot be made, InputError if there is no place for one.
     """
     temporary_root()
     folder = folder or temporary_folder()
@@ -57,9 +57,9 @@ def claimed_folder(folder: Path | None = None) -> Iterator[Path]:
 
 
 def temporary_root() -> Path:
-    """Return where temporary files go, also of processes started from now on: in memory, on a disk for reading only.
+    """Return the folder for temporary files, also for new child processes; it is in memory if all disks are read-only.
 
-    Raises InputError where there is no folder for them.
+    Raises InputError if there is no such folder.
     """
     try:
         return Path(tempfile.gettempdir())
@@ -71,20 +71,20 @@ def temporary_root() -> Path:
 
 
 def temporary_folder() -> Path:
-    """Return a name for a folder of temporary files that nothing has; remove what killed programs have left beside it.
+    """Return an unused name for a folder of temporary files; remove the folders that killed programs left beside it.
 
-    Where there is no place for one it is a name that nothing can have: who reads local files alone needs none.
+    If there is no place for one, return a name that cannot be used: a process that reads only local files needs none.
     """
     try:
         root = temporary_root()
         entries = list(os.scandir(root))
     except InputError:
         root, entries = Path(os.devnull), []
-    except OSError:  # it may be written but not looked through
+    except OSError:  # it can be written but not listed
         entries = []
     for entry in entries:
-        with contextlib.suppress(OSError):  # in use, or another user's
-            # Before or after now: the clock may have been set back since.
+        with contextlib.suppress(OSError):  # it is in use, or another user's
+            # abs(): the clock may have been set back since.
             if _OUR_NAME.fullmatch(entry.name) and abs(time.time() - entry.stat().st_mtime) > _YOUNG:
                 with _claimed(Path(entry.path)):
                     shutil.rmtree(entry.path)
@@ -93,9 +93,9 @@ def temporary_folder() -> Path:
 
 @contextlib.contextmanager
 def _claimed(folder: Path) -> Iterator[None]:
-    """Open a context in which this process alone has the folder. Raises OSError where another one has it.
+    """Open a context in which this process has the folder locked. Raises OSError if another process has it.
 
-    The system ends the claim of a killed process. On Windows, which locks no folders, open files cannot be removed.
+    The system releases the lock of a killed process. Windows cannot lock folders, but does not remove open files.
     """
     if os.name == "nt":
         yield

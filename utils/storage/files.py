@@ -1,8 +1,8 @@
-"""Files that are whole or not there, folders that are known to be writable before work begins, and the cache folder.
+"""Files that are written whole or not at all, folders checked before work begins, and the cache folder.
 
-A remote save_dir has a local folder in its place until a script has ended its work: nothing can be appended to a file
-in object storage. It lies in the cache folder under the path's digest, so that the same command finds there what it
-had written when it was killed.
+A local folder stands in for a remote save_dir until a script has finished, because files in object storage cannot be
+appended to. It lies in the cache folder under the path's digest. So the same command, if it was killed, finds there
+what it had written.
 """
 
 import csv
@@ -20,20 +20,20 @@ from typing import TextIO
 from utils.errors import InputError, RunError, os_errors
 from utils.storage.objects import StorageError, check_writable, extended, is_remote, upload
 
-_written: set[str] = set()  # by this process
+_written: set[str] = set()  # files that this process has written
 
 CACHE_VARIABLE = "PADDLE_TSN_CACHE"
 
 
 def writing(path: str | os.PathLike) -> AbstractContextManager[None]:
-    """Open a context whose OSError becomes the RunError that `path` cannot be written."""
+    """Open a context whose OSError becomes a RunError: `path` cannot be written."""
     return os_errors(RunError, f"{path}: cannot be written")
 
 
 def write_atomic(path: str | os.PathLike, write: Callable[[Path], None]) -> None:
-    """Call `write` on a temporary path beside `path`, flush what it wrote to the disk and rename it.
+    """Call `write` on a temporary path beside `path`, flush the file to the disk and rename it to `path`.
 
-    Raises RunError: the disk is full, or the folder is gone; what stood at `path` is untouched.
+    Raises RunError if the disk is full or the folder is gone; the old file at `path` is then untouched.
     """
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
@@ -48,16 +48,16 @@ def write_atomic(path: str | os.PathLike, write: Callable[[Path], None]) -> None
 
 
 def write_all(file: FileIO, data: bytes) -> None:
-    """Write all of it to an unbuffered file; on a full disk what fits. Raises OSError."""
+    """Write all data to an unbuffered file; on a full disk, as much as fits. Raises OSError."""
     left = memoryview(data)
-    while left:  # on a full disk what fits is written, and the next call fails
+    while left:  # on a full disk a call writes what fits, and the next call fails
         left = left[file.write(left) :]
 
 
 def unfinished(folder: Path, names: str) -> Iterator[Path]:
-    """Yield what `write_atomic` has left of files of the folder where its process was killed.
+    """Yield the temporary files that killed calls of `write_atomic` left in the folder.
 
-    names: a regular expression.
+    names: a regular expression for the names of the final files.
     """
     for path in folder.glob(".*.tmp"):
         if re.fullmatch(rf"\.({names})\.\d+\.tmp", path.name):
@@ -65,25 +65,25 @@ def unfinished(folder: Path, names: str) -> Iterator[Path]:
 
 
 def rename(path: Path, target: Path) -> None:
-    """Give the file another name in its folder, for good. Raises OSError."""
+    """Rename the file within its folder, for good. Raises OSError."""
     os.replace(path, target)
     note_written(target)
-    flush_folder(target.parent)  # else a power cut could undo the renaming, but not what is deleted after it
+    flush_folder(target.parent)  # else a power cut could undo the renaming, but not later deletions
 
 
 def note_written(path: Path) -> None:
-    """Count a file as this process's own, as `rename` does: an ended run of the same command had written it."""
+    """Count a file as written by this process: an earlier run of the same command wrote it."""
     _written.add(os.path.abspath(path))
 
 
 def written_below(folder: Path) -> list[Path]:
-    """Return what this process has given its final name in the folder or below, and what is there still."""
+    """Return the files that this process has written in the folder or below it and that still exist."""
     start = os.path.join(os.path.abspath(folder), "")
     return [folder / path[len(start) :] for path in _written if path.startswith(start) and os.path.exists(path)]
 
 
 def flush_folder(folder: Path) -> None:
-    """Return when the names of the folder's files are on the disk. Raises OSError."""
+    """Flush the names of the folder's files to the disk. Raises OSError."""
     if os.name != "nt":  # Windows cannot open folders
         descriptor = os.open(folder, os.O_RDONLY)
         try:
@@ -93,7 +93,7 @@ def flush_folder(folder: Path) -> None:
 
 
 def write_stream(path: str | os.PathLike, write: Callable[[TextIO], object]) -> None:
-    """Call `write` on a text file, with `write_atomic`: UTF-8, and bytes of a path that are not stay as they are."""
+    """Call `write` on a text file, by `write_atomic`: in UTF-8; bytes of a path that are not UTF-8 stay unchanged."""
 
     def write_file(temporary: Path) -> None:
         with open(temporary, "w", encoding="utf-8", errors="surrogateescape", newline="") as file:
@@ -107,7 +107,7 @@ def write_text(path: str | os.PathLike, text: str) -> None:
 
 
 def write_csv(path: str | os.PathLike, header: Iterable[object], rows: Iterable[Iterable[object]]) -> None:
-    """Write a table with `write_stream`; of the rows it holds none."""
+    """Write a table by `write_stream`, row by row, without keeping rows in memory."""
 
     def write(file: TextIO) -> None:
         writer = csv.writer(file, lineterminator="\n")
@@ -118,9 +118,9 @@ def write_csv(path: str | os.PathLike, header: Iterable[object], rows: Iterable[
 
 
 def cache_folder() -> Path | None:
-    """Return where what took time to make or fetch is kept for the next run; None: nowhere, for want of a home folder.
+    """Return the folder that keeps files for the next run; None if it is switched off or there is no home folder.
 
-    Raises InputError where CACHE_VARIABLE names a home folder that there is not.
+    Raises InputError if CACHE_VARIABLE names a home folder that does not exist.
     """
     named = os.environ.get(CACHE_VARIABLE)
     if named:
@@ -133,7 +133,7 @@ def cache_folder() -> Path | None:
 
 
 def needed_cache_folder(path: str) -> Path:
-    """Return the cache folder, which the remote `path` cannot do without. Raises InputError where there is none."""
+    """Return the cache folder, which the remote `path` requires. Raises InputError if there is none."""
     if (root := cache_folder()) is None:
         off = os.environ.get(CACHE_VARIABLE) == "off"
         why = f"{CACHE_VARIABLE} is off" if off else f"there is no home folder, and {CACHE_VARIABLE} names none"
@@ -142,17 +142,17 @@ def needed_cache_folder(path: str) -> Path:
 
 
 def check_save_dir(path: str) -> None:
-    """Raise InputError unless files can be created in the folder, or in its nearest parent. Creates nothing there.
+    """Raise InputError unless files can be created in the folder, or in its nearest existing parent. Create nothing.
 
-    Of a remote folder an empty object may remain, which marks it.
+    In a remote folder an empty object may remain, which marks the folder.
     """
     folder = written_to(path)
     with os_errors(InputError, f"--save_dir={path}: cannot be written"):
         if is_remote(path):
             check_writable(path)
-        with suppress(FileNotFoundError, NotADirectoryError):  # to be made, if a parent allows it
+        with suppress(FileNotFoundError, NotADirectoryError):  # it can be made, if a parent allows it
             os.lstat(folder)
-    # os.path: the methods of Path raise where a parent may not be searched.
+    # os.path, because the methods of Path raise if a parent may not be searched.
     while not os.path.exists(folder) and folder != folder.parent:
         if os.path.islink(folder):
             raise InputError(f"--save_dir={path}: {folder} is a link to nowhere")
@@ -164,7 +164,7 @@ def check_save_dir(path: str) -> None:
 
 
 def written_to(path: str) -> Path:
-    """Return the folder that a script writes to, as `make_save_dir` has it; it need not be there."""
+    """Return the folder that `make_save_dir` makes for a script; it need not exist."""
     if not is_remote(path):
         return Path(path)
     digest = hashlib.sha256(os.fsencode(extended(path, ""))).hexdigest()
@@ -172,7 +172,7 @@ def written_to(path: str) -> Path:
 
 
 def make_save_dir(path: str) -> Path:
-    """Return the folder to write to, created if need be; of a remote save_dir the local one in its place."""
+    """Return the folder to write to, created if necessary; for a remote save_dir its local stand-in."""
     folder = written_to(path)
     with os_errors(InputError, f"--save_dir={path}: {f'{folder} ' if is_remote(path) else ''}cannot be created"):
         folder.mkdir(parents=True, exist_ok=True)
@@ -180,12 +180,12 @@ def make_save_dir(path: str) -> Path:
 
 
 def publish(folder: Path, path: str, clear: bool = True) -> str:
-    """Return where the files of a script that has ended its work are; `folder` is what `make_save_dir(path)` gave.
+    """Return where a finished script's files are; `folder` is the result of `make_save_dir(path)`.
 
-    The files of a remote save_dir are uploaded, .jsonl the last, and the local folder is removed, if `clear`. Hidden
-    files and those called *.partial* are not part of it.
+    The files of a remote save_dir are uploaded, .jsonl last, and then the local folder is removed, if `clear`. Hidden
+    files and files called *.partial* are not uploaded.
 
-    Raises RunError where that fails: the same command goes on from the local folder.
+    Raises RunError if that fails: the same command resumes from the local folder.
     """
     if not is_remote(path):
         return str(folder)
@@ -206,6 +206,6 @@ def publish(folder: Path, path: str, clear: bool = True) -> str:
 
 
 def check_local(name: str, path: str) -> None:
-    """Raise InputError for a remote path, given as `name`, where the work needs a folder on this machine."""
+    """Raise InputError if `path`, given as `name`, is remote, because checkpoints need a local folder."""
     if is_remote(path):
         raise InputError(f"{name}={path}: checkpoints are written to and read from local folders alone")

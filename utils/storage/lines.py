@@ -1,4 +1,4 @@
-"""Files of JSON objects, one per line, that are appended to: of a process that is killed the last one may be torn."""
+"""Files of JSON objects, one per line, that are appended to: if the process is killed, the last line may be torn."""
 
 import json
 import os
@@ -7,12 +7,12 @@ from typing import BinaryIO
 
 
 def to_line(values: Mapping[str, object]) -> str:
-    """Return the object as its line, in ASCII. Raise ValueError for NaN and infinity, which are no JSON."""
+    """Return the object as a line in ASCII. Raise ValueError for NaN and infinity, which JSON does not have."""
     return json.dumps(values, allow_nan=False) + "\n"
 
 
 def parsed(line: bytes) -> dict | None:
-    """Return a line's object; None for one that is torn or damaged."""
+    """Return the object of a line; None if the line is torn or damaged."""
     try:
         values = json.loads(line.decode("ascii"))
     except (ValueError, RecursionError):
@@ -21,7 +21,7 @@ def parsed(line: bytes) -> dict | None:
 
 
 def end_of_lines(file: BinaryIO) -> int:
-    """Return the offset behind the last line that has its end, whatever has been written behind it."""
+    """Return the offset after the last complete line, whatever follows it."""
     start = file.seek(0, os.SEEK_END)
     while start:
         start = max(0, start - 65536)

@@ -1,6 +1,6 @@
-"""Files and folders that one run at a time may write.
+"""Locks for files and folders that only one run at a time may write.
 
-The system ends the lock of a process together with it, however it ends: what a killed run leaves blocks nobody.
+When a process ends, even if it is killed, the system releases its locks: a killed run never blocks another.
 """
 
 import os
@@ -18,22 +18,22 @@ from utils.storage.files import unfinished, writing
 
 try:
     import fcntl
-except ImportError:  # Windows: two runs in one folder are the user's to avoid
+except ImportError:  # Windows: the user must avoid two runs in one folder
     fcntl = None
 
-# Seconds in which the other processes of a run that was killed have ended as well.
+# Seconds to wait for a lock: after a run was killed, its other processes need a moment to end.
 PATIENCE = 5.0
-# In every folder that is written to, for as long as it is: empty, or who does, in words.
+# The file in every folder that a run writes to, as long as it does. It names the run, or is empty.
 NAME = ".lock"
 
 
 class FolderLock(AbstractContextManager):
-    """What the one run has that may write to a folder, until it lets go of it or ends. A context manager."""
+    """The lock of the run that may write to a folder, until it is released or the run ends. A context manager."""
 
     def __init__(self, folder: Path, named: str):
-        """Take the folder, which is there. named: how the user has named it, such as --out DIR.
+        """Lock the existing folder. named: how the user gave it, such as --out DIR.
 
-        Raises RunError where another run has it, or nothing can be written there.
+        Raises RunError if another run has the lock, or nothing can be written there.
         """
         self._path = folder / NAME
         with writing(self._path):
@@ -42,20 +42,20 @@ class FolderLock(AbstractContextManager):
             raise RunError(
                 f"{named}: another run writes there{_owner(self._path)}: wait for its end, or name another folder"
             )
-        with suppress(OSError):  # a full disk: who has the folder is a courtesy, that somebody has it is not
-            os.chmod(self._path, 0o666)  # where it outlives a killed run, another user of the folder opens it
+        with suppress(OSError):  # on a full disk: the lock itself matters, the owner's name in it does not
+            os.chmod(self._path, 0o666)  # if it outlives a killed run, another user of the folder can open it
             self._file.truncate(0)
             self._file.write(f"process {os.getpid()} on {socket.gethostname()}\n".encode())
 
     def release(self) -> None:
-        """Let the next run in; nothing happens the second time."""
+        """Release the folder for the next run; a second call does nothing."""
         if not self._file.closed:
-            # Not the lock of another run, where somebody has moved the folder away and made a new one.
+            # If somebody has replaced the folder by a new one, the file there is another run's lock.
             ours = _is_at(self._file, self._path)
-            if os.name == "nt":  # it removes no open file
+            if os.name == "nt":  # Windows removes no open file
                 self._file.close()
             if ours:
-                with suppress(OSError):  # what stays there blocks nobody
+                with suppress(OSError):  # a file that stays blocks nobody
                     self._path.unlink()
             self._file.close()
 
@@ -67,8 +67,8 @@ class FolderLock(AbstractContextManager):
 def locked_folder(folder: Path, named: str) -> Iterator[None]:
     """Open a context in which no other run writes to the folder.
 
-    It is made if need be; if it stays empty, it goes again. named: as for FolderLock. Raises InputError where it cannot
-    be made, RunError where another run has it.
+    The folder is created if necessary, and removed again if it stays empty. named: see FolderLock. Raises InputError
+    if it cannot be created, RunError if another run has the lock.
     """
     missing = [path for path in (folder, *folder.parents) if not path.exists()]
     with os_errors(InputError, f"{named}: cannot be created"):
@@ -77,22 +77,22 @@ def locked_folder(folder: Path, named: str) -> Iterator[None]:
         with FolderLock(folder, named):
             yield
     finally:
-        with suppress(OSError):  # there is something in it
+        with suppress(OSError):  # the folder is not empty
             for path in missing:
                 path.rmdir()
 
 
 def holds_others(folder: Path, first: str) -> bool:
-    """Return whether a locked folder has anything but what a run leaves that is killed as it writes `first`, a file."""
+    """Return whether a locked folder has more than the leftovers of a run killed while it wrote the file `first`."""
     ours = {NAME, *(path.name for path in unfinished(folder, re.escape(first)))}
     return any(path.name not in ours for path in folder.iterdir())
 
 
 def open_locked(path: Path) -> FileIO:
-    """Return the file for appending, created if need be, unbuffered, and locked until it is closed.
+    """Return the file for appending, created if necessary, unbuffered, and locked until it is closed.
 
-    For the files of which each process of a run has its own: when the folder's lock is gone, one of them may live on.
-    Raises OSError, and RunError where another process holds it.
+    Use it for files of which each process of a run has its own: a process may outlive the folder's lock. Raises
+    OSError, and RunError if another process has the file locked.
     """
     if (file := _locked(path)) is None:
         raise RunError(f"{path}: another process is writing it: wait for its end, or give another --save_dir")
@@ -100,10 +100,10 @@ def open_locked(path: Path) -> FileIO:
 
 
 def _locked(path: Path) -> FileIO | None:
-    """Return the open file with its lock; None where another process keeps it. Raises OSError."""
+    """Return the open, locked file; None if another process keeps the lock. Raises OSError."""
     deadline = monotonic() + PATIENCE
     while True:
-        file = open(path, "ab", buffering=0)  # noqa: SIM115  (closed by whoever asked for it)
+        file = open(path, "ab", buffering=0)  # noqa: SIM115  (the caller closes it)
         if _lock(file, path) and _is_at(file, path):
             return file
         file.close()
@@ -124,7 +124,7 @@ def _lock(file: FileIO, path: Path) -> bool:
 
 
 def _is_at(file: FileIO, path: Path) -> bool:
-    """Return whether the file still has this path: the process that held it may have renamed it, or removed it."""
+    """Return whether the file still has this path: the process that held it may have renamed or removed it."""
     try:
         return os.path.samestat(os.fstat(file.fileno()), os.stat(path))
     except OSError:
@@ -132,7 +132,7 @@ def _is_at(file: FileIO, path: Path) -> bool:
 
 
 def _owner(path: Path) -> str:
-    """Return who has the lock, in words; "" where that is not known."""
+    """Return the owner of the lock, in words; "" if it is unknown."""
     try:
         with open(path, encoding="utf-8", errors="replace") as file:
             said = file.read(200).strip()

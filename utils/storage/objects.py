@@ -1,11 +1,11 @@
 """Files in object storage, by a path such as s3://bucket/key, gs://bucket/key or hdfs://host:port/path.
 
-pyarrow.fs does the work, and is imported for such paths alone. Credentials, region and endpoint come from where the
-tools of each store look for them: for S3 AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION, ~/.aws, and
-AWS_ENDPOINT_URL_S3 or AWS_ENDPOINT_URL. Behind a path `?region=`, `?endpoint_override=` and others of _PARAMETERS say
-the same for it alone. A path is taken as it is written: nothing in it is percent-encoded.
+pyarrow.fs does the work, and is imported only for such paths. Credentials, region and endpoint come from where each
+store's own tools look for them: for S3 AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION, ~/.aws, and
+AWS_ENDPOINT_URL_S3 or AWS_ENDPOINT_URL. `?region=`, `?endpoint_override=` and the others of _PARAMETERS after a path
+apply to that path alone. A path is taken as written: nothing in it is percent-encoded.
 
-Tested with S3 alone; gs:// and hdfs:// go the same way through pyarrow, with what their drivers need.
+Only S3 is tested; gs:// and hdfs:// use pyarrow in the same way, with what their drivers need.
 """
 
 import contextlib
@@ -31,32 +31,32 @@ _PARAMETERS = {
     "gs": ("scheme", "endpoint_override"),
     "hdfs": ("user", "replication", "kerb_ticket"),
 }
-_QUERY = re.compile(r"\?([\w-]+=[^?]*)$")  # a `?` without a name and a `=` behind it is part of the file's name
-# Seconds. Four attempts at a server that says nothing take 44 s, less than a video's time limit (60 s by default).
+_QUERY = re.compile(r"\?([\w-]+=[^?]*)$")  # a `?` that is not followed by a name and `=` belongs to the file's name
+# Seconds. Four attempts at a silent server take 44 s, less than a video's time limit (60 s by default).
 CONNECT_LIMIT, SILENCE_LIMIT = 5, 10
 WAITS = (0.5, 1.0, 2.0)
-# One request of S3 each: most clips come in one, and a reader process holds no more of a film in memory.
+# Bytes of one S3 request: most clips fit into one, and a reader process holds no more of a film in memory.
 _BLOCK = 8 << 20
 
 Result = TypeVar("Result")
 
 
 class StorageError(OSError):
-    """A file that could not be read or written; `strerror` says why, in one line without its path."""
+    """A file could not be read or written; `strerror` says why, in one line without the path."""
 
     def __init__(self, reason: str):
         super().__init__(errno.EIO, reason)
 
 
 def is_remote(path: str | os.PathLike) -> bool:
-    """Return whether the path is one of object storage."""
+    """Return whether the path is in object storage."""
     return isinstance(path, str) and path.startswith(("s3://", "gs://", "hdfs://"))
 
 
 def check_path(path: str, where: str) -> None:
-    """Raise InputError, which begins with `where`, for a remote path that cannot be meant, or may hold a secret.
+    """Raise InputError, which begins with `where`, for a remote path that is malformed or may contain a secret.
 
-    It does not show the path: whatever has passed here may be printed.
+    The error does not show the path. A path that passes this check may be printed.
     """
     if not is_remote(path):
         return
@@ -72,22 +72,19 @@ def check_path(path: str, where: str) -> None:
 
 
 def file_name(path: str) -> str:
-    """Return the last part of a remote path, without what follows a ?."""
+    """Return the last part of a remote path, without its parameters."""
     return PurePosixPath(_split(path)[2]).name
 
 
 def extended(path: str, end: str) -> str:
-    """Return the remote path, without a / at its end, with `end` behind it, such as "/name".
-
-    Its parameters stay the last.
-    """
+    """Return the remote path, without a / at its end, followed by `end`, such as "/name", and its parameters."""
     match = _QUERY.search(path)
     query = match[0] if match else ""
     return f"{path.removesuffix(query).rstrip('/')}{end}{query}"
 
 
 def file_size(path: str) -> int:
-    """Return the bytes of a remote file. Raises StorageError."""
+    """Return the size of a remote file in bytes. Raises StorageError."""
 
     def ask(filesystem: "FileSystem", key: str) -> int:
         with filesystem.open_input_file(key) as source:
@@ -97,19 +94,19 @@ def file_size(path: str) -> int:
 
 
 def look_up(path: str) -> "FileInfo":
-    """Return what pyarrow knows of a remote path; its type may be NotFound. Raises StorageError."""
+    """Return pyarrow's facts about a remote path; their type may be NotFound. Raises StorageError."""
     return _persistently(path, lambda filesystem, key: filesystem.get_file_info(key))
 
 
 def list_files(path: str) -> "list[FileInfo]":
-    """Return the files of a remote folder, by name; not those of folders within. Raises StorageError."""
+    """Return the files of a remote folder, sorted by name, without its subfolders. Raises StorageError."""
     fs = _pyarrow_fs(path)
     found = _persistently(path, lambda filesystem, key: filesystem.get_file_info(fs.FileSelector(key)))
     return sorted((info for info in found if info.is_file), key=lambda info: info.base_name)
 
 
 def copy_to_local(path: str, target: Path) -> None:
-    """Copy a remote file to `target`. Raises StorageError; what is at `target` then is of no use."""
+    """Copy a remote file to `target`. Raises StorageError; the file at `target` is then useless."""
 
     def copy(filesystem: "FileSystem", key: str) -> None:
         with filesystem.open_input_file(key) as source, open(target, "wb") as file:
@@ -125,11 +122,11 @@ def copy_to_local(path: str, target: Path) -> None:
 
 
 def upload(source: Path, path: str) -> None:
-    """Copy a local file to a remote path, where it is whole or not at all. Raises StorageError."""
+    """Copy a local file to a remote path, where it appears whole or not at all. Raises StorageError."""
     fs = _pyarrow_fs(path)
 
     def copy(filesystem: "FileSystem", key: str) -> None:
-        # In one call: of a stream that an exception closes, S3 would make a file of what has arrived.
+        # In one call: if an exception closed a stream, S3 would make a file of the bytes received so far.
         local = fs.LocalFileSystem()
         fs.copy_files(str(source), key, source_filesystem=local, destination_filesystem=filesystem, chunk_size=_BLOCK)
 
@@ -142,10 +139,10 @@ def remove_file(path: str) -> None:
 
 
 def check_writable(path: str) -> None:
-    """Raise StorageError unless files can be written to the remote folder. Leaves an empty folder at most."""
+    """Raise StorageError unless files can be written to the remote folder. It leaves at most an empty folder."""
     probe = extended(path, "/.write-check")
     _persistently(probe, lambda filesystem, key: filesystem.open_output_stream(key).close())
-    with contextlib.suppress(FileNotFoundError, StorageError):  # another process's check, or no right to delete
+    with contextlib.suppress(FileNotFoundError, StorageError):  # another process has deleted it, or we may not
         _persistently(probe, lambda filesystem, key: filesystem.delete_file(key))
 
 
@@ -160,7 +157,7 @@ def _split(path: str) -> tuple[str, str, str, dict[str, str]]:
 
 
 def _pyarrow_fs(path: str):
-    """Return the module pyarrow.fs. Raises InputError where it cannot be imported."""
+    """Return the module pyarrow.fs. Raises InputError if it cannot be imported."""
     return import_extra("pyarrow.fs", path, "requirements-cluster.txt", "pyarrow")
 
 
@@ -183,7 +180,7 @@ def _locate(path: str) -> "tuple[FileSystem, str]":
     return filesystem, f"/{key}"
 
 
-@cache  # its connections are used again
+@cache  # reuses its connections
 def _s3(endpoint: str | None, region: str | None, scheme: str | None) -> "FileSystem":
     from pyarrow.fs import AwsStandardS3RetryStrategy, S3FileSystem
 
@@ -193,14 +190,14 @@ def _s3(endpoint: str | None, region: str | None, scheme: str | None) -> "FileSy
         scheme=scheme,
         connect_timeout=CONNECT_LIMIT,
         request_timeout=SILENCE_LIMIT,
-        retry_strategy=AwsStandardS3RetryStrategy(max_attempts=1),  # _persistently is the one that tries again
+        retry_strategy=AwsStandardS3RetryStrategy(max_attempts=1),  # `_persistently` tries again instead
     )
 
 
 def _persistently(path: str, action: "Callable[[FileSystem, str], Result]") -> Result:
-    """Call `action(file system, path in it)`, again after each of WAITS while the network is at fault.
+    """Return `action(file system, path in it)`; call it again after each of WAITS while the network is at fault.
 
-    What it returns is returned. Raises StorageError.
+    Raises StorageError.
     """
     for wait in (*WAITS, None):
         try:
@@ -219,26 +216,26 @@ def _persistently(path: str, action: "Callable[[FileSystem, str], Result]") -> R
 
 
 def _what_is_missing(path: str) -> str:
-    """Return which part of a path, that the store says is not there, is missing."""
+    """Return which part of a path is missing, after the store said that there is no such path."""
     scheme, authority, _, _ = _split(path)
-    with contextlib.suppress(OSError):  # who may read a file need not be allowed to look at the bucket
+    with contextlib.suppress(OSError):  # the right to read a file does not include the right to see the bucket
         filesystem, _ = _locate(path)
         if scheme != "hdfs" and filesystem.get_file_info(authority).type.name == "NotFound":
             return "no such bucket"
     return "no such file"
 
 
-# What pyarrow makes of an answer of S3's: a word for it, often with the status, and a text.
+# pyarrow's text for an error answer of S3: a word, often the HTTP status, and a message.
 _ANSWER = re.compile(r"AWS Error ([A-Z_0-9]+)(?: \(HTTP status (\d+)\))? during \w+ operation: (.*)", re.DOTALL)
 _CURL = re.compile(r"curlCode: \d+, ([^;]*)")
 _DENIED = re.compile(r"ACCESS_DENIED|ACCESS_KEY|SIGNATURE|TOKEN|CLIENT_ID|ACCOUNT|OPT_IN")
 _GONE = {"NO_SUCH_BUCKET": "no such bucket", "RESOURCE_NOT_FOUND": "no such bucket", "NO_SUCH_KEY": "no such file"}
-# Other words of pyarrow's for what another attempt does not change: a folder, an unknown bucket, a driver of HDFS.
+# Other texts of pyarrow for errors that last, whatever the attempt: a folder, an unknown bucket, a driver of HDFS.
 _LASTING = re.compile(r"Not a regular file|not found|Unable to load")
 
 
 def _describe(error: Exception) -> tuple[str, bool]:
-    """Return (the reason in one line, the same in every run; whether it may pass) of an error of pyarrow's."""
+    """Return (reason, whether it may pass) for an error of pyarrow; the reason is one line, the same in every run."""
     if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
         return f"the disk is full: {os.strerror(error.errno)}", False
     text = " ".join(str(error).split())

@@ -1,4 +1,4 @@
-"""Folders kept under a digest of what they were made of: whole or not there, and the longest unused go first."""
+"""Folders kept under a digest of what they were made from: whole or not there; the least recently used go first."""
 
 import hashlib
 import os
@@ -11,37 +11,37 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-_ABANDONED = 3600  # seconds after which an unfinished folder belongs to nobody any more
+_ABANDONED = 3600  # seconds after which an unfinished folder counts as abandoned
 _KEY = r"[0-9a-f]{32,64}"
-_OUR_NAME = re.compile(rf"{_KEY}|\.{_KEY}-\w+")  # a key, or a key's folder while it is made
+_OUR_NAME = re.compile(rf"{_KEY}|\.{_KEY}-\w+")  # a key's folder, finished or while it is made
 
 
 @dataclass(frozen=True)
 class Shelf:
-    """Where such folders lie, beside what is not ours. Several processes may use it at a time."""
+    """The place of such folders, beside other files. Several processes may use it at the same time."""
 
     root: Path
-    most: int  # bytes that are kept, beyond the folder that was used last
+    most: int  # bytes that are kept, in addition to the folder used last
 
     def place(self, key: str) -> Path:
-        """Return where the folder of a key is, if it is there; key: a digest in at least 32 hexadecimal digits."""
+        """Return the place of a key's folder, which need not exist; key: a digest in at least 32 hexadecimal digits."""
         return self.root / key
 
     def touch(self, key: str) -> None:
         """Note that the folder has been used."""
-        with suppress(OSError):  # a folder shared by others may be for reading only
+        with suppress(OSError):  # a shared folder may be read-only
             os.utime(self.place(key))
 
     def make(self, key: str, fill: Callable[[Path], None], is_whole: Callable[[], bool]) -> None:
-        """Have a new folder filled, which then gets the key's place; what `is_whole` finds there stays.
+        """Let `fill` fill a new folder, and move it to the key's place, unless `is_whole` finds a whole one there.
 
-        Raises OSError where it cannot be written, and what `fill` raises.
+        Raises OSError if it cannot be written, and what `fill` raises.
         """
         self.root.mkdir(parents=True, exist_ok=True)
         folder = Path(tempfile.mkdtemp(prefix=f".{key}-", dir=self.root))
         try:
             fill(folder)
-            if not is_whole():  # else another process was faster
+            if not is_whole():  # if it is, another process was faster
                 shutil.rmtree(self.place(key), ignore_errors=True)
                 try:
                     os.rename(folder, self.place(key))
@@ -53,12 +53,12 @@ class Shelf:
             shutil.rmtree(folder, ignore_errors=True)
 
     def _prune(self) -> None:
-        """Remove the longest unused beyond `most`, and what dead processes have left; nothing that is not ours."""
+        """Remove the least recently used folders beyond `most`, and those of dead processes; touch no other files."""
         ours = [entry for entry in os.scandir(self.root) if _OUR_NAME.fullmatch(entry.name)]
         kept = 0
         for entry in sorted(ours, key=lambda entry: entry.stat().st_mtime, reverse=True):
             if entry.name.startswith("."):
-                # Before or after now: the clock may have been set back since.
+                # abs(): the clock may have been set back since.
                 unused = abs(time.time() - entry.stat().st_mtime) > _ABANDONED
             else:
                 unused = kept > self.most

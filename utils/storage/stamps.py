@@ -1,4 +1,4 @@
-"""What tells a file from another one under its path, without reading it."""
+"""A signature that shows whether the file at a path has changed, without reading it."""
 
 import os
 
@@ -6,7 +6,7 @@ from utils.storage.objects import is_remote
 
 
 def signature(path: str) -> list[int] | None:
-    """Return [bytes, time of the last change in ns] of a local file; None for a remote one, and for none at all."""
+    """Return [bytes, time of the last change in ns] of a local file; None for a remote or a missing file."""
     try:
         status = None if is_remote(path) else os.stat(path)
     except (OSError, ValueError):
