@@ -46,7 +46,7 @@ def test_an_evaluation_of_20000_videos_of_400_classes_is_small(tmp_path):
         "Wilson",
         "95% interval",
         f"The {MISTAKES_KEPT} most confident of ",
-        "The 30 of 400",
+        "The 30 most confused of 400",
         "The 20 most frequent of",
     )
     assert all(words in html for words in said)

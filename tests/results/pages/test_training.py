@@ -68,7 +68,7 @@ def test_duration_and_time_left_leave_out_pauses(tmp_path):
     lines.append(log_line("valid", 0, 9, time=1e9 + 3900 + 300, top1_acc=50.0))
     html = written(tmp_path, lines, steps_per_epoch=10)
     assert "1 of 1000 epochs are done. Epochs are numbered" in html
-    assert "Duration7:00between" in html  # 5 * 60 + 3 * 30 + 30
+    assert "Duration7:00from" in html  # 5 * 60 + 3 * 30 + 30
     assert f"Time left{minutes(40 * 9990)}at" in html  # 120 s for three steps and the validation
     assert "Training top-161.50%over all of epoch 0" in html
     assert "0 best1.052650.0061.500.0150" in html  # epoch, loss, top-1, that of training, rate, videos, unreadable
