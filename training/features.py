@@ -98,7 +98,7 @@ def put_records(path: Path, batches: Iterable[np.ndarray]) -> None:
 
 
 def append_records(path: Path, batches: Iterable[np.ndarray]) -> None:
-    """Fill a part with the records, as `put_records` does. It is locked, because a killed run's process may still run."""
+    """Fill a part with the records, as `put_records` does. It is locked: a killed run's process may still hold it."""
     with writing(path), open_locked(path) as file:
         file.truncate(0)
         _write_and_flush(batches, lambda records: write_all(file, records.tobytes()), lambda: os.fsync(file.fileno()))
@@ -170,7 +170,7 @@ class FeatureLoader:
         self._first = np.random.default_rng([seed, 0xFEA]).integers(views, size=self._videos)
 
     def batches(self, order: Sequence[int], epoch: int = 0) -> Iterator[Batch]:
-        """Yield batches as Loader.batches does. A video's next view comes with each epoch and each round of positions."""
+        """Yield batches as Loader.batches does. Each epoch, and each round of positions, gives a video's next view."""
         for start in range(0, len(order), self.batch_size):
             asked = np.array(order[start : start + self.batch_size])
             video = asked % self._videos

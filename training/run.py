@@ -159,7 +159,7 @@ class Run:
             self._epochs()
 
     def _features(self) -> Sources | None:
-        """Return the features of a frozen network, unless training is over. A signal ends this at once; it can resume."""
+        """Return the features of a frozen network, unless training is over. A signal stops this; it can be resumed."""
         if not self.frozen or self.progress.epoch == self.config.train.epoch:
             return None
         return feature_sources(self.lists, self.progress.seed, self.model, self.amp.device, self.unreadable.limit_own)
