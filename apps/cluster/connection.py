@@ -25,7 +25,7 @@ _MARK = "TSN_RAY_RUN"
 
 
 def import_ray():
-    """Import ray so that it reports nothing to anybody. Raises InputError where it cannot be imported."""
+    """Import ray so that it reports nothing to anybody. Raises InputError if it cannot be imported."""
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     os.environ["RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO"] = "1"  # Ray does the same by default, but with a warning
     return import_extra("ray", "--ray", "requirements-cluster.txt")

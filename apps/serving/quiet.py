@@ -11,7 +11,7 @@ _RARER = ("uvicorn.error", "asyncio")
 
 
 class Rarer(logging.Filter):
-    """Lets the 1st, 2nd, 4th, 8th ... line of each kind through, with its number."""
+    """Passes only the 1st, 2nd, 4th, 8th ... line of each kind, with its number."""
 
     def __init__(self):
         super().__init__()
