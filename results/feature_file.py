@@ -46,7 +46,7 @@ class FeatureFile:
         self._offset = 0  # bytes before the first row
 
     def open(self, known: int) -> bool:
-        """Open the file of a run that resumes after `known` rows, or make one. Return False if the file is missing.
+        """Open the file of a run that resumes after `known` rows, or make one. Return False if it is missing or unfit.
 
         Raises RunError if it cannot be made, for example if the disk is full.
         """
@@ -109,7 +109,7 @@ class FeatureFile:
         self.parts = []  # from now on, files with the old names belong to another run
 
     def discard(self) -> None:
-        """Remove the joined file when it is no longer needed or another format holds it. For rank 0."""
+        """Remove the ranks' files after `finish` joined them, or when another format holds their rows. For rank 0."""
         for part in self.parts:
             part.unlink(missing_ok=True)
 
