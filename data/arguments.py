@@ -1,4 +1,4 @@
-"""What values the flags of this room's programs take, and those of make_lists.py."""
+"""Parse the flags of this room's programs, and the command line of make_lists.py."""
 
 import argparse
 import math
@@ -27,7 +27,7 @@ def seed(text: str) -> int:
 
 
 def several(most: int) -> Callable[[str], int]:
-    """Return what reads a flag that takes a whole number from 2 to `most`, else raises ArgumentTypeError."""
+    """Return a reader for a flag that takes a whole number from 2 to `most`; it raises ArgumentTypeError otherwise."""
 
     def read(text: str) -> int:
         if not (text.isascii() and text.isdigit() and 2 <= int(text[:9]) <= most):
@@ -38,14 +38,14 @@ def several(most: int) -> Callable[[str], int]:
 
 
 def rate(text: str) -> float:
-    """Return the value of --fps, frames a second. Raise ArgumentTypeError for anything but a number from 1 to 240."""
+    """Return the value of --fps, frames a second from 1 to 240. Raises ArgumentTypeError for anything else."""
     if not (re.fullmatch(r"\d{1,3}(\.\d{1,9})?", text, re.ASCII) and 1 <= float(text) <= 240):
         raise argparse.ArgumentTypeError(f"expected a number from 1 to 240, not {text!r}")
     return float(text)
 
 
 def template(text: str) -> str:
-    """Return the value of --filename_tmpl. Raise ArgumentTypeError for anything else."""
+    """Return the value of --filename_tmpl. Raises ArgumentTypeError for anything else."""
     try:
         return Template().read(text)
     except ValueError:
@@ -62,11 +62,11 @@ def share(text: str) -> float:
 def out_folder(text: str) -> Path:
     """Return the value of a flag that takes a folder.
 
-    Raises ArgumentTypeError for one that no configuration can name.
+    Raises ArgumentTypeError for a path that no configuration can contain.
     """
     if any(c < " " or "\x7f" <= c <= "\x9f" for c in text):
         raise argparse.ArgumentTypeError(f"expected a path without control characters, not {text!r}")
-    return Path(text).expanduser() if text.startswith("~/") else Path(text)  # of --out=~/lists no shell does it
+    return Path(text).expanduser() if text.startswith("~/") else Path(text)  # no shell expands it in --out=~/lists
 
 
 def expression(text: str) -> re.Pattern:
@@ -78,13 +78,13 @@ def expression(text: str) -> re.Pattern:
 
 
 def documented_parser(script: str, doc: str | None) -> Parser:
-    """Return the parser of a program, which `--help` describes by the words at the top of its file."""
-    description, _, epilog = (doc or "").partition("\n\n")  # python -OO has none
+    """Return the parser of a program. The words at the top of the program's file are its `--help`."""
+    description, _, epilog = (doc or "").partition("\n\n")  # python -OO removes the text
     return Parser(script, description, epilog=epilog, formatter_class=argparse.RawDescriptionHelpFormatter)
 
 
 def evaluated_runs(script: str, doc: str | None, metavar: str, out: str) -> argparse.Namespace:
-    """Return the arguments of a program that takes folders of eval.py: `runs` and `out`, a Path.
+    """Return the arguments of a program that takes folders of eval.py: `runs`, and `out` as a Path.
 
     out: its default. Raises InputError for fewer than two folders.
     """
@@ -100,7 +100,7 @@ def evaluated_runs(script: str, doc: str | None, metavar: str, out: str) -> argp
 
 
 def list_arguments(description: str | None) -> argparse.Namespace:
-    """Return the command line of make_lists.py. Raises InputError for a mistake in it."""
+    """Return the command line of make_lists.py. Raises InputError for mistakes in it."""
     parser = Parser("data/make_lists.py", description, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("--videos", nargs="+", required=True, metavar="DIR", help="folders with the videos, at any depth")

@@ -1,4 +1,4 @@
-"""Makes the file lists of a data set, with its class names, and reports what was found, what is missing and why.
+"""Make the file lists of a data set and its class names, and report what was found, what is missing and why.
 
 Kinetics-400, from its annotation files and a folder of clips in any of the usual namings:
 
@@ -8,11 +8,11 @@ UCF101, HMDB51 and Something-Something v2, from their official split files:
 
     python data/make_lists.py --videos UCF-101 --annotations classInd.txt trainlist01.txt testlist01.txt --out lists
 
-One's own videos, a folder per class, split at random by --seed (or as they lie, below train/, val/ and test/):
+Your own videos, a folder per class, split at random by --seed (or already split into train/, val/ and test/):
 
     python data/make_lists.py --videos my_videos --out data/dataset/mine --split 0.8 0.1 0.1
 
-Beside the lists it writes config.yaml, with which train.py, eval.py and predict.py need no other flag.
+Beside the lists it writes config.yaml, so that train.py, eval.py and predict.py need no other flag.
 """
 
 import argparse
@@ -54,16 +54,16 @@ LABELS = "kinetics_labels.json"
 FOLD_LISTS = tuple(name for fold in fold_lists(MOST_FOLDS) for name in fold)
 REPORTS = ("missing.csv", "remarks.csv", "classes.csv", "similar.html")
 OUTPUTS = (*LISTS, *FOLD_LISTS, LABELS, own_config.NAME, *REPORTS)
-MARK = ".unfinished"  # while they are written
-# Classes up to which the table per class is printed; it is always in classes.csv.
+MARK = ".unfinished"  # while the files are being written
+# The table per class is printed for at most this many classes; classes.csv always has it.
 PRINTED_CLASSES = 20
 
 
 def lists_of(found: Found) -> dict[str, list[SplitClip]]:
-    """Return the clips of each list that has one."""
+    """Return the clips of each list, without empty lists."""
     labelled = [clip for clip in found.clips if clip.label is not None]
     lists = {f"{split}.list": [clip for clip in labelled if clip.split == split] for split in SPLITS}
-    # The original's users evaluate on the validation split: the test split's labels were long held back.
+    # The original's users evaluate on the validation split, because the test split's labels were long withheld.
     lists["test.list"] = lists["test.list"] or lists["val.list"]
     lists["infer.list"] = found.of("test") or found.of("val")
     return {name: lists[name] for name in LISTS if lists[name]}
@@ -72,7 +72,7 @@ def lists_of(found: Found) -> dict[str, list[SplitClip]]:
 def writers_of(
     found: Found, lists: dict[str, list[SplitClip]], out: Path, network: Network
 ) -> dict[str, Callable[[Path], None]]:
-    """Return what writes each file that is to be in `out`, by its name."""
+    """Return a function that writes each file of `out`, by file name."""
     writers = {name: partial(_write_list, clips=clips, labels=name != "infer.list") for name, clips in lists.items()}
     names = json.dumps(found.classes.names, indent=1, ensure_ascii=False) + "\n"
     writers[LABELS] = partial(write_text, text=names)
@@ -100,9 +100,9 @@ def _per_class(found: Found) -> list[tuple[object, ...]]:
 
 
 def report(found: Found, videos: int) -> str:
-    """Return the tables that end a run.
+    """Return the tables for the end of a run.
 
-    Per split what was found and clips per class, then per class if they are few.
+    They show what was found per split, with clips per class, and each class if there are few.
     """
     present = [row for row in _per_class(found) if any(row[2:])]
     heading = ["split", *(["annotated", "found", "missing"] if found.annotated else ["found"])]
@@ -135,9 +135,9 @@ def _table(rows: Sequence[Sequence[object]], left: set[int]) -> str:
 
 
 def write(out: Path, writers: dict[str, Callable[[Path], None]]) -> None:
-    """Write the files, each whole or not at all; others that an earlier run left go.
+    """Write the files, each whole or not at all, and remove others that an earlier run left.
 
-    What a run leaves that is ended in between has a mark: it is no reason to refuse the same command.
+    An interrupted run leaves a mark, so that the same command is accepted again.
     """
     for path in unfinished(out, "|".join(map(re.escape, (*OUTPUTS, MARK)))):
         path.unlink()
@@ -151,7 +151,7 @@ def write(out: Path, writers: dict[str, Callable[[Path], None]]) -> None:
 
 
 def written(out: Path, names: Iterable[str], lists: dict[str, list[SplitClip]], found: Found, network: Network) -> str:
-    """Return what was written where, and what to tell the other scripts."""
+    """Return what was written where, and the flags for the other scripts."""
     source, clips = found.classes.source, {name: len(clips) for name, clips in lists.items()}
     alphabetical = found.classes.names == in_order(found.classes.names)
     own = "in their alphabetical order" if alphabetical else "as before, new ones behind the others"
@@ -191,9 +191,9 @@ def main() -> None:
 
 
 def make_lists(args: argparse.Namespace) -> None:
-    """Write the lists and reports, in a folder that is this run's alone."""
+    """Write the lists and reports, in a folder that is locked for this run."""
     rows, official, before = None, None, {}
-    with nullcontext() if args.extend else suppress(InputError):  # what is replaced may be anything
+    with nullcontext() if args.extend else suppress(InputError):  # files that will be replaced may have any content
         before = listed_in(args.out)
     numbered = read_names(str(args.out / LABELS), "--extend") if args.extend else []
     if args.annotations and is_official(args.annotations):
@@ -210,12 +210,12 @@ def make_lists(args: argparse.Namespace) -> None:
     if not videos:
         no_others = f"; other files: {counted(others)}" if others else ""
         raise InputError(f"--videos {' '.join(args.videos)}: no video files there{no_others}")
-    presplit = rows is None and is_split(videos)  # before each of them is opened, which may take minutes
+    presplit = rows is None and is_split(videos)  # decided before each video is opened, which may take minutes
     before = respelled(before, videos)
     bad = {video.path: "an empty file" for video in videos if video.empty}
     broken = find_broken([video.path for video in videos if not video.empty])
     bad |= {path: f"cannot be opened: {reason}" for path, reason in broken.items()}
-    from data.lists.similar import Alike, read_pictures  # it takes NumPy, for which nothing else waits
+    from data.lists.similar import Alike, read_pictures  # it needs NumPy, which nothing else here does
 
     looked_at = [v.path for v in videos if v.path not in bad] if args.similar else []
     alike = Alike(read_pictures(looked_at) if looked_at else {}, args.similar)
@@ -249,7 +249,7 @@ def make_lists(args: argparse.Namespace) -> None:
 def notes_on(
     args: argparse.Namespace, found: Found, videos: list[Video], broken: Mapping[str, str], others: Counter[str]
 ) -> list[str]:
-    """Return lines on what may not be as it is meant; what they count `found` remarks on, file by file."""
+    """Return lines on possible mistakes. For the files behind them, remarks are added to `found`."""
     notes = [f"files that are no videos, passed over: {others.total()}: {counted(others)}"] if others else []
     if broken:
         notes.append(f"video files that cannot be opened: {len(broken)}: {named(broken)}; remarks.csv says why")
@@ -263,13 +263,13 @@ def notes_on(
 
 
 def respelled(before: Mapping[str, str], videos: Iterable[Video]) -> dict[str, str]:
-    """Return the same by the paths of the videos: --videos may be given in another way, such as absolute."""
+    """Return `before` with the videos' current paths: --videos may be spelled differently, for example absolute."""
     now = {os.path.abspath(video.path): video.path for video in videos} if before else {}
     return {now.get(os.path.abspath(path), path): split for path, split in before.items()}
 
 
 def notes_on_lists(before: Mapping[str, str], clips: Sequence[SplitClip], may_extend: bool) -> list[str]:
-    """Return a line on what the lists before had, by path. may_extend: whether --extend could be given."""
+    """Return a line that compares with the earlier lists, by path. may_extend: whether --extend is possible."""
     if not before:
         return []
     splits = {clip.path: clip.split for clip in clips}
@@ -281,7 +281,7 @@ def notes_on_lists(before: Mapping[str, str], clips: Sequence[SplitClip], may_ex
 
 
 def notes_on_copies(found: Found) -> list[str]:
-    """Return a line on the clips with the same bytes, which stay in the lists; `found` remarks on each."""
+    """Return a line on clips with the same bytes, which stay in the lists. `found` gets a remark on each."""
     clips, number, splits, labels = {clip.path: clip for clip in found.clips}, 0, 0, 0
     for first, *copies in find_copies(list(clips)):
         number += len(copies)

@@ -1,4 +1,4 @@
-"""Folders of eval.py read again, and laid side by side over the videos that all of them have."""
+"""Read folders of eval.py, and compare the runs over the videos that they share."""
 
 import csv
 import itertools
@@ -13,17 +13,17 @@ from metrics.sums import wilson
 from utils.errors import InputError
 
 _COLUMNS = {"label", "rank", "predicted_class", "predicted_name", "probability"}
-# A video, and how many lines with it came before: a list may have one several times.
+# A video, and the number of earlier entries with the same video: a list may repeat videos.
 Key = tuple[str, int]
 
 
 @dataclass(frozen=True)
 class EvaluatedRun:
-    """What eval.py left in a folder."""
+    """The files that eval.py left in a folder."""
 
     name: str
     metrics: dict
-    rows: dict[Key, dict[str, str]]  # of predictions.csv
+    rows: dict[Key, dict[str, str]]  # from predictions.csv
 
     def right(self, key: Key) -> bool:
         return self.rows[key]["rank"] == "1"
@@ -31,42 +31,42 @@ class EvaluatedRun:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Runs over the videos that all of them have, in the order of the first."""
+    """Several runs over the videos that they share, in the order of the first run."""
 
     runs: Sequence[EvaluatedRun]
     videos: Sequence[Key]
-    left_out: int  # videos that some have and others have not
-    class_names: dict[str, str]  # by class id, as the files have it
+    left_out: int  # videos that not all runs have
+    class_names: dict[str, str]  # by class id, as in the files
 
     def said_of(self, run: EvaluatedRun) -> str:
-        """Return the line of a run: its accuracy over these videos."""
+        """Return the screen line of a run: its accuracy over the shared videos."""
         right = sum(map(run.right, self.videos))
         low, high = wilson(right, len(self.videos))
         share = 100 * right / len(self.videos)
         return f"  top-1 {share:6.2f}%, 95% interval {low:.1f} to {high:.1f}: {run.name}"
 
     def shares(self) -> Iterator[tuple[EvaluatedRun, int, tuple[float, float]]]:
-        """Give (run, how many videos it has right, the 95% interval in percent) over these videos."""
+        """Yield (run, how many shared videos it has right, the 95% interval in percent)."""
         for run in self.runs:
             right = sum(map(run.right, self.videos))
             yield run, right, wilson(right, len(self.videos))
 
     def pairs(self) -> Iterator[tuple[EvaluatedRun, EvaluatedRun, Paired]]:
-        """Give every two runs, and what each has right."""
+        """Yield each pair of runs with the test of their difference."""
         for a, b in itertools.combinations(self.runs, 2):
             yield a, b, self.paired(a, b)
 
     def paired(self, a: EvaluatedRun, b: EvaluatedRun) -> Paired:
-        """Return what each of two runs has right."""
+        """Return the paired test of two runs."""
         return pair(list(map(a.right, self.videos)), list(map(b.right, self.videos)))
 
     def alone(self, a: EvaluatedRun, b: EvaluatedRun) -> list[Key]:
-        """Return the videos that `a` has right and `b` has not."""
+        """Return the videos that `a` has right and `b` has wrong."""
         return [key for key in self.videos if a.right(key) and not b.right(key)]
 
 
 def compare(folders: Sequence[str]) -> Comparison:
-    """Read the runs. Raise InputError for what is none, has no video in common, or other labels."""
+    """Read the runs. Raises InputError for folders without a run, without shared videos, or with differing labels."""
     runs = [_read_run(folder) for folder in folders]
     everywhere = [key for key in runs[0].rows if all(key in run.rows for run in runs)]
     if not everywhere:
@@ -82,7 +82,7 @@ def compare(folders: Sequence[str]) -> Comparison:
 
 
 def keys_of(videos: Iterable[str]) -> Iterator[Key]:
-    """Give each of the videos with the number of those before it that are the same."""
+    """Yield each video with the number of earlier videos that equal it."""
     seen: Counter[str] = Counter()
     for video in videos:
         yield video, seen[video]

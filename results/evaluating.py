@@ -1,4 +1,4 @@
-"""One pass of eval.py: the evaluation of one network over a list."""
+"""Run one pass of eval.py: evaluate one network over a list."""
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
@@ -30,12 +30,12 @@ from utils.storage.objects import is_remote
 
 @dataclass(frozen=True)
 class Evaluation:
-    """A pass over the list with one network, whose rows are all known."""
+    """A finished pass over the list with one network: all rows are known."""
 
     run: ListRun
     sums: EvaluationSums
     protocol: str
-    write: Callable[[Rows], None]  # all files but the journal
+    write: Callable[[Rows], None]  # writes all files except the journal
 
 
 @contextmanager
@@ -43,10 +43,10 @@ def evaluate(
     flags: Flags, config: Config, entries: FileList, names: Sequence[str], report: bool, world: World,
     device: str, finding: Future[FoundNetwork] | None,
 ) -> Iterator[Evaluation | None]:  # fmt: skip
-    """Give the evaluation of one network, whose journal stays this run's in the context; None but for rank 0."""
+    """Yield the evaluation of one network, or None except on rank 0. Within the context, the journal stays locked."""
     section = config.test
     loader = build_loader(config, section, entries, batch_size=-(-section.batch_size // world.size), world=world)
-    with ExitStack() as reading:  # its processes start while the network is loaded
+    with ExitStack() as reading:  # the reader processes start while the network is loaded
         reading.enter_context(loader)
         network = load_network(config, section, device, len(entries), world.ranks_here, finding)
         announce(flags, config)

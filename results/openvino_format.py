@@ -1,4 +1,4 @@
-"""export.py --format=openvino: model.xml and model.bin, in float32 or int8, for programs that have OpenVINO alone."""
+"""Write model.xml and model.bin for export.py --format=openvino, float32 or int8, for programs with OpenVINO alone."""
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,10 +16,10 @@ from utils.config.loading import Config
 
 
 def save_openvino(model: paddle.nn.Layer, config: Config, folder: Path) -> float | Agreement:
-    """Write both files once they have given the network's own answers; `model` is in evaluation mode.
+    """Write both files after checking them against the network's own answers. `model` is in evaluation mode.
 
-    Return how far probabilities on random frames are from the network's; of int8 how it agrees with float32 on videos.
-    The files hold the configuration as `config` of their model_info. Raise InputError or RunError.
+    Return the largest difference of the probabilities on random frames, or for int8 the agreement with float32 on
+    videos. The files hold the configuration as `config` of their model_info. Raises InputError or RunError.
     """
     core, shape = get_core(), graph_shape(config)
     calibration = Calibration(config, config.infer) if config.infer.precision == "int8" else None
@@ -40,7 +40,7 @@ def save_openvino(model: paddle.nn.Layer, config: Config, folder: Path) -> float
 
 def _write(graph: openvino.Model, config: Config, file: Path) -> None:
     graph.set_rt_info(config.dump(), ["model_info", "config"])
-    openvino.save_model(graph, file, compress_to_fp16=False)  # its default would round float32
+    openvino.save_model(graph, file, compress_to_fp16=False)  # the default would round float32
 
 
 def _run(core: openvino.Core, graph: openvino.Model) -> Run:

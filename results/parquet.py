@@ -1,6 +1,6 @@
-"""Predictions and features as one Parquet dataset, for pyarrow, pandas and what reads many files as one table.
+"""Write predictions and features as one Parquet dataset, for pyarrow, pandas and tools that read many files as a table.
 
-predictions.parquet/part-000000.parquet ...  the list's videos in their order, so many in each
+predictions.parquet/part-000000.parquet ...  the list's videos in order, the same number in each
 """
 
 import os
@@ -15,20 +15,20 @@ from utils.packages import import_extra
 from utils.storage.files import rename, write_atomic, writing
 
 FINAL = "predictions.parquet"
-# Hidden: no part of what is uploaded. Its fixed name lets the next run remove what a killed one has left.
+# Hidden, so that nobody uploads it. Because the name is fixed, the next run can remove a killed run's files.
 UNFINISHED = f".{FINAL}.tmp"
 
 
 def open_pyarrow():
-    """Return the module pyarrow. Raises InputError where it cannot be imported."""
+    """Return the module pyarrow. Raises InputError if it cannot be imported."""
     import_extra("pyarrow.parquet", "--format=parquet", "requirements-cluster.txt", "pyarrow")
     return sys.modules["pyarrow"]
 
 
 def prediction_schema(features: FeatureFile | None = None):
-    """Return the columns; explicit, as a part without a readable video would else have others than its neighbours.
+    """Return the columns. They are explicit, because a part with unreadable videos only would get different ones.
 
-    features: float16 or float32, a list of F numbers or T lists of them; null for an unreadable video.
+    features: float16 or float32, a list of F numbers or T lists of F numbers; null for an unreadable video.
     """
     pa = open_pyarrow()
     best = pa.struct([("class_id", pa.int32()), ("label", pa.string()), ("probability", pa.float64())])
@@ -36,7 +36,7 @@ def prediction_schema(features: FeatureFile | None = None):
         ("position", pa.int64()),
         ("video", pa.string()),
         ("error", pa.string()),  # null for a readable video
-        ("predictions", pa.list_(best)),  # the best first; null for an unreadable video
+        ("predictions", pa.list_(best)),  # best first; null for an unreadable video
     ]
     if features is not None:
         kind = pa.from_numpy_dtype(features.dtype)
@@ -47,11 +47,11 @@ def prediction_schema(features: FeatureFile | None = None):
 
 
 def write_parquet(folder: Path, rows: Iterable[dict], features: FeatureFile | None, rows_per_part: int) -> int:
-    """Write the dataset, which is there as a whole or not at all, and return the number of unreadable videos.
+    """Write the dataset completely or not at all, and return the number of unreadable videos.
 
-    rows: in the order of the list, see inference/rows.py; `rows_per_part` of them are held.
+    rows: in the order of the list, see inference/rows.py. Only `rows_per_part` of them are held.
 
-    Raises InputError without pyarrow, RunError where a file cannot be written.
+    Raises InputError without pyarrow, RunError if a file cannot be written.
     """
     schema, rows = prediction_schema(features), iter(rows)
     unfinished, unreadable, number = folder / UNFINISHED, 0, 0

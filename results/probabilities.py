@@ -1,4 +1,4 @@
-"""probabilities.npz: what a network, or several together, say of every class of the videos that could be read.
+"""Read and write probabilities.npz: every class's probability for the readable videos, from one network or a mean.
 
 paths          text [N], in the order of the list
 labels         int64 [N]
@@ -22,7 +22,7 @@ _AT_ONCE = 1024  # videos
 
 
 class Probabilities(NamedTuple):
-    """What the file holds."""
+    """The contents of the file."""
 
     paths: np.ndarray
     labels: np.ndarray
@@ -33,7 +33,7 @@ class Probabilities(NamedTuple):
 def write_probabilities(
     folder: Path, paths: Sequence[str], labels: Sequence[int], names: Sequence[str], pieces: Iterable[np.ndarray]
 ) -> None:
-    """Write the file; pieces: [n, K] of the videos in turn, of which one at a time is held. Raise RunError."""
+    """Write the file. pieces: [n, K] of consecutive videos; one is held at a time. Raises RunError."""
 
     def write(temporary: Path) -> None:
         with zipfile.ZipFile(temporary, "w") as archive:
@@ -50,9 +50,9 @@ def write_probabilities(
 
 
 def write_rows_probabilities(folder: Path, rows: Iterable[dict], kept: FeatureFile, names: Sequence[str]) -> None:
-    """Write the file of the rows of an evaluation, see inference/rows.py, that have no error. Raise RunError.
+    """Write the file for the rows without an error of an evaluation, see inference/rows.py. Raises RunError.
 
-    kept: has their probabilities by position. Of the rows paths, labels and positions are held.
+    kept: holds the probabilities by position. Only paths, labels and positions of the rows are held.
     """
     readable = [(row["position"], row["video"], row["label"]) for row in rows if "error" not in row]
     positions, paths, labels = zip(*readable) if readable else ((), (), ())
@@ -66,7 +66,7 @@ def write_rows_probabilities(folder: Path, rows: Iterable[dict], kept: FeatureFi
 
 
 def read_probabilities(folder: str) -> Probabilities:
-    """Return what eval.py has left in a folder. Raise InputError where it has not, or the file is damaged."""
+    """Return the probabilities that eval.py left in a folder. Raises InputError if they are missing or damaged."""
     path = Path(folder) / NAME
     with os_errors(InputError, f"{path}: cannot be read"):
         try:

@@ -1,6 +1,6 @@
-"""Several networks over the same videos: a pass of each, then the mean of what they say of each class.
+"""Run several networks over the same videos, a pass for each, then average their probabilities.
 
-A pass is that of a single network: it has a folder and a journal of its own, from which the same command goes on.
+Each pass is like a single network's, with its own folder and journal, so the same command can resume.
 """
 
 from collections.abc import Iterator, Sequence
@@ -34,9 +34,9 @@ _AT_ONCE = 256  # videos
 
 
 def check_alike(names: Sequence[Sequence[str]], lists: Sequence[FileList], weights: Sequence[str]) -> Sequence[str]:
-    """Return the names of the classes of all networks, which each has, as it has the list.
+    """Return the class names after checking that all networks have the same names and the same list.
 
-    weights: of each network. Raise InputError where two networks have other classes, or other lists.
+    weights: of each network. Raises InputError if the classes or lists of two networks differ.
     """
     for entries, who in zip(lists, weights):
         if entries.digest != lists[0].digest:
@@ -45,14 +45,14 @@ def check_alike(names: Sequence[Sequence[str]], lists: Sequence[FileList], weigh
 
 
 def deliver_all(runs: Sequence[ListRun], folder: Path) -> None:
-    """End the runs, whose files and those of all in `folder` are written; until then the same command goes on."""
+    """End the runs after all results, also those in `folder`, are written. Until then the same command can resume."""
     for run in runs:
         run.deliver(lambda rows: None)
     replace_earlier(folder)
 
 
 class MeanRows:
-    """The rows of PREDICTION of some runs together, iterated anew each time and never held."""
+    """The mean of several runs' PREDICTION rows, computed anew in each iteration and never held."""
 
     def __init__(self, runs: Sequence[ListRun], factors: Sequence[float], names: Sequence[str], task: Task):
         self._runs, self._factors, self._names = runs, factors, names
@@ -75,10 +75,10 @@ class MeanRows:
 def predict_several(
     tasks: Sequence[Task], factors: Sequence[float], names: Sequence[str], folder: Path, world: World, device: str
 ) -> int | None:
-    """Return the number of unreadable videos, those that one of the networks could not read; None but for rank 0.
+    """Return the number of videos that at least one network could not read, or None except on rank 0.
 
-    tasks: of each network, over the same videos. names: of the classes. folder: of the results, with one of each
-    network's own in it. Raise InputError where a single video cannot be read.
+    tasks: one per network, over the same videos. names: the class names. folder: for the results; each network gets a
+    folder of its own inside. Raises InputError if a single video cannot be read.
     """
     held = locked_folder(folder, f"--save_dir={folder}") if world.is_main else nullcontext()
     with held, ExitStack() as stack:
@@ -98,9 +98,9 @@ def predict_several(
 def deliver_evaluations(
     done: Sequence[Evaluation], factors: Sequence[float], folder: Path, report: bool
 ) -> tuple[EvaluationSums, str]:
-    """Return the sums over the mean, and how it is made in words; written is it, and each network's evaluation.
+    """Write the mean and each network's evaluation. Return the sums over the mean, and how it is made in words.
 
-    done: of each network. Raise InputError where one of them could not read any video.
+    done: one per network. Raises InputError if a network could not read any video.
     """
     runs = [one.run for one in done]
     try:
@@ -119,7 +119,7 @@ def deliver_evaluations(
 
 
 def _pass(task: Task, world: World, device: str, stack: ExitStack) -> tuple[ListRun, str]:
-    """Return the run of one network, all of whose rows are known, and how videos are read and computed, in words."""
+    """Return the run of one network with all rows known, and the protocol in words."""
     section, total = task.section, len(task.entries)
     size = -(-section.batch_size // world.size)
     order = range(world.rank, total, world.size)
@@ -137,7 +137,7 @@ def _pass(task: Task, world: World, device: str, stack: ExitStack) -> tuple[List
 
 
 def _deliver(runs: Sequence[ListRun], rows: MeanRows, tasks: Sequence[Task], folder: Path, protocol: str) -> int:
-    """Write the mean and what each network says; the journals go last, as from them the same command goes on."""
+    """Write the mean and each network's results. The journals go last, so that the same command can resume."""
     first = tasks[0]
     for number, row in enumerate(rows):
         if first.single and "error" in row:

@@ -1,9 +1,9 @@
-"""Takes the mean of what several networks say of each class, from folders of eval.py: no network is run again.
+"""Average the class probabilities of several networks, from folders of eval.py; no network runs again.
 
     python tools/combine.py runs/tsn*2 runs/tsm --out runs/both
 
-counts runs/tsn twice as much. Prints the accuracy of the mean, beside each one's own, and whether it is better than the
-best of them by more than chance. The folder --out gets what eval.py writes, to be compared and combined again.
+counts runs/tsn twice as much. It prints the accuracy of the mean beside those of the networks, and whether the mean is
+better than the best network by more than chance. The folder --out gets the files of eval.py, for further comparison.
 """
 
 import sys

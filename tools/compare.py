@@ -1,9 +1,9 @@
-"""Lays folders of eval.py side by side: which videos each has right, and whether the difference could be chance.
+"""Compare folders of eval.py: which videos each run has right, and whether the difference could be chance.
 
     python tools/compare.py runs/tsn runs/tsm --out runs/compared
 
-Counts the videos that all of the runs have. The folder --out gets comparison.csv, a line per video with what each run
-named it, and report.html.
+Only videos that all runs have count. The folder --out gets comparison.csv, a line per video with each run's prediction,
+and report.html.
 """
 
 import sys

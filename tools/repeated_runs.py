@@ -1,4 +1,4 @@
-"""The runs of tools/repeat.py: what each is trained and tested with, and which are done already."""
+"""Plan and execute the runs of tools/repeat.py, and find out which are done."""
 
 import hashlib
 import json
@@ -15,23 +15,23 @@ from utils.processes.following import run_script
 from utils.storage.files import write_text
 from utils.storage.shelf import digest
 
-# What a run is, in its folder, and its figures once it is done.
+# A file in the run's folder: the run's identity, and its figures once it is done.
 NAME = "run.json"
 
 
 @dataclass(frozen=True)
 class PlannedRun:
-    """A training and the evaluation of what came of it, in a folder of their own."""
+    """A training and the evaluation of its network, in a folder of their own."""
 
-    name: str  # to people: seed 3, fold 3
+    name: str  # for people: seed 3, fold 3
     folder: Path
     config: str  # the path of the YAML file
     sets: Sequence[str]  # --set, for both scripts
     model: str  # MODEL.name
-    what: str  # the digest of all that it depends on
+    what: str  # the digest of everything that the run depends on
 
     def known(self) -> dict | None:
-        """Return the figures of a run that is done, else None. Raise InputError where the folder is another run's."""
+        """Return the figures of a finished run, or None. Raises InputError if the folder belongs to another run."""
         path = self.folder / NAME
         if not path.exists():
             if self.folder.exists() and any(self.folder.iterdir()):
@@ -51,13 +51,13 @@ class PlannedRun:
         return figures
 
     def make(self) -> dict:
-        """Return the figures of the run, which goes on where it was ended. Raise InputError or RunError if it fails."""
+        """Run or resume, and return the figures. Raises InputError or RunError if it fails."""
         started = time.monotonic()
         self.folder.mkdir(exist_ok=True)
         write_text(self.folder / NAME, json.dumps({"what": self.what}) + "\n")
         checkpoints, evaluation = self.folder / "checkpoints", self.folder / "evaluation"
         sets = [f"--set={text}" for text in self.sets]
-        if not (checkpoints / f"{self.model}.pdparams").exists():  # which is written at the end of training
+        if not (checkpoints / f"{self.model}.pdparams").exists():  # written at the end of training
             how = "--resume=auto", "--fix_random_seed=True"
             self._run("train.py", f"--config={self.config}", f"--save_dir={checkpoints}", *how, *sets)
         given = f"--config={self.config}", f"--weights={checkpoints}", f"--save_dir={evaluation}"
@@ -84,7 +84,7 @@ class PlannedRun:
 
 
 def plan_runs(config: str, out: Path, seeds: int | None, folds: int | None, sets: Sequence[str]) -> list[PlannedRun]:
-    """Return a run for each of so many seeds, from 1 on, or each fold. Raise InputError where lists are missing."""
+    """Return a run for each seed from 1 to `seeds`, or for each fold. Raises InputError if lists are missing."""
     loaded = load_config(config, {}, sets, "TRAIN")
     if seeds:
         whole = {f"seed {k}": [*sets, f"TRAIN.seed={k}"] for k in range(1, seeds + 1)}
@@ -96,7 +96,7 @@ def plan_runs(config: str, out: Path, seeds: int | None, folds: int | None, sets
         for path in (path for fold in lists[:folds] for path in fold):
             if not path.exists():
                 raise InputError(f"{path}: no such list: data/make_lists.py --folds {folds} writes them")
-        # Without a list for validation: of clips to choose an epoch by, those of the fold would be the only ones.
+        # No validation list: otherwise the fold's test clips would choose the epoch.
         keys = ("TRAIN.filelist", "VALID.filelist", "TEST.filelist")
         values = ((train, "", test) for train, test in lists[:folds])
         whole = {f"fold {k}": [*sets, *map("{}={}".format, keys, paths)] for k, paths in enumerate(values, start=1)}

@@ -1,4 +1,4 @@
-"""What the validations of a training say, and what they do not: against chance, and of so many videos."""
+"""Say what validation results mean, compared with chance and given the number of videos."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -7,18 +7,18 @@ from metrics.sums import wilson
 from reader.labels import Label, ids_of
 from training.manifest import Progress
 
-WIDE = 20.0  # points: where the interval is wider, epochs cannot be told apart
+WIDE = 20.0  # points: with a wider interval, epochs cannot be told apart
 
 
 def verdict(
     top1: float, videos: int, labels: Sequence[int | None], num_classes: int, trained: float | None = None
 ) -> list[str]:
-    """Return lines on a top-1 accuracy in percent that so many videos gave.
+    """Return lines on a top-1 accuracy in percent over `videos` videos.
 
-    trained: that of the last whole epoch on what was trained on; None where there was none.
+    trained: the accuracy of the last whole epoch on the training videos, or None.
 
-    labels: of the validation list, which say how often the most frequent class alone would be right; None where it has
-    none: then any class is as good as another.
+    labels: of the validation list, for the accuracy of always naming the most frequent class; None if unknown: then
+    chance is 1 / num_classes.
     """
     counts = Counter(labels)
     chance = 100 / num_classes if None in counts else 100 * max(counts.values()) / len(labels)
@@ -43,7 +43,7 @@ def verdict(
 def _verdict_of_many(
     mean: float, videos: int, labels: Sequence[Label | None], num_classes: int, trained: float | None = None
 ) -> list[str]:
-    """Return the same on a mAP in percent; trained: F1 in percent."""
+    """Return the same for an mAP in percent; trained: F1 in percent."""
     counts = Counter(one for label in labels for one in ids_of(label))
     chance = 100 * sum(counts.values()) / max(len(labels) * len(counts), 1)
     lines = [
@@ -59,7 +59,7 @@ VERDICTS = {"single": verdict, "multi": _verdict_of_many}
 
 
 def out_of_patience(progress: Progress, patience: int, metric: str = "top1_acc") -> str:
-    """Return a line where that many validations have brought no better one, and training ends; '' where it goes on."""
+    """Return a line if `patience` validations brought no better one and training ends, otherwise ''."""
     if not patience or progress.not_better < patience:
         return ""
     return (
@@ -69,8 +69,8 @@ def out_of_patience(progress: Progress, patience: int, metric: str = "top1_acc")
 
 
 def interval(share: float, number: int) -> tuple[float, float]:
-    """Return where, in percent, the true share lies with 95% confidence of which `number` drawn at random gave `share`.
+    """Return the 95% confidence interval in percent of a share, given `number` videos drawn at random.
 
-    Wilson's interval, which holds for few and for shares near 0 and 1 as well.
+    Wilson's interval, which also holds for few videos and for shares near 0 and 1.
     """
     return wilson(share * number, number)

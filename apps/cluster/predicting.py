@@ -1,4 +1,4 @@
-"""predict.py's pass over a list, on the machines of a cluster: what it leaves is what one machine leaves."""
+"""Run predict.py over a list on the machines of a cluster, with the same results as on one machine."""
 
 import os
 from collections.abc import Sequence
@@ -24,16 +24,16 @@ from utils.storage.lock import FolderLock
 
 
 def predict_on_cluster(task: Task) -> None:
-    """Write what predict.py writes of a list.
+    """Predict a list, and write the files of predict.py.
 
-    Raises InputError and RunError, the latter also where shards have failed: the others' parts are kept.
+    Raises InputError and RunError. If shards fail, the parts of the other shards are kept.
     """
     flags, config, section, entries, names = task.flags, task.config, task.section, task.entries, task.names
     announce(flags, config)
     total = len(entries)
     parts, folder = Parts(flags.save_dir), written_to(flags.save_dir)
     job = PredictionJob(config, section, names, total, flags.save_dir, flags.features, flags.threshold)
-    if folder.exists():  # before workers are waited for, which another run may have
+    if folder.exists():  # before waiting for workers, which another run may hold
         FolderLock(folder, f"--save_dir={folder}").release()
     with connected(flags.ray) as ray:
         slots = partial(slots_of, wants_gpu=section.use_gpu, needs_gpu=section.use_gpu and config.demands_gpu)
@@ -59,7 +59,7 @@ def predict_on_cluster(task: Task) -> None:
 
 
 def _complete(pool: Pool, assembly: Assembly, number: int, entries: Sequence[Entry]) -> None:
-    """Have the shards computed whose parts are missing. Raises RunError where some fail."""
+    """Compute the shards whose parts are missing. Raises RunError if some fail."""
     missing = assembly.missing
     if len(missing) < number:
         say(f"{number - len(missing)} of {number} shards are known already")
@@ -75,7 +75,7 @@ def _complete(pool: Pool, assembly: Assembly, number: int, entries: Sequence[Ent
 
 
 def _differ(first: NetworkFacts, other: NetworkFacts) -> str:
-    """Return why a worker would compute other numbers than the first one; "": it would not."""
+    """Return why a worker would compute other numbers than the first one; "" if it would not."""
     if (first.weights, first.precision, first.thresholds) == (other.weights, other.precision, other.thresholds):
         return ""
     if (first.weights, first.precision) == (other.weights, other.precision):

@@ -1,4 +1,4 @@
-"""A peer's lists of videos and label files, written as ours."""
+"""Convert a peer's lists of videos and label files."""
 
 import json
 import os
@@ -20,9 +20,9 @@ LABELS = "kinetics_labels.json"
 
 @dataclass(frozen=True)
 class Source:
-    """A list that a peer's configuration names: its lines stand for `prefix`/PATH + `suffix`.
+    """A list that a peer's configuration names; its lines stand for `prefix`/PATH + `suffix`.
 
-    frames: its lines are `folder number label`, of folders of JPEG files.
+    frames: the lines are `folder number label`, for folders of JPEG files.
     """
 
     file: Theirs
@@ -32,10 +32,10 @@ class Source:
 
 
 def write_lists(ours: Ours, sources: dict[str, Source], config: Path, out: Path) -> Iterator[str]:
-    """Write the list of each section into the folder, let the configuration name it, and yield a line about it.
+    """Write each section's list into the folder, name it in the configuration, and yield a line about it.
 
-    A path of theirs is one from the folder they work in: this one, or one above the configuration's. Raises InputError
-    for a list that is none.
+    The peer's paths are relative to its working folder: this one, or one above the configuration. Raises InputError if
+    a file is no list.
     """
     classes, labels = (ours.values["MODEL"].get(*key) for key in (("num_classes", 400), ("labels", "single")))
     for section, source in sources.items():
@@ -70,9 +70,9 @@ def _lines(entries: FileList, suffix: str) -> Iterator[str]:
 
 
 def read_peer_labels(path: str) -> list[str]:
-    """Return the names of a label file, by class: one a line, behind their numbers from 0 on or without.
+    """Return the names of a label file by class: one per line, with or without their numbers from 0.
 
-    Raises InputError, with file:line, for a file that cannot be read, a number out of its order, or no name.
+    Raises InputError, with file:line, for a file that cannot be read, a number out of order, or a missing name.
     """
     with os_errors(InputError, f"{path}: the label list cannot be read"), open(path, "rb") as file:
         data = file.read(MAX_LABELS_BYTES + 1)

@@ -1,4 +1,4 @@
-"""What every script does between its flags and its work: load the configuration, say what holds."""
+"""Start a script: parse its flags, load the configuration, and print what applies."""
 
 import sys
 from dataclasses import asdict
@@ -13,20 +13,20 @@ from utils.errors import InputError
 from utils.log import say
 from utils.storage.objects import is_remote
 
-# What one network can do and several together cannot, beside what a script has no flag for.
+# Flags that work with one network only, besides those for which a script has no flag.
 _OF_ONE = ("ray", "features", "window", "save_video", "explain")
 
 
 class OneOfSeveral(NamedTuple):
-    """A network that --weights names, as if it was the only one, with a folder of its own below --save_dir."""
+    """One of several networks in --weights, as if it were the only one, with its own folder below --save_dir."""
 
     flags: Flags
     config: Config
-    factor: float  # how much it counts
+    factor: float  # its weight in the mean
 
 
 def open_config(script: str) -> tuple[Flags, Config]:
-    """Return the flags of the command line and the configuration they lead to."""
+    """Return the flags of the command line and the configuration that they lead to."""
     flags = parse_flags(script)
     if _several(flags):
         raise InputError(f"--weights={_weights(flags)}: several networks are for predict.py and eval.py")
@@ -34,7 +34,7 @@ def open_config(script: str) -> tuple[Flags, Config]:
 
 
 def open_networks(script: str) -> tuple[Flags, list[OneOfSeveral]]:
-    """Return the flags, and each network that --weights names; of a single one the flags are the same."""
+    """Return the flags, and each network in --weights. With a single one, the flags are the same."""
     flags = parse_flags(script)
     if not (several := _several(flags)):
         return flags, [OneOfSeveral(flags, _load(flags), 1.0)]
@@ -46,7 +46,7 @@ def open_networks(script: str) -> tuple[Flags, list[OneOfSeveral]]:
     networks = []
     for number, (weights, factor) in enumerate(several, start=1):
         own = f"--weights={weights}", f"--save_dir={flags.save_dir}/network{number}"
-        alone = parse_flags(script, [*sys.argv[1:], *own])  # of a flag that is given twice the last one counts
+        alone = parse_flags(script, [*sys.argv[1:], *own])  # the last of repeated flags counts
         networks.append(OneOfSeveral(alone, _load(alone), factor))
     if "multi" in [one.config.model.labels for one in networks]:
         raise InputError("several networks together answer with one class a video; MODEL.labels is multi")
@@ -66,9 +66,9 @@ def _load(flags: Flags) -> Config:
 
 
 def announce(flags: Flags, config: Config) -> None:
-    """Say once what the run goes by: where its configuration comes from, and what of it has no effect.
+    """Print once where the configuration comes from, and which parts have no effect.
 
-    With --verbose every key is said.
+    With --verbose, print every key.
     """
     section, key = WEIGHTS_KEYS[SECTION_OF[flags.script]].lower().split(".")
     weights = getattr(getattr(config, section), key)
