@@ -19,6 +19,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+# What Python compiles is kept, whatever the shell wants: three processes would compile all tests, and each program that
+# they start all that it imports.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 # Before NumPy is imported: its second thread only waits for the first, and keeps a core busy with that.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 # And before paddle is: its threads would go round and round for a fifth of a second after each piece of work.
@@ -329,3 +333,23 @@ def processes(mark: str) -> list[int]:
     """Return the ids of all living processes with `mark` in their environment; needs /proc."""
     found = [int(folder.name) for folder in Path("/proc").glob("[0-9]*")]
     return [pid for pid in found if mark.encode() in process_file(pid, "environ")]
+
+
+def memory_files() -> set[Path]:
+    """Return the files in memory that programs may share; folders are not of this kind."""
+    with os.scandir("/dev/shm") as entries:
+        return {Path(entry.path) for entry in entries if entry.is_file(follow_symlinks=False)}
+
+
+def forgotten(before: set[Path]) -> set[Path]:
+    """Return those that there are now, were not `before`, and that no living process has: other tests' are theirs."""
+    if not (new := memory_files() - before):
+        return new
+    held = set()
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # it has just ended
+            held |= set(re.findall(r"/dev/shm/.+", (process / "maps").read_text()))
+            for descriptor in (process / "fd").iterdir():
+                with suppress(OSError):  # it has just been closed
+                    held.add(os.readlink(descriptor))
+    return {path for path in new if str(path) not in held}

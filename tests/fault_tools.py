@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from conftest import ROOT, Workspace
+from conftest import ROOT, Workspace, forgotten, memory_files
 from fork_server import fork_server, process_file
 from models.weights.reading import read_weights
 
@@ -47,7 +47,7 @@ class Training:
         self._stopped: int | None = None
         env = {**os.environ, "OMP_NUM_THREADS": "1", "TSN_TEST_MARK": self.mark, **env}
         env.pop("CUDA_VISIBLE_DEVICES", None)  # empty, it ends paddle.distributed.launch
-        self._shared_memory = set(os.listdir("/dev/shm"))
+        self._shared_memory = memory_files()
         if not prefix:
             self.process = fork_server("train").start([str(self.script), *settings], env, self.log)
             return
@@ -106,7 +106,7 @@ class Training:
             os.kill(self._stopped, signal.SIGCONT)  # suspended, unlike hung in a video, it cannot look for its parent
         # Killed or not: its children look for their parent every now and then.
         wait_for(lambda: not self.processes(), "the end of all its processes", 30)
-        wait_for(lambda: set(os.listdir("/dev/shm")) <= self._shared_memory, "an empty /dev/shm", 30)
+        wait_for(lambda: not forgotten(self._shared_memory), "an empty /dev/shm", 30)
         return self
 
     def processes(self) -> list[int]:
