@@ -143,6 +143,14 @@ def tracing() -> None:
 
 
 @pytest.fixture
+def narrow_networks(monkeypatch) -> None:
+    """Let ResNets of this process have an eighth of their channels, for what does not depend on how many there are."""
+    from narrow import narrow_here
+
+    narrow_here(monkeypatch.setattr)
+
+
+@pytest.fixture
 def temporary(tmp_path, monkeypatch) -> Path:
     """Provide a folder of temporary files of the test's own, here and in the processes that are started."""
     folder = tmp_path / "temporary"
