@@ -19,10 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-# What Python compiles is kept, whatever the shell wants: three processes would compile all tests, and each program that
-# they start all that it imports.
+# Before fork_server.py takes it for its processes; see below.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
-sys.dont_write_bytecode = False
 # Before NumPy is imported: its second thread only waits for the first, and keeps a core busy with that.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 # And before paddle is: its threads would go round and round for a fifth of a second after each piece of work.
@@ -43,6 +41,10 @@ if TYPE_CHECKING:
 
 # A shell that starts the tests in the background has them ignore Ctrl-C, and with them every process they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# What Python compiles is kept, whatever the shell wants: three processes would compile all tests, and each program that
+# they start all that it imports.
+sys.dont_write_bytecode = False
 
 ROOT = Path(__file__).parents[1]
 NUM_CLASSES = 4
@@ -254,6 +256,11 @@ def run_script(
     """
     arguments, environment = [str(ROOT / f"{script}.py"), *map(str, flags)], {**os.environ, **env}
     return run_python(arguments, environment, cwd, timeout, real)
+
+
+def run_narrow(script: str, *flags: str, **env: str) -> subprocess.CompletedProcess:
+    """Return the same of a script whose ResNets have an eighth of their channels; see narrow.py."""
+    return run_script("tests/narrow", *flags, TSN_TEST_SCRIPT=script, **env)
 
 
 def run_python(
