@@ -5,6 +5,7 @@ import json
 import os
 import pickle
 import re
+import secrets
 import shlex
 import shutil
 import signal
@@ -329,10 +330,12 @@ def wait_until(condition: Callable[[], Any], seconds: float = 20) -> Any:
 
 
 def free_port() -> int:
-    """Return a port of 127.0.0.1 that nobody listens on."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
+    """Return a port of 127.0.0.1 that nobody listens on, of those that the system gives to nobody who asks for any."""
+    while True:
+        port = 20_000 + secrets.randbelow(12_000)
+        with socket.socket() as free, suppress(OSError):
+            free.bind(("127.0.0.1", port))
+            return port
 
 
 def children(pid: int | str) -> list[int]:

@@ -78,6 +78,15 @@ class Training:
         wait_for(said, repr(text))
         return self
 
+    def is_silent(self, seconds: float) -> "Training":
+        """Wait until it has said nothing for so long: it waits itself."""
+        said, since = self.output, time.monotonic()
+        while time.monotonic() < since + seconds:
+            time.sleep(0.05)
+            if (now := self.output) != said:
+                said, since = now, time.monotonic()
+        return self
+
     def signal(self, number: int, group: bool = False, rank: int | None = None) -> "Training":
         """Send a signal to it; to its whole process group, as a terminal does; or to one of its ranks."""
         pid = self.process.pid if rank is None else self._rank(rank)
