@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from conftest import LABELS, ROOT, run_script
+from conftest import LABELS, ROOT, run_narrow, run_script
 from results.pages.words import in_english
 from utils.config.flags import Flags, parse_flags
 from utils.config.loading import Config, load_config
@@ -32,6 +32,10 @@ def ended_script(*arguments: str) -> subprocess.CompletedProcess:
 
 def run(*arguments: str) -> subprocess.CompletedProcess:
     return succeeded(ended_script(*arguments))
+
+
+def narrow(*arguments: str) -> subprocess.CompletedProcess:
+    return succeeded(run_narrow(*arguments, OMP_NUM_THREADS="1"))
 
 
 def succeeded(ended: subprocess.CompletedProcess) -> subprocess.CompletedProcess:
@@ -459,18 +463,18 @@ def test_tsm_goes_the_whole_way(workspace, tmp_path):
     keys.append("--report=False")
     training = [*keys, "--fix_random_seed=True", "--valid_interval=0"]
     whole, again, exported = (tmp_path / name for name in ("whole", "again", "exported"))
-    run("train", *training, "--pretrain=none", f"--save_dir={whole}")
-    run("train", *training, f"--resume={whole / 'TSM_epoch0'}", f"--save_dir={again}")
+    narrow("train", *training, "--pretrain=none", f"--save_dir={whole}")
+    narrow("train", *training, f"--resume={whole / 'TSM_epoch0'}", f"--save_dir={again}")
     assert (whole / "TSM.pdparams").read_bytes() == (again / "TSM.pdparams").read_bytes()
     flags = ["--epoch=1", f"--pretrain={whole / 'TSM'}", f"--save_dir={tmp_path / 'b'}"]
-    assert "(our names)" in run("train", *training, *flags).stdout
-    run("export", *keys[:-1], f"--weights={whole / 'TSM'}", f"--save_dir={exported}")
+    assert "(our names)" in narrow("train", *training, *flags).stdout
+    narrow("export", *keys[:-1], f"--weights={whole / 'TSM'}", f"--save_dir={exported}")
     results = []
     for weights, to in ((whole / "TSM", "a"), (exported, "b")):
-        run("predict", *keys, f"--weights={weights}", f"--save_dir={tmp_path / to}")
+        narrow("predict", *keys, f"--weights={weights}", f"--save_dir={tmp_path / to}")
         results.append((tmp_path / to / "predictions.json").read_text())
     assert results[0] == results[1] and len(json.loads(results[0])) == 5
-    run("eval", *keys, f"--weights={whole / 'TSM'}", f"--save_dir={tmp_path / 'eval'}")
+    narrow("eval", *keys, f"--weights={whole / 'TSM'}", f"--save_dir={tmp_path / 'eval'}")
     assert json.loads((tmp_path / "eval" / "metrics.json").read_text())["videos"] == 5
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import ROOT, run_script, write_list
+from conftest import ROOT, run_narrow, run_script, write_list
 from utils.config.foreign import list_advice
 
 
@@ -38,9 +38,10 @@ def broken(workspace, tmp_path_factory) -> dict[str, Path]:
 
 def train(workspace, tmp_path, videos, *flags):
     filelist = write_list(tmp_path / "mixed.list", videos)
-    return run(
+    return run_narrow(
         "train", workspace.config, "--pretrain=none", "--epoch=2", "--valid_interval=0", "--log_interval=1",
         "--report=False", f"--save_dir={tmp_path / 'out'}", "--set", f"TRAIN.filelist={filelist}", *flags,
+        OMP_NUM_THREADS="1",
     )  # fmt: skip
 
 

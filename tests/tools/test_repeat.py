@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import uuid
 
@@ -30,11 +31,15 @@ def test_killed_in_the_second_run_the_same_command_goes_on_there(workspace, fold
     out, mark = folder / "out", uuid.uuid4().hex
     given = [workspace.config, "--folds=2", f"--out={out}", f"--set=TRAIN.filelist={folder}/train.list", *PRETRAIN]
     command = [str(ROOT / "tools/repeat.py"), *given]
-    process = start_python(command, {**os.environ, "TSN_TEST_MARK": mark}, folder / "log")
-    wait_until(lambda: (out / "fold2/checkpoints/train_log.jsonl").exists(), 200)
-    process.kill()
-    process.wait(20)
-    wait_until(lambda: not processes(mark), 30)  # train.py has saved, and ended
+    for _ in range(5):
+        process = start_python(command, {**os.environ, "TSN_TEST_MARK": mark}, folder / "log")
+        wait_until(lambda: (out / "fold2/checkpoints/train_log.jsonl").exists(), 200)
+        process.kill()
+        process.wait(20)
+        wait_until(lambda: not processes(mark), 30)  # train.py has saved, and ended
+        if not (out / "fold2/checkpoints/TSN.pdparams").exists():
+            break
+        shutil.rmtree(out)  # a busy machine: the training was over before it was killed
     assert not (out / "fold2/checkpoints/TSN.pdparams").exists() and not (out / "fold2/evaluation").exists()
     first = (out / "fold1/run.json").stat().st_mtime_ns
     ended = run_script("tools/repeat", *given, timeout=200)

@@ -10,7 +10,7 @@ import numpy as np
 import paddle
 import pytest
 
-from conftest import run_script, write_list
+from conftest import run_narrow, write_list
 from fault_tools import NarrowTraining, Training, difference, manifest, narrow_at, steps, train_narrow, wait_for
 from models.weights.fitting import load_model
 from models.weights.reading import read_weights
@@ -146,9 +146,7 @@ def test_eval_measures_what_validation_did(workspace, pretrained, tmp_path):
     # As the features are computed: in bfloat16 where the processor has that.
     settings = [f"--weights={weights}", "--use_gpu=False", "--precision=auto"]
     settings += [part for key in keys for part in ("--set", key)]
-    run_script(
-        "tests/narrow", workspace.config, f"--save_dir={out}", *settings, TSN_TEST_SCRIPT="eval"
-    ).check_returncode()
+    run_narrow("eval", workspace.config, f"--save_dir={out}", *settings).check_returncode()
     metrics = json.loads((out / "metrics.json").read_text())
     assert metrics["top1_acc"] == line["top1_acc"]
     assert metrics["loss"] == pytest.approx(line["loss"], rel=1e-3)

@@ -87,7 +87,7 @@ def test_a_killed_launcher_leaves_nothing_behind(workspace, tmp_path):
 def test_a_second_ctrl_c_ends_all_ranks_at_once(workspace, tmp_path):
     flags = ("--nproc=2", "--epoch=100", "--set", "TRAIN.buf_size=1")
     training = NarrowTraining(workspace, tmp_path, *flags).says("training on 10 videos").stop_reader()
-    time.sleep(3)  # what is read already is trained on
+    training.is_silent(3)  # what is read already has been trained on
     training.signal(signal.SIGINT)
     time.sleep(2)
     assert training.process.poll() is None  # a rank waits for its videos, the other one for that rank

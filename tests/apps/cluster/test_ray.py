@@ -25,6 +25,8 @@ pytestmark = pytest.mark.skipif(find_spec("ray") is None, reason="pip install -r
 parquet = pytest.importorskip("pyarrow.parquet", reason="pip install -r requirements-cluster.txt")
 
 VIDEOS, SHARD = 48, 6
+# Seconds a video, where a run is to be found at work: a shard takes longer than whoever looks is kept from looking.
+SLOW = 0.3
 # What docs/scale.md tells to run on the first machine and on the others, which are at this address.
 PLACE = "10.0.0.1:6379"
 START = [line for line in commands(read_page("docs/scale.md")) if line.startswith("ray start")]
@@ -245,7 +247,7 @@ def rows(content: dict[str, bytes]) -> list[dict]:
 def test_the_run_itself_is_killed(workspace, place, alone, tmp_path):
     (place / "poison").unlink()
     flags = ("--ray=local", f"--shard_size={SHARD}", "--format=parquet")
-    run = Run(workspace, place, tmp_path, *flags, slow=0.1).has_parts(3)  # one at least without unreadable videos
+    run = Run(workspace, place, tmp_path, *flags, slow=SLOW).has_parts(3)  # one at least without unreadable videos
     started = descendants(run.process.pid)
     names = [read(pid, "cmdline") for pid in started]
     # Two of Ray's agents write a title over their environment, and their mark.
@@ -253,7 +255,7 @@ def test_the_run_itself_is_killed(workspace, place, alone, tmp_path):
     run.process.kill()
     assert run.ends(-signal.SIGKILL) == []  # within 10 s
     wait_until(lambda: not any(map(is_running, started)), 10)
-    run = Run(workspace, place, tmp_path, *flags, slow=0.1)
+    run = Run(workspace, place, tmp_path, *flags, slow=SLOW)
     known = int(run.says(r"^(\d) of 8 shards are known already$")[1])
     assert 1 <= known < 4
     run.has_parts(known + 4)  # of which three have them

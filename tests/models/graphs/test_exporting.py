@@ -55,6 +55,7 @@ NETWORKS = [
 TSM_ON_VD = ["MODEL.name=TSM", "MODEL.backbone=resnet_vd", "INFER.short_size=40"]
 
 
+@pytest.mark.usefixtures("narrow_networks")
 @pytest.mark.parametrize("settings", NETWORKS, ids=["TSN", "TSN on vd", "TSM", "PPTSMv2"])
 def test_onnx_gives_the_probabilities_of_the_tiny_network(workspace, tmp_path, settings):
     config, model = tiny_network(workspace, *settings)
@@ -63,6 +64,7 @@ def test_onnx_gives_the_probabilities_of_the_tiny_network(workspace, tmp_path, s
     check_onnx(tmp_path / "model.onnx", config, model, tmp_path)
 
 
+@pytest.mark.usefixtures("narrow_networks")
 def test_a_program_that_gives_other_probabilities_is_found(workspace):
     config, model = tiny_network(workspace, *TSM_ON_VD)
     shape = exporting.graph_shape(config)
@@ -86,6 +88,7 @@ def test_a_program_that_gives_other_probabilities_is_found(workspace):
     assert exporting.difference_to(lambda frames: probabilities(model, frames) + np.float32(5e-5), model, shape) < 1e-4
 
 
+@pytest.mark.usefixtures("narrow_networks")
 def test_nothing_is_left_of_a_graph_that_differs(workspace, tmp_path, monkeypatch):
     config, model = tiny_network(workspace)
     monkeypatch.setattr(exporting, "TOLERANCE", -1.0)
@@ -103,6 +106,7 @@ def test_nothing_is_left_of_a_file_that_differs(workspace, exported, tmp_path, m
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.usefixtures("narrow_networks")
 def test_a_converter_that_fails_says_why(workspace, tmp_path, monkeypatch):
     (tmp_path / "paddle2onnx.py").write_text("raise RuntimeError('no operator of that name')")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
