@@ -33,7 +33,7 @@ class Batch:
     labels: np.ndarray  # int64 [N], -1 where the list gives none; of many labels uint8 [N, K], see reader/labels.py
     indices: list[int]  # [N], positions in the list of the videos in `frames`; of a replacement its own
     unreadable: list[tuple[int, str]] = field(default_factory=list)  # (position, reason)
-    files: list[list[int] | None] = field(default_factory=list)  # [N], utils.storage.stamps.signature from before
+    files: list[list[int] | None] = field(default_factory=list)  # [N], see reader/workers.py:FileClip
 
 
 @dataclass
