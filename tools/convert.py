@@ -4,8 +4,9 @@
     python tools/convert.py --from=mmaction2 configs/recognition/tsn/tsn_r50_1x1x8_50e_ucf101_rgb.py
     python tools/convert.py --from=paddlevideo --labels=Kinetics-400_label_list.txt --out data/dataset/k400
 
-The folder --out gets config.yaml, train.list, val.list and test.list with whole paths, as far as the lists are there,
-and kinetics_labels.json of --labels. A Python configuration is read, never run, with the files that its _base_ names.
+The folder --out gets config.yaml, train.list, val.list and test.list with whole paths, as far as the lists are there
+(of mmaction2 as JSON, too), and kinetics_labels.json of --labels. A Python configuration is read, never run, with the
+files that its _base_ names.
 """
 
 import argparse
