@@ -1,7 +1,8 @@
 """Measures a network on the list of TEST: `python eval.py --config=./configs/tsn.yaml --weights=TSN.pdparams`.
 
 Writes to --save_dir: metrics.json, predictions.csv, confusion.csv, probabilities.npz, config.yaml, report.html and
-evaluation.jsonl, from which a run that was ended goes on with the same command.
+evaluation.jsonl, from which a run that was ended goes on with the same command; with --format=parquet what each video
+is and its probabilities of all classes in evaluation.parquet/, too.
 """
 
 import sys
@@ -26,11 +27,18 @@ def main() -> None:
     from results.evaluating import evaluate
     from results.pages.extras import wants_report
     from results.task import check_readable
+    from utils.errors import InputError
     from utils.log import format_metrics, say_in
     from utils.processes.world import open_world
     from utils.storage.files import check_save_dir
 
     report = wants_report(flags.report)
+    if flags.format == "parquet":
+        from results.parquet import open_pyarrow
+
+        open_pyarrow()
+        if len(networks) > 1:
+            raise InputError("--format=parquet is for one network; of several probabilities.npz holds the mean")
     check_save_dir(flags.save_dir)
     lists = [read_section_list(one.config, one.config.test) for one in networks]
     names = [class_names(one.config.infer.kinetics_labels, one.config.model.num_classes) for one in networks]

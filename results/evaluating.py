@@ -17,6 +17,7 @@ from results.fingerprint import fingerprint
 from results.journal import Rows, read_rows
 from results.list_run import ListRun
 from results.pages.frames import frames_seen
+from results.parquet import write_evaluation_parquet
 from utils.config.flags import Flags
 from utils.config.foreign import list_advice
 from utils.config.loading import Config
@@ -90,6 +91,8 @@ def evaluate(
                 counted = {"videos": sums.videos, "repeated": repeated, "in_train_list": trained}
                 metrics = {**results.metrics(sums, different), **counted, "protocol": protocol}
                 results.write(run.folder, rows, sums, metrics, kept)
+                if flags.format == "parquet":
+                    write_evaluation_parquet(run.folder, rows, kept, len(names))
                 write_text(run.folder / "config.yaml", config.dump())
                 if report:
                     about = {"list": section.filelist, "how": protocol, "configuration": config.dump()}

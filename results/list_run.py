@@ -30,7 +30,8 @@ def remove_unfinished(folder: Path) -> None:
     """Remove half-written files of killed predict.py and eval.py runs. No other run may be writing there."""
     remove_files(unfinished(folder, f"{_MADE}|{_OF_VIDEOS}"))
     remove_files(unfinished(folder / "explain", _HEAT_MAPS))
-    shutil.rmtree(folder / UNFINISHED, ignore_errors=True)
+    for name in UNFINISHED:
+        shutil.rmtree(folder / name, ignore_errors=True)
 
 
 class ListRun:

@@ -1,7 +1,6 @@
 """Write model.xml and model.bin for export.py --format=openvino, float32 or int8, for programs with OpenVINO alone."""
 
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 import paddle
@@ -9,7 +8,7 @@ import paddle
 from inference.engine import settings
 from inference.int8 import Agreement, Answer, Calibration, compare, quantise
 from inference.runtime import get_core, openvino
-from models.graphs.exporting import STEM, Run, difference_to, graph_shape, whole_or_not_at_all
+from models.graphs.exporting import STEM, Run, difference_to, graph_shape, halfway, whole_or_not_at_all
 from models.graphs.trace import GRAPH, trace_videos
 from models.registry import section_model
 from utils.config.loading import Config
@@ -23,11 +22,11 @@ def save_openvino(model: paddle.nn.Layer, config: Config, folder: Path) -> float
     """
     core, shape = get_core(), graph_shape(config)
     calibration = Calibration(config, config.infer) if config.infer.precision == "int8" else None
-    with whole_or_not_at_all(folder) as made, TemporaryDirectory(dir=made) as traced:
-        weights, file = Path(traced) / "weights.pdparams", made / f"{STEM}.xml"
+    with whole_or_not_at_all(folder) as made, halfway(made) as traced:
+        weights, file = traced / "weights.pdparams", made / f"{STEM}.xml"
         paddle.save(model.state_dict(), str(weights))
-        trace_videos(section_model(config.model, config.infer), weights, shape, Path(traced))
-        graph = core.read_model(Path(traced) / GRAPH)
+        trace_videos(section_model(config.model, config.infer), weights, shape, traced)
+        graph = core.read_model(traced / GRAPH)
         if not calibration:
             _write(graph, config, file)
             return difference_to(_run(core, core.read_model(file)), model, shape, config.model.labels)

@@ -4,8 +4,9 @@
     python tools/convert.py --from=mmaction2 configs/recognition/tsn/tsn_r50_1x1x8_50e_ucf101_rgb.py
     python tools/convert.py --from=paddlevideo --labels=Kinetics-400_label_list.txt --out data/dataset/k400
 
-The folder --out gets config.yaml; train.list, val.list and test.list with full paths if their sources exist; and
-kinetics_labels.json from --labels. A Python configuration and its _base_ files are read, never run.
+The folder --out gets config.yaml; train.list, val.list and test.list with full paths if their sources exist
+(mmaction2's also as JSON); and kinetics_labels.json from --labels. A Python configuration and its _base_ files are
+read, never run.
 """
 
 import argparse

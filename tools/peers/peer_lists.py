@@ -10,7 +10,9 @@ from pathlib import Path
 from reader.class_names import MAX_LABELS_BYTES, is_hidden
 from reader.filelist import FileList, read_list
 from reader.labels import text_of
+from tools.peers.peer_annotations import read_clips
 from tools.peers.peer_keys import Ours, Theirs
+from utils.config.foreign import PAGE
 from utils.errors import InputError, os_errors, quoted
 from utils.storage.files import write_stream, write_text
 
@@ -22,13 +24,14 @@ LABELS = "kinetics_labels.json"
 class Source:
     """A list that a peer's configuration names; its lines stand for `prefix`/PATH + `suffix`.
 
-    frames: the lines are `folder number label`, for folders of JPEG files.
+    frames: the lines are `folder number label`, for folders of JPEG files. delimiter: separates the columns.
     """
 
     file: Theirs
     prefix: str = ""
     suffix: str = ""
     frames: bool = False
+    delimiter: str = " "
 
 
 def write_lists(ours: Ours, sources: dict[str, Source], config: Path, out: Path) -> Iterator[str]:
@@ -54,14 +57,22 @@ def write_lists(ours: Ours, sources: dict[str, Source], config: Path, out: Path)
                 ours.say(source.file, f"its paths must end with {source.suffix}")
             continue
         below = os.path.join("" if root == Path() else root, source.prefix)
-        how = "frames" if source.frames else "mp4"
-        entries = read_list(str(root / name), num_classes=classes, frame_format=how, prefix=below, labels=labels)
+        entries = _entries(root / name, source, num_classes=classes, prefix=below, labels=labels)
         write_stream(target, lambda file, entries=entries, end=source.suffix: file.writelines(_lines(entries, end)))
         missing = sum(not os.path.exists(one.path + source.suffix) for one in entries)
         ours.values[section]["filelist"] = str(target)
         yield f"{target}: {len(entries)} videos of {root / name}" + (
             f", {missing} of them not there" if missing else ""
         )
+
+
+def _entries(path: Path, source: Source, **how: object) -> FileList:
+    """Return the videos of a list. Raises InputError for what is none."""
+    if path.suffix in (".pkl", ".pickle"):
+        raise InputError(f"{source.file}: no pickle is converted; text lists and mmaction2's JSON are ({PAGE})")
+    if path.suffix == ".json" or not source.delimiter.isspace():
+        return read_clips(path, delimiter=source.delimiter, frames=source.frames, **how)
+    return read_list(str(path), frame_format="frames" if source.frames else "mp4", **how)
 
 
 def _lines(entries: FileList, suffix: str) -> Iterator[str]:

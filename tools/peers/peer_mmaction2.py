@@ -31,6 +31,7 @@ def convert(theirs: Theirs, ours: Ours, devices: int) -> dict[str, Source]:
     _average(theirs, ours)
     _optimizer(theirs, ours)
     _schedule(theirs, ours)
+    _weigh(theirs.at("model", "cls_head", "loss_cls", "loss_weight"), ours)
     _running(theirs, ours)
     return sources
 
@@ -127,6 +128,8 @@ def _data(data: Theirs, ours: Ours, section: str) -> Source:
         raise ours.refuse(kind, "another kind of data")
     if data.ask("modality").value not in (None, "RGB"):
         raise ours.refuse(data.at("modality"), "optical flow, or another input than RGB")
+    if data.ask("with_offset").value:
+        raise ours.refuse(data.at("with_offset"), "clips within a folder of frames: each needs a folder of its own")
     if data.ask("multi_class").value:
         ours.put("MODEL.labels", data.at("multi_class"), "multi")
     if kind.value == "RawframeDataset":
@@ -139,7 +142,8 @@ def _data(data: Theirs, ours: Ours, section: str) -> Source:
     for key in ("test_mode", "start_index", "num_classes"):
         data.ask(key)
     prefix = data.first(("data_prefix", "video"), ("data_prefix", "img"), ("data_prefix",)).word
-    return Source(data.ask("ann_file"), prefix, frames=kind.value != "VideoDataset")
+    delimiter = data.ask("delimiter").word or " "
+    return Source(data.ask("ann_file"), prefix, frames=kind.value != "VideoDataset", delimiter=delimiter)
 
 
 def _average(theirs: Theirs, ours: Ours) -> None:
@@ -236,6 +240,20 @@ def _warm_up(ours: Ours, step: Theirs, rate: float, factor: Theirs, end: Theirs,
     ours.put("TRAIN.warmup_epochs", end)
     start = ours.number(factor, 0.1 if step.at("policy").value else 1 / 3)
     ours.put("TRAIN.warmup_learning_rate", factor, round(rate * start, 12))
+
+
+def _weigh(weight: Theirs, ours: Ours) -> None:
+    """Let a step be what it is there, where the loss is multiplied by a number: decay and clipping are not."""
+    factor, train = ours.number(weight.ask()), ours.values["TRAIN"]
+    if factor in (None, 1) or factor <= 0 or "learning_rate" not in train:
+        return
+    for key in ("learning_rate", "warmup_learning_rate"):
+        if key in train:
+            ours.put(f"TRAIN.{key}", weight, round(train[key] * factor, 12))
+    for key in ("l2_weight_decay", "clip_gradient_norm"):
+        if train.get(key):
+            ours.put(f"TRAIN.{key}", weight, train[key] / factor)
+    ours.say(weight, "the loss is not multiplied, but the rate; decay and clipping are divided: the same steps")
 
 
 def _running(theirs: Theirs, ours: Ours) -> None:

@@ -5,7 +5,7 @@ from tools.peers.peer_keys import AUTO, Ours, Theirs
 _DECODERS = ("DecordInit", "PyAVInit", "OpenCVInit")
 _CROPS = {"CenterCrop": 1, "ThreeCrop": 3, "TenCrop": 10}
 # Steps without a key of ours, because there is nothing to choose.
-_ALWAYS = {"DecordDecode", "PyAVDecode", "OpenCVDecode", "RawFrameDecode", "FormatShape", "PackActionInputs"}
+_ALWAYS = set("DecordDecode PyAVDecode OpenCVDecode RawFrameDecode FrameSelector FormatShape PackActionInputs".split())
 _ALWAYS |= {"Normalize", "Collect", "ToTensor"}
 _SCALES = (1, 0.875, 0.75, 0.66)
 

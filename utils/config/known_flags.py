@@ -163,6 +163,12 @@ FLAGS = (
     ),
     Flag(
         "format",
+        "parquet: evaluation.parquet/, too, with the probabilities of all classes",
+        _same("eval", "csv"),
+        Choice(("csv", "parquet")),
+    ),
+    Flag(
+        "format",
         "paddle: for predict.py and programs with Paddle; onnx, openvino: without",
         _same("export", "paddle"),
         Choice(("paddle", "onnx", "openvino")),

@@ -1,6 +1,8 @@
 """What export.py writes answers as the network does, in programs without a line of this toolkit, or is not written."""
 
+import errno
 import json
+import os
 import re
 import subprocess
 import sys
@@ -104,6 +106,48 @@ def test_nothing_is_left_of_a_file_that_differs(workspace, exported, tmp_path, m
     with pytest.raises(RunError, match="nothing was written$"):
         exporting.save_onnx(model, config, tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+class FullDisk:
+    """A disk that takes so many bytes more."""
+
+    def __init__(self, room: int):
+        self.room = room
+
+    def __call__(self, dir: Path) -> "FullDisk":
+        return self
+
+    def __enter__(self) -> "FullDisk":
+        return self
+
+    def __exit__(self, *_) -> None:
+        pass
+
+    def write(self, data: bytes) -> None:
+        self.room -= len(data)
+        if self.room < 0:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+@pytest.mark.parametrize(
+    ("error", "room", "why"),
+    [
+        (RuntimeError("[json.exception.parse_error.101] parse error\nat line 1"), 0, "No space left on device"),
+        (RuntimeError("basic_ios::clear: iostream error"), 3 << 20, "No space left on device"),
+        (ValueError("half a file"), 9 << 20, "half a file"),
+        (RuntimeError(""), 9 << 20, "RuntimeError"),
+        (OSError(errno.EDQUOT, "Disk quota exceeded", "x"), 9 << 20, "Disk quota exceeded"),
+    ],
+    ids=["no room", "less than a file's", "room", "no word", "the system's"],
+)
+def test_a_full_disk_is_named_whatever_a_library_says_of_it(tmp_path, monkeypatch, error, room, why):
+    """A library says that a file is damaged, which it could not write to its end; some take away what they began."""
+    monkeypatch.setattr(exporting.tempfile, "TemporaryFile", FullDisk(room))
+    whole = exporting.whole_or_not_at_all(tmp_path)
+    with pytest.raises(RunError) as raised, whole as made, exporting.halfway(made) as traced:
+        (traced / "weights").write_bytes(bytes(4 << 20))
+        raise error
+    assert str(raised.value) == f"{tmp_path}: the graph cannot be written: {why}" and not os.listdir(tmp_path)
 
 
 @pytest.mark.usefixtures("narrow_networks")
