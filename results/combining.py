@@ -1,53 +1,19 @@
 """Folders of eval.py made one: the mean of what their networks say of each class, as an evaluation of its own."""
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import reduce
-from operator import and_, or_
 from pathlib import Path
 
 import numpy as np
 
 from inference.rows import evaluations_of
+from inference.together import check_same_classes, describe_mean, mean_logits
 from metrics.sums import EvaluationSums, sum_rows, wilson
-from results.comparing import Comparison, EvaluatedRun, compare, keys_of
+from results.comparing import Comparison, EvaluatedRun, compare, keys_of, not_counted
 from results.pages.evaluation import write_evaluation_page
 from results.probabilities import Probabilities, read_probabilities, write_probabilities
 from results.tables import write_evaluation
-from utils.errors import InputError, quoted
-
-# The least float32 that is not rounded to others: its logarithm is finite, where a probability is 0.
-_TINY = float(np.finfo(np.float32).tiny)
-
-
-def mean_logits(probabilities: Sequence[np.ndarray], factors: Sequence[float]) -> np.ndarray:
-    """Return float64 [N, K] whose softmax is the mean, by these factors, of probabilities [N, K] of each network."""
-    total = sum(factor * part.astype(np.float64) for factor, part in zip(factors, probabilities, strict=True))
-    return np.log(np.maximum(total / sum(factors), _TINY))
-
-
-def describe_mean(protocols: Sequence[str], factors: Sequence[float]) -> str:
-    """Return how the mean of several networks is made, in words; protocols: of each."""
-    parts = " + ".join(f"{factor:g} * ({protocol})" for factor, protocol in zip(factors, protocols))
-    return f"mean of the probabilities of {len(protocols)} networks: {parts}"
-
-
-def check_same_classes(names: Sequence[Sequence[str]], owners: Sequence[str]) -> Sequence[str]:
-    """Return the names of the classes, which all have; numbers stand for names that are not known.
-
-    names: of each network. Raise InputError, which tells two of the owners and the first difference, where they differ.
-    """
-    known = [(ours, who) for ours, who in zip(names, owners) if list(ours) != [str(k) for k in range(len(ours))]]
-    first, of_first = known[0] if known else (names[0], owners[0])
-    for ours, who in zip(names, owners):
-        if len(ours) != len(first):
-            raise InputError(f"{who}: {len(ours)} classes, but {of_first} has {len(first)}")
-    for ours, who in known:
-        at = next((k for k, (one, other) in enumerate(zip(ours, first)) if one != other), None)
-        if at is not None:
-            raise InputError(f"{who}: class {at} is {quoted(ours[at])}, but {quoted(first[at])} in {of_first}")
-    return first
+from utils.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -134,7 +100,7 @@ def combine(folders: Sequence[str], factors: Sequence[float]) -> Combination:
         {"position": i, "video": key[0], "file": None, **value}
         for i, (key, value) in enumerate(zip(comparison.videos, values))
     ]
-    unreadable, elsewhere, why = _not_counted(comparison)
+    unreadable, elsewhere, why = not_counted(comparison.runs, comparison.videos)
     rows += (
         {"position": i, "video": video, "file": None, "error": why[video]}
         for i, video in enumerate(unreadable.elements(), start=len(rows))
@@ -152,17 +118,3 @@ def _positions(run: EvaluatedRun, found: Probabilities) -> dict[tuple[str, int],
     if [video for video, _ in run.rows] != found.paths.tolist():
         raise InputError(f"{run.name}: probabilities.npz and predictions.csv are of different videos")
     return {key: i for i, key in enumerate(run.rows)}
-
-
-def _not_counted(comparison: Comparison) -> tuple[Counter[str], int, dict[str, str]]:
-    """Return what is not counted: of the videos on all lists those that one could not read, how often, and why.
-
-    The number is that of the videos which are not on the lists of all.
-    """
-    lists, why = [], {}
-    for run in comparison.runs:
-        errors = [(one["video"], one["error"]) for one in run.metrics.get("unreadable", ())]
-        lists.append(Counter(video for video, _ in [*run.rows, *errors]))
-        why = {video: f"{run.name}: {error}" for video, error in errors} | why
-    on_all, on_any = reduce(and_, lists), reduce(or_, lists)
-    return on_all - Counter(video for video, _ in comparison.videos), (on_any - on_all).total(), why
