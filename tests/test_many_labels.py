@@ -14,6 +14,7 @@ from conftest import ROOT, run_script
 from inference.api import Classifier
 from metrics.many import ManyScores
 from results.probabilities import write_probabilities
+from server_process import Server, form, post
 from utils.config.loading import load_config
 from utils.errors import InputError
 
@@ -160,6 +161,27 @@ def test_several_networks_compared_and_combined(many, tmp_path):
     for found, row in zip(answers, rows, strict=True):
         assert [p["class_id"] for p in found] == [p["class_id"] for p in row["predictions"]]
         assert all(p["class_id"] == -1 or p["probability"] >= thresholds[p["class_id"]] - 1e-5 for p in found)
+
+
+def test_the_server_and_the_stream_name_all_classes_above_their_thresholds(many, workspace, tmp_path):
+    best = many / "run" / "TSN_best"
+    for suffix in (".json", ".pdparams"):
+        shutil.copy(f"{best}{suffix}", tmp_path / f"all{suffix}")
+    manifest = json.loads((tmp_path / "all.json").read_text())
+    (tmp_path / "all.json").write_text(json.dumps(manifest | {"thresholds": [0.0] * 4}))
+    flags = f"--config={many / 'many.yaml'}", f"--weights={tmp_path / 'all'}"
+    video = workspace.held_out[0][0]
+    (tmp_path / "server").mkdir()
+    with Server(tmp_path / "server", *flags, "--set", "INFER.topk=1") as server:
+        body = server.send(post(form(video.read_bytes()))).partition(b"\r\n\r\n")[2]
+        found = json.loads(body)["predictions"]
+        assert sorted(one["class_id"] for one in found) == [0, 1, 2, 3]
+    live = f"--source={video}", "--window=0.4", f"--save_dir={tmp_path / 'live'}"
+    ended = run_script("live", *flags, *live)
+    assert ended.returncode == 0, ended.stderr
+    first = json.loads((tmp_path / "live" / "live.jsonl").read_text().splitlines()[0])
+    said = next(line for line in ended.stdout.splitlines() if line.startswith("[LIVE"))
+    assert all(f"{one['label']} " in said for one in first["predictions"]) and len(first["predictions"]) == 4
 
 
 def test_one_label_and_many_have_no_mean(many, workspace, tmp_path):

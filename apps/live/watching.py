@@ -105,7 +105,8 @@ def _tell(classifier: Classifier, flags: Flags, log: JsonLog, seen: Seen, connec
         windows_dropped=seen.windows_dropped,
         connection=connection,
     )
-    names = ", ".join(f"{one['label']} {100 * one['probability']:.1f}%" for one in best[:3])
+    told = best[: max(3, len(classifier.kind.answer(best)))]  # all that is the answer, of many labels
+    names = ", ".join(f"{one['label']} {100 * one['probability']:.1f}%" for one in told)
     text = names if sure else f"{NONE} ({names})" if names else NONE
     lost = seen.frames_dropped or seen.windows_dropped
     dropped = f"; dropped so far: {seen.frames_dropped} frames, {seen.windows_dropped} windows" if lost else ""

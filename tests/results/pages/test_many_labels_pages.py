@@ -1,8 +1,9 @@
 """What pages and timelines make of several classes a video."""
 
 from inference.label_kinds import MANY
+from results.pages.palette import NOTHING, Palette
 from results.pages.prediction import ListSums, write_prediction_page
-from results.pages.timeline import described, stretches_of, write_subtitles
+from results.pages.timeline import described, stretches_of, strip_of, write_subtitles
 
 
 def said(*labels: str) -> list[dict]:
@@ -32,6 +33,20 @@ def test_classes_of_a_list_together_and_each():
     }
     assert sums.each() == {"videos of each class": "a 4, b 3, none 1, c 1"}
     assert ListSums(ROWS).each() == {}  # of single labels the best one counts alone
+
+
+def test_each_class_has_a_lane_of_the_strip():
+    strip = strip_of(RECORDS, Palette({0: 1.0, 1: 2.0}, {0: "a", 1: "b"}), kind=MANY)
+    # b is named in most of the 6 seconds and stands first; where nothing is named there is a gap in both.
+    assert [[(round(6 * share, 2), colour) for share, colour, _ in lane] for lane in strip.lanes] == [
+        [(1.5, NOTHING), (2.0, 1), (1.0, NOTHING), (1.5, 1)], [(2.5, 0), (3.5, NOTHING)],
+    ]  # fmt: skip
+    assert (strip.windows, strip.stretches, strip.merged, strip.left_out) == (5, 4, 1, 0)
+    many = [{"video": "x.mp4", "start": 0, "end": 2, "predictions": said(*"abcdefgh")}]
+    strip = strip_of(many, Palette({}, {}), kind=MANY)
+    assert (len(strip.lanes), strip.left_out, len(strip.totals)) == (6, 2, 8)
+    nothing = strip_of([RECORDS[3]], Palette({}, {}), kind=MANY)
+    assert [[colour for _, colour, _ in lane] for lane in nothing.lanes] == [[NOTHING, NOTHING]]
 
 
 def test_the_page_of_a_list(tmp_path):
