@@ -26,6 +26,7 @@ from reader.class_names import read_labels
 from reader.integrity import VideoError
 from reader.workers import WorkerPool
 from utils.cli import quieten_paddle
+from utils.config.flags import config_of_run
 from utils.config.keys import InferConfig
 from utils.config.loading import Config, load_config
 from utils.config.weights_flag import split_weights
@@ -77,10 +78,11 @@ class Classifier:
         """Load the network and the names of its classes.
 
         Args:
-            config: the YAML file, whose section INFER holds here as for predict.py; '': a name of weights says it all.
+            config: the YAML file, whose section INFER holds here as for predict.py; '': what the name of the weights,
+                the manifest beside them or the folder that train.py wrote them to says.
             weights: file or folder of weights, an address or a name; '': as the configuration says. Of several, as in
-                "a*2,b", the answer is the mean of what they say, of which `a` counts twice; without a configuration
-                each reads videos as its own manifest says. `network` and `section` are those of the first.
+                "a*2,b", the answer is the mean of what they say, of which `a` counts twice; without `config` each
+                reads videos in its own way. `network` and `section` are those of the first.
             num_videos: as many are to be expected; several are worth a stream for each core from the beginning.
 
         Raises InputError: the configuration, the weights or the label list is not to be had or does not fit.
@@ -91,7 +93,8 @@ class Classifier:
             several = split_weights(os.fspath(weights))
             given, weights = config, several[0][0] if several else weights
             if not isinstance(config, Config):
-                config = load_config(config, {"INFER.weights": os.fspath(weights) or None}, section="INFER")
+                path = os.fspath(config) or config_of_run(os.fspath(weights))
+                config = load_config(path, {"INFER.weights": os.fspath(weights) or None}, section="INFER")
             elif weights:
                 config = replace(config, infer=replace(config.infer, weights=os.fspath(weights)))
             self.config, self.section = config, config.infer

@@ -92,6 +92,11 @@ def _naming_many(names: Sequence[str], topk: int, threshold: float, thresholds: 
     return lambda logits, k=None: classes_above(logits, names, k, threshold, thresholds)
 
 
+def told(kind: LabelKind, predictions: Sequence[dict]) -> Sequence[dict]:
+    """Return the predictions that a line or a frame has room for: the three best, and all that are the answer."""
+    return predictions[: max(3, len(kind.answer(predictions)))]
+
+
 # The least float32 that is not rounded to others: its logarithm is finite, where a probability is 0.
 _TINY = float(np.finfo(np.float32).tiny)
 

@@ -158,6 +158,8 @@ def test_several_networks_compared_and_combined(many, tmp_path):
     with Classifier(many / "many.yaml", flags[1].partition("=")[2]) as classify:
         assert classify.thresholds == pytest.approx(thresholds, abs=1e-5)
         answers = [found["predictions"] for found in classify([row["video"] for row in rows])]
+    with Classifier("", many / "run") as classify:  # the folder of a run says it all
+        assert classify.config.model.labels == "multi" and classify.names == NAMES
     for found, row in zip(answers, rows, strict=True):
         assert [p["class_id"] for p in found] == [p["class_id"] for p in row["predictions"]]
         assert all(p["class_id"] == -1 or p["probability"] >= thresholds[p["class_id"]] - 1e-5 for p in found)
