@@ -41,8 +41,8 @@ from data.lists.classes import in_order
 from data.lists.dealing import SplitClip, joined
 from data.lists.folds import MOST_FOLDS, deal_folds, fold_lists, lists_of_folds, notes_on_folds
 from data.lists.found import Found, from_annotations, from_folders
+from data.lists.labels_csv import from_many, is_of_many, read_many
 from data.lists.layout import counted, empty_folders, is_split, named, table
-from data.lists.many_labels import from_many, is_of_many, read_many
 from data.lists.official import is_official, read_official
 from data.lists.own_networks import Network
 from data.lists.soundness import find_broken, find_copies

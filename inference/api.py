@@ -20,7 +20,7 @@ import numpy as np
 
 from inference.given import EXPECTED, Video, opened_video
 from inference.label_kinds import KINDS
-from inference.together import check_same_classes, check_same_labels, mean_logits, mean_thresholds
+from inference.several_networks import check_same_classes, check_same_labels, mean_logits, mean_thresholds
 from reader.build import clip_spec
 from reader.class_names import read_labels
 from reader.integrity import VideoError

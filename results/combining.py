@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from inference.rows import evaluations_of
-from inference.together import check_same_classes, describe_mean, mean_logits
+from inference.several_networks import check_same_classes, describe_mean, mean_logits
 from metrics.sums import EvaluationSums, sum_rows, wilson
 from results.comparing import Comparison, EvaluatedRun, compare, keys_of, not_counted
 from results.pages.evaluation import write_evaluation_page

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from inference.label_kinds import MANY
-from inference.together import describe_mean, mean_logits, mean_thresholds
+from inference.several_networks import describe_mean, mean_logits, mean_thresholds
 from metrics.bootstrap import difference, drawn_maps, interval
 from metrics.many import ManyScores
 from results.combining import Combination, combine

@@ -7,7 +7,7 @@ from functools import cached_property
 
 import numpy as np
 
-from inference.together import check_same_classes
+from inference.several_networks import check_same_classes
 from metrics.bootstrap import Difference, difference, drawn_maps, interval
 from metrics.many import ManyClass, ManyScores
 from results.comparing import Key, keys_of, read_metrics, shared_by

@@ -12,7 +12,13 @@ from pathlib import Path
 from inference.label_kinds import MANY, LabelKind, Naming
 from inference.network import load_network
 from inference.rows import compute_rows, predictions_of
-from inference.together import check_same_classes, check_same_labels, describe_mean, mean_logits, mean_thresholds
+from inference.several_networks import (
+    check_same_classes,
+    check_same_labels,
+    describe_mean,
+    mean_logits,
+    mean_thresholds,
+)
 from metrics.sums import EvaluationSums
 from reader.build import build_loader, describe_protocol
 from reader.filelist import FileList
