@@ -112,8 +112,9 @@ class Classifier:
 
     def __repr__(self) -> str:
         each = [self, *self._others]
-        networks = " + ".join(f"{one.config.model.name}, {one.network.description}" for one in each)
-        return f"Classifier({len(self.names)} classes, {networks})"
+        models = "+".join(one.config.model.name for one in each)
+        networks = " + ".join(one.network.description for one in each)
+        return f"Classifier({models}, {len(self.names)} classes, {networks})"
 
     @overload
     def __call__(self, video: Video, *, topk: int | None = None) -> Answer: ...
