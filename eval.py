@@ -45,7 +45,8 @@ def main() -> None:
     if len(networks) > 1:
         from results.several import check_alike
 
-        check_alike(names, lists, [one.config.test.weights for one in networks])
+        weights, labels = zip(*((one.config.test.weights, one.config.model.labels) for one in networks))
+        check_alike(names, lists, weights, labels)
     world, device = open_world(flags, config, config.test, len(lists[0]))
     with ExitStack() as stack:
         if len(networks) > 1 and world.is_main:

@@ -79,7 +79,8 @@ def predict_with(flags: "Flags", networks: Sequence[OneOfSeveral]) -> None:
     tasks = [read_task(network.flags, network.config) for network in networks]
     first, total = tasks[0], len(tasks[0].entries)
     weights = [task.section.weights for task in tasks]
-    names = check_alike([task.names for task in tasks], [task.entries for task in tasks], weights)
+    labels = [task.config.model.labels for task in tasks]
+    names = check_alike([task.names for task in tasks], [task.entries for task in tasks], weights, labels)
     world, device = open_world(flags, first.config, first.section, total)
     folder = Path(flags.save_dir)
     unreadable = predict_several(tasks, [one.factor for one in networks], names, folder, world, device)

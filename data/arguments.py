@@ -104,7 +104,9 @@ def list_arguments(description: str | None) -> argparse.Namespace:
     parser = Parser("data/make_lists.py", description, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("--videos", nargs="+", required=True, metavar="DIR", help="folders with the videos, at any depth")
-    annotations = "annotation files of Kinetics, or official split files; not given: a folder per class"
+    annotations = (
+        "annotation files of Kinetics, official split files, or CSV of path,labels,split; not given: a folder per class"
+    )
     add("--annotations", nargs="+", metavar="FILE", help=annotations)
     add("--out", type=out_folder, default=Path("data/dataset/kinetics"), metavar="DIR", help="default: %(default)s")
     add("--force", action="store_true", help="replace lists and config.yaml that are in --out already")

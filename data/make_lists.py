@@ -12,6 +12,10 @@ Your own videos, a folder per class, split at random by --seed (or already split
 
     python data/make_lists.py --videos my_videos --out data/dataset/mine --split 0.8 0.1 0.1
 
+Several classes a clip, from a CSV file with the heading path,labels,split and lines such as `clip.mp4,jump;run,train`:
+
+    python data/make_lists.py --videos my_videos --annotations labels.csv --out data/dataset/mine
+
 Beside the lists it writes config.yaml, so that train.py, eval.py and predict.py need no other flag.
 """
 
@@ -37,12 +41,14 @@ from data.lists.classes import in_order
 from data.lists.dealing import SplitClip, joined
 from data.lists.folds import MOST_FOLDS, deal_folds, fold_lists, lists_of_folds, notes_on_folds
 from data.lists.found import Found, from_annotations, from_folders
-from data.lists.layout import counted, empty_folders, is_split, named
+from data.lists.labels_csv import from_many, is_of_many, read_many
+from data.lists.layout import counted, empty_folders, is_split, named, table
 from data.lists.official import is_official, read_official
 from data.lists.own_networks import Network
 from data.lists.soundness import find_broken, find_copies
-from data.lists.splits import SPLITS, listed_in
+from data.lists.splits import SPLITS, listed_in, respelled
 from reader.class_names import mirror_advice, read_names
+from reader.labels import ids_of, text_of
 from reader.videos import Video, find_videos
 from utils.cli import run
 from utils.errors import InputError
@@ -77,7 +83,8 @@ def writers_of(
     names = json.dumps(found.classes.names, indent=1, ensure_ascii=False) + "\n"
     writers[LABELS] = partial(write_text, text=names)
     numbers = {name: len(clips) for name, clips in lists.items()}
-    writers[own_config.NAME] = partial(write_text, text=own_config.config_text(out, found.classes, numbers, network))
+    text = own_config.config_text(out, found.classes, numbers, network, found.many)
+    writers[own_config.NAME] = partial(write_text, text=text)
     if found.missing:
         rows = ((r.label, r.youtube_id, r.start, r.end, r.split, why) for r, why in found.missing)
         header = ("label", "youtube_id", "time_start", "time_end", "split", "why")
@@ -89,13 +96,13 @@ def writers_of(
 
 
 def _write_list(path: Path, clips: Iterable[SplitClip], labels: bool) -> None:
-    lines = (f"{clip.path} {clip.label}\n" if labels else f"{clip.path}\n" for clip in clips)
+    lines = (f"{clip.path}{text_of(clip.label) if labels else ''}\n" for clip in clips)
     write_stream(path, lambda file: file.writelines(lines))
 
 
 def _per_class(found: Found) -> list[tuple[object, ...]]:
     """Return (class id, name, clips in train, val, test) of every class."""
-    counts = Counter((clip.label, clip.split) for clip in found.clips)
+    counts = Counter((label, clip.split) for clip in found.clips for label in ids_of(clip.label))
     return [(i, name, *(counts[i, split] for split in SPLITS)) for i, name in enumerate(found.classes.names)]
 
 
@@ -112,9 +119,9 @@ def report(found: Found, videos: int) -> str:
         numbers = [row[column] for row in present] or [0]
         total = [found.annotated[split], clips, found.annotated[split] - clips] if found.annotated else [clips]
         rows.append([split, *total, min(numbers), f"{statistics.median(numbers):g}", max(numbers)])
-    text = _table(rows, left={0})
+    text = table(rows, left={0})
     if len(present) <= PRINTED_CLASSES:
-        text += "\n\n" + _table([["class_id", "label", *SPLITS], *present], left={1})
+        text += "\n\n" + table([["class_id", "label", *SPLITS], *present], left={1})
     if untrained := [name for _, name, train, *_ in present if not train]:
         text += f"\n\nclasses without a clip for training: {len(untrained)}: {', '.join(untrained[:PRINTED_CLASSES])}"
     if found.grouping:
@@ -123,15 +130,6 @@ def report(found: Found, videos: int) -> str:
     if unlabelled:
         text += f"\n\ntest clips without a label, in infer.list alone: {unlabelled}"
     return "\n".join([f"{text}\n\nvideo files found: {videos}, in no list: {videos - len(found.clips)}", *found.notes])
-
-
-def _table(rows: Sequence[Sequence[object]], left: set[int]) -> str:
-    widths = [max(len(str(row[i])) for row in rows) for i in range(len(rows[0]))]
-    lines = []
-    for row in rows:
-        cells = (f"{cell!s:{'<' if i in left else '>'}{width}}" for i, (cell, width) in enumerate(zip(row, widths)))
-        lines.append("  ".join(cells).rstrip())
-    return "\n".join(lines)
 
 
 def write(out: Path, writers: dict[str, Callable[[Path], None]]) -> None:
@@ -193,6 +191,9 @@ def main() -> None:
 def make_lists(args: argparse.Namespace) -> None:
     """Write the lists and reports, in a folder that is locked for this run."""
     rows, official, before = None, None, {}
+    many = bool(args.annotations) and not is_official(args.annotations) and is_of_many(args.annotations)
+    if many and args.folds:
+        raise InputError(f"--folds {args.folds}: folds are dealt by one class a clip, and these have several")
     with nullcontext() if args.extend else suppress(InputError):  # files that will be replaced may have any content
         before = listed_in(args.out)
     numbered = read_names(str(args.out / LABELS), "--extend") if args.extend else []
@@ -200,7 +201,7 @@ def make_lists(args: argparse.Namespace) -> None:
         rows, official = read_official(args.annotations)
         args.labels = args.labels or (None if official else "own")
     elif args.annotations:
-        rows = read_annotations(args.annotations)
+        rows = (read_many if many else read_annotations)(args.annotations)
     if rows == []:
         raise InputError(f"--annotations {' '.join(args.annotations)}: no clip in them")
     # Shown on a terminal only, and after a second: 300,000 files on a network disk take minutes.
@@ -224,6 +225,8 @@ def make_lists(args: argparse.Namespace) -> None:
             videos, bad, args.labels, args.split, args.seed, args.group,
             before if args.extend else {}, alike.groups, numbered,
         )  # fmt: skip
+    elif many:
+        found = from_many(rows, videos, bad, args.labels)
     else:
         found = from_annotations(rows, videos, bad, args.labels, official)
     found.notes += notes_on_lists(before, found.clips, rows is None and not presplit)
@@ -256,16 +259,10 @@ def notes_on(
     if not args.annotations and (empty := empty_folders(args.videos, videos, is_split(videos))):
         notes.append(f"folders of classes without a video: {len(empty)}: {named(empty)}")
         found.remarks += [(folder, "a folder of a class without a video") for folder in empty]
-    if len(labels := {clip.label for clip in found.clips}) == 1 and None not in labels:
+    if len(labels := {clip.label for clip in found.clips}) == 1 and None not in labels and not found.many:
         notes.append(f"only one class, {found.classes.names[labels.pop()]}: any network is right about it every time")
     notes += mirror_advice(found.classes.names)
     return notes + notes_on_copies(found)
-
-
-def respelled(before: Mapping[str, str], videos: Iterable[Video]) -> dict[str, str]:
-    """Return `before` with the videos' current paths: --videos may be spelled differently, for example absolute."""
-    now = {os.path.abspath(video.path): video.path for video in videos} if before else {}
-    return {now.get(os.path.abspath(path), path): split for path, split in before.items()}
 
 
 def notes_on_lists(before: Mapping[str, str], clips: Sequence[SplitClip], may_extend: bool) -> list[str]:
@@ -292,7 +289,9 @@ def notes_on_copies(found: Found) -> list[str]:
     if not number:
         return []
     what = f"clips with the same bytes as another one: {number}"
-    return [f"{what}; of these files {splits} are in two splits, {labels} in two classes; remarks.csv names them"]
+    line = f"{what}; of these files {splits} are in two splits, {labels} in two classes; remarks.csv names them"
+    several = "; a clip with several classes: --annotations CSV, with a heading path,labels,split"
+    return [line + several * (labels > 0 and not found.many)]
 
 
 if __name__ == "__main__":

@@ -1,53 +1,19 @@
 """Combine folders of eval.py: the mean of their networks' probabilities, as an evaluation of its own."""
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import reduce
-from operator import and_, or_
 from pathlib import Path
 
 import numpy as np
 
 from inference.rows import evaluations_of
+from inference.several_networks import check_same_classes, describe_mean, mean_logits
 from metrics.sums import EvaluationSums, sum_rows, wilson
-from results.comparing import Comparison, EvaluatedRun, compare, keys_of
+from results.comparing import Comparison, EvaluatedRun, compare, keys_of, not_counted
 from results.pages.evaluation import write_evaluation_page
 from results.probabilities import Probabilities, read_probabilities, write_probabilities
 from results.tables import write_evaluation
-from utils.errors import InputError, quoted
-
-# The least normal float32. Its logarithm is finite, so it replaces a probability of 0.
-_TINY = float(np.finfo(np.float32).tiny)
-
-
-def mean_logits(probabilities: Sequence[np.ndarray], factors: Sequence[float]) -> np.ndarray:
-    """Return float64 [N, K] logits whose softmax is the weighted mean of the networks' probabilities [N, K]."""
-    total = sum(factor * part.astype(np.float64) for factor, part in zip(factors, probabilities, strict=True))
-    return np.log(np.maximum(total / sum(factors), _TINY))
-
-
-def describe_mean(protocols: Sequence[str], factors: Sequence[float]) -> str:
-    """Describe in words how the mean of several networks is made. protocols: one per network."""
-    parts = " + ".join(f"{factor:g} * ({protocol})" for factor, protocol in zip(factors, protocols))
-    return f"mean of the probabilities of {len(protocols)} networks: {parts}"
-
-
-def check_same_classes(names: Sequence[Sequence[str]], owners: Sequence[str]) -> Sequence[str]:
-    """Return the class names that all networks share. Plain numbers stand for unknown names.
-
-    names: of each network. Raises InputError, which names two owners and their first difference, if names differ.
-    """
-    known = [(ours, who) for ours, who in zip(names, owners) if list(ours) != [str(k) for k in range(len(ours))]]
-    first, of_first = known[0] if known else (names[0], owners[0])
-    for ours, who in zip(names, owners):
-        if len(ours) != len(first):
-            raise InputError(f"{who}: {len(ours)} classes, but {of_first} has {len(first)}")
-    for ours, who in known:
-        at = next((k for k, (one, other) in enumerate(zip(ours, first)) if one != other), None)
-        if at is not None:
-            raise InputError(f"{who}: class {at} is {quoted(ours[at])}, but {quoted(first[at])} in {of_first}")
-    return first
+from utils.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -134,7 +100,7 @@ def combine(folders: Sequence[str], factors: Sequence[float]) -> Combination:
         {"position": i, "video": key[0], "file": None, **value}
         for i, (key, value) in enumerate(zip(comparison.videos, values))
     ]
-    unreadable, elsewhere, why = _not_counted(comparison)
+    unreadable, elsewhere, why = not_counted(comparison.runs, comparison.videos)
     rows += (
         {"position": i, "video": video, "file": None, "error": why[video]}
         for i, video in enumerate(unreadable.elements(), start=len(rows))
@@ -152,17 +118,3 @@ def _positions(run: EvaluatedRun, found: Probabilities) -> dict[tuple[str, int],
     if [video for video, _ in run.rows] != found.paths.tolist():
         raise InputError(f"{run.name}: probabilities.npz and predictions.csv are of different videos")
     return {key: i for i, key in enumerate(run.rows)}
-
-
-def _not_counted(comparison: Comparison) -> tuple[Counter[str], int, dict[str, str]]:
-    """Return (how often each unreadable video occurs, how many videos are not on all lists, why each is unreadable).
-
-    Unreadable videos are those on all lists that at least one run could not read.
-    """
-    lists, why = [], {}
-    for run in comparison.runs:
-        errors = [(one["video"], one["error"]) for one in run.metrics.get("unreadable", ())]
-        lists.append(Counter(video for video, _ in [*run.rows, *errors]))
-        why = {video: f"{run.name}: {error}" for video, error in errors} | why
-    on_all, on_any = reduce(and_, lists), reduce(or_, lists)
-    return on_all - Counter(video for video, _ in comparison.videos), (on_any - on_all).total(), why

@@ -12,7 +12,7 @@ from results.many_tables import write_many_evaluation
 from results.pages.evaluation import write_evaluation_page
 from results.pages.many_labels import write_many_page
 from results.pages.page import Frames
-from results.probabilities import write_rows_probabilities
+from results.probabilities import write_probabilities, write_rows_probabilities
 from results.row_checks import Fits, evaluation_fits, many_evaluation_fits
 from results.tables import write_evaluation
 from utils.processes.ranks import World
@@ -107,8 +107,10 @@ class ManyLabelResults:
         """Return None, because the rows already hold the probabilities of all classes."""
 
     def write(self, folder: Path, rows: Iterable[dict], sums: ManyScores, metrics: dict, kept: None) -> None:
-        """Write predictions.csv and metrics.json."""
+        """Write predictions.csv, metrics.json and probabilities.npz."""
         write_many_evaluation(folder, rows, sums.classes(self.thresholds), metrics, self.names)
+        paths = [row["video"] for row in rows if "error" not in row]
+        write_probabilities(folder, paths, sums.labels, self.names, [sums.probabilities], self.thresholds)
 
     def write_page(
         self,

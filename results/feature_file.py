@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
+from inference.label_kinds import ONE, LabelKind
 from inference.views import Output
-from metrics.accuracy import probabilities
 from reader.loader import Batch
 from utils.errors import RunError
 from utils.processes.ranks import World
@@ -37,9 +37,14 @@ class FeatureFile:
         dtype: str,
         world: World = World(),
         name: str = FEATURES,
+        kind: LabelKind = ONE,
     ):
-        """order: the rank's positions. shape: of a row, (F,) for the segments' mean or (T, F). name: of the file."""
+        """order: the rank's positions. shape: of a row, (F,) for the segments' mean or (T, F). name: of the file.
+
+        kind: turns logits into probabilities.
+        """
         self.parts = [folder / f"{name}.partial{f'.rank{r}' if r else ''}.npy" for r in range(world.size)]
+        self._kind = kind
         self.path, self._final, self.name = self.parts[world.rank], folder / f"{name}.npy", name
         self.row_shape, self.dtype = tuple(shape), np.dtype(dtype)
         self._order, self._shape = order, (len(order), *shape)
@@ -71,7 +76,7 @@ class FeatureFile:
 
     def take(self, batch: Batch, output: Output) -> None:
         """Write the values that the file holds, see `put`: features, or for PROBABILITIES each class's [K]."""
-        self.put(batch, output.features if self.name == FEATURES else probabilities(output.logits)[:, None])
+        self.put(batch, output.features if self.name == FEATURES else self._kind.probabilities(output.logits)[:, None])
 
     def put(self, batch: Batch, features: np.ndarray) -> None:
         """Write the rows of a batch with features float32 [N, T, F] to the disk. Raises RunError if that fails."""

@@ -9,12 +9,20 @@ from functools import partial
 from itertools import islice
 from pathlib import Path
 
+from inference.label_kinds import MANY, LabelKind, Naming
 from inference.network import load_network
-from inference.rows import compute_rows, predictions_of, top_predictions
+from inference.rows import compute_rows, predictions_of
+from inference.several_networks import (
+    check_same_classes,
+    check_same_labels,
+    describe_mean,
+    mean_logits,
+    mean_thresholds,
+)
 from metrics.sums import EvaluationSums
 from reader.build import build_loader, describe_protocol
 from reader.filelist import FileList
-from results.combining import check_same_classes, combine, describe_mean, mean_logits
+from results.combining_many import combine_runs
 from results.evaluating import Evaluation
 from results.feature_file import PROBABILITIES, FeatureFile
 from results.leftovers import replace_earlier
@@ -33,11 +41,14 @@ from utils.storage.lock import locked_folder
 _AT_ONCE = 256  # videos
 
 
-def check_alike(names: Sequence[Sequence[str]], lists: Sequence[FileList], weights: Sequence[str]) -> Sequence[str]:
-    """Return the class names after checking that all networks have the same names and the same list.
+def check_alike(
+    names: Sequence[Sequence[str]], lists: Sequence[FileList], weights: Sequence[str], labels: Sequence[str]
+) -> Sequence[str]:
+    """Return the class names after checking that all networks have the same names, list and MODEL.labels.
 
-    weights: of each network. Raises InputError if the classes or lists of two networks differ.
+    weights, labels: of each network. Raises InputError if two networks differ.
     """
+    check_same_labels(labels, weights)
     for entries, who in zip(lists, weights):
         if entries.digest != lists[0].digest:
             raise InputError(f"{who}: its configuration has another list than {weights[0]}: --filelist=PATH for both")
@@ -54,9 +65,9 @@ def deliver_all(runs: Sequence[ListRun], folder: Path) -> None:
 class MeanRows:
     """The mean of several runs' PREDICTION rows, computed anew in each iteration and never held."""
 
-    def __init__(self, runs: Sequence[ListRun], factors: Sequence[float], names: Sequence[str], task: Task):
-        self._runs, self._factors, self._names = runs, factors, names
-        self._how = task.section.topk, task.flags.threshold
+    def __init__(self, runs: Sequence[ListRun], factors: Sequence[float], kind: LabelKind, naming: Naming):
+        """kind, naming: of the mean."""
+        self._runs, self._factors, self._kind, self._naming = runs, factors, kind, naming
 
     def __iter__(self) -> Iterator[dict]:
         rows = zip(*(run.journal.rows() for run in self._runs), strict=True)
@@ -64,8 +75,8 @@ class MeanRows:
             first, last = some[0][0]["position"], some[-1][0]["position"]
             parts = [run.features.read(first, last + 1) for run in self._runs]
             good = [i for i, of_each in enumerate(some) if not any("error" in row for row in of_each)]
-            logits = mean_logits([part[good] for part in parts], self._factors)
-            best = dict(zip(good, top_predictions(logits, self._names, *self._how))) if good else {}
+            logits = mean_logits([part[good] for part in parts], self._factors, self._kind)
+            best = dict(zip(good, self._naming(logits))) if good else {}
             for i, of_each in enumerate(some):
                 about = {key: of_each[0][key] for key in ("position", "video")} | {"file": None}
                 errors = (f"{row['error']} ({run.folder})" for run, row in zip(self._runs, of_each) if "error" in row)
@@ -85,8 +96,11 @@ def predict_several(
         done = [_pass(task, world, device, stack) for task in tasks]
         if not world.is_main:
             return None
-        runs, protocols = zip(*done)
-        rows, protocol = MeanRows(runs, factors, names, tasks[0]), describe_mean(protocols, factors)
+        runs, protocols, thresholds = zip(*done)
+        first, kind = tasks[0], tasks[0].kind
+        of_mean = mean_thresholds(thresholds, factors) if kind is MANY else None
+        naming = kind.naming(names, first.section.topk, first.flags.threshold, of_mean)
+        rows, protocol = MeanRows(runs, factors, kind, naming), describe_mean(protocols, factors, kind)
         try:
             return _deliver(runs, rows, tasks, folder, protocol)
         except InputError:
@@ -106,7 +120,7 @@ def deliver_evaluations(
     try:
         for one in done:
             one.write(one.run.journal.rows())
-        found = combine([str(run.folder) for run in runs], factors)
+        found = combine_runs([str(run.folder) for run in runs], factors)
     except InputError:
         for run in runs:
             run.forget()
@@ -118,8 +132,8 @@ def deliver_evaluations(
     return found.sums, found.protocol
 
 
-def _pass(task: Task, world: World, device: str, stack: ExitStack) -> tuple[ListRun, str]:
-    """Return the run of one network with all rows known, and the protocol in words."""
+def _pass(task: Task, world: World, device: str, stack: ExitStack) -> tuple[ListRun, str, list[float] | None]:
+    """Return (the run of one network with all rows known, the protocol in words, its thresholds)."""
     section, total = task.section, len(task.entries)
     size = -(-section.batch_size // world.size)
     order = range(world.rank, total, world.size)
@@ -128,12 +142,12 @@ def _pass(task: Task, world: World, device: str, stack: ExitStack) -> tuple[List
         announce(task.flags, task.config)
         protocol = f"{describe_protocol(section)}, {network.description}"
         say(f"predicting {total} video{'s' * (total > 1)}: {protocol}")
-        kept = FeatureFile(task.folder, order, [len(task.names)], "float32", world, PROBABILITIES)
+        kept = FeatureFile(task.folder, order, [len(task.names)], "float32", world, PROBABILITIES, task.kind)
         values = predictions_of(task.naming(network))
         run = stack.enter_context(open_list_run(task, network, world, loader, kept))
         for _ in run.complete(partial(compute_rows, network, loader, task.entries, values, keep=kept.take)):
             pass
-    return run, protocol
+    return run, protocol, network.thresholds
 
 
 def _deliver(runs: Sequence[ListRun], rows: MeanRows, tasks: Sequence[Task], folder: Path, protocol: str) -> int:
@@ -143,13 +157,13 @@ def _deliver(runs: Sequence[ListRun], rows: MeanRows, tasks: Sequence[Task], fol
         if first.single and "error" in row:
             raise InputError(f"{row['video']}: {row['error']}")
         if number // runs[0].batch_size % first.flags.log_interval == 0:
-            say(describe(row) if first.single else describe_in_list(row))
+            say(describe(row) if first.single else describe_in_list(row, first.kind))
     remove_unfinished(folder)
     unreadable = write_list_results(first.flags, folder, rows, runs[0].batch_size)
     if first.report:
         about = {"videos": first.section.video_path or first.section.filelist, "how": protocol}
         frames = partial(frames_seen, first.config, first.section, first.entries)
-        write_prediction_page(folder / "report.html", rows, about, frames, beside=folder)
+        write_prediction_page(folder / "report.html", rows, about, frames, beside=folder, kind=first.kind)
     for run, task in zip(runs, tasks):
         write_list_results(task.flags, run.folder, run.journal.rows(), run.batch_size, run.features)
     deliver_all(runs, folder)

@@ -9,7 +9,7 @@ from pathlib import Path
 from apps.live.addresses import SILENCE, shown
 from apps.live.stream_reader import Ended, Seen, serve
 from inference.api import Classifier
-from inference.label_kinds import headline
+from inference.label_kinds import headline, told
 from inference.rows import NONE, NONE_ID
 from reader.build import clip_spec
 from utils.config.flags import Flags
@@ -105,12 +105,12 @@ def _tell(classifier: Classifier, flags: Flags, log: JsonLog, seen: Seen, connec
         windows_dropped=seen.windows_dropped,
         connection=connection,
     )
-    names = ", ".join(f"{one['label']} {100 * one['probability']:.1f}%" for one in best[:3])
+    names = ", ".join(f"{one['label']} {100 * one['probability']:.1f}%" for one in told(classifier.kind, best))
     text = names if sure else f"{NONE} ({names})" if names else NONE
     lost = seen.frames_dropped or seen.windows_dropped
     dropped = f"; dropped so far: {seen.frames_dropped} frames, {seen.windows_dropped} windows" if lost else ""
     say_in("LIVE", f"{_clock(seen.span.start)} to {_clock(seen.span.end)}  {text}; {delay:.2f} s behind{dropped}")
-    return said
+    return list(told(classifier.kind, said))
 
 
 def _clock(seconds: float) -> str:

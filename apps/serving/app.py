@@ -27,7 +27,7 @@ _SAMPLE = {
 
 
 class Prediction(BaseModel):
-    class_id: int = Field(description="the number of the class, from 0")
+    class_id: int = Field(description="the number of the class, from 0; -1: none of them")
     label: str = Field(description="its name")
     probability: float = Field(description="from 0 to 1")
 
@@ -37,7 +37,9 @@ class Answer(BaseModel):
 
     model_config = ConfigDict(json_schema_extra={"examples": [_SAMPLE]})
     video: str = Field(description="the name of the file, as it was sent")
-    predictions: list[Prediction] = Field(description="the likeliest class first")
+    predictions: list[Prediction] = Field(
+        description="the likeliest class first; of many labels all above their thresholds, else none with class_id -1"
+    )
     frames: list[str] | None = Field(None, description="of `frames=true`: JPEGs as data: addresses")
     heat_maps: list[str] | None = Field(
         None, description="of `heat_maps=true`: the same frames, with the places in colours that speak for the class"
@@ -114,7 +116,7 @@ def create_app(
     class Asked(BaseModel, extra="forbid"):
         frames: bool = Field(False, description="True: at most 6 frames besides, as data: addresses of JPEGs")
         heat_maps: bool = Field(False, description="True: the same for heat maps, which take longer than the classes")
-        topk: int = Field(info["topk"], ge=1, le=info["num_classes"], description="so many classes")
+        topk: int = Field(info["topk"], ge=1, le=info["num_classes"], description="so many classes at most")
 
     limits = service.limits
     first_page = front_page()

@@ -156,7 +156,7 @@ def _server(service: Service, folder: Folder, listener: socket.socket, options: 
         "num_classes": model.num_classes,
         "labels": model.labels,
         "classes": service.classifier.names,
-        "topk": section.topk,
+        "topk": model.num_classes if model.labels == "multi" else section.topk,  # their thresholds choose
     }
     host, port = listener.getsockname()[:2]
     names = {host, *_OWN_NAMES, *(urlsplit(origin).hostname for origin in options.origins)}

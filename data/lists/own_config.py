@@ -18,6 +18,8 @@ LEAST_BATCH, MOST_BATCH = 4, 32
 STEPS, LEAST_EPOCHS, MOST_EPOCHS = 400, 15, 100
 # Bytes that train.py needs on a CPU before it holds any video, in float32: 0.73 GB with Paddle 3.3.1.
 BASE_MEMORY = 1.0e9
+MANY = "    # a clip may have several classes\n    labels: multi\n"
+BALANCED = "    # a class with few clips is seen as often as the others\n    balance_classes: True\n"
 # Up to FROZEN_CLIPS training clips, only the classifier is trained, on at most MOST_VIEWS views of each clip and
 # ALL_VIEWS in total. With 20, 60 and 120 real clips (ResNet-18, random weights), five views a clip gave 3 to 6 points
 # more than one, three views 2 to 5, and a sixth view nothing. 6000 views of 8 frames take PP-TSM about 40 minutes on
@@ -94,8 +96,11 @@ def cpu_time(frames: int, cores: int, speed: float) -> str:
     return f"{max(1, minutes):.0f} min"
 
 
-def config_text(out: Path, classes: Classes, clips: Mapping[str, int], network: Network) -> str:
-    """Return the configuration for the lists in `out`; `clips` has the number of clips of each list that is there."""
+def config_text(out: Path, classes: Classes, clips: Mapping[str, int], network: Network, many: bool = False) -> str:
+    """Return the configuration for the lists in `out`; `clips` has the number of clips of each list that is there.
+
+    many: whether a clip may have several classes.
+    """
     train, cores = clips.get("train.list", 0), available_cores()
     batch, why_batch = batch_size(train, available_memory(), network.video_memory)
     epoch, why_epochs = epochs(train, batch)
@@ -126,6 +131,7 @@ def config_text(out: Path, classes: Classes, clips: Mapping[str, int], network: 
 MODEL:
     # as many as kinetics_labels.json has names
     num_classes: {len(classes.names)}
+{MANY * many}\
 {network.keys}\
     # {why_dropout}
     dropout: {dropout}
@@ -154,8 +160,7 @@ TRAIN:
     schedule: "cosine"
     # the classifier starts from random weights, all else from trained ones; 5 is what PP-TSN and TSM take
     classifier_learning_rate: 5
-    # a class with few clips is seen as often as the others
-    balance_classes: True
+{BALANCED * (not many)}\
     # crops of several sizes: few clips want more variety
     multi_scale_crop: 5
     # what MIT's TSM fine-tunes UCF101 with, as the next one

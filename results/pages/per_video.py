@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from inference.label_kinds import LabelKind, Naming
+from inference.label_kinds import LabelKind, Naming, told
 from inference.rows import NONE_ID
 from reader.build import check_is_of_videos, check_takes_windows, clip_spec
 from reader.clip import middle_view
@@ -218,6 +218,7 @@ class PerVideo:
     def _label(self, row: dict, ask: Callable, files: Path) -> None:
         windows = self.timelines.get(row["position"])
         cues = cues_of(windows) if windows else [(0, float("inf"), row["predictions"])]
+        cues = [(start, end, list(told(self.kind, found))) for start, end, found in cues]
         path = Path(f"{files}.labelled.mp4")
         try:
             write_atomic(path, lambda target: _show_progress(ask(str(target), cues), path.name))

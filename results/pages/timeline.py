@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from inference.label_kinds import ONE, LabelKind
-from results.pages.palette import NOTHING, Palette
+from results.pages.palette import MOST_COLOURS, NOTHING, Palette
 from results.tables import write_array
 from utils.storage.files import write_csv, write_stream
 
 _HEADER = ["video", "start", "end", "rank", "class_id", "label", "probability", "error"]
-# Most pieces of a strip on a page.
-MOST_PIECES = 150
+# Most pieces of a strip on a page, and most lanes: as many as there are colours.
+MOST_PIECES, MOST_LANES = 150, MOST_COLOURS
 # Most lines of a timeline on the screen.
 _MOST_LINES = 20
 
@@ -127,26 +127,40 @@ def described(records: Sequence[dict], kind: LabelKind = ONE) -> str:
 class Strip:
     """A timeline for a page: stretches in colours, see palette.py."""
 
-    pieces: list[tuple[float, int, str]]  # (share of the whole, colour number, text)
+    # A single lane, or with many labels one for each class: (share of the whole, colour number, text).
+    lanes: list[list[tuple[float, int, str]]]
     totals: list[Total]
     duration: float  # seconds
     windows: int
     stretches: int
-    merged: int  # each piece stands for this many consecutive stretches
+    merged: int  # each piece stands for this many consecutive stretches of a lane
     drawn: int
+    left_out: int  # classes without a lane
 
 
 def strip_of(records: Sequence[dict], palette: Palette, most: int = MOST_PIECES, kind: LabelKind = ONE) -> Strip:
     """Return the strip of a video's records, of which there is at least one.
 
     With more stretches than `most`, neighbours are merged into one piece, named after the class with most of its time.
-    With many labels, the strip shows the most probable class, and the totals show all.
+    With many labels, the classes with the most time have a lane each.
     """
-    found, pieces, shown = stretches_of(records), [], 0.0
-    duration = found[-1].end or 1.0  # the only picture of a very short video may end, rounded, where it begins
-    step = -(-len(found) // most)
-    groups = [found[i : i + step] for i in range(0, len(found), step)]
-    for group in groups:
+    found = stretches_of(records, kind)
+    # The only picture of a very short video may end, rounded, where it begins.
+    duration, totals = max(stretch.end for stretch in found) or 1.0, totals_of(found)
+    lanes, classes = [found], [row.class_id for row in totals if row.class_id >= 0]
+    if kind is not ONE and classes:  # if no class is predicted, all lanes have a gap
+        lanes = [[stretch for stretch in found if stretch.class_id == k] for k in classes[:MOST_LANES]]
+    step = -(-max(map(len, lanes)) // (most // len(lanes)))
+    drawn = [_pieces(lane, step, duration, palette) for lane in lanes]
+    number = sum(-(-len(lane) // step) for lane in lanes)
+    left_out = max(0, len(classes) - MOST_LANES) if kind is not ONE else 0
+    return Strip(drawn, totals, duration, len(records), len(found), step, number, left_out)
+
+
+def _pieces(lane: Sequence[Stretch], step: int, duration: float, palette: Palette) -> list[tuple[float, int, str]]:
+    """Return a lane's pieces, each of `step` stretches, and the gaps between them."""
+    pieces, shown = [], 0.0
+    for group in (lane[i : i + step] for i in range(0, len(lane), step)):
         start, end = group[0].start, group[-1].end
         best = totals_of(group)[0]
         if start > shown:
@@ -155,8 +169,9 @@ def strip_of(records: Sequence[dict], palette: Palette, most: int = MOST_PIECES,
         what = f"{best.label} · {minutes(start)}–{minutes(end)} · ≤ {100 * highest:.0f}%"
         pieces.append(((end - start) / duration, palette.of(best.class_id), what))
         shown = end
-    totals = totals_of(stretches_of(records, kind))
-    return Strip(pieces, totals, duration, len(records), len(found), step, len(groups))
+    if shown < duration:
+        pieces.append(((duration - shown) / duration, NOTHING, f"– · {minutes(shown)}–{minutes(duration)}"))
+    return pieces
 
 
 def minutes(seconds: float) -> str:

@@ -83,6 +83,7 @@ def write_video_page(
         totals=totals,
         none_id=NONE_ID,
         strip=strip_of(records, palette, MOST_STRETCHES, kind) if totals else None,
+        many=kind is not ONE,
         curves=curves_of(records, palette) if totals else None,
         playing=playing,
         files=made,

@@ -75,14 +75,14 @@ def parse_flags(script: str, argv: Sequence[str] | None = None) -> Flags:
     sets = tuple(text for text in known.set if text)
     if not known.config and names_weights(SECTION_OF[script], overrides, sets):
         values["config"] = ""  # the name, or the manifest beside the weights, says everything
-    elif not known.config and (beside := _config_of_run(overrides.get(WEIGHTS_KEYS[SECTION_OF[script]]))):
+    elif not known.config and (beside := config_of_run(overrides.get(WEIGHTS_KEYS[SECTION_OF[script]]))):
         values["config"] = beside
     flags = Flags(script=script, section_overrides=overrides, sets=sets, **values)
     _check_cluster(flags)
     return flags
 
 
-def _config_of_run(weights: str | None) -> str:
+def config_of_run(weights: str | None) -> str:
     """Return the configuration of the run whose folder is given as weights; "" for other weights."""
     folder = Path(weights or "").expanduser()
     is_run = weights and any(folder.glob("*.pdparams")) and (folder / "config.yaml").is_file()

@@ -29,7 +29,7 @@ def open_config(script: str) -> tuple[Flags, Config]:
     """Return the flags of the command line and the configuration that they lead to."""
     flags = parse_flags(script)
     if _several(flags):
-        raise InputError(f"--weights={_weights(flags)}: several networks are for predict.py and eval.py")
+        raise InputError(f"--weights={_weights(flags)}: several networks are for predict.py, eval.py and inference.api")
     return flags, _load(flags)
 
 
@@ -48,8 +48,6 @@ def open_networks(script: str) -> tuple[Flags, list[OneOfSeveral]]:
         own = f"--weights={weights}", f"--save_dir={flags.save_dir}/network{number}"
         alone = parse_flags(script, [*sys.argv[1:], *own])  # the last of repeated flags counts
         networks.append(OneOfSeveral(alone, _load(alone), factor))
-    if "multi" in [one.config.model.labels for one in networks]:
-        raise InputError("several networks together answer with one class a video; MODEL.labels is multi")
     return flags, networks
 
 
