@@ -127,8 +127,17 @@ def describe_protocol(section: SectionConfig) -> str:
 
     Frames, resize and crops of each video, and what is averaged over them.
     """
+    return f"{_frames_and_crops(section)}, average {section.average}"
+
+
+def describe_reading(section: SectionConfig) -> str:
+    """Return the same for the screen: a single crop leaves nothing to average."""
+    return describe_protocol(section) if section.crops > 1 else _frames_and_crops(section)
+
+
+def _frames_and_crops(section: SectionConfig) -> str:
     frames = f"{section.seg_num} segments" + (f" of {section.seglen} frames" if section.seglen > 1 else "")
     shape = "aspect ratio kept" if section.keep_aspect_ratio else "4:3"
     crops = f"{section.crops} crops" if section.crops > 1 else "1 centre crop"
-    ways = f"sampling {section.sampling}, resize {section.resize}, average {section.average}"
+    ways = f"sampling {section.sampling}, resize {section.resize}"
     return f"{frames}, short side {section.short_size} ({shape}), {crops} {section.image_size}, {ways}"

@@ -6,6 +6,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 
+from inference.announcing import announce_network, weights_and_precision
 from inference.finding import FoundNetwork
 from inference.network import load_network
 from inference.rows import compute_rows
@@ -20,7 +21,6 @@ from results.pages.frames import frames_seen
 from utils.config.flags import Flags
 from utils.config.foreign import list_advice
 from utils.config.loading import Config
-from utils.config.session import announce
 from utils.errors import InputError
 from utils.log import format_metrics, say, say_in
 from utils.processes.ranks import World
@@ -49,9 +49,9 @@ def evaluate(
     with ExitStack() as reading:  # its processes start while the network is loaded
         reading.enter_context(loader)
         network = load_network(config, section, device, len(entries), world.ranks_here, finding)
-        announce(flags, config)
+        data = f"{len(entries)} videos of {section.filelist}"
+        announce_network(flags, config, section, data, *weights_and_precision(network))
         protocol = f"{describe_protocol(section)}, {network.description}"
-        say(f"evaluating {len(entries)} videos of {section.filelist}: {protocol}")
         repeated = entries.repeated()
         different = 1 - repeated / len(entries)
         if repeated:

@@ -65,6 +65,12 @@ class Task:
         return fingerprint("predict", *what, features=self.flags.features, **more)
 
     @property
+    def data(self) -> str:
+        """Return the videos in words: 80 videos of FILE."""
+        where = self.section.video_path or self.section.filelist
+        return where if self.single else f"{len(self.entries)} video{'s' * (len(self.entries) > 1)} of {where}"
+
+    @property
     def kind(self) -> LabelKind:
         """Whether videos have one label or many."""
         return KINDS[self.config.model.labels]

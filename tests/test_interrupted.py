@@ -113,7 +113,7 @@ def killed(predict, predicted, tmp_path_factory) -> Path:
 
 def test_what_an_undisturbed_run_leaves(predicted, workspace, videos):
     assert sorted(predicted) == [
-        "features.npy", "predictions.csv", "predictions.json", "predictions.jsonl", "report.html",
+        "config.yaml", "features.npy", "predictions.csv", "predictions.json", "predictions.jsonl", "report.html",
     ]  # fmt: skip
     head, *rows = map(json.loads, predicted["predictions.jsonl"].splitlines())
     assert list(head) == [
@@ -185,7 +185,8 @@ def test_another_command_starts_anew(predict, killed, tmp_path):
     said = "another run's (configuration, features differ): starting anew"
     assert f"{folder / 'predictions.partial.jsonl'}: {said}\n" in run.out
     assert sorted(os.listdir(folder)) == [
-        ".made.json", "features.npy", "predictions.csv", "predictions.json", "predictions.jsonl", "report.html",
+        ".made.json", "config.yaml", "features.npy", "predictions.csv", "predictions.json", "predictions.jsonl",
+        "report.html",
     ]  # fmt: skip
     assert np.load(folder / "features.npy").shape == (VIDEOS, 512)
 

@@ -83,7 +83,7 @@ def test_what_an_earlier_run_left_is_removed_and_said(clips, workspace, tmp_path
     ended = run_script("predict", *given, f"--video_path={folder}/a.mp4")
     assert ended.returncode == 0, ended.stderr
     assert sorted(path.name for path in folder.iterdir()) == [
-        ".made.json", "a.mp4", "b.mp4", "b.vtt", "mine.vtt", "predictions.csv", "predictions.json",
+        ".made.json", "a.mp4", "b.mp4", "b.vtt", "config.yaml", "mine.vtt", "predictions.csv", "predictions.json",
     ]  # fmt: skip
     removed = "a.labelled.mp4, a.vtt, b.labelled.mp4 and 4 more"
     assert f"{folder}: removed what an earlier run had left there: {removed}\n" in ended.stdout

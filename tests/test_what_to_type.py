@@ -102,7 +102,7 @@ def test_a_runs_folder_is_its_best_weights_and_its_configuration(workspace, tmp_
     given = [f"--video_path={video}", f"--save_dir={tmp_path}/out", "--report=False"]
     ended = run_script("predict", f"--weights={run}", *given)
     assert ended.returncode == 0, ended.stderr
-    assert f"configuration: {run}/config.yaml" in ended.stdout and "TSN_best.pdparams" in ended.stdout
+    assert f"(configuration: {run}/config.yaml)\n" in ended.stdout and "TSN_best.pdparams" in ended.stdout
     other = run_script("predict", f"--weights={run}", *given, workspace.config, "--set", "MODEL.num_layers=34")
     assert other.returncode == 2 and f"--config={run}/config.yaml\n" in other.stderr
 

@@ -19,6 +19,7 @@ from models.weights.paths import find_weights
 from reader.class_names import read_labels
 from reader.filelist import FileList
 from training.checkpoint import Checkpoint, find_checkpoint, prefix_of, read_momentum, with_suffix
+from training.loop import Steps
 from training.manifest import CLASSES, VALID_LIST
 from utils.config.beside import read_beside
 from utils.config.flags import Flags
@@ -99,6 +100,15 @@ def check_agreement(world: World, flags: Flags, config: Config, entries: FileLis
             raise InputError(f"rank {world.rank} is not started like rank 0: {name} is {ours[name]}, there {theirs}")
 
 
+def announce_lists(config: Config, videos: int, valid_videos: int, steps: Steps, seed: int, world: World) -> None:
+    """Print what is trained on and how often, and what is validated on."""
+    epochs = f"{config.train.epoch} epoch{'s' * (config.train.epoch > 1)} of {steps.per_epoch} steps"
+    ranks = f", {world.size} processes" if world.size > 1 else ""
+    say(f"data: {videos} videos of {config.train.filelist}; {epochs}, seed {seed}{ranks}")
+    if valid_videos:
+        say(f"validation: {valid_videos} videos of {config.valid.filelist}")
+
+
 @dataclass(frozen=True)
 class Start:
     """At most one of the three is set; none: random weights."""
@@ -113,15 +123,15 @@ class Start:
         if self.checkpoint:
             load_weights(model, with_suffix(self.checkpoint.prefix, ".pdparams"))
             progress = self.checkpoint.progress
-            say(f"resumed from {self.checkpoint.prefix}: epoch {progress.epoch}, iter {progress.step}")
+            say(f"weights: resumed from {self.checkpoint.prefix}: epoch {progress.epoch}, iter {progress.step}")
             return read_momentum(self.checkpoint.prefix, model)
         if self.weights:
             say(f"--resume={self.weights} holds weights only: fine-tuning starts from them at epoch 0")
-            say(str(load_weights(model, self.weights)))
+            say(f"weights: {load_weights(model, self.weights)}")
         elif self.backbone:
-            say(str(load_weights(model, self.backbone, pretrain=True, rows=self.rows)))
+            say(f"weights: {load_weights(model, self.backbone, pretrain=True, rows=self.rows)}")
         else:
-            say("--pretrain=none: training starts from random weights")
+            say("weights: random numbers (--pretrain=none)")
         return {}
 
 

@@ -103,14 +103,14 @@ def test_a_signal_during_the_start_ends_it_with_nothing_written(workspace, tmp_p
     training.signal(signal.SIGTERM).ends(143)
     assert training.output == "terminated\n"
     # After paddle has been imported, which puts a handler of its own in place.
-    training = Training(workspace, tmp_path).says("starts from random weights").signal(signal.SIGTERM).ends(143)
+    training = Training(workspace, tmp_path).says("weights: random").signal(signal.SIGTERM).ends(143)
     assert training.output.endswith("terminated\n")
     assert not list(training.save_dir.glob("TSN*"))
 
 
 def test_a_second_ctrl_c_stops_at_once(workspace, tmp_path):
     flags = ("--epoch=100", "--set", "TRAIN.buf_size=1")
-    training = NarrowTraining(workspace, tmp_path, *flags).says("training on 10 videos").stop_reader()
+    training = NarrowTraining(workspace, tmp_path, *flags).says("data: 10 videos").stop_reader()
     time.sleep(2)  # what is read already is trained on
     training.signal(signal.SIGINT)
     training.says("stopping after this step, which is saved; Ctrl-C again: at once, without")

@@ -53,6 +53,11 @@ def has_gpu_build() -> bool:
     return installed_version("paddlepaddle-gpu") is not None
 
 
+def has_gpu() -> bool:
+    """Return whether this machine has a GPU of NVIDIA's, told by the files of its driver."""
+    return any(map(os.path.exists, ("/proc/driver/nvidia/version", "/dev/nvidiactl", "/dev/dxg")))
+
+
 def has_both_builds() -> bool:
     """Return whether two packages claim to be paddle: each has written over files of the other."""
     return has_gpu_build() and installed_version("paddlepaddle") is not None
@@ -89,7 +94,7 @@ def listed_devices(visible: str) -> list[str]:
 
 
 def choose_device(wanted: bool, demanded: bool) -> str:
-    """Return the device, "gpu" or "cpu", after saying which when it was not asked for; see `use_device`.
+    """Return the device, "gpu" or "cpu"; see `use_device`. Say why it is the CPU where a GPU might have been used.
 
     Args:
         wanted: the configuration's use_gpu; False is the CPU.
@@ -106,7 +111,7 @@ def choose_device(wanted: bool, demanded: bool) -> str:
     if missing and FOR_GPU in os.environ:
         here = f"{FOR_GPU}={os.environ[FOR_GPU]}, CUDA_VISIBLE_DEVICES={os.environ.get('CUDA_VISIBLE_DEVICES', '')}"
         raise InputError(f"a launcher has started this process for a GPU ({here}), but {missing}{what_to_do}")
-    if missing:
+    if missing and (has_gpu_build() or has_gpu()):
         say(f"running on the CPU: {missing} (see {see})")
     return "gpu" if wanted and not missing else "cpu"
 

@@ -18,12 +18,15 @@ from utils.log import say
 from utils.processes.device import choose_device
 from utils.processes.launch import start_ranks
 from utils.processes.ranks import linked_ranks
+from utils.processes import device
+
+device.has_gpu = lambda: True
 
 def main():
     start_ranks(None, use_gpu="cpu" not in sys.argv)
-    device = choose_device("cpu" not in sys.argv, demanded=False)
+    chosen = choose_device("cpu" not in sys.argv, demanded=False)
     linked_ranks().all_gather(None)
-    say(device + " " + os.environ.get("CUDA_VISIBLE_DEVICES", "all"), every_rank=True)
+    say(chosen + " " + os.environ.get("CUDA_VISIBLE_DEVICES", "all"), every_rank=True)
 
 run(main)
 """
