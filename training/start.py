@@ -102,9 +102,10 @@ def check_agreement(world: World, flags: Flags, config: Config, entries: FileLis
 
 def announce_lists(config: Config, videos: int, valid_videos: int, steps: Steps, seed: int, world: World) -> None:
     """Print what is trained on and how often, and what is validated on."""
-    epochs = f"{config.train.epoch} epoch{'s' * (config.train.epoch > 1)} of {steps.per_epoch} steps"
+    epochs, number = config.train.epoch, steps.per_epoch
+    cut = f"{epochs} epoch{'s' * (epochs > 1)} of {number} step{'s' * (number > 1)}"
     ranks = f", {world.size} processes" if world.size > 1 else ""
-    say(f"data: {videos} videos of {config.train.filelist}; {epochs}, seed {seed}{ranks}")
+    say(f"data: {videos} videos of {config.train.filelist}; {cut}, seed {seed}{ranks}")
     if valid_videos:
         say(f"validation: {valid_videos} videos of {config.valid.filelist}")
 
