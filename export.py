@@ -29,9 +29,7 @@ def main() -> None:
     try:
         flags.save_dir.encode()
     except UnicodeEncodeError:
-        raise InputError(
-            f"--save_dir={flags.save_dir}: the libraries that write there know names in UTF-8 alone"
-        ) from None
+        raise InputError(f"--save_dir={flags.save_dir}: the libraries that write there need a name in UTF-8") from None
 
     from utils.processes.device import choose_device, use_device
 

@@ -100,7 +100,7 @@ def _read_run(folder: str) -> EvaluatedRun:
         )
     except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
         reason = error.strerror if isinstance(error, OSError) else "damaged"
-        raise InputError(f"{folder}: no folder of eval.py (metrics.json, predictions.csv: {reason})") from None
+        raise InputError(f"{folder}: not a folder of eval.py (metrics.json, predictions.csv: {reason})") from None
     if not whole:
-        raise InputError(f"{folder}: no folder of eval.py (its predictions.csv has other columns)")
+        raise InputError(f"{folder}: not a folder of eval.py (its predictions.csv has other columns)")
     return EvaluatedRun(folder, metrics, rows)

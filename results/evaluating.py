@@ -55,10 +55,10 @@ def evaluate(
         repeated = entries.repeated()
         different = 1 - repeated / len(entries)
         if repeated:
-            say(f"{section.filelist}: lines with a video that an earlier line has: {repeated}; each line counts")
+            say(f"{section.filelist}: lines that repeat a video of an earlier line: {repeated}; each line counts")
 
         if trained := in_train_list(config, entries):
-            say(f"{trained} of these {len(entries)} videos stand in TRAIN's list {config.train.filelist} as well")
+            say(f"{trained} of these {len(entries)} videos are also in TRAIN's list {config.train.filelist} as well")
 
         results = RESULTS[config.model.labels](names, network.thresholds)
         order = range(world.rank, len(entries), world.size)

@@ -1,4 +1,4 @@
-"""What predict.py and eval.py know so far, a line of JSON per video: the same command goes on from it.
+"""What predict.py and eval.py know so far, a line of JSON per video: the same command continues from it.
 
 NAME.partial.jsonl         rank 0's rows behind the fingerprint, a line that says what the run is, in their turn:
                            batches that are done again come last, as a video could not be read or is another one now

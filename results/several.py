@@ -41,7 +41,7 @@ def check_alike(names: Sequence[Sequence[str]], lists: Sequence[FileList], weigh
     """
     for entries, who in zip(lists, weights):
         if entries.digest != lists[0].digest:
-            raise InputError(f"{who}: its configuration has another list than {weights[0]}: --filelist=PATH for both")
+            raise InputError(f"{who}: its configuration has another list than {weights[0]}: give both --filelist=PATH")
     return check_same_classes(names, weights)
 
 

@@ -147,17 +147,17 @@ def _check_is_video(path: str) -> None:
     """Raise InputError, which says what to type, for an address and for a list."""
     if re.match(r"(https?|rtsps?|rtmp|udp)://", path):
         raise InputError(
-            f"--video_path={one_line(path)}: an address, not a file: python live.py --source=ADDRESS watches it; or "
+            f"--video_path={one_line(path)}: an address, not a file: watch it with python live.py --source=ADDRESS, or "
             "download the video first"
         )
     if path.lower().endswith((".list", ".txt", ".csv", ".lst")) and os.path.isfile(path):
-        raise InputError(f"--video_path={path}: a list of videos, not a video: --filelist={path}")
+        raise InputError(f"--video_path={path}: a list of videos, not a video: give it by --filelist={path}")
 
 
 def check_readable(unreadable: int, total: int, strict: bool) -> None:
     """Raise RunError where no video could be read; strict: where one could not."""
     if unreadable == total or strict and unreadable:
-        raise RunError(f"{unreadable} of {total} videos could not be read; the results name them, and why")
+        raise RunError(f"{unreadable} of {total} videos could not be read; the results list them with the reasons")
 
 
 def describe_in_list(row: dict, kind: LabelKind = ONE) -> str:

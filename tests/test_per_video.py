@@ -134,11 +134,11 @@ def test_one_video(clips, workspace, tmp_path):
 @pytest.mark.parametrize(
     "flags, section, message",
     [
-        ({"stride": 5.0}, {}, "--stride=5: needs --window, the seconds of a window"),
+        ({"stride": 5.0}, {}, "--stride=5: needs --window=SECONDS"),
         (
             {"window": 10.0, "features": True},
             {},
-            "--features gives a row per video, --window answers for parts of it: give one of them",
+            "--features gives a row per video, --window answers for parts of it: give only one of them",
         ),
         ({"window": 10.0}, {"format": "pkl"}, "--window needs videos, but INFER.format is pkl"),
         ({"save_video": True}, {"format": "pkl"}, "--save_video needs videos, but INFER.format is pkl"),

@@ -143,7 +143,7 @@ class Run:
             self.progress = self.saver.begin(self.start.checkpoint) or self.progress
         self.progress = self.world.broadcast(self.progress)
         if self.progress.epoch == self.config.train.epoch:
-            say(f"all {self.progress.epoch} epochs are done already; more of them need a larger TRAIN.epoch")
+            say(f"all {self.progress.epoch} epochs are done already; for more, set a larger TRAIN.epoch")
         with ExitStack() as stack:
             stack.enter_context(memory_errors(self.amp.device, LESS_MEMORY))
             features = self._features()

@@ -97,7 +97,10 @@ def check_agreement(world: World, flags: Flags, config: Config, entries: FileLis
     }
     for name, theirs in world.broadcast(ours).items():
         if ours[name] != theirs:
-            raise InputError(f"rank {world.rank} is not started like rank 0: {name} is {ours[name]}, there {theirs}")
+            raise InputError(
+                f"rank {world.rank} was started with other settings than rank 0: {name} is {ours[name]}, "
+                f"on rank 0 {theirs}"
+            )
 
 
 def announce_lists(config: Config, videos: int, valid_videos: int, steps: Steps, seed: int, world: World) -> None:
@@ -155,8 +158,9 @@ def find_start(flags: Flags, config: Config, num_videos: int, data: Mapping[str,
     if config.train.pretrain.lower() == "none":
         if frozen:
             raise InputError(
-                f"--pretrain=none with TRAIN.freeze_stages {frozen}: what is frozen would stay random numbers, and "
-                "nothing can be learned on them: give weights by --pretrain=PATH, or train all by TRAIN.freeze_stages=0"
+                f"--pretrain=none with TRAIN.freeze_stages {frozen}: the frozen layers would stay random, and "
+                "nothing can be learned on top: give weights by --pretrain=PATH, or train all layers by "
+                "TRAIN.freeze_stages=0"
             )
         return Start()
     otherwise = f"give others by --pretrain=PATH{random}"
@@ -177,13 +181,13 @@ def _rows_kept(config: Config, weights: Path) -> dict[int, int]:
     try:
         beside = read_beside(weights)
     except InputError as error:
-        say(f"{error}: the classifier starts anew")
+        say(f"{error}: the classifier starts from random numbers")
         return {}
     if not (names and beside and beside.classes):
         return {}
     with open(weights, "rb") as file:
         if beside.sha256 not in ("", hashlib.file_digest(file, "sha256").hexdigest()):
-            say(f"{beside.path} is not of {weights.name}: the classifier starts anew")
+            say(f"{beside.path} is not of {weights.name}: the classifier starts from random numbers")
             return {}
     known = {name: k for k, name in enumerate(beside.classes)}
     rows = {k: known[name] for k, name in enumerate(names) if name in known}
@@ -258,12 +262,13 @@ def _compared(
     cuts &= changed.keys()
     if progress.step and cuts:
         what = "; ".join(f"{name} was {changed[name][0]}, is {changed[name][1]}" for name in sorted(cuts))
-        raise InputError(f"{where} stands within epoch {progress.epoch}, whose steps would be others: {what}")
+        raise InputError(f"{where} stops within epoch {progress.epoch}, and its remaining steps would change: {what}")
     for name, (there, here) in changed.items():
-        say(f"{where}: {name} was {there}, goes on with {here}")
+        say(f"{where}: {name} was {there}, continues with {here}")
     if VALID_LIST in changed and progress.best_epoch >= 0:
         say(
-            f"{where}: the best epoch so far, {progress.best_epoch}, was so on the other list: the best one starts anew"
+            f"{where}: the best epoch so far, {progress.best_epoch}, was chosen on the other list: the choice "
+            "starts again"
         )
         return replace(checkpoint, progress=replace(progress, best_epoch=-1, best_top1=-1.0, not_better=0))
     return checkpoint

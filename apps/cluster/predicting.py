@@ -61,7 +61,7 @@ def _complete(pool: Pool, assembly: Assembly, number: int, entries: Sequence[Ent
     """Have the shards computed whose parts are missing. Raises RunError where some fail."""
     missing = assembly.missing
     if len(missing) < number:
-        say(f"{number - len(missing)} of {number} shards are known already")
+        say(f"{number - len(missing)} of {number} shards are done already")
     known = len(entries) - sum(map(len, missing))
     with progress_bar(len(entries), "prediction", known) as bar:
         for shard, _ in pool.answers(missing, lambda shard: (shard, entries[shard.first : shard.last])):
@@ -70,7 +70,7 @@ def _complete(pool: Pool, assembly: Assembly, number: int, entries: Sequence[Ent
     for shard, reason in pool.failed.items():
         say(f"{shard} failed {ATTEMPTS} times: {reason}")
     if pool.failed:
-        raise RunError(f"{len(pool.failed)} of {number} shards failed; the same command does these alone")
+        raise RunError(f"{len(pool.failed)} of {number} shards failed; the same command computes only these")
 
 
 def _differ(first: NetworkFacts, other: NetworkFacts) -> str:

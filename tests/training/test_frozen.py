@@ -100,7 +100,7 @@ def test_killed_anywhere_a_run_ends_with_the_same_bits(workspace, tmp_path, flag
     killed.signal(signal.SIGKILL).ends(-signal.SIGKILL)
     with open(begun()[0], "ab") as file:
         file.write(b"torn")
-    killed = NarrowTraining(workspace, tmp_path, *often, TSN_TEST_REST="Epoch 1, iter 1").says(", goes on behind ")
+    killed = NarrowTraining(workspace, tmp_path, *often, TSN_TEST_REST="Epoch 1, iter 1").says(", continues after ")
     log = save_dir / "train_log.jsonl"  # the screen has a line for each epoch alone
     wait_for(
         lambda: log.exists() and '"mode":"train","epoch":1,"iter":1,' in log.read_text().replace(" ", ""), "a step"

@@ -49,7 +49,7 @@ def open_networks(script: str) -> tuple[Flags, list[OneOfSeveral]]:
         alone = parse_flags(script, [*sys.argv[1:], *own])  # of a flag that is given twice the last one counts
         networks.append(OneOfSeveral(alone, _load(alone), factor))
     if "multi" in [one.config.model.labels for one in networks]:
-        raise InputError("several networks together answer with one class a video; MODEL.labels is multi")
+        raise InputError("several networks together need MODEL.labels single, not multi")
     return flags, networks
 
 

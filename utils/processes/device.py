@@ -69,7 +69,7 @@ def gpus_to_use() -> list[str]:
     Raise InputError where fewer are seen than are listed, and where what is installed cannot work with them.
     """
     if has_both_builds():
-        raise InputError(f"{BOTH_BUILDS}: {INSTALL_FOR_GPUS}; --use_gpu=False would run on the CPU")
+        raise InputError(f"{BOTH_BUILDS}: {INSTALL_FOR_GPUS}; --use_gpu=False runs on the CPU")
     if not has_gpu_build():
         return []
     paddle = import_paddle()
@@ -78,8 +78,8 @@ def gpus_to_use() -> list[str]:
     if len(names) > seen:
         # CUDA stops at the first name that it does not know: who has it would wait for ever, or run on the CPU.
         raise InputError(
-            f"CUDA_VISIBLE_DEVICES={','.join(names)} lists {len(names)} GPUs, but Paddle sees {seen}: name those alone "
-            "that nvidia-smi -L lists; --use_gpu=False would run on the CPU"
+            f"CUDA_VISIBLE_DEVICES={','.join(names)} lists {len(names)} GPUs, but Paddle sees {seen}: list only GPUs "
+            "that nvidia-smi -L shows; --use_gpu=False runs on the CPU"
         )
     version = installed_version("paddlepaddle-gpu") or ""
     if seen and 0 < int(version.partition(".")[0]) < OLDEST:  # 0.0.0 is what somebody has built

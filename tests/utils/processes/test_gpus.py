@@ -30,9 +30,9 @@ def main():
 
 run(main)
 """
-ON_CPU = "--use_gpu=False would run on the CPU"
+ON_CPU = "--use_gpu=False runs on the CPU"
 FEWER = (
-    "CUDA_VISIBLE_DEVICES={0} lists {1} GPUs, but Paddle sees {2}: name those alone that nvidia-smi -L lists; " + ON_CPU
+    "CUDA_VISIBLE_DEVICES={0} lists {1} GPUs, but Paddle sees {2}: list only GPUs that nvidia-smi -L shows; " + ON_CPU
 )
 GPU, OLD, BOTH = "paddlepaddle-gpu 3.3.1", "paddlepaddle-gpu 2.6.2", "paddlepaddle-gpu 3.3.1,paddlepaddle 3.3.1"
 TOO_OLD = f"paddlepaddle-gpu 2.6.2 is too old, 3.3 is needed on a GPU: {INSTALL_FOR_GPUS}"
