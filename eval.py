@@ -63,14 +63,13 @@ def main() -> None:
             from results.several import deliver_evaluations
 
             factors = [one.factor for one in networks]
-            sums, protocol = deliver_evaluations(done, factors, Path(flags.save_dir), report)
-            where = flags.save_dir
+            sums, where = deliver_evaluations(done, factors, Path(flags.save_dir), report), flags.save_dir
         else:
             [only] = done
-            sums, protocol, where = only.sums, only.protocol, only.run.deliver(only.write)
+            sums, where = only.sums, only.run.deliver(only.write)
     counts = f"videos: {sums.videos}, unreadable: {sums.unreadable.number}"
     figures = format_metrics(sums.means, ("Loss", "TOP1_ACC", "TOP5_ACC"))
-    say_in("TEST", f"{figures}, {counts}, {protocol}; written to {where}")
+    say_in("TEST", f"{figures}, {counts}; written to {where}")
     if flags.strict:
         check_readable(sums.unreadable.number, len(lists[0]), strict=True)
 

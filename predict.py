@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))  # also with PYTHONSAFEPATH=1
 from utils.cli import run
-from utils.config.session import OneOfSeveral, announce, open_networks
+from utils.config.session import OneOfSeveral, open_networks
 
 if TYPE_CHECKING:
     from utils.config.flags import Flags
@@ -53,12 +53,12 @@ def main() -> None:
     alone = task.single and world.is_main
     held = locked_folder(task.folder, f"--save_dir={flags.save_dir}") if alone else nullcontext()
     with held, loader:  # its processes start while the network is loaded
+        from inference.announcing import announce_network, weights_and_precision
         from inference.network import load_network
 
         network = load_network(config, section, device, total, world.ranks_here, finding)
-        announce(flags, config)
+        announce_network(flags, config, section, task.data, *weights_and_precision(network))
         protocol = f"{describe_protocol(section)}, {network.description}"
-        say(f"predicting {total} video{'s' * (total > 1)}: {protocol}")
 
         from results.passes import predict
 

@@ -40,7 +40,7 @@ def server(*settings: str) -> Iterator[tuple[int, int]]:
     command = [sys.executable, "serve.py", *flags, *sets]
     with subprocess.Popen(command, cwd=ways.ROOT, stdout=subprocess.PIPE, text=True) as process:
         try:
-            port = next(int(found[1]) for line in process.stdout if (found := re.search(r"serving on .*:(\d+) ", line)))
+            port = next(int(found[1]) for line in process.stdout if (found := re.search(r"serving on .*:(\d+)$", line)))
             yield port, process.pid
         finally:
             process.send_signal(signal.SIGTERM)

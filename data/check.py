@@ -185,8 +185,8 @@ def main() -> None:
         print("\n".join([summarize(findings), *notes]))
     if counts:
         found = ", ".join(f"{counts[problem]} {problem}" for problem in PROBLEMS if counts[problem])
-        raise RunError(f"not all is well with these lists ({found}); {out / 'problems.csv'}: which videos, and why")
-    print(f"nothing is wrong with these {len(listings)} videos")
+        raise RunError(f"these lists have problems ({found}); {out / 'problems.csv'} lists the videos and the reasons")
+    print(f"found no problem in these {len(listings)} videos")
 
 
 if __name__ == "__main__":

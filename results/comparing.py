@@ -172,10 +172,10 @@ def _read_run(folder: str) -> EvaluatedRun:
     except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
         raise _no_folder(folder, error) from None
     if not whole:
-        raise InputError(f"{folder}: no folder of eval.py (its predictions.csv has other columns)")
+        raise InputError(f"{folder}: not a folder of eval.py (its predictions.csv has other columns)")
     return EvaluatedRun(folder, metrics, rows)
 
 
 def _no_folder(folder: str, error: Exception) -> InputError:
     reason = error.strerror if isinstance(error, OSError) else "damaged"
-    return InputError(f"{folder}: no folder of eval.py (metrics.json, predictions.csv: {reason})")
+    return InputError(f"{folder}: not a folder of eval.py (metrics.json, predictions.csv: {reason})")

@@ -6,6 +6,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 
+from inference.announcing import announce_network, weights_and_precision
 from inference.finding import FoundNetwork
 from inference.network import load_network
 from inference.rows import compute_rows
@@ -21,7 +22,6 @@ from results.parquet import write_evaluation_parquet
 from utils.config.flags import Flags
 from utils.config.foreign import list_advice
 from utils.config.loading import Config
-from utils.config.session import announce
 from utils.errors import InputError
 from utils.log import format_metrics, say, say_in
 from utils.processes.ranks import World
@@ -50,16 +50,16 @@ def evaluate(
     with ExitStack() as reading:  # the reader processes start while the network is loaded
         reading.enter_context(loader)
         network = load_network(config, section, device, len(entries), world.ranks_here, finding)
-        announce(flags, config)
+        data = f"{len(entries)} videos of {section.filelist}"
+        announce_network(flags, config, section, data, *weights_and_precision(network))
         protocol = f"{describe_protocol(section)}, {network.description}"
-        say(f"evaluating {len(entries)} videos of {section.filelist}: {protocol}")
         repeated = entries.repeated()
         different = 1 - repeated / len(entries)
         if repeated:
-            say(f"{section.filelist}: lines with a video that an earlier line has: {repeated}; each line counts")
+            say(f"{section.filelist}: lines that repeat a video of an earlier line: {repeated}; each line counts")
 
         if trained := in_train_list(config, entries):
-            say(f"{trained} of these {len(entries)} videos stand in TRAIN's list {config.train.filelist} as well")
+            say(f"{trained} of these {len(entries)} videos are also in TRAIN's list {config.train.filelist} as well")
 
         results = RESULTS[config.model.labels](names, network.thresholds)
         order = range(world.rank, len(entries), world.size)

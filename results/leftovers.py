@@ -33,7 +33,7 @@ def replace_earlier(folder: Path) -> None:
     write_text(folder / NAME, json.dumps(ours) + "\n")
     if stale:
         more = f" and {len(stale) - _SHOWN} more" if len(stale) > _SHOWN else ""
-        say(f"{folder}: removed what an earlier run had left there: {', '.join(stale[:_SHOWN])}{more}")
+        say(f"{folder}: removed files of an earlier run: {', '.join(stale[:_SHOWN])}{more}")
 
 
 def _stamp(path: Path) -> list[int] | str | None:

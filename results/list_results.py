@@ -35,12 +35,12 @@ def open_features(
 def check_list_flags(flags: Flags, single: bool) -> None:
     """Raise InputError for list flags with a single video, and for flags that lack the flag they need."""
     if single and flags.ray:
-        raise InputError(f"--ray={flags.ray} is for lists of videos; a single one needs no cluster")
+        raise InputError(f"--ray={flags.ray} is for lists of videos; predict a single video without it")
     if single and flags.format == "parquet":
-        raise InputError("--format=parquet is for lists of videos; predictions.json holds a single one")
+        raise InputError("--format=parquet is for lists of videos; a single one goes to predictions.json")
     for name in ("window", "save_video", "explain"):
         if flags.ray and getattr(flags, name):
-            raise InputError(f"--{name} is made on this machine: not with --ray={flags.ray}")
+            raise InputError(f"--{name} works on this machine only, not with --ray={flags.ray}")
     if flags.format == "parquet":
         open_pyarrow()
 

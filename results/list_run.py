@@ -89,7 +89,7 @@ class ListRun:
                     yield number, rows
                     bar.update(len(rows))
             except KeyboardInterrupt:
-                say(f"the same command goes on from {journal.known.count} of {len(self._order)}")
+                say(f"the same command continues from {journal.known.count} of {len(self._order)}")
                 raise
         journal.settle()
         self._world.all_gather(None)
@@ -144,9 +144,9 @@ class ListRun:
             say(f"{journal.path}: {why}: starting anew")
 
     def _say_known(self, count: int, unreadable: int, changed: int) -> None:
-        known = f"{self.journal.path}: {count} of {self._fingerprint['videos']} videos are known already"
+        known = f"{self.journal.path}: {count} of {self._fingerprint['videos']} videos are done already"
         if unreadable + changed:
             which = f"{unreadable} that could not be read, {changed} whose files have changed"
-            say(f"{known}: going on with the others; done again, with their batches: {which}")
+            say(f"{known}: continuing with the rest; computed again with their batches: {which}")
         else:
-            say(f"{known}: going on behind them")
+            say(f"{known}: continuing after them")

@@ -17,7 +17,7 @@ from results.task import Task, describe, describe_in_list
 from utils.errors import InputError
 from utils.log import say
 from utils.processes.ranks import World
-from utils.storage.files import publish
+from utils.storage.files import publish, write_text
 
 # positions -> the rows of each batch; for keep, see compute_rows
 Compute = Callable[..., Iterator[list[dict]]]
@@ -59,6 +59,7 @@ def _predict_one(task: Task, network: Network, rows: Compute, protocol: str) -> 
     unreadable = write_predictions(folder, [row])
     if flags.features:
         write_features(folder, features, task.section.feature_dtype, flags.features == "segments")
+    write_text(folder / "config.yaml", task.config.dump())
     task.show([row], protocol, network, clip)
     replace_earlier(folder)
     ended = any(folder.glob("*.partial*"))  # an unfinished run over a list, which may be resumed
@@ -90,6 +91,7 @@ def deliver_predictions(run: ListRun, task: Task, protocol: str, network: Networ
     def write(rows: Iterable[dict]) -> None:
         nonlocal unreadable
         unreadable = write_list_results(task.flags, run.folder, rows, run.batch_size, run.features)
+        write_text(run.folder / "config.yaml", task.config.dump())
         task.show(rows, protocol, network)
 
     where = run.deliver(write)

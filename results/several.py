@@ -9,6 +9,7 @@ from functools import partial
 from itertools import islice
 from pathlib import Path
 
+from inference.announcing import announce_network, weights_and_precision
 from inference.label_kinds import MANY, LabelKind, Naming
 from inference.network import load_network
 from inference.rows import compute_rows, predictions_of
@@ -32,10 +33,10 @@ from results.pages.frames import frames_seen
 from results.pages.prediction import write_prediction_page
 from results.passes import open_list_run
 from results.task import Task, describe, describe_in_list
-from utils.config.session import announce
 from utils.errors import InputError
 from utils.log import say
 from utils.processes.ranks import World
+from utils.storage.files import write_text
 from utils.storage.lock import locked_folder
 
 _AT_ONCE = 256  # videos
@@ -51,7 +52,7 @@ def check_alike(
     check_same_labels(labels, weights)
     for entries, who in zip(lists, weights):
         if entries.digest != lists[0].digest:
-            raise InputError(f"{who}: its configuration has another list than {weights[0]}: --filelist=PATH for both")
+            raise InputError(f"{who}: its configuration has another list than {weights[0]}: give both --filelist=PATH")
     return check_same_classes(names, weights)
 
 
@@ -111,8 +112,8 @@ def predict_several(
 
 def deliver_evaluations(
     done: Sequence[Evaluation], factors: Sequence[float], folder: Path, report: bool
-) -> tuple[EvaluationSums, str]:
-    """Write the mean and each network's evaluation. Return the sums over the mean, and how it is made in words.
+) -> EvaluationSums:
+    """Write the mean and each network's evaluation. Return the sums over the mean.
 
     done: one per network. Raises InputError if a network could not read any video.
     """
@@ -129,7 +130,7 @@ def deliver_evaluations(
     remove_unfinished(folder)
     found.write(folder, report)
     deliver_all(runs, folder)
-    return found.sums, found.protocol
+    return found.sums
 
 
 def _pass(task: Task, world: World, device: str, stack: ExitStack) -> tuple[ListRun, str, list[float] | None]:
@@ -139,9 +140,8 @@ def _pass(task: Task, world: World, device: str, stack: ExitStack) -> tuple[List
     order = range(world.rank, total, world.size)
     with build_loader(task.config, section, task.entries, needs_label=False, batch_size=size, world=world) as loader:
         network = load_network(task.config, section, device, total, world.ranks_here)
-        announce(task.flags, task.config)
+        announce_network(task.flags, task.config, section, task.data, *weights_and_precision(network))
         protocol = f"{describe_protocol(section)}, {network.description}"
-        say(f"predicting {total} video{'s' * (total > 1)}: {protocol}")
         kept = FeatureFile(task.folder, order, [len(task.names)], "float32", world, PROBABILITIES, task.kind)
         values = predictions_of(task.naming(network))
         run = stack.enter_context(open_list_run(task, network, world, loader, kept))
@@ -166,5 +166,6 @@ def _deliver(runs: Sequence[ListRun], rows: MeanRows, tasks: Sequence[Task], fol
         write_prediction_page(folder / "report.html", rows, about, frames, beside=folder, kind=first.kind)
     for run, task in zip(runs, tasks):
         write_list_results(task.flags, run.folder, run.journal.rows(), run.batch_size, run.features)
+        write_text(run.folder / "config.yaml", task.config.dump())
     deliver_all(runs, folder)
     return unreadable

@@ -65,6 +65,12 @@ class Task:
         return fingerprint("predict", *what, features=self.flags.features, **more)
 
     @property
+    def data(self) -> str:
+        """Return the videos in words: 80 videos of FILE."""
+        where = self.section.video_path or self.section.filelist
+        return where if self.single else f"{len(self.entries)} video{'s' * (len(self.entries) > 1)} of {where}"
+
+    @property
     def kind(self) -> LabelKind:
         """Return whether videos have one label or many."""
         return KINDS[self.config.model.labels]
@@ -141,17 +147,17 @@ def _check_is_video(path: str) -> None:
     """Raise InputError that says what to type, for an address or a list."""
     if re.match(r"(https?|rtsps?|rtmp|udp)://", path):
         raise InputError(
-            f"--video_path={one_line(path)}: an address, not a file: python live.py --source=ADDRESS watches it; or "
+            f"--video_path={one_line(path)}: an address, not a file: watch it with python live.py --source=ADDRESS, or "
             "download the video first"
         )
     if path.lower().endswith((".list", ".txt", ".csv", ".lst")) and os.path.isfile(path):
-        raise InputError(f"--video_path={path}: a list of videos, not a video: --filelist={path}")
+        raise InputError(f"--video_path={path}: a list of videos, not a video: give it by --filelist={path}")
 
 
 def check_readable(unreadable: int, total: int, strict: bool) -> None:
     """Raise RunError if no video could be read, or if strict and one could not."""
     if unreadable == total or strict and unreadable:
-        raise RunError(f"{unreadable} of {total} videos could not be read; the results name them, and why")
+        raise RunError(f"{unreadable} of {total} videos could not be read; the results list them with the reasons")
 
 
 def describe_in_list(row: dict, kind: LabelKind = ONE) -> str:

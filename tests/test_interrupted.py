@@ -86,8 +86,8 @@ class Run:
 
     def known(self) -> int:
         """Return how many videos it says that it knew when it began."""
-        [line] = [line for line in self.out.splitlines() if "known already" in line]
-        return int(re.search(rf": (\d+) of {VIDEOS} videos are known already: going on ", line)[1])
+        [line] = [line for line in self.out.splitlines() if "done already" in line]
+        return int(re.search(rf": (\d+) of {VIDEOS} videos are done already: continuing ", line)[1])
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +109,7 @@ def predicted(predict, tmp_path_factory) -> dict[str, bytes]:
     """Provide what an undisturbed run leaves."""
     folder = tmp_path_factory.mktemp("predicted")
     run = predict(folder, real=True).ends(0)
-    assert "known already" not in run.out and "starting anew" not in run.out
+    assert "done already" not in run.out and "starting anew" not in run.out
     return snapshot(folder)
 
 
@@ -126,7 +126,7 @@ def killed(predict, predicted, tmp_path_factory) -> Path:
 
 def test_what_an_undisturbed_run_leaves(predicted, workspace, videos):
     assert sorted(predicted) == [
-        "features.npy", "predictions.csv", "predictions.json", "predictions.jsonl", "report.html",
+        "config.yaml", "features.npy", "predictions.csv", "predictions.json", "predictions.jsonl", "report.html",
     ]  # fmt: skip
     head, *rows = map(json.loads, predicted["predictions.jsonl"].splitlines())
     assert list(head) == [
@@ -181,8 +181,7 @@ def test_replaced_and_repaired_videos_are_read_again(workspace, predict, videos,
     stopped = predict(tmp_path / "out", *flags, rest=('"predictions"', 20)).rests()
     stopped.process.terminate()
     stopped.ends(143)
-    assert re.search(r"known already: going on with the others; done again, with their batches: \d+ that could not be "
-                     r"read, 0 whose files have changed\n", stopped.out)  # fmt: skip
+    assert re.search(r"done already: .*: \d+ that could not be read, 0 whose files have changed\n", stopped.out)
     shutil.copy(there[5], disk / there[0].name)
     goes_on = predict(tmp_path / "out", *flags).ends(0)
     assert re.search("batches: 0 that could not be read, [12] whose files have changed\n", goes_on.out)
@@ -197,7 +196,8 @@ def test_another_command_starts_anew(predict, killed, tmp_path):
     said = "another run's (configuration, features differ): starting anew"
     assert f"{folder / 'predictions.partial.jsonl'}: {said}\n" in run.out
     assert sorted(os.listdir(folder)) == [
-        ".made.json", "features.npy", "predictions.csv", "predictions.json", "predictions.jsonl", "report.html",
+        ".made.json", "config.yaml", "features.npy", "predictions.csv", "predictions.json", "predictions.jsonl",
+        "report.html",
     ]  # fmt: skip
     assert np.load(folder / "features.npy").shape == (VIDEOS, 512)
 
@@ -213,9 +213,9 @@ def test_restart(predict, predicted, killed, tmp_path):
 def test_evaluation_by_two_processes_survives_a_full_disk_and_sigterm(workspace, videos, tmp_path):
     flags = ("eval", "--nproc=2", "--set", f"TEST.filelist={videos}", "--set", "TEST.num_reader_threads=1")
     undisturbed = Run(workspace, tmp_path / "a", *flags).ends(0)
-    assert "known already" not in undisturbed.out
+    assert "done already" not in undisturbed.out
     # The list has each of its twelve videos four times.
-    assert undisturbed.out.count(f"{videos}: lines with a video that an earlier line has: 36; each line counts\n") == 1
+    assert undisturbed.out.count(f"{videos}: lines that repeat a video of an earlier line: 36; each line counts\n") == 1
     ended = Run(workspace, tmp_path / "b", *flags, largest_file=3000).ends(1)
     part = r"(rank 1: )?\S+/evaluation\.partial(\.rank1)?\.jsonl"
     assert re.fullmatch(rf"error: {part}: cannot be written: File too large\n", ended.errors)

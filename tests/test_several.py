@@ -74,7 +74,7 @@ def test_ended_in_either_pass_the_same_command_goes_on_there(evaluated, networks
         assert process.wait(60) == code and not (evaluated[1] / "metrics.json").exists()
     ended = run_script("eval", *command[1:])
     assert ended.returncode == 0, ended.stderr
-    assert f"{evaluated[1]}/network1/evaluation.partial.jsonl: 8 of 11 videos are known already: " in ended.stdout
+    assert f"{evaluated[1]}/network1/evaluation.partial.jsonl: 8 of 11 videos are done already: " in ended.stdout
     assert snapshot(evaluated[1]) == snapshot(folder)
 
 

@@ -55,7 +55,7 @@ def test_training_replaces_them_and_names_each_once(workspace, broken, tmp_path)
         (line,) = (line for line in lines if name in line)
         assert line.startswith(f"unreadable, replaced by the next video of the list: {broken[name]}: ")
         assert len(line) > len(f"unreadable, replaced by the next video of the list: {broken[name]}: ")
-    assert "2 steps per epoch" in ended.stdout
+    assert "2 epochs of 2 steps, seed " in ended.stdout
     log = [json.loads(line) for line in (tmp_path / "out" / "train_log.jsonl").read_text().splitlines()]
     assert [line["mode"] for line in log] == ["train", "train", "epoch"] * 2  # no step is lost
 

@@ -71,7 +71,7 @@ def convert(config: str, peer: str, out: Path, labels: str | None, gpus: int | N
         lines.append(f"{out / LABELS}: {len(names)} names of {labels}")
     elif classes != 400:
         ours.values["INFER"]["kinetics_labels"] = ""
-        ours.say("no label file", "classes are called by their number; --labels=FILE gives their names")
+        ours.say("no label file", "classes get numbers as names; --labels=FILE gives their names")
     lines = [*write_lists(ours, sources, Path(config), out), *lines]
     left = [str(part) for part in theirs.rest() if not (len(part.path) == 1 and part.path[0] in helpers)]
     nothing = [f"no equal here, left out: {', '.join(left)}"] if left else []

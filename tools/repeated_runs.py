@@ -35,14 +35,14 @@ class PlannedRun:
         path = self.folder / NAME
         if not path.exists():
             if self.folder.exists() and any(self.folder.iterdir()):
-                raise InputError(f"{self.folder}: holds something, but no run of ours: --out=DIR for another folder")
+                raise InputError(f"{self.folder}: holds other files: name another folder by --out=DIR")
             return None
         with os_errors(InputError, f"{path}: cannot be read"):
             try:
                 found = json.loads(path.read_text("utf-8"))
                 what, figures = found["what"], found.get("figures")
             except (ValueError, KeyError, TypeError, AttributeError):
-                raise InputError(f"{path}: damaged: remove {self.folder}, and this run is made anew") from None
+                raise InputError(f"{path}: damaged: remove {self.folder} and run again") from None
         if what != self.what:
             raise InputError(
                 f"{self.folder}: run with another configuration, other lists or other weights to start from: "

@@ -44,7 +44,7 @@ def _of_lists(entries: FileList, valid_entries: FileList, model: ModelConfig) ->
     if both:
         what = "the validation list is in" if len(both) == len(valid_entries) else f"{len(both)} of its videos are in"
         who = "" if len(both) == len(valid_entries) else f"validation, {len(valid_entries)} videos: "
-        yield f"{who}{what} the training list, too: what is learned by heart counts as right"
+        yield f"{who}{what} the training list, too: memorised videos count as right"
         if other := sum(entry.label != labels[hash(entry.path)] for entry in both):
             yield f"{other} of the videos of both lists have another label in each"
     counts, num_classes = Counter(one for entry in entries for one in ids_of(entry.label) or (None,)), model.num_classes
@@ -60,7 +60,7 @@ def _of_lists(entries: FileList, valid_entries: FileList, model: ModelConfig) ->
         if high - low > WIDE:
             yield (
                 f"{len(valid_entries)} validation videos: an accuracy of 50% may be {low:.0f} to {high:.0f} with 95% "
-                "confidence: the best of the epochs is chosen by noise"
+                "confidence: the choice of the best epoch is mostly noise"
             )
 
 
@@ -72,7 +72,7 @@ def _of_draws(entries: FileList) -> Iterator[str]:
     if most > OFTEN:
         yield (
             f"TRAIN.balance_classes draws each training video of class {label}, which has {videos}, up to {most} times "
-            "an epoch: it may be learned by heart; class_weights balanced would weigh the classes instead"
+            "an epoch: it may be memorised; TRAIN.class_weights=balanced weighs the classes instead"
         )
 
 
@@ -87,7 +87,7 @@ def _of_settings(config: Config, videos: int, num_devices: int) -> Iterator[str]
     alone = 1 if train.sync_batch_norm else num_devices
     if train.batch_size == alone and not train.freeze_batch_norm and train.freeze_stages < 5:
         yield (
-            "one video a batch: BatchNorm's statistics are those of single videos: a larger TRAIN.batch_size, or "
+            "one video a batch: BatchNorm's statistics come from single videos: set a larger TRAIN.batch_size, or "
             "TRAIN.freeze_batch_norm=True"
         )
     if train.seg_num == 1 and get_model_class(config.model.name).shifts:

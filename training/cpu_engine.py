@@ -40,7 +40,7 @@ def set_engine(
     paddle.set_rng_state(random_state)
     engines.use(engine)
     threads = f", threads: {engines.threads}" if engine == "onednn" else ""
-    say(f"training engine: {engine}{threads}{reason}")
+    say(f"engine: {engine}{threads}{reason}")
     return engine
 
 

@@ -186,7 +186,7 @@ class _KeptFeatures:
         what, again = f"features of {self._description()}", missing.unreadable + missing.changed
         known = self.jobs - len(missing.jobs)
         if len(missing.jobs) > again:
-            behind = f", goes on behind {known}" if known else ""
+            behind = f", continues after {known}" if known else ""
             say(f"{what}: computed once, in {self.precision}, and kept in {self.path}{behind}")
         else:
             say(f"{what}: kept in {self.path}")

@@ -97,8 +97,9 @@ class LossGuard:
 class StepLog:
     """Times the steps, and writes a log line and a JSON line for every `interval`-th step."""
 
-    def __init__(self, interval: int, json_log: JsonLog, counted: Seen = SEEN["single"]):
-        self._interval, self._json, self.counted = interval, json_log, counted
+    def __init__(self, interval: int, json_log: JsonLog, counted: Seen = SEEN["single"], lines: str = "steps"):
+        """lines: which get a line on the screen, "steps", "epochs" or "validations"; the JSON log has all."""
+        self._interval, self._json, self.counted, self.lines = interval, json_log, counted, lines
         self.trained: float | None = None  # the metric of the last whole epoch, percent
         self._warned, self._classes = False, 0
         self.restart()
@@ -120,6 +121,8 @@ class StepLog:
         own = self.counted.counts(self._seen, *(sums.item() for sums in self._sums))
         means = self._over(world, own).means
         self.trained = means[self.counted.metric]
+        if self.lines == "epochs":
+            say_in("TRAIN", f"Epoch {epoch}, {format_metrics(means)}")
         self._json.write(mode="epoch", epoch=epoch, iter=last_step, **means, lr=lr, time=time.time())
         line = too_high(means["loss"], self.counted.chance(self._classes), lr)
         if line and not self._warned:
@@ -150,7 +153,8 @@ class StepLog:
             own.update(logits.numpy(), true)
         means = self._over(world, own).means
         seconds = time.perf_counter() - self._start
-        say_in("TRAIN", f"Epoch {epoch}, iter {step}, time {seconds / self._steps:.2f}, {format_metrics(means)}")
+        if self.lines == "steps":
+            say_in("TRAIN", f"Epoch {epoch}, iter {step}, time {seconds / self._steps:.2f}, {format_metrics(means)}")
         self._json.write(
             mode="train", epoch=epoch, iter=step, **means, lr=lr, videos_per_second=self._videos / seconds,
             data_wait=self._waited / seconds, time=time.time(),
@@ -194,7 +198,8 @@ def train_one_epoch(loop: Loop, batches: Iterator[Batch], epoch: int, first_step
     source = on_device(timed(batches), loop.amp.device)
     loop.log.restart()
     loop.log.begin_epoch()
-    with progress_bar(loop.steps.per_epoch, f"epoch {epoch}", initial=first_step) as bar:
+    shown = loop.log.lines == "steps"
+    with progress_bar(loop.steps.per_epoch, f"epoch {epoch}", initial=first_step, shown=shown) as bar:
         for step in range(first_step, loop.steps.per_epoch):
             rate = loop.learning_rate(epoch, step)
             loop.optimizer.set_lr(rate)

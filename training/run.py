@@ -12,7 +12,6 @@ import paddle
 
 from inference.label_kinds import KINDS
 from models import build_model, section_model
-from reader.build import describe_protocol
 from reader.filelist import FileList
 from reader.labels import ids_of
 from reader.sampling import balanced_order, epoch_order
@@ -27,7 +26,7 @@ from training.remaining import RunClock
 from training.saver import Saver
 from training.schedule import build_schedule
 from training.sources import Lists, Sources, video_sources
-from training.start import Start, check_agreement, describe_data, describe_run, find_start
+from training.start import Start, announce_lists, check_agreement, describe_data, describe_run, find_start
 from training.targets import SEEN
 from training.unreadable import Unreadable
 from training.validation import check_any, check_readable, validate
@@ -83,6 +82,8 @@ class Run:
         self.model, self.optimizer, self.average = self._load(model, optimizer)
         self.frozen = train.freeze_stages == ALL_BUT_THE_CLASSIFIER
         engine = "" if self.frozen else self._set_engine()
+        # With kept features a step takes no time.
+        self.lines = ("epochs", "validations")[interval == 1] if self.frozen else "steps"
         self.lists = Lists(config, entries, valid_entries, self.batch_size, world)
         known = self.start.checkpoint.data if self.start.checkpoint else {}  # without validation: the previous list's
         about = describe_run(config, known | data) | {"engine": engine}
@@ -135,16 +136,14 @@ class Run:
             RunError: a loss is not finite, or a checkpoint cannot be written.
             InputError: more training videos are unreadable than TRAIN.max_unreadable allows.
         """
-        ranks = f", {self.world.size} processes" if self.world.size > 1 else ""
-        say(
-            f"training on {len(self.entries)} videos, {self.steps.per_epoch} steps per epoch, "
-            f"seed {self.progress.seed}{ranks}"
+        announce_lists(
+            self.config, len(self.entries), len(self.valid_entries), self.steps, self.progress.seed, self.world
         )
         if self.world.is_main:
             self.progress = self.saver.begin(self.start.checkpoint) or self.progress
         self.progress = self.world.broadcast(self.progress)
         if self.progress.epoch == self.config.train.epoch:
-            say(f"all {self.progress.epoch} epochs are done already; more of them need a larger TRAIN.epoch")
+            say(f"all {self.progress.epoch} epochs are done already; for more, set a larger TRAIN.epoch")
         with ExitStack() as stack:
             stack.enter_context(memory_errors(self.amp.device, LESS_MEMORY))
             features = self._features()
@@ -153,7 +152,6 @@ class Run:
             self.profiler = stack.enter_context(self._profiler())
             self.sources = features or video_sources(stack, self.lists, self.progress.seed, self.model, self.amp)
             if self.valid_entries:
-                say(f"validating on {len(self.valid_entries)} videos: {describe_protocol(self.config.valid)}")
                 check_readable(self.sources.valid_loader, self.valid_entries, self.config.valid, self.world)
             self.last_saved = time.monotonic()
             self._epochs()
@@ -187,7 +185,7 @@ class Run:
             steps=self.steps,
             world=self.world,
             seed=self.progress.seed,
-            log=StepLog(self.flags.log_interval, self.json, self.seen),
+            log=StepLog(self.flags.log_interval, self.json, self.seen, self.lines),
             guard=self.guard,
             learning_rate=self.schedule,
             video_names=lambda batch: [self.entries[i].path for i in batch.indices],

@@ -45,7 +45,7 @@ class Saver:
             if older := sorted(path.stem for path in self._folder.glob(f"{self._name}*.json")):
                 say(
                     f"{self._folder} holds checkpoints of an earlier run ({', '.join(older)}): this new run overwrites "
-                    "them as it comes to their names; --resume=auto would have gone on with them"
+                    "them one by one; --resume=auto would have continued that run"
                 )
             return None
         remove_torn(self._folder, self._name)
@@ -64,7 +64,7 @@ class Saver:
                     VALID_LIST
                 ):
                     remove_checkpoint(best)
-                    say(f"{best} was the best one on another validation list: it is gone")
+                    say(f"removed {best}: it was the best on another validation list")
             return progress
         for prefix in (best, source / best.name, source / f"{self._name}_epoch{progress.best_epoch}"):
             try:
@@ -79,7 +79,7 @@ class Saver:
                 if prefix != best:
                     copy_checkpoint(found, best, then, self._about)
                 return progress
-        say(f"the weights of epoch {progress.best_epoch}, the best one so far, are not there: {best.name} starts anew")
+        say(f"the weights of epoch {progress.best_epoch}, the best one so far, are missing: {best.name} starts again")
         return replace(progress, best_epoch=-1, best_top1=-1.0, not_better=0)
 
     def save(

@@ -19,6 +19,7 @@ from models.weights.paths import find_weights
 from reader.class_names import read_labels
 from reader.filelist import FileList
 from training.checkpoint import Checkpoint, find_checkpoint, prefix_of, read_momentum, with_suffix
+from training.loop import Steps
 from training.manifest import CLASSES, VALID_LIST
 from utils.config.beside import read_beside
 from utils.config.flags import Flags
@@ -95,7 +96,20 @@ def check_agreement(world: World, flags: Flags, config: Config, entries: FileLis
     }
     for name, theirs in world.broadcast(ours).items():
         if ours[name] != theirs:
-            raise InputError(f"rank {world.rank} is not started like rank 0: {name} is {ours[name]}, there {theirs}")
+            raise InputError(
+                f"rank {world.rank} was started with other settings than rank 0: {name} is {ours[name]}, "
+                f"on rank 0 {theirs}"
+            )
+
+
+def announce_lists(config: Config, videos: int, valid_videos: int, steps: Steps, seed: int, world: World) -> None:
+    """Print what is trained on and how often, and what is validated on."""
+    epochs, number = config.train.epoch, steps.per_epoch
+    cut = f"{epochs} epoch{'s' * (epochs > 1)} of {number} step{'s' * (number > 1)}"
+    ranks = f", {world.size} processes" if world.size > 1 else ""
+    say(f"data: {videos} videos of {config.train.filelist}; {cut}, seed {seed}{ranks}")
+    if valid_videos:
+        say(f"validation: {valid_videos} videos of {config.valid.filelist}")
 
 
 @dataclass(frozen=True)
@@ -112,15 +126,15 @@ class Start:
         if self.checkpoint:
             load_weights(model, with_suffix(self.checkpoint.prefix, ".pdparams"))
             progress = self.checkpoint.progress
-            say(f"resumed from {self.checkpoint.prefix}: epoch {progress.epoch}, iter {progress.step}")
+            say(f"weights: resumed from {self.checkpoint.prefix}: epoch {progress.epoch}, iter {progress.step}")
             return read_momentum(self.checkpoint.prefix, model)
         if self.weights:
             say(f"--resume={self.weights} holds weights only: fine-tuning starts from them at epoch 0")
-            say(str(load_weights(model, self.weights)))
+            say(f"weights: {load_weights(model, self.weights)}")
         elif self.backbone:
-            say(str(load_weights(model, self.backbone, pretrain=True, rows=self.rows)))
+            say(f"weights: {load_weights(model, self.backbone, pretrain=True, rows=self.rows)}")
         else:
-            say("--pretrain=none: training starts from random weights")
+            say("weights: random numbers (--pretrain=none)")
         return {}
 
 
@@ -143,8 +157,9 @@ def find_start(flags: Flags, config: Config, num_videos: int, data: Mapping[str,
     if config.train.pretrain.lower() == "none":
         if frozen:
             raise InputError(
-                f"--pretrain=none with TRAIN.freeze_stages {frozen}: what is frozen would stay random numbers, and "
-                "nothing can be learned on them: give weights by --pretrain=PATH, or train all by TRAIN.freeze_stages=0"
+                f"--pretrain=none with TRAIN.freeze_stages {frozen}: the frozen layers would stay random, and "
+                "nothing can be learned on top: give weights by --pretrain=PATH, or train all layers by "
+                "TRAIN.freeze_stages=0"
             )
         return Start()
     otherwise = f"give others by --pretrain=PATH{random}"
@@ -165,13 +180,13 @@ def _rows_kept(config: Config, weights: Path) -> dict[int, int]:
     try:
         beside = read_beside(weights)
     except InputError as error:
-        say(f"{error}: the classifier starts anew")
+        say(f"{error}: the classifier starts from random numbers")
         return {}
     if not (names and beside and beside.classes):
         return {}
     with open(weights, "rb") as file:
         if beside.sha256 not in ("", hashlib.file_digest(file, "sha256").hexdigest()):
-            say(f"{beside.path} is not of {weights.name}: the classifier starts anew")
+            say(f"{beside.path} is not of {weights.name}: the classifier starts from random numbers")
             return {}
     known = {name: k for k, name in enumerate(beside.classes)}
     rows = {k: known[name] for k, name in enumerate(names) if name in known}
@@ -246,12 +261,13 @@ def _compared(
     cuts &= changed.keys()
     if progress.step and cuts:
         what = "; ".join(f"{name} was {changed[name][0]}, is {changed[name][1]}" for name in sorted(cuts))
-        raise InputError(f"{where} stands within epoch {progress.epoch}, whose steps would be others: {what}")
+        raise InputError(f"{where} stops within epoch {progress.epoch}, and its remaining steps would change: {what}")
     for name, (there, here) in changed.items():
-        say(f"{where}: {name} was {there}, goes on with {here}")
+        say(f"{where}: {name} was {there}, continues with {here}")
     if VALID_LIST in changed and progress.best_epoch >= 0:
         say(
-            f"{where}: the best epoch so far, {progress.best_epoch}, was so on the other list: the best one starts anew"
+            f"{where}: the best epoch so far, {progress.best_epoch}, was chosen on the other list: the choice "
+            "starts again"
         )
         return replace(checkpoint, progress=replace(progress, best_epoch=-1, best_top1=-1.0, not_better=0))
     return checkpoint

@@ -24,17 +24,17 @@ def verdict(
     chance = 100 / num_classes if None in counts else 100 * max(counts.values()) / len(labels)
     low, high = interval(top1 / 100, videos)
     line = f"top1_acc {top1:.2f} of {videos} validation videos: {low:.2f} to {high:.2f} with 95% confidence"
-    lines = [f"{line}; to answer always the same class would give {chance:.2f}"]
+    lines = [f"{line}; always answering the same class gives {chance:.2f}"]
     if high - low > WIDE:
         lines.append(
-            f"{videos} validation videos are too few to choose by: epochs, or settings, that differ by less than some "
-            f"{(high - low) / 2:.0f} points cannot be told apart; some hundreds would do"
+            f"{videos} validation videos are too few to choose by: differences below about "
+            f"{(high - low) / 2:.0f} points may be noise; use some hundreds"
         )
     if low <= chance:
-        lines.append(f"as far as these {videos} videos tell, it is not better than always the same class")
+        lines.append(f"on these {videos} videos it is no better than always answering the same class")
     if trained is not None:
         lines.append(
-            f"training top1_acc of the last epoch {trained:.2f}, {trained - top1:+.2f} points from that of validation; "
+            f"training top1_acc of the last epoch {trained:.2f}, {trained - top1:+.2f} points from validation; "
             f"chance is {100 / num_classes:.2f}"
         )
     return lines

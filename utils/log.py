@@ -114,7 +114,7 @@ def trim_json_log(path: Path, epoch: int, step: int) -> None:
     write_text(path, "".join(kept))
 
 
-def progress_bar(total: int, description: str, initial: int = 0):
+def progress_bar(total: int, description: str, initial: int = 0, shown: bool = True):
     """Return a tqdm bar with the time left, on stderr; if that is no terminal, print a line every five seconds.
 
     With several ranks, rank 0 shows it.
@@ -126,7 +126,7 @@ def progress_bar(total: int, description: str, initial: int = 0):
         "desc": harmless(description),
         "initial": initial,
         "dynamic_ncols": True,
-        "disable": env_rank() > 0,
+        "disable": not shown or env_rank() > 0,
     }
     if sys.stderr.isatty():
         return tqdm(**options, mininterval=0.2, leave=False)

@@ -9,6 +9,7 @@ from apps.cluster.parts import Assembly, Parts
 from apps.cluster.pool import ATTEMPTS, Pool, slots_of, start_actor
 from apps.cluster.shards import cut
 from apps.cluster.worker import NetworkFacts, PredictionJob, Worker
+from inference.announcing import announce_network, weights_and_precision
 from inference.rows import PREDICTION
 from reader.build import describe_protocol
 from reader.filelist import Entry
@@ -16,7 +17,6 @@ from results.list_results import open_features, whole_batches
 from results.list_run import ListRun
 from results.passes import deliver_predictions
 from results.task import Task, check_readable
-from utils.config.session import announce
 from utils.errors import RunError
 from utils.log import progress_bar, say
 from utils.storage.files import written_to
@@ -29,7 +29,6 @@ def predict_on_cluster(task: Task) -> None:
     Raises InputError and RunError. If shards fail, the parts of the other shards are kept.
     """
     flags, config, section, entries, names = task.flags, task.config, task.section, task.entries, task.names
-    announce(flags, config)
     total = len(entries)
     parts, folder = Parts(flags.save_dir), written_to(flags.save_dir)
     job = PredictionJob(config, section, names, total, flags.save_dir, flags.features, flags.threshold)
@@ -42,7 +41,7 @@ def predict_on_cluster(task: Task) -> None:
         )
         network = pool.facts()
         protocol = f"{describe_protocol(section)}, {network.description}"
-        say(f"predicting {total} videos: {protocol}")
+        announce_network(flags, config, section, task.data, *weights_and_precision(network))
         features = open_features(flags.features, section, network.num_features, folder, range(total))
         what = task.fingerprint(network)
         with ListRun(PREDICTION, flags, what, network.batch_size, features=features, fits=task.fits()) as run:
@@ -62,7 +61,7 @@ def _complete(pool: Pool, assembly: Assembly, number: int, entries: Sequence[Ent
     """Compute the shards whose parts are missing. Raises RunError if some fail."""
     missing = assembly.missing
     if len(missing) < number:
-        say(f"{number - len(missing)} of {number} shards are known already")
+        say(f"{number - len(missing)} of {number} shards are done already")
     known = len(entries) - sum(map(len, missing))
     with progress_bar(len(entries), "prediction", known) as bar:
         for shard, _ in pool.answers(missing, lambda shard: (shard, entries[shard.first : shard.last])):
@@ -71,7 +70,7 @@ def _complete(pool: Pool, assembly: Assembly, number: int, entries: Sequence[Ent
     for shard, reason in pool.failed.items():
         say(f"{shard} failed {ATTEMPTS} times: {reason}")
     if pool.failed:
-        raise RunError(f"{len(pool.failed)} of {number} shards failed; the same command does these alone")
+        raise RunError(f"{len(pool.failed)} of {number} shards failed; the same command computes only these")
 
 
 def _differ(first: NetworkFacts, other: NetworkFacts) -> str:

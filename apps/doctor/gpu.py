@@ -214,7 +214,7 @@ def waiting(folder: Path, ended: Ended, full: float | None, devices: int) -> dic
 
 
 def resumed(ended: Ended) -> dict:
-    lines = [line for line in ended.out.splitlines() if line.startswith("resumed from ")]
+    lines = [line for line in ended.out.splitlines() if line.startswith("weights: resumed from ")]
     if not lines:
         raise RunError("the run has left no checkpoint to go on from")
     return {"text": lines[0].rpartition(": ")[2]}

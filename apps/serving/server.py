@@ -167,7 +167,8 @@ def _server(service: Service, folder: Folder, listener: socket.socket, options: 
     async def announced(scope, receive, send) -> None:
         if scope["type"] == "lifespan":
             listener.listen()  # otherwise a client that reads the line and connects at once is refused
-            say(f"serving on http://{shown}:{port} (Ctrl-C ends it)")
+            say("Ctrl-C ends the server")
+            say(f"serving on http://{shown}:{port}")
         await app(scope, receive, send)
 
     server = _Server(_config(announced), service, folder, options.grace_seconds)

@@ -2,7 +2,6 @@
 
 import math
 import os
-import shlex
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import yaml
 
 from data.lists.classes import KINETICS_LABELS, Classes
 from data.lists.own_networks import IMAGENET, LIGHT, STRONG, Network
+from utils.commands import to_type
 from utils.errors import InputError
 from utils.processes.limits import available_cores, available_memory
 
@@ -43,13 +43,14 @@ def network_for(classes: Classes, light: bool) -> Network:
 
 def commands(out: Path, classes: Classes, clips: Mapping[str, int]) -> list[str]:
     """Return what can be called next, word for word; `clips` has the number of clips of each list that is there."""
-    config = shlex.quote(f"--config={out / NAME}")
+    config = f"--config={out / NAME}"
     train = "train.list" in clips
-    lines = [f"python train.py {config}"] * train
-    lines += [f"python eval.py {config}"] * (train or "test.list" in clips)
-    lines.append(f"python predict.py {config}")
+    lines = [to_type("train.py", config)] * train
+    lines += [to_type("eval.py", config)] * (train or "test.list" in clips)
+    lines.append(to_type("predict.py", config))
     if train and is_published(classes):
-        lines.append(f"python eval.py {config} --set TEST.weights=  # the published weights, which know these classes")
+        published = to_type("eval.py", config, "--set", "TEST.weights=")
+        lines.append(f"{published}  # the published weights, which know these classes")
     return lines
 
 

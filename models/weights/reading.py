@@ -48,7 +48,7 @@ def read_weights(path: str | os.PathLike) -> dict[str, np.ndarray]:
 def _check_size(path: str, files: list[Path]) -> None:
     """Raise InputError, before memory is allocated, if the files are larger than any weights."""
     if sum(file.stat().st_size for file in files) > MAX_BYTES:
-        raise InputError(f"{path}: larger than {MAX_BYTES >> 30} GB, which no weights of a ResNet are")
+        raise InputError(f"{path}: larger than {MAX_BYTES >> 30} GB: too large for a ResNet's weights")
 
 
 def _read_variables(files: Iterable[tuple[str, bytes]], path: str) -> dict[str, np.ndarray]:
@@ -75,18 +75,18 @@ def _read_pickle(data: bytes, path: str) -> dict[str, np.ndarray]:
     try:
         return read_pickle(data)
     except PickleError as error:
-        raise InputError(f"{path}: no pickle of weights: {error}") from error
+        raise InputError(f"{path}: not a pickle of weights: {error}") from error
 
 
 def _read_safetensors(data: bytes, path: str) -> dict[str, np.ndarray]:
     try:
         return read_safetensors(data)
     except SafetensorsError as error:
-        raise InputError(f"{path}: no safetensors file of weights: {error}") from error
+        raise InputError(f"{path}: not a safetensors file of weights: {error}") from error
 
 
 def _read_pytorch(data: bytes, path: str) -> dict[str, np.ndarray]:
     try:
         return read_pytorch(data)
     except PickleError as error:
-        raise InputError(f"{path}: no PyTorch file of weights: {error}") from error
+        raise InputError(f"{path}: not a PyTorch file of weights: {error}") from error

@@ -50,12 +50,12 @@ _LONGEST_NAME = 180
 def check_wanted(flags: Flags, section: InferConfig, num_videos: int) -> None:
     """Raise InputError if flags contradict each other or do not fit the videos."""
     if flags.stride and not flags.window:
-        raise InputError(f"--stride={flags.stride:g}: needs --window, the seconds of a window")
+        raise InputError(f"--stride={flags.stride:g}: needs --window=SECONDS")
     if flags.window and (flags.stride or 0) > flags.window:
         gap = f"--stride={flags.stride:g} is longer than --window={flags.window:g}"
-        say(f"{gap}: what lies between two windows is not looked at; --stride={flags.window:g} looks at all")
+        say(f"{gap}: the video between two windows is skipped; --stride={flags.window:g} covers all of it")
     if flags.window and flags.features:
-        raise InputError("--features gives a row per video, --window answers for parts of it: give one of them")
+        raise InputError("--features gives a row per video, --window answers for parts of it: give only one of them")
     for flag, wanted in (("--save_video", flags.save_video), ("--explain", flags.explain)):
         if wanted:
             import_cv2(flag)

@@ -5,6 +5,7 @@ import os
 import re
 import shlex
 import shutil
+import sys
 import tracemalloc
 from pathlib import Path
 
@@ -246,7 +247,9 @@ def test_the_commands_of_the_readme_print_what_it_shows(tmp_path):
     for command, *shown in blocks:
         python, *arguments = shlex.split(command.splitlines()[0])  # what comes after it trains
         assert python == "python"
-        result = run_python([*arguments, "--similar=0"], dict(os.environ), tmp_path, 120)  # here they are all one video
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # our Python is `python`
+        environment = {**os.environ, "PATH": path}
+        result = run_python([*arguments, "--similar=0"], environment, tmp_path, 120)  # here they are all one video
         assert result.returncode == 0, result.stderr
         if any(shown):
             assert result.stdout == "".join(shown).replace("/home/you/paddle-tsn", str(tmp_path)) + "\n"

@@ -63,8 +63,8 @@ def test_three_hundred_frames_are_rounded_by_and_as_many_other_videos_compared(c
 @pytest.mark.parametrize(
     "section, message",
     [
-        ({"calibration": ""}, "--precision=int8 needs INFER.calibration, a list of videos (no labels) to round by: "
-         "--set INFER.calibration=FILE"),
+        ({"calibration": ""}, "--precision=int8 needs INFER.calibration, a list of videos (no labels needed) to "
+         "calibrate with: --set INFER.calibration=FILE"),
         ({"calibration": "gone.list"}, "gone.list: no such file list"),
     ],
 )  # fmt: skip
@@ -77,7 +77,7 @@ def test_a_calibration_that_is_not_there_is_told(config, listed, section, messag
 
 def test_one_video_is_too_few(config, tmp_path):
     wanted = in_int8(config, write_list(tmp_path / "one.list", [(tmp_path / "a.mp4", 0)]))
-    with pytest.raises(InputError, match="one.list: int8 needs two videos at least, one to round by, one to compare$"):
+    with pytest.raises(InputError, match="one.list: int8 needs two videos or more, to calibrate with and to compare$"):
         Calibration(wanted, wanted.infer)
 
 

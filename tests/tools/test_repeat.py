@@ -92,10 +92,10 @@ def test_what_a_run_depends_on_tells_it_from_others(workspace, folder):
     assert first.known() is None
     first.folder.mkdir()
     (first.folder / "mine.txt").touch()
-    with pytest.raises(InputError, match="seed1: holds something, but no run of ours: --out=DIR for another folder$"):
+    with pytest.raises(InputError, match="seed1: holds other files: name another folder by --out=DIR$"):
         first.known()
     (first.folder / "run.json").write_text("[]")
-    with pytest.raises(InputError, match="run.json: damaged: remove .*/seed1, and this run is made anew$"):
+    with pytest.raises(InputError, match="run.json: damaged: remove .*/seed1 and run again$"):
         first.known()
 
 

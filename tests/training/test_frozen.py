@@ -11,7 +11,7 @@ import paddle
 import pytest
 
 from conftest import run_narrow, write_list
-from fault_tools import NarrowTraining, Training, difference, manifest, narrow_at, steps, train_narrow, wait_for
+from fault_tools import NarrowTraining, Training, difference, manifest, steps, train_narrow, wait_for
 from models.weights.fitting import load_model
 from models.weights.reading import read_weights
 from narrow import narrow
@@ -100,8 +100,12 @@ def test_killed_anywhere_a_run_ends_with_the_same_bits(workspace, tmp_path, flag
     killed.signal(signal.SIGKILL).ends(-signal.SIGKILL)
     with open(begun()[0], "ab") as file:
         file.write(b"torn")
-    killed = narrow_at(workspace, tmp_path, "Epoch 1, iter 1", *often)
-    killed.says(", goes on behind ").signal(signal.SIGKILL).ends(-signal.SIGKILL)
+    killed = NarrowTraining(workspace, tmp_path, *often, TSN_TEST_REST="Epoch 1, iter 1").says(", continues after ")
+    log = save_dir / "train_log.jsonl"  # the screen has a line for each epoch alone
+    wait_for(
+        lambda: log.exists() and '"mode":"train","epoch":1,"iter":1,' in log.read_text().replace(" ", ""), "a step"
+    )
+    killed.signal(signal.SIGKILL).ends(-signal.SIGKILL)
     resumed = train_narrow(workspace, tmp_path, *flags)
     assert re.search("resumed from .*: epoch 1, iter 1\n", resumed.output)
     assert f"features of 20 training videos, {VIEWS} views each: kept in " in resumed.output

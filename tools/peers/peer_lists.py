@@ -92,7 +92,7 @@ def read_peer_labels(path: str) -> list[str]:
     try:
         lines = data.decode("utf-8-sig").splitlines()
     except UnicodeDecodeError:
-        raise InputError(f"{path}: the label list is no UTF-8 text") from None
+        raise InputError(f"{path}: the label list is not UTF-8 text") from None
     numbered = bool(lines) and re.match(r"\s*0\s+\S", lines[0]) is not None
     names = []
     for number, line in enumerate(lines, start=1):

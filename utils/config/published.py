@@ -135,7 +135,7 @@ def add_keys(given: dict[str, Item], section: str) -> None:
         item = given[WEIGHTS_KEYS[own]]
         who = item.where if item.where.startswith("-") else f"{item.where}: {WEIGHTS_KEYS[own]} {item.value}"
         if own != "TRAIN" and not row.test:
-            raise InputError(f"{who}: {row.data}'s weights, which know no videos: they are for --pretrain")
+            raise InputError(f"{who}: {row.data}'s weights, which were trained on images only: use them for --pretrain")
         keys = row.keys(own)
         for name, value in list(keys.items()):
             key = name.partition(".")[2]
@@ -146,7 +146,7 @@ def add_keys(given: dict[str, Item], section: str) -> None:
                 says_so = known.where.partition("=")[0].endswith(f".{key}")
                 raise InputError(
                     f"{known.where}{'' if says_so else f': {name} {known.value}'} contradicts {who}, which sets {name} "
-                    f"to {value}: leave one of them away, or name the file by its path"
+                    f"to {value}: remove one of them, or name the file by its path"
                 )
         for name, value in (keys | {k: v for k, v in row.wishes(own).items() if k not in given}).items():
             given[name] = Item(value, str(value), who)

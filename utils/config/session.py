@@ -63,15 +63,21 @@ def _load(flags: Flags) -> Config:
     return load_config(flags.config, flags.section_overrides, flags.sets, SECTION_OF[flags.script])
 
 
-def announce(flags: Flags, config: Config) -> None:
-    """Print once where the configuration comes from, and which parts have no effect.
+def announce(flags: Flags, config: Config, model: str, **facts: str) -> None:
+    """Print what the run goes by: a line for its model and each fact, then the keys without effect.
 
-    With --verbose, print every key.
+    model: in words; its line also names the configuration. facts: the text of each line by its label. With --verbose
+    every key is printed.
     """
     section, key = WEIGHTS_KEYS[SECTION_OF[flags.script]].lower().split(".")
     weights = getattr(getattr(config, section), key)
     source = flags.config or path_beside(weights) or "no file"
-    say(f"configuration: {source}" + (", resolved to" if flags.verbose else " (--verbose: every key)"))
+    say(f"model: {model} (configuration: {source})")
+    for label, text in facts.items():
+        if text:
+            say(f"{label}: {text}")
+    if flags.verbose:
+        say("every key of the configuration:")
     shown = ("MODEL", SECTION_OF[flags.script], *(["VALID"] if flags.script == "train" else []))
     for section in shown if flags.verbose else ():
         values = asdict(getattr(config, section.lower()))

@@ -48,10 +48,10 @@ def check_together(resolved: Mapping[str, Mapping[str, object]], given: Mapping[
     asked = [name for name, is_asked in evens.items() if is_asked]
     if len(asked) == 2:
         where = _last_given(given, *asked)
-        raise InputError(f"{where}: class_weights balanced and balance_classes both even out the classes: set one off")
+        raise InputError(f"{where}: class_weights balanced and balance_classes both balance the classes: turn one off")
     if asked and resolved["TRAIN"]["format"] == "pkl":
         where = _last_given(given, *asked, "TRAIN.format", "MODEL.format")
-        raise InputError(f"{where}: {asked[0]} needs labels in the list; of format pkl they lie in the pickles")
+        raise InputError(f"{where}: {asked[0]} needs labels in the list; with format pkl they are in the pickles")
     _check_many_labels(resolved, given)
 
 

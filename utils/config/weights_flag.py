@@ -22,7 +22,7 @@ def split_weights(text: str | None) -> list[tuple[str, float]]:
             if end == 1 or is_there(weights):
                 break
         if not weights and text:
-            raise InputError(f"--weights={text}: expected weights between the commas, and behind the last")
+            raise InputError(f"--weights={text}: expected weights between the commas and after the last one")
         found.append((weights, factor))
         pieces = pieces[end:]
     return found if len(found) > 1 else []

@@ -185,7 +185,7 @@ def test_a_missing_package_is_named_before_anything_is_written(workspace, tmp_pa
 def test_a_folder_that_is_not_utf8_is_refused(workspace, tmp_path):
     folder = tmp_path / "out \udcff"
     ended = run_script("export", workspace.config, "--weights=none", f"--save_dir={folder}", "--use_gpu=False")
-    line = f"error: --save_dir={tmp_path}/out \\udcff: the libraries that write there know names in UTF-8 alone\n"
+    line = f"error: --save_dir={tmp_path}/out \\udcff: the libraries that write there need a name in UTF-8\n"
     assert (ended.returncode, ended.stdout, ended.stderr) == (2, "", line) and not folder.exists()
 
 
