@@ -89,7 +89,8 @@ def main() -> None:
         for number, (one, figures) in enumerate(zip(planned, known), start=1):
             if not figures:
                 say(f"run {number} of {len(planned)}, {one.name}{left(done, len(planned))}")
-                done.append(one.make())
+                # Folds have other lists, and so other features.
+                done.append(one.make([each for each in planned if each.known()] if args.seeds else []))
         done = [one.known() or {} for one in planned]  # in their order
         whole = summary(done, bool(args.folds))
         write_text(args.out / "repeat.json", json.dumps(whole, indent=1) + "\n")

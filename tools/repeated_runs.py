@@ -9,10 +9,12 @@ from pathlib import Path
 
 from data.lists.folds import fold_lists
 from reader.build import read_section_list
+from training.features import FOLDER
 from utils.config.loading import load_config
 from utils.errors import InputError, RunError, os_errors
 from utils.processes.following import run_script
 from utils.storage.files import write_text
+from utils.storage.lock import locked_folder
 from utils.storage.shelf import digest
 
 # What a run is, in its folder, and its figures once it is done.
@@ -29,6 +31,11 @@ class PlannedRun:
     sets: Sequence[str]  # --set, for both scripts
     model: str  # MODEL.name
     what: str  # the digest of all that it depends on
+
+    @property
+    def checkpoints(self) -> Path:
+        """Return the folder that train.py saves to."""
+        return self.folder / "checkpoints"
 
     def known(self) -> dict | None:
         """Return the figures of a run that is done, else None. Raise InputError where the folder is another run's."""
@@ -50,14 +57,18 @@ class PlannedRun:
             )
         return figures
 
-    def make(self) -> dict:
-        """Return the figures of the run, which goes on where it was ended. Raise InputError or RunError if it fails."""
+    def make(self, others: Sequence["PlannedRun"] = ()) -> dict:
+        """Return the figures of the run, which goes on where it was ended. Raise InputError or RunError if it fails.
+
+        others: finished runs over the same lists, whose features of a frozen network are used in place of new ones.
+        """
         started = time.monotonic()
         self.folder.mkdir(exist_ok=True)
         write_text(self.folder / NAME, json.dumps({"what": self.what}) + "\n")
-        checkpoints, evaluation = self.folder / "checkpoints", self.folder / "evaluation"
+        checkpoints, evaluation = self.checkpoints, self.folder / "evaluation"
         sets = [f"--set={text}" for text in self.sets]
         if not (checkpoints / f"{self.model}.pdparams").exists():  # which is written at the end of training
+            self.take_features(others)
             how = "--resume=auto", "--fix_random_seed=True"
             self._run("train.py", f"--config={self.config}", f"--save_dir={checkpoints}", *how, *sets)
         given = f"--config={self.config}", f"--weights={checkpoints}", f"--save_dir={evaluation}"
@@ -75,6 +86,19 @@ class PlannedRun:
         }
         write_text(self.folder / NAME, json.dumps({"what": self.what, "figures": figures}, indent=1) + "\n")
         return figures
+
+    def take_features(self, others: Sequence["PlannedRun"]) -> None:
+        """Move the features here that a finished run has kept, unless there are some.
+
+        They are on the disk once. A rename happens or does not, so a kill leaves them with one of the two.
+        """
+        ours = self.checkpoints / FOLDER
+        theirs = next((one.checkpoints for one in others if (one.checkpoints / FOLDER).is_dir()), None)
+        if theirs is None or ours.exists():
+            return
+        moving = os_errors(RunError, f"{theirs / FOLDER}: cannot be moved to {self.checkpoints}")
+        with locked_folder(theirs, str(theirs)), locked_folder(self.checkpoints, str(self.checkpoints)), moving:
+            (theirs / FOLDER).rename(ours)
 
     def _run(self, script: str, *arguments: str) -> None:
         if code := run_script(script, arguments):
