@@ -64,7 +64,8 @@ def left(done: Sequence[dict], runs: int) -> str:
     """Return about how long the other runs take, in words; "" before the first is done."""
     if not done:
         return ""
-    seconds = statistics.fmean(one["seconds"] for one in done) * (runs - len(done))
+    # Of runs that share features, the first computes them; the others say more about those to come.
+    seconds = statistics.fmean(one["seconds"] for one in done[1:] or done) * (runs - len(done))
     time = f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
     time = f"{seconds:.0f} s" if seconds < 100 else time
     return f"; about {time} left for all"

@@ -153,3 +153,4 @@ def test_figures_are_worked_out_and_say_what_they_cover():
     assert (left([], 5), left(runs, 3), left(runs, 7)) == (
         "", "; about 60 s left for all", "; about 5 min left for all",
     )  # fmt: skip
+    assert left([{"seconds": 600.0}, {"seconds": 10.0}, {"seconds": 12.0}], 5) == "; about 22 s left for all"
