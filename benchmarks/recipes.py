@@ -9,7 +9,7 @@ Without FOLDER the demo's clips are learned. The recipes are those between which
 tools/repeat.py trains and tests it with several seeds, on the lists that data/make_lists.py makes of the clips. The
 first two start from the weights that the recipe names, which are downloaded. With --from-demo they start from
 configs/tsn_demo.yaml, trained on the demo's classes with clips of another seed, which is not a substitute for
-Kinetics-400 but needs no network and no GPU: ResNet-18, 3 segments, small crops. All that is changed of a recipe is
+Kinetics-400 but needs no network and no GPU: ResNet-18, 3 segments, crops of 32. All that is changed of a recipe is
 printed.
 """
 
@@ -25,6 +25,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks import common, ways
 from utils.cli import run
+from utils.config.loading import load_config
 from utils.errors import RunError
 
 # From the root, where scripts are called: what is printed is the same on each machine.
@@ -33,7 +34,7 @@ RECIPES = {"classifier": "config.yaml", "finetune": "configs/finetune.yaml", "sc
 DEMO, OTHER_SEED = "configs/tsn_demo.yaml", 1
 SPLIT = "0.6", "0.1", "0.3"  # of clips without train/, val/ and test/
 NAMELESS = "--set=INFER.kinetics_labels="  # with names, the classifier's rows of the same classes would be kept
-CROPS = {True: (36, 32), False: (72, 64)}  # short side and crop, of the demo's clips and of others
+SIZES = ("short_size", 36), ("target_size", 32)  # those of configs/tsn_demo.yaml
 LISTS = ("TRAIN", "train"), ("VALID", "val"), ("TEST", "test")
 
 
@@ -65,7 +66,7 @@ def weights_of_demo() -> Path:
     return weights
 
 
-def changes(name: str, lists: Path, start: Path | None, demo: bool) -> list[str]:
+def changes(name: str, lists: Path, start: Path | None) -> list[str]:
     """Return SECTION.key=value for all that differs from the recipe: where it reads, and what --from-demo needs."""
     sets = []
     if name != "classifier":
@@ -76,11 +77,9 @@ def changes(name: str, lists: Path, start: Path | None, demo: bool) -> list[str]
     if start:
         sets += ["MODEL.name=TSN", "MODEL.backbone=resnet", "MODEL.num_layers=18", "MODEL.seg_num=3"]
         sets += [f"TRAIN.pretrain={start}"]
+        sets += [f"{one}.{key}={size}" for key, size in SIZES for one, _ in LISTS]
     if name == "scratch":
         sets += ["TRAIN.pretrain=none"]
-    if start or name == "scratch":
-        sizes = zip(("short_size", "target_size"), CROPS[demo])
-        sets += [f"{one}.{key}={size}" for key, size in sizes for one, _ in LISTS]
     return sets
 
 
@@ -102,22 +101,23 @@ def main() -> None:
     make_lists(folder, lists)
     start = weights_of_demo() if args.from_demo and args.recipe != "scratch" else None
     config = lists / "config.yaml" if args.recipe == "classifier" else RECIPES[args.recipe]
-    sets = [*changes(args.recipe, lists, start, not args.folder), *args.set]
+    sets = [*changes(args.recipe, lists, start), *args.set]
     call(
         "tools/repeat.py", f"--config={config}", f"--seeds={args.seeds}", f"--out={out / 'runs'}",
         *(f"--set={one}" for one in sets),
     )  # fmt: skip
     found = json.loads((out / "runs" / "repeat.json").read_text("utf-8"))
-    report(args.recipe, not args.folder, start, sets, found)
-    content = {"machine": machine, "recipe": args.recipe, "sets": sets, **found}
+    pretrain = load_config(str(config), {}, sets, "TRAIN").train.pretrain
+    known = {"none": "random weights", str(start): f"the demo's classes, seed {OTHER_SEED}"}
+    report(args.recipe, not args.folder, known.get(pretrain, pretrain), sets, found)
+    content = {"machine": machine, "recipe": args.recipe, "sets": sets, "pretrain": pretrain, **found}
     print(f"\nwritten to {common.write_results(f'recipes_{name}', content)}")
 
 
-def report(name: str, demo: bool, start: Path | None, sets: Sequence[str], found: dict) -> None:
+def report(name: str, demo: bool, begun: str, sets: Sequence[str], found: dict) -> None:
     """Print the figures, with all that they depend on."""
     low, high = found["interval"]
     runs = found["runs"]
-    begun = "random weights" if name == "scratch" else f"the demo's classes, seed {OTHER_SEED}" if start else "Kinetics"
     seconds = sum(one["seconds"] for one in runs) / len(runs)
     print(f"\nrecipe: {RECIPES[name]}, changed: {', '.join(sets) or 'nothing'}\nprotocol: {found['protocol']}")
     common.print_table(

@@ -108,8 +108,16 @@ class PlannedRun:
 
 
 def plan_runs(config: str, out: Path, seeds: int | None, folds: int | None, sets: Sequence[str]) -> list[PlannedRun]:
-    """Return a run for each of so many seeds, from 1 on, or each fold. Raise InputError where lists are missing."""
+    """Return a run for each of so many seeds, from 1 on, or each fold.
+
+    Raise InputError where lists are missing, and for many labels a video, which have no top-1.
+    """
     loaded = load_config(config, {}, sets, "TRAIN")
+    if loaded.model.labels != "single":
+        raise InputError(
+            f"MODEL.labels: {loaded.model.labels}: repeat.py works out top-1, which is of one label a video: run "
+            "train.py and eval.py with --set TRAIN.seed=1, 2, ... and compare their mAP"
+        )
     if seeds:
         whole = {f"seed {k}": [*sets, f"TRAIN.seed={k}"] for k in range(1, seeds + 1)}
     else:

@@ -26,16 +26,16 @@ def test_a_recipe_is_run_with_seeds_and_its_figures_are_in_the_table(tmp_path):
     assert cells[:5] == ["scratch", "own", "random weights", "2", str(videos)] and videos > 0
     assert cells[5:7] == [f"{found['mean']:.2f}", f"{found['deviation']:.2f}"]
     assert "\nrecipe: configs/tsn_demo.yaml, changed: MODEL.num_classes=2, TRAIN.filelist=benchmarks/" in ended.stdout
-    assert ", TRAIN.epoch=1, TRAIN.engine=eager\nprotocol: 3 segments, short side 72" in ended.stdout
+    assert ", TRAIN.epoch=1, TRAIN.engine=eager\nprotocol: 3 segments, short side 36" in ended.stdout
 
 
 def test_what_is_changed_is_that_of_the_recipe(tmp_path):
     (tmp_path / "kinetics_labels.json").write_text(json.dumps({"calm": 0, "fight": 1}))
     for name in ("finetune", "scratch"):
-        plain = load_config(RECIPES[name], {}, changes(name, tmp_path, None, True), "TRAIN")
+        plain = load_config(RECIPES[name], {}, changes(name, tmp_path, None), "TRAIN")
         assert (plain.model.num_classes, plain.test.filelist) == (2, str(tmp_path / "test.list"))
         assert (plain.model.num_layers, plain.train.image_size) == ((50, 224), (18, 32))[name == "scratch"]
-    started = load_config(RECIPES["finetune"], {}, changes("finetune", tmp_path, Path("it.pdparams"), False), "TRAIN")
-    assert (started.train.pretrain, started.model.num_layers, started.test.image_size) == ("it.pdparams", 18, 64)
+    started = load_config(RECIPES["finetune"], {}, changes("finetune", tmp_path, Path("it.pdparams")), "TRAIN")
+    assert (started.train.pretrain, started.model.num_layers, started.test.image_size) == ("it.pdparams", 18, 32)
     assert (started.train.epoch, started.train.multi_scale_crop) == (30, 5)  # the recipe itself is kept
-    assert not changes("classifier", tmp_path, None, False)
+    assert not changes("classifier", tmp_path, None)

@@ -134,6 +134,11 @@ def test_lists_of_folds_that_do_not_fit(workspace, folder):
         plan_runs(config, folder, None, 2, sets)
 
 
+def test_many_labels_are_refused_before_anything_is_trained(workspace, tmp_path):
+    with pytest.raises(InputError, match="^MODEL.labels: multi: repeat.py works out top-1, which is of one label"):
+        plan_runs(str(workspace.folder / "tiny.yaml"), tmp_path, 2, None, ["MODEL.labels=multi"])
+
+
 def test_figures_are_worked_out_and_say_what_they_cover():
     runs = [
         {"name": f"fold {k}", "top1_acc": 100 * right / videos, "right": right, "videos": videos, "unreadable": k - 1,
