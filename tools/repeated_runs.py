@@ -9,7 +9,6 @@ from pathlib import Path
 
 from data.lists.folds import fold_lists
 from reader.build import read_section_list
-from training.features import FOLDER
 from utils.config.loading import load_config
 from utils.errors import InputError, RunError, os_errors
 from utils.processes.following import run_script
@@ -19,6 +18,8 @@ from utils.storage.shelf import digest
 
 # What a run is, in its folder, and its figures once it is done.
 NAME = "run.json"
+# Of a frozen network, in TRAIN.save_dir: training/features.py.
+FEATURES = "features"
 
 
 @dataclass(frozen=True)
@@ -92,13 +93,13 @@ class PlannedRun:
 
         They are on the disk once. A rename happens or does not, so a kill leaves them with one of the two.
         """
-        ours = self.checkpoints / FOLDER
-        theirs = next((one.checkpoints for one in others if (one.checkpoints / FOLDER).is_dir()), None)
+        ours = self.checkpoints / FEATURES
+        theirs = next((one.checkpoints for one in others if (one.checkpoints / FEATURES).is_dir()), None)
         if theirs is None or ours.exists():
             return
-        moving = os_errors(RunError, f"{theirs / FOLDER}: cannot be moved to {self.checkpoints}")
+        moving = os_errors(RunError, f"{theirs / FEATURES}: cannot be moved to {self.checkpoints}")
         with locked_folder(theirs, str(theirs)), locked_folder(self.checkpoints, str(self.checkpoints)), moving:
-            (theirs / FOLDER).rename(ours)
+            (theirs / FEATURES).rename(ours)
 
     def _run(self, script: str, *arguments: str) -> None:
         if code := run_script(script, arguments):
