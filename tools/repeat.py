@@ -64,7 +64,8 @@ def left(done: Sequence[dict], runs: int) -> str:
     """Return in words about how long the remaining runs take; "" before the first is done."""
     if not done:
         return ""
-    seconds = statistics.fmean(one["seconds"] for one in done) * (runs - len(done))
+    # Of runs that share features, the first computes them; the others say more about those to come.
+    seconds = statistics.fmean(one["seconds"] for one in done[1:] or done) * (runs - len(done))
     time = f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
     time = f"{seconds:.0f} s" if seconds < 100 else time
     return f"; about {time} left for all"
@@ -89,7 +90,8 @@ def main() -> None:
         for number, (one, figures) in enumerate(zip(planned, known), start=1):
             if not figures:
                 say(f"run {number} of {len(planned)}, {one.name}{left(done, len(planned))}")
-                done.append(one.make())
+                # Folds have other lists, and so other features.
+                done.append(one.make([each for each in planned if each.known()] if args.seeds else []))
         done = [one.known() or {} for one in planned]  # in order
         whole = summary(done, bool(args.folds))
         write_text(args.out / "repeat.json", json.dumps(whole, indent=1) + "\n")

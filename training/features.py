@@ -19,6 +19,7 @@ from utils.errors import RunError
 from utils.storage.files import write_all, writing
 from utils.storage.lock import open_locked
 
+FOLDER = "features"  # of TRAIN.save_dir
 _REASON_BYTES = 240
 _RECORDS_AT_ONCE = 1024  # read or copied at once
 _FLUSH_SECONDS = 1.0

@@ -1,7 +1,8 @@
 """Train only the classifier (TRAIN.freeze_stages 5): compute the features once, because they never change.
 
 They lie in the folder `features` of TRAIN.save_dir. Each list has a file, named after a digest of everything that the
-features depend on: frozen weights, list, how clips are cut, precision.
+features depend on: frozen weights, list, how clips are cut, precision. TRAIN.seed is not part of it: the views are the
+same for every seed, so tools/repeat.py computes them once for all its seeds.
 """
 
 import hashlib
@@ -29,6 +30,7 @@ from reader.build import build_loader, clip_spec
 from reader.labels import LABELS
 from reader.loader import Batch
 from training.features import (
+    FOLDER,
     NO_FILE,
     FeatureLoader,
     Missing,
@@ -49,6 +51,7 @@ from utils.storage.files import writing
 from utils.storage.stamps import signature
 
 ALL_BUT_THE_CLASSIFIER = 5  # TRAIN.freeze_stages
+VIEWS_SEED = 1000  # TRAIN.seed's default, which files of earlier versions have
 SUFFIX = ".features"
 _MODEL_KEYS = ("name", "backbone", "num_layers", "num_classes", "seg_num", "image_mean", "image_std")
 OLDER_KEPT = 2  # files kept for other networks, lists or protocols
@@ -59,7 +62,7 @@ def feature_sources(
 ) -> Sources:
     """Return the frozen features of training and validation videos. Those that are missing are computed now.
 
-    A training video has TRAIN.feature_views random views, drawn from TRAIN.seed; a validation video has the views of
+    A training video has TRAIN.feature_views random views, the same for every seed; a validation video has the views of
     VALID. on_batch: called with each batch of training videos. seed: for the order in which views are used.
 
     Raises:
@@ -122,7 +125,7 @@ class _KeptFeatures:
         self.section = config.train if training else config.valid
         self.entries = lists.entries if training else lists.valid_entries
         self.batch_size = lists.batch_size if training else lists.valid_batch_size
-        self.seed = config.train.seed if training else None
+        self.seed = VIEWS_SEED if training else None
         self.model_config = section_model(config.model, self.section)
         # A record is one random view of a training video, or all crops of a validation video.
         self.jobs = len(self.entries) * (config.train.feature_views if training else 1)
@@ -140,7 +143,7 @@ class _KeptFeatures:
         }
         key = hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
         name = f"{'train' if training else 'valid'}-{key}{SUFFIX}"
-        self.path = Path(config.train.save_dir) / "features" / name
+        self.path = Path(config.train.save_dir) / FOLDER / name
 
     def crops_missing(self) -> int:
         """Return the number of crops whose features are missing."""

@@ -18,6 +18,7 @@ from narrow import narrow
 from reader.build import clip_spec, read_section_list
 from reader.dataset import read_clip
 from training.features import open_records, record_type
+from training.frozen import VIEWS_SEED
 from utils.config.loading import load_config
 
 VIEWS = 3
@@ -67,7 +68,7 @@ def test_features_are_those_of_the_videos_as_training_and_validation_cut_them(wo
     narrow(monkeypatch.setattr)
     config = load_config(alone.save_dir / "config.yaml")
     model = load_model(config.model, alone.save_dir / "TSN.pdparams")
-    cases = [("train", config.train, (64,), config.train.seed), ("valid", config.valid, (1, 64), None)]
+    cases = [("train", config.train, (64,), VIEWS_SEED), ("valid", config.valid, (1, 64), None)]
     for which, section, shape, seed in cases:
         entries = read_section_list(config, section)
         number = len(entries) * (VIEWS if seed else 1)
