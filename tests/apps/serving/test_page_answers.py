@@ -41,7 +41,7 @@ def test_the_classes_stand_before_the_heat_maps_come(opened, clip):
     page.get_by_text("Looking for where the network sees it").wait_for()
     maps = [drawing(colour) for colour in ("red", "blue", "green")]
     held[0].fulfill(status=500, json={"error": "the server failed"})
-    page.get_by_role("button", name="Show where it sees it").click()  # what failed is asked for by hand
+    page.get_by_role("button", name="Show where the network sees it").click()  # what failed is asked for by hand
     page.get_by_text("Looking for where the network sees it").wait_for()
     held[1].fulfill(body=json.dumps(answer_of(1, heat_maps=maps)), content_type="application/json")
     page.wait_for_selector("#heat_maps .scale")
@@ -109,6 +109,8 @@ def test_several_videos_are_a_table_whose_rows_open(opened, clip, workspace, tmp
     page.wait_for_selector("#queue tbody tr")
     assert page.locator("#queue tbody tr").count() == 3
     page.wait_for_selector("#another:not([hidden])")
+    page.set_viewport_size({"width": 390, "height": 700})
+    assert page.locator("#queue .scroll").evaluate("box => box.scrollWidth <= box.clientWidth")
     rows = page.locator("#queue tbody tr").all_inner_texts()
     assert re.fullmatch(r"clip 10\.mp4\t[a-z ]+\t\d+\.\d%", rows[2]) and "⚠ Not a readable video file." in rows[1]
     page.get_by_role("button", name="text, no video").click()
