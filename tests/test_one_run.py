@@ -41,7 +41,7 @@ def test_a_second_run_is_refused_and_touches_nothing(workspace, tmp_path, name):
         shutil.copy(FIXTURES / "h264.mp4", tmp_path / f"videos/waving/{number}.mp4")
     (tmp_path / "train.list").write_text("videos/waving/0.mp4 0\n")
     (tmp_path / "out").mkdir()
-    named = "--out out" if name.startswith("data.") else "--save_dir=out"
+    named = "--out out" if name.startswith(("data.", "tools.")) else "--save_dir=out"
     known = {
         "config": workspace.config, "yaml": workspace.folder / "tiny.yaml", "weights": workspace.weights,
         "clip": workspace.videos[0][0],

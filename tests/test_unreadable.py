@@ -85,7 +85,7 @@ def test_evaluation_reports_them_beside_the_accuracy(workspace, broken, tmp_path
     )
     assert ended.returncode == 0, ended.stderr
     last = ended.stdout.splitlines()[-1]
-    assert "videos: 5, unreadable: 6, " in last
+    assert "videos: 5, unreadable: 6; " in last
     metrics = json.loads((tmp_path / "metrics.json").read_text())
     assert metrics["videos"] == 5
     assert [entry["video"] for entry in metrics["unreadable"]] == [

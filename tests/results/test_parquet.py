@@ -119,7 +119,7 @@ def test_eval_writes_it_beside_probabilities(workspace, tmp_path):
     assert [row["probabilities"] for row in rows] == probabilities and rows
     again = run_script("eval", *how[:3], f"--save_dir={tmp_path}", cwd=folder)
     assert again.returncode == 0 and not (tmp_path / "evaluation.parquet").exists(), again.stderr
-    assert f"{tmp_path}: removed what an earlier run had left there: evaluation.parquet" in again.stdout
+    assert f"{tmp_path}: removed files of an earlier run: evaluation.parquet" in again.stdout
 
 
 def test_several_networks_have_no_such_dataset(workspace, tmp_path):

@@ -264,7 +264,9 @@ def test_the_run_itself_is_killed(workspace, place, alone, tmp_path):
     run = Run(workspace, place, tmp_path, *flags)
     assert run.ends(0) == []
     assert int(re.search(r"^(\d) of 8 shards are done already$", run.out.read_text(), re.MULTILINE)[1]) > known
-    assert sorted(os.listdir(tmp_path)) == [".made.json", "predictions.jsonl", "predictions.parquet"]
+    assert sorted(os.listdir(tmp_path)) == [
+        ".made.json", "config.yaml", "predictions.jsonl", "predictions.parquet",
+    ]  # fmt: skip
     assert not (place / "home").exists()  # Ray writes a token there, unless it is given one
     assert (tmp_path / "predictions.jsonl").read_bytes() == alone["predictions.jsonl"]
 

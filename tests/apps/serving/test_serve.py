@@ -116,7 +116,8 @@ def test_whoever_reads_its_line_can_come_at_once(monkeypatch, tmp_path):
     service = SimpleNamespace(classifier=classifier, section=config.infer, limits=limits, reading_seconds=1.0)
     listener = server.open_socket("127.0.0.1", 0)
     came = []
-    monkeypatch.setattr(server, "say", lambda line: came.append(socket.create_connection(listener.getsockname(), 5)))
+    come = lambda line: came.append(socket.create_connection(listener.getsockname(), 5))  # noqa: E731
+    monkeypatch.setattr(server, "say", lambda line: come(line) if "http://" in line else None)
     events = iter([{"type": "lifespan.startup"}, {"type": "lifespan.shutdown"}])
 
     async def receive() -> dict:
