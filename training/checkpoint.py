@@ -6,7 +6,6 @@ checkpoint whose manifest agrees with its files is whole. With TRAIN.ema NAME.pd
 anybody else wants, and NAME.pdopt what training goes on with, too: its own weights.
 """
 
-import hashlib
 import os
 import pickle
 import re
@@ -19,9 +18,10 @@ import numpy as np
 
 from training.manifest import SUFFIXES, Checkpoint, Progress, prefix_of, read_manifest, with_suffix, write_manifest
 from utils.config.strict_yaml import one_line
-from utils.errors import InputError, RunError
+from utils.errors import InputError, RunError, os_errors
 from utils.safe_pickle import PickleError, read_pickle
 from utils.storage.files import unfinished, write_atomic
+from utils.storage.shelf import digest
 
 OWN = "trained "  # before the name of a weight that training goes on with, where an average is the one that is saved
 
@@ -46,12 +46,12 @@ def save_checkpoint(
     def write_weights(path: Path) -> None:
         path.touch()  # paddle.save would make a folder anew that somebody has removed
         paddle.save(state | averages, str(path))
-        digests[".pdparams"] = _digest(path)
+        digests[".pdparams"] = digest(path)
         with_suffix(prefix, ".json").unlink(missing_ok=True)  # it described what is replaced now
 
     def write_momentum(path: Path) -> None:
         path.write_bytes(pickle.dumps(kept, protocol=4))
-        digests[".pdopt"] = _digest(path)
+        digests[".pdopt"] = digest(path)
 
     try:
         write_atomic(with_suffix(prefix, ".pdparams"), write_weights)
@@ -103,10 +103,9 @@ def _link(source: Path, temporary: Path, target: Path) -> None:
 def remove_checkpoint(prefix: Path) -> None:
     """Delete its files, the manifest first: a half-deleted checkpoint is not taken for whole. Raises RunError."""
     for suffix in (".json", *reversed(SUFFIXES)):
-        try:
-            with_suffix(prefix, suffix).unlink(missing_ok=True)
-        except OSError as error:
-            raise RunError(f"{with_suffix(prefix, suffix)}: cannot be deleted: {error.strerror}") from None
+        path = with_suffix(prefix, suffix)
+        with os_errors(RunError, f"{path}: cannot be deleted"):
+            path.unlink(missing_ok=True)
 
 
 def find_checkpoint(resume: str, save_dir: str) -> tuple[Checkpoint | None, list[str]]:
@@ -153,10 +152,10 @@ def find_checkpoint(resume: str, save_dir: str) -> tuple[Checkpoint | None, list
 
 def check_files(checkpoint: Checkpoint) -> None:
     """Raise InputError when a file of the checkpoint is missing, or not the one that was saved."""
-    for suffix, digest in checkpoint.digests.items():
+    for suffix, expected in checkpoint.digests.items():
         file = with_suffix(checkpoint.prefix, suffix)
         try:
-            whole = _digest(file) == digest
+            whole = digest(file) == expected
         except FileNotFoundError:
             raise InputError(f"{checkpoint.prefix}: torn checkpoint: {file.name} is missing") from None
         except OSError as error:
@@ -229,8 +228,3 @@ def remove_torn(folder: Path, name: str) -> None:
         ours = re.fullmatch(r".+_epoch\d+_step\d+\.(pdparams|pdopt)", path.name)  # nobody else has such names
         if ours and not path.with_suffix(".json").exists():
             path.unlink(missing_ok=True)
-
-
-def _digest(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -16,6 +16,7 @@ from models.weights.receiving import NetworkError, is_secure, receive, validator
 from utils.config.published import published_weights
 from utils.errors import InputError, RunError
 from utils.log import say
+from utils.storage.shelf import digest
 
 # The address of the original's weights since 2019.
 BASE_URL = "https://paddlemodels.bj.bcebos.com/video_classification/"
@@ -59,17 +60,17 @@ def fetch_weights(url: str, sha256: str, max_bytes: int, otherwise: str) -> Path
     target = fetch(url, place_of(url), otherwise, sha256, max_bytes)
     note = target.with_name(target.name + ".sha256")
     try:
-        digest = _digest(target)
+        found = digest(target)
         noted = note.read_text(encoding="utf-8").split() if note.exists() else []
-        if not digest.startswith(sha256) or (noted and noted[0] != digest):
-            expected = noted[0][:8] if digest.startswith(sha256) else sha256
+        if not found.startswith(sha256) or (noted and noted[0] != found):
+            expected = noted[0][:8] if found.startswith(sha256) else sha256
             raise InputError(
-                f"{target}: its SHA-256 begins with {digest[:8]}, not with {expected}: it is damaged, or another file; "
+                f"{target}: its SHA-256 begins with {found[:8]}, not with {expected}: it is damaged, or another file; "
                 f"delete it and {note.name} to have it downloaded again"
             )
         if not noted:
             with contextlib.suppress(OSError):  # a shared folder may be read-only
-                note.write_text(f"{digest}  {target.name}\n", encoding="utf-8")
+                note.write_text(f"{found}  {target.name}\n", encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{target}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
     return target
@@ -87,11 +88,6 @@ def place_of(url: str) -> Path:
         folder /= hashlib.sha256(url.encode()).hexdigest()[:12]
     name = re.sub(r"[^\w.+-]", "_", PurePosixPath(unquote(urlsplit(url).path)).name)[-150:].lstrip(".")
     return folder / (name or "weights")
-
-
-def _digest(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _check_address(url: str) -> None:
@@ -157,9 +153,9 @@ def _fault_of(part: Path, sha256: str) -> str:
     # A pickle, a zip (PyTorch's or another), a .tar.gz; or .safetensors: the length of its header, then the header.
     if not head.startswith((b"\x80", b"PK\x03\x04", b"\x1f\x8b")) and head[4:] != b"\0\0\0\0{":
         return "what arrived is another kind of file, perhaps a proxy's page"
-    digest = _digest(part)
-    if not digest.startswith(sha256):
-        return f"the SHA-256 of what arrived begins with {digest[:8]}, not with {sha256}"
+    found = digest(part)
+    if not found.startswith(sha256):
+        return f"the SHA-256 of what arrived begins with {found[:8]}, not with {sha256}"
     return ""
 
 
