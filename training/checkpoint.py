@@ -18,8 +18,8 @@ import numpy as np
 
 from training.manifest import SUFFIXES, Checkpoint, Progress, prefix_of, read_manifest, with_suffix, write_manifest
 from utils.config.strict_yaml import one_line
-from utils.errors import InputError, RunError, os_errors
-from utils.safe_pickle import PickleError, read_pickle
+from utils.errors import FormatError, InputError, RunError, os_errors
+from utils.safe_pickle import read_pickle
 from utils.storage.files import unfinished, write_atomic
 from utils.storage.shelf import digest
 
@@ -174,7 +174,7 @@ def read_momentum(prefix: Path, model: Any) -> dict[str, Any]:
     path = with_suffix(prefix, ".pdopt")
     try:
         momentum = read_pickle(path.read_bytes())
-    except PickleError as error:
+    except FormatError as error:
         raise InputError(f"{path}: not the momentum of a checkpoint: {error}") from None
     shapes = {name: list(parameter.shape) for name, parameter in _trained(model)}
     own = {OWN + name: list(parameter.shape) for name, parameter in model.named_parameters()}

@@ -12,6 +12,10 @@ class RunError(Exception):
     """A failure on the way that nobody could foresee: a full disk, a loss that is not finite. Exit code 1."""
 
 
+class FormatError(Exception):
+    """Bytes are damaged, are of another format, or are not to be trusted. One line, without the path."""
+
+
 @contextmanager
 def os_errors(kind: type[Exception], what: str) -> Iterator[None]:
     """Open a context whose OSError becomes an error of this kind.

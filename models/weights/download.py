@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
 
-from models.weights.archive import ArchiveError, extract
+from models.weights.archive import extract
 from models.weights.receiving import NetworkError, is_secure, receive, validator_of
 from utils.config.published import published_weights
-from utils.errors import InputError, RunError
+from utils.errors import FormatError, InputError, RunError
 from utils.log import say
 from utils.storage.shelf import digest
 
@@ -190,7 +190,7 @@ def _unpack(archive: Path, target: Path) -> None:
         extract(archive, files)
         entries = list(files.iterdir())
         os.replace(entries[0] if len(entries) == 1 and entries[0].is_dir() else files, target)
-    except ArchiveError as error:
+    except FormatError as error:
         raise InputError(f"{archive}: {error}; delete it to have it downloaded again") from error
     except OSError as error:
         raise RunError(f"{target}: cannot be written: {error.strerror or error}") from error
