@@ -145,12 +145,6 @@ class _Shown:
                 bar.update()
 
 
-def softmax(logits: np.ndarray) -> np.ndarray:
-    """Return probabilities float64 [K]."""
-    e = np.exp(logits.astype(np.float64) - logits.max())
-    return e / e.sum()
-
-
 def _spread(items: Sequence, number: int) -> list:
     """Return `number` of the items, evenly spaced from the first to the last."""
     return [items[i] for i in np.linspace(0, len(items) - 1, number).round().astype(int)]

@@ -82,21 +82,15 @@ class LabelKind:
     answer: Callable[[Sequence[dict]], Sequence[dict]]  # a video's predictions -> those that are its answer
 
 
-def _naming_one(names: Sequence[str], topk: int, threshold: float, thresholds: Sequence[float] | None) -> Naming:
-    return lambda logits, k=None: top_predictions(logits, names, k or topk, threshold)
-
-
-def _naming_many(names: Sequence[str], topk: int, threshold: float, thresholds: Sequence[float] | None) -> Naming:
-    return lambda logits, k=None: classes_above(logits, names, k, threshold, thresholds)
-
-
 ONE = LabelKind(
     metric="top1_acc",
     evaluation=EVALUATION,
     evaluations_of=evaluations_of,
-    sums=Accuracy.of,
+    sums=lambda num_classes: Accuracy(num_classes=num_classes),
     chosen=lambda sums: (),
-    naming=_naming_one,
+    naming=lambda names, topk, threshold, thresholds: (
+        lambda logits, k=None: top_predictions(logits, names, k or topk, threshold)
+    ),
     answer=lambda predictions: predictions[:1],
 )
 MANY = LabelKind(
@@ -105,7 +99,9 @@ MANY = LabelKind(
     evaluations_of=many_evaluations_of,
     sums=ManyScores,
     chosen=lambda sums: tuple(sums.thresholds()),
-    naming=_naming_many,
+    naming=lambda names, topk, threshold, thresholds: (
+        lambda logits, k=None: classes_above(logits, names, k, threshold, thresholds)
+    ),
     answer=lambda predictions: predictions,
 )
 KINDS = {"single": ONE, "multi": MANY}
