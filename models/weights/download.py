@@ -2,9 +2,9 @@
 
 import contextlib
 import hashlib
+import math
 import os
 import re
-import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -14,8 +14,10 @@ from urllib.parse import unquote, urlsplit
 from models.weights.archive import extract
 from models.weights.receiving import NetworkError, is_secure, receive, validator_of
 from utils.config.published import published_weights
-from utils.errors import FormatError, InputError, RunError
+from utils.errors import FormatError, InputError, os_errors
 from utils.log import say
+from utils.storage.files import writing
+from utils.storage.lock import hold
 from utils.storage.shelf import digest
 
 # The address of the original's weights since 2019.
@@ -126,7 +128,7 @@ def fetch(url: str, target: Path, otherwise: str, sha256: str = "", max_bytes: i
         return target
     part = target.with_name(target.name + ".part")
     try:
-        with _locked(target):
+        with writing(target), _locked(target):
             if target.is_file():  # another process was faster
                 return target
             say(f"downloading {url} to {target}")
@@ -141,8 +143,6 @@ def fetch(url: str, target: Path, otherwise: str, sha256: str = "", max_bytes: i
             f"{target} is not there and cannot be downloaded ({error}); fetch {url} by other means and put it at "
             f"{target}, or {otherwise}"
         ) from error
-    except OSError as error:
-        raise RunError(f"{target}: cannot be written: {error.strerror or error}") from error
     return target
 
 
@@ -163,19 +163,13 @@ def _fault_of(part: Path, sha256: str) -> str:
 def _locked(target: Path) -> Iterator[None]:
     """Keep other processes away from `target`. Raises InputError if its folder cannot be written.
 
-    Windows has no flock: two downloads at once damage each other's partial file, whose size then reveals it.
+    Where there are no locks, two downloads at once damage each other's partial file, whose size then reveals it.
     """
     lock = target.with_name(target.name + ".lock")
-    try:
+    with os_errors(InputError, f"{target.parent}: cannot be written"):
         target.parent.mkdir(parents=True, exist_ok=True)
-        file = open(lock, "ab")  # noqa: SIM115  (closed below; errors inside the context are not errors of this file)
-    except OSError as error:
-        raise InputError(f"{target.parent}: cannot be written: {error.strerror or error}") from error
+        file = hold(lock, math.inf)
     with file:
-        if os.name != "nt":
-            import fcntl
-
-            fcntl.flock(file, fcntl.LOCK_EX)
         yield
         # A process that waits for the unlinked file then finds the target and returns. After an error the lock stays.
         lock.unlink(missing_ok=True)
@@ -183,16 +177,13 @@ def _locked(target: Path) -> Iterator[None]:
 
 def _unpack(archive: Path, target: Path) -> None:
     """Unpack the archive so that `target` is its only folder, or holds its files. Raises InputError, RunError."""
-    temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
-    files = temporary / target.name
-    try:
+    temporary = tempfile.TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent, ignore_cleanup_errors=True)
+    with writing(target), temporary as folder:
+        files = Path(folder, target.name)
         files.mkdir()
-        extract(archive, files)
+        try:
+            extract(archive, files)
+        except FormatError as error:
+            raise InputError(f"{archive}: {error}; delete it to have it downloaded again") from error
         entries = list(files.iterdir())
         os.replace(entries[0] if len(entries) == 1 and entries[0].is_dir() else files, target)
-    except FormatError as error:
-        raise InputError(f"{archive}: {error}; delete it to have it downloaded again") from error
-    except OSError as error:
-        raise RunError(f"{target}: cannot be written: {error.strerror or error}") from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
