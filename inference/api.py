@@ -148,7 +148,6 @@ class Classifier:
                 self._readers.clear()
             for readers in ended:
                 readers.close()
-                readers.reap()
 
     def __enter__(self) -> Self:
         return self
@@ -205,7 +204,7 @@ class Classifier:
             path = os.fspath(video)
             if not isinstance(path, str):
                 raise InputError(f"expected {_EXPECTED}, not a path of bytes")
-            return path, self._reader(path).read(path)[0]
+            return path, self._reader(path).read_file(path).clip
         with tempfile.NamedTemporaryFile(prefix="tsn-") as file:
             if isinstance(video, (bytes, bytearray)):
                 file.write(video)
@@ -213,7 +212,7 @@ class Classifier:
                 shutil.copyfileobj(video, file)
             file.flush()
             try:
-                return None, self._reader(file.name).read(file.name)[0]
+                return None, self._reader(file.name).read_file(file.name).clip
             except VideoError as error:
                 raise VideoError("the content", error.reason) from None
 
