@@ -18,7 +18,7 @@ from inference.views import Output, Start
 from metrics.accuracy import probabilities
 from models.graphs.trace import CLASSIFIER, GRAPH, trace_segments
 from utils.config.shared_keys import ModelConfig
-from utils.errors import RunError
+from utils.errors import RunError, last_line
 from utils.processes.limits import available_cores, available_memory
 
 _COMPILED, _AGREEMENT = "compiled.blob", "agreement.json"
@@ -106,7 +106,7 @@ def open_graph(
             compiled = core.compile_model(graph, "CPU", how)
             (folder / _COMPILED).write_bytes(compiled.export_model().getbuffer())
         except RuntimeError as error:
-            raise RunError(f"OpenVINO cannot compute the network: {str(error).strip().splitlines()[-1]}") from None
+            raise RunError(f"OpenVINO cannot compute the network: {last_line(error)}") from None
         for file in folder.iterdir():
             if file.name not in (_COMPILED, CLASSIFIER, _AGREEMENT):
                 file.unlink()

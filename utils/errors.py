@@ -1,4 +1,4 @@
-"""The two errors that end a script with one line instead of a traceback."""
+"""The errors that end a script with one line instead of a traceback, and what makes such lines of others."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,6 +26,11 @@ def os_errors(kind: type[Exception], what: str) -> Iterator[None]:
         yield
     except OSError as error:
         raise kind(f"{what}: {error.strerror or error}") from None
+
+
+def last_line(error: Exception) -> str:
+    """Return the last line of the error's message, where libraries say what it is; its type if it has none."""
+    return (str(error).strip() or type(error).__name__).splitlines()[-1]
 
 
 def quoted(text: str, length: int = 80) -> str:
