@@ -1,7 +1,8 @@
 """Measures a network on the list of TEST: `python eval.py --config=./configs/tsn.yaml --weights=TSN.pdparams`.
 
 Writes to --save_dir: metrics.json, predictions.csv, confusion.csv, probabilities.npz, config.yaml, report.html and
-evaluation.jsonl, from which a run that was ended goes on with the same command.
+evaluation.jsonl, from which a run that was ended goes on with the same command; with --format=parquet what each video
+is and its probabilities of all classes in evaluation.parquet/, too.
 """
 
 import sys
@@ -26,18 +27,26 @@ def main() -> None:
     from results.evaluating import evaluate
     from results.pages.extras import wants_report
     from results.task import check_readable
+    from utils.errors import InputError
     from utils.log import format_metrics, say_in
     from utils.processes.world import open_world
     from utils.storage.files import check_save_dir
 
     report = wants_report(flags.report)
+    if flags.format == "parquet":
+        from results.parquet import open_pyarrow
+
+        open_pyarrow()
+        if len(networks) > 1:
+            raise InputError("--format=parquet is for one network; of several probabilities.npz holds the mean")
     check_save_dir(flags.save_dir)
     lists = [read_section_list(one.config, one.config.test) for one in networks]
     names = [class_names(one.config.infer.kinetics_labels, one.config.model.num_classes) for one in networks]
     if len(networks) > 1:
         from results.several import check_alike
 
-        check_alike(names, lists, [one.config.test.weights for one in networks])
+        weights, labels = zip(*((one.config.test.weights, one.config.model.labels) for one in networks))
+        check_alike(names, lists, weights, labels)
     world, device = open_world(flags, config, config.test, len(lists[0]))
     with ExitStack() as stack:
         if len(networks) > 1 and world.is_main:
@@ -54,14 +63,13 @@ def main() -> None:
             from results.several import deliver_evaluations
 
             factors = [one.factor for one in networks]
-            sums, protocol = deliver_evaluations(done, factors, Path(flags.save_dir), report)
-            where = flags.save_dir
+            sums, where = deliver_evaluations(done, factors, Path(flags.save_dir), report), flags.save_dir
         else:
             [only] = done
-            sums, protocol, where = only.sums, only.protocol, only.run.deliver(only.write)
+            sums, where = only.sums, only.run.deliver(only.write)
     counts = f"videos: {sums.videos}, unreadable: {sums.unreadable.number}"
     figures = format_metrics(sums.means, ("Loss", "TOP1_ACC", "TOP5_ACC"))
-    say_in("TEST", f"{figures}, {counts}, {protocol}; written to {where}")
+    say_in("TEST", f"{figures}, {counts}; written to {where}")
     if flags.strict:
         check_readable(sums.unreadable.number, len(lists[0]), strict=True)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))  # also with PYTHONSAFEPATH=1
 from utils.cli import run
-from utils.config.session import announce, open_config
+from utils.config.session import open_config
 
 
 def main() -> None:
@@ -29,15 +29,14 @@ def main() -> None:
     try:
         flags.save_dir.encode()
     except UnicodeEncodeError:
-        raise InputError(
-            f"--save_dir={flags.save_dir}: the libraries that write there know names in UTF-8 alone"
-        ) from None
+        raise InputError(f"--save_dir={flags.save_dir}: the libraries that write there need a name in UTF-8") from None
 
     from utils.processes.device import choose_device, use_device
 
     choose_device(section.use_gpu, config.demands_gpu)
     use_device("cpu")  # a GPU's convolutions round to TF32: too much for the comparison with other runtimes
 
+    from inference.announcing import announce_network
     from inference.finding import check_manifest, describe_weights, published_weights, weights_digest
     from models import section_model
     from models.graphs.exporting import FORMATS, check_packages, graph_shape
@@ -47,11 +46,12 @@ def main() -> None:
     from results.openvino_format import save_openvino
 
     check_packages(flags.format)
+    kept = "int8" if section.precision == "int8" else "float32"
     path = find_weights(section.weights or published_weights(config.model))
     network, sha256 = section_model(config.model, section), weights_digest(path)
     thresholds = check_manifest(config, network, path, sha256)
     model = load_model(network, path)
-    announce(flags, config)
+    announce_network(flags, config, section, "", describe_weights(path, sha256), kept)
     folder = written_to(flags.save_dir)
     with locked_folder(folder, f"--save_dir={flags.save_dir}"):
         compared = {**FORMATS, "openvino": save_openvino}[flags.format](model, config, folder)
@@ -64,7 +64,7 @@ def main() -> None:
         where = publish(folder, flags.save_dir)
     shape = str(graph_shape(config)).replace("None", "N")
     interface = f"uint8 frames {shape} in, probabilities [N, {config.model.num_classes}] out"
-    say(f"exported {describe_weights(path, sha256)} to {where}: {interface}")
+    say(f"exported to {where}: {interface}")
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))  # also with PYTHONSAFEPATH=1
 from utils.cli import run
-from utils.config.session import announce, open_config
+from utils.config.session import open_config
 
 
 def main() -> None:
@@ -18,6 +18,7 @@ def main() -> None:
 
     from apps.live.addresses import check_source
     from apps.live.watching import watch
+    from inference.announcing import announce_network, weights_and_precision
     from inference.api import Classifier
     from reader.build import check_takes_windows
     from utils.storage.files import make_save_dir
@@ -27,7 +28,7 @@ def main() -> None:
     check_takes_windows("live.py", config.infer)
     folder = make_save_dir(flags.save_dir)
     with FolderLock(folder, f"--save_dir={flags.save_dir}"), Classifier(config) as classifier:
-        announce(flags, config)
+        announce_network(flags, config, config.infer, "", *weights_and_precision(classifier.network))
         watch(classifier, flags, folder)
 
 

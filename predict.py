@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))  # also with PYTHONSAFEPATH=1
 from utils.cli import run
-from utils.config.session import OneOfSeveral, announce, open_networks
+from utils.config.session import OneOfSeveral, open_networks
 
 if TYPE_CHECKING:
     from utils.config.flags import Flags
@@ -53,12 +53,12 @@ def main() -> None:
     alone = task.single and world.is_main
     held = locked_folder(task.folder, f"--save_dir={flags.save_dir}") if alone else nullcontext()
     with held, loader:  # its processes start while the network is loaded
+        from inference.announcing import announce_network, weights_and_precision
         from inference.network import load_network
 
         network = load_network(config, section, device, total, world.ranks_here, finding)
-        announce(flags, config)
+        announce_network(flags, config, section, task.data, *weights_and_precision(network))
         protocol = f"{describe_protocol(section)}, {network.description}"
-        say(f"predicting {total} video{'s' * (total > 1)}: {protocol}")
 
         from results.passes import predict
 
@@ -79,7 +79,8 @@ def predict_with(flags: "Flags", networks: Sequence[OneOfSeveral]) -> None:
     tasks = [read_task(network.flags, network.config) for network in networks]
     first, total = tasks[0], len(tasks[0].entries)
     weights = [task.section.weights for task in tasks]
-    names = check_alike([task.names for task in tasks], [task.entries for task in tasks], weights)
+    labels = [task.config.model.labels for task in tasks]
+    names = check_alike([task.names for task in tasks], [task.entries for task in tasks], weights, labels)
     world, device = open_world(flags, first.config, first.section, total)
     folder = Path(flags.save_dir)
     unreadable = predict_several(tasks, [one.factor for one in networks], names, folder, world, device)

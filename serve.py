@@ -10,7 +10,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))  # also with PYTHONSAFEPATH=1
 from utils.cli import run
-from utils.config.session import announce, open_config
+from utils.config.session import open_config
 
 
 def main() -> None:
@@ -26,6 +26,7 @@ def main() -> None:
 
     from apps.serving.quotas import Limits, Options
     from apps.serving.server import check_address, check_decoder, open_socket, read_origins, read_token, serve
+    from inference.announcing import announce_network, weights_and_precision
     from inference.api import ENDLESS, Classifier
 
     token = read_token(flags.token, flags.token_file)
@@ -34,7 +35,7 @@ def main() -> None:
     check_decoder(config.infer.decoder)
     with open_socket(flags.host, flags.port) as listener:
         classifier = Classifier(config, num_videos=ENDLESS)
-        announce(flags, config)
+        announce_network(flags, config, config.infer, "", *weights_and_precision(classifier.network))
         limits = Limits(flags.max_upload_mb * 10**6, flags.max_seconds, flags.max_waiting)
         serve(classifier, limits, listener, options)
 

@@ -52,6 +52,7 @@ def train(
     device: str, world: "World", report: bool,
 ) -> None:  # fmt: skip
     """Train in a folder that is this run's alone, once all ranks have come together."""
+    from inference.announcing import describe_model
     from reader.build import describe_protocol
     from results.pages.training import following
     from training.amp import check_num_gpus
@@ -61,8 +62,8 @@ def train(
     from utils.log import say
     from utils.storage.files import write_text
 
+    announce(flags, config, describe_model(config))
     training = Run(flags, config, entries, valid_entries, device, world)
-    announce(flags, config)
     check_num_gpus(config.train.num_gpus, device, world.size)
     if not world.is_main:
         training.train()

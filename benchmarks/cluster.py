@@ -1,8 +1,8 @@
-"""What Ray costs on one machine: predict.py with --ray=local against predict.py, `python benchmarks/cluster.py`.
+"""Measure what Ray costs on one machine, predict.py with and without --ray=local: `python benchmarks/cluster.py`.
 
-The demo's clips, repeated, and its network with random weights: nearly nothing is computed, so that what is measured is
-all the rest. Each way is timed over a few clips, which is its start, and over `--videos`; the rate is that of the clips
-between. Needs `python data/make_demo.py` and requirements-cluster.txt. Takes 5 minutes.
+The clips are the demo's, repeated, and the network is the demo's with random weights. It computes almost nothing, so
+everything else is measured. Each way is timed over a few clips, for its start, and over `--videos`; the rate is that of
+the clips in between. Needs `python data/make_demo.py` and requirements-cluster.txt. Takes 5 minutes.
 """
 
 import argparse
@@ -27,7 +27,7 @@ FEW = 400  # enough for a stream per core
 
 
 def write_weights(path: Path, config: Path = CONFIG, *settings: str) -> None:
-    """Write random weights of the network of a configuration."""
+    """Write random weights for the network of a configuration."""
     import paddle
 
     from models import build_model
@@ -71,7 +71,7 @@ def main() -> None:
     write_weights(FOLDER / "random.pdparams")
     lists = {number: write_list(number) for number in (FEW, args.videos)}
     times = {(way, number): [] for way in WAYS for number in lists}
-    for repeat in range(-1, args.repeats):  # the first round warms up, with few
+    for repeat in range(-1, args.repeats):  # the first round warms up with few clips
         for way, number in times:
             if repeat >= 0 or number == FEW:
                 taken = seconds(lists[number], args.shard_size, WAYS[way])
@@ -81,7 +81,7 @@ def main() -> None:
     common.print_machine(machine)
     rows, results = [], {"machine": machine, **vars(args)}
     for way in WAYS:
-        few, many = (min(times[way, number]) for number in lists)  # what disturbs only ever adds
+        few, many = (min(times[way, number]) for number in lists)  # disturbances only ever add time
         rate = (args.videos - FEW) / (many - few)
         start = few - FEW / rate
         results[way] = {"start": start, "rate": rate, "seconds": {n: times[way, n] for n in lists}}

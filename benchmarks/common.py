@@ -1,4 +1,4 @@
-"""What the benchmarks share: clips to measure on, timing in turns, the machine's description, tables and JSON."""
+"""Share code between benchmarks: clips, timing in turns, the machine's description, tables and JSON."""
 
 import json
 import os
@@ -40,7 +40,7 @@ class ClipKind:
 
 
 def make_clips(kind: ClipKind, number: int) -> list[str]:
-    """Return the paths of `number` H.264 clips of a kind, the same on every run; made where they are not there yet."""
+    """Return the paths of `number` H.264 clips of a kind, the same on every run. Missing ones are made."""
     folder = RESULTS / "clips"
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f"{kind.name.replace(' ', '_')}_{kind.seconds}s_{i}.mp4" for i in range(number)]
@@ -62,9 +62,9 @@ def _encode(path: Path, kind: ClipKind, seed: int) -> None:
 
 
 def _video(kind: ClipKind, rng: np.random.Generator) -> Iterable[np.ndarray]:
-    """Yield frames, uint8 [height, width, 3]: two shots, the cut between them somewhere in the middle third.
+    """Yield frames, uint8 [height, width, 3], of two shots, with the cut somewhere in the middle third.
 
-    With x264's defaults they take about as many bytes as clips of Kinetics-400 at 340x256, 0.3 to 0.6 Mbit/s.
+    With x264's defaults they take about as many bytes as Kinetics-400's clips at 340x256, 0.3 to 0.6 Mbit/s.
     """
     num_frames = kind.seconds * FPS
     cut = int(num_frames * rng.uniform(1 / 3, 2 / 3))
@@ -73,17 +73,17 @@ def _video(kind: ClipKind, rng: np.random.Generator) -> Iterable[np.ndarray]:
 
 
 def _shot(kind: ClipKind, rng: np.random.Generator, num_frames: int) -> Iterable[np.ndarray]:
-    """Yield a hand-held camera over a textured ground with three moving objects, and what is left of a camera's noise.
+    """Yield a hand-held camera's view of a textured ground with three moving objects and some camera noise.
 
-    The noise is coarse, as that of videos that were compressed before. It makes the frames between the key frames and
-    those that nothing refers to take about the share of bytes that they take in real clips.
+    The noise is coarse, as in videos that were compressed before. With it, the frames between key frames and the frames
+    that no other frame refers to take about the same share of bytes as in real clips.
     """
     width, height = kind.width, kind.height
     ground = Image.fromarray(_texture(2 * width, 2 * height, rng))
     objects = [Image.fromarray(_texture(width // 4, height // 3, rng)) for _ in range(3)]
     phases = rng.uniform(0, 2 * np.pi, (3, 4))
     for t in np.arange(num_frames) / FPS:
-        zoom = 0.6 + 0.1 * np.sin(0.5 * t + phases[0, 3])  # below 1: as soft as a lens
+        zoom = 0.6 + 0.1 * np.sin(0.5 * t + phases[0, 3])  # below 1 enlarges: as soft as a lens
         x = (0.6 + 0.3 * np.sin(0.4 * t + phases[0, 0])) * width
         y = (0.6 + 0.3 * np.sin(0.3 * t + phases[1, 0])) * height
         camera = (zoom, 0.02, x, -0.02, zoom, y)
@@ -97,7 +97,7 @@ def _shot(kind: ClipKind, rng: np.random.Generator, num_frames: int) -> Iterable
 
 
 def _texture(width: int, height: int, rng: np.random.Generator) -> np.ndarray:
-    """Return uint8 [height, width, 3] whose spectrum falls faster than that of sharp photographs (1)."""
+    """Return uint8 [height, width, 3] with a spectrum that falls faster than that of sharp photographs (1)."""
     frequency = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width)[None])
     frequency[0, 0] = 1
     white = [np.fft.rfft2(rng.normal(size=(height, width))) for _ in range(3)]
@@ -118,7 +118,7 @@ class Times:
 
     @property
     def spread(self) -> float:
-        """Half of the range of the middle half, as a share of the median; 0 for a single measurement."""
+        """Return half the range of the middle half, as a share of the median; 0 for a single measurement."""
         if len(self.seconds) < 2:
             return 0.0
         low, _, high = statistics.quantiles(self.seconds, n=4, method="inclusive")
@@ -128,10 +128,10 @@ class Times:
 def measure(
     ways: dict[str, Callable[[], Callable[[], object]]], repeats: int, clock: Callable[[], float] = time.perf_counter
 ) -> dict[str, Times]:
-    """Return the time of each way, measured in turns so that a busy moment of the machine hits all of them.
+    """Return the time of each way, measured in turns so that a busy moment of the machine affects all of them.
 
-    ways: each is called before every measurement and returns what is measured, so that it can prepare.
-    clock: time.process_time leaves other processes out of account.
+    ways: each is called before every measurement to prepare it, and returns the function to measure.
+    clock: time.process_time excludes other processes.
     """
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     for repeat in range(-1, repeats):  # the first round warms up
@@ -147,13 +147,13 @@ def measure(
 
 
 def pin_to_one_core() -> None:
-    """Keep this process, its threads and its children on one core, where the system can."""
+    """Keep this process, its threads and its children on one core, if the system can."""
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
 
 
 def describe_machine() -> dict[str, object]:
-    """Processor, cores that may be used, system, and versions of Python and of the packages that are installed."""
+    """Return processor, usable cores, system, and the versions of Python and installed packages."""
     cpu = platform.processor() or platform.machine()
     if os.path.exists("/proc/cpuinfo"):
         with open("/proc/cpuinfo", encoding="utf-8") as file:
@@ -174,7 +174,7 @@ def print_machine(machine: dict[str, object]) -> None:
 
 
 def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print a Markdown table, the first column to the left, numbers to the right."""
+    """Print a Markdown table with the first column left-aligned and numbers right-aligned."""
     widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
 
     def line(cells: Sequence[str]) -> str:
@@ -186,7 +186,7 @@ def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
 
 def write_results(name: str, results: dict[str, object]) -> Path:
-    """Return the path of benchmarks/results/`name`.json, written."""
+    """Write benchmarks/results/`name`.json and return its path."""
     path = RESULTS / f"{name}.json"
     RESULTS.mkdir(parents=True, exist_ok=True)
     write_text(path, json.dumps(results, indent=1) + "\n")

@@ -1,13 +1,13 @@
-"""Whether training waits for its data: `python benchmarks/data_wait.py`.
+"""Measure whether training waits for its data: `python benchmarks/data_wait.py`.
 
-The same steps of the demo's network (ResNet-18, 16 videos of 3 frames a step), on batches that lie in memory and on
-batches that reader processes decode meanwhile: steps per second of each, and the share of time spent waiting. In
-turns, wall clock; needs an idle machine and the demo's clips, which it makes; takes 2 minutes.
+The same steps of the demo's network (ResNet-18, 16 videos of 3 frames a step) run on batches in memory, and on batches
+that reader processes decode meanwhile: steps per second of each, and the share of time spent waiting. In turns, wall
+clock; needs an idle machine and the demo's clips, which it makes; takes 2 minutes.
 
-Then several ranks, as on GPUs: each has its readers (num_reader_threads: auto) and a network that only takes time, and
-no processor's. Videos per second of all ranks, to those that as many readers give to a process that does nothing else;
-clips of 10 s at 340x256. Where others compute beside it, Linux may give ranks, which are sessions of their own, more of
-the cores than readers alone: then compare them with those that compute nothing.
+Then several ranks run, as on GPUs. Each has its readers (num_reader_threads: auto) and a network that takes time but no
+processor. Measured are the videos per second of all ranks, compared with the same number of readers for a process that
+does nothing else; clips of 10 s at 340x256. If other programs compute at the same time, Linux may give ranks, which are
+sessions of their own, more of the cores than readers alone: then compare them with ranks that compute nothing.
 """
 
 import argparse
@@ -27,7 +27,7 @@ ROOT = Path(__file__).parents[1]
 
 
 class Training:
-    """The demo's network, its list and what takes a step."""
+    """The demo's network, its list, and the objects for a step."""
 
     def __init__(self, num_workers: int):
         from training.environment import set_environment
@@ -49,7 +49,7 @@ class Training:
         self.optimizer = paddle.optimizer.Momentum(0.01, parameters=self.model.parameters())
 
     def batches(self, number: int):
-        """Return the first `number` batches of the list, read by the loader's processes as they are asked for."""
+        """Return the first `number` batches of the list, read by the loader's processes on request."""
         order = list(islice(cycle(range(len(self.entries))), number * self.config.train.batch_size))
         return self.loader.batches(order)
 
@@ -73,10 +73,10 @@ class Training:
 
 
 def measure_ranks(numbers: list[int], compute: float, steps: int, repeats: int) -> dict[str, list[dict[str, float]]]:
-    """Measure in turns, by benchmarks/rank_process.py, readers alone, one a core, and each number of ranks."""
+    """Measure in turns readers alone, one per core, and each number of ranks, with benchmarks/rank_process.py."""
     clips = common.make_clips(common.ClipKind("340x256 default", 340, 256), 4)
     path = common.RESULTS / "data_wait.list"
-    path.write_text("".join(f"{clip} 0\n" for _ in range(16) for clip in clips))  # a loader starts no reader in vain
+    path.write_text("".join(f"{clip} 0\n" for _ in range(16) for clip in clips))  # enough for every reader
     cores = available_cores()
     ways = {f"{cores} readers alone": (1, cores, 0.0)}
     ways |= {f"{n} ranks, {1000 * step:g} ms a step": (n, "auto", step) for n in numbers for step in (0.0, compute)}
@@ -119,7 +119,7 @@ def main() -> None:
         training = Training(workers)
         with training.loader:
             in_memory = list(training.batches(args.steps))
-            training.steps(in_memory[:3])  # warms up
+            training.steps(in_memory[:3])  # to warm up
             for _ in range(args.repeats):
                 results.setdefault(f"in memory, beside {workers} idle readers", []).append(training.steps(in_memory))
                 results.setdefault(f"{workers} reader processes", []).append(

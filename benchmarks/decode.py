@@ -1,8 +1,8 @@
-"""How fast N frames are read from a video, in which way, from which kind of clip: `python benchmarks/decode.py`.
+"""Measure how fast N frames are read from a video, by way and kind of clip: `python benchmarks/decode.py`.
 
-One core, one thread; processor time, so that other processes count for little. Every way reads the same frames, the
-middle ones of N segments, as RGB arrays. The floor is libavcodec alone on the packets that the sparse way needs:
-no file, no container, no colours. Takes about 3 minutes.
+One core, one thread; processor time, which other processes hardly affect. Every way reads the same frames, the middle
+ones of N segments, as RGB arrays. The floor is libavcodec alone on the packets that the sparse way needs: no file, no
+container, no colours. Takes about 3 minutes.
 """
 
 import importlib.util
@@ -24,7 +24,7 @@ from reader.sampling import segment_indices
 from utils.cli import run
 from utils.config.flags import Parser
 
-# Kinds of clips, and how many of each.
+# Kinds of clips, and the number of clips of each.
 KINDS = {
     common.ClipKind("340x256 default", 340, 256): 3,
     common.ClipKind("340x256 keyint 12", 340, 256, keyint=12): 3,
@@ -34,7 +34,7 @@ READ_ALL, FLOOR, OURS = "OpenCV, read all", "libavcodec alone", "ours (PyAV, spa
 
 
 def opencv(path: str, num_frames: int, read_all: bool) -> list[np.ndarray]:
-    """Return the frames the way the original reads them: all of them in RGB, or only the wanted ones in RGB."""
+    """Return the frames as the original reads them: all of them in RGB, or only the wanted ones in RGB."""
     import cv2
 
     capture = cv2.VideoCapture(path, cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, 1])
@@ -60,7 +60,7 @@ def decord(path: str, num_frames: int) -> np.ndarray:
 
 
 class Recorder:
-    """A decoder that keeps what it was told, to tell another one the same."""
+    """A decoder that records its calls, to repeat them on another one."""
 
     def __init__(self, context: av.VideoCodecContext):
         self.__dict__.update(context=context, calls=[])
@@ -81,7 +81,7 @@ class Recorder:
 
 
 def floor(path: str, num_frames: int) -> Callable[[], Callable[[], None]]:
-    """Prepare a decoder that does nothing but what the sparse way asks of it."""
+    """Prepare a decoder that does only what the sparse way asks for."""
     with open_video(path) as container:
         stream = video_stream(path, container)
         packets = read_packets(path, container, stream)
@@ -105,7 +105,7 @@ def floor(path: str, num_frames: int) -> Callable[[], Callable[[], None]]:
 
 
 def ways(path: str, num_frames: int) -> dict[str, Callable[[], Callable[[], object]]]:
-    """Return the ways to read a clip that can run here, by name."""
+    """Return the ways to read a clip that can run on this machine, by name."""
     available: dict[str, Callable[[], object]] = {}
     if importlib.util.find_spec("cv2"):
         available[READ_ALL] = lambda: opencv(path, num_frames, read_all=True)
@@ -120,7 +120,7 @@ Table = dict[str, dict[int, common.Times]]  # way -> number of frames -> times p
 
 
 def measure_kind(kind: common.ClipKind, num_clips: int, counts: Sequence[int], repeats: int) -> Table:
-    """Return the time per video of each way and number of frames: of each repeat, the mean over the clips."""
+    """Return the time per video for each way and number of frames; each repeat is a mean over the clips."""
     paths = common.make_clips(kind, num_clips)
     table: Table = {}
     for num_frames in counts:

@@ -1,10 +1,10 @@
-"""How far live.py is behind its stream, and whether its memory grows: `python benchmarks/live.py [--minutes 6]`.
+"""Measure how far live.py lags its stream, and whether its memory grows: `python benchmarks/live.py [--minutes 6]`.
 
 MPEG-TS of 340x256 over HTTP on this machine, windows of 4 s every 2 s, ResNet-50, 8 segments, float32. First a minute
-in real time: from the coming of a window's last frame to its line, beside what the network takes for it. Then --minutes
-at ten times the speed, so that windows must be dropped: the memory of all processes (PSS) at a tenth of the way and at
-the end. Ends with exit code 1 where a line is more than 0.5 s later than the network's time, or memory grows by more
-than 20 MB. Needs Linux and an idle machine; takes 8 minutes.
+in real time: the time from the arrival of a window's last frame to its line, compared with the network's time. Then
+--minutes at ten times the speed, so that windows must be dropped: the memory of all processes (PSS) after a tenth of
+the time and at the end. The exit code is 1 if a line comes more than 0.5 s later than the network's time, or memory
+grows by more than 20 MB. Needs Linux and an idle machine; takes 8 minutes.
 """
 
 import argparse
@@ -35,7 +35,7 @@ SETTINGS = (*ways.SETTINGS, "MODEL.seg_num=8", "INFER.seg_num=8")
 
 
 def endless(clip: str, speed: float) -> Iterator[bytes]:
-    """Yield the clip as a transport stream, again and again, each packet at its time."""
+    """Yield the clip as a transport stream in a loop, each packet at its time."""
     begun, file = time.monotonic(), io.BytesIO()
     with av.open(file, "w", format="mpegts", options={"flush_packets": "1"}) as out, av.open(clip) as source:
         stream = source.streams.video[0]
@@ -67,7 +67,7 @@ def serve(clip: str, speed: float) -> ThreadingHTTPServer:
                 for piece in endless(clip, speed):
                     self.wfile.write(piece)
             except OSError:
-                return  # who watched has gone
+                return  # the client is gone
 
         def log_message(self, *_):
             pass
@@ -79,7 +79,7 @@ def serve(clip: str, speed: float) -> ThreadingHTTPServer:
 
 
 def watch(clip: str, speed: float, seconds: float) -> tuple[list[dict], list[float]]:
-    """Return the lines of live.jsonl, and the megabytes of its processes at a tenth of the way and at the end."""
+    """Return the lines of live.jsonl, and its processes' megabytes after a tenth of the time and at the end."""
     server, memory = serve(clip, speed), []
     sets = [flag for setting in SETTINGS for flag in ("--set", setting)]
     source = f"--source=http://127.0.0.1:{server.server_port}/"
@@ -103,7 +103,7 @@ def watch(clip: str, speed: float, seconds: float) -> tuple[list[dict], list[flo
 
 
 def network_seconds() -> float:
-    """Return what the network takes for a window, of which it gets no other beside it."""
+    """Return the network's time for a window while no other window is computed."""
     from inference.network import load_network
     from utils.config.loading import load_config
 

@@ -1,8 +1,9 @@
-"""How long a classifier of one's own classes takes: `python benchmarks/own_classes.py FOLDER`, a folder a class.
+"""Time a classifier for your own classes: `python benchmarks/own_classes.py FOLDER`, with a folder per class.
 
-ResNet-50 with random weights, 3 segments of 224x224, in place of the network that data/make_lists.py writes down:
-it makes lists of the folder, train.py with TRAIN.freeze_stages=5 and ten views is timed, and predict.py over as many
-videos as it computes features of. Ends with exit code 1 above 1.5 times predict.py's time and 20 s.
+ResNet-50 with random weights, 3 segments of 224x224, replaces the network that data/make_lists.py chooses. The program
+makes lists of the folder, and times train.py with TRAIN.freeze_stages=5 and ten views, and predict.py over as many
+videos as train.py computes features of. The exit code is 1 if training takes over 1.5 times predict.py's time plus 20
+s.
 """
 
 import argparse
@@ -26,7 +27,7 @@ OUT = common.RESULTS / "own_classes"
 
 
 def timed(script: str, *flags: str) -> float:
-    """Return the seconds of a script's run."""
+    """Run a script and return its seconds."""
     start = time.perf_counter()
     ended = subprocess.run([sys.executable, script, *flags], cwd=ways.ROOT, capture_output=True, text=True)
     if ended.returncode:
@@ -43,7 +44,7 @@ def main() -> None:
     common.print_machine(machine)
     ways.make_weights()
     shutil.rmtree(OUT, ignore_errors=True)
-    os.environ["PADDLE_TSN_CACHE"] = str(OUT / "cache")  # nothing is kept from before, for neither of the two
+    os.environ["PADDLE_TSN_CACHE"] = str(OUT / "cache")  # an empty cache for both scripts
     timed("data/make_lists.py", f"--videos={args.folder}", f"--out={OUT}", "--split", "0.8", "0.2", "0")
     config, lists = f"--config={OUT / 'config.yaml'}", {name: read(OUT / f"{name}.list") for name in ("train", "val")}
     videos = args.views * lists["train"] + lists["val"]

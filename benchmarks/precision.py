@@ -1,9 +1,9 @@
-"""What bfloat16 and int8 change: `python benchmarks/precision.py`, after `bash run.sh demo`.
+"""Measure what bfloat16 and int8 change: `python benchmarks/precision.py`, after `bash run.sh demo`.
 
-The demo's trained network on its held-out clips: predict.py in float32, in bfloat16 where the processor has it, and in
-int8 where nncf is installed, rounded by the clips it was trained on; every class of every clip compared.
-INFER.precision=auto may mean bfloat16 only while top-1 agrees on 99% of them and no probability moves by more than
-0.03; this ends with exit code 1 where it does not.
+The demo's trained network predicts its held-out clips: in float32, in bfloat16 if the processor has it, and in int8 if
+nncf is installed, calibrated with the training clips. Every class of every clip is compared. INFER.precision=auto may
+choose bfloat16 only if top-1 agrees on 99% of the clips and no probability changes by more than 0.03; the exit code is
+1 if this does not hold.
 """
 
 import argparse
@@ -21,7 +21,7 @@ from utils.cli import run
 from utils.errors import InputError, RunError
 from utils.processor import has_bfloat16
 
-LEAST_AGREEMENT, LARGEST_CHANGE = 0.99, 0.03  # what `auto` may cost
+LEAST_AGREEMENT, LARGEST_CHANGE = 0.99, 0.03  # the most that `auto` may change
 CALIBRATION = "data/demo/train.list"
 
 
@@ -30,7 +30,7 @@ def probabilities(weights: str, precision: str) -> np.ndarray:
     folder = common.RESULTS / f"precision_{precision}"
     command = ["predict.py", "--config=configs/tsn_demo.yaml", f"--weights={weights}", "--use_gpu=False"]
     command += ["--infer_topk=8", f"--precision={precision}", "--log_interval=1000000", f"--save_dir={folder}"]
-    # However many keep their top-1: to see how many is what this is for.
+    # Allow any agreement, because the agreement is measured here.
     command += ["--restart=True", "--set", f"INFER.calibration={CALIBRATION}", "--set", "INFER.int8_agreement=0"]
     subprocess.run([sys.executable, *command], cwd=Path(__file__).parents[1], check=True, stdout=subprocess.DEVNULL)
     results = json.loads((folder / "predictions.json").read_text())

@@ -1,14 +1,14 @@
-"""How fast a video becomes its five likeliest classes, from file to names: `python benchmarks/predict.py`.
+"""Measure how fast a video file becomes its five likeliest classes: `python benchmarks/predict.py`.
 
 ResNet-50, 400 classes, random weights, 7 segments, 340x256 H.264 clips of 10 s with x264's default key frames; one
-video at a time, one core, one thread, everything loaded before. Each way has a process of its own; they are measured
-in turns, in processor time, so that other processes count for little. Takes 3 minutes. mmaction2 takes part after
+video at a time, one core, one thread, with everything loaded before. Each way has its own process. They are measured in
+turns, in processor time, which other processes hardly affect. Takes 3 minutes. mmaction2 takes part after
 
     pip install torch mmengine "mmcv-lite<2.2" mmaction2 decord importlib_metadata "setuptools<81"
 
-With --against=FOLDER, a checkout of this repository at an older commit, our ways run in its code besides, in the same
-turns. With --lists predict.py is then timed over whole lists on all cores, against what the processor times above
-allow; that needs an idle machine and 5 more minutes.
+With --against=FOLDER, a checkout of this repository at an older commit, our ways also run in its code, in the same
+turns. With --lists, predict.py is then timed over whole lists on all cores, and compared with the rate that the
+processor times above allow; that needs an idle machine and 5 more minutes.
 """
 
 import argparse
@@ -32,7 +32,7 @@ STAGES = ("decode", "crop", "network")
 
 @dataclass(frozen=True)
 class Measured:
-    """What has a row: a way, and the checkout whose code it is."""
+    """A row of the table: a way, and the checkout with its code."""
 
     name: str
     way: str
@@ -40,7 +40,7 @@ class Measured:
 
 
 class WayProcess:
-    """A process of benchmarks/way_process.py."""
+    """A process that runs benchmarks/way_process.py."""
 
     def __init__(self, measured: Measured):
         arguments = [str(measured.folder), str(ways.WEIGHTS), measured.way]
@@ -71,9 +71,9 @@ class WayProcess:
 
 
 def measure(wanted: list[Measured], paths: list[str], repeats: int) -> dict[str, dict]:
-    """Return of each the processor seconds per video, in all and by stage, medians of the repeats, and its memory.
+    """Return for each its processor seconds per video, in all and by stage, as medians over repeats, and its memory.
 
-    That memory is what it takes with a graph that is kept: each of ours is started once before.
+    The memory is measured with a kept graph, so each of our ways is started once before.
     """
     for measured in wanted:
         if measured.way.startswith("ours"):
@@ -94,7 +94,7 @@ def measure(wanted: list[Measured], paths: list[str], repeats: int) -> dict[str,
 
 
 def older_ways(names: list[str], folder: Path) -> list[Measured]:
-    """Return those of our ways that a checkout of this repository at an older commit has, too, in its code."""
+    """Return our ways that also exist in an older checkout of this repository, to run in its code."""
     command = [sys.executable, "-c", "from benchmarks import ways; print(*ways.available_ways(), sep='\\n')"]
     known = subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True).stdout.splitlines()
     ours = [name for name in names if name.startswith("ours") and name in known]
@@ -102,7 +102,7 @@ def older_ways(names: list[str], folder: Path) -> list[Measured]:
 
 
 def show_networks(results: dict[str, dict], older: list[Measured]) -> None:
-    """Print what the network alone takes in the older code, and here."""
+    """Print the network's own time in the older code and in this one."""
     for measured in older:
         before, now = (1000 * results[name]["network"] for name in (measured.name, measured.way))
         print(f"{measured.way}: the network takes {before:.1f} ms in {measured.folder.name}, {now:.1f} here: ", end="")
@@ -122,12 +122,12 @@ def show(results: dict[str, dict]) -> None:
 
 
 def measure_lists(results: dict[str, dict], paths: list[str], repeats: int) -> list[dict]:
-    """Return the steady rate of predict.py on all cores, and its share of what the parts' processor times allow."""
+    """Return predict.py's steady rate on all cores, and its share of the rate that the parts' processor times allow."""
     lists = []
     for name, precision in ((ways.FLOAT32, "float32"), (ways.BFLOAT16, "bfloat16"), (ways.INT8, "int8")):
         if name not in results:
             continue
-        few, many = (64, 128) if precision == "float32" else (64, 224)  # both are shared by all cores
+        few, many = (64, 128) if precision == "float32" else (64, 224)  # all cores work on both
         rates = []
         for _ in range(repeats):
             seconds = time_predict(precision, paths, many) - time_predict(precision, paths, few)
@@ -163,7 +163,7 @@ def main() -> None:
     parser.add_argument("--against", type=Path, help="a checkout at an older commit: its code is measured besides")
     args = parser.parse_args()
     os.environ.setdefault("PADDLE_TSN_CACHE", str(common.RESULTS / "cache"))
-    os.environ["PYTHONWARNINGS"] = "ignore:No ccache found"  # of the ways' processes, each time paddle is imported
+    os.environ["PYTHONWARNINGS"] = "ignore:No ccache found"  # for each of the ways' processes
     machine = common.describe_machine()
     common.print_machine(machine)
     paths = common.make_clips(common.ClipKind("340x256 default", 340, 256), args.clips)

@@ -1,7 +1,7 @@
-"""Ranks of benchmarks/data_wait.py, with readers of their own and a network that only takes time.
+"""Run ranks for benchmarks/data_wait.py, with their own readers and a network that only takes time.
 
-`python benchmarks/rank_process.py LIST RANKS READERS SECONDS STEPS`: the first rank prints {"videos": of all ranks a
-second, "waited": the share of time in which one had no batch}, both without the first batch. READERS may be auto.
+`python benchmarks/rank_process.py LIST RANKS READERS SECONDS STEPS`: rank 0 prints {"videos": of all ranks per second,
+"waited": the share of time in which a rank had no batch}, both without the first batch. READERS may be auto.
 """
 
 import json
@@ -17,7 +17,7 @@ from utils.config.loading import load_config
 from utils.processes.launch import start_ranks
 from utils.processes.ranks import linked_ranks
 
-BATCH = 8  # videos of a rank in a step
+BATCH = 8  # per rank and step
 
 
 def main() -> None:
@@ -32,7 +32,7 @@ def main() -> None:
     with build_loader(config, config.train, entries, 0, batch_size=BATCH, world=world) as loader:
         begun = waited = 0.0
         for _, wait in timed(loader.batches(order)):
-            longest = max(world.all_gather(wait))  # they wait for each other, as where gradients are summed
+            longest = max(world.all_gather(wait))  # ranks wait for each other, as when gradients are summed
             if begun:
                 waited += longest
             begun = begun or time.perf_counter()

@@ -1,8 +1,8 @@
-"""How reading scales with readers, as processes and as threads: `python benchmarks/reader.py`.
+"""Measure how reading scales with readers, as processes and as threads: `python benchmarks/reader.py`.
 
-Clips per second that the loader's processes deliver to this one, for 1, 2, 4, ... readers up to the cores, against
-threads that do the same in this process; each also beside a thread that computes in Python all the time, as a program
-around the network may. Wall clock, in turns; needs an idle machine; takes 4 minutes.
+Clips per second that the loader's processes deliver to this one, for 1, 2, 4, ... readers up to the number of cores,
+compared with threads that do the same in this process. Each is also measured beside a thread that always computes in
+Python, as a program around the network may. Wall clock, in turns; needs an idle machine; takes 4 minutes.
 """
 
 import argparse
@@ -21,14 +21,14 @@ from reader.loader import Loader
 from utils.cli import run
 from utils.processes.limits import available_cores
 
-# A thread beside a busy one waits for the interpreter at every packet: seconds a video.
+# A reader thread beside a busy one waits for the interpreter at every packet, for seconds per video.
 FEW = 4
 SPEC = ClipSpec(num_segments=3, seglen=1, short_side=256, crop_size=224)
 
 
 @contextmanager
 def busy_thread(wanted: bool) -> Iterator[None]:
-    """Run a thread, if wanted, that holds the interpreter whenever it can, while the context lasts."""
+    """Run a thread, if wanted, that holds the interpreter whenever it can, until the context ends."""
     stop = threading.Event()
 
     def count() -> None:

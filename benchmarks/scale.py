@@ -1,8 +1,8 @@
-"""What a list of 10^4, 10^5 and 10^6 videos takes, in time and memory: `python benchmarks/scale.py`.
+"""Measure the time and memory for lists of 10^4, 10^5 and 10^6 videos: `python benchmarks/scale.py`.
 
-The videos are hard links to copies of one clip of a second, named like those of Kinetics, in 400 folders. Each script
-runs as it stands, in a process of its own: wall clock, processor time of all its processes, peak memory of the largest
-of them. Takes 10 minutes, and 2 million names in the folder of temporary files (TMPDIR names another one).
+The videos are hard links to copies of a one-second clip, named like those of Kinetics, in 400 folders. Each script runs
+unchanged in a process of its own: wall clock, processor time of all its processes, peak memory of the largest one.
+Takes 10 minutes, and 2 million names in the folder of temporary files (TMPDIR chooses another one).
 """
 
 import argparse
@@ -26,11 +26,11 @@ from utils.cli import run
 ROOT = Path(__file__).resolve().parents[1]
 CONFIG, NETWORK = ROOT / "configs" / "tsn.yaml", ("MODEL.num_layers=18", "INFER.target_size=32", "INFER.batch_size=16")
 NUM_CLASSES = 400
-LINKS = 1000  # to one copy of the clip: ext4 takes 65,000, NTFS 1,023
+LINKS = 1000  # to one copy of the clip: ext4 allows 65,000, NTFS 1,023
 SETTINGS = Settings(short_side=256, keyint=12, crf=23, preset="ultrafast")
 
-# Runs its arguments and prints what they took. A process of its own, and a small one: Linux counts the memory of who
-# starts a process as that of the process.
+# Runs its arguments and prints what they took. It is a small process of its own, because Linux counts the memory of the
+# process that starts another one as the other's.
 MEASURE = """
 import os, subprocess, sys, time
 start = time.perf_counter()
@@ -42,7 +42,7 @@ print(time.perf_counter() - start, usage.ru_utime + usage.ru_stime, usage.ru_max
 
 
 class Data:
-    """A folder with `number` videos, a list of them, annotations, and the folder that re-encoding them would leave."""
+    """A folder with `number` videos, their list, annotations, and a folder as re-encoding them would leave it."""
 
     def __init__(self, folder: Path, clip: str):
         self.folder, self.number, self._clip = folder, 0, clip
@@ -61,7 +61,7 @@ class Data:
                 if i % LINKS == 0:
                     copy = self.folder / f"copy_{i}.mp4"
                     shutil.copy(self._clip, copy)
-                label = i // 10 % NUM_CLASSES  # ten clips of a recording are of one class
+                label = i // 10 % NUM_CLASSES  # ten clips of a recording have the same class
                 name = f"class {label}"
                 path = f"{self.videos}/{name}/{i:011d}_000010_000020.mp4"
                 os.link(copy, path)
@@ -88,7 +88,7 @@ def make_lists(data: Data) -> tuple[int, list[str]]:
 
 
 def make_lists_of_recordings(data: Data) -> tuple[int, list[str]]:
-    """As ten clips are of one recording."""
+    """Return the command for lists in which ten clips come from one recording."""
     return data.number, [*make_lists(data)[1], "--group", r"(\d{10})"]
 
 
@@ -101,7 +101,7 @@ def reencode_again(data: Data) -> tuple[int, list[str]]:
 
 
 def reencode(data: Data) -> tuple[int, list[str]]:
-    """Return a hundredth of the videos, as each is encoded in earnest, into a new folder."""
+    """Return the command that encodes a hundredth of the videos into a new folder."""
     number, path, out = max(1, data.number // 100), data.folder / "some.list", data.folder / "new"
     with open(data.list) as entries:
         path.write_text("".join(next(entries) for _ in range(number)))
@@ -110,7 +110,7 @@ def reencode(data: Data) -> tuple[int, list[str]]:
 
 
 def predict(data: Data) -> tuple[int, list[str]]:
-    """Of videos that are not there: what is left is what grows with a list, in predict.py's own process."""
+    """Return the command for videos that do not exist: only the costs that grow with a list remain, in one process."""
     path, weights = data.folder / "missing.list", data.folder / "weights.pdparams"
     path.write_text("".join(f"{data.videos}/missing/{i:011d}_000010_000020.mp4\n" for i in range(data.number)))
     if not weights.exists():
@@ -137,7 +137,7 @@ ROWS: dict[str, Row] = {
 
 
 def measure(arguments: list[str]) -> list[float]:
-    """Return the seconds, processor seconds and peak MB of python with the arguments."""
+    """Run python with the arguments, and return its seconds, processor seconds and peak MB."""
     command = [sys.executable, "-c", MEASURE, sys.executable, *arguments]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     result = subprocess.run(command, cwd=ROOT, env=environment, check=True, stdout=subprocess.PIPE, text=True)
@@ -145,7 +145,7 @@ def measure(arguments: list[str]) -> list[float]:
 
 
 def table(results: dict[str, list[list[float]]]) -> list[list[str]]:
-    """Return the rows to print; growth is that from the row above, to be held against that of the videos."""
+    """Return the rows to print. growth: from the row above, to compare with the growth in videos."""
     rows = []
     for name, measured in results.items():
         before = None

@@ -1,9 +1,9 @@
-"""What serve.py does under load: `python benchmarks/serve.py`.
+"""Measure serve.py under load: `python benchmarks/serve.py`.
 
 Videos/s of ResNet-50, 400 classes, random weights, 7 segments, 340x256 H.264 clips of 10 s, all cores, float32, with
-so many clients that each sends its next clip once the last is answered: beside the steady rate of predict.py over a
-list of the same clips. The clients run on the same cores. Then the memory of all its processes (PSS) over --requests
-of frames of 32x32, a tenth of which warms up. Needs an idle machine; takes 10 minutes.
+several clients that each send the next clip after the last answer; compared with predict.py's steady rate over a list
+of the same clips. The clients run on the same cores. Then the memory of all its processes (PSS) over --requests
+requests with frames of 32x32, a tenth of which warm up. Needs an idle machine; takes 10 minutes.
 """
 
 import argparse
@@ -40,14 +40,14 @@ def server(*settings: str) -> Iterator[tuple[int, int]]:
     command = [sys.executable, "serve.py", *flags, *sets]
     with subprocess.Popen(command, cwd=ways.ROOT, stdout=subprocess.PIPE, text=True) as process:
         try:
-            port = next(int(found[1]) for line in process.stdout if (found := re.search(r"serving on .*:(\d+) ", line)))
+            port = next(int(found[1]) for line in process.stdout if (found := re.search(r"serving on .*:(\d+)$", line)))
             yield port, process.pid
         finally:
             process.send_signal(signal.SIGTERM)
 
 
 def load(port: int, paths: list[str], number: int, clients: int) -> tuple[list[float], float]:
-    """Return the seconds of each of `number` requests, and of all together; clients: that ask at the same time."""
+    """Return the seconds of each of `number` requests, and of all together, with `clients` clients at a time."""
     head = f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="video"; filename="clip.mp4"\r\n\r\n'.encode()
     bodies = [head + Path(path).read_bytes() + f"\r\n--{BOUNDARY}--\r\n".encode() for path in paths]
     kind = {"Content-Type": f"multipart/form-data; boundary={BOUNDARY}"}
@@ -78,7 +78,7 @@ def load(port: int, paths: list[str], number: int, clients: int) -> tuple[list[f
 
 
 def measure_speed(paths: list[str], videos: int, repeats: int, clients: int) -> dict[str, object]:
-    """Return the rates of serve.py and predict.py in turns, and the server's latencies."""
+    """Return the rates of serve.py and predict.py, measured in turns, and the server's latencies."""
     served, predicted, latencies = [], [], []
     with server() as (port, _):
         load(port, paths, 2 * clients, clients)

@@ -1,7 +1,7 @@
-"""How long a user waits before the first result: `python benchmarks/startup.py`.
+"""Measure how long a user waits for the first result: `python benchmarks/startup.py`.
 
 From the shell to the end of a process, with files in the disk cache, on all cores; ways in turns, one 340x256 clip of
-10 s, ResNet-50, 7 segments: wall clock, and processor time, which other processes disturb less. Takes 2 minutes.
+10 s, ResNet-50, 7 segments: wall clock, and processor time, which other processes affect less. Takes 2 minutes.
 """
 
 import argparse
@@ -21,7 +21,7 @@ CACHE = common.RESULTS / "startup_cache"
 
 
 def commands(video: str) -> dict[str, list[str]]:
-    """Name -> arguments of python."""
+    """Return name -> arguments of python."""
     sets = [flag for setting in ways.SETTINGS for flag in ("--set", setting)]
     flags = [f"--weights={ways.WEIGHTS}", f"--video_path={video}", f"--save_dir={common.RESULTS / 'predicted'}", *sets]
     found = {
@@ -37,15 +37,15 @@ def commands(video: str) -> dict[str, list[str]]:
         settings = [flag for setting in ways.precision_settings(precision) for flag in ("--set", setting)]
         predict = ["predict.py", *flags, *settings]
         found[f"predict.py, {precision}, one video"] = predict
-        if precision != "int8":  # to make its graph takes as long as its videos are many
+        if precision != "int8":  # making its graph takes as long as its calibration videos
             found[f"predict.py, {precision}, one video, nothing cached"] = predict
     return found
 
 
 def prepare(name: str, arguments: list[str], processor: list[float]):
-    """Return what is timed; first remove the cached graphs where that belongs to the measurement.
+    """Return the function to time, after removing the cached graphs if the measurement includes making them.
 
-    processor: is given the processor seconds of each run.
+    processor: receives the processor seconds of each run.
     """
     cold = name.endswith("nothing cached")
     if cold:
@@ -70,7 +70,7 @@ def main() -> None:
     common.print_machine(machine)
     ways.make_weights()
     [video] = common.make_clips(common.ClipKind("340x256 default", 340, 256), 1)
-    # Default arguments bind each name now: a closure would see the last one.
+    # Default arguments bind each name now; a closure would see the last one.
     processor: dict[str, list[float]] = {name: [] for name in commands(video)}
     runs = {name: (lambda name=name, a=a: prepare(name, a, processor[name])) for name, a in commands(video).items()}
     wall = common.measure(runs, repeats)

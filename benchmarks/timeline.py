@@ -1,10 +1,10 @@
-"""What the timeline of a long video costs: `python benchmarks/timeline.py [--minutes 60]`.
+"""Measure the cost of a long video's timeline: `python benchmarks/timeline.py [--minutes 60]`.
 
-predict.py's way with --window=10 from a 1280x720 file to the classes of its windows, ResNet-50, 3 segments, float32, to
-what the bare decoder takes for the frames that it needs, and the network for as many crops. Processor seconds of all
-processes, on one core. And the most memory that the reader's process and this one hold, also over a video five times as
-long. Needs Linux; takes 3 minutes, the first time 5. Ends with exit code 1 where it is more than 1.3 times as much, or
-memory grows by more than 50 MB.
+It compares predict.py with --window=10, from a 1280x720 file to the classes of its windows, ResNet-50, 3 segments,
+float32, with the bare decoder for the needed frames plus the network for as many crops. Processor seconds of all
+processes, on one core. It also measures the peak memory of the reader's process and of this one, also for a video five
+times as long. Needs Linux; takes 3 minutes, the first time 5. The exit code is 1 if the time is more than 1.3 times as
+long, or memory grows by more than 50 MB.
 """
 
 import argparse
@@ -35,7 +35,7 @@ SETTINGS = ("INFER.precision=float32", "INFER.use_gpu=False", f"INFER.weights={w
 
 
 def make_video(minutes: float) -> str:
-    """Return a file of so many minutes: one clip, again and again, as it was compressed."""
+    """Return a file of that many minutes: one compressed clip, repeated."""
     [clip] = common.make_clips(KIND, 1)
     path = common.RESULTS / "clips" / f"{KIND.name}_{minutes:g}min.mp4"
     times = max(1, round(60 * minutes / KIND.seconds))
@@ -59,7 +59,7 @@ def make_video(minutes: float) -> str:
 
 
 def processor_seconds(work: Callable[[], object]) -> float:
-    """Return those of this process and of the children that end meanwhile."""
+    """Return the processor seconds of this process and of the children that end meanwhile."""
 
     def now() -> float:
         ended = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -71,12 +71,12 @@ def processor_seconds(work: Callable[[], object]) -> float:
 
 
 def peak_mb(pid: int | str) -> float:
-    """Return the most memory that a process has held."""
+    """Return the peak memory of a process."""
     return int(re.search(r"VmHWM:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())[1]) / 1024
 
 
 class Ours:
-    """What predict.py does."""
+    """The steps of predict.py."""
 
     def __init__(self):
         ways.make_weights()
@@ -112,7 +112,7 @@ class Ours:
 
 
 def decoder_alone(path: str, spec: object) -> None:
-    """Decode what the timeline needs, and lets go of it."""
+    """Decode the frames that the timeline needs, and drop them."""
     with open_video(path) as container:
         stream = video_stream(path, container)
         packets = read_packets(path, container, stream, kept_bytes=0)
@@ -136,7 +136,7 @@ def main() -> None:
     path, longer = make_video(args.minutes), make_video(5 * args.minutes)
     common.pin_to_one_core()
     ours = Ours()
-    ours.timeline(path)  # warms up
+    ours.timeline(path)  # to warm up
     ours.network_alone()
     memory = {"reader": [ours.reader_mb], "network": [peak_mb("self")]}
     parts = {

@@ -1,4 +1,4 @@
-"""models/tsn.py in torch, to measure beside it; nothing else needs torch."""
+"""Define models/tsn.py in torch, to compare with; nothing else needs torch."""
 
 import torch
 from torch import nn

@@ -1,12 +1,12 @@
-"""What the engines of training gain on the CPU: `python benchmarks/train.py`.
+"""Measure the gain of the training engines on the CPU: `python benchmarks/train.py`.
 
 A step (forward, loss, backward, Momentum) on a batch in memory, with Paddle's own kernels (eager), with oneDNN's
-convolutions (TRAIN.engine=onednn), and with torch where it is installed: float32, NCHW, the same network, batch and
-threads. Every measurement is a process of its own, on as many cores as it may use, in turns; needs an idle machine.
-Where there are two cores, also with oneDNN in two ranks, each with a batch of its own and half of the cores: frames of
-both, with their gradients summed over gloo after backward, as on the CPU, or in pieces meanwhile, as on GPUs.
+convolutions (TRAIN.engine=onednn), and with torch if it is installed: float32, NCHW, the same network, batch and
+threads. Every measurement is a process of its own on as many cores as it may use, in turns; needs an idle machine. With
+two cores, also oneDNN in two ranks, each with its own batch and half of the cores: the frames of both per second, with
+gradients summed over gloo after backward, as on the CPU, or in pieces during it, as on GPUs.
 
-    --torch venv/bin/python   another interpreter that has torch; the rest is measured with this one
+    --torch venv/bin/python   another interpreter that has torch; everything else runs in this one
 """
 
 import argparse
@@ -23,10 +23,10 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from utils.processes.gradients import PIECE
 
-# name: (num_layers, crop size, videos a batch, segments)
+# name: (num_layers, crop size, videos per batch, segments)
 CASES = {"R50 224": (50, 224, 5, 3), "R18 112": (18, 112, 8, 3), "R18 32": (18, 32, 16, 3)}
 NUM_CLASSES = 10
-SUMS = {"2 ranks, one sum": None, "2 ranks, in pieces": PIECE}  # name: bytes of a piece
+SUMS = {"2 ranks, one sum": None, "2 ranks, in pieces": PIECE}  # name: bytes per piece
 
 
 def batch(size: int, videos: int, segments: int):
@@ -58,7 +58,7 @@ def make_step(
 
 
 def paddle_step(engine: str, num_layers: int, size: int, videos: int, segments: int):
-    """Return a function that computes a step, and whether this is the first rank."""
+    """Return a function that computes a step, and whether this is rank 0."""
     from training.environment import set_environment
     from utils.processes.launch import start_ranks
 
@@ -82,7 +82,7 @@ def paddle_step(engine: str, num_layers: int, size: int, videos: int, segments: 
     wanted = "onednn" if sums else engine
     if set_engine(model, wanted, "cpu") != wanted:
         sys.exit(f"{wanted} is not to be had here")
-    paddle.base.core.set_num_threads(available_cores() // world.size)  # eager, too
+    paddle.base.core.set_num_threads(available_cores() // world.size)  # for eager too
     frames, labels = map(paddle.to_tensor, batch(size, videos, segments))
     gradients = GradientSum(model.parameters(), world, SUMS[engine]) if sums else None
 
@@ -108,7 +108,7 @@ def torch_step(num_layers: int, size: int, videos: int, segments: int):
 
 
 def measure(engine: str, case: str, cores: int, steps: int) -> None:
-    """Print seconds of each step after the first, and the peak memory in MB, as JSON."""
+    """Print the seconds of each step after the first, and the peak memory in MB, as JSON."""
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:cores])
     step, is_main = torch_step(*CASES[case]) if engine == "torch" else paddle_step(engine, *CASES[case])
     seconds = []

@@ -1,8 +1,8 @@
-"""What many views of a clip cost: `python benchmarks/views.py`.
+"""Measure the cost of many views of a clip: `python benchmarks/views.py`.
 
-25 segments x 10 crops of a 340x256 clip of 10 s, ResNet-50, float32. Reading and computing them on one core, to 250
-times what the network takes for one view; and the most memory that predict.py and its processes take together, which
-needs Linux. Takes 4 minutes. Ends with exit code 1 where it is more than 1.1 times as much, or 1.5 GB.
+25 segments x 10 crops of a 340x256 clip of 10 s, ResNet-50, float32. It compares reading and computing them on one core
+with 250 times the network's time for one view. It also measures the peak memory of predict.py and its processes
+together, which needs Linux. Takes 4 minutes. The exit code is 1 above 1.1 times the time, or above 1.5 GB.
 """
 
 import argparse
@@ -50,7 +50,7 @@ def measure_time(video: str, repeats: int) -> dict[str, common.Times]:
         {
             "reading, all views": lambda: read,
             "network, all views": lambda: lambda: views(frames),
-            "network, 8 views": lambda: lambda: view(frames[:, :8]),  # a single one takes longer than an eighth
+            "network, 8 views": lambda: lambda: view(frames[:, :8]),  # one view alone takes longer than an eighth
         },
         repeats,
         time.process_time,
@@ -58,7 +58,7 @@ def measure_time(video: str, repeats: int) -> dict[str, common.Times]:
 
 
 def most_memory(video: str) -> float:
-    """Return the most bytes that predict.py and the processes it starts hold together; shared ones are counted once."""
+    """Return the peak memory of predict.py and its processes together in bytes; shared memory counts once."""
     sets = [flag for setting in PROTOCOL for flag in ("--set", setting)]
     command = [sys.executable, "predict.py", f"--video_path={video}", *sets]
     command.append(f"--save_dir={common.RESULTS / 'predicted'}")
@@ -73,22 +73,22 @@ def most_memory(video: str) -> float:
 
 
 def family(process: int) -> list[int]:
-    """Return the id of a process and of all that it and its children have started; see proc(5)."""
+    """Return the ids of a process and all its descendants; see proc(5)."""
     found = [process]
     for thread in Path(f"/proc/{process}/task").glob("*"):
         try:
             children = (thread / "children").read_text().split()
-        except OSError:  # it has ended
+        except OSError:  # the process has ended
             continue
         found += [member for child in children for member in family(int(child))]
     return found
 
 
 def proportional_set_size(process: int) -> float:
-    """Return the bytes of a process; those that it shares with others divided by their number."""
+    """Return the bytes of a process; shared ones are divided by the number of their users."""
     try:
         return 1024 * int(re.search(r"^Pss: +(\d+)", Path(f"/proc/{process}/smaps_rollup").read_text(), re.M)[1])
-    except (OSError, TypeError):  # it has ended
+    except (OSError, TypeError):  # the process has ended
         return 0.0
 
 

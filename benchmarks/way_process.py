@@ -1,7 +1,7 @@
-"""A way of benchmarks/ways.py as a process: paths in by line, the processor seconds of its three stages out as JSON.
+"""Run a way of benchmarks/ways.py as a process: paths in by line, processor seconds of its three stages out as JSON.
 
-`python benchmarks/way_process.py FOLDER WEIGHTS NAME`: the code is that of the checkout FOLDER, which may be older.
-An empty line ends it, and is answered with its peak memory in MB.
+`python benchmarks/way_process.py FOLDER WEIGHTS NAME` runs the code of the checkout FOLDER, which may be older. An
+empty line ends it; the answer is its peak memory in MB.
 """
 
 import json
@@ -14,9 +14,9 @@ from pathlib import Path
 
 def main() -> None:
     folder, weights, name = sys.argv[1:]
-    sys.path[0] = folder  # in place of benchmarks/
+    sys.path[0] = folder  # replaces benchmarks/
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w")
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # for whatever the code may say
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # for anything that the code prints
 
     from benchmarks import common, ways
 

@@ -1,6 +1,6 @@
-"""Ways from a video file to its five likeliest classes, for the benchmarks; one at a time in a process.
+"""Define ways from a video file to its five likeliest classes, for the benchmarks; one at a time in a process.
 
-`python benchmarks/ways.py NAME VIDEO` loads one of them, uses it once and prints the classes: a cold start.
+`python benchmarks/ways.py NAME VIDEO` loads a way, uses it once and prints the classes: a cold start.
 """
 
 import importlib.util
@@ -25,7 +25,7 @@ LIGHT = "PPTSMv2"
 
 @dataclass(frozen=True)
 class Way:
-    """A way from a file to its classes, in three stages: each takes what the one before returns."""
+    """A way from a file to its classes in three stages: each gets the result of the one before."""
 
     decode: Callable
     crop: Callable
@@ -33,7 +33,7 @@ class Way:
 
 
 def original() -> Way:
-    """OpenCV reads all frames, Pillow resizes and crops, NumPy normalises to float32, the network runs eagerly."""
+    """Return the original's way: OpenCV reads all frames, Pillow resizes and crops, the network runs eagerly."""
     import paddle
     from PIL import Image
 
@@ -63,7 +63,7 @@ def original() -> Way:
 
 
 def decord_eager() -> Way:
-    """Have decord read the wanted frames; the rest is ours, but eager."""
+    """Return a way in which decord reads the wanted frames; the rest is ours, but eager."""
     import paddle
 
     from benchmarks.decode import decord
@@ -78,7 +78,7 @@ def decord_eager() -> Way:
 
 
 def ours(precision: str, model: str = "TSN") -> Way:
-    """Return what predict.py does."""
+    """Return predict.py's way."""
     from inference.network import load_network
     from inference.rows import top_predictions
     from reader.decode import read_frames
@@ -97,7 +97,7 @@ def ours(precision: str, model: str = "TSN") -> Way:
 
 
 def precision_settings(precision: str) -> list[str]:
-    """Return the settings of a precision; int8 is rounded by a list of clips that is written, and never refused."""
+    """Return the settings of a precision. For int8, write and name a calibration list, and allow any agreement."""
     settings = [f"INFER.precision={precision}"]
     if precision == "int8":
         from benchmarks.common import RESULTS, ClipKind, make_clips
@@ -109,7 +109,7 @@ def precision_settings(precision: str) -> list[str]:
 
 
 def mmaction2() -> Way:
-    """mmaction2's own pipeline and recognizer, as its tsn_r50_1x1x7 configuration has them: decord, PyTorch eager."""
+    """Return mmaction2's own pipeline and recognizer from its tsn_r50_1x1x7 configuration: decord, PyTorch eager."""
     for name in ("mmaction.models.localizers.drn", "mmaction.models.localizers.drn.drn"):
         sys.modules[name] = types.ModuleType(name)  # imported by mmaction2 1.2.0, but missing in its wheel
     sys.modules[name].DRN = None
@@ -158,7 +158,7 @@ def crop_like_ours(frames: np.ndarray) -> np.ndarray:
 
 
 def eager_model() -> tuple[object, Callable[[np.ndarray], list]]:
-    """Our network in paddle's eager mode, and what names the five likeliest of its logits."""
+    """Return our network in paddle's eager mode, and a function that names the five likeliest classes of its logits."""
     from inference.rows import top_predictions
     from models.weights.fitting import load_model
     from utils.config.loading import load_config
@@ -170,12 +170,12 @@ def eager_model() -> tuple[object, Callable[[np.ndarray], list]]:
 
 
 def weights_of(model: str) -> Path:
-    """Return the random weights of a network; TSM has those of TSN."""
+    """Return the path of a network's random weights; TSM shares TSN's."""
     return WEIGHTS.with_name("random_pptsm_v2.pdparams") if model == LIGHT else WEIGHTS
 
 
 def make_weights() -> None:
-    """Write WEIGHTS, unless they are there: random, the same on every run; in a process, as its memory is not ours."""
+    """Write random WEIGHTS, the same on every run, if they are missing. A process does it, to keep its memory apart."""
     for model in ("TSN", LIGHT):
         if not (path := weights_of(model)).exists():
             process = multiprocessing.get_context("spawn").Process(target=_write_weights, args=(model, path))
@@ -216,7 +216,7 @@ WAYS: dict[str, Callable[[], Way]] = {
 
 
 def available_ways() -> list[str]:
-    """Return the names of the ways that can run here."""
+    """Return the names of the ways that can run on this machine."""
     from utils.processor import has_bfloat16
 
     needed = {"decord, eager": "decord", "mmaction2": "mmaction"} | {name: "nncf" for name in WAYS if INT8 in name}

@@ -1,1 +1,1 @@
-"""Programs that make data, run before the scripts: lists, their check, copies, a peer's files as ours."""
+"""Prepare data before the scripts run: make lists, check videos, re-encode them, make demo clips."""

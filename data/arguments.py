@@ -1,4 +1,4 @@
-"""What values the flags of this room's programs take, and those of make_lists.py."""
+"""Parse the flags of this room's programs, and the command line of make_lists.py."""
 
 import argparse
 import math
@@ -45,11 +45,11 @@ def several(most: int) -> Callable[[str], int]:
 def out_folder(text: str) -> Path:
     """Return the value of a flag that takes a folder.
 
-    Raises ArgumentTypeError for one that no configuration can name.
+    Raises ArgumentTypeError for a path that no configuration can contain.
     """
     if any(c < " " or "\x7f" <= c <= "\x9f" for c in text):
         raise argparse.ArgumentTypeError(f"expected a path without control characters, not {text!r}")
-    return Path(text).expanduser() if text.startswith("~/") else Path(text)  # of --out=~/lists no shell does it
+    return Path(text).expanduser() if text.startswith("~/") else Path(text)  # no shell expands it in --out=~/lists
 
 
 def expression(text: str) -> re.Pattern:
@@ -61,13 +61,13 @@ def expression(text: str) -> re.Pattern:
 
 
 def documented_parser(script: str, doc: str | None) -> Parser:
-    """Return the parser of a program, which `--help` describes by the words at the top of its file."""
-    description, _, epilog = (doc or "").partition("\n\n")  # python -OO has none
+    """Return the parser of a program. The words at the top of the program's file are its `--help`."""
+    description, _, epilog = (doc or "").partition("\n\n")  # python -OO removes the text
     return Parser(script, description, epilog=epilog, formatter_class=argparse.RawDescriptionHelpFormatter)
 
 
 def evaluated_runs(script: str, doc: str | None, metavar: str, out: str) -> argparse.Namespace:
-    """Return the arguments of a program that takes folders of eval.py: `runs` and `out`, a Path.
+    """Return the arguments of a program that takes folders of eval.py: `runs`, and `out` as a Path.
 
     out: its default. Raises InputError for fewer than two folders.
     """
@@ -83,11 +83,13 @@ def evaluated_runs(script: str, doc: str | None, metavar: str, out: str) -> argp
 
 
 def list_arguments(description: str | None) -> argparse.Namespace:
-    """Return the command line of make_lists.py. Raises InputError for a mistake in it."""
+    """Return the command line of make_lists.py. Raises InputError for mistakes in it."""
     parser = Parser("data/make_lists.py", description, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("--videos", nargs="+", required=True, metavar="DIR", help="folders with the videos, at any depth")
-    annotations = "annotation files of Kinetics, or official split files; not given: a folder per class"
+    annotations = (
+        "annotation files of Kinetics, official split files, or CSV of path,labels,split; not given: a folder per class"
+    )
     add("--annotations", nargs="+", metavar="FILE", help=annotations)
     add("--out", type=out_folder, default=Path("data/dataset/kinetics"), metavar="DIR", help="default: %(default)s")
     add("--force", action="store_true", help="replace lists and config.yaml that are in --out already")

@@ -1,22 +1,22 @@
-"""Reads every video of some lists as training would, and says what is wrong with them.
+"""Read every video of some lists as training would, and report the problems.
 
     python data/check.py data/dataset/mine/train.list data/dataset/mine/val.list --config=data/dataset/mine/config.yaml
 
-Frames, decoder and time limit are those of TRAIN. The folder --out gets of each NAME.list NAME.readable.list, the same
-without the videos that cannot be read, and problems.csv:
+Frames, decoder and time limit are those of TRAIN. For each NAME.list, the folder --out gets NAME.readable.list, which
+lacks the videos that cannot be read, and problems.csv:
 
     unreadable           with the reason that training would give
-    duration             (of pickles: the number of frames) odd: at least twice the median of all lists, or half of it
+    duration             (for pickles: the number of frames) odd: at least twice the median of all lists, or half of it
     size                 odd: the same with the root of the number of pixels, or 1.5 times for width / height
-    frame rate           odd: 4 times, as slow motion has it, or a wrong header
-    same bytes           as another video of these lists; of equal sizes and ends SHA-256 decides
-    looks alike          as a video of an earlier list, which may show the same recording: by --similar, as
-                         data/make_lists.py has it; of those in one list a line and similar.html tell
+    frame rate           odd: 4 times, for example in slow motion, or a wrong header
+    same bytes           as another video of these lists; if sizes and ends are equal, SHA-256 decides
+    looks alike          like a video of an earlier list, so it may show the same recording: with --similar, as in
+                         data/make_lists.py; for videos of one list, see a line on the screen and similar.html
 
-Odd is nothing that is within 5 robust standard deviations of the median (1.4826 times the median absolute deviation of
-the logarithm): where all durations differ none is odd. The exit code is 0 where problems.csv is empty, else 1, and 2
-for mistakes. check.jsonl has what was found out about each video: run again, the command goes on where it was stopped,
-and of a list whose videos were put right it reads those that have changed.
+A value within 5 robust standard deviations of the median is not odd (1.4826 times the median absolute deviation of the
+logarithm), so if all durations differ, none is odd. The exit code is 0 if problems.csv is empty, 1 if it is not, and 2
+for mistakes. check.jsonl keeps the findings for each video: run the command again to resume, or to read only the videos
+that were changed since.
 """
 
 import os
@@ -53,9 +53,9 @@ from utils.storage.objects import is_remote
 
 
 def read_videos(listings: Listings, journal: Records, config: Config, pictures: bool) -> Findings:
-    """Return what is found out about every video.
+    """Return the findings for every video.
 
-    From the journal where its file is the same still, else by reading it.
+    They come from the journal if the file is unchanged, otherwise from reading it.
     """
     findings = Findings(listings, journal, "seconds" if config.train.format == "mp4" else "frames")
     for offset, record in journal.records():
@@ -76,7 +76,7 @@ def read_videos(listings: Listings, journal: Records, config: Config, pictures: 
 
 
 def compare(findings: Findings, journal: Records, number: int, spec: ClipSpec) -> None:
-    """Put the SHA-256 of files that may be equal into the findings, computed by `number` threads."""
+    """Add the SHA-256 of files that may be equal to the findings, computed by `number` threads."""
     candidates = findings.candidates()
     pool = ThreadPoolExecutor(number)
     try:
@@ -100,9 +100,9 @@ def _with_digest(spec: ClipSpec, task: tuple[int, dict]) -> tuple[int, dict, str
 
 
 def write_readable(listings: Listings, findings: Findings, out: Path, prefix: str) -> list[tuple[str, int, int, Path]]:
-    """Return (list, its lines, those that can be read, the list that was written of them), of each list.
+    """Write the lists of readable videos. Return (list, its lines, its readable lines, the new list) for each.
 
-    prefix: of TRAIN, which the paths have now and the new lists are read with.
+    prefix: TRAIN's prefix, which the paths now include and which the new lists will be read with.
     """
     prefix = prefix and os.path.join(prefix, "")
     written = []
@@ -121,7 +121,7 @@ def _line(entry: Entry, prefix: str) -> str:
 
 
 def write_problems(findings: Findings, path: Path) -> Counter[str]:
-    """Write the table; return how many there are of each kind."""
+    """Write the table, and return the number of problems by kind."""
     counts: Counter[str] = Counter()
 
     def counted() -> Iterator[VideoProblem]:
@@ -138,7 +138,7 @@ def _stem(path: str) -> str:
 
 
 def results_folder(out: Path | None, lists: list[str]) -> Path:
-    """Return the folder for the results. Raises InputError for names that cannot be kept apart, or no folder."""
+    """Return the folder for the results. Raises InputError if names cannot be kept apart, or there is no folder."""
     stems = Counter(map(_stem, lists))
     if twice := [path for path in lists if stems[_stem(path)] > 1]:
         raise InputError(f"{' and '.join(twice)}: lists of one name would be written to one file")
@@ -148,7 +148,7 @@ def results_folder(out: Path | None, lists: list[str]) -> Path:
 
 
 def summarize(findings: Findings) -> str:
-    """Return what the videos that can be read are like."""
+    """Return a summary of the readable videos."""
     length, side, shape, rate = (usual.median for usual in findings.usual().values())
     if findings.length == "frames":
         return f"median: {length:.4g} frames of {side**2:.0f} pixels, width / height {shape:.3g}"
@@ -185,8 +185,8 @@ def main() -> None:
         print("\n".join([summarize(findings), *notes]))
     if counts:
         found = ", ".join(f"{counts[problem]} {problem}" for problem in PROBLEMS if counts[problem])
-        raise RunError(f"not all is well with these lists ({found}); {out / 'problems.csv'}: which videos, and why")
-    print(f"nothing is wrong with these {len(listings)} videos")
+        raise RunError(f"these lists have problems ({found}); {out / 'problems.csv'} lists the videos and the reasons")
+    print(f"found no problem in these {len(listings)} videos")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""The first run, from nothing: python data/demo.py (or bash run.sh demo, which also installs).
+"""Run the demo from nothing: python data/demo.py (or bash run.sh demo, which also installs).
 
-Makes clips, trains configs/tsn_demo.yaml on them, evaluates the held-out clips with three segments and with one, and
-predicts them. Every step is a command that can be run by hand.
+It makes clips, trains configs/tsn_demo.yaml on them, evaluates the held-out clips with three segments and with one, and
+predicts them. Every step is a command that you can run yourself.
 """
 
 import json
@@ -38,7 +38,7 @@ STEPS = {
 }  # fmt: skip
 
 
-# The part of the time that each step takes, as measured on two cores.
+# Each step's share of the time, measured on two cores.
 SHARES = (0.15, 0.5, 0.1, 0.1, 0.15)
 
 
@@ -55,7 +55,7 @@ def main() -> None:
 
 
 def summary(seconds: float) -> str:
-    """Return what the demo found, where it lies, read from the files that its steps wrote, and what to type next."""
+    """Return the demo's results and their places, read from the files of its steps, and what to type next."""
     three, one = (json.loads((OUT / name / "metrics.json").read_text()) for name in ("eval", "eval_1_segment"))
     predicted = json.loads((OUT / "predict" / "predictions.json").read_text())
     named = sum("predictions" in result for result in predicted)
@@ -87,7 +87,7 @@ def summary(seconds: float) -> str:
 
 
 def reports() -> list[tuple[str, str]]:
-    """Return the pages to look at, or how to have them."""
+    """Return the pages to look at, or the commands that make them."""
     names = {"checkpoints": "how it was trained", "eval": "what it knows", "predict": "what it answers"}
     pages = [(f"{OUT}/{name}/report.html", about) for name, about in names.items()]
     there = [page for page in pages if Path(page[0]).exists()]

@@ -1,18 +1,18 @@
-"""Makes the demo's clips: small H.264 files of 8 classes, and the lists that train, evaluate and predict them.
+"""Make the demo's clips: small H.264 files of 8 classes, and the lists to train, evaluate and predict with them.
 
     python data/make_demo.py            # data/demo: 320 clips for training, 40 for validation, 80 held out
 
 A clip shows three coloured objects one after the other, each for a third of its length, on a grey background. Its
-class is the SET of the three, in any order: 8 of the 10 possible sets of 3 out of 5 hues. All else is drawn anew for
-every clip: shape, size, speed, place, shade, spin, background, length. No single moment tells the class. Who knows the
-k objects of k thirds for certain is right at most this often (tests/data/test_make_demo.py counts it):
+class is the SET of the three, in any order: 8 of the 10 possible sets of 3 out of 5 hues. Everything else is random in
+each clip: shape, size, speed, place, shade, spin, background, length. No single moment tells the class. A guesser who
+knows the objects of k thirds for certain is right at most this often (tests/data/test_make_demo.py counts it):
 
     one moment 20.8 %      two moments 41.7 %      three moments 100 %
 
-Objects are told by hue because that is learned from random weights within minutes; shape is not.
-Each lies in the folder of its class, as one's own videos would.
-Clips are a function of (seed, subset, class, number) alone: the same on every run, whatever the number of processes.
-Run again, it makes what is missing and nothing else.
+Objects differ by hue, because hue is learned from random weights within minutes; shape is not.
+Each clip lies in the folder of its class, like a user's own videos.
+Clips depend on (seed, subset, class, number) only: they are the same on every run, with any number of processes.
+Run again, the program makes only the missing clips.
 """
 
 import itertools
@@ -37,12 +37,12 @@ from utils.processes.child import interrupts_blocked
 from utils.storage.files import write_atomic, write_text
 from utils.storage.lock import holds_others, locked_folder
 
-VERSION = 2  # of the set: raise it when a change below makes other clips, or other paths, from the same seed
+VERSION = 2  # of the set: increase it when a change makes other clips or paths from the same seed
 WIDTH, HEIGHT, FPS = 96, 72, 24
 # Degrees on the colour circle, far enough apart to stay distinct under the jitter below and in 4:2:0 video.
 HUES = {"red": 0, "yellow": 58, "green": 125, "blue": 225, "pink": 305}
 HUE_JITTER = 8
-# Without these two every colour is in 5 of the 8 sets, red in 4: a single object tells next to nothing.
+# Without these two, every colour is in 5 of the 8 sets, and red in 4: one object says almost nothing.
 LEFT_OUT = {frozenset({"red", "yellow", "green"}), frozenset({"red", "blue", "pink"})}
 CLASSES = sorted(tuple(sorted(c)) for c in itertools.combinations(HUES, 3) if frozenset(c) not in LEFT_OUT)
 NAMES = ["_".join(colours) for colours in CLASSES]
@@ -74,8 +74,8 @@ def background(rng: np.random.Generator, length: int) -> np.ndarray:
 def object_masks(rng: np.random.Generator, length: int) -> np.ndarray:
     """Return float32 [T, H, W, 1] coverage 0..1 of one moving, spinning regular polygon (3 to 6 corners) or disc."""
     radius = rng.uniform(13, 23)
-    # A straight motion that bounces (a triangle wave). The centre keeps to the part that is left of a 4:3 frame by
-    # any square crop of its full height, so that no crop hides an object.
+    # A straight motion that bounces (a triangle wave). The centre stays in the part of a 4:3 frame that every square
+    # crop of full height includes, so no crop hides an object.
     place, speed = rng.uniform(0, 1, 2), rng.uniform(-2, 2, 2) / FPS
     wave = np.abs((place + speed * np.arange(length)[:, None] + 1) % 2 - 1)  # [T, 2] in 0..1
     inset = (10, WIDTH - HEIGHT)
@@ -109,7 +109,7 @@ def draw_clip(rng: np.random.Generator, colours: tuple[str, ...]) -> np.ndarray:
 def write_mp4(path: Path, frames: np.ndarray) -> None:
     """Encode uint8 [T, H, W, 3] RGB frames as H.264."""
     with av.open(f"file:{path}", "w", format="mp4") as container:
-        # x264's output depends on the number of threads, and without the last option differs from run to run.
+        # x264's output depends on the number of threads, and differs from run to run without the last option.
         options = {"preset": "veryfast", "crf": "23", "g": str(FPS), "threads": "1", "x264-params": "cpu-independent=1"}
         stream = container.add_stream("libx264", rate=Fraction(FPS), options=options)
         stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
@@ -126,7 +126,7 @@ def make_clip(job: tuple[Path, tuple[int, ...]]) -> None:
 
 
 def plan(out: Path, seed: int, clips_per_class: dict[str, int]) -> dict[str, list[tuple[Path, int, tuple[int, ...]]]]:
-    """Return every clip's (path, label, random key) by subset, classes in turn."""
+    """Return (path, label, random key) of every clip by subset, with the classes in turn."""
     return {
         subset: [
             (out / subset / name / f"{name}_{number:03d}.mp4", label, (seed, index, label, number))
@@ -138,9 +138,9 @@ def plan(out: Path, seed: int, clips_per_class: dict[str, int]) -> dict[str, lis
 
 
 def prepare_folder(out: Path, settings: dict[str, object]) -> None:
-    """Make `out` ready for clips of these settings; clips of other settings go.
+    """Prepare `out` for clips of these settings; remove clips of other settings.
 
-    Raises InputError: `out` holds something that this script did not make, or cannot be written.
+    Raises InputError if `out` holds files that this script did not make, or cannot be written.
     """
     manifest, content = out / "manifest.json", json.dumps(settings, indent=1) + "\n"
     with os_errors(InputError, f"--out {out}: cannot be written"):
@@ -165,12 +165,12 @@ def write_lists(out: Path, clips: dict[str, list[tuple[Path, int, tuple[int, ...
 
 
 def make_demo(out: Path, seed: int, clips_per_class: dict[str, int], workers: int) -> int:
-    """Return the number of clips that had to be made; afterwards the whole set is there."""
+    """Make the missing clips of the set, and return their number."""
     prepare_folder(out, {"version": VERSION, "seed": seed, "clips_per_class": clips_per_class})
     clips = plan(out, seed, clips_per_class)
     jobs = [(path, key) for rows in clips.values() for path, _, key in rows if not path.exists()]
     if jobs:
-        with interrupts_blocked():  # it is this process's to end the others
+        with interrupts_blocked():  # this process ends the others
             pool = multiprocessing.get_context("spawn").Pool(min(workers, len(jobs)))
         with pool, progress_bar(len(jobs), "making clips") as bar:
             for _ in pool.imap_unordered(make_clip, jobs, chunksize=4):

@@ -1,4 +1,4 @@
-"""Makes the file lists of a data set, with its class names, and reports what was found, what is missing and why.
+"""Make the file lists of a data set and its class names, and report what was found, what is missing and why.
 
 Kinetics-400, from its annotation files and a folder of clips in any of the usual namings:
 
@@ -8,11 +8,15 @@ UCF101, HMDB51 and Something-Something v2, from their official split files:
 
     python data/make_lists.py --videos UCF-101 --annotations classInd.txt trainlist01.txt testlist01.txt --out lists
 
-One's own videos, a folder per class, split at random by --seed (or as they lie, below train/, val/ and test/):
+Your own videos, a folder per class, split at random by --seed (or already split into train/, val/ and test/):
 
     python data/make_lists.py --videos my_videos --out data/dataset/mine --split 0.8 0.1 0.1
 
-Beside the lists it writes config.yaml, with which train.py, eval.py and predict.py need no other flag.
+Several classes a clip, from a CSV file with the heading path,labels,split and lines such as `clip.mp4,jump;run,train`:
+
+    python data/make_lists.py --videos my_videos --annotations labels.csv --out data/dataset/mine
+
+Beside the lists it writes config.yaml, so that train.py, eval.py and predict.py need no other flag.
 """
 
 import argparse
@@ -37,12 +41,14 @@ from data.lists.classes import in_order
 from data.lists.dealing import SplitClip, joined
 from data.lists.folds import MOST_FOLDS, deal_folds, fold_lists, lists_of_folds, notes_on_folds
 from data.lists.found import Found, from_annotations, from_folders
-from data.lists.layout import counted, empty_folders, is_split, named
+from data.lists.labels_csv import from_many, is_of_many, read_many
+from data.lists.layout import counted, empty_folders, is_split, named, table
 from data.lists.official import is_official, read_official
 from data.lists.own_networks import Network
 from data.lists.soundness import find_broken, find_copies
-from data.lists.splits import SPLITS, listed_in
+from data.lists.splits import SPLITS, listed_in, respelled
 from reader.class_names import mirror_advice, read_names
+from reader.labels import ids_of, text_of
 from reader.videos import Video, find_videos
 from utils.cli import run
 from utils.errors import InputError
@@ -54,16 +60,16 @@ LABELS = "kinetics_labels.json"
 FOLD_LISTS = tuple(name for fold in fold_lists(MOST_FOLDS) for name in fold)
 REPORTS = ("missing.csv", "remarks.csv", "classes.csv", "similar.html")
 OUTPUTS = (*LISTS, *FOLD_LISTS, LABELS, own_config.NAME, *REPORTS)
-MARK = ".unfinished"  # while they are written
-# Classes up to which the table per class is printed; it is always in classes.csv.
+MARK = ".unfinished"  # while the files are being written
+# The table per class is printed for at most this many classes; classes.csv always has it.
 PRINTED_CLASSES = 20
 
 
 def lists_of(found: Found) -> dict[str, list[SplitClip]]:
-    """Return the clips of each list that has one."""
+    """Return the clips of each list, without empty lists."""
     labelled = [clip for clip in found.clips if clip.label is not None]
     lists = {f"{split}.list": [clip for clip in labelled if clip.split == split] for split in SPLITS}
-    # The original's users evaluate on the validation split: the test split's labels were long held back.
+    # The original's users evaluate on the validation split, because the test split's labels were long withheld.
     lists["test.list"] = lists["test.list"] or lists["val.list"]
     lists["infer.list"] = found.of("test") or found.of("val")
     return {name: lists[name] for name in LISTS if lists[name]}
@@ -72,12 +78,13 @@ def lists_of(found: Found) -> dict[str, list[SplitClip]]:
 def writers_of(
     found: Found, lists: dict[str, list[SplitClip]], out: Path, network: Network
 ) -> dict[str, Callable[[Path], None]]:
-    """Return what writes each file that is to be in `out`, by its name."""
+    """Return a function that writes each file of `out`, by file name."""
     writers = {name: partial(_write_list, clips=clips, labels=name != "infer.list") for name, clips in lists.items()}
     names = json.dumps(found.classes.names, indent=1, ensure_ascii=False) + "\n"
     writers[LABELS] = partial(write_text, text=names)
     numbers = {name: len(clips) for name, clips in lists.items()}
-    writers[own_config.NAME] = partial(write_text, text=own_config.config_text(out, found.classes, numbers, network))
+    text = own_config.config_text(out, found.classes, numbers, network, found.many)
+    writers[own_config.NAME] = partial(write_text, text=text)
     if found.missing:
         rows = ((r.label, r.youtube_id, r.start, r.end, r.split, why) for r, why in found.missing)
         header = ("label", "youtube_id", "time_start", "time_end", "split", "why")
@@ -89,20 +96,20 @@ def writers_of(
 
 
 def _write_list(path: Path, clips: Iterable[SplitClip], labels: bool) -> None:
-    lines = (f"{clip.path} {clip.label}\n" if labels else f"{clip.path}\n" for clip in clips)
+    lines = (f"{clip.path}{text_of(clip.label) if labels else ''}\n" for clip in clips)
     write_stream(path, lambda file: file.writelines(lines))
 
 
 def _per_class(found: Found) -> list[tuple[object, ...]]:
     """Return (class id, name, clips in train, val, test) of every class."""
-    counts = Counter((clip.label, clip.split) for clip in found.clips)
+    counts = Counter((label, clip.split) for clip in found.clips for label in ids_of(clip.label))
     return [(i, name, *(counts[i, split] for split in SPLITS)) for i, name in enumerate(found.classes.names)]
 
 
 def report(found: Found, videos: int) -> str:
-    """Return the tables that end a run.
+    """Return the tables for the end of a run.
 
-    Per split what was found and clips per class, then per class if they are few.
+    They show what was found per split, with clips per class, and each class if there are few.
     """
     present = [row for row in _per_class(found) if any(row[2:])]
     heading = ["split", *(["annotated", "found", "missing"] if found.annotated else ["found"])]
@@ -112,9 +119,9 @@ def report(found: Found, videos: int) -> str:
         numbers = [row[column] for row in present] or [0]
         total = [found.annotated[split], clips, found.annotated[split] - clips] if found.annotated else [clips]
         rows.append([split, *total, min(numbers), f"{statistics.median(numbers):g}", max(numbers)])
-    text = _table(rows, left={0})
+    text = table(rows, left={0})
     if len(present) <= PRINTED_CLASSES:
-        text += "\n\n" + _table([["class_id", "label", *SPLITS], *present], left={1})
+        text += "\n\n" + table([["class_id", "label", *SPLITS], *present], left={1})
     if untrained := [name for _, name, train, *_ in present if not train]:
         text += f"\n\nclasses without a clip for training: {len(untrained)}: {', '.join(untrained[:PRINTED_CLASSES])}"
     if found.grouping:
@@ -125,19 +132,10 @@ def report(found: Found, videos: int) -> str:
     return "\n".join([f"{text}\n\nvideo files found: {videos}, in no list: {videos - len(found.clips)}", *found.notes])
 
 
-def _table(rows: Sequence[Sequence[object]], left: set[int]) -> str:
-    widths = [max(len(str(row[i])) for row in rows) for i in range(len(rows[0]))]
-    lines = []
-    for row in rows:
-        cells = (f"{cell!s:{'<' if i in left else '>'}{width}}" for i, (cell, width) in enumerate(zip(row, widths)))
-        lines.append("  ".join(cells).rstrip())
-    return "\n".join(lines)
-
-
 def write(out: Path, writers: dict[str, Callable[[Path], None]]) -> None:
-    """Write the files, each whole or not at all; others that an earlier run left go.
+    """Write the files, each whole or not at all, and remove others that an earlier run left.
 
-    What a run leaves that is ended in between has a mark: it is no reason to refuse the same command.
+    An interrupted run leaves a mark, so that the same command is accepted again.
     """
     for path in unfinished(out, "|".join(map(re.escape, (*OUTPUTS, MARK)))):
         path.unlink()
@@ -151,7 +149,7 @@ def write(out: Path, writers: dict[str, Callable[[Path], None]]) -> None:
 
 
 def written(out: Path, names: Iterable[str], lists: dict[str, list[SplitClip]], found: Found, network: Network) -> str:
-    """Return what was written where, and what to tell the other scripts."""
+    """Return what was written where, and the flags for the other scripts."""
     source, clips = found.classes.source, {name: len(clips) for name, clips in lists.items()}
     alphabetical = found.classes.names == in_order(found.classes.names)
     own = "in their alphabetical order" if alphabetical else "as before, new ones behind the others"
@@ -191,16 +189,19 @@ def main() -> None:
 
 
 def make_lists(args: argparse.Namespace) -> None:
-    """Write the lists and reports, in a folder that is this run's alone."""
+    """Write the lists and reports, in a folder that is locked for this run."""
     rows, official, before = None, None, {}
-    with nullcontext() if args.extend else suppress(InputError):  # what is replaced may be anything
+    many = bool(args.annotations) and not is_official(args.annotations) and is_of_many(args.annotations)
+    if many and args.folds:
+        raise InputError(f"--folds {args.folds}: folds are dealt by one class a clip, and these have several")
+    with nullcontext() if args.extend else suppress(InputError):  # files that will be replaced may have any content
         before = listed_in(args.out)
     numbered = read_names(str(args.out / LABELS), "--extend") if args.extend else []
     if args.annotations and is_official(args.annotations):
         rows, official = read_official(args.annotations)
         args.labels = args.labels or (None if official else "own")
     elif args.annotations:
-        rows = read_annotations(args.annotations)
+        rows = (read_many if many else read_annotations)(args.annotations)
     if rows == []:
         raise InputError(f"--annotations {' '.join(args.annotations)}: no clip in them")
     # Shown on a terminal only, and after a second: 300,000 files on a network disk take minutes.
@@ -210,12 +211,12 @@ def make_lists(args: argparse.Namespace) -> None:
     if not videos:
         no_others = f"; other files: {counted(others)}" if others else ""
         raise InputError(f"--videos {' '.join(args.videos)}: no video files there{no_others}")
-    presplit = rows is None and is_split(videos)  # before each of them is opened, which may take minutes
+    presplit = rows is None and is_split(videos)  # decided before each video is opened, which may take minutes
     before = respelled(before, videos)
     bad = {video.path: "an empty file" for video in videos if video.empty}
     broken = find_broken([video.path for video in videos if not video.empty])
     bad |= {path: f"cannot be opened: {reason}" for path, reason in broken.items()}
-    from data.lists.similar import Alike, read_pictures  # it takes NumPy, for which nothing else waits
+    from data.lists.similar import Alike, read_pictures  # it needs NumPy, which nothing else here does
 
     looked_at = [v.path for v in videos if v.path not in bad] if args.similar else []
     alike = Alike(read_pictures(looked_at) if looked_at else {}, args.similar)
@@ -224,6 +225,8 @@ def make_lists(args: argparse.Namespace) -> None:
             videos, bad, args.labels, args.split, args.seed, args.group,
             before if args.extend else {}, alike.groups, numbered,
         )  # fmt: skip
+    elif many:
+        found = from_many(rows, videos, bad, args.labels)
     else:
         found = from_annotations(rows, videos, bad, args.labels, official)
     found.notes += notes_on_lists(before, found.clips, rows is None and not presplit)
@@ -249,27 +252,21 @@ def make_lists(args: argparse.Namespace) -> None:
 def notes_on(
     args: argparse.Namespace, found: Found, videos: list[Video], broken: Mapping[str, str], others: Counter[str]
 ) -> list[str]:
-    """Return lines on what may not be as it is meant; what they count `found` remarks on, file by file."""
+    """Return lines on possible mistakes. For the files behind them, remarks are added to `found`."""
     notes = [f"files that are no videos, passed over: {others.total()}: {counted(others)}"] if others else []
     if broken:
         notes.append(f"video files that cannot be opened: {len(broken)}: {named(broken)}; remarks.csv says why")
     if not args.annotations and (empty := empty_folders(args.videos, videos, is_split(videos))):
         notes.append(f"folders of classes without a video: {len(empty)}: {named(empty)}")
         found.remarks += [(folder, "a folder of a class without a video") for folder in empty]
-    if len(labels := {clip.label for clip in found.clips}) == 1 and None not in labels:
+    if len(labels := {clip.label for clip in found.clips}) == 1 and None not in labels and not found.many:
         notes.append(f"only one class, {found.classes.names[labels.pop()]}: any network is right about it every time")
     notes += mirror_advice(found.classes.names)
     return notes + notes_on_copies(found)
 
 
-def respelled(before: Mapping[str, str], videos: Iterable[Video]) -> dict[str, str]:
-    """Return the same by the paths of the videos: --videos may be given in another way, such as absolute."""
-    now = {os.path.abspath(video.path): video.path for video in videos} if before else {}
-    return {now.get(os.path.abspath(path), path): split for path, split in before.items()}
-
-
 def notes_on_lists(before: Mapping[str, str], clips: Sequence[SplitClip], may_extend: bool) -> list[str]:
-    """Return a line on what the lists before had, by path. may_extend: whether --extend could be given."""
+    """Return a line that compares with the earlier lists, by path. may_extend: whether --extend is possible."""
     if not before:
         return []
     splits = {clip.path: clip.split for clip in clips}
@@ -281,7 +278,7 @@ def notes_on_lists(before: Mapping[str, str], clips: Sequence[SplitClip], may_ex
 
 
 def notes_on_copies(found: Found) -> list[str]:
-    """Return a line on the clips with the same bytes, which stay in the lists; `found` remarks on each."""
+    """Return a line on clips with the same bytes, which stay in the lists. `found` gets a remark on each."""
     clips, number, splits, labels = {clip.path: clip for clip in found.clips}, 0, 0, 0
     for first, *copies in find_copies(list(clips)):
         number += len(copies)
@@ -292,7 +289,9 @@ def notes_on_copies(found: Found) -> list[str]:
     if not number:
         return []
     what = f"clips with the same bytes as another one: {number}"
-    return [f"{what}; of these files {splits} are in two splits, {labels} in two classes; remarks.csv names them"]
+    line = f"{what}; of these files {splits} are in two splits, {labels} in two classes; remarks.csv names them"
+    several = "; a clip with several classes: --annotations CSV, with a heading path,labels,split"
+    return [line + several * (labels > 0 and not found.many)]
 
 
 if __name__ == "__main__":

@@ -1,12 +1,11 @@
-"""Re-encodes the videos of a list for sparse reading: small frames, and a key frame every few of them.
+"""Re-encode the videos of a list for sparse reading: small frames, and a key frame every few frames.
 
     python data/reencode.py data/dataset/kinetics/train.list --out data/k400_256 --short_side 256 --keyint 12
 
-Reading few frames of a video means decoding from the key frame before each of them, so close key frames make it fast,
-for somewhat more bytes. Frame n stays frame n; rotation is applied, audio dropped. The new list (`path label`) lies in
-the folder, as does a table of the videos that cannot be read. Run again, it goes on where it was stopped, tries those
-again, and makes the copies anew whose sources have changed (by size and time). With --fps videos are made of folders of
-frames (`folder frames label`).
+To read a frame, a decoder starts at the key frame before it, so close key frames make reading fast, for slightly larger
+files. Frame n stays frame n; rotation is applied, audio dropped. The folder also gets the new list (`path label`) and a
+table of the unreadable videos. Run again, the program resumes, retries unreadable videos, and replaces copies whose
+sources have changed (by size and time). With --fps, videos are made from folders of frames (`folder frames label`).
 """
 
 import argparse
@@ -37,13 +36,13 @@ from utils.storage.files import write_csv, write_stream, write_text, writing
 from utils.storage.lock import holds_others, locked_folder
 from utils.storage.stamps import signature
 
-# Videos that are read before and after to tell what re-encoding gains.
+# This many videos are read before and after, to measure the gain.
 NUM_SAMPLES = 20
 MANIFEST, SOURCES = "reencode.json", "reencode.jsonl"
 
 
 class Jobs(Sequence[Job]):
-    """The jobs of some videos of a list, by their positions; each is made when it is asked for."""
+    """The jobs for some videos of a list, by their positions; each is created on access."""
 
     def __init__(self, entries: Sequence[Entry], positions: Sequence[int], out: Path, settings: Settings):
         self._entries, self._positions, self._out, self._settings = entries, positions, out, settings
@@ -58,7 +57,7 @@ class Jobs(Sequence[Job]):
 
 
 def distinct(entries: Sequence[Entry]) -> Sequence[int]:
-    """Return the positions of the entries whose path has not come before."""
+    """Return the positions of the entries whose path did not occur before."""
     positions, seen = array("q"), set()
     for i, entry in enumerate(entries):
         if entry.path not in seen:
@@ -68,7 +67,7 @@ def distinct(entries: Sequence[Entry]) -> Sequence[int]:
 
 
 def prepare_folder(out: Path, settings: Settings) -> None:
-    """Take up a folder that is empty, or was made with the same settings. Raises InputError."""
+    """Use a folder that is empty or was made with the same settings. Raises InputError."""
     manifest, content = out / MANIFEST, json.dumps(settings.given()) + "\n"
     with os_errors(InputError, f"--out {out}: cannot be written"):
         if manifest.exists() and manifest.read_text() != content:
@@ -84,7 +83,7 @@ def prepare_folder(out: Path, settings: Settings) -> None:
 
 
 def write_lists(list_path: Path, entries: Sequence[Entry], out: Path, unreadable: dict[str, str]) -> None:
-    """Write the new list, labels kept, and the table of unreadable videos beside it, both in the list's order."""
+    """Write the new list with its labels, and the table of unreadable videos beside it, both in list order."""
     found = dict.fromkeys(entry.path for entry in entries if entry.path in unreadable)
 
     def write_list(file: TextIO) -> None:
@@ -98,14 +97,14 @@ def write_lists(list_path: Path, entries: Sequence[Entry], out: Path, unreadable
 
 
 def summarize(list_path: Path, jobs: Jobs, num_made: int, num_unreadable: int) -> None:
-    """Print what was done and what it gained. jobs: those of every video of the new list."""
+    """Print what was done and the gain. jobs: for every video of the new list."""
     state = f"{num_made} re-encoded now, {len(jobs) - num_made} there already"
     print(f"{list_path}: {len(jobs)} videos ({state}), {num_unreadable} unreadable")
     if num_unreadable:
         print(f"{list_path.with_suffix('.unreadable.csv')}: which ones, and why")
     before, after, there = 0, 0, array("q")
     for i, job in enumerate(jobs):
-        with contextlib.suppress(OSError, VideoError):  # the source is gone since an earlier run
+        with contextlib.suppress(OSError, VideoError):  # the source was removed since an earlier run
             old, new = sum(map(os.path.getsize, job.parts())), os.path.getsize(job.target)
             before, after = before + old, after + new
             there.append(i)
@@ -152,7 +151,7 @@ def main() -> None:
 
 
 def reencode_list(args: argparse.Namespace, entries: Sequence[Entry], new_list: Path) -> None:
-    """Re-encode what is not there yet and write the new list, in a folder that is this run's alone."""
+    """Re-encode the missing videos and write the new list, in a folder that is locked for this run."""
     template = None if args.fps is None else args.filename_tmpl
     settings = Settings(args.short_side, args.keyint, args.crf, args.preset, args.fps, template)
     prepare_folder(args.out, settings)
@@ -178,9 +177,9 @@ def reencode_list(args: argparse.Namespace, entries: Sequence[Entry], new_list: 
 
 
 def remove_outdated(entries: Sequence[Entry], positions: Sequence[int], out: Path, sources: CopiedSources) -> None:
-    """Remove the copies of what is another file now, and says how many; what is gone keeps its copy. Raises RunError.
+    """Remove copies whose sources have changed, and print how many. Copies of removed sources stay. Raises RunError.
 
-    Of a copy whose source is not known, as a run was killed behind it, the times decide: it is not older than that.
+    If a run was killed before it noted a copy's source, times decide: the copy must not be older.
     """
     removed = 0
     for i in positions:

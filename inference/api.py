@@ -8,26 +8,28 @@ classify("clip.mp4")["predictions"][0]["label"]
 
 import os
 import re
-import shutil
-import tempfile
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING, BinaryIO, NotRequired, Self, TypedDict, overload
+from typing import TYPE_CHECKING, NotRequired, Self, TypedDict, overload
 
 import numpy as np
 
+from inference.given import EXPECTED, Video, opened_video
 from inference.label_kinds import KINDS
+from inference.several_networks import check_same_classes, check_same_labels, mean_logits, mean_thresholds
 from reader.build import clip_spec
 from reader.class_names import read_labels
 from reader.integrity import VideoError
 from reader.workers import WorkerPool
 from utils.cli import quieten_paddle
+from utils.config.flags import config_of_run
 from utils.config.keys import InferConfig
 from utils.config.loading import Config, load_config
+from utils.config.weights_flag import split_weights
 from utils.errors import InputError, RunError
 from utils.log import lines_logged
 from utils.processes.limits import available_cores
@@ -63,12 +65,8 @@ class ListAnswer(TypedDict):
     error: NotRequired[str]
 
 
-# A path, the file itself, or its frames uint8 [N, H, W, 3] in RGB.
-Video = str | os.PathLike[str] | bytes | BinaryIO | np.ndarray
-
-
 class Classifier:
-    """A network with the names of its classes: a video in, what predict.py writes of it out.
+    """A network, or several together, with the names of the classes: a video in, what predict.py writes of it out.
 
     Any number of threads may call it, in the process that has made it. A context manager; leaving it, or `close`, ends
     its reader processes.
@@ -80,28 +78,43 @@ class Classifier:
         """Load the network and the names of its classes.
 
         Args:
-            config: the YAML file, whose section INFER holds here as for predict.py; '': a name of weights says it all.
-            weights: file or folder of weights, an address or a name; '': as the configuration says.
+            config: the YAML file, whose section INFER holds here as for predict.py; '': what the name of the weights,
+                the manifest beside them or the folder that train.py wrote them to says.
+            weights: file or folder of weights, an address or a name; '': as the configuration says. Of several, as in
+                "a*2,b", the answer is the mean of what they say, of which `a` counts twice; without `config` each
+                reads videos in its own way. `network` and `section` are those of the first.
             num_videos: as many are to be expected; several are worth a stream for each core from the beginning.
 
         Raises InputError: the configuration, the weights or the label list is not to be had or does not fit.
         """
         quieten_paddle()
+        self._others: list[Classifier] = []
         with lines_logged(), _arguments_named():
+            several = split_weights(os.fspath(weights))
+            given, weights = config, several[0][0] if several else weights
             if not isinstance(config, Config):
-                config = load_config(config, {"INFER.weights": os.fspath(weights) or None}, section="INFER")
+                path = os.fspath(config) or config_of_run(os.fspath(weights))
+                config = load_config(path, {"INFER.weights": os.fspath(weights) or None}, section="INFER")
             elif weights:
                 config = replace(config, infer=replace(config.infer, weights=os.fspath(weights)))
             self.config, self.section = config, config.infer
             self.names = read_labels(config.infer.kinetics_labels, config.model.num_classes)
             self.network = self._load(num_videos)
-        self.kind = KINDS[self.config.model.labels]
+        self.kind, self.thresholds = KINDS[self.config.model.labels], self.network.thresholds
+        self._factors = [factor for _, factor in several]
+        for one, _ in several[1:]:
+            self._others.append(Classifier(given, one, num_videos=num_videos))
+        if several:
+            self._join([one for one, _ in several])
         self._process, self._lock = os.getpid(), threading.Lock()
         self._calls, self._is_wide = 0, num_videos > 1 or self.network.device != "cpu"
         self._readers: dict[str, WorkerPool] = {}  # by format
 
     def __repr__(self) -> str:
-        return f"Classifier({self.config.model.name}, {len(self.names)} classes, {self.network.description})"
+        each = [self, *self._others]
+        models = "+".join(one.config.model.name for one in each)
+        networks = " + ".join(one.network.description for one in each)
+        return f"Classifier({models}, {len(self.names)} classes, {networks})"
 
     @overload
     def __call__(self, video: Video, *, topk: int | None = None) -> Answer: ...
@@ -130,7 +143,7 @@ class Classifier:
         if isinstance(video, (str, os.PathLike, bytes, bytearray, np.ndarray)) or hasattr(video, "read"):
             return self._answer(video, topk)
         if not isinstance(video, Iterable):
-            raise InputError(f"expected {_EXPECTED}, or several of them, not {type(video).__name__}")
+            raise InputError(f"expected {EXPECTED}, or several of them, not {type(video).__name__}")
         return self._answers(iter(video), topk)
 
     def named(self, logits: np.ndarray, topk: int | None = None, threshold: float = 0.0) -> list[list[Prediction]]:
@@ -138,7 +151,15 @@ class Classifier:
 
         threshold: see `top_predictions`; of many labels of all classes, in place of those that validation chose.
         """
-        return self.kind.naming(self.names, self.section.topk, threshold, self.network.thresholds)(logits, topk)
+        return self.kind.naming(self.names, self.section.topk, threshold, self.thresholds)(logits, topk)
+
+    def _join(self, weights: Sequence[str]) -> None:
+        """Make the names and thresholds those of all networks together. weights: of each."""
+        each = [self, *self._others]
+        check_same_labels([one.config.model.labels for one in each], weights)
+        self.names = list(check_same_classes([one.names for one in each], weights))
+        if self.thresholds:
+            self.thresholds = mean_thresholds([one.network.thresholds for one in each], self._factors)
 
     def close(self) -> None:
         """End the reader processes; the next call would start others."""
@@ -148,6 +169,8 @@ class Classifier:
                 self._readers.clear()
             for readers in ended:
                 readers.close()
+            for one in self._others:
+                one.close()
 
     def __enter__(self) -> Self:
         return self
@@ -189,32 +212,25 @@ class Classifier:
                     future.cancel()
 
     def _answer(self, video: Video, topk: int | None) -> Answer:
-        with self._calling():
-            path, clip = self._read(video)
-            [predictions] = self.named(self.network(clip[None]), topk)
+        with opened_video(video) as (path, content):
+            logits = self._logits(content)
+            if self._others:
+                each = [logits, *(one._logits(content) for one in self._others)]
+                logits = mean_logits([self.kind.probabilities(one) for one in each], self._factors, self.kind)
+        [predictions] = self.named(logits, topk)
         return {"video": path, "predictions": predictions}
 
-    def _read(self, video: Video) -> tuple[str | None, np.ndarray]:
-        """Return the path, if there is one, and the clip."""
-        if isinstance(video, np.ndarray):
-            from reader.dataset import cut_clip
+    def _logits(self, video: str | np.ndarray) -> np.ndarray:
+        """Return float32 [1, K] of this network alone."""
+        with self._calling():
+            return self.network(self._clip(video)[None])
 
-            return None, cut_clip(clip_spec(replace(self.section, format="mp4")), _checked(video))
-        if isinstance(video, (str, os.PathLike)):
-            path = os.fspath(video)
-            if not isinstance(path, str):
-                raise InputError(f"expected {_EXPECTED}, not a path of bytes")
-            return path, self._reader(path).read_file(path).clip
-        with tempfile.NamedTemporaryFile(prefix="tsn-") as file:
-            if isinstance(video, (bytes, bytearray)):
-                file.write(video)
-            else:
-                shutil.copyfileobj(video, file)
-            file.flush()
-            try:
-                return None, self._reader(file.name).read_file(file.name).clip
-            except VideoError as error:
-                raise VideoError("the content", error.reason) from None
+    def _clip(self, video: str | np.ndarray) -> np.ndarray:
+        if isinstance(video, str):
+            return self._reader(video).read_file(video).clip
+        from reader.dataset import cut_clip
+
+        return cut_clip(clip_spec(replace(self.section, format="mp4")), video)
 
     @contextmanager
     def _calling(self) -> Iterator[None]:
@@ -247,9 +263,6 @@ class Classifier:
             return self._readers[section.format]
 
 
-_EXPECTED = "a path, bytes, an open file or frames uint8 [N, H, W, 3]"
-
-
 def of_one_video(section: InferConfig, path: str) -> InferConfig:
     """Return the section for a path: as in the original a video, whatever lists hold, unless it is called a pickle.
 
@@ -257,12 +270,6 @@ def of_one_video(section: InferConfig, path: str) -> InferConfig:
     """
     is_folder = section.format == "frames" and os.path.isdir(path)
     return section if path.endswith(PICKLES) or is_folder else replace(section, format="mp4")
-
-
-def _checked(frames: np.ndarray) -> np.ndarray:
-    if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[3] != 3 or 0 in frames.shape:
-        raise InputError(f"expected frames uint8 [N, H, W, 3] in RGB, not {frames.dtype} {list(frames.shape)}")
-    return frames
 
 
 @contextmanager

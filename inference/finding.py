@@ -82,7 +82,7 @@ def check_manifest(config: Config, model: ModelConfig, path: Path, sha256: str) 
     if model.labels == "single":
         return None
     if beside is None or beside.thresholds is None:
-        say(f"{origin(path)}: no thresholds of a validation beside it: each class is named from {THRESHOLD} on")
+        say(f"{origin(path)}: no thresholds from a validation beside it: a class is named from {THRESHOLD} up")
         return [THRESHOLD] * model.num_classes
     return beside.thresholds
 
@@ -91,10 +91,10 @@ def _manifest_of(path: Path, sha256: str) -> Beside | None:
     try:
         beside = read_beside(path)
     except InputError as error:
-        say(f"{error}: the configuration alone says what the weights are of")
+        say(f"{error}: only the configuration tells which network the weights belong to")
         return None
     if beside and beside.sha256 and beside.sha256 != sha256:
-        say(f"{beside.path} is not of {path.name}: the configuration alone says what the weights are of")
+        say(f"{beside.path} is not of {path.name}: only the configuration tells which network the weights belong to")
         return None
     return beside
 
@@ -119,7 +119,7 @@ def _compare(config: Config, model: ModelConfig, path: Path, beside: Beside) -> 
         return
     what = f"class {at} is {quoted(names[at])}, it was trained as {quoted(beside.classes[at])}"
     if sorted(names) == sorted(beside.classes):
-        raise InputError(f"{labels}: the names stand in another order than in {beside.path}: {what}")
+        raise InputError(f"{labels}: the names are in another order than in {beside.path}: {what}")
     say(f"{labels}: other names than in {beside.path}: {what}")
 
 

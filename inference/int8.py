@@ -54,14 +54,14 @@ class Calibration:
         name = self._name = "TEST" if isinstance(section, TestConfig) else "INFER"
         if not section.calibration:
             raise InputError(
-                f"--precision=int8 needs {name}.calibration, a list of videos (no labels) to round by: "
+                f"--precision=int8 needs {name}.calibration, a list of videos (no labels needed) to calibrate with: "
                 f"--set {name}.calibration=FILE"
             )
         self._config, self._section = config, section
         how = {"frame_format": section.format, "prefix": section.data_prefix}
         known = read_list(section.calibration, num_classes=2**62, needs_label=False, **how)
         if len(known) < 2:
-            raise InputError(f"{section.calibration}: int8 needs two videos at least, one to round by, one to compare")
+            raise InputError(f"{section.calibration}: int8 needs two videos or more, to calibrate with and to compare")
         wanted = min(math.ceil(FRAMES / section.seg_num), math.ceil(len(known) / 2))
         self.entries = _spread(known, min(len(known), wanted + COMPARED))
         self.used = set(_spread(range(len(self.entries)), wanted))  # positions in entries

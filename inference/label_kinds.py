@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from inference.rows import EVALUATION, NONE, NONE_ID, RowKind, Values, evaluations_of, top_predictions
-from metrics.accuracy import Accuracy
+from metrics.accuracy import Accuracy, probabilities
 from metrics.many import THRESHOLD, ManyScores, binary_cross_entropy, sigmoid
 
 MANY_EVALUATION = RowKind("evaluation", "evaluation", ("labels", "probabilities", "loss"))
@@ -80,6 +80,26 @@ class LabelKind:
     # (names, topk of the section, threshold, thresholds of the network) -> Naming
     naming: Callable[[Sequence[str], int, float, Sequence[float] | None], Naming]
     answer: Callable[[Sequence[dict]], Sequence[dict]]  # a video's predictions -> those that are its answer
+    probabilities: Callable[[np.ndarray], np.ndarray]  # logits [N, K] -> probabilities [N, K]
+    logits_of: Callable[[np.ndarray], np.ndarray]  # probabilities [N, K] -> logits, float64 [N, K]
+
+
+def told(kind: LabelKind, predictions: Sequence[dict]) -> Sequence[dict]:
+    """Return the predictions that a line or a frame has room for: the three best, and all that are the answer."""
+    return predictions[: max(3, len(kind.answer(predictions)))]
+
+
+# The least float32 that is not rounded to others: its logarithm is finite, where a probability is 0.
+_TINY = float(np.finfo(np.float32).tiny)
+
+
+def _logits_of_one(found: np.ndarray) -> np.ndarray:
+    return np.log(np.maximum(found, _TINY))
+
+
+def _logits_of_many(found: np.ndarray) -> np.ndarray:
+    # What is left to 1 is no less than this but for a 1 itself, whose logit is to be finite as well.
+    return _logits_of_one(found) - np.log(np.maximum(1 - found, 1e-12))
 
 
 ONE = LabelKind(
@@ -92,6 +112,8 @@ ONE = LabelKind(
         lambda logits, k=None: top_predictions(logits, names, k or topk, threshold)
     ),
     answer=lambda predictions: predictions[:1],
+    probabilities=probabilities,
+    logits_of=_logits_of_one,
 )
 MANY = LabelKind(
     metric="mAP",
@@ -103,5 +125,7 @@ MANY = LabelKind(
         lambda logits, k=None: classes_above(logits, names, k, threshold, thresholds)
     ),
     answer=lambda predictions: predictions,
+    probabilities=sigmoid,
+    logits_of=_logits_of_many,
 )
 KINDS = {"single": ONE, "multi": MANY}

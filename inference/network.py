@@ -88,8 +88,6 @@ def _traced(found: FoundNetwork, section: EngineConfig, num_videos: int, num_ran
     """Return the network as OpenVINO computes it; None if it cannot be traced."""
     from inference.graph import engine_start, open_graph, streams_and_threads
 
-    if section.precision == "auto" and found.precision == "bfloat16":
-        say("precision auto: bfloat16, which this processor has; --precision=float32 for full precision")
     # A stream computes a call alone: a single video is ready sooner if all cores share its call.
     streams, threads = streams_and_threads(num_ranks)
     how = (found.precision, lambda _: found.path, 1 if num_videos == 1 else streams, threads, found.calibration)
@@ -122,8 +120,6 @@ def _eager(found: FoundNetwork, section: EngineConfig, device: str) -> Network:
         if found.precision != "float32":
             import paddle
 
-            if section.precision == "auto":
-                say(f"precision auto: {precision}, which this GPU has; --precision=float32 for full precision")
             autocast = partial(paddle.amp.auto_cast, level="O1", dtype=found.precision)
     start = in_pieces(eager_start(model, autocast, device), device)
     return Network(

@@ -111,6 +111,14 @@ class ManyScores:
         self.num_classes, self.loss_sum, self.unreadable = num_classes, 0.0, Unreadable(UNREADABLE_KEPT)
         self._probabilities, self._labels = array("f"), bytearray()
 
+    @classmethod
+    def of(cls, probabilities: np.ndarray, labels: np.ndarray) -> "ManyScores":
+        """Return those of probabilities and labels (0 or 1) [N, K], whose loss is not known and 0."""
+        scores = cls(labels.shape[1])
+        scores._probabilities.frombytes(probabilities.astype(np.float32).tobytes())
+        scores._labels += labels.astype(np.uint8).tobytes()
+        return scores
+
     def add(self, row: dict) -> None:
         """Add a video's row."""
         if "error" in row:

@@ -124,8 +124,17 @@ def mirrors_advised(config: Config) -> list[str]:
 
 def describe_protocol(section: SectionConfig) -> str:
     """Return how an accuracy was measured: frames, resize and crops of each video, and the average over the crops."""
+    return f"{_frames_and_crops(section)}, average {section.average}"
+
+
+def describe_reading(section: SectionConfig) -> str:
+    """Return the same for the screen: with a single crop there is no average to name."""
+    return describe_protocol(section) if section.crops > 1 else _frames_and_crops(section)
+
+
+def _frames_and_crops(section: SectionConfig) -> str:
     frames = f"{section.seg_num} segments" + (f" of {section.seglen} frames" if section.seglen > 1 else "")
     shape = "aspect ratio kept" if section.keep_aspect_ratio else "4:3"
     crops = f"{section.crops} crops" if section.crops > 1 else "1 centre crop"
-    ways = f"sampling {section.sampling}, resize {section.resize}, average {section.average}"
+    ways = f"sampling {section.sampling}, resize {section.resize}"
     return f"{frames}, short side {section.short_size} ({shape}), {crops} {section.image_size}, {ways}"

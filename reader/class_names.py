@@ -35,14 +35,14 @@ def read_names(path: str, option: str) -> list[str]:
     except OSError as error:
         raise InputError(f"{path}: the label list cannot be read: {error.strerror}") from None
     except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: {labels_advice(path, content) or f'the label list is no JSON: {error}'}") from None
+        raise InputError(f"{path}: {labels_advice(path, content) or f'the label list is not JSON: {error}'}") from None
     if isinstance(names, dict):
         names = names.get("classes")
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise InputError(f"{path}: the label list must be a JSON list of names")
     for k, name in enumerate(names):
         if is_hidden(name):
-            raise InputError(f"{path}: label {k} is no line of text: {quoted(name)}")
+            raise InputError(f"{path}: label {k} is not one line of text: {quoted(name)}")
     return names
 
 
@@ -62,7 +62,7 @@ def read_labels(path: str, num_classes: int) -> list[str]:
     if len(names) != num_classes:
         raise InputError(
             f"{path}: {len(names)} labels, but MODEL.num_classes is {num_classes} (INFER.kinetics_labels; '': classes "
-            "are called by their number)"
+            "get numbers as names)"
         )
     return names
 
@@ -73,7 +73,7 @@ def class_names(path: str, num_classes: int) -> list[str]:
     Raises InputError if there is a label list, but without exactly num_classes valid names.
     """
     if path and not os.path.exists(path):
-        say(f"{path}: no such label list: classes are named by their number")
+        say(f"{path}: no such label list: classes get numbers as names")
         return [str(k) for k in range(num_classes)]
     return read_labels(path, num_classes)
 

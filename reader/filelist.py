@@ -132,7 +132,7 @@ def _entries(
     for number, text in enumerate(_lines(path), start=1):
         where = f"{path}:{number}"
         if number == 1 and "\0" in text and VIDEO.search(path):
-            raise InputError(f"{path}: a video, not a list of videos: predict.py --video_path={path}")
+            raise InputError(f"{path}: a video, not a list of videos: predict it with predict.py --video_path={path}")
         if len(text) > MAX_LINE or CONTROL.search(text.replace("\t", " ")):
             raise InputError(f"{where}: not a line of a file list: {quoted(text)}")
         if text := text.strip():

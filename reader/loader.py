@@ -33,7 +33,7 @@ class Batch:
     labels: np.ndarray  # int64 [N], -1 without a label; with many labels uint8 [N, K], see reader/labels.py
     indices: list[int]  # [N], list positions of the videos in `frames`; for a replacement the replacement's own
     unreadable: list[tuple[int, str]] = field(default_factory=list)  # (position, reason)
-    files: list[list[int] | None] = field(default_factory=list)  # [N], utils.storage.stamps.signature before reading
+    files: list[list[int] | None] = field(default_factory=list)  # [N], see reader/workers.py:FileClip
 
 
 @dataclass

@@ -76,7 +76,7 @@ def videos_at(path: str) -> FileList | None:
         try:
             matches = [match for match in sorted(glob.glob(path, recursive=True)) if not _is_copy(match, path)]
         except RecursionError:
-            raise InputError(f"{path}: there are too many folders in each other: give the outermost of them") from None
+            raise InputError(f"{path}: the folders are nested too deep: give the outermost one") from None
         below = [video.path for video in find_videos([match for match in matches if os.path.isdir(match)], others)]
         suffixes = {*EXTENSIONS, Path(path).suffix.lower()} - {""}
         files = [match for match in matches if os.path.isfile(match) and Path(match).suffix.lower() in suffixes]

@@ -22,7 +22,7 @@ class FileClip(NamedTuple):
 
     clip: np.ndarray  # see `read_clip`
     label: int | None
-    file: list[int] | None  # utils/storage/stamps.py:signature of the file before it was read
+    file: list[int] | None  # in epoch 0: utils/storage/stamps.py:signature of the file before it was read
     mirrored: bool
 
 
@@ -84,5 +84,7 @@ def read_file(
     """Return the clip of a video. folder: made for the copy of a remote video; frames: see `read_clip`."""
     from reader.dataset import Seen, read_clip  # imported here: it takes time, and only reader processes decode
 
-    file, seen = signature(path), Seen()  # in the reader process: its time limit also covers a disk that hangs
+    # In the reader process, whose time limit also covers a disk that hangs. Answers and features are kept from the
+    # first epoch only, and the signature of a folder of 300 frames takes a third of the time of reading three of them.
+    file, seen = None if epoch else signature(path), Seen()
     return FileClip(*read_clip(spec, path, epoch, index, folder, seen, frames), file, seen.mirrored)

@@ -1,1 +1,1 @@
-"""What predict.py does: one video, or the pass over a list; and what it leaves of them."""
+"""Predict one video or a list, evaluate lists, and write the results."""

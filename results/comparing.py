@@ -1,29 +1,40 @@
-"""Folders of eval.py read again, and laid side by side over the videos that all of them have."""
+"""Read folders of eval.py, and compare the runs over the videos that they share."""
 
 import csv
 import itertools
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
+from operator import and_, or_
 from pathlib import Path
+from typing import Protocol
 
 from metrics.mcnemar import Paired, pair
 from metrics.sums import wilson
 from utils.errors import InputError
 
 _COLUMNS = {"label", "rank", "predicted_class", "predicted_name", "probability"}
-# A video, and how many lines with it came before: a list may have one several times.
+# A video, and the number of earlier entries with the same video: a list may repeat videos.
 Key = tuple[str, int]
+
+
+class Run(Protocol):
+    """What eval.py left in a folder, of videos with one label or many."""
+
+    name: str
+    metrics: dict
+    rows: Mapping[Key, object]  # by video
 
 
 @dataclass(frozen=True)
 class EvaluatedRun:
-    """What eval.py left in a folder."""
+    """The files that eval.py left in a folder."""
 
     name: str
     metrics: dict
-    rows: dict[Key, dict[str, str]]  # of predictions.csv
+    rows: dict[Key, dict[str, str]]  # from predictions.csv
 
     def right(self, key: Key) -> bool:
         return self.rows[key]["rank"] == "1"
@@ -31,65 +42,125 @@ class EvaluatedRun:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Runs over the videos that all of them have, in the order of the first."""
+    """Several runs over the videos that they share, in the order of the first run."""
 
     runs: Sequence[EvaluatedRun]
     videos: Sequence[Key]
-    left_out: int  # videos that some have and others have not
-    class_names: dict[str, str]  # by class id, as the files have it
+    left_out: int  # videos that not all runs have
+    class_names: dict[str, str]  # by class id, as in the files
 
     def said_of(self, run: EvaluatedRun) -> str:
-        """Return the line of a run: its accuracy over these videos."""
+        """Return the screen line of a run: its accuracy over the shared videos."""
         right, (low, high) = self.share_of(run)
         share = 100 * right / len(self.videos)
         return f"  top-1 {share:6.2f}%, 95% interval {low:.1f} to {high:.1f}: {run.name}"
 
     def share_of(self, run: EvaluatedRun) -> tuple[int, tuple[float, float]]:
-        """Return how many of these videos a run has right, and the 95% interval in percent."""
+        """Return how many shared videos a run has right, and the 95% interval in percent."""
         right = sum(map(run.right, self.videos))
         return right, wilson(right, len(self.videos))
 
     def pairs(self) -> Iterator[tuple[EvaluatedRun, EvaluatedRun, Paired]]:
-        """Give every two runs, and what each has right."""
+        """Yield each pair of runs with the test of their difference."""
         for a, b in itertools.combinations(self.runs, 2):
             yield a, b, self.paired(a, b)
 
     def paired(self, a: EvaluatedRun, b: EvaluatedRun) -> Paired:
-        """Return what each of two runs has right."""
+        """Return the paired test of two runs."""
         return pair(list(map(a.right, self.videos)), list(map(b.right, self.videos)))
 
+    def said(self) -> str:
+        """Return the lines for the screen."""
+        lines = [f"{len(self.videos)} videos that all runs have; left out: {self.left_out}"]
+        lines += map(self.said_of, self.runs)
+        for a, b, found in self.pairs():
+            lines += [f"{a.name} against {b.name}:", f"  {found}"]
+        return "\n".join(lines)
+
+    def table(self) -> tuple[list[str], Iterator[list]]:
+        """Return the heading and the lines of comparison.csv, a line for each video."""
+        header = ["video", "label", *(f"{one.name}: {what}" for one in self.runs for what in ("named", "right"))]
+        return header, (
+            [key[0], self.runs[0].rows[key]["label"]]
+            + [value for one in self.runs for value in (one.rows[key]["predicted_name"], int(one.right(key)))]
+            for key in self.videos
+        )
+
     def alone(self, a: EvaluatedRun, b: EvaluatedRun) -> list[Key]:
-        """Return the videos that `a` has right and `b` has not."""
+        """Return the videos that `a` has right and `b` has wrong."""
         return [key for key in self.videos if a.right(key) and not b.right(key)]
 
 
 def compare(folders: Sequence[str]) -> Comparison:
-    """Read the runs. Raise InputError for what is none, has no video in common, or other labels."""
+    """Read the runs. Raises InputError for folders without a run, without shared videos, or with differing labels."""
     runs = [_read_run(folder) for folder in folders]
-    everywhere = [key for key in runs[0].rows if all(key in run.rows for run in runs)]
-    if not everywhere:
-        raise InputError(f"{', '.join(folders)}: they have no video in common")
+    everywhere, left_out = shared_by(runs)
     for key, run in itertools.product(everywhere, runs[1:]):
         ours, theirs = runs[0].rows[key]["label"], run.rows[key]["label"]
         if ours != theirs:
             raise InputError(f"{key[0]}: its label is {ours} in {runs[0].name}, but {theirs} in {run.name}")
-    anywhere = set().union(*(run.rows for run in runs))
     names = {str(one["class_id"]): one["label"] for run in runs for one in run.metrics["per_class"]}
     names |= {row["predicted_class"]: row["predicted_name"] for run in runs for row in run.rows.values()}
-    return Comparison(runs, everywhere, len(anywhere) - len(everywhere), names)
+    return Comparison(runs, everywhere, left_out, names)
+
+
+def shared_by(runs: Sequence[Run]) -> tuple[list[Key], int]:
+    """Return the videos that all runs have, in the order of the first, and the number of those that not all have.
+
+    Raise InputError where there are none.
+    """
+    everywhere = [key for key in runs[0].rows if all(key in run.rows for run in runs)]
+    if not everywhere:
+        raise InputError(f"{', '.join(run.name for run in runs)}: they have no video in common")
+    return everywhere, len(set().union(*(run.rows for run in runs))) - len(everywhere)
+
+
+def not_counted(runs: Sequence[Run], videos: Iterable[Key]) -> tuple[Counter[str], int, dict[str, str]]:
+    """Return what is not counted: of the videos on all lists those that one could not read, how often, and why.
+
+    videos: those that are counted. The number is that of the videos which are not on the lists of all.
+    """
+    lists, why = [], {}
+    for run in runs:
+        errors = [(one["video"], one["error"]) for one in run.metrics.get("unreadable", ())]
+        lists.append(Counter(video for video, _ in [*run.rows, *errors]))
+        why = {video: f"{run.name}: {error}" for video, error in errors} | why
+    on_all, on_any = reduce(and_, lists), reduce(or_, lists)
+    return on_all - Counter(video for video, _ in videos), (on_any - on_all).total(), why
+
+
+def is_of_many(folder: str) -> bool:
+    """Return whether a folder of eval.py is of videos with many labels; False for what is no such folder."""
+    try:
+        return "mAP" in read_metrics(folder)
+    except InputError:
+        return False  # whoever reads the rest says what is wrong
 
 
 def keys_of(videos: Iterable[str]) -> Iterator[Key]:
-    """Give each of the videos with the number of those before it that are the same."""
+    """Yield each video with the number of earlier videos that equal it."""
     seen: Counter[str] = Counter()
     for video in videos:
         yield video, seen[video]
         seen[video] += 1
 
 
-def _read_run(folder: str) -> EvaluatedRun:
+def read_metrics(folder: str) -> dict:
+    """Return what metrics.json says. Raise InputError where there is none, or it is damaged."""
     try:
         metrics = json.loads((Path(folder) / "metrics.json").read_text("utf-8"))
+        if not isinstance(metrics, dict):
+            raise ValueError("no object")
+        return metrics
+    except (OSError, ValueError, RecursionError) as error:
+        raise _no_folder(folder, error) from None
+
+
+def _read_run(folder: str) -> EvaluatedRun:
+    metrics = read_metrics(folder)
+    if "mAP" in metrics:
+        raise InputError(f"{folder}: of many labels a video (MODEL.labels), but another folder is of one")
+    try:
         with open(Path(folder) / "predictions.csv", newline="", encoding="utf-8", errors="surrogateescape") as file:
             lines = list(csv.DictReader(file))
         rows = dict(zip(keys_of(row["video"] for row in lines), lines))
@@ -97,8 +168,12 @@ def _read_run(folder: str) -> EvaluatedRun:
             row.keys() >= _COLUMNS and None not in row.values() for row in rows.values()
         )
     except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
-        reason = error.strerror if isinstance(error, OSError) else "damaged"
-        raise InputError(f"{folder}: no folder of eval.py (metrics.json, predictions.csv: {reason})") from None
+        raise _no_folder(folder, error) from None
     if not whole:
-        raise InputError(f"{folder}: no folder of eval.py (its predictions.csv has other columns)")
+        raise InputError(f"{folder}: not a folder of eval.py (its predictions.csv has other columns)")
     return EvaluatedRun(folder, metrics, rows)
+
+
+def _no_folder(folder: str, error: Exception) -> InputError:
+    reason = error.strerror if isinstance(error, OSError) else "damaged"
+    return InputError(f"{folder}: not a folder of eval.py (metrics.json, predictions.csv: {reason})")

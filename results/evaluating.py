@@ -1,4 +1,4 @@
-"""One pass of eval.py: the evaluation of one network over a list."""
+"""Run one pass of eval.py: evaluate one network over a list."""
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
@@ -6,6 +6,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 
+from inference.announcing import announce_network, weights_and_precision
 from inference.finding import FoundNetwork
 from inference.network import load_network
 from inference.rows import compute_rows
@@ -17,10 +18,10 @@ from results.fingerprint import fingerprint
 from results.journal import Rows, read_rows
 from results.list_run import ListRun
 from results.pages.frames import frames_seen
+from results.parquet import write_evaluation_parquet
 from utils.config.flags import Flags
 from utils.config.foreign import list_advice
 from utils.config.loading import Config
-from utils.config.session import announce
 from utils.errors import InputError
 from utils.log import format_metrics, say, say_in
 from utils.processes.ranks import World
@@ -30,12 +31,12 @@ from utils.storage.objects import is_remote
 
 @dataclass(frozen=True)
 class Evaluation:
-    """A pass over the list with one network, whose rows are all known."""
+    """A finished pass over the list with one network: all rows are known."""
 
     run: ListRun
     sums: EvaluationSums
     protocol: str
-    write: Callable[[Rows], None]  # all files but the journal
+    write: Callable[[Rows], None]  # writes all files except the journal
 
 
 @contextmanager
@@ -43,22 +44,22 @@ def evaluate(
     flags: Flags, config: Config, entries: FileList, names: Sequence[str], report: bool, world: World,
     device: str, finding: Future[FoundNetwork] | None,
 ) -> Iterator[Evaluation | None]:  # fmt: skip
-    """Give the evaluation of one network, whose journal stays this run's in the context; None but for rank 0."""
+    """Yield the evaluation of one network, or None except on rank 0. Within the context, the journal stays locked."""
     section = config.test
     loader = build_loader(config, section, entries, batch_size=-(-section.batch_size // world.size), world=world)
-    with ExitStack() as reading:  # its processes start while the network is loaded
+    with ExitStack() as reading:  # the reader processes start while the network is loaded
         reading.enter_context(loader)
         network = load_network(config, section, device, len(entries), world.ranks_here, finding)
-        announce(flags, config)
+        data = f"{len(entries)} videos of {section.filelist}"
+        announce_network(flags, config, section, data, *weights_and_precision(network))
         protocol = f"{describe_protocol(section)}, {network.description}"
-        say(f"evaluating {len(entries)} videos of {section.filelist}: {protocol}")
         repeated = entries.repeated()
         different = 1 - repeated / len(entries)
         if repeated:
-            say(f"{section.filelist}: lines with a video that an earlier line has: {repeated}; each line counts")
+            say(f"{section.filelist}: lines that repeat a video of an earlier line: {repeated}; each line counts")
 
         if trained := in_train_list(config, entries):
-            say(f"{trained} of these {len(entries)} videos stand in TRAIN's list {config.train.filelist} as well")
+            say(f"{trained} of these {len(entries)} videos are also in TRAIN's list {config.train.filelist} as well")
 
         results = RESULTS[config.model.labels](names, network.thresholds)
         order = range(world.rank, len(entries), world.size)
@@ -90,6 +91,8 @@ def evaluate(
                 counted = {"videos": sums.videos, "repeated": repeated, "in_train_list": trained}
                 metrics = {**results.metrics(sums, different), **counted, "protocol": protocol}
                 results.write(run.folder, rows, sums, metrics, kept)
+                if flags.format == "parquet":
+                    write_evaluation_parquet(run.folder, rows, kept, len(names))
                 write_text(run.folder / "config.yaml", config.dump())
                 if report:
                     about = {"list": section.filelist, "how": protocol, "configuration": config.dump()}

@@ -1,4 +1,4 @@
-"""What eval.py computes of each video, counts, and writes: by MODEL.labels, which it asks once."""
+"""Compute, sum up and write the results of eval.py, in one class per value of MODEL.labels."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -12,42 +12,42 @@ from results.many_tables import write_many_evaluation
 from results.pages.evaluation import write_evaluation_page
 from results.pages.many_labels import write_many_page
 from results.pages.page import Frames
-from results.probabilities import write_rows_probabilities
+from results.probabilities import write_probabilities, write_rows_probabilities
 from results.row_checks import Fits, evaluation_fits, many_evaluation_fits
 from results.tables import write_evaluation
 from utils.processes.ranks import World
 
 
 class OneLabelResults:
-    """Of videos with one class each."""
+    """Results for videos with one class each."""
 
     kind = ONE.evaluation
 
     def __init__(self, names: Sequence[str], thresholds: Sequence[float] | None = None):
-        """names: of the classes. thresholds: of many labels alone."""
+        """names: the class names. thresholds: used with many labels only."""
         self.names, self.values = names, ONE.evaluations_of(names)
 
     def fits(self, entries: Sequence) -> Fits:
-        """Return the check of rows of these entries."""
+        """Return the check for rows of these entries."""
         return evaluation_fits(self.names, entries)
 
     def sums(self, rows: Iterable[dict]) -> EvaluationSums:
-        """Return what is counted of the rows."""
+        """Return the sums over the rows."""
         return sum_rows(rows, len(self.names))
 
     @staticmethod
     def so_far(sums: EvaluationSums) -> dict[str, float]:
-        """Return what the log says of a run that goes on."""
+        """Return the numbers that the log shows while the run goes on."""
         return sums.means
 
     @staticmethod
     def metrics(sums: EvaluationSums, different: float) -> dict[str, object]:
-        """Return the figures of metrics.json. different: the share of the videos that are different ones."""
+        """Return the figures of metrics.json. different: the share of videos that do not repeat another."""
         interval = wilson(sums.right, sums.videos, sums.videos * different)
         return {**sums.means, "top1_interval": interval, **sums.class_means}
 
     def kept(self, folder: Path, order: range, world: World) -> FeatureFile | None:
-        """Return what is to be kept beside the rows: the probabilities of all classes."""
+        """Return the file to keep beside the rows: the probabilities of all classes."""
         return FeatureFile(folder, order, [len(self.names)], "float32", world, PROBABILITIES)
 
     def write(self, folder: Path, rows: Iterable[dict], sums: EvaluationSums, metrics: dict, kept: FeatureFile) -> None:
@@ -70,21 +70,21 @@ class OneLabelResults:
 
 
 class ManyLabelResults:
-    """Of videos with several classes each: the same methods."""
+    """Results for videos with several classes each, with the methods of OneLabelResults."""
 
     kind = MANY.evaluation
 
     def __init__(self, names: Sequence[str], thresholds: Sequence[float]):
-        """thresholds: from which probability on a class is named."""
+        """thresholds: a class is named if its probability reaches its threshold."""
         self.names, self.thresholds = names, thresholds
         self.values: Values = MANY.evaluations_of(names)
 
     def fits(self, entries: Sequence) -> Fits:
-        """Return the check of rows of these entries."""
+        """Return the check for rows of these entries."""
         return many_evaluation_fits(len(self.names), entries)
 
     def sums(self, rows: Iterable[dict]) -> ManyScores:
-        """Return what is counted of the rows."""
+        """Return the sums over the rows."""
         sums = ManyScores(len(self.names))
         for row in rows:
             sums.add(row)
@@ -92,7 +92,7 @@ class ManyLabelResults:
 
     @staticmethod
     def so_far(sums: ManyScores) -> dict[str, float]:
-        """Return the loss: an average precision is one of all videos."""
+        """Return the loss only, because average precision needs all videos."""
         return {"loss": sums.loss_sum / (sums.videos or float("nan"))}
 
     def metrics(self, sums: ManyScores, different: float) -> dict[str, object]:
@@ -104,11 +104,13 @@ class ManyLabelResults:
 
     @staticmethod
     def kept(folder: Path, order: range, world: World) -> None:
-        """Return nothing: the rows have the probabilities of all classes."""
+        """Return None, because the rows already hold the probabilities of all classes."""
 
     def write(self, folder: Path, rows: Iterable[dict], sums: ManyScores, metrics: dict, kept: None) -> None:
-        """Write predictions.csv and metrics.json."""
+        """Write predictions.csv, metrics.json and probabilities.npz."""
         write_many_evaluation(folder, rows, sums.classes(self.thresholds), metrics, self.names)
+        paths = [row["video"] for row in rows if "error" not in row]
+        write_probabilities(folder, paths, sums.labels, self.names, [sums.probabilities], self.thresholds)
 
     def write_page(
         self,

@@ -1,4 +1,4 @@
-"""What a run is, in a few digests: rows may only be joined by a run that would compute the same ones."""
+"""Describe a run in a few digests: a run may only reuse rows that it would compute itself."""
 
 import hashlib
 import json
@@ -11,10 +11,10 @@ from reader.filelist import FileList
 from utils.config.keys import EngineConfig
 from utils.config.loading import Config
 
-if TYPE_CHECKING:  # what takes time is imported where it is used
+if TYPE_CHECKING:  # slow imports happen where they are used
     from inference.network import Network
 
-# Keys of a section that change no result, or whose files' contents are compared instead.
+# Keys that change no result, or whose files are compared by content instead.
 _WITHOUT_EFFECT = {"filelist", "weights", "kinetics_labels", "use_gpu", "num_reader_threads", "buf_size"}
 
 
@@ -28,9 +28,9 @@ def fingerprint(
     num_ranks: int = 1,
     **more: object,
 ) -> dict[str, object]:
-    """Return the first line of a journal: what is computed of which videos, and the SHA-256 of weights, list and keys.
+    """Return the first line of a journal: the kind of result and the SHA-256 of weights, list and keys.
 
-    names: of the classes. more: facts of the script.
+    names: the class names. more: further facts from the script.
     """
     keys = {name: value for name, value in asdict(section).items() if name not in _WITHOUT_EFFECT}
     configuration = {"model": asdict(config.model), "section": keys, "names": list(names)}

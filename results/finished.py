@@ -1,6 +1,6 @@
-"""What of a list's videos is made already, so that a run that was ended makes none of it again.
+"""Note which videos of a list are finished, so that a resumed run does not make them again.
 
-made.partial.jsonl  a line that says what is made, then one for each video: what was noted, and its files
+made.partial.jsonl  a first line that says what is made, then a line per video with its notes and files
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,10 +14,10 @@ NAME = "made.partial.jsonl"
 
 
 class Finished:
-    """The videos of which all is made, in a folder that the run has locked."""
+    """The finished videos in a folder that the run has locked."""
 
     def __init__(self, folder: Path, what: Mapping[str, object]):
-        """Open the notes on `what`, all that the files depend on; drop those of others. Raises RunError."""
+        """Open the notes. `what`: everything that the files depend on; other notes are dropped. Raises RunError."""
         self._folder, self._known = folder, {}
         first = to_line(what).encode("ascii")
         with writing(folder / NAME), open(folder / NAME, "ab+") as file:
@@ -31,9 +31,9 @@ class Finished:
                 file.write(first)
 
     def known(self, row: Mapping) -> dict | None:
-        """Return what was noted of the row's video.
+        """Return the notes on the row's video.
 
-        None where it must be made: one of its files is gone, or it is another.
+        None if it must be made again: one of its files is gone, or the video itself has changed.
         """
         found = self._known.get(row["position"])
         if not found or found["file"] != signature(row["video"]):
@@ -46,7 +46,7 @@ class Finished:
         return found
 
     def note(self, row: Mapping, files: Sequence[Path], **noted: object) -> None:
-        """Note a video of which all is made. Raises RunError."""
+        """Note that a video is finished. Raises RunError."""
         names = [file.relative_to(self._folder).as_posix() for file in files]
         line = {"position": row["position"], "file": signature(row["video"]), "files": names, **noted}
         with writing(self._folder / NAME), open(self._folder / NAME, "ab") as file:

@@ -1,8 +1,8 @@
-"""What predict.py and eval.py know so far, a line of JSON per video: the same command goes on from it.
+"""Keep the rows of predict.py and eval.py, one line of JSON per video, so that the same command can resume.
 
-NAME.partial.jsonl         rank 0's rows behind the fingerprint, a line that says what the run is, in their turn:
-                           batches that are done again come last, as a video could not be read or is another one now
-NAME.partial.rank1.jsonl   rank 1's
+NAME.partial.jsonl         rank 0's rows, after the fingerprint line that says what the run is; batches that
+                           are computed again, because a video was unreadable or has changed, come last
+NAME.partial.rank1.jsonl   rank 1's rows
 NAME.jsonl                 all rows by position, once the run is over
 """
 
@@ -32,8 +32,8 @@ from utils.storage.files import (
 from utils.storage.lines import parsed, to_line
 from utils.storage.lock import FolderLock, open_locked
 
-# A batch's rows are handed to the system at once, which survives the end of the process; a power cut costs the batches
-# of so many seconds. A disk takes 1 to 20 ms to flush.
+# Each batch's rows are passed to the system at once and survive the end of the process. A power cut costs the batches
+# of at most this many seconds. A flush takes a disk 1 to 20 ms.
 SECONDS_BETWEEN_FLUSHES = 0.2
 
 
@@ -42,13 +42,13 @@ def part_path(folder: Path, name: str, rank: int = 0) -> Path:
 
 
 def read_rows(path: Path) -> Iterator[dict]:
-    """Yield the rows behind the fingerprint of a file whose lines are whole. Raises RunError when it cannot be read."""
+    """Yield the rows after the fingerprint of a file with whole lines. Raises RunError if it cannot be read."""
     with os_errors(RunError, f"{path}: cannot be read"), open(path, encoding="ascii") as file:
         yield from map(json.loads, itertools.islice(file, 1, None))
 
 
 class Rows:
-    """The rows of some files, each sorted by position, as one by position; iterated anew each time, never held."""
+    """The rows of several files, each sorted by position, merged by position. Each iteration reads the files anew."""
 
     def __init__(self, paths: Sequence[Path]):
         self._paths = paths
@@ -58,9 +58,9 @@ class Rows:
 
 
 class Journal(AbstractContextManager):
-    """The file of one rank, which no other process may write meanwhile. A context manager.
+    """One rank's file, locked against other processes. A context manager.
 
-    One that is left without a row leaves no file behind, and no folder that it has made.
+    If no row is written, neither the file nor a folder made for it stays behind.
     """
 
     def __init__(
@@ -73,26 +73,26 @@ class Journal(AbstractContextManager):
         undelivered: bool = False,
         fits: Callable[[dict], bool] = lambda row: True,
     ):
-        """Open the rank's file or creates it.
+        """Open or create the rank's file.
 
-        fingerprint: says what the run is; rows of one with another are not its own. columns: what a readable video's
-        row has behind `position`, `video` and `file`. undelivered: take up a finished file, as nobody has got it yet.
-        fits: whether such a row is one that the run could have written.
+        fingerprint: says what the run is; rows with another fingerprint are dropped. columns: the columns of a readable
+        video's row after `position`, `video` and `file`. undelivered: reopen a finished file because its results were
+        not delivered. fits: whether the run could have written such a row.
 
         Raises:
             InputError: the folder cannot be made.
-            RunError: another run has the folder, another process the file, or it cannot be written.
+            RunError: another run uses the folder, another process uses the file, or the file cannot be written.
         """
         self.parts = [part_path(folder, name, rank) for rank in range(world.size)]
         self.path = self.parts[world.rank]
-        self.known, self._end = KnownBatches(), 0  # what the rank's file has, and its bytes
-        self.again = KeptRows()  # what was not true any more when it was taken up
+        self.known, self._end = KnownBatches(), 0  # the batches in the rank's file, and its length in bytes
+        self.again = KeptRows()  # the rows that were outdated when the run resumed
         self._final, self._fingerprint = folder / f"{name}.jsonl", fingerprint
         self._kinds = [("position", "video", "file", *columns), ("position", "video", "file", "error")]
         self._fits, self._flushed = fits, 0.0
-        self.made_folder = not folder.exists()  # this run, whichever rank
+        self.made_folder = not folder.exists()  # by this run, on any rank
         make_save_dir(str(folder))
-        # Rank 0's holds for all; the files of the others are locked as well, as a rank may outlive rank 0 for a moment.
+        # Rank 0's lock covers the folder. The other ranks lock their files too, as a rank may briefly outlive rank 0.
         self._lock = FolderLock(folder, f"--save_dir={folder}") if world.is_main else None
         finished = undelivered and len(self.parts) == 1 and self._final.exists() and not self.path.exists()
         try:
@@ -101,13 +101,13 @@ class Journal(AbstractContextManager):
                 if finished:
                     rename(self._final, self.path)
                 self._empty = self.path.stat().st_size == 0
-        except BaseException:  # whatever it was, Ctrl-C too: it goes on, and the folder is free for others
+        except BaseException:  # also Ctrl-C: the error continues, and the folder becomes free for others
             if self._lock:
                 self._lock.release()
             raise
 
     def is_row(self, row: object) -> bool:
-        """Return whether what a file has kept is a row of this run: what is not would end it, or be believed."""
+        """Return whether a kept object is a valid row of this run: an invalid one would crash it or be trusted."""
         if type(row) is not dict or tuple(row) not in self._kinds:
             return False
         position, video = row["position"], row["video"]
@@ -119,10 +119,10 @@ class Journal(AbstractContextManager):
         return self.known.knows(self.known.order.index(position) // self.known.size)
 
     def resume(self, order: range, batch_size: int, restart: str = "") -> str:
-        """Keep the rows of whole batches of `order` in which no video has to be read again.
+        """Keep the rows of the complete batches of `order` in which no video has to be read again.
 
-        restart: why nothing is to be kept. Returns "" where the file is this run's; else it is begun anew, and this is
-        why: "new", for there was none, or what people should know.
+        restart: a reason to keep nothing. Return "" if the file belongs to this run. Otherwise the file is begun anew,
+        and the reason is returned: "new" if there was no file, or a text for the user.
         """
         self.known, self.again = KnownBatches(order, batch_size), KeptRows()
         with writing(self.path):
@@ -141,11 +141,11 @@ class Journal(AbstractContextManager):
                 flush_folder(self.path.parent)
             self._flush()
             self._end = self.path.stat().st_size
-        self._empty = self.known.count == 0 < len(order)  # a rank without videos has all that it will have
+        self._empty = self.known.count == 0 < len(order)  # a rank without videos is already complete
         return why
 
     def append(self, rows: Iterable[Mapping[str, object]]) -> None:
-        """Write the rows of a batch. Raises RunError when they cannot be written; those before them stay."""
+        """Write the rows of a batch. Raises RunError if that fails; earlier rows stay."""
         lines = [(row["position"], to_line(row)) for row in rows]
         with writing(self.path):
             self._write("".join(line for _, line in lines))
@@ -157,12 +157,12 @@ class Journal(AbstractContextManager):
         self._empty = False
 
     def settle(self) -> None:
-        """Put the rows, which are all there, in the order of the list. Raises RunError."""
+        """Sort the rows, which are complete, by the order of the list. Raises RunError."""
         if not self.known.in_turn:
             self._replace(partial(self.known.copy_in_turn, self.path))
 
     def _replace(self, write: Callable[[Path], None]) -> None:
-        """Have the file written anew, whole or not at all."""
+        """Rewrite the file atomically."""
         self._let_go()
         write_atomic(self.path, write)
         with writing(self.path):
@@ -170,23 +170,23 @@ class Journal(AbstractContextManager):
         old.close()
 
     def rows(self) -> Rows:
-        """Return the rows of all ranks; for rank 0, once the others are done."""
+        """Return the rows of all ranks. For rank 0, once the others are done."""
         return Rows(self.parts)
 
     def finish(self) -> None:
-        """Give the rows of all ranks their final name. For rank 0, as `rows`."""
+        """Give the rows of all ranks their final name. For rank 0, like `rows`."""
         if len(self.parts) == 1:
             with writing(self.path):
                 self._flush()
                 self._let_go()
                 rename(self.path, self._final)
-            self.parts = []  # what is called so from now on is another process's
+            self.parts = []  # from now on, files with these names belong to another process
             return
         lines = itertools.chain([self._fingerprint], self.rows())
         write_stream(self._final, lambda file: file.writelines(map(to_line, lines)))
 
     def discard(self) -> None:
-        """Have the parts removed: they are of no use, or what they hold has been delivered. For rank 0, as `rows`."""
+        """Remove the parts because they are useless or already delivered. For rank 0, like `rows`."""
         remove_files(part for part in self.parts if part != self.path)
         self._empty = bool(self.parts)
 
@@ -198,11 +198,11 @@ class Journal(AbstractContextManager):
         if self._lock:
             self._lock.release()
         if self._empty and self.made_folder:
-            with suppress(OSError):  # another rank's file may be there
+            with suppress(OSError):  # another rank's file may still be there
                 self.path.parent.rmdir()
 
     def _let_go(self) -> None:
-        if os.name == "nt":  # Windows renames and removes no open file; elsewhere the lock is held over that
+        if os.name == "nt":  # Windows cannot rename or remove open files; other systems keep the lock meanwhile
             self._file.close()
 
     def _write(self, text: str) -> None:
@@ -216,7 +216,7 @@ class Journal(AbstractContextManager):
         fingerprint = parsed(first)
         if fingerprint is None or "script" not in fingerprint:
             return "its first line is damaged"
-        # The protocol follows from the others but for the path of the weights; equal ones may lie elsewhere now.
+        # Except for the weights' path, the protocol follows from the other keys. The same weights may have moved.
         differing = [
             name
             for name in self._fingerprint

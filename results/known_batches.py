@@ -1,4 +1,4 @@
-"""Which batches of a list a file of rows has, and where: in the order in which they were computed, which may be any."""
+"""Note which batches of a list a file of rows has, and where. Batches may have been computed in any order."""
 
 from array import array
 from collections.abc import Callable, Iterable, Sequence
@@ -11,11 +11,11 @@ from utils.storage.stamps import signature
 
 
 class KnownBatches:
-    """The batches of so many positions of `order`, each known as a whole or not at all; the last one may be smaller."""
+    """The batches of `size` positions of `order`, each known completely or not at all. The last may be smaller."""
 
     def __init__(self, order: range = range(0), size: int = 1):
-        self.order, self.size, self.count = order, size, 0  # count: of the rows of all that are known
-        self._starts = array("q", [-1]) * -(-len(order) // size)  # where a batch's first line begins, in bytes
+        self.order, self.size, self.count = order, size, 0  # count: the rows of all known batches
+        self._starts = array("q", [-1]) * -(-len(order) // size)  # where each batch's first line begins, in bytes
 
     def knows(self, batch: int) -> bool:
         return self._starts[batch] >= 0
@@ -24,14 +24,14 @@ class KnownBatches:
         return self.order[batch * self.size : (batch + 1) * self.size]
 
     def note(self, position: int, start: int) -> None:
-        """Take up a row whose line begins at the byte `start`."""
+        """Note a row whose line begins at the byte `start`."""
         index = self.order.index(position)
         if index % self.size == 0:
             self._starts[index // self.size] = start
         self.count += 1
 
     def todo(self) -> Sequence[int]:
-        """Return the positions of all that are not known, in turn."""
+        """Return the positions of all unknown batches in order."""
         number = self._starts.count(-1)
         if not number:
             return range(0)
@@ -45,11 +45,11 @@ class KnownBatches:
 
     @property
     def in_turn(self) -> bool:
-        """Whether the rows of the file stand in the order of the list."""
+        """Return whether the rows of the file are in the order of the list."""
         return all(before < after for before, after in zip(self._starts, self._starts[1:]))
 
     def copy_in_turn(self, source: Path, target: Path) -> None:
-        """Write the first line of `source`, then the rows of all batches, which are known, in turn."""
+        """Write the first line of `source`, then the rows of all batches in order; all batches must be known."""
         with open(source, "rb") as old, open(target, "wb") as new:
             new.write(old.readline())
             for batch, start in enumerate(self._starts):
@@ -59,11 +59,11 @@ class KnownBatches:
 
 @dataclass
 class KeptRows:
-    """What is to stay of a file: pieces (first byte, byte behind the last), and what is not true any more."""
+    """The parts of a file to keep, as (first byte, byte after the last), and the number of outdated rows."""
 
     pieces: list[tuple[int, int]] = field(default_factory=list)
-    unreadable: int = 0  # rows of videos that could not be read: perhaps they can be now
-    changed: int = 0  # rows of videos whose files are others now
+    unreadable: int = 0  # rows of videos that could not be read but may be readable now
+    changed: int = 0  # rows of videos whose files have changed
 
     @property
     def stale(self) -> int:
@@ -78,10 +78,10 @@ class KeptRows:
 def keep_batches(
     lines: Iterable[bytes], start: int, is_row: Callable[[object], bool], batches: KnownBatches
 ) -> KeptRows:
-    """Take up the whole batches of `lines`, which begin at the byte `start`, in which nothing has to be done again.
+    """Note the complete batches of `lines`, which begin at the byte `start`, in which no row is outdated.
 
-    is_row: whether what a line holds is a row. Nothing is taken up from the first line on that is no row in its place.
-    What `batches` notes is where the lines are once the pieces that stay have been joined.
+    is_row: whether an object is a valid row. Reading stops at the first line that is invalid or out of place.
+    `batches` gets the places that lines have once the kept pieces are joined.
     """
     kept, end, place = KeptRows(), start, start
     rows: list[dict] = []
@@ -121,5 +121,5 @@ def copy_pieces(source: Path, pieces: Iterable[tuple[int, int]], target: Path) -
 
 
 def is_stale(row: dict) -> bool:
-    """Return whether the row's video is to be read again: it could not be read, or is not the same file any more."""
+    """Return whether the row's video must be read again: it was unreadable, or its file has changed."""
     return "error" in row or row.get("file") != signature(row["video"])

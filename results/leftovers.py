@@ -1,4 +1,4 @@
-"""One run, one folder: what an earlier run left there goes when the new one's results stand."""
+"""Remove files that an earlier run left in the folder once the results of the new run are written."""
 
 import json
 import shutil
@@ -9,42 +9,42 @@ from utils.log import say
 from utils.storage.files import write_text, written_below
 from utils.storage.stamps import signature
 
-# Names what the last run has written: a file of this name could be the user's as well. Hidden: no part of the results.
+# Lists the files of the last run, because a file of the same name could be the user's. Hidden: not a result.
 NAME = ".made.json"
 _SHOWN = 3
 
 
 def replace_earlier(folder: Path) -> None:
-    """Remove what an earlier run says it left in the folder and this one has not written, and say so.
+    """Remove files that an earlier run noted in the folder and this run did not write, and say so.
 
-    Raises RunError where the list of this run's files cannot be written.
+    Raises RunError if the list of this run's files cannot be written.
     """
     ours = {path.relative_to(folder).as_posix(): _stamp(path) for path in sorted(written_below(folder))}
     ours.pop(NAME, None)
     earlier = _earlier(folder / NAME)
-    # What has been changed since is somebody else's.
+    # A file that has changed since belongs to somebody else.
     stale = [name for name, stamp in earlier.items() if name not in ours and _stamp(folder / name) == stamp]
     for name in stale:
         with suppress(OSError):
             shutil.rmtree(folder / name) if (folder / name).is_dir() else (folder / name).unlink()
     for parent in {(folder / name).parent for name in stale} - {folder}:
-        with suppress(OSError):  # it holds something still
+        with suppress(OSError):  # the folder is not empty
             parent.rmdir()
     write_text(folder / NAME, json.dumps(ours) + "\n")
     if stale:
         more = f" and {len(stale) - _SHOWN} more" if len(stale) > _SHOWN else ""
-        say(f"{folder}: removed what an earlier run had left there: {', '.join(stale[:_SHOWN])}{more}")
+        say(f"{folder}: removed files of an earlier run: {', '.join(stale[:_SHOWN])}{more}")
 
 
 def _stamp(path: Path) -> list[int] | str | None:
-    """Return what tells a file from another one under its name; of a folder that it is one; None: it is not there."""
+    """Return a stamp that changes with the file; a constant for a folder; None if it is missing."""
     return "folder" if path.is_dir() else signature(str(path)) if path.exists() else None
 
 
 def _earlier(path: Path) -> dict[str, object]:
-    """Return the names that an earlier run has noted, all below its folder, and their stamps.
+    """Return the names that an earlier run noted, all below its folder, and their stamps.
 
-    {} where there are none.
+    {} if there are none.
     """
     try:
         names = json.loads(path.read_text(encoding="utf-8"))

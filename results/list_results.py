@@ -1,4 +1,4 @@
-"""What predict.py leaves of a list once all its rows are known, in the format that was asked for."""
+"""Write the results of predict.py for a list in the requested format, once all rows are known."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -15,9 +15,9 @@ SHARD_SIZE = 1000
 
 
 def whole_batches(shard_size: int | None, batch_size: int) -> int:
-    """Return the videos of a shard.
+    """Return the number of videos in a shard.
 
-    --shard_size, rounded up to whole batches, so that batches are those of a run without.
+    This is --shard_size rounded up to whole batches, so that batches are the same as without shards.
     """
     return -(-(shard_size or SHARD_SIZE) // batch_size) * batch_size
 
@@ -25,7 +25,7 @@ def whole_batches(shard_size: int | None, batch_size: int) -> int:
 def open_features(
     asked: bool | str, section: InferConfig, num_features: int, folder: Path, order: range, world: World = World()
 ) -> FeatureFile | None:
-    """Return a rank's file of features: [F] of each video, or [T, F] for --features=segments; None without."""
+    """Return a rank's feature file, with [F] per video or [T, F] for --features=segments; None without the flag."""
     if not asked:
         return None
     shape = [section.seg_num] * (asked == "segments") + [num_features]
@@ -33,14 +33,14 @@ def open_features(
 
 
 def check_list_flags(flags: Flags, single: bool) -> None:
-    """Raise InputError for flags that are for lists where there is a single video, or without what they need."""
+    """Raise InputError for list flags with a single video, and for flags that lack the flag they need."""
     if single and flags.ray:
-        raise InputError(f"--ray={flags.ray} is for lists of videos; a single one needs no cluster")
+        raise InputError(f"--ray={flags.ray} is for lists of videos; predict a single video without it")
     if single and flags.format == "parquet":
-        raise InputError("--format=parquet is for lists of videos; predictions.json holds a single one")
+        raise InputError("--format=parquet is for lists of videos; a single one goes to predictions.json")
     for name in ("window", "save_video", "explain"):
         if flags.ray and getattr(flags, name):
-            raise InputError(f"--{name} is made on this machine: not with --ray={flags.ray}")
+            raise InputError(f"--{name} works on this machine only, not with --ray={flags.ray}")
     if flags.format == "parquet":
         open_pyarrow()
 
@@ -48,9 +48,9 @@ def check_list_flags(flags: Flags, single: bool) -> None:
 def write_list_results(
     flags: Flags, folder: Path, rows: Iterable[dict], batch_size: int, features: FeatureFile | None = None
 ) -> int:
-    """Write the predictions, and the features where there are any; returns the number of unreadable videos.
+    """Write the predictions, and the features if there are any. Return the number of unreadable videos.
 
-    rows: by position, gone through several times. batch_size: that of the run.
+    rows: by position, iterated several times. batch_size: of the run.
     """
     if flags.format == "parquet":
         return write_parquet(folder, rows, features, whole_batches(flags.shard_size, batch_size))

@@ -1,4 +1,4 @@
-"""One pass over a list: what is known already, what is computed, and what is left at its end."""
+"""Run one pass over a list: reuse the known rows, compute the others, and deliver the results."""
 
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,21 +20,22 @@ from utils.processes.ranks import World
 from utils.storage.files import publish, unfinished, written_to
 from utils.storage.objects import is_remote
 
-# The files made of a journal, and its own when they are written anew; those of single videos, and their heat maps.
+# The results, which may also be half written, and the files of single videos with their heat maps.
 _NAMES = "predictions|metrics|confusion|evaluation|features|probabilities|timeline|report|config"
 _MADE = rf"({_NAMES})(\.partial(\.rank\d+)?)?\.\w+"
 _OF_VIDEOS, _HEAT_MAPS = r"(?s:.+)\.(vtt|labelled\.mp4)", r"(?s:.+)_seg\d+\.png"
 
 
 def remove_unfinished(folder: Path) -> None:
-    """Remove what killed runs of predict.py and eval.py have left half written; no other run may be writing there."""
+    """Remove half-written files of killed predict.py and eval.py runs. No other run may be writing there."""
     remove_files(unfinished(folder, f"{_MADE}|{_OF_VIDEOS}"))
     remove_files(unfinished(folder / "explain", _HEAT_MAPS))
-    shutil.rmtree(folder / UNFINISHED, ignore_errors=True)
+    for name in UNFINISHED:
+        shutil.rmtree(folder / name, ignore_errors=True)
 
 
 class ListRun:
-    """A rank's part of the pass, which the same command goes on with. A context manager; all ranks must enter it."""
+    """A rank's part of a pass, which the same command can resume. A context manager that all ranks must enter."""
 
     def __init__(
         self,
@@ -46,13 +47,13 @@ class ListRun:
         features: FeatureFile | None = None,
         fits: Fits = lambda row: True,
     ):
-        """Take what the run is; nothing is read or written before it is entered.
+        """Take the run's description. Files are only read or written on entering the context.
 
         Args:
-            fingerprint: what the run is, see results/fingerprint.py; `videos` is the length of the list.
-            batch_size: the rank's.
-            features: what the rows need beside them.
-            fits: whether a row that is known is to be believed.
+            fingerprint: identifies the run, see results/fingerprint.py; `videos` is the length of the list.
+            batch_size: of the rank.
+            features: the values kept beside the rows.
+            fits: whether a known row can be trusted.
         """
         self.folder, self._save_dir = written_to(flags.save_dir), flags.save_dir
         self._kind, self._fingerprint, self._world, self.features = kind, fingerprint, world, features
@@ -60,9 +61,9 @@ class ListRun:
         self._fits, self._restart = fits, "--restart=True" if flags.restart else ""
 
     def __enter__(self) -> Self:
-        """Take up what is known; rank 0 says how it is.
+        """Load the known rows. Rank 0 reports the state.
 
-        Raises InputError and RunError as `Journal` does, and RunError when the ranks do not share the folder.
+        Raises InputError and RunError as `Journal` does, and RunError if the ranks do not share the folder.
         """
         kind, undelivered = self._kind, is_remote(self._save_dir)
         with ExitStack() as stack:
@@ -76,9 +77,9 @@ class ListRun:
         self._stack.close()
 
     def complete(self, compute: Callable[[Sequence[int]], Iterator[list[dict]]]) -> Iterator[tuple[int, list[dict]]]:
-        """Yield (number of the batch, its rows) for each batch that the journal did not have: by then it has it.
+        """Yield (batch number, its rows) for each batch missing from the journal, after adding it there.
 
-        compute: the rows of each batch of some positions, see inference/rows.py. At the end all ranks are done.
+        compute: yields the rows of each batch of some positions, see inference/rows.py. At the end all ranks are done.
         """
         journal = self.journal
         with progress_bar(len(self._order), self._kind.work, journal.known.count) as bar:
@@ -88,16 +89,16 @@ class ListRun:
                     yield number, rows
                     bar.update(len(rows))
             except KeyboardInterrupt:
-                say(f"the same command goes on from {journal.known.count} of {len(self._order)}")
+                say(f"the same command continues from {journal.known.count} of {len(self._order)}")
                 raise
         journal.settle()
         self._world.all_gather(None)
 
     def deliver(self, write: Callable[[Rows], None]) -> str:
-        """Have the results written, and give the journal its final name; return where they are. For rank 0, at the end.
+        """Write the results, give the journal its final name, and return where they are. For rank 0, at the end.
 
-        write: gets the rows of all ranks by position. Raises what it raises, RunError where the results cannot be
-        delivered: the same command tries again. Where it raises InputError, nothing is left to go on from.
+        write: gets the rows of all ranks by position. Its errors are passed on. After a RunError, the same command
+        tries again; after an InputError, nothing is kept to resume from.
         """
         try:
             write(self.journal.rows())
@@ -112,7 +113,7 @@ class ListRun:
         return where
 
     def forget(self) -> None:
-        """Have removed what a run goes on from. For rank 0, at the end."""
+        """Remove the files that a run resumes from. For rank 0, at the end."""
         if self.features is not None:
             self.features.discard()
         self.journal.discard()
@@ -133,7 +134,7 @@ class ListRun:
             if not part.exists():
                 raise RunError(f"{part}: no such file: --save_dir must be a folder that all processes share")
         others = set(self.folder.glob(f"{self._kind.files}.partial.rank*.jsonl")) - set(journal.parts)
-        remove_files(others)  # of a run of more ranks
+        remove_files(others)  # from a run with more ranks
         remove_unfinished(self.folder)
         name, ours = (features.name, features.parts) if features else (FEATURES, ())
         remove_partial_features(self.folder, name, keep=ours)
@@ -143,9 +144,9 @@ class ListRun:
             say(f"{journal.path}: {why}: starting anew")
 
     def _say_known(self, count: int, unreadable: int, changed: int) -> None:
-        known = f"{self.journal.path}: {count} of {self._fingerprint['videos']} videos are known already"
+        known = f"{self.journal.path}: {count} of {self._fingerprint['videos']} videos are done already"
         if unreadable + changed:
             which = f"{unreadable} that could not be read, {changed} whose files have changed"
-            say(f"{known}: going on with the others; done again, with their batches: {which}")
+            say(f"{known}: continuing with the rest; computed again with their batches: {which}")
         else:
-            say(f"{known}: going on behind them")
+            say(f"{known}: continuing after them")

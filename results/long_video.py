@@ -1,7 +1,7 @@
-"""What a network sees in each window of a long video, while its frames arrive: no frame is computed twice.
+"""Compute a network's answer for each window of a long video while frames arrive, without computing a frame twice.
 
-Where a view's logits are the mean of those of its segments, each frame is computed once, and only sums of logits are
-kept of the windows that still lack frames. A network whose frames see each other gets each window as a video.
+If a view's logits are the mean over its segments, each frame is computed once, and only sums of logits are kept for
+incomplete windows. If a network's frames see each other, each window is computed like a video of its own.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -16,14 +16,14 @@ from inference.views import average_views
 from reader.windows import Frames, WindowSpans
 from utils.config.shared_keys import SectionConfig
 
-# logits [1, K] -> what is said of a window
+# logits [1, K] -> the answer for a window
 Name = Callable[[np.ndarray], object]
 
 
 class SeenWindow(NamedTuple):
-    """A window and what was said of it."""
+    """A window and its answer."""
 
-    start: float  # seconds from the first frame
+    start: float  # from the first frame, in seconds
     end: float
     said: object
 
@@ -31,7 +31,7 @@ class SeenWindow(NamedTuple):
 def see_windows(
     network: Network, section: SectionConfig, name: Name, parts: Iterable[WindowSpans | Frames]
 ) -> list[SeenWindow]:
-    """Return all windows of a video in order. parts: what `stream_windows` gives; the errors of that are raised."""
+    """Return all windows of a video in order. parts: from `stream_windows`, whose errors are raised."""
     kind = _FramesApart if network.frames_apart else _WholeWindows
     windows: _WindowSums | None = None
 
@@ -41,7 +41,7 @@ def see_windows(
             if isinstance(part, Frames):
                 yield from windows.pieces(part)
             else:
-                windows = kind(part, section, name)  # begun anew: what was known before counts for nothing
+                windows = kind(part, section, name)  # the video starts again: earlier windows are dropped
 
     computed = replace(network, start=network.views) if network.frames_apart else network
     for piece, output in answers(computed, pieces()):
@@ -51,29 +51,29 @@ def see_windows(
 
 @dataclass
 class _Piece:
-    """What the network computes at a time."""
+    """One call of the network."""
 
     windows: "_WindowSums"
     frames: np.ndarray  # uint8 [N, T, H, W, C]
-    indices: list  # whose these are
+    indices: list  # the windows they belong to
 
 
 class _WindowSums:
-    """The windows of a video, and what was said of those that are complete."""
+    """The windows of a video, and the answers of the complete ones."""
 
     def __init__(self, spans: WindowSpans, section: SectionConfig, name: Name):
         self._spans, self._section, self._name = spans, section, name
         self._said: dict[int, object] = {}
 
     def seen(self) -> list[SeenWindow]:
-        """Return those that are complete: a container may have promised more."""
+        """Return the complete windows: a container may have promised more."""
         return [
             SeenWindow(*span, self._said[window]) for window, span in enumerate(self._spans) if window in self._said
         ]
 
 
 class _FramesApart(_WindowSums):
-    """Windows as sums over the logits of their frames."""
+    """Windows computed as sums over the logits of their frames."""
 
     def __init__(self, *how):
         super().__init__(*how)
@@ -96,7 +96,7 @@ class _FramesApart(_WindowSums):
 
 
 class _WholeWindows(_WindowSums):
-    """Windows that are computed once all their frames are there."""
+    """Windows that are computed once all their frames have arrived."""
 
     def __init__(self, *how):
         super().__init__(*how)

@@ -1,4 +1,4 @@
-"""The files that an evaluation of many labels leaves behind."""
+"""Write the files of an evaluation with many labels."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -11,10 +11,10 @@ from utils.storage.files import write_csv
 def write_many_evaluation(
     folder: Path, rows: Iterable[dict], classes: Sequence[ManyClass], metrics: dict, names: Sequence[str]
 ) -> None:
-    """Write predictions.csv and metrics.json: `metrics`, the unreadable videos, what is known of each class.
+    """Write predictions.csv and metrics.json: `metrics`, the unreadable videos, and the figures of each class.
 
-    rows: in the order of the list, see inference/label_kinds.py. They are iterated over for each file and not kept.
-    predictions.csv has a line for each video and class that it has or is named, with the class's probability.
+    rows: in the order of the list, see inference/label_kinds.py. Each file iterates over them; they are not kept.
+    predictions.csv has a line with the probability for each class that a video has or is given.
     """
     header = ["video", "class_id", "label", "true", "named", "probability", "threshold"]
 

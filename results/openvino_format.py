@@ -1,7 +1,6 @@
-"""export.py --format=openvino: model.xml and model.bin, in float32 or int8, for programs that have OpenVINO alone."""
+"""Write model.xml and model.bin for export.py --format=openvino, float32 or int8, for programs with OpenVINO alone."""
 
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 import paddle
@@ -9,25 +8,25 @@ import paddle
 from inference.engine import settings
 from inference.int8 import Agreement, Answer, Calibration, compare, quantise
 from inference.runtime import get_core, openvino
-from models.graphs.exporting import STEM, Run, difference_to, graph_shape, whole_or_not_at_all
+from models.graphs.exporting import STEM, Run, difference_to, graph_shape, halfway, whole_or_not_at_all
 from models.graphs.trace import GRAPH, trace_videos
 from models.registry import section_model
 from utils.config.loading import Config
 
 
 def save_openvino(model: paddle.nn.Layer, config: Config, folder: Path) -> float | Agreement:
-    """Write both files once they have given the network's own answers; `model` is in evaluation mode.
+    """Write both files after checking them against the network's own answers. `model` is in evaluation mode.
 
-    Return how far probabilities on random frames are from the network's; of int8 how it agrees with float32 on videos.
-    The files hold the configuration as `config` of their model_info. Raise InputError or RunError.
+    Return the largest difference of the probabilities on random frames, or for int8 the agreement with float32 on
+    videos. The files hold the configuration as `config` of their model_info. Raises InputError or RunError.
     """
     core, shape = get_core(), graph_shape(config)
     calibration = Calibration(config, config.infer) if config.infer.precision == "int8" else None
-    with whole_or_not_at_all(folder) as made, TemporaryDirectory(dir=made) as traced:
-        weights, file = Path(traced) / "weights.pdparams", made / f"{STEM}.xml"
+    with whole_or_not_at_all(folder) as made, halfway(made) as traced:
+        weights, file = traced / "weights.pdparams", made / f"{STEM}.xml"
         paddle.save(model.state_dict(), str(weights))
-        trace_videos(section_model(config.model, config.infer), weights, shape, Path(traced))
-        graph = core.read_model(Path(traced) / GRAPH)
+        trace_videos(section_model(config.model, config.infer), weights, shape, traced)
+        graph = core.read_model(traced / GRAPH)
         if not calibration:
             _write(graph, config, file)
             return difference_to(_run(core, core.read_model(file)), model, shape, config.model.labels)
@@ -40,7 +39,7 @@ def save_openvino(model: paddle.nn.Layer, config: Config, folder: Path) -> float
 
 def _write(graph: openvino.Model, config: Config, file: Path) -> None:
     graph.set_rt_info(config.dump(), ["model_info", "config"])
-    openvino.save_model(graph, file, compress_to_fp16=False)  # its default would round float32
+    openvino.save_model(graph, file, compress_to_fp16=False)  # the default would round float32
 
 
 def _run(core: openvino.Core, graph: openvino.Model) -> Run:

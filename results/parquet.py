@@ -1,12 +1,13 @@
-"""Predictions and features as one Parquet dataset, for pyarrow, pandas and what reads many files as one table.
+"""Write the answers for a list as one Parquet dataset, for pyarrow, pandas and other tools that read it as a table.
 
-predictions.parquet/part-000000.parquet ...  the list's videos in their order, so many in each
+predictions.parquet/part-000000.parquet ...  by predict.py: videos in list order, the same number in each part
+evaluation.parquet/part-000000.parquet ...   by eval.py: each video's label and the probabilities of all classes
 """
 
 import os
 import shutil
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import islice
 from pathlib import Path
 
@@ -14,21 +15,22 @@ from results.feature_file import FeatureFile
 from utils.packages import import_extra
 from utils.storage.files import rename, write_atomic, writing
 
-FINAL = "predictions.parquet"
-# Hidden: no part of what is uploaded. Its fixed name lets the next run remove what a killed one has left.
-UNFINISHED = f".{FINAL}.tmp"
+FINAL, EVALUATION = "predictions.parquet", "evaluation.parquet"
+# Hidden, so that nobody uploads them. Because the names are fixed, the next run can remove a killed run's files.
+UNFINISHED = f".{FINAL}.tmp", f".{EVALUATION}.tmp"
+_EVALUATED_AT_ONCE = 1000  # videos
 
 
 def open_pyarrow():
-    """Return the module pyarrow. Raises InputError where it cannot be imported."""
+    """Return the module pyarrow. Raises InputError if it cannot be imported."""
     import_extra("pyarrow.parquet", "--format=parquet", "requirements-cluster.txt", "pyarrow")
     return sys.modules["pyarrow"]
 
 
 def prediction_schema(features: FeatureFile | None = None):
-    """Return the columns; explicit, as a part without a readable video would else have others than its neighbours.
+    """Return the columns. They are explicit, because a part with unreadable videos only would get different ones.
 
-    features: float16 or float32, a list of F numbers or T lists of them; null for an unreadable video.
+    features: float16 or float32, a list of F numbers or T lists of F numbers; null for an unreadable video.
     """
     pa = open_pyarrow()
     best = pa.struct([("class_id", pa.int32()), ("label", pa.string()), ("probability", pa.float64())])
@@ -36,7 +38,7 @@ def prediction_schema(features: FeatureFile | None = None):
         ("position", pa.int64()),
         ("video", pa.string()),
         ("error", pa.string()),  # null for a readable video
-        ("predictions", pa.list_(best)),  # the best first; null for an unreadable video
+        ("predictions", pa.list_(best)),  # best first; null for an unreadable video
     ]
     if features is not None:
         kind = pa.from_numpy_dtype(features.dtype)
@@ -47,31 +49,52 @@ def prediction_schema(features: FeatureFile | None = None):
 
 
 def write_parquet(folder: Path, rows: Iterable[dict], features: FeatureFile | None, rows_per_part: int) -> int:
-    """Write the dataset, which is there as a whole or not at all, and return the number of unreadable videos.
+    """Write the dataset completely or not at all, and return the number of unreadable videos.
 
-    rows: in the order of the list, see inference/rows.py; `rows_per_part` of them are held.
+    rows: in the order of the list, see inference/rows.py. Only `rows_per_part` of them are held.
+
+    Raises InputError without pyarrow, RunError if a file cannot be written.
+    """
+    schema = prediction_schema(features)
+    return _write_parts(folder / FINAL, rows, rows_per_part, lambda some: _table(some, features, schema))
+
+
+def write_evaluation_parquet(folder: Path, rows: Iterable[dict], kept: FeatureFile | None, num_classes: int) -> None:
+    """Write the dataset of an evaluation: each video's label and the probabilities of all classes, null where unread.
+
+    rows: in the order of the list, see inference/rows.py. kept: has their probabilities by position; None: they have
+    them themselves, and several labels each.
 
     Raises InputError without pyarrow, RunError where a file cannot be written.
     """
-    schema, rows = prediction_schema(features), iter(rows)
-    unfinished, unreadable, number = folder / UNFINISHED, 0, 0
+    pa = open_pyarrow()
+    label = ("label", pa.int32()) if kept else ("labels", pa.list_(pa.int32()))
+    probabilities = ("probabilities", pa.list_(pa.float32(), num_classes))
+    schema = pa.schema([("position", pa.int64()), ("video", pa.string()), ("error", pa.string()), label, probabilities])
+    _write_parts(folder / EVALUATION, rows, _EVALUATED_AT_ONCE, lambda some: _table(some, kept, schema))
+
+
+def _write_parts(final: Path, rows: Iterable[dict], rows_per_part: int, table_of: Callable[[list], object]) -> int:
+    """Write a dataset by parts and return the number of unreadable videos."""
+    unfinished, rows, unreadable, number = final.with_name(f".{final.name}.tmp"), iter(rows), 0, 0
     shutil.rmtree(unfinished, ignore_errors=True)
-    with writing(folder / FINAL):
+    with writing(final):
         unfinished.mkdir()
         while chunk := list(islice(rows, rows_per_part)):
-            table = _table(chunk, features, schema)
+            table = table_of(chunk)
             write_atomic(unfinished / f"part-{number:06d}.parquet", lambda path, table=table: _write(table, path))
             unreadable += sum("error" in row for row in chunk)
             number += 1
-        shutil.rmtree(folder / FINAL, ignore_errors=True)
-        rename(unfinished, folder / FINAL)
+        shutil.rmtree(final, ignore_errors=True)
+        rename(unfinished, final)
     return unreadable
 
 
 def _table(rows: list[dict], features: FeatureFile | None, schema):
     pa = open_pyarrow()
     known = [{**row, "video": os.fsencode(row["video"]).decode(errors="replace")} for row in rows]
-    columns = [pa.array([row.get(name) for row in known], schema.field(name).type) for name in schema.names[:4]]
+    names = [name for name in schema.names if features is None or name != features.name]
+    columns = [pa.array([row.get(name) for row in known], schema.field(name).type) for name in names]
     if features is not None:
         columns.append(_feature_column(rows, features, schema.field(features.name).type))
     return pa.Table.from_arrays(columns, schema=schema)

@@ -1,4 +1,4 @@
-"""One video, or a list of them, from frames to files."""
+"""Predict one video or a list, from frames to files."""
 
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
@@ -17,14 +17,14 @@ from results.task import Task, describe, describe_in_list
 from utils.errors import InputError
 from utils.log import say
 from utils.processes.ranks import World
-from utils.storage.files import publish
+from utils.storage.files import publish, write_text
 
-# positions -> the rows of each batch of them; with keep, see compute_rows
+# positions -> the rows of each batch; for keep, see compute_rows
 Compute = Callable[..., Iterator[list[dict]]]
 
 
 def predict(task: Task, network: Network, world: World, loader: Loader, protocol: str) -> tuple[int, str] | None:
-    """Return (unreadable videos, where the files are); None for any rank but the first.
+    """Return (unreadable videos, where the files are), or None except on rank 0.
 
     loader: of the task's videos. protocol: how videos are read and computed, in words.
 
@@ -46,7 +46,7 @@ def _predict_one(task: Task, network: Network, rows: Compute, protocol: str) -> 
     def keep(batch: Batch, output: Output) -> None:
         kept.append((output.features, batch.frames))
 
-    # While the video is read and computed, mostly elsewhere.
+    # Meanwhile the video is read and computed, mostly in other processes.
     preparing = prepare_page("video.html") if task.report else None
     [[row]] = rows(range(1), keep)
     if preparing:
@@ -59,9 +59,10 @@ def _predict_one(task: Task, network: Network, rows: Compute, protocol: str) -> 
     unreadable = write_predictions(folder, [row])
     if flags.features:
         write_features(folder, features, task.section.feature_dtype, flags.features == "segments")
+    write_text(folder / "config.yaml", task.config.dump())
     task.show([row], protocol, network, clip)
     replace_earlier(folder)
-    ended = any(folder.glob("*.partial*"))  # a run over a list, which may yet go on
+    ended = any(folder.glob("*.partial*"))  # an unfinished run over a list, which may be resumed
     return unreadable, publish(folder, flags.save_dir, clear=not ended)
 
 
@@ -78,18 +79,19 @@ def _predict_list(
 
 
 def open_list_run(task: Task, network: Network, world: World, loader: Loader, features: FeatureFile | None) -> ListRun:
-    """Return the run over a task's list, a context; features: what is kept beside the rows."""
+    """Return the run over a task's list, a context manager. features: the values kept beside the rows."""
     how = task.fingerprint(network, world.size), loader.batch_size, world, features
     return ListRun(PREDICTION, task.flags, *how, task.fits())
 
 
 def deliver_predictions(run: ListRun, task: Task, protocol: str, network: Network | None = None) -> tuple[int, str]:
-    """Return (unreadable videos, where the files are) of a list whose rows are all there; network: see `Task.show`."""
+    """Return (unreadable videos, where the files are) for a list with complete rows. network: see `Task.show`."""
     unreadable = 0
 
     def write(rows: Iterable[dict]) -> None:
         nonlocal unreadable
         unreadable = write_list_results(task.flags, run.folder, rows, run.batch_size, run.features)
+        write_text(run.folder / "config.yaml", task.config.dump())
         task.show(rows, protocol, network)
 
     where = run.deliver(write)

@@ -1,4 +1,4 @@
-"""Whether rows that a file has kept are those that a run could have written: files are damaged, or forged."""
+"""Check whether a run could have written the rows in a file, because files can be damaged or forged."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -6,12 +6,12 @@ from collections.abc import Callable, Sequence
 from inference.rows import EVALUATION, NONE, NONE_ID
 from reader.filelist import Entry
 
-# Whether a row of a readable video, which a file has kept, is one that the run could have written.
+# Whether a run could have written a kept row of a readable video.
 Fits = Callable[[dict], bool]
 
 
 def prediction_fits(names: Sequence[str], k: int, entries: Sequence[Entry], threshold: float = 0.0) -> Fits:
-    """Return the check of PREDICTION's rows: the k best classes of one of the entries, NONE before unsure ones."""
+    """Return the check for PREDICTION's rows: the k best classes of an entry, with NONE before unsure ones."""
     number, keys = min(k, len(names)), ("class_id", "label", "probability")
 
     def fits(row: dict) -> bool:
@@ -23,7 +23,7 @@ def prediction_fits(names: Sequence[str], k: int, entries: Sequence[Entry], thre
             best = best[1:]
         if type(best) is not list or len(best) != number or not _is_of(row, entries):
             return False
-        for found in best:  # one loop without calls: there may be millions of rows
+        for found in best:  # one loop without calls, because there may be millions of rows
             if type(found) is not dict or tuple(found) != keys:
                 return False
             class_id, name, probability = found.values()
@@ -37,7 +37,7 @@ def prediction_fits(names: Sequence[str], k: int, entries: Sequence[Entry], thre
 
 
 def evaluation_fits(names: Sequence[str], entries: Sequence[Entry]) -> Fits:
-    """Return the check of EVALUATION's rows: of one of the entries."""
+    """Return the check for EVALUATION's rows of these entries."""
 
     def fits(row: dict) -> bool:
         label, best, name, probability, rank, true_probability, loss = (row[key] for key in EVALUATION.columns)
@@ -58,7 +58,7 @@ def evaluation_fits(names: Sequence[str], entries: Sequence[Entry]) -> Fits:
 
 
 def many_predictions_fit(names: Sequence[str], k: int, entries: Sequence[Entry], threshold: float = 0.0) -> Fits:
-    """Return the check of PREDICTION's rows of many labels: different classes, however many, or NONE alone."""
+    """Return the check for PREDICTION's rows with many labels: any number of different classes, or NONE alone."""
 
     def fits(row: dict) -> bool:
         named = row["predictions"]
@@ -82,7 +82,7 @@ PREDICTION_FITS = {"single": prediction_fits, "multi": many_predictions_fit}
 
 
 def many_evaluation_fits(num_classes: int, entries: Sequence[Entry]) -> Fits:
-    """Return the check of the rows of an evaluation of many labels: of one of the entries."""
+    """Return the check for rows of an evaluation with many labels of these entries."""
 
     def fits(row: dict) -> bool:
         labels, probabilities, loss = row["labels"], row["probabilities"], row["loss"]

@@ -1,4 +1,4 @@
-"""The files that evaluation and prediction leave behind: JSON for programs, CSV for tables."""
+"""Write the files of evaluation and prediction: JSON for programs, CSV for tables."""
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
@@ -10,9 +10,9 @@ from utils.storage.files import write_csv, write_stream
 
 
 def write_predictions(folder: Path, rows: Iterable[dict]) -> int:
-    """Write predictions.json and predictions.csv, of a line per video and rank or per error; returns the errors.
+    """Write predictions.json and predictions.csv, a line per video and rank or per error. Return the number of errors.
 
-    rows: in the order of the list, see inference/rows.py. They are iterated over for each file and not kept.
+    rows: in the order of the list, see inference/rows.py. Each file iterates over them; they are not kept.
     """
     results = ({key: value for key, value in row.items() if key not in ("position", "file")} for row in rows)
     write_stream(folder / "predictions.json", lambda file: (write_array(file, results), file.write("\n")))
@@ -37,12 +37,12 @@ def write_evaluation(
 ) -> None:
     """Write predictions.csv, confusion.csv and metrics.json: `metrics`, the unreadable videos, each class's accuracy.
 
-    rows: in the order of the list, see inference/rows.py. They are iterated over for each file and not kept.
+    rows: in the order of the list, see inference/rows.py. Each file iterates over them; they are not kept.
     """
     header = ["video", "label", "predicted_class", "predicted_name", "probability", "rank", "true_probability"]
     write_csv(folder / "predictions.csv", header, ([row[key] for key in header] for row in rows if "error" not in row))
 
-    # Only the classes that occur, as a table of all would grow with the square of num_classes.
+    # Only classes that occur: a table of all classes would grow with the square of num_classes.
     classes = sorted(sums.classes)
     table = ([names[true], *(sums.named(true, other) for other in classes)] for true in classes)
     write_csv(folder / "confusion.csv", ["true \\ predicted", *(names[k] for k in classes)], table)
@@ -63,7 +63,7 @@ def write_evaluation(
 
 
 def write_metrics(folder: Path, rows: Iterable[dict], metrics: dict, per_class: Iterable[dict]) -> None:
-    """Write metrics.json: `metrics`, the unreadable videos of the rows, what is known of each class."""
+    """Write metrics.json: `metrics`, the rows' unreadable videos, and the figures of each class."""
     unreadable = ({"video": row["video"], "error": row["error"]} for row in rows if "error" in row)
 
     def write(file: TextIO) -> None:
@@ -79,7 +79,7 @@ def write_metrics(folder: Path, rows: Iterable[dict], metrics: dict, per_class: 
 
 
 def write_array(file: TextIO, items: Iterable[dict], depth: int = 0) -> None:
-    """Write what json.dump(list(items), file, indent=1) would, `depth` levels down in a document."""
+    """Write items as json.dump(list(items), file, indent=1) would, `depth` levels down in a document."""
     before = "\n" + " " * (depth + 1)
     separator = "["
     for item in items:

@@ -1,4 +1,4 @@
-"""What predict.py was asked for, checked before paddle and weights are loaded; and the pages it leaves."""
+"""Check what predict.py was asked for before paddle and weights are loaded, and write its pages."""
 
 import hashlib
 import json
@@ -36,7 +36,7 @@ from utils.errors import InputError, RunError
 from utils.storage.files import check_save_dir, written_to
 from utils.storage.objects import is_remote
 
-if TYPE_CHECKING:  # what takes time is imported where it is used
+if TYPE_CHECKING:  # slow imports happen where they are used
     from inference.network import Network
 
 
@@ -46,18 +46,18 @@ class Task:
 
     flags: Flags
     config: Config
-    section: InferConfig  # INFER as it holds for these videos
+    section: InferConfig  # INFER as it applies to these videos
     entries: FileList
     names: Sequence[str]
-    single: bool  # one video, of which a mistake is the user's and not a row
-    report: bool  # whether report.html is wanted
+    single: bool  # a single video: its errors end the run instead of becoming a row
+    report: bool  # whether to write report.html
 
     @property
     def folder(self) -> Path:
         return written_to(self.flags.save_dir)
 
     def fingerprint(self, network: "Network", num_ranks: int = 1) -> dict[str, object]:
-        """Return what the run over the list is; network: or whatever has its `weights`, `thresholds` and so on."""
+        """Return the run's fingerprint. network: anything with `weights`, `thresholds` and so on."""
         what = self.config, self.section, network, self.names, self.entries, num_ranks
         more = {"threshold": self.flags.threshold} if self.flags.threshold else {}
         if network.thresholds:
@@ -65,26 +65,32 @@ class Task:
         return fingerprint("predict", *what, features=self.flags.features, **more)
 
     @property
+    def data(self) -> str:
+        """Return the videos in words: 80 videos of FILE."""
+        where = self.section.video_path or self.section.filelist
+        return where if self.single else f"{len(self.entries)} video{'s' * (len(self.entries) > 1)} of {where}"
+
+    @property
     def kind(self) -> LabelKind:
-        """Whether videos have one label or many."""
+        """Return whether videos have one label or many."""
         return KINDS[self.config.model.labels]
 
     def naming(self, network: "Network") -> Naming:
-        """Return what says the classes of a video."""
+        """Return the function that names the classes of a video."""
         return self.kind.naming(self.names, self.section.topk, self.flags.threshold, network.thresholds)
 
     def fits(self) -> Fits:
-        """Return what tells the rows of the predictions from others."""
+        """Return the check for prediction rows."""
         how = self.names, self.section.topk, self.entries, self.flags.threshold
         return PREDICTION_FITS[self.config.model.labels](*how)
 
     def show(
         self, rows: Iterable[dict], protocol: str, network: "Network | None" = None, clip: np.ndarray | None = None
     ) -> None:
-        """Write what is made of each video on request, and the page; rows are iterated over several times.
+        """Write the requested files for each video, and the page. The rows are iterated several times.
 
-        network: of this process; None where there is none, and nothing to make with it. clip: of the only video, as
-        the network saw it; of others a few are read once more.
+        network: the one in this process, or None if nothing needs it. clip: the frames of a single video as the network
+        saw them; for lists, some videos are read again.
         """
         flags, section = self.flags, self.section
         wanted = network is not None and (flags.window or flags.save_video or flags.explain)
@@ -113,7 +119,7 @@ class Task:
 
 
 def read_task(flags: Flags, config: Config) -> Task:
-    """Read labels and list. Raises InputError for what is missing, malformed or contradicts itself."""
+    """Read labels and list. Raises InputError for missing, malformed or contradictory input."""
     section = config.infer
     report = wants_report(flags.report)
     check_save_dir(flags.save_dir)
@@ -138,24 +144,24 @@ def read_task(flags: Flags, config: Config) -> Task:
 
 
 def _check_is_video(path: str) -> None:
-    """Raise InputError, which says what to type, for an address and for a list."""
+    """Raise InputError that says what to type, for an address or a list."""
     if re.match(r"(https?|rtsps?|rtmp|udp)://", path):
         raise InputError(
-            f"--video_path={one_line(path)}: an address, not a file: python live.py --source=ADDRESS watches it; or "
+            f"--video_path={one_line(path)}: an address, not a file: watch it with python live.py --source=ADDRESS, or "
             "download the video first"
         )
     if path.lower().endswith((".list", ".txt", ".csv", ".lst")) and os.path.isfile(path):
-        raise InputError(f"--video_path={path}: a list of videos, not a video: --filelist={path}")
+        raise InputError(f"--video_path={path}: a list of videos, not a video: give it by --filelist={path}")
 
 
 def check_readable(unreadable: int, total: int, strict: bool) -> None:
-    """Raise RunError where no video could be read; strict: where one could not."""
+    """Raise RunError if no video could be read, or if strict and one could not."""
     if unreadable == total or strict and unreadable:
-        raise RunError(f"{unreadable} of {total} videos could not be read; the results name them, and why")
+        raise RunError(f"{unreadable} of {total} videos could not be read; the results list them with the reasons")
 
 
 def describe_in_list(row: dict, kind: LabelKind = ONE) -> str:
-    """Return the log line of one video among many: its name, its classes and how probable they are."""
+    """Return the log line of one video in a list: its name, its classes and their probabilities."""
     if "error" in row:
         return describe(row)
     named = (f"{found['label']} {100 * found['probability']:.1f}%" for found in kind.answer(row["predictions"]))

@@ -5,6 +5,7 @@ import json
 import os
 import pickle
 import re
+import secrets
 import shlex
 import shutil
 import signal
@@ -19,6 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+# Before fork_server.py takes it for its processes; see below.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 # Before NumPy is imported: its second thread only waits for the first, and keeps a core busy with that.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 # And before paddle is: its threads would go round and round for a fifth of a second after each piece of work.
@@ -39,6 +42,10 @@ if TYPE_CHECKING:
 
 # A shell that starts the tests in the background has them ignore Ctrl-C, and with them every process they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# What Python compiles is kept, whatever the shell wants: three processes would compile all tests, and each program that
+# they start all that it imports.
+sys.dont_write_bytecode = False
 
 ROOT = Path(__file__).parents[1]
 NUM_CLASSES = 4
@@ -136,6 +143,14 @@ def cache(tmp_path_factory) -> None:
 def tracing() -> None:
     """Provide what traces a graph for the tests themselves is a fork, too, of a process that has imported paddle."""
     trace_in_forks()
+
+
+@pytest.fixture
+def narrow_networks(monkeypatch) -> None:
+    """Let ResNets of this process have an eighth of their channels, for what does not depend on how many there are."""
+    from narrow import narrow_here
+
+    narrow_here(monkeypatch.setattr)
 
 
 @pytest.fixture
@@ -244,6 +259,11 @@ def run_script(
     return run_python(arguments, environment, cwd, timeout, real)
 
 
+def run_narrow(script: str, *flags: str, **env: str) -> subprocess.CompletedProcess:
+    """Return the same of a script whose ResNets have an eighth of their channels; see narrow.py."""
+    return run_script("tests/narrow", *flags, TSN_TEST_SCRIPT=script, **env)
+
+
 def run_python(
     arguments: list[str],
     environment: dict[str, str],
@@ -310,10 +330,12 @@ def wait_until(condition: Callable[[], Any], seconds: float = 20) -> Any:
 
 
 def free_port() -> int:
-    """Return a port of 127.0.0.1 that nobody listens on."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
+    """Return a port of 127.0.0.1 that nobody listens on, of those that the system gives to nobody who asks for any."""
+    while True:
+        port = 20_000 + secrets.randbelow(12_000)
+        with socket.socket() as free, suppress(OSError):
+            free.bind(("127.0.0.1", port))
+            return port
 
 
 def children(pid: int | str) -> list[int]:
@@ -329,3 +351,23 @@ def processes(mark: str) -> list[int]:
     """Return the ids of all living processes with `mark` in their environment; needs /proc."""
     found = [int(folder.name) for folder in Path("/proc").glob("[0-9]*")]
     return [pid for pid in found if mark.encode() in process_file(pid, "environ")]
+
+
+def memory_files() -> set[Path]:
+    """Return the files in memory that programs may share; folders are not of this kind."""
+    with os.scandir("/dev/shm") as entries:
+        return {Path(entry.path) for entry in entries if entry.is_file(follow_symlinks=False)}
+
+
+def forgotten(before: set[Path]) -> set[Path]:
+    """Return those that there are now, were not `before`, and that no living process has: other tests' are theirs."""
+    if not (new := memory_files() - before):
+        return new
+    held = set()
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # it has just ended
+            held |= set(re.findall(r"/dev/shm/.+", (process / "maps").read_text()))
+            for descriptor in (process / "fd").iterdir():
+                with suppress(OSError):  # it has just been closed
+                    held.add(os.readlink(descriptor))
+    return {path for path in new if str(path) not in held}

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from conftest import ROOT, Workspace
+from conftest import ROOT, Workspace, forgotten, memory_files
 from fork_server import fork_server, process_file
 from models.weights.reading import read_weights
 
@@ -47,7 +47,7 @@ class Training:
         self._stopped: int | None = None
         env = {**os.environ, "OMP_NUM_THREADS": "1", "TSN_TEST_MARK": self.mark, **env}
         env.pop("CUDA_VISIBLE_DEVICES", None)  # empty, it ends paddle.distributed.launch
-        self._shared_memory = set(os.listdir("/dev/shm"))
+        self._shared_memory = memory_files()
         if not prefix:
             self.process = fork_server("train").start([str(self.script), *settings], env, self.log)
             return
@@ -78,6 +78,15 @@ class Training:
         wait_for(said, repr(text))
         return self
 
+    def is_silent(self, seconds: float) -> "Training":
+        """Wait until it has said nothing for so long: it waits itself."""
+        said, since = self.output, time.monotonic()
+        while time.monotonic() < since + seconds:
+            time.sleep(0.05)
+            if (now := self.output) != said:
+                said, since = now, time.monotonic()
+        return self
+
     def signal(self, number: int, group: bool = False, rank: int | None = None) -> "Training":
         """Send a signal to it; to its whole process group, as a terminal does; or to one of its ranks."""
         pid = self.process.pid if rank is None else self._rank(rank)
@@ -106,7 +115,7 @@ class Training:
             os.kill(self._stopped, signal.SIGCONT)  # suspended, unlike hung in a video, it cannot look for its parent
         # Killed or not: its children look for their parent every now and then.
         wait_for(lambda: not self.processes(), "the end of all its processes", 30)
-        wait_for(lambda: set(os.listdir("/dev/shm")) <= self._shared_memory, "an empty /dev/shm", 30)
+        wait_for(lambda: not forgotten(self._shared_memory), "an empty /dev/shm", 30)
         return self
 
     def processes(self) -> list[int]:

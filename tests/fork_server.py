@@ -160,7 +160,8 @@ def start_python(
     What it says goes to `log`, and what it says on stderr to `errors` (None: to the log, too).
     """
     script = Path(arguments[0]).stem
-    server = fork_server(kind or (script if script in ("train", "export") else "read"))
+    usual = {"train": "train", "export": "export", "narrow": "train"}.get(script, "read")
+    server = fork_server(kind or usual)
     if not real and server.may_start(environment):
         return server.start(arguments, environment, log, errors, cwd)
     with open(log, "wb") as out, open(errors or log, "ab") as err:

@@ -157,8 +157,10 @@ def only_pipelines() -> dict:
     }
 
 
-def old(batch: int, kind: str, lists: tuple[str, str], root: str, clips: int, crop: list[dict], test: dict) -> dict:
-    """Return the data of a file of 0.x, in which frames are normalised by a step."""
+def old(
+    batch: int, kind: str, lists: tuple[str, str], root: str, clips: int, crop: list[dict], test: dict, **more: object
+) -> dict:
+    """Return the data of a file of 0.x, in which frames are normalised by a step; more: of each of its data sets."""
     norm = {"type": "Normalize", "**img_norm_cfg": None}
     last = [norm, {"type": "FormatShape", "input_format": "NCHW"}]
     last += [{"type": "Collect", "keys": ["imgs", "label"], "meta_keys": []}, {"type": "ToTensor", "keys": ["imgs"]}]
@@ -173,6 +175,7 @@ def old(batch: int, kind: str, lists: tuple[str, str], root: str, clips: int, cr
     for part, path in (("train", lists[0]), ("val", lists[1]), ("test", lists[1])):
         line = Raw("train_pipeline" if part == "train" else "val_pipeline")
         data[part] = {"type": Raw("dataset_type"), "ann_file": path, "data_prefix": root, "pipeline": line}
+        data[part] |= more
     return found | {"data": data}
 
 
@@ -181,6 +184,8 @@ TINY = tuple(f"data/kinetics400_tiny/kinetics_tiny_{part}_video.txt" for part in
 SSV2 = tuple(f"data/sthv2/sthv2_{part}_list_videos.txt" for part in ("train", "val"))
 SSV1 = tuple(f"data/sthv1/sthv1_{part}_list_rawframes.txt" for part in ("train", "val"))
 MIT = tuple(f"data/mit/mit_{part}_list_videos.txt" for part in ("train", "val"))
+ANET = tuple(f"data/ActivityNet/anet_{part}_clip.txt" for part in ("train", "val"))
+MMIT = tuple(f"data/mmit/mmit_{part}_list_rawframes.txt" for part in ("train", "val"))
 K400_ROOT, SSV2_FLIPS = "data/kinetics400/videos_train", {86: 87, 87: 86, 93: 94, 94: 93, 166: 167, 167: 166}
 WARM = {"type": "LinearLR", "start_factor": 0.1, "by_epoch": True, "begin": 0, "end": 5}
 HOOKS = {"checkpoint": {"interval": 3, "max_keep_ckpts": 3}}
@@ -308,6 +313,27 @@ CONFIGS: dict[str, dict] = {
         "work_dir": "./work_dirs/tsn_hmdb51/", "resume_from": None, "gpu_ids": Raw("range(0, 1)"),
         "load_from": f"{OLD_ZOO}tsn/tsn_r50_256p_1x1x8_100e_kinetics400_rgb_20200817-883baf16.pth",
     },
+    # 88ff0ce5, 0.x
+    "tsn_r101_1x1x5_50e_mmit_rgb": {
+        "model": {
+            "type": "Recognizer2D",
+            "backbone": {"type": "ResNet", "pretrained": "torchvision://resnet101", "depth": 101, "norm_eval": False},
+            "cls_head": TSN_HEAD | {
+                "num_classes": 313, "dropout_ratio": 0.5, "multi_class": True, "label_smooth_eps": 0,
+                "loss_cls": {"type": "BCELossWithLogits", "loss_weight": 160.0},
+            },
+        },
+        "train_cfg": None, "test_cfg": {"average_clips": None},
+        **old(16, "RawframeDataset", MMIT, "data/mmit/rawframes/training", 5, multi_scale(), CENTRE,
+              multi_class=True, num_classes=313),
+        "optimizer": {"type": "SGD", "constructor": "TSMOptimizerConstructor", "paramwise_cfg": {"fc_lr5": True},
+                      "lr": 0.01, "momentum": 0.9, "weight_decay": 0.0001},
+        "optimizer_config": {"grad_clip": {"max_norm": 20, "norm_type": 2}},
+        "lr_config": {"policy": "step", "step": [20, 40]}, "total_epochs": 50, "checkpoint_config": {"interval": 5},
+        "evaluation": {"interval": 5, "metrics": ["mmit_mean_average_precision"]}, "log_config": {"interval": 20},
+        "dist_params": {"backend": "nccl"}, "work_dir": "./work_dirs/tsn_r101_1x1x5_50e_mmit_rgb/", "load_from": None,
+        "workflow": [("train", 1)],
+    },
     # 0c20e721, 0.x
     "tsm_r50_video_1x1x8_50e_kinetics400_rgb": {
         "model": {"type": "Recognizer2D", "backbone": RESNET_TSM, "cls_head": TSM_HEAD},
@@ -327,6 +353,14 @@ CONFIGS["tsm_k400_pretrained_r50_1x1x8_25e_ucf101_rgb"] |= {
 }
 # Networks and inputs that are not here: 63d2456b, ce32a04f, and SlowFast.
 REFUSED = {
+    # 07ff4bd8, 0.x: lines of its lists are "folder, first frame, frames, label"
+    "tsn_r50_320p_1x1x8_50e_activitynet_clip_rgb": {
+        "model": {"type": "Recognizer2D", "cls_head": TSN_HEAD | {"num_classes": 200},
+                  "backbone": {"type": "ResNet", "pretrained": None, "depth": 50}},
+        **old(8, "RawframeDataset", ANET, "data/ActivityNet/rgb", 8, RANDOM, CENTRE, with_offset=True,
+              filename_tmpl="image_{:05d}.jpg"),
+        "optimizer": {"type": "SGD", "lr": 0.001, "momentum": 0.9, "weight_decay": 0.0001},
+    },
     "flow": {
         "_base_": [TSN, RUNTIME], "clip_len": 5, "model": {"backbone": {"in_channels": Raw("2 * clip_len")}},
     },

@@ -26,7 +26,7 @@ class Server:
         environment = {**os.environ, "TMPDIR": str(self.folder)}
         self.process = start_python(self._command, environment, self._log)
         end = time.monotonic() + 120
-        while not (found := re.search(r"serving on http://[^:]+:(\d+) ", self.log)):
+        while not (found := re.search(r"serving on http://[^:]+:(\d+)\n", self.log)):
             assert self.process.poll() is None and time.monotonic() < end, self.log
             time.sleep(0.05)
         self.port = int(found[1])

@@ -143,12 +143,12 @@ BEFORE_PADDLE = [
     ("predict", "--set INFER.kinetics_labels=none.json", "none.json: no such label list (INFER.kinetics_labels)"),
     ("predict", "--set INFER.kinetics_labels=three.json", "three.json: 3 labels, but MODEL.num_classes is 4"),
     ("eval", "--set INFER.kinetics_labels=three.json", "three.json: 3 labels, but MODEL.num_classes is 4"),
-    ("eval", "--set INFER.kinetics_labels=no.json", "no.json: the label list is no JSON: "),
+    ("eval", "--set INFER.kinetics_labels=no.json", "no.json: the label list is not JSON: "),
     ("predict", "--video_path=no.mp4", "no.mp4: no such file"),
     ("predict", "--video_path=results", "results: no video below this folder (.mp4, .m4v, "),
     ("predict", "--video_path=no*.mp4", "no*.mp4: no video matches this pattern (.mp4, .m4v, "),
     ("predict", "--window=0", "--window=0: expected a number from 0.1 to 86400, not 0"),
-    ("predict", "--stride=1", "--stride=1: needs --window, the seconds of a window"),
+    ("predict", "--stride=1", "--stride=1: needs --window=SECONDS"),
     ("predict", "--video_path=empty", "empty: the file is empty"),
 ]  # fmt: skip
 
@@ -200,7 +200,7 @@ WITH_PADDLE = [
     ("train", "--pretrain=file", r"file: "),
     ("eval", "--weights=file", r"file: "),
     ("eval", "--weights=empty", r"empty: "),
-    ("predict", "--weights=results", r"results/TSN.pdparams: no pickle of weights: "),
+    ("predict", "--weights=results", r"results/TSN.pdparams: not a pickle of weights: "),
     ("export", "--weights=file", r"file: "),
     ("eval", "--weights=hostile.pdparams", r"hostile\.pdparams: .*it calls 'posix\.system'"),
     ("train", "--pretrain=hostile.pdparams", r"hostile\.pdparams: .*it calls 'posix\.system'"),

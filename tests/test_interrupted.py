@@ -19,45 +19,58 @@ from reader.filelist import read_list
 from utils.storage.stamps import signature
 
 VIDEOS = 48
+ROWS = ('"position"', 5)  # of a journal; see resting.py
 
 
 class Run:
     """A script under way, with its output in files."""
 
     def __init__(
-        self, workspace, folder: Path, script: str, *flags: str, largest_file: int | None = None, real: bool = False
+        self,
+        workspace,
+        folder: Path,
+        script: str,
+        *flags: str,
+        largest_file: int | None = None,
+        rest: tuple[str, int] | None = None,
+        real: bool = False,
     ):
         """Start the script, with its output in files.
 
         Args:
             largest_file: bytes; stands for a disk that is full.
+            rest: a text and how often it stands in the journals where the run is to be found; see resting.py.
             real: whether it is started by the system, with an order of sets of its own.
         """
         self.save_dir, self.mark = folder, uuid.uuid4().hex
         logs = Path(tempfile.mkdtemp(prefix="run-", dir=workspace.folder))
         self._out, self._errors = logs / "out", logs / "errors"
-        command = [f"{script}.py", workspace.config, workspace.weights, f"--save_dir={folder}", *flags]
+        self._rest = rest
+        command = [
+            "tests/resting.py" if rest else f"{script}.py",
+            workspace.config,
+            workspace.weights,
+            f"--save_dir={folder}",
+            *flags,
+        ]
         command += ["--use_gpu=False", "--precision=float32"]
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "TSN_TEST_MARK": self.mark}
+        if rest:
+            environment |= {"TSN_TEST_SCRIPT": script, "TSN_TEST_REST": f"{rest[0]} {rest[1]}"}
         if largest_file is None:
             self.process = start_python(command, environment, self._out, self._errors, real=real)
         else:
             how = {"largest_file": largest_file}
             self.process = fork_server("read").start(command, environment, self._out, self._errors, **how)
 
-    def knows(self, rows: int) -> "Run":
-        """Wait until each of its journals has so many rows."""
-        return self._has(b"\n", 1 + rows)  # and the fingerprint
+    def rests(self) -> "Run":
+        """Wait until each of its journals has what it rests at."""
+        text, times = self._rest
 
-    def read(self, videos: int) -> "Run":
-        """Wait until each of its journals has so many videos that could be read."""
-        return self._has(b'"predictions"', videos)
-
-    def _has(self, text: bytes, times: int) -> "Run":
         def written() -> bool:
             assert self.process.poll() is None, self._out.read_text() + self._errors.read_text()
             parts = list(self.save_dir.glob("*.partial*.jsonl"))
-            return parts and all(part.read_bytes().count(text) >= times for part in parts)
+            return parts and all(part.read_text().count(text) >= times for part in parts)
 
         wait_until(written, 120)
         return self
@@ -73,8 +86,8 @@ class Run:
 
     def known(self) -> int:
         """Return how many videos it says that it knew when it began."""
-        [line] = [line for line in self.out.splitlines() if "known already" in line]
-        return int(re.search(rf": (\d+) of {VIDEOS} videos are known already: going on ", line)[1])
+        [line] = [line for line in self.out.splitlines() if "done already" in line]
+        return int(re.search(rf": (\d+) of {VIDEOS} videos are done already: continuing ", line)[1])
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +109,7 @@ def predicted(predict, tmp_path_factory) -> dict[str, bytes]:
     """Provide what an undisturbed run leaves."""
     folder = tmp_path_factory.mktemp("predicted")
     run = predict(folder, real=True).ends(0)
-    assert "known already" not in run.out and "starting anew" not in run.out
+    assert "done already" not in run.out and "starting anew" not in run.out
     return snapshot(folder)
 
 
@@ -104,7 +117,7 @@ def predicted(predict, tmp_path_factory) -> dict[str, bytes]:
 def killed(predict, predicted, tmp_path_factory) -> Path:
     """Provide what one leaves that was killed."""
     folder = tmp_path_factory.mktemp("killed")
-    run = predict(folder).knows(5)
+    run = predict(folder, rest=ROWS).rests()
     run.process.kill()
     run.ends(-signal.SIGKILL)
     assert sorted(os.listdir(folder)) == [".lock", "features.partial.npy", "predictions.partial.jsonl"]
@@ -113,7 +126,7 @@ def killed(predict, predicted, tmp_path_factory) -> Path:
 
 def test_what_an_undisturbed_run_leaves(predicted, workspace, videos):
     assert sorted(predicted) == [
-        "features.npy", "predictions.csv", "predictions.json", "predictions.jsonl", "report.html",
+        "config.yaml", "features.npy", "predictions.csv", "predictions.json", "predictions.jsonl", "report.html",
     ]  # fmt: skip
     head, *rows = map(json.loads, predicted["predictions.jsonl"].splitlines())
     assert list(head) == [
@@ -159,18 +172,16 @@ def test_replaced_and_repaired_videos_are_read_again(workspace, predict, videos,
         tmp_path / "disk.list", [(disk / path.name, 0) for path in there] * 2 + workspace.videos[:8] * 4
     )
     flags = (f"--filelist={listed}", "--report=False")
-    killed = predict(tmp_path / "out", *flags).knows(5)
+    killed = predict(tmp_path / "out", *flags, rest=ROWS).rests()
     killed.process.kill()
     killed.ends(-signal.SIGKILL)
     disk.mkdir()
     for path in there:
         shutil.copy(path, disk)
-    stopped = predict(tmp_path / "out", *flags).read(20)
-    assert stopped.process.poll() is None
+    stopped = predict(tmp_path / "out", *flags, rest=('"predictions"', 20)).rests()
     stopped.process.terminate()
     stopped.ends(143)
-    assert re.search(r"known already: going on with the others; done again, with their batches: \d+ that could not be "
-                     r"read, 0 whose files have changed\n", stopped.out)  # fmt: skip
+    assert re.search(r"done already: .*: \d+ that could not be read, 0 whose files have changed\n", stopped.out)
     shutil.copy(there[5], disk / there[0].name)
     goes_on = predict(tmp_path / "out", *flags).ends(0)
     assert re.search("batches: 0 that could not be read, [12] whose files have changed\n", goes_on.out)
@@ -185,7 +196,8 @@ def test_another_command_starts_anew(predict, killed, tmp_path):
     said = "another run's (configuration, features differ): starting anew"
     assert f"{folder / 'predictions.partial.jsonl'}: {said}\n" in run.out
     assert sorted(os.listdir(folder)) == [
-        ".made.json", "features.npy", "predictions.csv", "predictions.json", "predictions.jsonl", "report.html",
+        ".made.json", "config.yaml", "features.npy", "predictions.csv", "predictions.json", "predictions.jsonl",
+        "report.html",
     ]  # fmt: skip
     assert np.load(folder / "features.npy").shape == (VIDEOS, 512)
 
@@ -201,13 +213,13 @@ def test_restart(predict, predicted, killed, tmp_path):
 def test_evaluation_by_two_processes_survives_a_full_disk_and_sigterm(workspace, videos, tmp_path):
     flags = ("eval", "--nproc=2", "--set", f"TEST.filelist={videos}", "--set", "TEST.num_reader_threads=1")
     undisturbed = Run(workspace, tmp_path / "a", *flags).ends(0)
-    assert "known already" not in undisturbed.out
+    assert "done already" not in undisturbed.out
     # The list has each of its twelve videos four times.
-    assert undisturbed.out.count(f"{videos}: lines with a video that an earlier line has: 36; each line counts\n") == 1
+    assert undisturbed.out.count(f"{videos}: lines that repeat a video of an earlier line: 36; each line counts\n") == 1
     ended = Run(workspace, tmp_path / "b", *flags, largest_file=3000).ends(1)
     part = r"(rank 1: )?\S+/evaluation\.partial(\.rank1)?\.jsonl"
     assert re.fullmatch(rf"error: {part}: cannot be written: File too large\n", ended.errors)
-    stopped = Run(workspace, tmp_path / "b", *flags).knows(14)
+    stopped = Run(workspace, tmp_path / "b", *flags, rest=('"position"', 14)).rests()
     stopped.process.terminate()
     stopped.ends(143)
     run = Run(workspace, tmp_path / "b", *flags).ends(0)

@@ -3,6 +3,8 @@
 import csv
 import json
 import math
+import re
+import shutil
 
 import numpy as np
 import pytest
@@ -11,6 +13,8 @@ import yaml
 from conftest import ROOT, run_script
 from inference.api import Classifier
 from metrics.many import ManyScores
+from results.probabilities import write_probabilities
+from server_process import Server, form, post
 from utils.config.loading import load_config
 from utils.errors import InputError
 
@@ -100,7 +104,7 @@ def test_prediction_export_and_the_call(many, tmp_path):
     with Classifier(many / "many.yaml", many / "run" / "TSN_best.pdparams") as classify:
         assert classify.network.thresholds == chosen
         for row in rows:
-            logits = classify.network(classify._read(row["video"])[1][None])[0]
+            logits = classify._logits(row["video"])[0]
             above = {k for k in range(4) if 1 / (1 + math.exp(-logits[k])) >= chosen[k]}
             assert {found["class_id"] for found in row["predictions"]} == (above or {-1})
             assert classify(row["video"])["predictions"] == row["predictions"]
@@ -110,6 +114,101 @@ def test_prediction_export_and_the_call(many, tmp_path):
     ended = run_script("predict", weights(many)[0], f"--weights={out}", f"--save_dir={tmp_path / 'b'}")
     assert ended.returncode == 0, ended.stderr
     assert (tmp_path / "b" / "predictions.csv").read_text() == (tmp_path / "a" / "predictions.csv").read_text()
+
+
+def test_several_networks_compared_and_combined(many, tmp_path):
+    best = many / "run" / "TSN_best"
+    for suffix in (".json", ".pdparams"):
+        shutil.copy(f"{best}{suffix}", tmp_path / f"other{suffix}")
+    manifest = json.loads((tmp_path / "other.json").read_text())
+    chosen = manifest["thresholds"]
+    manifest["thresholds"] = [0.25] * 4
+    (tmp_path / "other.json").write_text(json.dumps(manifest))
+    thresholds = [(3 * own + 0.25) / 4 for own in chosen]
+    flags = f"--config={many / 'many.yaml'}", f"--weights={best}*3,{tmp_path / 'other'}", "--set", "TEST.seg_num=2"
+    ended = run_script("eval", *flags, f"--save_dir={tmp_path / 'both'}")
+    assert ended.returncode == 0, ended.stderr
+    metrics = json.loads((tmp_path / "both" / "metrics.json").read_text())
+    kept = [np.load(tmp_path / "both" / name / "probabilities.npz") for name in ("network1", "network2", ".")]
+    mean = 0.75 * kept[0]["probabilities"] + 0.25 * kept[1]["probabilities"]
+    assert np.allclose(kept[2]["probabilities"], mean, atol=1e-6) and kept[2]["labels"].sum() == 7
+    assert kept[2]["thresholds"] == pytest.approx(thresholds, abs=1e-5)
+    assert [one["threshold"] for one in metrics["per_class"]] == pytest.approx(thresholds, abs=1e-5)
+    assert metrics["protocol"].startswith("mean of the probabilities and of the thresholds of 2 networks: 3 * (")
+    assert f"  mAP {metrics['mAP']:6.2f}%, 95% interval " in ended.stdout
+    assert f"mAP {metrics['mAP']:.2f}%" in (tmp_path / "both" / "report.html").read_text()
+
+    parts = [str(tmp_path / "both" / name) for name in ("network1", "network2")]
+    ended = run_script("tools/combine", f"{parts[0]}*3", parts[1], "--out", tmp_path / "again")
+    assert ended.returncode == 0, ended.stderr
+    for name in ("metrics.json", "predictions.csv", "probabilities.npz"):
+        assert (tmp_path / "again" / name).read_bytes() == (tmp_path / "both" / name).read_bytes()
+    ended = run_script("tools/compare", *parts, "--out", tmp_path / "compared")
+    assert ended.returncode == 0, ended.stderr
+    figure = f"mAP {metrics['mAP']:.2f}%"
+    assert f"{figure} and {figure[4:]}, difference +0.00\n  1000 draws of the videos: " in ended.stdout
+    with open(tmp_path / "compared" / "comparison.csv", newline="") as file:
+        lines = list(csv.DictReader(file))
+    assert len(lines) == 5 and lines[1]["labels"].count(";") == 1
+    assert "2 runs over 5 videos" in (tmp_path / "compared" / "report.html").read_text()
+
+    ended = run_script("predict", *flags[:2], f"--save_dir={tmp_path / 'said'}")
+    assert ended.returncode == 0, ended.stderr
+    rows = json.loads((tmp_path / "said" / "predictions.json").read_text())
+    with Classifier(many / "many.yaml", flags[1].partition("=")[2]) as classify:
+        assert classify.thresholds == pytest.approx(thresholds, abs=1e-5)
+        answers = [found["predictions"] for found in classify([row["video"] for row in rows])]
+    with Classifier("", many / "run") as classify:  # the folder of a run says it all
+        assert classify.config.model.labels == "multi" and classify.names == NAMES
+    for found, row in zip(answers, rows, strict=True):
+        assert [p["class_id"] for p in found] == [p["class_id"] for p in row["predictions"]]
+        assert all(p["class_id"] == -1 or p["probability"] >= thresholds[p["class_id"]] - 1e-5 for p in found)
+
+
+def test_the_server_and_the_stream_name_all_classes_above_their_thresholds(many, workspace, tmp_path):
+    best = many / "run" / "TSN_best"
+    for suffix in (".json", ".pdparams"):
+        shutil.copy(f"{best}{suffix}", tmp_path / f"all{suffix}")
+    manifest = json.loads((tmp_path / "all.json").read_text())
+    (tmp_path / "all.json").write_text(json.dumps(manifest | {"thresholds": [0.0] * 4}))
+    flags = f"--config={many / 'many.yaml'}", f"--weights={tmp_path / 'all'}"
+    video = workspace.held_out[0][0]
+    (tmp_path / "server").mkdir()
+    with Server(tmp_path / "server", *flags, "--set", "INFER.topk=1") as server:
+        body = server.send(post(form(video.read_bytes()))).partition(b"\r\n\r\n")[2]
+        found = json.loads(body)["predictions"]
+        assert sorted(one["class_id"] for one in found) == [0, 1, 2, 3]
+    live = f"--source={video}", "--window=0.4", f"--save_dir={tmp_path / 'live'}"
+    ended = run_script("live", *flags, *live)
+    assert ended.returncode == 0, ended.stderr
+    first = json.loads((tmp_path / "live" / "live.jsonl").read_text().splitlines()[0])
+    said = next(line for line in ended.stdout.splitlines() if line.startswith("[LIVE"))
+    assert all(f"{one['label']} " in said for one in first["predictions"]) and len(first["predictions"]) == 4
+
+
+def test_one_label_and_many_have_no_mean(many, workspace, tmp_path):
+    best, one = many / "run" / "TSN_best", tmp_path / "single"
+    shutil.copy(f"{best}.pdparams", f"{one}.pdparams")
+    manifest = json.loads(best.with_suffix(".json").read_text())
+    manifest["model"]["labels"] = "single"
+    manifest["config"] = re.sub(r"(labels:) *\"?multi\"?", r"\1 single", manifest["config"])
+    one.with_suffix(".json").write_text(json.dumps(manifest))
+    listed = f"--filelist={workspace.folder / 'test.list'}"
+    ended = run_script("eval", f"--weights={best},{one}", listed, f"--save_dir={tmp_path / 'x'}")
+    said = f"error: {one}: MODEL.labels is single, but multi in {best}\n"
+    assert (ended.returncode, ended.stderr) == (2, said)
+
+    flags = f"--config={many / 'many.yaml'}", f"--weights={best}", f"--save_dir={tmp_path / 'many'}"
+    assert run_script("eval", *flags).returncode == 0
+    (tmp_path / "one").mkdir()
+    (tmp_path / "one" / "metrics.json").write_text('{"top1_acc": 1, "per_class": []}')
+    write_probabilities(tmp_path / "one", ["a.mp4"], [0], NAMES, [np.ones((1, 4)) / 4])
+    folders = str(tmp_path / "many"), str(tmp_path / "one")
+    for pair in (folders, folders[::-1]):
+        for program in ("compare", "combine"):
+            ended = run_script(f"tools/{program}", *pair, "--out", tmp_path / "out")
+            said = f"error: {folders[1]}: of one label a video, but another folder is of many (MODEL.labels)\n"
+            assert (ended.returncode, ended.stderr) == (2, said)
 
 
 def test_weights_of_many_labels_are_not_those_of_single_ones(many, workspace, tmp_path):

@@ -32,7 +32,8 @@ def exported(store, workspace, inputs) -> str:
     """
     ended = run_script("export", workspace.config, f"--weights={inputs['weights']}", "--save_dir=s3://clips/exported")
     assert (ended.returncode, ended.stderr) == (0, "")
-    assert f"exported {inputs['weights']} (sha256 " in ended.stdout and " to s3://clips/exported: " in ended.stdout
+    assert f"weights: {inputs['weights']} (sha256 " in ended.stdout
+    assert "exported to s3://clips/exported: " in ended.stdout
     assert store.keys("exported/") == ["config.yaml", "model.json", "model.pdiparams", "weights.pdparams"]
     return "s3://clips/exported"
 
@@ -42,10 +43,16 @@ def test_predict_writes_what_it_writes_with_local_files(store, workspace, inputs
     flags = [workspace.config, f"--filelist={inputs['list']}", f"--weights={exported}/", "--save_dir=s3://clips/out/"]
     ended = run_script("predict", *flags, TMPDIR=str(tmp_path / "temporary"))
     assert (ended.returncode, ended.stderr) == (0, "")
-    assert "weights s3://clips/exported/weights.pdparams (sha256 " in ended.stdout
+    assert "weights: s3://clips/exported/weights.pdparams (sha256 " in ended.stdout
     assert "predicted 5 of 7 videos, 2 unreadable; written to s3://clips/out/\n" in ended.stdout
     assert os.environ["AWS_SECRET_ACCESS_KEY"] not in ended.stdout
-    assert store.keys("out/") == ["predictions.csv", "predictions.json", "predictions.jsonl", "report.html"]
+    assert store.keys("out/") == [
+        "config.yaml",
+        "predictions.csv",
+        "predictions.json",
+        "predictions.jsonl",
+        "report.html",
+    ]
     results = json.loads(store.get("out/predictions.json"))
     assert [result.get("error") for result in results] == [None] * 5 + ["no such file", "no such bucket"]
     assert os.listdir(tmp_path / "temporary") == []

@@ -83,17 +83,17 @@ def test_what_an_earlier_run_left_is_removed_and_said(clips, workspace, tmp_path
     ended = run_script("predict", *given, f"--video_path={folder}/a.mp4")
     assert ended.returncode == 0, ended.stderr
     assert sorted(path.name for path in folder.iterdir()) == [
-        ".made.json", "a.mp4", "b.mp4", "b.vtt", "mine.vtt", "predictions.csv", "predictions.json",
+        ".made.json", "a.mp4", "b.mp4", "b.vtt", "config.yaml", "mine.vtt", "predictions.csv", "predictions.json",
     ]  # fmt: skip
     removed = "a.labelled.mp4, a.vtt, b.labelled.mp4 and 4 more"
-    assert f"{folder}: removed what an earlier run had left there: {removed}\n" in ended.stdout
+    assert f"{folder}: removed files of an earlier run: {removed}\n" in ended.stdout
 
 
 def test_a_second_single_prediction_into_one_folder_is_refused_at_once(clips, workspace, tmp_path):
     given = [workspace.config, workspace.weights, f"--video_path={clips}/a.mp4", f"--save_dir={tmp_path}"]
     with FolderLock(tmp_path, "the first"):
         ended = run_script("predict", *given)
-    assert ended.returncode == 1 and "another run writes there" in ended.stderr
+    assert ended.returncode == 1 and "another run is writing there" in ended.stderr
     assert "predicting" not in ended.stdout
 
 
@@ -103,7 +103,7 @@ def test_where_no_video_can_be_read_the_run_has_failed(workspace, tmp_path):
         (tmp_path / f"clips/{name}.mp4").write_bytes(b"no video")
     given = [workspace.config, workspace.weights, f"--video_path={tmp_path}/clips", f"--save_dir={tmp_path}/out"]
     ended = run_script("predict", *given)
-    assert ended.stderr == "error: 2 of 2 videos could not be read; the results name them, and why\n"
+    assert ended.stderr == "error: 2 of 2 videos could not be read; the results list them with the reasons\n"
     assert ended.returncode == 1 and (tmp_path / "out/predictions.csv").exists()
 
 
@@ -128,7 +128,7 @@ def test_an_evaluation_says_what_was_trained_on_and_counts_different_videos(work
     assert (metrics["videos"], metrics["repeated"], metrics["in_train_list"]) == (8, 4, 2)
     right = round(metrics["top1_acc"] * 8 / 100)
     assert metrics["top1_interval"] == list(wilson(right, 8, 4))
-    assert "2 of these 8 videos stand in TRAIN's list" in ended.stdout
+    assert "2 of these 8 videos are also in TRAIN's list" in ended.stdout
     assert "2 of these videos" in (tmp_path / "out/report.html").read_text()
 
 

@@ -54,5 +54,5 @@ def test_a_second_run_is_refused_and_touches_nothing(workspace, tmp_path, name):
         ended = run_python(command, dict(os.environ), tmp_path, 120, kind=kind)
         assert snapshot(tmp_path) == before
     who = f"process {os.getpid()} on {os.uname().nodename}"
-    line = f"error: {named}: another run writes there ({who}): wait for its end, or name another folder"
+    line = f"error: {named}: another run is writing there ({who}): wait until it ends, or name another folder"
     assert (ended.returncode, ended.stderr.splitlines()[-1]) == (1, line)

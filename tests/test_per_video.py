@@ -116,7 +116,7 @@ def test_what_a_killed_run_had_half_made_is_removed_by_the_next_one(workspace, t
     ended = run_script("predict", *given)
     assert ended.returncode == 0, ended.stderr
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
-        ".made.json", "predictions.csv", "predictions.json",
+        ".made.json", "config.yaml", "predictions.csv", "predictions.json",
     ]  # fmt: skip
 
 
@@ -127,18 +127,18 @@ def test_one_video(clips, workspace, tmp_path):
     assert ended.returncode == 0, ended.stderr
     assert f"timeline of {clips}/a.mp4: 3 windows of 0.6 s, every 0.3 s\n      0:00 to " in ended.stdout
     assert {path.name for path in tmp_path.iterdir()} == {
-        ".made.json", "predictions.csv", "predictions.json", "timeline.csv", "timeline.json", "a.vtt",
+        ".made.json", "config.yaml", "predictions.csv", "predictions.json", "timeline.csv", "timeline.json", "a.vtt",
     }  # fmt: skip
 
 
 @pytest.mark.parametrize(
     "flags, section, message",
     [
-        ({"stride": 5.0}, {}, "--stride=5: needs --window, the seconds of a window"),
+        ({"stride": 5.0}, {}, "--stride=5: needs --window=SECONDS"),
         (
             {"window": 10.0, "features": True},
             {},
-            "--features gives a row per video, --window answers for parts of it: give one of them",
+            "--features gives a row per video, --window answers for parts of it: give only one of them",
         ),
         ({"window": 10.0}, {"format": "pkl"}, "--window needs videos, but INFER.format is pkl"),
         ({"save_video": True}, {"format": "pkl"}, "--save_video needs videos, but INFER.format is pkl"),

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import signal
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import numpy as np
@@ -11,7 +12,11 @@ import pytest
 import yaml
 
 from conftest import LABELS, ROOT, run_script, snapshot, start_python, wait_until, write_list
+from inference.api import Classifier
+from inference.label_kinds import ONE
+from reader.integrity import VideoError
 from results.several import MeanRows
+from utils.errors import InputError
 from weight_formats import write_original_pdparams
 
 SEGMENTS = {"a": 2, "b": 3}
@@ -69,7 +74,7 @@ def test_ended_in_either_pass_the_same_command_goes_on_there(evaluated, networks
         assert process.wait(60) == code and not (evaluated[1] / "metrics.json").exists()
     ended = run_script("eval", *command[1:])
     assert ended.returncode == 0, ended.stderr
-    assert f"{evaluated[1]}/network1/evaluation.partial.jsonl: 8 of 11 videos are known already: " in ended.stdout
+    assert f"{evaluated[1]}/network1/evaluation.partial.jsonl: 8 of 11 videos are done already: " in ended.stdout
     assert snapshot(evaluated[1]) == snapshot(folder)
 
 
@@ -93,6 +98,36 @@ def test_predict_is_the_mean_too_of_a_list_and_of_one_video(networks, workspace,
     assert f"  {results[0]['predictions'][0]['probability']:.6f}  " in ended.stdout
 
 
+def test_the_call_is_the_mean_in_any_thread(networks, workspace, tmp_path):
+    weights = networks["weights"].partition("=")[2]
+    videos = [str(path) for path, _ in workspace.videos[:4]]
+    ended = run_script("predict", networks["weights"], networks["list"], f"--save_dir={tmp_path}", "--report=False")
+    assert ended.returncode == 0, ended.stderr
+    said = {row["video"]: row for row in json.loads((tmp_path / "predictions.json").read_text())}
+    with Classifier("", weights) as classify:
+        assert repr(classify).startswith("Classifier(TSN+TSN, 4 classes, ") and repr(classify).count("float32 on") == 2
+        with ThreadPoolExecutor(3) as pool:
+            found = [*pool.map(classify, videos), *classify([*videos, "gone.mp4"])]
+        assert found.pop() == {"video": "gone.mp4", "error": "no such file"}
+        for row, video in zip(found, videos * 2, strict=True):
+            expected = said[video]["predictions"]
+            assert [p["class_id"] for p in row["predictions"]] == [p["class_id"] for p in expected]
+            assert row["predictions"][0]["probability"] == pytest.approx(expected[0]["probability"], abs=1e-6)
+        with open(videos[0], "rb") as file:  # which is read once, for both
+            assert classify(file) == {"video": None, "predictions": found[0]["predictions"]}
+        with pytest.raises(VideoError, match="^the content: "):
+            classify(b"text")
+
+
+def test_the_call_refuses_networks_of_other_classes(networks, tmp_path):
+    folder = with_other_classes(networks, tmp_path)
+    with pytest.raises(InputError) as error:
+        Classifier("", f"{folder}/a,{folder}/b")
+    assert str(error.value) == f"{folder}/b: class 0 is 'waving', but 'opening a door' in {folder}/a"
+    with pytest.raises(InputError, match="^weights=a,: expected weights between the commas"):
+        Classifier("", "a,")
+
+
 def test_a_video_that_one_network_cannot_read_has_no_mean():
     rows = [[{"position": i, "video": f"{i}.mp4", "file": [1], "predictions": []} for i in range(3)] for _ in range(2)]
     rows[1][1] = {"position": 1, "video": "1.mp4", "file": None, "error": "torn"}
@@ -105,8 +140,7 @@ def test_a_video_that_one_network_cannot_read_has_no_mean():
         )
         for n, own, kept in zip((1, 2), rows, values)
     ]
-    task = SimpleNamespace(section=SimpleNamespace(topk=1), flags=SimpleNamespace(threshold=0.0))
-    found = MeanRows(runs, [1.0, 1.0], ["x", "y"], task)
+    found = MeanRows(runs, [1.0, 1.0], ONE, ONE.naming(["x", "y"], 1, 0.0, None))
     for _ in range(2):
         first, second, third = found
         assert second == {"position": 1, "video": "1.mp4", "file": None, "error": "torn (network2)"}
@@ -121,8 +155,8 @@ REFUSED = [
     ("predict", "--window=2", "--window=2.0: is for one network; --weights names 2"),
     ("predict", "--ray=local", "--ray=local: is for one network; --weights names 2"),
     ("eval", "--save_dir=s3://bucket/x", "--save_dir=s3://bucket/x: several networks need a folder on this machine"),
-    ("export", "", "--weights={weights}: several networks are for predict.py and eval.py"),
-    ("live", "", "--weights={weights}: several networks are for predict.py and eval.py"),
+    ("export", "", "--weights={weights}: several networks are for predict.py, eval.py and inference.api"),
+    ("live", "", "--weights={weights}: several networks are for predict.py, eval.py and inference.api"),
 ]
 
 
@@ -133,12 +167,18 @@ def test_what_several_networks_cannot_do_is_one_line(networks, tmp_path, script,
     assert (ended.returncode, ended.stderr) == (2, f"error: {expected}\n") and not os.listdir(tmp_path)
 
 
-def test_networks_of_other_classes_are_refused_before_they_are_loaded(networks, tmp_path):
+def with_other_classes(networks, tmp_path):
+    """Return a folder with both networks, of which the second has its classes in another order."""
     folder = tmp_path / "other"
     shutil.copytree(networks["folder"], folder)
     manifest = json.loads((folder / "b.json").read_text())
     manifest["classes"] = LABELS[::-1]
     (folder / "b.json").write_text(json.dumps(manifest))
+    return folder
+
+
+def test_networks_of_other_classes_are_refused_before_they_are_loaded(networks, tmp_path):
+    folder = with_other_classes(networks, tmp_path)
     weights = f"--weights={folder}/a,{folder}/b"
     ended = run_script("eval", weights, networks["list"], f"--save_dir={tmp_path}/out")
     said = f"error: {folder}/b: class 0 is 'waving', but 'opening a door' in {folder}/a\n"

@@ -49,9 +49,9 @@ def test_without_home_and_temporary_folder_a_local_video_is_predicted(workspace,
 
 
 NO_HOME = [  # flags behind the others, environment, what is said
-    (["--weights=~nobody/TSN"], {}, "~nobody/TSN: no such weights, neither a file nor a folder, nor with "),
+    (["--weights=~nobody/TSN"], {}, "~nobody/TSN: no such weights, also not with the ending "),
     ([], {CACHE_VARIABLE: "~nobody/cache"}, f"{CACHE_VARIABLE}=~nobody/cache: there is no such home folder"),
-    (["--save_dir=s3://b/o"], {}, "s3://b/o: needs a folder on this machine meanwhile, but there is no home folder"),
+    (["--save_dir=s3://b/o"], {}, "s3://b/o: needs a temporary folder on this machine, but there is no home folder"),
 ]
 
 

@@ -149,27 +149,42 @@ def unit_names(unit: Unit, num_layers: int, family: str) -> list[str]:
 
 
 def random_state(
-    num_layers: int = 50, num_classes: int = 400, seed: int = 0, seglen: int = 1, vd: bool = False
+    num_layers: int = 50,
+    num_classes: int = 400,
+    seed: int = 0,
+    seglen: int = 1,
+    vd: bool = False,
+    narrow: bool = False,
 ) -> dict[str, np.ndarray]:
-    """Return float32 arrays of a whole TSN under the original's names; activations stay of order 1."""
+    """Return float32 arrays of a whole TSN under the original's names; activations stay of order 1.
+
+    narrow: of the networks of narrow.py.
+    """
     random = np.random.default_rng(seed)
     state = {}
     for unit in units(num_layers, seglen, vd):
-        out, fan_in = unit.shape[0], np.prod(unit.shape[1:])
+        shape = narrow_shape(unit.shape) if narrow else unit.shape
+        out, fan_in = shape[0], np.prod(shape[1:])
         last = unit.role == ("2" if num_layers >= 50 else "1")
         arrays = [
-            random.standard_normal(unit.shape, "float32") * np.float32((2 / fan_in) ** 0.5),
+            random.standard_normal(shape, "float32") * np.float32((2 / fan_in) ** 0.5),
             random.uniform(0.1, 0.3, out) if last else random.uniform(0.5, 1.5, out),
             random.normal(0, 0.1, out),
             random.normal(0, 0.1, out),
             random.uniform(0.5, 1.5, out),
         ]
         state |= {name: a.astype("float32") for name, a in zip(_fluid_names(unit, num_layers), arrays)}
-    features = 512 if num_layers < 50 else 2048
+    features = (512 if num_layers < 50 else 2048) // (8 if narrow else 1)
     limit = features**-0.5
     state["fc_0.w_0"] = random.uniform(-limit, limit, (features, num_classes)).astype("float32")
     state["fc_0.b_0"] = random.uniform(-limit, limit, num_classes).astype("float32")
     return state
+
+
+def narrow_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Return that of a convolution with an eighth of the channels. An image keeps its own, no multiple of 32."""
+    out, into, *kernel = shape
+    return out // 8, into if into % 32 else into // 8, *kernel
 
 
 def renamed(

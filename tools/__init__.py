@@ -1,1 +1,1 @@
-"""Programs that work on finished runs or start several, and that write a peer's files as ours."""
+"""Work on finished runs, start several runs, and convert a peer's files."""

@@ -1,9 +1,9 @@
-"""Lays folders of eval.py side by side: which videos each has right, and whether the difference could be chance.
+"""Compare folders of eval.py: which videos each run has right, and whether the difference could be chance.
 
     python tools/compare.py runs/tsn runs/tsm --out runs/compared
 
-Counts the videos that all of the runs have. The folder --out gets comparison.csv, a line per video with what each run
-named it, and report.html.
+Only videos that all runs have count. With many labels it compares the mAP. The folder --out gets comparison.csv, a line
+per video with each run's prediction, and report.html.
 """
 
 import sys
@@ -11,38 +11,27 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a file: the repository's root is not on the path
 from data.arguments import evaluated_runs
-from results.comparing import Comparison, compare
+from results.comparing import compare, is_of_many
+from results.comparing_many import compare_many
 from results.pages.comparison import write_comparison_page
+from results.pages.comparison_many import write_many_comparison_page
 from results.pages.extras import wants_report
 from utils.cli import run
 from utils.storage.files import write_csv
 from utils.storage.lock import locked_folder
 
 
-def said(comparison: Comparison) -> str:
-    """Return the lines for the screen."""
-    lines = [f"{len(comparison.videos)} videos that all runs have; left out: {comparison.left_out}"]
-    lines += map(comparison.said_of, comparison.runs)
-    for a, b, found in comparison.pairs():
-        lines += [f"{a.name} against {b.name}:", f"  {found}"]
-    return "\n".join(lines)
-
-
 def main() -> None:
     args = evaluated_runs("tools/compare.py", __doc__, "RUN", "data/compare_results")
-    comparison = compare(args.runs)
-    print(said(comparison))
+    many = any(map(is_of_many, args.runs))
+    comparison = compare_many(args.runs) if many else compare(args.runs)
+    print(comparison.said())
     out = args.out
     with locked_folder(out, f"--out {out}"):
-        header = ["video", "label", *(f"{one.name}: {what}" for one in comparison.runs for what in ("named", "right"))]
-        rows = (
-            [key[0], comparison.runs[0].rows[key]["label"]]
-            + [value for one in comparison.runs for value in (one.rows[key]["predicted_name"], int(one.right(key)))]
-            for key in comparison.videos
-        )
-        write_csv(out / "comparison.csv", header, rows)
+        write_csv(out / "comparison.csv", *comparison.table())
         if wants_report(None):
-            write_comparison_page(out / "report.html", comparison)
+            write = write_many_comparison_page if many else write_comparison_page
+            write(out / "report.html", comparison)
     print(f"written to {out}")
 
 

@@ -1,11 +1,12 @@
-"""Writes our configuration, lists and label file of those of PaddleVideo or mmaction2, and names what has no equal.
+"""Convert configurations, lists and label files of PaddleVideo or mmaction2, and name what has no equivalent.
 
     python tools/convert.py --from=paddlevideo configs/recognition/tsm/tsm_k400_videos.yaml --out data/dataset/tsm
     python tools/convert.py --from=mmaction2 configs/recognition/tsn/tsn_r50_1x1x8_50e_ucf101_rgb.py
     python tools/convert.py --from=paddlevideo --labels=Kinetics-400_label_list.txt --out data/dataset/k400
 
-The folder --out gets config.yaml, train.list, val.list and test.list with whole paths, as far as the lists are there,
-and kinetics_labels.json of --labels. A Python configuration is read, never run, with the files that its _base_ names.
+The folder --out gets config.yaml; train.list, val.list and test.list with full paths if their sources exist
+(mmaction2's also as JSON); and kinetics_labels.json from --labels. A Python configuration and its _base_ files are
+read, never run.
 """
 
 import argparse
@@ -30,11 +31,11 @@ from utils.storage.lock import locked_folder
 
 NAME = "config.yaml"
 MADE = "# Made by tools/convert.py"
-GPUS = 8  # what the peers' recipes are for where nothing says otherwise
+GPUS = 8  # the peers' recipes are for this many if nothing else is said
 
 
 def read_theirs(path: str, peer: str) -> tuple[Theirs, list[str], set[str]]:
-    """Return (the configuration, lines of it that would have to be run, names that its values are made of)."""
+    """Return (the configuration, its lines that would have to be run, the names that its values are made from)."""
     if peer == "mmaction2":
         python = read_python(path)
         return Theirs(python.values), python.unread, python.helpers
@@ -42,7 +43,7 @@ def read_theirs(path: str, peer: str) -> tuple[Theirs, list[str], set[str]]:
 
 
 def _plain(value: object) -> object:
-    """Return what strict YAML has read without the places it was read at."""
+    """Return values read by strict YAML without their places."""
     if isinstance(value, Item):
         return _plain(value.value)
     if isinstance(value, dict):
@@ -51,7 +52,7 @@ def _plain(value: object) -> object:
 
 
 def convert(config: str, peer: str, out: Path, labels: str | None, gpus: int | None) -> list[str]:
-    """Write all of `out` and return lines about it. Raises InputError for what cannot be read or computed here."""
+    """Write all files of `out` and return lines about them. Raises InputError for what we cannot read or compute."""
     theirs, unread, helpers = read_theirs(config, peer)
     ours = Ours(config)
     module = {"paddlevideo": peer_paddlevideo, "mmaction2": peer_mmaction2}[peer]
@@ -70,7 +71,7 @@ def convert(config: str, peer: str, out: Path, labels: str | None, gpus: int | N
         lines.append(f"{out / LABELS}: {len(names)} names of {labels}")
     elif classes != 400:
         ours.values["INFER"]["kinetics_labels"] = ""
-        ours.say("no label file", "classes are called by their number; --labels=FILE gives their names")
+        ours.say("no label file", "classes get numbers as names; --labels=FILE gives their names")
     lines = [*write_lists(ours, sources, Path(config), out), *lines]
     left = [str(part) for part in theirs.rest() if not (len(part.path) == 1 and part.path[0] in helpers)]
     nothing = [f"no equal here, left out: {', '.join(left)}"] if left else []
@@ -83,7 +84,7 @@ def convert(config: str, peer: str, out: Path, labels: str | None, gpus: int | N
 
 
 def _write(path: Path, text: str) -> None:
-    """Write the configuration once it has been loaded. Raises InputError where it does not fit together."""
+    """Write the configuration after loading it. Raises InputError if its values do not fit together."""
 
     def write(temporary: Path) -> None:
         temporary.write_text(text, encoding="utf-8")

@@ -1,11 +1,11 @@
-"""Trains and tests a configuration several times, and says how far that scatters.
+"""Train and test a configuration several times, and report how much the results vary.
 
     python tools/repeat.py --config=data/dataset/mine/config.yaml --seeds=5
     python tools/repeat.py --config=data/dataset/mine/config.yaml --folds=5
 
-Each run is a train.py and an eval.py, with another TRAIN.seed, or with the lists that data/make_lists.py --folds has
-written beside TRAIN's list. The same command goes on where it was ended. The folder --out gets repeat.json, report.html
-and a folder for each run.
+Each run is a train.py and an eval.py, with another TRAIN.seed, or with the lists that data/make_lists.py --folds wrote
+beside TRAIN's list. Run the same command again to resume. The folder --out gets repeat.json, report.html and a folder
+for each run.
 """
 
 import json
@@ -28,7 +28,7 @@ from utils.storage.lock import locked_folder
 
 
 def summary(done: Sequence[dict], folds: bool) -> dict:
-    """Return what repeat.json holds, of the figures of 2 runs or more."""
+    """Return the contents of repeat.json from the figures of at least 2 runs."""
     found = Repeated([one["top1_acc"] for one in done])
     right, videos = (sum(one[key] for one in done) for key in ("right", "videos"))
     pooled = {"right": right, "videos": videos, "top1_acc": 100 * right / videos, "interval": wilson(right, videos)}
@@ -43,7 +43,7 @@ def summary(done: Sequence[dict], folds: bool) -> dict:
 
 
 def lines(whole: dict) -> list[str]:
-    """Return what is said at the end."""
+    """Return the last lines for the screen."""
     videos = sorted({one["videos"] for one in whole["runs"]})
     of = " to ".join(map(str, dict.fromkeys((videos[0], videos[-1]))))
     unreadable = sum(one["unreadable"] for one in whole["runs"])
@@ -61,10 +61,11 @@ def lines(whole: dict) -> list[str]:
 
 
 def left(done: Sequence[dict], runs: int) -> str:
-    """Return about how long the other runs take, in words; "" before the first is done."""
+    """Return in words about how long the remaining runs take; "" before the first is done."""
     if not done:
         return ""
-    seconds = statistics.fmean(one["seconds"] for one in done) * (runs - len(done))
+    # Of runs that share features, the first computes them; the others say more about those to come.
+    seconds = statistics.fmean(one["seconds"] for one in done[1:] or done) * (runs - len(done))
     time = f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
     time = f"{seconds:.0f} s" if seconds < 100 else time
     return f"; about {time} left for all"
@@ -89,8 +90,9 @@ def main() -> None:
         for number, (one, figures) in enumerate(zip(planned, known), start=1):
             if not figures:
                 say(f"run {number} of {len(planned)}, {one.name}{left(done, len(planned))}")
-                done.append(one.make())
-        done = [one.known() or {} for one in planned]  # in their order
+                # Folds have other lists, and so other features.
+                done.append(one.make([each for each in planned if each.known()] if args.seeds else []))
+        done = [one.known() or {} for one in planned]  # in order
         whole = summary(done, bool(args.folds))
         write_text(args.out / "repeat.json", json.dumps(whole, indent=1) + "\n")
         if wants_report(None):

@@ -1,4 +1,4 @@
-"""The runs of tools/repeat.py: what each is trained and tested with, and which are done already."""
+"""Plan and execute the runs of tools/repeat.py, and find out which are done."""
 
 import hashlib
 import json
@@ -13,36 +13,44 @@ from utils.config.loading import load_config
 from utils.errors import InputError, RunError, os_errors
 from utils.processes.following import run_script
 from utils.storage.files import write_text
+from utils.storage.lock import locked_folder
 from utils.storage.shelf import digest
 
-# What a run is, in its folder, and its figures once it is done.
+# A file in the run's folder: the run's identity, and its figures once it is done.
 NAME = "run.json"
+# Of a frozen network, in TRAIN.save_dir: training/features.py.
+FEATURES = "features"
 
 
 @dataclass(frozen=True)
 class PlannedRun:
-    """A training and the evaluation of what came of it, in a folder of their own."""
+    """A training and the evaluation of its network, in a folder of their own."""
 
-    name: str  # to people: seed 3, fold 3
+    name: str  # for people: seed 3, fold 3
     folder: Path
     config: str  # the path of the YAML file
     sets: Sequence[str]  # --set, for both scripts
     model: str  # MODEL.name
-    what: str  # the digest of all that it depends on
+    what: str  # the digest of everything that the run depends on
+
+    @property
+    def checkpoints(self) -> Path:
+        """Return the folder that train.py saves to."""
+        return self.folder / "checkpoints"
 
     def known(self) -> dict | None:
-        """Return the figures of a run that is done, else None. Raise InputError where the folder is another run's."""
+        """Return the figures of a finished run, or None. Raises InputError if the folder belongs to another run."""
         path = self.folder / NAME
         if not path.exists():
             if self.folder.exists() and any(self.folder.iterdir()):
-                raise InputError(f"{self.folder}: holds something, but no run of ours: --out=DIR for another folder")
+                raise InputError(f"{self.folder}: holds other files: name another folder by --out=DIR")
             return None
         with os_errors(InputError, f"{path}: cannot be read"):
             try:
                 found = json.loads(path.read_text("utf-8"))
                 what, figures = found["what"], found.get("figures")
             except (ValueError, KeyError, TypeError, AttributeError):
-                raise InputError(f"{path}: damaged: remove {self.folder}, and this run is made anew") from None
+                raise InputError(f"{path}: damaged: remove {self.folder} and run again") from None
         if what != self.what:
             raise InputError(
                 f"{self.folder}: run with another configuration, other lists or other weights to start from: "
@@ -50,14 +58,18 @@ class PlannedRun:
             )
         return figures
 
-    def make(self) -> dict:
-        """Return the figures of the run, which goes on where it was ended. Raise InputError or RunError if it fails."""
+    def make(self, others: Sequence["PlannedRun"] = ()) -> dict:
+        """Run or resume, and return the figures. Raises InputError or RunError if it fails.
+
+        others: finished runs over the same lists; their features of a frozen network are reused.
+        """
         started = time.monotonic()
         self.folder.mkdir(exist_ok=True)
         write_text(self.folder / NAME, json.dumps({"what": self.what}) + "\n")
-        checkpoints, evaluation = self.folder / "checkpoints", self.folder / "evaluation"
+        checkpoints, evaluation = self.checkpoints, self.folder / "evaluation"
         sets = [f"--set={text}" for text in self.sets]
-        if not (checkpoints / f"{self.model}.pdparams").exists():  # which is written at the end of training
+        if not (checkpoints / f"{self.model}.pdparams").exists():  # written at the end of training
+            self.take_features(others)
             how = "--resume=auto", "--fix_random_seed=True"
             self._run("train.py", f"--config={self.config}", f"--save_dir={checkpoints}", *how, *sets)
         given = f"--config={self.config}", f"--weights={checkpoints}", f"--save_dir={evaluation}"
@@ -76,6 +88,19 @@ class PlannedRun:
         write_text(self.folder / NAME, json.dumps({"what": self.what, "figures": figures}, indent=1) + "\n")
         return figures
 
+    def take_features(self, others: Sequence["PlannedRun"]) -> None:
+        """Move the features here that a finished run has kept, unless there are some.
+
+        They are on the disk once. A rename happens or does not, so a kill leaves them with one of the two.
+        """
+        ours = self.checkpoints / FEATURES
+        theirs = next((one.checkpoints for one in others if (one.checkpoints / FEATURES).is_dir()), None)
+        if theirs is None or ours.exists():
+            return
+        moving = os_errors(RunError, f"{theirs / FEATURES}: cannot be moved to {self.checkpoints}")
+        with locked_folder(theirs, str(theirs)), locked_folder(self.checkpoints, str(self.checkpoints)), moving:
+            (theirs / FEATURES).rename(ours)
+
     def _run(self, script: str, *arguments: str) -> None:
         if code := run_script(script, arguments):
             how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
@@ -84,8 +109,16 @@ class PlannedRun:
 
 
 def plan_runs(config: str, out: Path, seeds: int | None, folds: int | None, sets: Sequence[str]) -> list[PlannedRun]:
-    """Return a run for each of so many seeds, from 1 on, or each fold. Raise InputError where lists are missing."""
+    """Return a run for each seed from 1 to `seeds`, or for each fold.
+
+    Raises InputError if lists are missing, or for many labels, which have no top-1.
+    """
     loaded = load_config(config, {}, sets, "TRAIN")
+    if loaded.model.labels != "single":
+        raise InputError(
+            f"MODEL.labels: {loaded.model.labels}: repeat.py works out top-1, which is of one label a video: run "
+            "train.py and eval.py with --set TRAIN.seed=1, 2, ... and compare their mAP"
+        )
     if seeds:
         whole = {f"seed {k}": [*sets, f"TRAIN.seed={k}"] for k in range(1, seeds + 1)}
     else:
@@ -96,7 +129,7 @@ def plan_runs(config: str, out: Path, seeds: int | None, folds: int | None, sets
         for path in (path for fold in lists[:folds] for path in fold):
             if not path.exists():
                 raise InputError(f"{path}: no such list: data/make_lists.py --folds {folds} writes them")
-        # Without a list for validation: of clips to choose an epoch by, those of the fold would be the only ones.
+        # No validation list: otherwise the fold's test clips would choose the epoch.
         keys = ("TRAIN.filelist", "VALID.filelist", "TEST.filelist")
         values = ((train, "", test) for train, test in lists[:folds])
         whole = {f"fold {k}": [*sets, *map("{}={}".format, keys, paths)] for k, paths in enumerate(values, start=1)}

@@ -1,1 +1,1 @@
-"""The training run: its loop, its validation, its checkpoints, what it starts from and when it stops."""
+"""Train a network: the loop, validation, checkpoints, the starting point, and when a run stops."""

@@ -1,4 +1,4 @@
-"""What differs between devices: mixed precision, memory layout, and how batches reach the device.
+"""Handle the differences between devices: mixed precision, memory layout, and how batches reach the device.
 
 The GPU parts follow Paddle's documentation; they change nothing on the CPU.
 """
@@ -21,9 +21,9 @@ from utils.processes.ranks import World
 
 
 def choose_amp(train: TrainConfig, device: str) -> TrainConfig:
-    """Return TRAIN with `amp` as it will be, "off", "O1" or "O2", after saying why "auto" is off on a GPU.
+    """Return TRAIN with `amp` resolved to "off", "O1" or "O2", after saying why "auto" is off on a GPU.
 
-    Raise InputError for what the device does not have: Paddle would warn, and train in float32.
+    Raises InputError for a mode that the device lacks: Paddle would only warn, and train in float32.
     """
     if device == "cpu":
         for key, asked in (("amp", train.amp not in ("auto", "off")), ("sync_batch_norm", train.sync_batch_norm),
@@ -46,25 +46,25 @@ def choose_amp(train: TrainConfig, device: str) -> TrainConfig:
 
 
 class Amp:
-    """Forward, backward and step in the precision that the configuration asks for."""
+    """Forward, backward and step in the configured precision."""
 
     def __init__(self, train: TrainConfig, device: str, seeded: bool, loss_scale: float = 0.0):
-        """loss_scale: where a resumed run stood. Raise InputError for what the device does not have."""
+        """loss_scale: of a resumed run. Raises InputError for a mode that the device lacks."""
         train = choose_amp(train, device)
         self.device, self._amp, self._dtype = device, train.amp, train.amp_dtype
         self._freeze = train.freeze_batch_norm
         if train.sync_batch_norm and train.freeze_batch_norm:
-            # Its backward reads a mean that the forward of a layer in evaluation has never written.
+            # Its backward reads a mean that the forward of a layer in evaluation mode never writes.
             raise InputError(
                 "TRAIN.sync_batch_norm and TRAIN.freeze_batch_norm are both True: frozen statistics are the same on "
                 "all GPUs already, so set TRAIN.sync_batch_norm=False"
             )
         scales = self._amp != "off" and self._dtype == "float16"
         if device == "gpu":
-            # cuDNN's autotune (crops never change their size) picks by time, so two runs may differ in the last bits.
+            # cuDNN's autotune (crop sizes never change) chooses by time, so two runs may differ in the last bits.
             paddle.set_flags({"FLAGS_cudnn_exhaustive_search": not seeded, "FLAGS_cudnn_deterministic": seeded})
         if train.channels_last and scales:
-            # The one way in which Paddle's BatchNorm takes NHWC as it is.
+            # Only with this flag does Paddle's BatchNorm take NHWC directly.
             paddle.set_flags({"FLAGS_cudnn_batchnorm_spatial_persistent": True})
         elif train.channels_last:
             now = self._dtype if self._amp != "off" else "float32"
@@ -77,18 +77,18 @@ class Amp:
 
     @property
     def loss_scale(self) -> float:
-        """What the loss is multiplied with at present; 0 where it is not."""
+        """Return the factor that the loss is currently multiplied by; 0 without loss scaling."""
         return float(self._scaler.state_dict()["scale"].item()) if self._scaler else 0.0
 
     def prepare(self, model: paddle.nn.Layer, optimizer: paddle.optimizer.Optimizer):
-        """Return (model, optimizer) for O2: parameters in the low precision, the optimizer keeps them in float32.
+        """Return (model, optimizer) for O2: low-precision parameters, of which the optimizer keeps float32 copies.
 
-        Of frozen ones the optimizer has no copy: they stay in float32 themselves. So do buffers, which are constants
-        such as those that normalise the frames.
+        The optimizer has no copies of frozen parameters, so these stay in float32. So do buffers, which are constants,
+        for example those that normalise the frames.
         """
         if self._amp != "O2":
             return model, optimizer
-        # Clones: what is decorated is rounded in its place, and Paddle would make the float32 copies of that.
+        # Clones, because decorating rounds the weights in place, and Paddle would copy the rounded ones to float32.
         weights = {name: p.clone() for name, p in model.named_parameters() if not p.stop_gradient}
         buffers = [
             (layer, name, buffer.clone())
@@ -106,7 +106,7 @@ class Amp:
         return model, optimizer
 
     def set_training_mode(self, model: paddle.nn.Layer) -> None:
-        """Switch the model to training; BatchNorm stays in evaluation where it, or its stage, is frozen."""
+        """Switch the model to training. BatchNorm stays in evaluation mode if it, or its stage, is frozen."""
         model.train()
         for layer in batch_norms(model):
             if self._freeze or layer.weight.stop_gradient:
@@ -121,11 +121,11 @@ class Amp:
         (loss if self._scaler is None else self._scaler.scale(loss)).backward()
 
     def step(self, optimizer: paddle.optimizer.Optimizer) -> None:
-        """Take a step of the optimizer; with float16 leave it out when the scaled gradients have overflowed."""
+        """Take an optimizer step. With float16, skip it if the scaled gradients overflowed."""
         if self._scaler is None:
             optimizer.step()
         else:
-            wait_for_gpu()  # the scaler reads from it whether there was an overflow
+            wait_for_gpu()  # the scaler reads the overflow flag from the GPU
             self._scaler.step(optimizer)
             self._scaler.update()
         optimizer.clear_grad(set_to_zero=False)
@@ -138,12 +138,12 @@ def batch_norms(model: paddle.nn.Layer) -> list[paddle.nn.Layer]:
 
 
 def moving_statistics(model: paddle.nn.Layer) -> list[paddle.Tensor]:
-    """Return the mean and variance of each BatchNorm that is in training."""
+    """Return the mean and variance of each BatchNorm in training mode."""
     return [statistic for layer in batch_norms(model) if layer.training for statistic in (layer._mean, layer._variance)]
 
 
 def check_num_gpus(num_gpus: int | None, device: str, num_ranks: int) -> None:
-    """Warn where TRAIN.num_gpus differs from the devices that are used; those count."""
+    """Warn if TRAIN.num_gpus differs from the number of devices in use, which counts."""
     if device == "gpu" and num_gpus is not None and num_gpus != num_ranks:
         say(f"warning: TRAIN.num_gpus is {num_gpus}, but training uses {num_ranks} (see CUDA_VISIBLE_DEVICES)")
 
@@ -153,8 +153,8 @@ def on_device(
 ) -> Iterator[tuple[Batch, paddle.Tensor, paddle.Tensor, float]]:
     """Yield (batch, frames, labels, seconds waited) with frames and labels on the device.
 
-    On a GPU it travels while the steps before, which are only enqueued, are computed; the time in which they still are
-    is none that was waited. Two batches behind, this waits until the step is done, and lets go of its memory.
+    On a GPU, a batch travels while earlier steps, which are only enqueued, are computed. That time does not count as
+    waiting. Two batches later, this waits until the step is done, and frees the batch's memory.
     """
     in_use: deque[tuple[Sent, paddle.device.Event]] = deque()
     for batch, waited in batches:
@@ -168,7 +168,7 @@ def on_device(
 
 
 def check_last_batch(train: TrainConfig, num_videos: int, world: World) -> None:
-    """Raise InputError where the last batch of an epoch is too small for statistics over all devices."""
+    """Raise InputError if the last batch of an epoch is too small for statistics over all devices."""
     tail = num_videos % train.batch_size
     if train.sync_batch_norm and 0 < tail < world.size:
         raise InputError(

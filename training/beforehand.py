@@ -1,4 +1,4 @@
-"""What is foolish in a run and can be told before its first step: a line each, on the screen and on the page."""
+"""Warn about bad settings before a run's first step: a line each, on the screen and on the page."""
 
 import math
 from collections import Counter
@@ -15,14 +15,14 @@ from utils.config.loading import Config
 from utils.config.shared_keys import ModelConfig
 from utils.config.train_keys import TrainConfig
 
-SHOWN = 5  # classes in a line
-OFTEN = 5  # draws of a video in an epoch; of more a line tells
+SHOWN = 5  # most classes in a line
+OFTEN = 5  # a line reports more draws of a video per epoch than this
 
 
 def warnings(
     config: Config, entries: FileList, valid_entries: FileList, schedule: Schedule, num_devices: int
 ) -> list[str]:
-    """Return the lines; of a run in which nothing is wrong none."""
+    """Return a line for each problem."""
     lists = _of_lists(entries, valid_entries, config.model)
     patient = config.train.patience and not valid_entries
     return [
@@ -36,7 +36,7 @@ def warnings(
 
 
 def _of_lists(entries: FileList, valid_entries: FileList, model: ModelConfig) -> Iterator[str]:
-    # Of a path its hash: of a million all are compared in the memory of numbers.
+    # Hashes in place of paths: comparing a million paths takes only the memory of numbers.
     labels = {hash(entry.path): entry.label for entry in entries}
     other = sum(entry.label != labels[hash(entry.path)] for entry in entries)
     if other:
@@ -45,11 +45,11 @@ def _of_lists(entries: FileList, valid_entries: FileList, model: ModelConfig) ->
     if both:
         what = "the validation list is in" if len(both) == len(valid_entries) else f"{len(both)} of its videos are in"
         who = "" if len(both) == len(valid_entries) else f"validation, {len(valid_entries)} videos: "
-        yield f"{who}{what} the training list, too: what is learned by heart counts as right"
+        yield f"{who}{what} the training list, too: memorised videos count as right"
         if other := sum(entry.label != labels[hash(entry.path)] for entry in both):
             yield f"{other} of the videos of both lists have another label in each"
     counts, num_classes = Counter(one for entry in entries for one in ids_of(entry.label) or (None,)), model.num_classes
-    if None not in counts:  # those of pickles are in them
+    if None not in counts:  # pickles, whose labels are inside the files, count as None
         without = [label for label in range(num_classes) if not counts[label]]
         alone = [label for label in range(num_classes) if counts[label] == 1]
         if without:
@@ -61,19 +61,19 @@ def _of_lists(entries: FileList, valid_entries: FileList, model: ModelConfig) ->
         if high - low > WIDE:
             yield (
                 f"{len(valid_entries)} validation videos: an accuracy of 50% may be {low:.0f} to {high:.0f} with 95% "
-                "confidence: the best of the epochs is chosen by noise"
+                "confidence: the choice of the best epoch is mostly noise"
             )
 
 
 def _of_draws(entries: FileList) -> Iterator[str]:
-    """Yield what TRAIN.balance_classes makes of rare classes, see `reader.sampling.balanced_order`."""
+    """Yield lines on how TRAIN.balance_classes repeats rare classes, see `reader.sampling.balanced_order`."""
     counts = Counter(entry.label for entry in entries)
     label, videos = min(counts.items(), key=lambda item: (item[1], item[0]))
     most = math.ceil(math.ceil(len(entries) / len(counts)) / videos)
     if most > OFTEN:
         yield (
             f"TRAIN.balance_classes draws each training video of class {label}, which has {videos}, up to {most} times "
-            "an epoch: it may be learned by heart; class_weights balanced would weigh the classes instead"
+            "an epoch: it may be memorised; TRAIN.class_weights=balanced weighs the classes instead"
         )
 
 
@@ -88,7 +88,7 @@ def _of_settings(config: Config, videos: int, num_devices: int) -> Iterator[str]
     alone = 1 if train.sync_batch_norm else num_devices
     if train.batch_size == alone and not train.freeze_batch_norm and train.freeze_stages < 5:
         yield (
-            "one video a batch: BatchNorm's statistics are those of single videos: a larger TRAIN.batch_size, or "
+            "one video a batch: BatchNorm's statistics come from single videos: set a larger TRAIN.batch_size, or "
             "TRAIN.freeze_batch_norm=True"
         )
     if train.seg_num == 1 and get_model_class(config.model.name).shifts:
@@ -109,7 +109,7 @@ def _of_rates(train: TrainConfig, schedule: Schedule) -> Iterator[str]:
 
 
 def too_high(loss: float, chance: float, rate: float) -> str:
-    """Return a line on the mean loss of an epoch that is far above what chance gives; '' for any other."""
+    """Return a line if an epoch's mean loss is far above the loss of guessing, otherwise ''."""
     if loss <= 2 * max(chance, 1):
         return ""
     return (

@@ -1,9 +1,9 @@
-"""Checkpoints: weights, optimizer and a manifest, each whole or absent; a resumed run continues at the next step.
+"""Save and load checkpoints: weights, optimizer and manifest, each whole or absent. A run resumes at the next step.
 
 A checkpoint NAME is NAME.pdparams (the weights, paddle.save), NAME.pdopt (the momentum of each parameter) and
 NAME.json, its manifest (training/manifest.py), with the SHA-256 of the two files. The manifest is written last, so a
-checkpoint whose manifest agrees with its files is whole. With TRAIN.ema NAME.pdparams holds the average, which is what
-anybody else wants, and NAME.pdopt what training goes on with, too: its own weights.
+checkpoint whose manifest agrees with its files is whole. With TRAIN.ema, NAME.pdparams holds the average, which all
+other programs want, and NAME.pdopt also holds the weights that training goes on with.
 """
 
 import os
@@ -23,19 +23,19 @@ from utils.safe_pickle import read_pickle
 from utils.storage.files import unfinished, write_atomic
 from utils.storage.shelf import digest
 
-OWN = "trained "  # before the name of a weight that training goes on with, where an average is the one that is saved
+OWN = "trained "  # prefix of the weights that training goes on with, if the saved weights are an average
 
 
 def save_checkpoint(
     prefix: Path, model: Any, optimizer: Any, progress: Progress, about: Mapping[str, Any],
     averages: Mapping[str, Any] = {},
 ) -> Checkpoint:  # fmt: skip
-    """Return the checkpoint NAME.pdparams, NAME.pdopt, then NAME.json; `about` holds {"model": ..., "train": ..., ...}.
+    """Return the checkpoint after writing NAME.pdparams, NAME.pdopt and NAME.json; `about`: {"model", "train", ...}.
 
-    averages: what NAME.pdparams has in place of weights of these names, see training/average.py.
+    averages: replace the weights of these names in NAME.pdparams, see training/average.py.
 
     Raises:
-        RunError: the disk is full or the folder is gone; an older checkpoint of another name is untouched.
+        RunError: the disk is full or the folder is gone; older checkpoints with other names are untouched.
     """
     import paddle
 
@@ -44,10 +44,10 @@ def save_checkpoint(
     digests = {}
 
     def write_weights(path: Path) -> None:
-        path.touch()  # paddle.save would make a folder anew that somebody has removed
+        path.touch()  # paddle.save would recreate a folder that somebody removed
         paddle.save(state | averages, str(path))
         digests[".pdparams"] = digest(path)
-        with_suffix(prefix, ".json").unlink(missing_ok=True)  # it described what is replaced now
+        with_suffix(prefix, ".json").unlink(missing_ok=True)  # it describes the files that are now replaced
 
     def write_momentum(path: Path) -> None:
         path.write_bytes(pickle.dumps(kept, protocol=4))
@@ -58,7 +58,7 @@ def save_checkpoint(
         write_atomic(with_suffix(prefix, ".pdopt"), write_momentum)
         return write_manifest(prefix, progress, about, digests)
     except RunError:
-        # What is written is half a checkpoint, which nobody can go on from, and takes the room of another.
+        # Half a checkpoint is useless, and takes the room of another.
         if ".pdparams" in digests and not with_suffix(prefix, ".json").exists():
             remove_checkpoint(prefix)
         raise
@@ -67,7 +67,7 @@ def save_checkpoint(
 def _state_of(model: Any, optimizer: Any) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the weights, and the momentum as arrays, by name.
 
-    Where training steps a float32 copy of a weight, the copy.
+    Where training steps a float32 copy of a weight, return the copy.
     """
     known, steps = optimizer.state_dict(), stepped(model, optimizer)
     momentum = {name: known[f"{weight.name}_velocity_0"].numpy() for name, weight in steps.items()}
@@ -75,15 +75,15 @@ def _state_of(model: Any, optimizer: Any) -> tuple[dict[str, Any], dict[str, Any
 
 
 def stepped(model: Any, optimizer: Any) -> dict[str, Any]:
-    """Return by name what the optimizer steps: the trained parameters, or the float32 copies of those that have one."""
+    """Return the tensors that the optimizer steps, by name: trained parameters, or their float32 copies."""
     copies = optimizer.state_dict().get("master_weights", {})
     return {name: copies.get(parameter.name, parameter) for name, parameter in _trained(model)}
 
 
 def copy_checkpoint(source: Checkpoint, target: Path, progress: Progress, about: Mapping[str, Any]) -> Checkpoint:
-    """Return the newest checkpoint, at `target`, which may be where `source` is: its files, standing at `progress`.
+    """Return the newest checkpoint, copied to `target`, which may equal `source`, with `progress` in its manifest.
 
-    Takes no disk space where the file system has hard links. Raises RunError like `save_checkpoint`.
+    It takes no disk space if the file system has hard links. Raises RunError like `save_checkpoint`.
     """
     if source.prefix != target:
         for suffix in SUFFIXES:
@@ -95,13 +95,13 @@ def copy_checkpoint(source: Checkpoint, target: Path, progress: Progress, about:
 def _link(source: Path, temporary: Path, target: Path) -> None:
     try:
         os.link(source, temporary)
-    except OSError:  # a file system without hard links, or another one
+    except OSError:  # no hard links, or another file system
         shutil.copyfile(source, temporary)
-    with_suffix(target, ".json").unlink(missing_ok=True)  # it described what is replaced now
+    with_suffix(target, ".json").unlink(missing_ok=True)  # it describes the files that are now replaced
 
 
 def remove_checkpoint(prefix: Path) -> None:
-    """Delete its files, the manifest first: a half-deleted checkpoint is not taken for whole. Raises RunError."""
+    """Delete its files, the manifest first, so that half a checkpoint does not pass as whole. Raises RunError."""
     for suffix in (".json", *reversed(SUFFIXES)):
         path = with_suffix(prefix, suffix)
         with os_errors(RunError, f"{path}: cannot be deleted"):
@@ -109,12 +109,12 @@ def remove_checkpoint(prefix: Path) -> None:
 
 
 def find_checkpoint(resume: str, save_dir: str) -> tuple[Checkpoint | None, list[str]]:
-    """Return the checkpoint that `--resume` names (None: `auto` found none), and a line on each torn one passed over.
+    """Return the checkpoint that `--resume` names (None: `auto` found none), and a line on each skipped torn one.
 
     `resume` is `auto` (the newest whole one in save_dir), a folder (the newest whole one in it), a file or a prefix.
 
     Raises:
-        InputError: there is no such checkpoint, or the one named is torn or foreign.
+        InputError: there is no such checkpoint, or the named one is torn or from another program.
     """
     if resume != "auto" and not os.path.isdir(resume):
         if not any(os.path.exists(with_suffix(prefix_of(resume), suffix)) for suffix in (*SUFFIXES, ".json")):
@@ -135,9 +135,9 @@ def find_checkpoint(resume: str, save_dir: str) -> tuple[Checkpoint | None, list
             found.append(read_manifest(prefix))
         except InputError as error:
             torn.append(str(error))
-            # Without a manifest it may be the very first checkpoint, cut off: then there is nothing to lose.
+            # A torn checkpoint without a manifest may be the run's very first one: then there is nothing to lose.
             lost |= with_suffix(prefix, ".json").exists() or re.search(r"_epoch0(_step\d+)?$", prefix.name) is None
-    # Not by epoch: the folder may hold a longer run of before. Only as many files are read as need be.
+    # Not by epoch, as the folder may hold a longer earlier run. Files are read only until one is whole.
     for checkpoint in sorted(found, key=lambda c: c.order, reverse=True):
         try:
             check_files(checkpoint)
@@ -151,7 +151,7 @@ def find_checkpoint(resume: str, save_dir: str) -> tuple[Checkpoint | None, list
 
 
 def check_files(checkpoint: Checkpoint) -> None:
-    """Raise InputError when a file of the checkpoint is missing, or not the one that was saved."""
+    """Raise InputError if a file of the checkpoint is missing or has changed."""
     for suffix, expected in checkpoint.digests.items():
         file = with_suffix(checkpoint.prefix, suffix)
         try:
@@ -167,9 +167,9 @@ def check_files(checkpoint: Checkpoint) -> None:
 
 
 def read_momentum(prefix: Path, model: Any) -> dict[str, Any]:
-    """Return the arrays of NAME.pdopt by the names of the trained parameters, and behind OWN what `set_own` wants.
+    """Return the arrays of NAME.pdopt by the trained parameters' names, and after OWN those for `set_own`.
 
-    Raises InputError when they do not fit.
+    Raises InputError if they do not fit.
     """
     path = with_suffix(prefix, ".pdopt")
     try:
@@ -190,7 +190,7 @@ def read_momentum(prefix: Path, model: Any) -> dict[str, Any]:
 
 
 def set_own(model: Any, momentum: Mapping[str, Any]) -> None:
-    """Give a model with the averages of a checkpoint the weights that training goes on with, where there are any."""
+    """Replace a checkpoint's averages in the model by the weights that training goes on with, if there are any."""
     for name, parameter in model.named_parameters():
         if OWN + name in momentum:
             parameter.set_value(momentum[OWN + name])
@@ -205,26 +205,26 @@ def set_momentum(optimizer: Any, model: Any, momentum: Mapping[str, Any], weight
         held = parameter
         if parameter.dtype != paddle.float32:
             held = weights[name]
-            held.name = f"{parameter.name}_fp32_master_0"  # the name that Paddle gives it, and looks for below
+            held.name = f"{parameter.name}_fp32_master_0"  # Paddle's own name for it, which it looks up below
             state.setdefault("master_weights", {})[parameter.name] = held
         state[f"{held.name}_velocity_0"] = momentum[name]
     optimizer.set_state_dict(state)
 
 
 def _trained(model: Any) -> list[tuple[str, Any]]:
-    """Return the names and parameters. Without BatchNorm's statistics, which Paddle counts as parameters, too."""
+    """Return names and parameters, without BatchNorm's statistics, which Paddle also counts as parameters."""
     return [(name, parameter) for name, parameter in model.named_parameters() if not parameter.stop_gradient]
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Delete the half-written files of a run that was killed in the middle of saving."""
+    """Delete half-written files of a run that was killed while it saved."""
     for path in unfinished(folder, r".+\.(pdparams|pdopt|json|jsonl|yaml|html)"):
         path.unlink(missing_ok=True)
 
 
 def remove_torn(folder: Path, name: str) -> None:
-    """Delete what a killed run of the network `name` has saved within an epoch but for its manifest."""
+    """Delete files of the network `name` that a killed run saved within an epoch without a manifest."""
     for path in folder.glob(f"{name}_epoch*_step*.pd*"):
-        ours = re.fullmatch(r".+_epoch\d+_step\d+\.(pdparams|pdopt)", path.name)  # nobody else has such names
+        ours = re.fullmatch(r".+_epoch\d+_step\d+\.(pdparams|pdopt)", path.name)  # no other program uses such names
         if ours and not path.with_suffix(".json").exists():
             path.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""How the CPU computes a training step: with Paddle's own kernels (eager), or with oneDNN's convolutions (onednn)."""
+"""Choose what computes a training step on the CPU: Paddle's kernels (eager) or oneDNN's convolutions (onednn)."""
 
 import ctypes
 import os
@@ -15,7 +15,7 @@ from utils.log import say
 from utils.processes.limits import available_cores
 from utils.processes.ranks import World
 
-# mallopt's parameters, from glibc's malloc.h, and a size that nothing reaches.
+# Parameters of mallopt, from glibc's malloc.h, and a size that is never reached.
 _M_TRIM_THRESHOLD, _M_MMAP_MAX, _NEVER = -1, -4, 2**31 - 1
 
 
@@ -23,11 +23,11 @@ def set_engine(
     model: paddle.nn.Layer, wanted: str, device: str,
     world: World = World(), batch: Sequence[int] = (), recorded: str = "",
 ) -> str:  # fmt: skip
-    """Return "onednn" or "eager", what computes the model's training from now on, on all ranks; log it.
+    """Return and log "onednn" or "eager", the engine that computes the model's training from now on, on all ranks.
 
-    wanted: TRAIN.engine; "auto" is eager on a GPU, and on the CPU what rank 0's checkpoint was trained by (`recorded`),
-    else what computes a step sooner. That is measured with a batch of this shape, uint8 [N, T, H, W, C], on the model
-    in training mode. Raises InputError for onednn on a GPU.
+    wanted: TRAIN.engine. "auto" is eager on a GPU. On the CPU it is the engine of rank 0's checkpoint (`recorded`), or
+    without one the engine that is faster per step. That is measured with a batch of this shape, uint8 [N, T, H, W, C],
+    on the model in training mode. Raises InputError for onednn on a GPU.
     """
     if device == "gpu":
         if wanted == "onednn":
@@ -40,17 +40,17 @@ def set_engine(
     paddle.set_rng_state(random_state)
     engines.use(engine)
     threads = f", threads: {engines.threads}" if engine == "onednn" else ""
-    say(f"training engine: {engine}{threads}{reason}")
+    say(f"engine: {engine}{threads}{reason}")
     return engine
 
 
 class _Engines:
-    """Has a model computed by one engine or the other, with the threads that it takes."""
+    """Switches a model between the engines, with the right number of threads for each."""
 
     def __init__(self, model: paddle.nn.Layer):
         self.model, self._convolutions = model, convolutions(model)
         self._free = os.environ.get(FREE_THREADS) == "1"
-        self.threads = available_cores() if self._free else os.environ.get("OMP_NUM_THREADS", "1")  # of onednn
+        self.threads = available_cores() if self._free else os.environ.get("OMP_NUM_THREADS", "1")  # for onednn
 
     def use(self, engine: str) -> None:
         for layer, forward in self._convolutions:
@@ -59,12 +59,12 @@ class _Engines:
             else:
                 vars(layer).pop("forward", None)
         if self._free:
-            # Eager gains little from more than Paddle's default: one.
+            # Eager gains little from more than one thread, Paddle's default.
             paddle.base.core.set_num_threads(self.threads if engine == "onednn" else 1)
 
 
 def _choose(engines: _Engines, wanted: str, world: World, batch: Sequence[int], recorded: str) -> tuple[str, str]:
-    """Return (the engine, why, for the log)."""
+    """Return (engine, reason for the log)."""
     source, reason = f"TRAIN.engine {wanted}", ""
     if wanted == "auto" and (theirs := world.broadcast(recorded)):
         wanted, source, reason = theirs, f"the checkpoint's engine {theirs}", " (auto: the checkpoint's)"
@@ -75,7 +75,7 @@ def _choose(engines: _Engines, wanted: str, world: World, batch: Sequence[int], 
         return "eager", ""
     if wanted == "onednn":
         return "onednn", reason
-    # All ranks measure, as they will all compute, and one of them decides.
+    # All ranks measure, because all will compute; rank 0's result counts.
     times = world.broadcast(time_steps(engines.model, engines.use, batch))
     engine = times.faster
     other = "eager" if engine == "onednn" else "onednn"
@@ -84,8 +84,8 @@ def _choose(engines: _Engines, wanted: str, world: World, batch: Sequence[int], 
 
 
 def _keep_memory() -> None:
-    """Have malloc keep what is freed: a step takes the same memory as the one before, and its pages need no making."""
+    """Make malloc keep freed memory: each step needs as much as the one before, and saves making its pages."""
     if platform.libc_ver()[0] == "glibc":
         libc = ctypes.CDLL(None)
-        libc.mallopt(_M_MMAP_MAX, 0)  # large blocks, too, come from the heap
-        libc.mallopt(_M_TRIM_THRESHOLD, _NEVER)  # whose end is not given back
+        libc.mallopt(_M_MMAP_MAX, 0)  # large blocks come from the heap too
+        libc.mallopt(_M_TRIM_THRESHOLD, _NEVER)  # and its end is never given back

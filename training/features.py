@@ -1,8 +1,8 @@
-"""Features of a frozen network, kept on disk: a record for each view of each video, and batches made of them.
+"""Keep features of a frozen network on disk, a record for each view of each video, and make batches of them.
 
-A record has its checksum, its job's number, and what tells the file that it is of from another one. In the file of all
-it stands in the place of its number; ranks but the first collect theirs in parts, which are taken in. Whatever ends a
-run, a later one computes those that are not there, are torn, or are not true any more, and no others.
+A record has its checksum, its job's number, and the signature of its video's file. In the main file, a record stands
+at the place of its number. Ranks other than 0 collect theirs in parts, which are merged later. However a run ends, the
+next one computes only records that are missing, torn or outdated.
 """
 
 import os
@@ -19,18 +19,20 @@ from utils.errors import RunError
 from utils.storage.files import write_all, writing
 from utils.storage.lock import open_locked
 
+FOLDER = "features"  # of TRAIN.save_dir
 _REASON_BYTES = 240
-_RECORDS_AT_ONCE = 1024  # read, or copied
+_RECORDS_AT_ONCE = 1024  # read or copied at once
 _FLUSH_SECONDS = 1.0
-NO_FILE = (-1, -1)  # in place of a signature: of a remote video, and of one that is not there
+NO_FILE = (-1, -1)  # replaces the signature of a remote or missing video
 
 
 def record_type(shape: tuple[int, ...], label: np.dtype | str = "<i8") -> np.dtype:
     """Return the type of a record.
 
-    It has its checksum; number of the job; position, label and file's signature of the video that was read; why the one
-    asked for was not; features. float16 costs them 2^-11 of their value, an eighth of what bfloat16 arithmetic does.
-    `video` is -1 where nothing was read, `reason` is UTF-8. label: the type of a label, see reader/labels.py.
+    It holds the checksum; the job's number; position, label and file signature of the video that was read; the reason
+    why the requested one was not; the features. float16 costs the features 2^-11 of their value, an eighth of the error
+    of bfloat16 arithmetic. `video` is -1 if nothing was read, `reason` is UTF-8. label: a label's type, see
+    reader/labels.py.
     """
     facts = [("checksum", "<u4"), ("job", "<i8"), ("video", "<i8"), ("label", label), ("file", "<i8", 2)]
     return np.dtype([*facts, ("reason", f"S{_REASON_BYTES}"), ("features", "<f2", shape)])
@@ -39,7 +41,7 @@ def record_type(shape: tuple[int, ...], label: np.dtype | str = "<i8") -> np.dty
 def records_of(
     dtype: np.dtype, batch: Batch, features: np.ndarray, jobs: Sequence[int], videos: int, replaced: bool
 ) -> np.ndarray:
-    """Return the records of a batch for `jobs`, job j of video j % videos; features [N, *shape]: of those read.
+    """Return the records of a batch for `jobs`. Job j has video j % videos. features: [N, *shape] of the videos read.
 
     replaced: another video was read in place of each unreadable one.
     """
@@ -59,15 +61,15 @@ def records_of(
 
 @dataclass(frozen=True)
 class Missing:
-    """The jobs that are to be computed, and of how many of them there is a record that is not true any more."""
+    """The jobs to compute, and the numbers of outdated records among them."""
 
     jobs: np.ndarray  # int64, rising
-    unreadable: int  # their videos could not be read: perhaps they can be now
-    changed: int  # their videos' files are others now
+    unreadable: int  # their videos could not be read but may be readable now
+    changed: int  # their videos' files have changed
 
 
 def missing_jobs(path: Path, dtype: np.dtype, jobs: int, files: np.ndarray) -> Missing:
-    """Return what of so many jobs the file lacks. files: int64 [videos, 2], the signatures that they have now."""
+    """Return the jobs that the file lacks. files: int64 [videos, 2], the current signatures."""
     good = np.zeros(jobs, bool)
     unreadable = changed = 0
     for records in _blocks(path, dtype):
@@ -85,7 +87,7 @@ def missing_jobs(path: Path, dtype: np.dtype, jobs: int, files: np.ndarray) -> M
 
 
 def put_records(path: Path, batches: Iterable[np.ndarray]) -> None:
-    """Write each record to its place; it is on the disk within a second. Raises RunError when that cannot be."""
+    """Write each record to its place, and to the disk within a second. Raises RunError if that fails."""
     with writing(path), open(path, "r+b" if path.exists() else "w+b") as file:
 
         def put(records: np.ndarray) -> None:
@@ -97,7 +99,7 @@ def put_records(path: Path, batches: Iterable[np.ndarray]) -> None:
 
 
 def append_records(path: Path, batches: Iterable[np.ndarray]) -> None:
-    """Add the records to a part as `put_records` does; a process that outlives a killed run may have it still."""
+    """Fill a part with the records, as `put_records` does. It is locked: a killed run's process may still hold it."""
     with writing(path), open_locked(path) as file:
         file.truncate(0)
         _write_and_flush(batches, lambda records: write_all(file, records.tobytes()), lambda: os.fsync(file.fileno()))
@@ -116,7 +118,7 @@ def _write_and_flush(
 
 
 def take_in(path: Path, part: Path, dtype: np.dtype, jobs: int) -> int:
-    """Put the records of a part into their places and remove it; returns their number. Raises RunError."""
+    """Move the records of a part to their places, remove it, and return their number. Raises RunError."""
     number = 0
 
     def batches() -> Iterator[np.ndarray]:
@@ -132,7 +134,7 @@ def take_in(path: Path, part: Path, dtype: np.dtype, jobs: int) -> int:
 
 
 def _blocks(path: Path, dtype: np.dtype) -> Iterator[list[tuple[int, np.void]]]:
-    """Yield (its place in the file, the record) of those that are whole, by some at a time."""
+    """Yield blocks of (place in the file, record) for the whole records."""
     if not path.exists():
         return
     place = 0
@@ -145,7 +147,7 @@ def _blocks(path: Path, dtype: np.dtype) -> Iterator[list[tuple[int, np.void]]]:
 
 
 def open_records(path: Path, dtype: np.dtype, number: int) -> np.ndarray:
-    """Return all records of a file, read from the disk as asked for. Raises RunError where there are not `number`."""
+    """Return all records of a file, read from the disk on access. Raises RunError if there are not `number`."""
     if (size := path.stat().st_size) != number * dtype.itemsize:
         raise RunError(
             f"{path}: holds {size / dtype.itemsize:g} records where {number} belong: remove it, and run again"
@@ -158,18 +160,18 @@ def _checksum(record: np.void) -> int:
 
 
 class FeatureLoader:
-    """The batches of reader.loader.Loader with kept features, float32 [N, *shape], in place of the frames."""
+    """Batches as from reader.loader.Loader, with kept features float32 [N, *shape] instead of frames."""
 
     num_workers = 0  # nothing is decoded
 
     def __init__(self, records: np.ndarray, batch_size: int, views: int = 1, seed: int = 0):
-        """Take `records`: view 0 of every video, then view 1, and so on. seed: of where each begins with its views."""
+        """Take `records`: view 0 of every video, then view 1, and so on. seed: chooses each video's first view."""
         self._records, self.batch_size, self._views = records, batch_size, views
         self._videos = len(records) // views
         self._first = np.random.default_rng([seed, 0xFEA]).integers(views, size=self._videos)
 
     def batches(self, order: Sequence[int], epoch: int = 0) -> Iterator[Batch]:
-        """Yield as Loader.batches: by epoch, and where position + k * length is asked, a video's next view."""
+        """Yield batches as Loader.batches does. Each epoch, and each round of positions, gives a video's next view."""
         for start in range(0, len(order), self.batch_size):
             asked = np.array(order[start : start + self.batch_size])
             video = asked % self._videos

@@ -1,7 +1,8 @@
-"""TRAIN.freeze_stages 5: the features never change. They are computed once, the classifier alone is trained on them.
+"""Train only the classifier (TRAIN.freeze_stages 5): compute the features once, because they never change.
 
-They lie in the folder `features` of TRAIN.save_dir, a file for each list, named after the digest of all that they
-depend on: the frozen weights, the list, how its clips are cut, the precision.
+They lie in the folder `features` of TRAIN.save_dir. Each list has a file, named after a digest of everything that the
+features depend on: frozen weights, list, how clips are cut, precision. TRAIN.seed is not part of it: the views are the
+same for every seed, so tools/repeat.py computes them once for all its seeds.
 """
 
 import hashlib
@@ -29,6 +30,7 @@ from reader.build import build_loader, clip_spec
 from reader.labels import LABELS
 from reader.loader import Batch
 from training.features import (
+    FOLDER,
     NO_FILE,
     FeatureLoader,
     Missing,
@@ -49,21 +51,22 @@ from utils.storage.files import writing
 from utils.storage.stamps import signature
 
 ALL_BUT_THE_CLASSIFIER = 5  # TRAIN.freeze_stages
+VIEWS_SEED = 1000  # TRAIN.seed's default, which files of earlier versions have
 SUFFIX = ".features"
 _MODEL_KEYS = ("name", "backbone", "num_layers", "num_classes", "seg_num", "image_mean", "image_std")
-OLDER_KEPT = 2  # files of other networks, lists or protocols that stay
+OLDER_KEPT = 2  # files kept for other networks, lists or protocols
 
 
 def feature_sources(
     lists: Lists, seed: int, model: paddle.nn.Layer, device: str, on_batch: Callable[[Batch], None]
 ) -> Sources:
-    """Return the frozen features of training and validation videos, computed now as far as they are not kept.
+    """Return the frozen features of training and validation videos. Those that are missing are computed now.
 
-    Of a training video TRAIN.feature_views random views, drawn from TRAIN.seed; of a validation video those of VALID.
-    on_batch: called with each batch of training videos that is read. seed: of the order in which views are seen.
+    A training video has TRAIN.feature_views random views, the same for every seed; a validation video has the views of
+    VALID. on_batch: called with each batch of training videos. seed: for the order in which views are used.
 
     Raises:
-        InputError: the disk is too small for them, or another machine's.
+        InputError: the disk is too small for them, or another machine's disk is.
         RunError: they cannot be written, or are not finite.
     """
     config, digest = lists.config, _digest(model)
@@ -82,7 +85,7 @@ def feature_sources(
 
 
 class _TrainedHead(paddle.nn.Layer):
-    """Features float32 [N, F] -> logits float32 [N, K]; the parameters are the whole network's."""
+    """Features float32 [N, F] -> logits float32 [N, K], with the whole network's parameters."""
 
     def __init__(self, network: paddle.nn.Layer):
         super().__init__()
@@ -93,7 +96,7 @@ class _TrainedHead(paddle.nn.Layer):
 
 
 def _classified(model: paddle.nn.Layer, average: str) -> Start:
-    """Return what starts the features [N, V, F] of videos' views in place of their frames."""
+    """Return a start function for features [N, V, F] of videos' views instead of frames."""
 
     def start(features: np.ndarray) -> Callable[[], Output]:
         with paddle.no_grad():
@@ -104,7 +107,7 @@ def _classified(model: paddle.nn.Layer, average: str) -> Start:
 
 
 def _digest(model: paddle.nn.Layer) -> str:
-    """Return the SHA-256 of all weights but the classifier's."""
+    """Return the SHA-256 of all weights except the classifier's."""
     found = hashlib.sha256()
     for name, tensor in sorted(model.backbone.state_dict().items()):
         found.update(name.encode())
@@ -122,9 +125,9 @@ class _KeptFeatures:
         self.section = config.train if training else config.valid
         self.entries = lists.entries if training else lists.valid_entries
         self.batch_size = lists.batch_size if training else lists.valid_batch_size
-        self.seed = config.train.seed if training else None
+        self.seed = VIEWS_SEED if training else None
         self.model_config = section_model(config.model, self.section)
-        # A record is a random view of a training video, or all crops of another one.
+        # A record is one random view of a training video, or all crops of a validation video.
         self.jobs = len(self.entries) * (config.train.feature_views if training else 1)
         number = model.backbone.num_features
         shape = (number,) if training else (self.section.crops, number)
@@ -140,14 +143,14 @@ class _KeptFeatures:
         }
         key = hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
         name = f"{'train' if training else 'valid'}-{key}{SUFFIX}"
-        self.path = Path(config.train.save_dir) / "features" / name
+        self.path = Path(config.train.save_dir) / FOLDER / name
 
     def crops_missing(self) -> int:
-        """Return those whose features are still to be computed."""
+        """Return the number of crops whose features are missing."""
         return len(self._missing().jobs) * self.section.crops
 
     def records(self, on_batch: Callable[[Batch], None], later: int) -> np.ndarray:
-        """Return one for each job, in order of jobs. later: crops that come behind these, for the time that is left."""
+        """Return a record per job, in the jobs' order. later: crops that are computed afterwards, for the time left."""
         world, part = self.world, self.path.with_name(f"{self.path.name}.rank{self.world.rank}")
         missing = world.broadcast(self._missing() if world.is_main else None)
         self._say_what_is_missing(missing)
@@ -155,7 +158,7 @@ class _KeptFeatures:
             own = missing.jobs[world.rank :: world.size].tolist()
             keep = partial(put_records, self.path) if world.is_main else partial(append_records, part)
             self._compute(own, on_batch, keep, later / world.size)
-            world.all_gather(None)  # all parts are whole
+            world.all_gather(None)  # now all parts are whole
             if world.is_main and (found := len(own) + self._take_in_parts()) != number:
                 raise RunError(f"{self.path}: {found} of {number} records were written: run again")
             world.broadcast(None)
@@ -164,15 +167,15 @@ class _KeptFeatures:
         return open_records(self.path, self.dtype, self.jobs)
 
     def _missing(self) -> Missing:
-        """Return what is to be computed, once all is in its place that killed runs have left."""
+        """Return the jobs to compute, after merging the parts that killed runs left."""
         self._take_in_parts()
         files = np.array([signature(entry.path) or NO_FILE for entry in self.entries], np.int64)
         return missing_jobs(self.path, self.dtype, self.jobs, files)
 
     def _take_in_parts(self) -> int:
-        """Return the number of records that the other ranks have collected.
+        """Return the number of records that the other ranks collected.
 
-        They are in their places now, and no more.
+        The records are moved to their places.
         """
         parts = sorted(self.path.parent.glob(f"{self.path.name}.rank*"))
         number = sum(take_in(self.path, part, self.dtype, self.jobs) for part in parts)
@@ -186,7 +189,7 @@ class _KeptFeatures:
         what, again = f"features of {self._description()}", missing.unreadable + missing.changed
         known = self.jobs - len(missing.jobs)
         if len(missing.jobs) > again:
-            behind = f", goes on behind {known}" if known else ""
+            behind = f", continues after {known}" if known else ""
             say(f"{what}: computed once, in {self.precision}, and kept in {self.path}{behind}")
         else:
             say(f"{what}: kept in {self.path}")
@@ -204,7 +207,7 @@ class _KeptFeatures:
         self, jobs: Sequence[int], on_batch: Callable[[Batch], None],
         keep: Callable[[Iterator[np.ndarray]], None], later: float,
     ) -> None:  # fmt: skip
-        """Have the records of `jobs` kept, batch by batch."""
+        """Compute the records of `jobs` and pass them to `keep` batch by batch."""
         pace = Pace()
         loader = build_loader(
             self.config, self.section, self.entries, self.seed, batch_size=self.batch_size, world=self.world
@@ -216,7 +219,7 @@ class _KeptFeatures:
                 for batch, output in answers(network, loader.batches(jobs)):
                     if self.training:
                         on_batch(batch)
-                    # In training every position asked for is in `indices`, those of replacements instead of its own.
+                    # In training, `indices` has every position asked for, with the replacements of unreadable videos.
                     number = len(batch.indices) + (0 if self.training else len(batch.unreadable))
                     asked = jobs[at : at + number]
                     at += number
@@ -232,7 +235,7 @@ class _KeptFeatures:
 
     @contextmanager
     def _network(self) -> Iterator[Network]:
-        """Yield a network whose features are [N, V, F], of each view the mean over its segments."""
+        """Yield a network whose features are [N, V, F], the mean over each view's segments."""
         if self.device == "gpu" or not hasattr(self.model, "frame_features"):
             start = in_pieces(eager_start(self._copy(), device=self.device), self.device)
             yield Network(self._of_views(start), 1, "eager")
@@ -245,7 +248,7 @@ class _KeptFeatures:
             yield Network(self._of_views(engine_start(engine, head)), engine.ahead, "OpenVINO")
 
     def _weights_file(self, folder: Path) -> Path:
-        """Return the network's weights as a file in the folder: its graph is made in another process."""
+        """Write the network's weights to a file in the folder, because another process makes its graph."""
         path = folder / "weights.pdparams"
         paddle.save(self.model.state_dict(), str(path))
         return path
@@ -264,7 +267,7 @@ class _KeptFeatures:
         return start_videos
 
     def _copy(self) -> paddle.nn.Layer:
-        """Return the same network without what training has changed about its layers."""
+        """Return a copy of the network without the changes that training made to its layers."""
         model = build_model(self.model_config)
         model.set_state_dict(self.model.state_dict())
         model.eval()
@@ -272,7 +275,7 @@ class _KeptFeatures:
 
 
 def _make_room(kept: Sequence[_KeptFeatures]) -> None:
-    """Delete the oldest files of other networks, lists and protocols, and make sure that what is missing fits."""
+    """Delete the oldest files of other networks, lists and protocols, and check that the missing features fit."""
     folder = kept[0].path.parent
     folder.mkdir(parents=True, exist_ok=True)
     names = tuple(each.path.name for each in kept)
@@ -290,6 +293,6 @@ def _make_room(kept: Sequence[_KeptFeatures]) -> None:
 
 
 def _bytes_taken(path: Path) -> int:
-    """Return what the file has on the disk: less than its size where records are still to come between others."""
+    """Return the file's size on the disk, which is smaller than its length if records are still missing."""
     status = path.stat()
     return min(status.st_size, 512 * getattr(status, "st_blocks", status.st_size))

@@ -1,4 +1,4 @@
-"""The training loop: one epoch of steps, with what is logged, checked and saved between them."""
+"""Run the training loop: one epoch of steps, with the logs, checks and checkpoints between them."""
 
 import math
 import time
@@ -23,7 +23,7 @@ from utils.processes.ranks import World
 
 @dataclass(frozen=True)
 class Steps:
-    """How an epoch is cut into steps: `accumulate` global batches of `batch_size` videos make one step."""
+    """The steps of an epoch: each takes `accumulate` global batches of `batch_size` videos."""
 
     videos: int
     batch_size: int
@@ -31,7 +31,7 @@ class Steps:
 
     @property
     def size(self) -> int:
-        """Videos in a full step."""
+        """Return the number of videos in a full step."""
         return self.batch_size * self.accumulate
 
     @property
@@ -39,15 +39,15 @@ class Steps:
         return math.ceil(self.videos / self.size)
 
     def batches_of(self, step: int) -> list[int]:
-        """Return the sizes of the global batches of a step: fewer or smaller ones in the last step of an epoch."""
+        """Return the sizes of a step's global batches: the last step of an epoch may have fewer or smaller ones."""
         videos = min(self.size, self.videos - step * self.size)
         return [min(self.batch_size, videos - start) for start in range(0, videos, self.batch_size)]
 
 
 class LossGuard:
-    """Holds the losses of recent steps on the device and reads them together: no step waits for its own number."""
+    """Keeps recent losses on the device and reads them together, so that no step waits for its own loss."""
 
-    LIMIT = 100  # steps, after which they are read in any case
+    LIMIT = 100  # the losses are read after at most this many steps
 
     def __init__(self, world: World):
         self._world = world
@@ -55,14 +55,14 @@ class LossGuard:
         self._last: tuple[int, int, list[str]] = (0, 0, [])
 
     def add(self, epoch: int, step: int, loss: paddle.Tensor, videos: list[str]) -> None:
-        """Note this rank's part of the loss of a step, and the videos it comes from."""
+        """Add this rank's part of a step's loss, and the videos it comes from."""
         self._pending.append((epoch, step, loss, videos))
         self._last = (epoch, step, videos)
         if len(self._pending) >= self.LIMIT:
             self.check()
 
     def check(self) -> None:
-        """Raise RunError on all ranks: with epoch, step and videos of the first loss that is not finite on any.
+        """Raise RunError on all ranks for the first non-finite loss on any of them, with epoch, step and videos.
 
         All ranks must call it after the same step.
         """
@@ -78,7 +78,7 @@ class LossGuard:
         self._pending.clear()
 
     def check_weights(self, model: paddle.nn.Layer) -> None:
-        """Raise RunError on all ranks when the last step, with a finite loss, has left weights that are not finite."""
+        """Raise RunError on all ranks if the last step had a finite loss but left non-finite weights."""
         weights = [w for w in model.state_dict().values() if w.is_floating_point()]
         finite = paddle.stack([paddle.isfinite(w).all() for w in weights]).all()
         wait_for_gpu()
@@ -95,31 +95,34 @@ class LossGuard:
 
 
 class StepLog:
-    """Times steps and writes the log line and the JSON line of every `interval`-th one."""
+    """Times the steps, and writes a log line and a JSON line for every `interval`-th step."""
 
-    def __init__(self, interval: int, json_log: JsonLog, counted: Seen = SEEN["single"]):
-        self._interval, self._json, self.counted = interval, json_log, counted
+    def __init__(self, interval: int, json_log: JsonLog, counted: Seen = SEEN["single"], lines: str = "steps"):
+        """lines: which get a line on the screen, "steps", "epochs" or "validations"; the JSON log has all."""
+        self._interval, self._json, self.counted, self.lines = interval, json_log, counted, lines
         self.trained: float | None = None  # the metric of the last whole epoch, percent
         self._warned, self._classes = False, 0
         self.restart()
         self.begin_epoch()
 
     def begin_epoch(self) -> None:
-        """Forget the sums of the epoch before."""
+        """Forget the previous epoch's sums."""
         self._seen, self._sums = 0, []
 
     def see(self, logits: paddle.Tensor, labels: np.ndarray) -> None:
-        """Add a batch to the sums of the epoch, on the device: no step waits for them."""
+        """Add a batch to the epoch's sums, on the device, so that no step waits for them."""
         self._seen += len(labels)
         sums = self.counted.of_batch(logits, paddle.to_tensor(labels))
         self._sums = [before + now for before, now in zip(self._sums, sums)] if self._sums else sums
         self._classes = logits.shape[1]
 
     def write_epoch(self, epoch: int, last_step: int, world: World, lr: float) -> None:
-        """Write the line of a whole epoch, over the videos of all ranks as the network was when it saw them."""
+        """Write the line of an epoch over all ranks' videos, with the network's state at the time of each step."""
         own = self.counted.counts(self._seen, *(sums.item() for sums in self._sums))
         means = self._over(world, own).means
         self.trained = means[self.counted.metric]
+        if self.lines == "epochs":
+            say_in("TRAIN", f"Epoch {epoch}, {format_metrics(means)}")
         self._json.write(mode="epoch", epoch=epoch, iter=last_step, **means, lr=lr, time=time.time())
         line = too_high(means["loss"], self.counted.chance(self._classes), lr)
         if line and not self._warned:
@@ -127,7 +130,7 @@ class StepLog:
             self._warned = True
 
     def restart(self) -> None:
-        """Forget the time until now, which was no training."""
+        """Forget the time until now, which was not training."""
         self._start, self._waited, self._steps, self._videos = time.perf_counter(), 0.0, 0, 0
 
     def add(self, videos: int, waited: float) -> None:
@@ -141,7 +144,7 @@ class StepLog:
         return sum(world.all_gather(own), self.counted.counts())
 
     def write(self, epoch: int, step: int, outputs: list[tuple[paddle.Tensor, np.ndarray]], world: World, lr: float):
-        """Write the lines of a step; time, speed and wait are means over the steps since the line before.
+        """Write the lines of a step. Time, speed and wait are means over the steps since the last line.
 
         outputs: (logits, labels) of this rank's batches.
         """
@@ -150,7 +153,8 @@ class StepLog:
             own.update(logits.numpy(), true)
         means = self._over(world, own).means
         seconds = time.perf_counter() - self._start
-        say_in("TRAIN", f"Epoch {epoch}, iter {step}, time {seconds / self._steps:.2f}, {format_metrics(means)}")
+        if self.lines == "steps":
+            say_in("TRAIN", f"Epoch {epoch}, iter {step}, time {seconds / self._steps:.2f}, {format_metrics(means)}")
         self._json.write(
             mode="train", epoch=epoch, iter=step, **means, lr=lr, videos_per_second=self._videos / seconds,
             data_wait=self._waited / seconds, time=time.time(),
@@ -160,7 +164,7 @@ class StepLog:
 
 @dataclass
 class Loop:
-    """What stays the same from step to step."""
+    """The parts that stay the same from step to step."""
 
     model: paddle.nn.Layer
     optimizer: paddle.optimizer.Optimizer
@@ -168,14 +172,14 @@ class Loop:
     amp: Amp
     steps: Steps
     world: World
-    seed: int  # of what the model draws: dropout
+    seed: int  # for the model's random draws: dropout
     log: StepLog
     guard: LossGuard
     learning_rate: Callable[[int, int], float]  # of (epoch, step)
     video_names: Callable[[Batch], list[str]]
     after_batch: Callable[[Batch], None]
     after_step: Callable[[int, int], None]  # (epoch, next step): may save, or end the run by raising
-    time_left: Callable[[int, int], str] = lambda epoch, step: ""  # (epoch, next step): what the bar says of the run
+    time_left: Callable[[int, int], str] = lambda epoch, step: ""  # (epoch, next step): the bar's text about the run
     gradients: GradientSum = field(init=False)
 
     def __post_init__(self):
@@ -183,18 +187,19 @@ class Loop:
 
 
 def step_seed(seed: int, epoch: int, step: int, rank: int) -> int:
-    """Return what paddle draws from in a step on a rank: a run that goes on draws what it would have drawn."""
+    """Return paddle's seed for a step on a rank, so that a resumed run draws the same numbers."""
     return int(np.random.SeedSequence([seed, epoch, step, rank]).generate_state(1)[0])
 
 
 def train_one_epoch(loop: Loop, batches: Iterator[Batch], epoch: int, first_step: int) -> Spent:
-    """Run the steps of an epoch from first_step on, over this rank's batches. Raises RunError for a loss of NaN."""
+    """Run the steps of an epoch from first_step on, over this rank's batches. Raises RunError for a NaN loss."""
     begun, waited_in_all = time.perf_counter(), 0.0
     loop.amp.set_training_mode(loop.model)
     source = on_device(timed(batches), loop.amp.device)
     loop.log.restart()
     loop.log.begin_epoch()
-    with progress_bar(loop.steps.per_epoch, f"epoch {epoch}", initial=first_step) as bar:
+    shown = loop.log.lines == "steps"
+    with progress_bar(loop.steps.per_epoch, f"epoch {epoch}", initial=first_step, shown=shown) as bar:
         for step in range(first_step, loop.steps.per_epoch):
             rate = loop.learning_rate(epoch, step)
             loop.optimizer.set_lr(rate)
@@ -211,7 +216,7 @@ def train_one_epoch(loop: Loop, batches: Iterator[Batch], epoch: int, first_step
                 frames, losses = loop.objective(frames, labels, epoch, step, number)
                 with loop.amp.autocast():
                     logits = loop.model(frames)  # [N, K]
-                # A sum over these videos, divided by all of the step: adds up to the mean over batches and ranks.
+                # This part's sum, divided by the videos of the whole step, adds up to the mean over batches and ranks.
                 part = losses(logits.astype("float32")) / sum(sizes)
                 if number == numbers[-1]:
                     loop.gradients.begin()
@@ -232,5 +237,5 @@ def train_one_epoch(loop: Loop, batches: Iterator[Batch], epoch: int, first_step
             loop.after_step(epoch, step + 1)
     if not first_step:
         loop.log.write_epoch(epoch, step, loop.world, max(rate, loop.learning_rate(epoch, 0)))
-    wait_for_gpu()  # the last batch, which `source` still holds, may be let go then
+    wait_for_gpu()  # then the last batch, which `source` still holds, can be freed
     return Spent(time.perf_counter() - begun, waited_in_all)

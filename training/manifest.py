@@ -1,6 +1,6 @@
-"""What NAME.json says of a checkpoint NAME: where training stood, what it was training and on what, and its files.
+"""Read and write NAME.json, the manifest of checkpoint NAME: its progress, its model, its data and its files.
 
-Of several checkpoints in a folder the newest is the one with the highest number: numbers count what was written there.
+The newest checkpoint of a folder has the highest number: numbers count the checkpoints written there.
 """
 
 import json
@@ -17,49 +17,49 @@ from utils.storage.files import write_text
 MANIFEST_FORMAT = 1
 MAX_MANIFEST_BYTES = 1_000_000
 SUFFIXES = (".pdparams", ".pdopt")
-# What a run is compared by, as messages and manifests call it.
+# The data that runs are compared by, as messages and manifests name it.
 VALID_LIST, CLASSES = "the digest of the validation list", "the digest of the class names"
 
 
 @dataclass(frozen=True)
 class Progress:
-    """Where training stands, and what it must agree with when it goes on."""
+    """The state of training, and the settings that a resumed run must share."""
 
-    epoch: int  # the epoch in hand, from 0
-    step: int  # its next step; the number of steps of an epoch = only its validation is left
+    epoch: int  # the current epoch, from 0
+    step: int  # the epoch's next step; after the last step, only validation is left
     seed: int
     videos: int  # of the training list
     batch_size: int
-    best_top1: float = -1.0  # percent, of many labels mAP; -1: no validation yet
+    best_top1: float = -1.0  # percent; with many labels mAP; -1: no validation yet
     best_epoch: int = -1
-    loss_scale: float = 0.0  # of float16 training; 0: none
+    loss_scale: float = 0.0  # for float16 training; 0: none
     not_better: int = 0  # validations since the best one
-    # Of many labels, of each class: from which probability on it is named, as the last validation chose it.
+    # With many labels: each class's threshold, as chosen by the last validation.
     thresholds: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What a manifest says: the path without suffix, where training stood, the model it belongs to."""
+    """The contents of a manifest: the path without suffix, the progress, and the model."""
 
     prefix: Path
     progress: Progress
     model: dict[str, Any]
     train: dict[str, Any]
-    data: dict[str, str]  # SHA-256 of what was trained on, by name; empty of an old one
+    data: dict[str, str]  # SHA-256 of the training data, by name; empty in old manifests
     digests: dict[str, str]  # SHA-256 by suffix
-    number: int  # higher than that of any checkpoint that its folder held when it was written; 0 of an old one
+    number: int  # higher than the numbers of all checkpoints in the folder at that time; 0 in old manifests
     saved_at: float  # seconds since 1970
-    engine: str = ""  # of TRAIN.engine, that computed it; "": on a GPU, or by a version that did not record it
+    engine: str = ""  # the value of TRAIN.engine that was used; "": on a GPU, or not recorded by older versions
 
     @property
     def order(self) -> tuple[int, float]:
-        """Rises from one checkpoint of a folder to the next; a clock may be set back, numbers are not."""
+        """Return a key that grows from one checkpoint of a folder to the next, even if the clock is set back."""
         return self.number, self.saved_at
 
 
 def write_manifest(prefix: Path, progress: Progress, about: Mapping[str, Any], digests: dict[str, str]) -> Checkpoint:
-    """Return the checkpoint, the newest of its folder; digests: of its files by suffix. Raises RunError."""
+    """Write the manifest of the folder's newest checkpoint, and return it. digests: by suffix. Raises RunError."""
     number, saved_at = _highest_number(prefix.parent) + 1, time.time()
     files = {prefix.name + suffix: digest for suffix, digest in digests.items()}
     when = {"number": number, "saved_at": saved_at}
@@ -72,18 +72,18 @@ def write_manifest(prefix: Path, progress: Progress, about: Mapping[str, Any], d
 
 
 def _highest_number(folder: Path) -> int:
-    """Return that of the folder's checkpoints, torn ones too; 0 where there is none."""
+    """Return the highest number of the folder's checkpoints, including torn ones; 0 if there are none."""
     highest = 0
     for path in folder.glob("*.json"):
         try:
             highest = max(highest, read_manifest(prefix_of(str(path))).number)
         except InputError:
-            continue  # not a checkpoint's
+            continue  # not from a checkpoint
     return highest
 
 
 def read_manifest(prefix: Path) -> Checkpoint:
-    """Return what NAME.json says; its files may be torn. Raises InputError when it is missing or not ours."""
+    """Return the contents of NAME.json; its files may be torn. Raises InputError if it is missing or not ours."""
     path = with_suffix(prefix, ".json")
     try:
         with open(path, "rb") as file:
@@ -95,7 +95,7 @@ def read_manifest(prefix: Path) -> Checkpoint:
             value = getattr(progress, field.name)
             if type(value) is not int and not (field.type is float and type(value) is float):
                 raise ValueError(f"{field.name} is {value!r}")
-            if not abs(value) < 1e18:  # NaN, too
+            if not abs(value) < 1e18:  # also false for NaN
                 raise ValueError(f"{field.name} is out of range")
         if manifest["format"] != MANIFEST_FORMAT or min(progress.epoch, progress.step, progress.seed) < 0:
             raise ValueError("unknown format")
@@ -123,12 +123,12 @@ def read_manifest(prefix: Path) -> Checkpoint:
 
 def with_suffix(prefix: Path, suffix: str) -> Path:
     """Return the path of one of a checkpoint's files."""
-    # Not with_suffix: a prefix may hold dots of its own.
+    # Path.with_suffix would cut a prefix that contains dots.
     return prefix.with_name(prefix.name + suffix)
 
 
 def prefix_of(path: str) -> Path:
-    """Return the checkpoint that a file of it, or its path without suffix, names."""
+    """Return the prefix of the checkpoint that a path names, with or without suffix."""
     for suffix in (*SUFFIXES, ".json"):
         if path.endswith(suffix):
             return Path(path.removesuffix(suffix))

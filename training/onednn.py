@@ -1,8 +1,8 @@
-"""Training with oneDNN's convolutions on the CPU.
+"""Train with oneDNN's convolutions on the CPU.
 
-Eager Paddle has no way to oneDNN; a static graph has, operator by operator. So here every convolution of the model
-becomes a graph of that one operator, forward and backward. All else stays eager, parameters included: the loop, the
-optimizer and the checkpoints see the same model, and a run may go on in the other engine.
+Eager Paddle cannot use oneDNN, but a static graph can, for each operator. So each convolution of the model becomes a
+graph with this single operator, forward and backward. Everything else stays eager, including the parameters: loop,
+optimizer and checkpoints see the same model, and a run may resume in the other engine.
 """
 
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from paddle import Tensor
 
 
 def convolutions(model: paddle.nn.Layer) -> list[tuple[paddle.nn.Layer, Callable[[Tensor], Tensor]]]:
-    """Return each convolution without bias, in NCHW, and the forward that computes it with oneDNN; others stay."""
+    """Return each NCHW convolution without bias, and a forward that computes it with oneDNN. Others are left alone."""
     graphs: dict[tuple, Callable[[list[Tensor]], Tensor]] = {}
     found = []
     for layer in model.sublayers(include_self=True):
@@ -28,20 +28,20 @@ class _Convolution:
     """The forward of a Conv2D: float32 [N, C, H, W] -> [N, K, H', W'], any N, H and W."""
 
     def __init__(self, layer: paddle.nn.Conv2D, graphs: dict[tuple, Callable[[list[Tensor]], Tensor]]):
-        """graphs: those of the layers before; layers that differ in their weights alone share one."""
+        """graphs: of the earlier layers; layers that differ only in their weights share one."""
         self._layer, self._graphs = layer, graphs
         self._geometry = (layer._stride, layer._updated_padding, layer._dilation, layer._groups)
-        # A frozen weight gets no gradient, and none is computed.
+        # No gradient is computed for a frozen weight.
         self._key = (layer.weight.stop_gradient, *layer.weight.shape, *map(str, self._geometry))
 
     def __call__(self, x: Tensor) -> Tensor:
-        key = (x.stop_gradient, *self._key)  # the first layer's input needs no gradient, and none is computed
+        key = (x.stop_gradient, *self._key)  # the first layer's input needs no gradient, so none is computed
         if key not in self._graphs:
             self._graphs[key] = _graph(x, self._layer.weight, self._geometry)
         result = self._graphs[key]([x, self._layer.weight])
-        # What has run is forgotten at once, before its gradient is computed and after it. Paddle keeps for every
-        # operator the copies that oneDNN has made of its tensors, as large as all activations together, for as long as
-        # there is what ran it; and a gradient is refused its tensors when its forward has run more than once.
+        # Forget each run at once, before and after its gradient is computed. As long as a run exists, Paddle keeps
+        # oneDNN's copies of each operator's tensors, as large as all activations together. And a gradient cannot get
+        # its tensors if its forward has run more than once.
         _forget()
         if not result.stop_gradient:
             result.register_hook(lambda gradient: _forget())
@@ -55,7 +55,7 @@ def _forget() -> None:
 def _graph(x: Tensor, weight: Tensor, geometry: tuple) -> Callable[[list[Tensor]], Tensor]:
     """Return the convolution as a graph of its own.
 
-    A function of [x, weight], whose weight is an input like any other.
+    It is a function of [x, weight], whose weight is an ordinary input.
     """
     from paddle.jit.dy2static.partial_program import PartialProgramLayerHook
 
@@ -71,12 +71,12 @@ def _graph(x: Tensor, weight: Tensor, geometry: tuple) -> Callable[[list[Tensor]
 
     stride, padding, dilation, groups = geometry
 
-    @paddle.jit.not_to_static  # traced as it runs: there is no branch in it to be rewritten
+    @paddle.jit.not_to_static  # only traced, because it has no branches to rewrite
     def convolve(x, weight):
         return F.conv2d(x, weight, None, stride, padding, dilation, groups)
 
     specification = [
-        # Sizes that are not given hold for all: an epoch's last batch, and validation's, need no graph of their own.
+        # Unknown sizes fit all: an epoch's last batch, and validation's batches, need no graph of their own.
         paddle.static.InputSpec([None, x.shape[1], None, None], x.dtype, "x", stop_gradient=x.stop_gradient),
         paddle.static.InputSpec(weight.shape, weight.dtype, "weight", stop_gradient=weight.stop_gradient),
     ]
@@ -87,7 +87,7 @@ def _graph(x: Tensor, weight: Tensor, geometry: tuple) -> Callable[[list[Tensor]
 
 
 def find_problem() -> str:
-    """Return why this Paddle cannot do it, in few words; "" if it can: tried on a small convolution with gradients."""
+    """Return why this Paddle cannot use oneDNN, in a few words; "" if a small convolution with gradients works."""
     if paddle.framework.use_pir_api():
         return "paddle was imported before training.environment.set_environment was called"
     random = np.random.default_rng(0)
@@ -98,7 +98,7 @@ def find_problem() -> str:
         expected = [_outcome(layer, batch) for batch in batches]
         [(_, layer.forward)] = convolutions(layer)
         found = [_outcome(layer, batch) for batch in batches]
-    except Exception as error:  # whatever a Paddle raises that has none of this, or has it otherwise
+    except Exception as error:  # any error of a Paddle that lacks or changed these interfaces
         return f"{type(error).__name__}: {(str(error).strip() or 'without a word').splitlines()[-1]}"
     same = all(
         np.allclose(a, b, rtol=1e-3, atol=1e-3) for ours, theirs in zip(found, expected) for a, b in zip(ours, theirs)

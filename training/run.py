@@ -1,4 +1,4 @@
-"""A training run: its epochs, its validation, what it saves and when it stops."""
+"""Run a training: its epochs, its validation, its checkpoints, and when it stops."""
 
 import random
 import secrets
@@ -12,7 +12,6 @@ import paddle
 
 from inference.label_kinds import KINDS
 from models import build_model, section_model
-from reader.build import describe_protocol
 from reader.filelist import FileList
 from reader.labels import ids_of
 from reader.sampling import balanced_order, epoch_order
@@ -27,7 +26,7 @@ from training.remaining import RunClock
 from training.saver import Saver
 from training.schedule import build_schedule
 from training.sources import Lists, Sources, video_sources
-from training.start import Start, check_agreement, describe_data, describe_run, find_start
+from training.start import Start, announce_lists, check_agreement, describe_data, describe_run, find_start
 from training.targets import SEEN
 from training.unreadable import Unreadable
 from training.validation import check_any, check_readable, validate
@@ -45,14 +44,14 @@ LESS_MEMORY = "set TRAIN.batch_size smaller, and TRAIN.accumulate_steps larger b
 
 
 class Run:
-    """Everything is checked and loaded when it is made; nothing is written before `train`."""
+    """A training run. Creating it checks and loads everything; only `train` writes files."""
 
     def __init__(
         self, flags: Flags, config: Config, entries: FileList, valid_entries: FileList,
         device: str, world: World,
     ):  # fmt: skip
         """Raise InputError for weights, checkpoints and settings that do not fit together."""
-        # What auto is on this GPU: ranks compare it, and checkpoints record it.
+        # Resolve auto for this GPU: ranks compare the value, and checkpoints record it.
         train = choose_amp(config.train, device)
         config = replace(config, train=train)
         self.flags, self.config, self.world = flags, config, world
@@ -63,7 +62,7 @@ class Run:
         check_last_batch(train, len(entries), world)
         data = describe_data(config, entries, valid_entries)
         self.start = find_start(flags, config, len(entries), data) if world.is_main else Start()
-        self.progress = world.broadcast(self._begin())  # rank 0's seed, or checkpoint, holds for all
+        self.progress = world.broadcast(self._begin())  # rank 0's seed or checkpoint is used by all ranks
         amp = Amp(train, device, flags.fix_random_seed, self.progress.loss_scale)
         paddle.seed(self.progress.seed)
         random.seed(self.progress.seed)
@@ -83,13 +82,15 @@ class Run:
         self.model, self.optimizer, self.average = self._load(model, optimizer)
         self.frozen = train.freeze_stages == ALL_BUT_THE_CLASSIFIER
         engine = "" if self.frozen else self._set_engine()
+        # With kept features a step takes no time.
+        self.lines = ("epochs", "validations")[interval == 1] if self.frozen else "steps"
         self.lists = Lists(config, entries, valid_entries, self.batch_size, world)
-        known = self.start.checkpoint.data if self.start.checkpoint else {}  # without validation: of the list before
+        known = self.start.checkpoint.data if self.start.checkpoint else {}  # without validation: the previous list's
         about = describe_run(config, known | data) | {"engine": engine}
         self.saver = Saver(self.folder, type(model).__name__, about, self.steps.per_epoch, train.keep_checkpoints)
         self.unreadable = Unreadable(entries, train.max_unreadable, world)
         self.validated = len(valid_entries)  # how many of them the last validation could read
-        self.json = self.stop = self.profiler = self.sources = None  # from `train` on
+        self.json = self.stop = self.profiler = self.sources = None  # set by `train`
         self.last_saved = time.monotonic()
 
     def _begin(self) -> Progress:
@@ -99,7 +100,7 @@ class Run:
         return Progress(0, 0, seed, len(self.entries), self.config.train.batch_size)
 
     def _load(self, model: paddle.nn.Layer, optimizer: paddle.optimizer.Optimizer):
-        """Return (model, optimizer, average) as rank 0's files and flags have them, on every rank."""
+        """Return (model, optimizer, average) from rank 0's files and flags, on every rank."""
         momentum = self.start.load(model) if self.world.is_main else {}
         self.amp.set_training_mode(model)
         average = MovingAverage(self.config.train.ema, model)
@@ -118,7 +119,7 @@ class Run:
         return model, optimizer, average
 
     def _set_engine(self) -> str:
-        """Return what a checkpoint records of the engine: the CPU's; of a GPU's there is no choice."""
+        """Return the engine for the checkpoints: the CPU's engine, or "" on a GPU, which has only one."""
         train = self.config.train
         self.amp.set_training_mode(self.model)
         batch = (self.batch_size, train.seg_num, train.image_size, train.image_size, 3 * train.seglen)
@@ -127,24 +128,22 @@ class Run:
         return engine if self.amp.device == "cpu" else ""
 
     def train(self, follow: Callable[[dict], None] | None = None) -> None:
-        """Train, validate and save until the last epoch is done; a signal ends it after the step in hand.
+        """Train, validate and save until the last epoch is done. A signal ends the run after the current step.
 
-        follow: is told each line of the log. Only the first of several ranks has a log.
+        follow: called with each line of the log. Only rank 0 has a log.
 
         Raises:
             RunError: a loss is not finite, or a checkpoint cannot be written.
             InputError: more training videos are unreadable than TRAIN.max_unreadable allows.
         """
-        ranks = f", {self.world.size} processes" if self.world.size > 1 else ""
-        say(
-            f"training on {len(self.entries)} videos, {self.steps.per_epoch} steps per epoch, "
-            f"seed {self.progress.seed}{ranks}"
+        announce_lists(
+            self.config, len(self.entries), len(self.valid_entries), self.steps, self.progress.seed, self.world
         )
         if self.world.is_main:
             self.progress = self.saver.begin(self.start.checkpoint) or self.progress
         self.progress = self.world.broadcast(self.progress)
         if self.progress.epoch == self.config.train.epoch:
-            say(f"all {self.progress.epoch} epochs are done already; more of them need a larger TRAIN.epoch")
+            say(f"all {self.progress.epoch} epochs are done already; for more, set a larger TRAIN.epoch")
         with ExitStack() as stack:
             stack.enter_context(memory_errors(self.amp.device, LESS_MEMORY))
             features = self._features()
@@ -153,13 +152,12 @@ class Run:
             self.profiler = stack.enter_context(self._profiler())
             self.sources = features or video_sources(stack, self.lists, self.progress.seed, self.model, self.amp)
             if self.valid_entries:
-                say(f"validating on {len(self.valid_entries)} videos: {describe_protocol(self.config.valid)}")
                 check_readable(self.sources.valid_loader, self.valid_entries, self.config.valid, self.world)
             self.last_saved = time.monotonic()
             self._epochs()
 
     def _features(self) -> Sources | None:
-        """Of a frozen network, as long as there is something to train. A signal ends this at once: it goes on later."""
+        """Return the features of a frozen network, unless training is over. A signal stops this; it can be resumed."""
         if not self.frozen or self.progress.epoch == self.config.train.epoch:
             return None
         return feature_sources(self.lists, self.progress.seed, self.model, self.amp.device, self.unreadable.limit_own)
@@ -187,7 +185,7 @@ class Run:
             steps=self.steps,
             world=self.world,
             seed=self.progress.seed,
-            log=StepLog(self.flags.log_interval, self.json, self.seen),
+            log=StepLog(self.flags.log_interval, self.json, self.seen, self.lines),
             guard=self.guard,
             learning_rate=self.schedule,
             video_names=lambda batch: [self.entries[i].path for i in batch.indices],
@@ -216,13 +214,13 @@ class Run:
                 say("\n".join(VERDICTS[self.config.model.labels](*of_valid, loop.log.trained)))
 
     def _order(self, epoch: int) -> Sequence[int]:
-        """Return the videos of an epoch, of which there are as many as in the list."""
+        """Return the videos of an epoch, as many as in the list."""
         if self.config.train.balance_classes:
             return balanced_order([entry.label for entry in self.entries], self.progress.seed, epoch)
         return epoch_order(len(self.entries), self.progress.seed, epoch)
 
     def _after_step(self, epoch: int, step: int) -> None:
-        """Decide with all ranks, after each step, on too many unreadable videos, a checkpoint, an end."""
+        """Decide with all ranks after each step whether to stop for unreadable videos, save, or end."""
         self.average.update(epoch * self.steps.per_epoch + step)
         if self.profiler is not None:
             self.profiler.step()
@@ -237,7 +235,7 @@ class Run:
             self._leave(interrupted, terminated)
 
     def _finish_epoch(self, epoch: int) -> None:
-        """Validate if it is time to, and move the epoch's checkpoint on to the start of the next epoch."""
+        """Validate if it is due, and move the epoch's checkpoint to the start of the next epoch."""
         progress = replace(self.progress, epoch=epoch + 1, step=0)
         interval = self.flags.valid_interval
         if self.valid_entries and (epoch + 1) % interval == 0:
@@ -251,18 +249,18 @@ class Run:
         self._leave_if_asked()
 
     def _leave_if_asked(self) -> None:
-        """End the run, where everything is saved, if any rank was asked to."""
+        """End the run if any rank was asked to; everything is saved."""
         self._leave(*self.world.all_reduce(self.stop.flags).tolist())
 
     def _leave(self, interrupted: int, terminated: int) -> None:
         if interrupted or terminated:
-            self.world.all_reduce([0])  # together, once rank 0 has saved
+            self.world.all_reduce([0])  # together, after rank 0 has saved
             raise Terminated if terminated else KeyboardInterrupt
 
     def _validate(self, epoch: int) -> tuple[float, tuple[float, ...]]:
-        """Return (the kind's metric in percent on the validation list, thresholds), logged.
+        """Return (the metric in percent on the validation list, thresholds), and log them.
 
-        Every rank has a part of it.
+        Every rank validates a part of the list.
         """
         self.model.eval()
         start = time.perf_counter()
@@ -288,7 +286,7 @@ class Run:
         return means[self.kind.metric], self.kind.chosen(accuracy)
 
     def _save(self, progress: Progress) -> None:
-        """Write a checkpoint, unless a loss or weight on any rank is not finite; all ranks must call it."""
+        """Write a checkpoint, unless a loss or weight on any rank is not finite. All ranks must call it."""
         self.guard.check()
         self.world.average([*moving_statistics(self.model), *self.average.statistics])
         self.guard.check_weights(self.model)

@@ -1,4 +1,4 @@
-"""The checkpoints of a run in its folder: their names, which of them stay, and which one is the best."""
+"""Manage a run's checkpoints in its folder: names, which ones stay, and which one is the best."""
 
 import re
 from collections.abc import Mapping
@@ -26,26 +26,26 @@ from utils.log import say
 
 
 class Saver:
-    """Writes the checkpoints of one run; of several ranks only the first one may call it.
+    """Writes the checkpoints of one run; with several ranks, only rank 0 may use it.
 
-    NAME_epoch{N} is the state after epoch N, NAME_epoch{N}_step{S} one within it, NAME the state at the end, and
+    NAME_epoch{N} is the state after epoch N, NAME_epoch{N}_step{S} a state within it, NAME the state at the end, and
     NAME_best the state after the epoch with the best validation.
     """
 
     def __init__(self, folder: Path, name: str, about: Mapping[str, Any], steps_per_epoch: int, keep: int):
-        """about: what every manifest says of the run. keep: the newest epochs that stay; 0: all."""
+        """about: facts about the run, for every manifest. keep: how many newest epochs stay; 0: all."""
         self._folder, self._name, self._about = folder, name, about
         self._steps_per_epoch, self._keep = steps_per_epoch, keep
         self._newest: Checkpoint | None = None
 
     def begin(self, resumed: Checkpoint | None) -> Progress | None:
-        """Return where the run goes on, from now on the newest checkpoint in the folder; None for a new run."""
+        """Return where the run resumes, now the folder's newest checkpoint; None for a new run."""
         remove_leftovers(self._folder)
         if resumed is None:
             if older := sorted(path.stem for path in self._folder.glob(f"{self._name}*.json")):
                 say(
                     f"{self._folder} holds checkpoints of an earlier run ({', '.join(older)}): this new run overwrites "
-                    "them as it comes to their names; --resume=auto would have gone on with them"
+                    "them one by one; --resume=auto would have continued that run"
                 )
             return None
         remove_torn(self._folder, self._name)
@@ -54,24 +54,24 @@ class Saver:
         return progress
 
     def _keep_best(self, resumed: Checkpoint) -> Progress:
-        """Return the progress of `resumed`; without a best epoch if nothing holds that epoch's weights any more."""
+        """Return the progress of `resumed`, without a best epoch if its weights no longer exist."""
         progress, source = resumed.progress, resumed.prefix.parent
         best = self._folder / f"{self._name}_best"
         if progress.best_epoch < 0:
-            with suppress(InputError):  # not there, or torn: nobody takes it for this run's
+            with suppress(InputError):  # missing or torn: nobody takes it for this run's
                 old = read_manifest(best)
                 if old.progress.seed == progress.seed and old.data.get(VALID_LIST) != self._about["data"].get(
                     VALID_LIST
                 ):
                     remove_checkpoint(best)
-                    say(f"{best} was the best one on another validation list: it is gone")
+                    say(f"removed {best}: it was the best on another validation list")
             return progress
         for prefix in (best, source / best.name, source / f"{self._name}_epoch{progress.best_epoch}"):
             try:
                 found = read_manifest(prefix)
                 check_files(found)
             except InputError:
-                continue  # not there, or torn: the next one may do
+                continue  # missing or torn: try the next one
             then = found.progress
             if (then.seed, then.epoch, then.step) == (progress.seed, progress.best_epoch + 1, 0) and (
                 then.best_epoch == progress.best_epoch
@@ -79,27 +79,27 @@ class Saver:
                 if prefix != best:
                     copy_checkpoint(found, best, then, self._about)
                 return progress
-        say(f"the weights of epoch {progress.best_epoch}, the best one so far, are not there: {best.name} starts anew")
+        say(f"the weights of epoch {progress.best_epoch}, the best one so far, are missing: {best.name} starts again")
         return replace(progress, best_epoch=-1, best_top1=-1.0, not_better=0)
 
     def save(
         self, model: paddle.nn.Layer, optimizer: paddle.optimizer.Optimizer, progress: Progress,
         averages: Mapping[str, paddle.Tensor] = {},
     ) -> None:  # fmt: skip
-        """Write a checkpoint, see `save_checkpoint`, and delete what it makes needless. Raises RunError."""
+        """Write a checkpoint, see `save_checkpoint`, and delete checkpoints that it replaces. Raises RunError."""
         self._newest = save_checkpoint(self._prefix(progress), model, optimizer, progress, self._about, averages)
         self._remove_older(progress)
 
     def move_on(self, progress: Progress) -> None:
-        """Let the newest checkpoint stand at `progress`, the start of the next epoch; copy it if it is the best."""
+        """Move the newest checkpoint to `progress`, the start of the next epoch; copy it if it is the best."""
         if progress.best_epoch == progress.epoch - 1:
             copy_checkpoint(self._newest, self._folder / f"{self._name}_best", progress, self._about)
         self._newest = copy_checkpoint(self._newest, self._prefix(progress), progress, self._about)
 
     def finish(self, metric: str = "top1_acc") -> None:
-        """Write NAME, the same as the newest checkpoint, and says what is where. Raises RunError.
+        """Write NAME, a copy of the newest checkpoint, and say where the files are. Raises RunError.
 
-        metric: what the best one was chosen by.
+        metric: chose the best checkpoint.
         """
         progress = self._newest.progress
         copy_checkpoint(self._newest, self._folder / self._name, progress, self._about)
@@ -116,9 +116,9 @@ class Saver:
         return self._folder / f"{self._name}_epoch{progress.epoch - (progress.step == 0)}"
 
     def _remove_older(self, newest: Progress) -> None:
-        """Delete all checkpoints within an epoch and all but the last epochs, as far as they lie before `newest`.
+        """Delete checkpoints within an epoch and those of older epochs, if they lie before `newest`.
 
-        What lies after it belongs to another run in the same folder, from which this one cannot go on.
+        Later checkpoints belong to another run in the folder, which this one cannot resume.
         """
         epochs = []
         for path in self._folder.glob(f"{self._name}_epoch*.pdparams"):
@@ -128,7 +128,7 @@ class Saver:
                     remove_checkpoint(path.with_suffix(""))
             elif match and int(match[1]) < newest.epoch:
                 epochs.append(int(match[1]))
-        # The newest is one of those kept, unless it stands within its epoch.
+        # The newest counts as kept, unless it is within its epoch.
         others = max(self._keep - (newest.step == self._steps_per_epoch), 0)
         if self._keep:
             for epoch in sorted(epochs)[: len(epochs) - others]:

@@ -1,4 +1,4 @@
-"""The learning rate as a function of the step alone: nothing to save, nothing to restore."""
+"""Compute the learning rate from the step alone, so nothing has to be saved or restored."""
 
 import math
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from utils.log import say
 
 @dataclass(frozen=True)
 class Schedule:
-    """The learning rate of every step."""
+    """The learning rate for each step."""
 
     steps_per_epoch: int
     epochs: int
@@ -21,10 +21,10 @@ class Schedule:
     warmup_base: float = 0.0
 
     def __call__(self, epoch: int, step: int) -> float:
-        """Return the rate of a step of an epoch, both from 0.
+        """Return the rate for a step of an epoch, both from 0.
 
-        In the first w = warmup_epochs * steps_per_epoch steps it goes in a straight line from warmup_base to what the
-        schedule gives at w: Goyal et al., https://arxiv.org/abs/1706.02677, with PP-TSN's ends (PaddleVideo's
+        During the first w = warmup_epochs * steps_per_epoch steps, it rises linearly from warmup_base to the schedule's
+        rate at w: Goyal et al., https://arxiv.org/abs/1706.02677, with PP-TSN's ends (PaddleVideo's
         paddlevideo/solver/custom_lr.py).
         """
         now, warmup = epoch * self.steps_per_epoch + step, self.warmup_epochs * self.steps_per_epoch
@@ -42,7 +42,7 @@ class Schedule:
 
 
 def build_schedule(train: TrainConfig, steps_per_epoch: int, step_size: int) -> Schedule:
-    """Return a section's schedule, its rates scaled from steps of learning_rate_batch videos to those of step_size."""
+    """Return a section's schedule, with rates scaled from learning_rate_batch videos per step to step_size."""
     scale = 1.0
     if train.learning_rate_batch:
         scale = step_size / train.learning_rate_batch
@@ -63,18 +63,17 @@ def build_schedule(train: TrainConfig, steps_per_epoch: int, step_size: int) -> 
 
 
 def learning_rate_at(step: float, total_steps: int, base: float, decay: float) -> float:
-    """Return the rate of a step, from 0, of `total_steps`: `base`, times `decay` from one third on and again from two.
+    """Return the rate of a step, from 0, of `total_steps`: `base`, times `decay` after one third and again after two.
 
-    The original counts int(total_videos / batch_size + 1) steps per epoch; here they are those of the list at hand.
+    The original counts int(total_videos / batch_size + 1) steps per epoch; this uses the actual list's steps.
     """
-    # Whole numbers: a third of the steps is compared without rounding.
+    # Whole numbers, so that thirds are compared without rounding.
     return base * decay ** (int(3 * step >= total_steps) + int(3 * step >= 2 * total_steps))
 
 
 def cosine_rate_at(step: float, total_steps: int, base: float) -> float:
     """Return the rate base * (1 + cos(pi * step / total_steps)) / 2.
 
-    Loshchilov and Hutter, https://arxiv.org/abs/1608.03983. Of all steps, those of a warm-up included, as PP-TSN counts
-    them.
+    Loshchilov and Hutter, https://arxiv.org/abs/1608.03983. Warm-up steps count in total_steps, as in PP-TSN.
     """
     return base * (1 + math.cos(math.pi * step / total_steps)) / 2

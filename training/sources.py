@@ -1,4 +1,4 @@
-"""What a run trains and validates on, and who computes it: videos, which are read again in every epoch."""
+"""Build the loaders and networks for training and validation on videos, which are read again in each epoch."""
 
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from utils.processes.ranks import World
 
 @dataclass(frozen=True)
 class Lists:
-    """The videos of a run, and this process's part in reading them."""
+    """The lists of a run, and this process's share of reading them."""
 
     config: Config
     entries: FileList
@@ -29,13 +29,13 @@ class Lists:
 
     @property
     def valid_batch_size(self) -> int:
-        """That of this process."""
+        """Return this process's batch size in validation."""
         return -(-self.config.valid.batch_size // self.world.size)
 
 
 @dataclass(frozen=True)
 class Sources:
-    """Loaders, the model of the one's batches, and the network of the other's; None without validation."""
+    """Loaders, the model for training batches, and the network for validation; None without validation."""
 
     loader: Loader | FeatureLoader
     model: paddle.nn.Layer
@@ -44,7 +44,7 @@ class Sources:
 
 
 def video_sources(stack: ExitStack, lists: Lists, seed: int, model: paddle.nn.Layer, amp: Amp) -> Sources:
-    """Return the readers of the videos, which end with the stack; `seed` is that of frames, crops and mirrors."""
+    """Return sources that read videos until the stack ends. seed: for frames, crops and mirrors."""
     config, world = lists.config, lists.world
     loader = build_loader(config, config.train, lists.entries, seed, batch_size=lists.batch_size, world=world)
     stack.enter_context(loader)
@@ -54,5 +54,5 @@ def video_sources(stack: ExitStack, lists: Lists, seed: int, model: paddle.nn.La
         valid_loader = build_loader(config, config.valid, lists.valid_entries, batch_size=batch_size, world=world)
         stack.enter_context(valid_loader)
     views = over_views(in_pieces(eager_start(model, amp.autocast, amp.device), amp.device), config.valid)
-    # A GPU has the next batch while it computes; on the CPU there is nobody else to compute.
+    # A GPU gets the next batch while it computes; on the CPU nothing else could compute.
     return Sources(loader, model, valid_loader, Network(views, 1 if amp.device == "gpu" else 0, "eager"))

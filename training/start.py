@@ -1,4 +1,4 @@
-"""What a run starts from: a checkpoint, weights to fine-tune, ImageNet weights, or nothing."""
+"""Find a run's starting point: a checkpoint, weights to fine-tune, ImageNet weights, or random weights."""
 
 import hashlib
 import json
@@ -19,6 +19,7 @@ from models.weights.paths import find_weights
 from reader.class_names import read_labels
 from reader.filelist import FileList
 from training.checkpoint import Checkpoint, find_checkpoint, prefix_of, read_momentum, with_suffix
+from training.loop import Steps
 from training.manifest import CLASSES, VALID_LIST
 from utils.config.beside import read_beside
 from utils.config.flags import Flags
@@ -32,35 +33,35 @@ from utils.processes.ranks import World
 from utils.storage.shelf import digest
 
 LIST = "the digest of the training list"
-SHOWN = 5  # names in a line
-MOST_NAMES = 500_000  # bytes of names in a manifest; what is read of one has a limit, too
-# A checkpoint of another model cannot go on.
+SHOWN = 5  # most names in a line
+MOST_NAMES = 500_000  # most bytes of names in a manifest, because reading it is limited too
+# A checkpoint can only be resumed if the model agrees in these keys.
 MODEL_KEYS = ("name", "backbone", "num_layers", "num_classes", "labels", "seglen")
 TRAIN_KEYS = tuple(item.name for item in fields(TrainConfig) if item.name not in NOT_LEARNED)
 
 
 def describe_data(config: Config, entries: FileList, valid_entries: FileList) -> dict[str, str]:
-    """Return the SHA-256, by its name in messages, of each thing that a run is trained on and compared by, if there.
+    """Return the SHA-256 of each piece of data that runs are compared by, by its name in messages, if it exists.
 
-    Raises InputError where INFER.kinetics_labels names no list of as many classes.
+    Raises InputError if INFER.kinetics_labels does not name a list with the same number of classes.
     """
     digests = {LIST: entries.digest}
     if valid_entries:
         digests[VALID_LIST] = valid_entries.digest
-    # Read before anything is trained: predict.py would refuse a list of other classes after all the work.
+    # Read before training: predict.py would reject a wrong list only after all the work.
     names = read_labels(config.infer.kinetics_labels, config.model.num_classes)
     digests[CLASSES] = hashlib.sha256(json.dumps(names).encode()).hexdigest()
     return digests
 
 
 def _names(config: Config) -> list[str] | None:
-    """Return those of the classes; None where they have none."""
+    """Return the class names, or None if there are none."""
     labels = config.infer.kinetics_labels
     return read_labels(labels, config.model.num_classes) if labels else None
 
 
 def describe_run(config: Config, data: Mapping[str, str]) -> dict[str, Any]:
-    """Return what a checkpoint's manifest says about the run that wrote it; data: see `describe_data`."""
+    """Return a checkpoint manifest's facts about the run. data: see `describe_data`."""
     names = _names(config)
     return {
         "classes": names if len(json.dumps(names)) < MOST_NAMES else None,
@@ -73,16 +74,15 @@ def describe_run(config: Config, data: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _setting(train: TrainConfig | type[TrainConfig], key: str) -> Any:
-    """Return a value of TRAIN, or its default, as JSON gives it back."""
+    """Return a value of TRAIN, or its default, as it reads back from JSON."""
     value = getattr(train, key)
     return json.loads(json.dumps(value))
 
 
 def check_agreement(world: World, flags: Flags, config: Config, entries: FileList, valid_entries: FileList) -> None:
-    """Raise InputError where machines have been started with different settings or lists.
+    """Raise InputError if machines were started with different settings or lists.
 
-    They would wait for ever, or each train on its part of another list. The paths may differ: videos may lie elsewhere
-    on another machine.
+    They would wait forever, or each train on its part of another list. Paths may differ between machines.
     """
     about = describe_run(config, {})
     ours = {
@@ -97,39 +97,52 @@ def check_agreement(world: World, flags: Flags, config: Config, entries: FileLis
     }
     for name, theirs in world.broadcast(ours).items():
         if ours[name] != theirs:
-            raise InputError(f"rank {world.rank} is not started like rank 0: {name} is {ours[name]}, there {theirs}")
+            raise InputError(
+                f"rank {world.rank} was started with other settings than rank 0: {name} is {ours[name]}, "
+                f"on rank 0 {theirs}"
+            )
+
+
+def announce_lists(config: Config, videos: int, valid_videos: int, steps: Steps, seed: int, world: World) -> None:
+    """Print what is trained on and how often, and what is validated on."""
+    epochs, number = config.train.epoch, steps.per_epoch
+    cut = f"{epochs} epoch{'s' * (epochs > 1)} of {number} step{'s' * (number > 1)}"
+    ranks = f", {world.size} processes" if world.size > 1 else ""
+    say(f"data: {videos} videos of {config.train.filelist}; {cut}, seed {seed}{ranks}")
+    if valid_videos:
+        say(f"validation: {valid_videos} videos of {config.valid.filelist}")
 
 
 @dataclass(frozen=True)
 class Start:
-    """At most one of the three is set; none: random weights."""
+    """The starting point. At most one of the first three is set; none: random weights."""
 
-    checkpoint: Checkpoint | None = None  # training goes on where it stood
-    weights: str | None = None  # of a whole network: fine-tuning from epoch 0
-    backbone: str | None = None  # its classifier is left out
-    rows: Mapping[int, int] = field(default_factory=dict)  # but for those of our classes: which they are there
+    checkpoint: Checkpoint | None = None  # resume from it
+    weights: str | None = None  # of a whole network: fine-tune from epoch 0
+    backbone: str | None = None  # the weights except the classifier's
+    rows: Mapping[int, int] = field(default_factory=dict)  # but keep classifier rows: our class -> the class there
 
     def load(self, model: paddle.nn.Layer) -> dict[str, np.ndarray]:
-        """Return the momentum by parameter name, {} without; fills the model, and says with what. Raises InputError."""
+        """Fill the model, say with what, and return the momentum by parameter name, or {}. Raises InputError."""
         if self.checkpoint:
             load_weights(model, with_suffix(self.checkpoint.prefix, ".pdparams"))
             progress = self.checkpoint.progress
-            say(f"resumed from {self.checkpoint.prefix}: epoch {progress.epoch}, iter {progress.step}")
+            say(f"weights: resumed from {self.checkpoint.prefix}: epoch {progress.epoch}, iter {progress.step}")
             return read_momentum(self.checkpoint.prefix, model)
         if self.weights:
             say(f"--resume={self.weights} holds weights only: fine-tuning starts from them at epoch 0")
-            say(str(load_weights(model, self.weights)))
+            say(f"weights: {load_weights(model, self.weights)}")
         elif self.backbone:
-            say(str(load_weights(model, self.backbone, pretrain=True, rows=self.rows)))
+            say(f"weights: {load_weights(model, self.backbone, pretrain=True, rows=self.rows)}")
         else:
-            say("--pretrain=none: training starts from random weights")
+            say("weights: random numbers (--pretrain=none)")
         return {}
 
 
 def find_start(flags: Flags, config: Config, num_videos: int, data: Mapping[str, str]) -> Start:
-    """Return where the flags say to start. data: see `describe_data`.
+    """Return the starting point that the flags ask for. data: see `describe_data`.
 
-    Raises InputError when that is missing, torn or contradicts the configuration.
+    Raises InputError if it is missing, torn or contradicts the configuration.
     """
     if flags.resume:
         if weights := _weights_alone(flags.resume):
@@ -145,8 +158,9 @@ def find_start(flags: Flags, config: Config, num_videos: int, data: Mapping[str,
     if config.train.pretrain.lower() == "none":
         if frozen:
             raise InputError(
-                f"--pretrain=none with TRAIN.freeze_stages {frozen}: what is frozen would stay random numbers, and "
-                "nothing can be learned on them: give weights by --pretrain=PATH, or train all by TRAIN.freeze_stages=0"
+                f"--pretrain=none with TRAIN.freeze_stages {frozen}: the frozen layers would stay random, and "
+                "nothing can be learned on top: give weights by --pretrain=PATH, or train all layers by "
+                "TRAIN.freeze_stages=0"
             )
         return Start()
     otherwise = f"give others by --pretrain=PATH{random}"
@@ -159,20 +173,20 @@ def find_start(flags: Flags, config: Config, num_videos: int, data: Mapping[str,
 
 
 def _rows_kept(config: Config, weights: Path) -> dict[int, int]:
-    """Return the classes whose names are in the manifest beside the weights, too: our numbers, and theirs.
+    """Return our classes that the manifest beside the weights also names: our number -> the number there.
 
-    Says which.
+    Print which.
     """
     names = _names(config)
     try:
         beside = read_beside(weights)
     except InputError as error:
-        say(f"{error}: the classifier starts anew")
+        say(f"{error}: the classifier starts from random numbers")
         return {}
     if not (names and beside and beside.classes):
         return {}
     if beside.sha256 not in ("", digest(weights)):
-        say(f"{beside.path} is not of {weights.name}: the classifier starts anew")
+        say(f"{beside.path} is not of {weights.name}: the classifier starts from random numbers")
         return {}
     known = {name: k for k, name in enumerate(beside.classes)}
     rows = {k: known[name] for k, name in enumerate(names) if name in known}
@@ -187,13 +201,13 @@ def _rows_kept(config: Config, weights: Path) -> dict[int, int]:
 
 
 def _weights_alone(resume: str) -> str | None:
-    """Return the weights that --resume names without being a checkpoint.
+    """Return the weights that --resume names if they are not a checkpoint.
 
-    A file of them, or a prefix that has nothing else.
+    They are a weights file, or a prefix without other files.
     """
     prefix = prefix_of(resume)
     if prefix == Path(resume) and os.path.isfile(resume):
-        return resume  # of another kind, such as .safetensors
+        return resume  # of another kind, for example .safetensors
     others = [with_suffix(prefix, ".json")]
     if not resume.endswith(".pdparams"):
         others.append(with_suffix(prefix, ".pdopt"))
@@ -206,10 +220,10 @@ def _weights_alone(resume: str) -> str | None:
 def _compared(
     checkpoint: Checkpoint, flags: Flags, config: Config, num_videos: int, data: Mapping[str, str]
 ) -> Checkpoint:
-    """Return the checkpoint; stops on what contradicts it, says which harmless settings have changed."""
+    """Return the checkpoint. Raise InputError for contradictions, and report harmless changes of settings."""
     where, progress, train = f"--resume={flags.resume}: {checkpoint.prefix}", checkpoint.progress, config.train
     for key in MODEL_KEYS:
-        # A key that did not exist yet had the meaning of its default.
+        # A checkpoint older than a key was made with the key's default.
         here, there = getattr(config.model, key), checkpoint.model.get(key, getattr(ModelConfig, key))
         if here != there and plain_name(here) != plain_name(there):
             raise InputError(f"{where} has MODEL.{key} {one_line(repr(there))}, the configuration has {here!r}")
@@ -227,13 +241,13 @@ def _compared(
     if config.model.dropout != (there := checkpoint.model.get("dropout", ModelConfig.dropout)):
         changed["MODEL.dropout"] = (one_line(str(there)), config.model.dropout)
     for key in TRAIN_KEYS:
-        # A checkpoint that is older than a key was trained with its default.
+        # A checkpoint older than a key was trained with its default.
         here, there = _setting(train, key), checkpoint.train.get(key, _setting(TrainConfig, key))
         if here != there:
             changed[f"TRAIN.{key}"] = (one_line(str(there)), here)
     if progress.videos != num_videos:
         changed["the number of videos"] = (progress.videos, num_videos)
-    for name in data.keys() & checkpoint.data.keys():  # an old checkpoint has none, another run no validation
+    for name in data.keys() & checkpoint.data.keys():  # an old checkpoint has no data, and a run may have no validation
         if data[name] != checkpoint.data[name]:
             changed[name] = (one_line(checkpoint.data[name][:8]), data[name][:8])
     cuts = {
@@ -247,12 +261,13 @@ def _compared(
     cuts &= changed.keys()
     if progress.step and cuts:
         what = "; ".join(f"{name} was {changed[name][0]}, is {changed[name][1]}" for name in sorted(cuts))
-        raise InputError(f"{where} stands within epoch {progress.epoch}, whose steps would be others: {what}")
+        raise InputError(f"{where} stops within epoch {progress.epoch}, and its remaining steps would change: {what}")
     for name, (there, here) in changed.items():
-        say(f"{where}: {name} was {there}, goes on with {here}")
+        say(f"{where}: {name} was {there}, continues with {here}")
     if VALID_LIST in changed and progress.best_epoch >= 0:
         say(
-            f"{where}: the best epoch so far, {progress.best_epoch}, was so on the other list: the best one starts anew"
+            f"{where}: the best epoch so far, {progress.best_epoch}, was chosen on the other list: the choice "
+            "starts again"
         )
         return replace(checkpoint, progress=replace(progress, best_epoch=-1, best_top1=-1.0, not_better=0))
     return checkpoint

@@ -1,4 +1,4 @@
-"""What MODEL.labels changes about training: the loss of logits, and what is counted of a whole epoch on the device."""
+"""Provide what MODEL.labels changes in training: the loss, and the epoch's sums on the device."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -13,28 +13,28 @@ from training.recipe import Objective
 
 
 class ManyObjective(Objective):
-    """Binary cross-entropy of each class by itself, the mean over the classes (mmaction2's BCELossWithLogits)."""
+    """Binary cross-entropy for each class separately, averaged over the classes (mmaction2's BCELossWithLogits)."""
 
     def __call__(
         self, frames: Tensor, labels: Tensor, epoch: int, step: int, number: int
     ) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
-        """Return as `Objective` does; labels: uint8 [N, K]. Of mixed videos it is that of mixed labels."""
+        """Return as `Objective` does. labels: uint8 [N, K]. For mixed videos, the labels are mixed too."""
         return super().__call__(frames, labels.astype("float32"), epoch, step, number)
 
     def _losses(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Return the sum over the videos; a class's weight is that of its terms, whether a video has it or not."""
+        """Return the sum over the videos. A class's weight applies to all its terms, with or without the label."""
         return F.binary_cross_entropy_with_logits(logits, labels, self._weights, reduction="sum") / logits.shape[1]
 
 
 def _one_seen(logits: Tensor, labels: Tensor) -> tuple[Tensor, ...]:
-    """Return (sum of the losses, videos whose class is named)."""
-    # Not F.cross_entropy, which gives no loss above 69 or so: of what diverges it would hide how far.
+    """Return (sum of the losses, videos with the right class)."""
+    # Not F.cross_entropy: its loss stops at about 69, which would hide how far a run diverges.
     losses = logits.logsumexp(axis=1) - logits.take_along_axis(labels.unsqueeze(1), 1).squeeze(1)
     return losses.sum(), (logits.argmax(axis=1) == labels).sum()
 
 
 def _many_seen(logits: Tensor, labels: Tensor) -> tuple[Tensor, ...]:
-    """Return (sum of the losses, classes named rightly, classes named, true classes)."""
+    """Return (sum of the losses, correctly named classes, named classes, true classes)."""
     targets = labels.astype("float32")
     named = (logits >= 0).astype("float32")
     losses = F.binary_cross_entropy_with_logits(logits, targets, reduction="none").mean(axis=1)
@@ -43,13 +43,13 @@ def _many_seen(logits: Tensor, labels: Tensor) -> tuple[Tensor, ...]:
 
 @dataclass(frozen=True)
 class Seen:
-    """What is counted of training: a batch's by `counts`, a whole epoch's in the sums that `of_batch` gives."""
+    """The sums of training: `counts` makes them for a batch, `of_batch` gives the parts of an epoch's sums."""
 
     metric: str
     objective: type[Objective]
-    counts: Callable[..., Accuracy | ManyCounts]  # of nothing, or of (videos, sums)
+    counts: Callable[..., Accuracy | ManyCounts]  # arguments: none, or (videos, sums)
     of_batch: Callable[[Tensor, Tensor], Sequence[Tensor]]  # of logits and labels
-    chance: Callable[[int], float]  # the loss, in nats, of a network that knows nothing, of K classes
+    chance: Callable[[int], float]  # K classes -> the loss, in nats, of guessing
 
 
 SEEN = {

@@ -1,4 +1,4 @@
-"""The training videos that cannot be read: each is named once, and a run ends where there are too many."""
+"""Track training videos that cannot be read: name each once, and end the run if there are too many."""
 
 from collections.abc import Sequence
 
@@ -10,21 +10,21 @@ from utils.processes.ranks import World
 
 
 class Unreadable:
-    """The unreadable videos that this rank has met, and how many there are on all ranks."""
+    """The unreadable videos that this rank has met, and their number on all ranks."""
 
     def __init__(self, entries: FileList, share: float, world: World):
         """share: TRAIN.max_unreadable."""
         self._entries, self._share, self._world = entries, share, world
-        self._reasons: dict[str, str] = {}  # by path, of this rank
-        self._met = 0  # the sum of their numbers over all ranks
+        self._reasons: dict[str, str] = {}  # this rank's, by path
+        self._met = 0  # the sum over all ranks
 
     @property
     def number(self) -> int:
-        """How many this rank has met."""
+        """Return how many this rank has met."""
         return len(self._reasons)
 
     def note(self, batch: Batch) -> None:
-        """Name the batch's unreadable videos that were not met before."""
+        """Report the batch's unreadable videos that are new."""
         for index, reason in batch.unreadable:
             path = self._entries[index].path
             if path not in self._reasons:
@@ -32,13 +32,13 @@ class Unreadable:
                 say(f"unreadable, replaced by the next video of the list: {path}: {reason}", every_rank=True)
 
     def limit(self, met: int) -> None:
-        """Raise InputError where all ranks together have met too many; met: the sum of their numbers."""
+        """Raise InputError if all ranks together have met too many. met: the sum of their numbers."""
         if met > self._met:
             self._met = met
             self._check(self._world.all_gather(self._reasons))
 
     def limit_own(self, batch: Batch) -> None:
-        """Do both for a batch before training begins, where ranks do not wait for each other."""
+        """Do both for a batch before training begins, when ranks do not wait for each other."""
         self.note(batch)
         self._check([self._reasons])
 

@@ -1,4 +1,4 @@
-"""Validation after an epoch: the accuracy on a list of which every rank has its part."""
+"""Validate after an epoch: compute the accuracy on a list, with a part on each rank."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -24,14 +24,14 @@ from utils.processes.ranks import World
 
 @dataclass
 class Validation:
-    """What has been seen of a list."""
+    """The results of validation so far."""
 
     accuracy: Accuracy | ManyScores
     unreadable: list[tuple[int, str]] = field(default_factory=list)  # (position in the list, reason)
     waited: float = 0.0  # seconds without a batch to work on
 
     def over(self, world: World) -> "Validation":
-        """Return the sum of what all ranks have seen; every video of the list is in it once."""
+        """Return the sum over all ranks; it has every video of the list once."""
         parts = world.all_gather(self)
         return Validation(
             reduce(add, (part.accuracy for part in parts)),
@@ -49,13 +49,13 @@ def validate(
     after_batch: Callable[[], None],
     kind: LabelKind = ONE,
 ) -> Validation:
-    """Return the sums over all ranks' parts of the list.
+    """Return the sums over the parts of all ranks.
 
-    after_batch: called on every rank equally often, as ranks that leave must leave together. Raises what it raises, and
-    RunError when an output is not finite.
+    after_batch: called equally often on every rank, because ranks must leave together. Its errors are passed on. Raises
+    RunError if an output is not finite.
     """
     order = range(world.rank, len(entries), world.size)
-    most_videos = len(range(0, len(entries), world.size))  # rank 0's
+    most_videos = len(range(0, len(entries), world.size))  # the part of rank 0
     rounds = range(0, most_videos, loader.batch_size)
     seen, timer, asked = Validation(kind.sums(num_classes)), _Timer(loader), 0
     rows_of = compute_rows(network, timer, entries, kind.evaluations_of(range(num_classes)), order)
@@ -78,9 +78,9 @@ def validate(
 def check_readable(
     loader: Loader | FeatureLoader, entries: Sequence[Entry], section: ValidConfig, world: World
 ) -> None:
-    """Raise InputError, on all ranks, where none of the videos can be read, and says where they lack frames.
+    """Raise InputError on all ranks if no video can be read. Say where videos have too few frames.
 
-    As many are read as it takes to find one. Of kept features that is known.
+    Videos are read until one is readable. With kept features, this is already known.
     """
     readable, line, first, size = 1, "", "", loader.batch_size
     if world.is_main and isinstance(loader, Loader):
@@ -107,13 +107,13 @@ def _about_frames(clip: np.ndarray, path: str, section: ValidConfig) -> str:
 
 
 def check_any(readable: int, section: ValidConfig, number: int, which: str = "") -> None:
-    """Raise InputError where none of the list's videos can be read; which: one of them, and why."""
+    """Raise InputError if no video of the list can be read. which: one of them, and the reason."""
     if readable == 0:
         raise InputError(f"{section.filelist}: none of its {number} videos can be read{which}")
 
 
 class _Timer:
-    """The loader, and for how many seconds its batches were waited for."""
+    """A loader that counts the seconds of waiting for its batches."""
 
     def __init__(self, loader: Loader | FeatureLoader):
         self._loader, self.waited = loader, 0.0

@@ -1,4 +1,4 @@
-"""What the validations of a training say, and what they do not: against chance, and of so many videos."""
+"""Say what validation results mean, compared with chance and given the number of videos."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -7,34 +7,34 @@ from metrics.sums import wilson
 from reader.labels import Label, ids_of
 from training.manifest import Progress
 
-WIDE = 20.0  # points: where the interval is wider, epochs cannot be told apart
+WIDE = 20.0  # points: with a wider interval, epochs cannot be told apart
 
 
 def verdict(
     top1: float, videos: int, labels: Sequence[int | None], num_classes: int, trained: float | None = None
 ) -> list[str]:
-    """Return lines on a top-1 accuracy in percent that so many videos gave.
+    """Return lines on a top-1 accuracy in percent over `videos` videos.
 
-    trained: that of the last whole epoch on what was trained on; None where there was none.
+    trained: the accuracy of the last whole epoch on the training videos, or None.
 
-    labels: of the validation list, which say how often the most frequent class alone would be right; None where it has
-    none: then any class is as good as another.
+    labels: of the validation list, for the accuracy of always naming the most frequent class; None if unknown: then
+    chance is 1 / num_classes.
     """
     counts = Counter(labels)
     chance = 100 / num_classes if None in counts else 100 * max(counts.values()) / len(labels)
     low, high = wilson(top1 * videos / 100, videos)
     line = f"top1_acc {top1:.2f} of {videos} validation videos: {low:.2f} to {high:.2f} with 95% confidence"
-    lines = [f"{line}; to answer always the same class would give {chance:.2f}"]
+    lines = [f"{line}; always answering the same class gives {chance:.2f}"]
     if high - low > WIDE:
         lines.append(
-            f"{videos} validation videos are too few to choose by: epochs, or settings, that differ by less than some "
-            f"{(high - low) / 2:.0f} points cannot be told apart; some hundreds would do"
+            f"{videos} validation videos are too few to choose by: differences below about "
+            f"{(high - low) / 2:.0f} points may be noise; use some hundreds"
         )
     if low <= chance:
-        lines.append(f"as far as these {videos} videos tell, it is not better than always the same class")
+        lines.append(f"on these {videos} videos it is no better than always answering the same class")
     if trained is not None:
         lines.append(
-            f"training top1_acc of the last epoch {trained:.2f}, {trained - top1:+.2f} points from that of validation; "
+            f"training top1_acc of the last epoch {trained:.2f}, {trained - top1:+.2f} points from validation; "
             f"chance is {100 / num_classes:.2f}"
         )
     return lines
@@ -43,7 +43,7 @@ def verdict(
 def _verdict_of_many(
     mean: float, videos: int, labels: Sequence[Label | None], num_classes: int, trained: float | None = None
 ) -> list[str]:
-    """Return the same on a mAP in percent; trained: F1 in percent."""
+    """Return the same for an mAP in percent; trained: F1 in percent."""
     counts = Counter(one for label in labels for one in ids_of(label))
     chance = 100 * sum(counts.values()) / max(len(labels) * len(counts), 1)
     lines = [
@@ -59,7 +59,7 @@ VERDICTS = {"single": verdict, "multi": _verdict_of_many}
 
 
 def out_of_patience(progress: Progress, patience: int, metric: str = "top1_acc") -> str:
-    """Return a line where that many validations have brought no better one, and training ends; '' where it goes on."""
+    """Return a line if `patience` validations brought no better one and training ends, otherwise ''."""
     if not patience or progress.not_better < patience:
         return ""
     return (

@@ -1,4 +1,4 @@
-"""Whether an epoch has waited for its data, and what would help."""
+"""Report an epoch that waited for its data, and what would help."""
 
 import shlex
 from dataclasses import dataclass
@@ -9,25 +9,25 @@ from utils.config.train_keys import TrainConfig
 from utils.log import say
 from utils.processes.ranks import World
 
-SHARE = 0.1  # of an epoch's time: above it a line says so
-SHORTEST = 10.0  # seconds; a shorter epoch waits for its readers to start, which says nothing about them
-_MANIFEST = "reencode.json"  # what data/reencode.py leaves beside its list
+SHARE = 0.1  # of an epoch's time; a line reports longer waiting
+SHORTEST = 10.0  # seconds; shorter epochs mostly wait for readers to start, which says nothing about their speed
+_MANIFEST = "reencode.json"  # written by data/reencode.py beside its list
 
 
 @dataclass(frozen=True)
 class Spent:
-    """What an epoch took."""
+    """The time of an epoch."""
 
     seconds: float
-    waited: float  # of them those in which the device had no data to work on
+    waited: float  # seconds in which the device had no data to work on
 
 
 def say_waiting(epoch: int, spent: Spent, train: TrainConfig, readers: int, videos: int, world: World) -> None:
-    """Print a line about an epoch that has waited for its data, with what helps; all ranks must call it.
+    """Print a line if an epoch waited for its data, with what helps. All ranks must call it.
 
-    readers: of this rank; 0 where nothing is decoded. videos: of the list.
+    readers: of this rank; 0 if nothing is decoded. videos: of the list.
     """
-    # The ranks wait for each other: for whoever waited longest all have waited.
+    # The ranks wait for each other, so all have waited as long as the slowest.
     share = max(world.all_gather(spent.waited / max(spent.seconds, 1e-9)))
     if not (readers and world.is_main) or spent.seconds < SHORTEST or share <= SHARE:
         return

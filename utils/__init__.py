@@ -1,1 +1,1 @@
-"""What every room needs: log lines, errors, files, and how a script ends."""
+"""Provide what every room needs: log lines, errors, files, and how scripts end."""

@@ -1,4 +1,4 @@
-"""How every script ends: exit codes, one-line errors, and signals that let clean-up run."""
+"""End scripts properly: exit codes, one-line errors, and signals that let clean-up run."""
 
 import atexit
 import contextlib
@@ -14,15 +14,15 @@ from typing import NoReturn
 from utils.errors import InputError, RunError
 
 is_running = False  # whether this process is one of our scripts
-# C0 but for tab and the ends of lines, DEL, and C1.
+# C0 except tab and line ends, DEL, and C1.
 _COMMANDS = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 
-# The line that this process has ended with, where that was no success.
+# The last line of this process if it failed.
 last_words = ""
 
 
 class Terminated(BaseException):
-    """SIGTERM, raised where the main thread stands so that `finally` blocks and context managers run."""
+    """SIGTERM, raised in the main thread so that `finally` blocks and context managers run."""
 
 
 def _raise_terminated(signum, frame):
@@ -35,18 +35,18 @@ def run(main: Callable[[], None]) -> NoReturn:
     global is_running
     is_running = True
     code = exit_code(main)
-    # As Python would, but without taking itself and paddle to pieces first, which takes 0.2 s.
+    # As Python would, but without destroying all objects of Python and paddle first, which takes 0.2 s.
     atexit._run_exitfuncs()
     for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(OSError, RunError, ValueError):  # said already; or the start was cut short
+        with contextlib.suppress(OSError, RunError, ValueError):  # already reported, or the start was interrupted
             stream.flush()
     os._exit(code)
 
 
 def exit_code(main: Callable[[], None]) -> int:
-    """Call `main`: 0, 1 (RunError), 2 (InputError), 130 (Ctrl-C), 143 (SIGTERM), or what it exits with.
+    """Call `main` and return 0, 1 (RunError), 2 (InputError), 130 (Ctrl-C), 143 (SIGTERM), or its own exit code.
 
-    Any other exception is a defect of ours and keeps its traceback.
+    Any other exception is a defect of the toolkit and keeps its traceback.
     """
     code = 0
     try:
@@ -55,7 +55,7 @@ def exit_code(main: Callable[[], None]) -> int:
         open_streams()
         try:
             main()
-        except SystemExit as end:  # of --help, and of a launcher whose ranks have ended
+        except SystemExit as end:  # from --help, or from a launcher whose ranks have ended
             code = end.code or 0
         sys.stdout.flush()
     except InputError as error:
@@ -67,10 +67,10 @@ def exit_code(main: Callable[[], None]) -> int:
     except Terminated:
         code = _complain("terminated", 143)
     except BrokenPipeError:
-        # The reader of our output went away (`| head`): not an error, but Python would complain again while exiting.
+        # The reader of the output is gone (`| head`). This is no error, but Python would complain again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 141
-    except MemoryError as error:  # a limit (`ulimit -v`), or a batch that no machine would hold
+    except MemoryError as error:  # a limit (`ulimit -v`), or a batch that fits no machine
         said = str(error).strip().partition("\n")[0]
         code = _complain(f"there is too little memory{said and f': {said}'}", 1)
     except Exception as error:
@@ -81,29 +81,29 @@ def exit_code(main: Callable[[], None]) -> int:
 
 
 def open_streams() -> None:
-    """Make the standard streams fit for use: those that are closed go nowhere, one that is full ends in one line.
+    """Prepare the standard streams: closed ones discard their output, and a full one ends the run in one line.
 
-    Without a file under its number, the next file that is opened would get that of stdout, and what libraries print.
+    Otherwise, the next opened file would get a closed stream's number, and receive what libraries print to stdout.
     """
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         try:
             os.fstat(number)
         except OSError:
-            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # it gets the lowest number: this one
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # it gets the lowest free number: this one
         if getattr(sys, name) is None:
             stream = open(number, "w" if number else "r", encoding="utf-8", closefd=False)  # noqa: SIM115
             setattr(sys, name, stream)
-            setattr(sys, f"__{name}__", stream)  # what is made of it below would be closed with it
+            setattr(sys, f"__{name}__", stream)  # otherwise the stream made from it below would close with it
     for name, kind in (("stdout", _Output), ("stderr", _Warnings)):
         stream = getattr(sys, name)
-        if type(stream) is io.TextIOWrapper:  # and not what a test or a notebook has put in its place
+        if type(stream) is io.TextIOWrapper:  # leave streams alone that a test or a notebook put there
             how = {"line_buffering": stream.line_buffering, "write_through": stream.write_through}
-            # A path that is not UTF-8 is printed with escapes instead of ending the run.
+            # Print paths that are not UTF-8 with escapes instead of ending the run.
             setattr(sys, name, kind(stream.buffer, encoding=stream.encoding, errors="backslashreplace", **how))
 
 
 def harmless(text: str) -> str:
-    """Return the text with escapes for what a terminal takes as a command, as a file's name may hold.
+    """Return the text with control characters escaped: a file's name could contain terminal commands.
 
     Lines stay lines.
     """
@@ -111,7 +111,7 @@ def harmless(text: str) -> str:
 
 
 class _Output(io.TextIOWrapper):
-    """Stdout, which raises RunError once it could not be written, and from then on: what was lost is not forgotten."""
+    """Stdout that raises RunError when it cannot be written, and on every later write, because output was lost."""
 
     _lost: str | None = None
 
@@ -126,7 +126,7 @@ class _Output(io.TextIOWrapper):
         if self._lost is None:
             try:
                 return action(*arguments)
-            except BrokenPipeError:  # nobody reads any more, which is no error
+            except BrokenPipeError:  # the reader is gone, which is no error
                 raise
             except OSError as error:
                 self._lost = error.strerror
@@ -134,7 +134,7 @@ class _Output(io.TextIOWrapper):
 
 
 class _Warnings(io.TextIOWrapper):
-    """Stderr, which drops what it cannot write: a full disk under warnings and progress bars ends no run."""
+    """Stderr that drops text it cannot write: a full disk below warnings and progress bars must not end a run."""
 
     def write(self, text: str) -> int:
         with contextlib.suppress(OSError):
@@ -147,10 +147,10 @@ class _Warnings(io.TextIOWrapper):
 
 
 def quieten_paddle() -> None:
-    """Keep off the screen what paddle says about itself; call it before paddle is imported."""
-    # The import warns wherever there is no ccache, which only matters to those who compile operators.
+    """Silence paddle's reports about itself; call this before paddle is imported."""
+    # The import warns if ccache is missing, which only matters for compiling operators.
     warnings.filterwarnings("ignore", message="No ccache found")
-    # Its C++ side reports on itself below level 2.
+    # Its C++ side prints reports below level 2.
     os.environ.setdefault("GLOG_minloglevel", "2")
 
 

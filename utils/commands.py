@@ -1,4 +1,4 @@
-"""Commands to type next, as they work where the user stands."""
+"""Build the commands to type next, so that they work in the user's folder."""
 
 import os
 import shlex
@@ -10,9 +10,9 @@ _TOOLKIT = Path(__file__).resolve().parents[1]
 
 
 def to_type(script: str, *words: str) -> str:
-    """Return the line for a shell that runs a script of the toolkit with the interpreter that runs now.
+    """Return a shell line that runs a script of the toolkit with the current interpreter.
 
-    script: its path from the toolkit on, such as data/check.py.
+    script: its path inside the toolkit, for example data/check.py.
     """
     here = Path.cwd()
     interpreter = sys.executable

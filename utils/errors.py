@@ -1,15 +1,15 @@
-"""The errors that end a script with one line instead of a traceback, and what makes such lines of others."""
+"""Define the errors that end a script with one line instead of a traceback, and make such lines of others."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 
 class InputError(Exception):
-    """A mistake of the user's: a flag, a configuration, an input file. One line; exit code 2."""
+    """A mistake by the user: a flag, a configuration, an input file. One line; exit code 2."""
 
 
 class RunError(Exception):
-    """A failure on the way that nobody could foresee: a full disk, a loss that is not finite. Exit code 1."""
+    """A failure that nobody could foresee: a full disk, a loss that is not finite. Exit code 1."""
 
 
 class FormatError(Exception):
@@ -18,9 +18,9 @@ class FormatError(Exception):
 
 @contextmanager
 def os_errors(kind: type[Exception], what: str) -> Iterator[None]:
-    """Open a context whose OSError becomes an error of this kind.
+    """Open a context that turns an OSError into an error of this kind.
 
-    `what` cannot be done, and why in the system's words.
+    The message is `what`, followed by the system's reason.
     """
     try:
         yield
@@ -34,5 +34,5 @@ def last_line(error: Exception) -> str:
 
 
 def quoted(text: str, length: int = 80) -> str:
-    """Return the text quoted on one line, cut to about `length` characters."""
+    """Return the text quoted on one line, shortened to about `length` characters."""
     return repr(text if len(text) <= length else text[: length - 3] + "...")

@@ -1,18 +1,18 @@
-"""What the processor says of itself."""
+"""Report the processor's features."""
 
 from pathlib import Path
 
-# Without one of them bfloat16 is emulated, slower than float32, or ignored.
+# Without one of these, bfloat16 is emulated (slower than float32) or ignored.
 BFLOAT16 = {"avx512_bf16", "amx_bf16"}
 
 
 def has_bfloat16() -> bool:
-    """Return whether the processor says that it computes in bfloat16; known on Linux only."""
+    """Return whether the processor reports bfloat16 arithmetic; known on Linux only."""
     return not BFLOAT16.isdisjoint(processor().split())
 
 
 def processor() -> str:
-    """Return the processor's name and features, as Linux tells them; elsewhere nothing."""
+    """Return the processor's name and features as Linux reports them; elsewhere ""."""
     try:
         text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
     except OSError:

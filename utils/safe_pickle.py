@@ -1,9 +1,9 @@
-"""Plain data and arrays out of a pickle, by a small interpreter that knows nothing else.
+"""Read plain data and arrays from a pickle with a small interpreter that allows nothing else.
 
-pickle.load and paddle.load call whatever the file names. Here the operations are read with pickletools and carried
-out on a stack of our own: the only callables are the few functions below, which build arrays, and nothing is
-allocated that is larger than the file. Protocols 1 to 4, as written by Python 2 and 3. What PyTorch's pickles have
-besides is in models/weights/pytorch.py.
+pickle.load and paddle.load call any function that the file names. Here, pickletools reads the operations, and they run
+on a stack of our own. The only callables are the few functions below, which build arrays, and no allocation is larger
+than the file. Protocols 1 to 4, as written by Python 2 and 3. models/weights/pytorch.py adds the parts for PyTorch's
+pickles.
 """
 
 import io
@@ -18,12 +18,12 @@ import numpy as np
 
 from utils.errors import FormatError
 
-# A ResNet-152 takes some 30,000; the limit bounds time and memory for a file made of tiny operations.
+# A ResNet-152 takes about 30,000; the limit bounds time and memory for a file of tiny operations.
 MAX_OPERATIONS = 1_000_000
 MAX_DIMENSIONS = 8
 _DTYPE = re.compile(r"[<>=|]?([fiu][1248]|b1)")
 _MARK = object()
-# Operations that push the number or string they carry.
+# Operations that push the number or string that they carry.
 _LITERALS = frozenset(
     "INT BININT BININT1 BININT2 LONG LONG1 LONG4 FLOAT BINFLOAT STRING BINSTRING SHORT_BINSTRING UNICODE BINUNICODE "
     "SHORT_BINUNICODE BINUNICODE8 BINBYTES SHORT_BINBYTES BINBYTES8".split()
@@ -60,9 +60,9 @@ class _Array:
 
 
 def _to_array(shape: Any, dtype: Any, data: Any, order: str, machine: "Machine") -> np.ndarray:
-    """Return the bytes `data` as an array, without copying.
+    """Return the bytes `data` as an array without copying.
 
-    Raises FormatError when they are not what the shape declares.
+    Raises FormatError if they do not match the declared shape.
     """
     if isinstance(data, str):
         data = _latin1_bytes(data, "latin1", machine=machine)  # a Python 2 string
@@ -76,7 +76,7 @@ def _to_array(shape: Any, dtype: Any, data: Any, order: str, machine: "Machine")
 
 
 def is_size(size: Any) -> bool:
-    """Return whether it is a number that an array can have as its size in one dimension."""
+    """Return whether `size` can be an array's size in one dimension."""
     return type(size) is int and 0 <= size < 2**40
 
 
@@ -116,7 +116,7 @@ def _not_callable(*_: Any, machine: "Machine") -> None:
     raise FormatError("it calls numpy.ndarray")
 
 
-# What a pickle of arrays may name. The two spellings are those of NumPy 1 and 2.
+# The names that a pickle of arrays may use, in the spellings of NumPy 1 and 2.
 _GLOBALS: dict[str, Callable] = {
     "numpy.core.multiarray._reconstruct": _new_array,
     "numpy._core.multiarray._reconstruct": _new_array,
@@ -134,7 +134,7 @@ class Machine:
     """The stack machine of the pickle protocol, restricted to dictionaries, tuples, lists, numbers, strings, arrays."""
 
     def __init__(self, data: bytes, start: int = 0):
-        """Prepare for the pickle that begins at `start`; after `run`, `file` stands behind its end."""
+        """Prepare for the pickle that begins at `start`. After `run`, `file` stands after its end."""
         self.file = io.BytesIO(data)
         self.file.seek(start)
         self.stack: list[Any] = []
@@ -142,15 +142,15 @@ class Machine:
         self.budget = len(data)
 
     def charge(self, num_bytes: int) -> None:
-        """Raise FormatError when more bytes have been copied than the file has."""
+        """Raise FormatError if more bytes were copied than the file has."""
         self.budget -= num_bytes
         if self.budget < 0:
             raise FormatError("it uses the same bytes many times")
 
     def since_mark(self) -> list[Any]:
-        """Return the items above the last mark; they and the mark leave the stack.
+        """Remove the last mark and the items above it from the stack, and return the items.
 
-        Raises FormatError without a mark.
+        Raises FormatError if there is no mark.
         """
         for position in range(len(self.stack) - 1, -1, -1):
             if self.stack[position] is _MARK:
@@ -160,13 +160,13 @@ class Machine:
         raise FormatError("it is damaged: a mark is missing")
 
     def find(self, name: str) -> Any:
-        """Return what stands for the function or class that the pickle calls `name`. Raises FormatError."""
+        """Return the replacement for the function or class that the pickle calls `name`. Raises FormatError."""
         if name not in _GLOBALS:
             raise FormatError(f"it calls {name[:80]!r}, which plain data does not need; the file is not to be trusted")
         return _GLOBALS[name]
 
     def run(self) -> Any:
-        """Return the one object that the pickle describes. Raises FormatError, ValueError, IndexError or KeyError."""
+        """Return the pickle's single object. Raises FormatError, ValueError, IndexError or KeyError."""
         for count, (operation, argument, _) in enumerate(pickletools.genops(self.file)):
             if count >= MAX_OPERATIONS:
                 raise FormatError(f"it has more than {MAX_OPERATIONS} operations")
@@ -176,7 +176,7 @@ class Machine:
         raise FormatError("it is damaged: no end")
 
     def step(self, name: str, argument: Any) -> None:
-        """Carry one operation out."""
+        """Execute one operation."""
         stack = self.stack
         match name:
             case "PROTO" | "FRAME":
@@ -233,7 +233,7 @@ class Machine:
                 raise FormatError(f"it uses {name}, which plain data does not need; the file is not to be trusted")
 
     def call(self, function: Any, arguments: Any) -> Any:
-        """Return what the function, one of ours, makes of its arguments."""
+        """Call one of our functions and return its result."""
         if not isinstance(arguments, tuple) or not callable(function):
             raise FormatError("it is damaged: a call of what is no function")
         return function(*arguments, machine=self)
@@ -244,7 +244,7 @@ class Machine:
         target.extend(items)
 
     def set_items(self, target: Any, items: list[Any]) -> Any:
-        """Return `target` with the keys and values that follow one another in `items`. Keys are strings."""
+        """Put the alternating keys and values in `items` into `target`, and return it. Keys are strings."""
         if not isinstance(target, dict) or len(items) % 2:
             raise FormatError("it is damaged: no dictionary to add to")
         for key, value in zip(items[::2], items[1::2]):
@@ -257,7 +257,7 @@ class Machine:
 
 
 def unpickle(data: bytes) -> Any:
-    """Return the pickled object: dictionaries, tuples, lists, numbers and strings; those of Python 2 are latin1 text.
+    """Return the pickled object: dictionaries, tuples, lists, numbers and strings (latin1 text for Python 2's).
 
     Raises FormatError.
     """
@@ -265,17 +265,17 @@ def unpickle(data: bytes) -> Any:
 
 
 def run_machine(machine: Machine) -> Any:
-    """Return what `machine.run()` returns. Raises FormatError alone."""
+    """Return the result of `machine.run()`. Raises FormatError only."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # pickletools on malformed escapes
+            warnings.simplefilter("ignore")  # pickletools warns about malformed escapes
             return machine.run()
     except (ValueError, IndexError, KeyError) as error:
         raise FormatError(f"it is damaged ({type(error).__name__})") from error
 
 
 def read_pickle(data: bytes) -> dict[str, np.ndarray]:
-    """Name -> array (views of `data` where they can be) of a pickled dictionary of arrays, or of (name, array) pairs.
+    """Return name -> array, views of `data` if possible, from a pickled dictionary or (name, array) pairs.
 
     Paddle's table of automatic names, "StructuredToParameterName@@", is left out. Raises FormatError.
     """

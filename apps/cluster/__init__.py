@@ -1,1 +1,1 @@
-"""A list shared by many machines: shards of it, workers that compute them, and one run made of their parts."""
+"""Share a list among many machines: cut it into shards, compute them on workers, join the parts to one run."""

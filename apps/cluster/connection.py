@@ -1,4 +1,4 @@
-"""A cluster of Ray's for as long as a run takes: one of this machine alone, or one that is there."""
+"""Connect to Ray for one run: start a cluster on this machine, or join an existing one."""
 
 import contextlib
 import logging
@@ -18,35 +18,35 @@ from utils.processes.limits import available_cores
 from utils.processes.signals import signals_held
 
 ROOT = Path(__file__).parents[2]
-# Bytes of shared memory. What goes through Ray are names of videos; the least that it takes are 75 MB.
+# Bytes of shared memory, close to Ray's minimum of 75 MB: only the names of videos pass through it.
 _OBJECT_STORE = 100 << 20
 _REACHABLE = 5.0  # seconds
 _MARK = "TSN_RAY_RUN"
 
 
 def import_ray():
-    """Import ray so that it reports nothing to anybody. Raises InputError where it cannot be imported."""
+    """Import ray so that it reports nothing to anybody. Raises InputError if it cannot be imported."""
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    os.environ["RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO"] = "1"  # as it does anyway, but with a warning
+    os.environ["RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO"] = "1"  # Ray does the same by default, but with a warning
     return import_extra("ray", "--ray", "requirements-cluster.txt")
 
 
 @contextlib.contextmanager
 def connected(where: str) -> Iterator:
-    """Open a context with the module ray, connected. where: "local", "auto" or "HOST:PORT".
+    """Open a context with the connected module ray. where: "local", "auto" or "HOST:PORT".
 
-    Signals are handled as before: while a function of ray's runs they must be held (utils.processes.signals).
+    Signals are handled as before; hold them while a function of ray runs (utils.processes.signals).
 
-    Raises InputError where there is no such cluster.
+    Raises InputError if there is no such cluster.
     """
     path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     how = {
         "log_to_driver": False,
         "logging_level": logging.CRITICAL,
-        "runtime_env": {"env_vars": {"PYTHONPATH": path}},  # workers import what this process imports
+        "runtime_env": {"env_vars": {"PYTHONPATH": path}},  # workers import the same modules as this process
     }
     with _own_processes() if where == "local" else contextlib.nullcontext() as folder:
-        ray = import_ray()  # it reads its environment as it is imported
+        ray = import_ray()  # ray reads its environment during the import
         try:
             with signals_held():
                 if where == "local":
@@ -71,8 +71,8 @@ def connected(where: str) -> Iterator:
 
 @contextlib.contextmanager
 def _own_processes() -> Iterator[str]:
-    """Open a context with a folder for Ray, at whose end, or this process's, all that was started within it is gone."""
-    # Its sockets lie deep within, and their paths must not be longer than 107 bytes.
+    """Open a context with a folder for Ray. When it, or this process, ends, all processes started inside end too."""
+    # The paths of Ray's sockets, deep in this folder, must not be longer than 107 bytes.
     folder = tempfile.mkdtemp(prefix="tsn-ray-", dir="/tmp" if os.path.isdir("/tmp") else None)
     if not os.path.isdir("/proc/self"):
         try:
@@ -81,15 +81,15 @@ def _own_processes() -> Iterator[str]:
             shutil.rmtree(folder, ignore_errors=True)
         return
     mark = uuid.uuid4().hex
-    # Without a process for each core ahead: a worker has its core to itself from its first import on.
+    # Do not start a process per core in advance: a worker has its core to itself from its first import on.
     added = {_MARK: mark, "RAY_prestart_worker_first_driver": "0"}
     if "RAY_AUTH_MODE" not in os.environ:
-        # Ray's own choice, but with a token for this run alone, and none written to the home folder.
+        # Ray's default, but with a token for this run only, which is not written to the home folder.
         added |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": uuid.uuid4().hex * 2}
     command = [sys.executable, "-I", "-S", str(Path(__file__).with_name("guardian.py")), f"{_MARK}={mark}", folder]
-    # A session of its own: Ctrl-C is none of its business.
+    # In its own session, Ctrl-C does not reach it.
     guardian = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
-    os.environ.update(added)  # /proc shows the environment that this process itself was started with
+    os.environ.update(added)  # /proc only shows a process's initial environment, so this process itself is not marked
     try:
         yield folder
     finally:
@@ -101,7 +101,7 @@ def _own_processes() -> Iterator[str]:
 
 
 def _check_reachable(where: str) -> None:
-    """Raise InputError where nobody listens at HOST:PORT; Ray itself takes minutes to say so."""
+    """Raise InputError if nobody listens at HOST:PORT; Ray itself takes minutes to notice."""
     if where == "auto":
         return
     host, _, port = where.rpartition(":")

@@ -1,9 +1,9 @@
-"""Ends what a run has started once it is gone, however: `python apps/cluster/guardian.py MARK FOLDER`.
+"""End the processes that a run started, however the run ends: `python apps/cluster/guardian.py MARK FOLDER`.
 
-It waits for the end of its standard input, which the run holds open, then kills every process that has MARK in its
-environment, and removes FOLDER. Of Ray's own processes some live on for a minute when their parents are killed; those
-that write a title over their environment are known by their logs in FOLDER. Linux alone; it imports nothing of ours, so
-that it starts at once.
+The guardian waits for the end of its standard input, which the run holds open. Then it kills every process with MARK
+in its environment, and removes FOLDER. Some of Ray's processes live on for a minute after their parents are killed.
+Some of them write a title over their environment; they are found by their logs in FOLDER. Linux only. To start at
+once, it imports none of our modules.
 """
 
 import contextlib
@@ -16,9 +16,9 @@ from collections.abc import Iterator
 
 
 def started(mark: bytes, folder: str) -> Iterator[int]:
-    """Yield the ids of the living processes with `mark` in their environment, or that are Ray's and log to `folder`."""
+    """Yield the ids of living processes with `mark` in their environment, and of Ray's that log to `folder`."""
     for name in filter(str.isdigit, os.listdir("/proc")):
-        with contextlib.suppress(OSError):  # it has ended, or is another user's
+        with contextlib.suppress(OSError):  # it has ended, or belongs to another user
             if mark in read(name, "environ") or (read(name, "cmdline").startswith(b"ray::") and has_open(name, folder)):
                 yield int(name)
 
@@ -30,7 +30,7 @@ def read(pid: str, name: str) -> bytes:
 
 def has_open(pid: str, folder: str) -> bool:
     for number in os.listdir(f"/proc/{pid}/fd"):
-        with contextlib.suppress(OSError):  # closed since
+        with contextlib.suppress(OSError):  # closed meanwhile
             if os.readlink(f"/proc/{pid}/fd/{number}").startswith(f"{folder}/"):
                 return True
     return False

@@ -1,7 +1,7 @@
-"""What is known of a list in shards: each one's part, in save_dir/parts until all are joined in the journal.
+"""Keep the finished shards of a list: a part each, in save_dir/parts until all are joined in the journal.
 
-parts/NAME.jsonl  the rows, a line per video; it comes last, so where it is, the shard is done
-parts/NAME.npy    their features, where there are any
+parts/NAME.jsonl  the rows, a line per video; written last, so if it exists, the shard is done
+parts/NAME.npy    their features, if there are any
 """
 
 import os
@@ -27,7 +27,7 @@ ROWS, FEATURES = ".jsonl", ".npy"
 
 
 class Parts:
-    """The folder of a save_dir, which all machines share, or object storage."""
+    """The parts in a save_dir, which all machines share, or in object storage."""
 
     def __init__(self, save_dir: str):
         self._remote = is_remote(save_dir)
@@ -47,12 +47,12 @@ class Parts:
 
     @contextmanager
     def making(self) -> Iterator[Path]:
-        """Yield a folder for the files of a part that is being made; it is gone afterwards."""
+        """Yield a temporary folder in which to make the files of a part."""
         root = None if self._remote else self._path
         with writing(self._path):
             if root is not None:
                 os.makedirs(root, exist_ok=True)
-            folder = Path(root or temporary_root(), f".{uuid.uuid4().hex}")  # hidden: no part yet
+            folder = Path(root or temporary_root(), f".{uuid.uuid4().hex}")  # hidden, as it is not a part yet
             folder.mkdir(mode=0o700)
         try:
             yield folder
@@ -60,7 +60,7 @@ class Parts:
             shutil.rmtree(folder, ignore_errors=True)
 
     def add(self, file: Path, name: str) -> None:
-        """Move a file, which is whole, to its place. Raises RunError."""
+        """Move a complete file to its place. Raises RunError."""
         with writing(self._path):
             if self._remote:
                 upload(file, extended(self._path, f"/{name}"))
@@ -77,7 +77,7 @@ class Parts:
             yield Path(local)
 
     def remove(self, names: Iterable[str]) -> None:
-        """Remove files, where they are there, and the folder where nothing is left."""
+        """Remove files if they exist, and the folder if it is then empty."""
         for name in names:
             with suppress(OSError):
                 if self._remote:
@@ -90,16 +90,16 @@ class Parts:
             os.rmdir(self._path)
 
     def done_with(self, shard: Shard) -> None:
-        """Remove a part that the journal holds: from object storage at the end only, as the journal lies elsewhere."""
+        """Remove a part that the journal holds; not yet from object storage, because the journal is not there."""
         if not self._remote:
             self.remove([shard.name + ROWS, shard.name + FEATURES])
 
 
 class Assembly:
-    """The parts of a run, and its journal, to which their rows go in the order of the list."""
+    """The parts of a run, and the journal that gets their rows in the order of the list."""
 
     def __init__(self, parts: Parts, shards: list[Shard], journal: Journal, features: FeatureFile | None):
-        """Forget what parts other runs have left, and those with videos that have to be read again."""
+        """Remove parts of other runs and parts with videos that must be read again."""
         self._parts, self._shards, self._journal, self._features = parts, shards, journal, features
         suffixes = [ROWS] if features is None else [FEATURES, ROWS]
         there = parts.files()
@@ -107,17 +107,17 @@ class Assembly:
         ready = (index for index, names in ours.items() if names <= there)
         self._ready = {i for i in ready if self._is_known(shards[i]) or not any(map(is_stale, self._rows(shards[i])))}
         parts.remove(there - set().union(*(ours[index] for index in self._ready)))
-        self._next = 0  # the first shard that is not in the journal as a whole
+        self._next = 0  # the first shard that is not completely in the journal
         self._join()
 
     @property
     def missing(self) -> list[Shard]:
-        """The shards that are still to be computed."""
+        """Return the shards that are still to be computed."""
         left = (shard for shard in self._shards[self._next :] if shard.index not in self._ready)
         return [shard for shard in left if not self._is_known(shard)]
 
     def add(self, shard: Shard) -> None:
-        """Note that the shard's part is there. Raises RunError where what is in turn cannot be joined."""
+        """Note that the shard's part is complete. Raises RunError if the parts next in order cannot be joined."""
         self._ready.add(shard.index)
         self._join()
 
@@ -147,12 +147,12 @@ class Assembly:
         if self._features is not None:
             with self._parts.file(shard.name + FEATURES) as path:
                 self._features.write(shard.first, np.load(path))
-        # A run on one machine may have ended within it, or some of its batches are to be done again.
+        # A run on one machine may have ended inside the shard, or some of its batches must be computed again.
         self._journal.append(row for row in rows if not self._journal.knows(row["position"]))
 
 
 def write_part(parts: Parts, shard: Shard, features: FeatureFile | None, rows: Iterator[list[dict]], folder: Path):
-    """Compute the rows, by batches, into files of `folder`, then move them to their place. Raises RunError."""
+    """Compute the rows batch by batch into files of `folder`, then move them to their place. Raises RunError."""
     path = folder / "rows"
     with writing(path), open(path, "w", encoding="ascii") as file:
         for batch in rows:

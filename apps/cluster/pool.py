@@ -1,4 +1,4 @@
-"""Workers, one per machine or GPU, that come and go with the machines of a cluster, and the tasks they do."""
+"""Run tasks on workers, one per machine or GPU, while machines join and leave the cluster."""
 
 import time
 from collections import deque
@@ -12,10 +12,10 @@ from utils.log import say
 from utils.processes.signals import signals_held
 
 ATTEMPTS = 3
-# Seconds between two looks at the cluster's machines, and those without any after which a run gives up.
+# Seconds between two looks at the cluster's machines, and seconds without any machine before a run gives up.
 LOOK = 2.0
 PATIENCE = 60.0
-_TICK = 0.3  # a signal waits so long at most
+_TICK = 0.3  # a signal waits at most this long
 
 
 @dataclass(frozen=True)
@@ -34,16 +34,16 @@ class Slot:
 
 @dataclass
 class _Place:
-    """What is known of a slot: its worker, what that is doing, and how often a worker could not be opened."""
+    """The state of a slot: its worker, the current task, and how often opening a worker failed."""
 
     actor: Any = None
-    answer: Any = None  # Ray's reference to what is awaited; None: idle
-    task: Any = None  # None, while an answer is awaited: it is being opened
+    answer: Any = None  # Ray's reference to the awaited result; None: idle
+    task: Any = None  # None while an answer is awaited: the worker is being opened
     failures: int = 0
 
 
 def slots_of(nodes: Sequence[dict], wants_gpu: bool, needs_gpu: bool) -> list[Slot]:
-    """Return the slots of a cluster whose machines ray.nodes() has listed."""
+    """Return the slots of the machines that ray.nodes() lists."""
     slots = []
     for node in nodes:
         cores, gpus = (int(node["Resources"].get(name, 0)) for name in ("CPU", "GPU"))
@@ -57,15 +57,15 @@ def slots_of(nodes: Sequence[dict], wants_gpu: bool, needs_gpu: bool) -> list[Sl
 
 
 def start_actor(ray, slot: Slot, worker: type, *arguments: Any) -> Any:
-    """Return an actor in a slot, whose cores, and GPU, are all its own."""
+    """Return an actor in a slot that owns all of the slot's cores and its GPU."""
     strategy = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(slot.node, soft=False)
     how = {"num_cpus": slot.cores, "num_gpus": int(slot.on_gpu), "scheduling_strategy": strategy}
-    # A worker that dies is replaced by the pool, which knows what it was doing.
+    # The pool itself replaces a worker that dies, because it knows the worker's task.
     return ray.remote(worker).options(**how, max_restarts=0).remote(*arguments)
 
 
 class Pool:
-    """One worker per slot. Those that machines bring along are added, those that die are replaced."""
+    """One worker per slot. New machines get workers, and workers that die are replaced."""
 
     def __init__(
         self,
@@ -74,34 +74,34 @@ class Pool:
         slots: Callable[[Sequence[dict]], list[Slot]],
         differ: Callable[[Any, Any], str] = lambda first, other: "",
     ):
-        """Take what makes the workers; none is made yet.
+        """Keep the functions that make workers. No worker is made yet.
 
         Args:
-            make: starts a slot's worker: an actor with the methods `open` and `compute`.
-            slots: those of the nodes that ray lists.
-            differ: why a worker cannot be used beside the first one, of what `open` returned of the two; "": it can.
+            make: starts a slot's worker, an actor with the methods `open` and `compute`.
+            slots: returns the slots of the nodes that ray lists.
+            differ: compares two workers' results of `open`: why the second worker cannot be used; "" if it can.
         """
         self._ray, self._make, self._slots, self._differ = ray, make, slots, differ
         self._places: dict[Slot, _Place] = {}
         self._looked = 0.0
         self._last_failure = Failure("no machine of the cluster has a free processor for work")
-        self._facts: Any = None  # what the first worker's `open` returned
+        self._facts: Any = None  # what `open` of the first worker returned
         self._hopeless_since: float | None = None
-        self.failed: dict[Any, str] = {}  # tasks that could not be done -> why the last attempt failed
+        self.failed: dict[Any, str] = {}  # tasks that failed -> the reason of the last failure
 
     def facts(self) -> Any:
-        """Return what `open` of the first worker that is ready has returned.
+        """Return the result of `open` of the first worker that is ready.
 
-        Raises InputError and RunError where there is none.
+        Raises InputError and RunError if there is none.
         """
         while self._facts is None:
             self._step()
         return self._facts
 
     def answers(self, tasks: Sequence[Any], arguments: Callable[[Any], tuple]) -> Iterator[tuple[Any, Any]]:
-        """Yield (task, what `compute` returned) of each that is done. One that fails is tried ATTEMPTS times in all.
+        """Yield (task, result of `compute`) for each finished task. A failing task gets ATTEMPTS attempts in all.
 
-        arguments: of a task, for the worker's `compute`. Raises RunError when no worker is left.
+        arguments: returns a task's arguments for the worker's `compute`. Raises RunError when no worker is left.
         """
         queue, attempts = deque(tasks), dict.fromkeys(tasks, 0)
         left = len(queue)
@@ -124,7 +124,7 @@ class Pool:
                     self.failed[task] = result.reason
 
     def _step(self) -> list[tuple[Any, Any, bool]]:
-        """Wait a moment; (task, its result or Failure, whether that counts as an attempt) of those that have ended."""
+        """Wait a moment. Return (task, its result or Failure, whether it counts as an attempt) for those that ended."""
         self._look()
         awaited = {place.answer: slot for slot, place in self._places.items() if place.answer is not None}
         if not awaited:
@@ -141,11 +141,11 @@ class Pool:
                 continue
             if self._places[slot].actor is None:
                 self._look(now=True)
-            ended.append((task, result, slot in self._places))  # a machine that is gone is no fault of the task
+            ended.append((task, result, slot in self._places))  # if the machine is gone, the task is not to blame
         return ended
 
     def _look(self, now: bool = False) -> None:
-        """Start workers on machines that are new, and forgets those that are gone."""
+        """Start workers on new machines, and forget workers on machines that are gone."""
         if not now and time.monotonic() - self._looked < LOOK:
             return
         self._looked = time.monotonic()
@@ -163,7 +163,7 @@ class Pool:
         self._check_hope()
 
     def _check_hope(self) -> None:
-        """Raise where no worker can be had."""
+        """Raise if no worker can be had."""
         if any(place.actor is not None for place in self._places.values()):
             self._hopeless_since = None
             return
@@ -172,7 +172,7 @@ class Pool:
             raise (InputError if self._last_failure.users else RunError)(self._last_failure.reason)
 
     def _take(self, slot: Slot) -> tuple[Any, Any]:
-        """Return (task, its result or Failure) of the slot's worker, idle then; None for the task: it was opened."""
+        """Return (task, its result or Failure) of the slot's worker, which is then idle. Task None: it was opened."""
         place = self._places[slot]
         task, answer = place.task, place.answer
         place.task = place.answer = None
@@ -192,7 +192,7 @@ class Pool:
             say(f"worker on {slot}: ready")
             return
         place.failures += 1
-        if place.actor is not None:  # it lives, and has said why: another attempt would end the same way
+        if place.actor is not None:  # it lives and gave a reason: another attempt would end the same way
             with signals_held():
                 self._ray.kill(place.actor)
             place.actor, place.failures = None, ATTEMPTS

@@ -1,4 +1,4 @@
-"""A list cut into shards: pieces of consecutive positions that are computed, and tried again, as a whole."""
+"""Cut a list into shards: consecutive positions that are computed, and retried, as a whole."""
 
 import hashlib
 import json
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Shard:
-    """The positions first to last - 1 of the list. `name`, the same in every run of a command, is that of its part."""
+    """The positions first to last - 1 of the list. `name` names its part, and is the same in each run of a command."""
 
     index: int
     first: int
@@ -23,8 +23,8 @@ class Shard:
 
 
 def cut(fingerprint: Mapping[str, object], size: int) -> list[Shard]:
-    """Return the shards of `size` videos, the last perhaps fewer, of the run with this fingerprint."""
-    # As in the journal: the protocol follows from the others but for the path of the weights.
+    """Return the shards of `size` videos, the last perhaps smaller, for the run with this fingerprint."""
+    # As in the journal: except for the weights' path, the protocol follows from the other keys.
     facts = {name: value for name, value in fingerprint.items() if name != "protocol"}
     shards = []
     for index, first in enumerate(range(0, fingerprint["videos"], size)):

@@ -1,4 +1,4 @@
-"""What runs on each machine: a network and readers as on one machine alone, that compute shards of the list."""
+"""Compute shards of the list on one machine of the cluster, with the same network and readers as a run without it."""
 
 import os
 import traceback
@@ -19,7 +19,7 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class PredictionJob:
-    """What is to be computed, the same for every worker of a run. features: as the flag."""
+    """The job, the same for every worker of a run. features: as in the flag."""
 
     config: Config
     section: InferConfig
@@ -32,29 +32,29 @@ class PredictionJob:
 
 @dataclass(frozen=True)
 class NetworkFacts:
-    """What a worker's network is; see inference.network.Network."""
+    """The facts about a worker's network; see inference.network.Network."""
 
     weights: str
     precision: str
     description: str
     num_features: int
-    batch_size: int  # videos, as the reader makes them
+    batch_size: int  # videos per batch of the reader
     thresholds: list[float] | None = None
 
 
 @dataclass(frozen=True)
 class Failure:
-    """Why something could not be done, in one line; `users`: it is a mistake of the user's."""
+    """Why something failed, in one line. `users`: the user caused it."""
 
     reason: str
     users: bool = False
 
 
 class Worker:
-    """The actor's class. Its methods return a Failure in place of raising an exception: those do not travel well."""
+    """The actor's class. Its methods return a Failure instead of raising, because Ray transfers exceptions badly."""
 
     def __init__(self, job: PredictionJob, folder: str, cores: int, on_gpu: bool):
-        """folder: the run's working folder, to which relative paths are."""
+        """folder: the run's working folder, the base of relative paths."""
         os.environ[GRANT] = str(cores)
         os.environ["OMP_NUM_THREADS"] = str(cores)
         self._job, self._folder = job, folder
@@ -65,7 +65,7 @@ class Worker:
         return safely(self._open)
 
     def compute(self, shard: Shard, entries: Sequence[Entry]) -> int | Failure:
-        """Return the number of rows of the part that it writes; entries: those of the shard's positions."""
+        """Compute a shard, write its part, and return its number of rows. entries: those of the shard's positions."""
         return safely(lambda: self._compute(shard, entries))
 
     def _open(self) -> NetworkFacts:
@@ -105,7 +105,7 @@ class Worker:
 
 
 class _Window(Sequence[Entry]):
-    """The entries of a list by their positions in it, of which those of one shard are there."""
+    """Entries of a list by their positions in the list, for one shard only."""
 
     def __init__(self, length: int):
         self._length, self.first, self.known = length, 0, ()
@@ -118,13 +118,13 @@ class _Window(Sequence[Entry]):
 
 
 def enter(folder: str) -> None:
-    """Make the run's working folder this process's. Raises InputError where this machine has none of that path."""
+    """Make the run's working folder this process's. Raises InputError if this machine lacks that path."""
     with os_errors(InputError, f"{folder}: the run's working folder is not there"):
         os.chdir(folder)
 
 
 def safely(work: Callable[[], Result]) -> Result | Failure:
-    """Return what `work` returns, or a Failure with why it could not."""
+    """Return the result of `work`, or a Failure with the reason."""
     try:
         return work()
     except (InputError, RunError) as error:

@@ -1,1 +1,1 @@
-"""What this machine can do, and whether it does it right: bash run.sh doctor."""
+"""Check this machine and the toolkit on it: bash run.sh doctor."""

@@ -1,11 +1,11 @@
-"""Says what this machine has, tries each way in which the toolkit may run on it, and what to do where one fails.
+"""Show what this machine has, try each way to run the toolkit on it, and say what to do about failures.
 
     bash run.sh doctor
-    bash run.sh doctor --gpu            # what GPUs make of training, measured in ten minutes: a table to send back
-    bash run.sh doctor --gpu --dry-run  # the commands of that, on any machine
+    bash run.sh doctor --gpu            # measure training on GPUs in ten minutes: a table to send back
+    bash run.sh doctor --gpu --dry-run  # print the commands for that, on any machine
 
-Each way is a small network in a process of its own. Its numbers are compared with those of Paddle's own kernels on the
-CPU. Exit code 1: something that should work here does not.
+Each way runs a small network in a process of its own. Its numbers are compared with those of Paddle's own kernels on
+the CPU. Exit code 1: something that should work here does not.
 """
 
 import argparse
@@ -39,7 +39,7 @@ eager     slow for a reason: Paddle runs each layer by itself. The other ways ar
 
 
 def check_paddle(folder: Path) -> tuple[CheckRow, dict]:
-    """Return the row of Paddle itself, and what it says of itself, {} where it says nothing."""
+    """Return the row for Paddle itself, and what it reports about itself, {} if nothing."""
     ended = start(("python", PROGRAMS, "paddle", str(folder)), folder)
     problem, _ = judge(WAYS[0], Outcome(ended.code, ended.last_line), None)
     about = {} if problem else json.loads((folder / "paddle.json").read_text())
@@ -47,7 +47,7 @@ def check_paddle(folder: Path) -> tuple[CheckRow, dict]:
 
 
 def check_ways(abilities: Abilities, folder: Path, ways: Sequence[Way] = WAYS) -> Iterator[CheckRow]:
-    """Yield the row of each way, as soon as it has been tried; the folder is the one that `check_paddle` had."""
+    """Yield each way's row as soon as it has been tried. folder: as for `check_paddle`."""
     numbers: dict[str, dict[str, np.ndarray]] = {}
     for way in ways:
         if reason := abilities.missing(way):
@@ -64,7 +64,7 @@ def check_ways(abilities: Abilities, folder: Path, ways: Sequence[Way] = WAYS) -
 
 
 def read_outcome(way: Way, folder: Path, ended: Ended) -> Outcome:
-    """Return what the process of a way has left in the folder."""
+    """Return what the process of a way left in the folder."""
     file = folder / f"{WAYS.index(way)}.npz"
     if ended.code != 0:
         return Outcome(ended.code, ended.last_line)
@@ -75,9 +75,9 @@ def read_outcome(way: Way, folder: Path, ended: Ended) -> Outcome:
 
 
 def examine(folder: Path, on_gpus: bool = False) -> Iterator[CheckRow]:
-    """Yield every row, as soon as it is known; what the machine has is printed before the first.
+    """Yield every row as soon as it is known, after printing what the machine has.
 
-    on_gpus: the trials of apps/doctor/gpu.py in place of the ways. Raises RunError without a GPU for them.
+    on_gpus: run the trials of apps/doctor/gpu.py instead of the ways. Raises RunError if there is no GPU for them.
     """
     paddle, about = check_paddle(folder)
     gpus, problem, remedy = len(about.get("gpus", ())), "", ""

@@ -1,4 +1,4 @@
-"""What a check is: a command in a process of its own, how that ended, and the row that tells of it."""
+"""Run a check, a command in a process of its own, and make the row that reports it."""
 
 import os
 import subprocess
@@ -12,22 +12,22 @@ from apps.doctor.ways import remedy
 from utils.processes.device import has_gpu_build
 
 ROOT = Path(__file__).resolve().parents[2]
-TIME_LIMIT = 180.0  # seconds; a GPU's first start takes some twenty
+TIME_LIMIT = 180.0  # seconds; the first start of a GPU takes about twenty
 COLUMNS = "{:44}  {:11}  {:>8}  {:>8}  {}"
-# What train.py has said once its first step is done.
+# train.py says this after its first step.
 BEGUN = "Epoch 0, iter 0,"
 
 
 @dataclass(frozen=True)
 class CheckRow:
-    """What became of a check: ok, FAILED or not checked."""
+    """The result of a check: ok, FAILED or not checked."""
 
     name: str
     result: str
     text: str = ""  # why, and what to do
     images_per_second: float | None = None
     distance: float | None = None  # see apps.doctor.ways.distances
-    gigabytes: float | None = None  # of the GPU's memory, at most; it stands where the distance does else
+    gigabytes: float | None = None  # the GPU's peak memory; printed in the distance's column
 
     def __str__(self) -> str:
         speed = "" if self.images_per_second is None else f"{self.images_per_second:.1f}"
@@ -37,7 +37,7 @@ class CheckRow:
 
 
 def checked(name: str, problem: str, what_to_do: str, **found: object) -> CheckRow:
-    """Return the row of a check that found a problem, or "": none."""
+    """Return the row of a check. problem: "" if there is none."""
     if problem:
         text = f"{problem}. What to do: {remedy(what_to_do, has_gpu_build())}"
         return CheckRow(name, "FAILED", **{**found, "text": text})
@@ -46,16 +46,16 @@ def checked(name: str, problem: str, what_to_do: str, **found: object) -> CheckR
 
 @dataclass(frozen=True)
 class Ended:
-    """How a command ended, and what it said."""
+    """The exit code and the output of a command."""
 
-    code: int | None  # None: it was ended after TIME_LIMIT
+    code: int | None  # None: it was killed after TIME_LIMIT
     out: str = ""
     err: str = ""
     left: tuple[int, ...] = ()  # processes that should have ended with it
 
     @property
     def last_line(self) -> str:
-        """The last line of its stderr."""
+        """Return the last line of its stderr."""
         lines = [line.strip() for line in self.err.splitlines() if line.strip()]
         return lines[-1].removeprefix("error: ")[:300] if lines else ""
 
@@ -66,12 +66,12 @@ def start(
     environment: Mapping[str, str] | None = None,
     meanwhile: Callable[[int], Sequence[int]] | None = None,
 ) -> Ended:
-    """Return how the command ended. folder: for what it says.
+    """Run the command and return how it ended. folder: for its output.
 
-    meanwhile: is called with its process once BEGUN has been said, and names processes that must end with it.
+    meanwhile: called with the process id once BEGUN is printed; returns processes that must end with it.
     """
     out, err = folder / "out.txt", folder / "err.txt"
-    out.write_bytes(b"")  # what the command before has said is no sign of this one
+    out.write_bytes(b"")  # the previous command's output must not count as this one's
     process = launch(command, {**os.environ, **(environment or {})}, out, err)
     latest, ending = time.monotonic() + TIME_LIMIT, []
     try:
@@ -88,7 +88,7 @@ def start(
 
 
 def launch(command: Sequence[str], environment: Mapping[str, str], out: Path, err: Path) -> subprocess.Popen:
-    """Return the process of a command, of which `python` is this one; what it says goes to the two files."""
+    """Start a command, in which `python` stands for this interpreter, with its output in two files."""
     words = [sys.executable if word == "python" else word for word in command]
     with open(out, "wb") as stdout, open(err, "wb") as stderr:
         return subprocess.Popen(words, cwd=ROOT, env=environment, stdout=stdout, stderr=stderr)

@@ -1,4 +1,4 @@
-"""What the ways are tried on: pictures and videos that are the same on every machine."""
+"""Make the pictures and videos for the trials, the same on every machine."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -15,7 +15,7 @@ def clips(videos: int, seed: int) -> np.ndarray:
 
 
 def write_video(path: Path, pictures: Iterable[np.ndarray], shape: Sequence[int], key_frames: int = 4) -> None:
-    """Write pictures, uint8 [H, W, 3] of the shape (H, W), as H.264 with a key frame every so many."""
+    """Write pictures, uint8 [H, W, 3] of shape (H, W), as H.264 with a key frame every `key_frames` frames."""
     import av
 
     with av.open(str(path), "w") as file:
@@ -28,7 +28,7 @@ def write_video(path: Path, pictures: Iterable[np.ndarray], shape: Sequence[int]
 
 
 def write_list(folder: Path, videos: int) -> Path:
-    """Write so many videos of such pictures, and return the list that names them."""
+    """Write this many videos of such pictures, and return the list that names them."""
     paths = [folder / f"{i}.mp4" for i in range(videos)]
     for path, picture in zip(paths, clips(videos, 3)):
         write_video(path, picture.repeat(4, axis=0), (SIZE, SIZE))

@@ -1,6 +1,6 @@
-"""bash run.sh doctor --gpu: what is measured and tried on GPUs, in about ten minutes, each by a command of its own.
+"""Measure and try training on GPUs for bash run.sh doctor --gpu, in about ten minutes, each trial a command.
 
-Who sends the table back tells what no machine without a GPU can say.
+The table that users send back shows what no machine without a GPU can.
 """
 
 import json
@@ -20,13 +20,13 @@ from reader.loader import worker_count
 from training.waiting import SHARE
 from utils.errors import RunError
 
-SEGMENTS = 3  # frames of a video in training, as configs/tsn.yaml has it
-SMALL_STEPS = "--learning_rate=0.001"  # as there is nothing to learn, and no loss shall become infinite
+SEGMENTS = 3  # frames of a video in training, as in configs/tsn.yaml
+SMALL_STEPS = "--learning_rate=0.001"  # there is nothing to learn, and no loss may become infinite
 INTERVAL = 10  # steps between two lines of the log
-WARM = 2  # lines that are left out: cuDNN tries its kernels, and readers are ahead
-CLOSE = 0.97  # of the fastest: what is plainer is taken then
-SHARED_MEMORY = 1.0  # GB; a container has 64 MB, which NCCL may find too little
-# Precisions from the plainest on: keys of TRAIN, what the GPU must have, and the environment.
+WARM = 2  # lines that are left out: cuDNN is still trying its kernels, and readers are ahead
+CLOSE = 0.97  # of the fastest rate; the simplest way above this share is chosen
+SHARED_MEMORY = 1.0  # GB; a container has 64 MB, which can be too little for NCCL
+# Precisions, simplest first: keys of TRAIN, what the GPU must have, and the environment.
 TF32_OFF = {"NVIDIA_TF32_OVERRIDE": "0"}
 PRECISIONS: tuple[tuple[str, tuple[str, ...], str, Mapping[str, str]], ...] = (
     ("float32", ("TRAIN.amp=off",), "GPU", TF32_OFF),
@@ -41,21 +41,21 @@ PRECISIONS: tuple[tuple[str, tuple[str, ...], str, Mapping[str, str]], ...] = (
 
 @dataclass(frozen=True)
 class Plan:
-    """On what all is tried. flags: of each command; a test plays it small, on the CPU."""
+    """The setup of all trials. flags: added to each command; a test makes it small, on the CPU."""
 
-    folder: Path  # for all that is written
+    folder: Path  # for all files that are written
     devices: int
     o2: tuple[str, ...] = ("TRAIN.amp=O2", "TRAIN.amp_dtype=bfloat16")
     flags: tuple[str, ...] = ("--config=configs/tsn.yaml", "--use_gpu=True")
-    videos: int = 32  # of a step on a device: the part of one of 8 that share the 256 of configs/tsn.yaml
+    videos: int = 32  # per step and device: 8 devices share the 256 of configs/tsn.yaml
 
     def program(self, name: str, videos: int, keys: Sequence[str] = ()) -> tuple[str, ...]:
-        """Return the command of a program of apps/doctor/gpu_programs.py."""
+        """Return the command for a program of apps/doctor/gpu_programs.py."""
         how = f"--batch_size={videos}", SMALL_STEPS, *sets(keys)
         return "python", "apps/doctor/gpu_programs.py", name, *self.flags, *how
 
     def train(self, name: str, filelist: Path, keys: Sequence[str], epochs: int, *flags: str) -> tuple[str, ...]:
-        """Return the command that trains on all devices, from random weights."""
+        """Return the command that trains on all devices from random weights."""
         keys = f"TRAIN.filelist={filelist}", "TRAIN.num_reader_threads=auto", *keys
         return (
             "python", "train.py", *self.flags, f"--batch_size={self.videos * self.devices}", "--pretrain=none",
@@ -66,18 +66,18 @@ class Plan:
 
 @dataclass(frozen=True)
 class Trial:
-    """A row: the command, how it must end, and what is told of that."""
+    """A trial: the command, how it must end, and what its row reports."""
 
     name: str
     command: tuple[str, ...]
     remedy: str = REINSTALL
     needs: tuple[str, ...] = ("GPU",)  # see apps.doctor.ways.Abilities.missing
     environment: Mapping[str, str] = field(default_factory=dict)
-    keys: tuple[str, ...] = ()  # those that are compared
+    keys: tuple[str, ...] = ()  # the keys whose speeds are compared
     meanwhile: Callable[[int], Sequence[int]] | None = None  # see apps.doctor.checks.start
     ends: int = 0  # the exit code
-    says: str = ""  # is in its last line
-    found: Callable[[Ended], Mapping[str, object]] = lambda ended: {}  # of the row; raises RunError
+    says: str = ""  # must be in its last line
+    found: Callable[[Ended], Mapping[str, object]] = lambda ended: {}  # for the row; raises RunError
 
     def __str__(self) -> str:
         words = [f"{name}={value}" for name, value in self.environment.items()]
@@ -90,7 +90,7 @@ def sets(keys: Sequence[str]) -> list[str]:
 
 
 def measured(plan: Plan) -> Iterator[Trial]:
-    """Yield what tells of the machine, and of the fastest way to train on one of its GPUs."""
+    """Yield the trials that measure the machine and find the fastest way to train on one GPU."""
     topology, space = ("nvidia-smi", "topo", "-m"), ("df", "-Pk", "/dev/shm")
     yield Trial("GPUs, how they are linked", topology, found=lambda ended: {"text": f"\n{ended.out}"})
     larger = "docker run --shm-size=8g --ulimit memlock=-1, in a container"
@@ -106,7 +106,7 @@ def measured(plan: Plan) -> Iterator[Trial]:
 
 
 def trained(plan: Plan, best: Sequence[str], rate: float | None) -> Iterator[Trial]:
-    """Yield what is trained the fastest way. rate: images/s of one device from memory, where that is known."""
+    """Yield the trials that train the fastest way. rate: images/s of one device from memory, if known."""
     folder, several = plan.folder, ("GPU", "GPUs")
     fewer = ONE_GPU if plan.devices > 1 else ON_CPU
     clips, near = folder / "clips.list", folder / "reencoded" / "clips.list"
@@ -137,7 +137,7 @@ def trained(plan: Plan, best: Sequence[str], rate: float | None) -> Iterator[Tri
 
 
 def check_gpus(abilities: Abilities, plan: Plan) -> Iterator[CheckRow]:
-    """Yield the row of each trial, as soon as it is known, and the keys to train with."""
+    """Yield each trial's row as soon as it is known, and then the keys to train with."""
     rates: dict[tuple[str, ...], float] = {}
     for trial in measured(plan):
         row = tried(trial, abilities, plan.folder)
@@ -154,13 +154,13 @@ def check_gpus(abilities: Abilities, plan: Plan) -> Iterator[CheckRow]:
 
 
 def recommended(rates: Mapping[tuple[str, ...], float]) -> tuple[tuple[str, ...], float | None]:
-    """Return (keys to train with, their images/s): the plainest of those that are as good as the fastest."""
+    """Return (keys to train with, their images/s): the simplest of the ways that are about as fast as the fastest."""
     fastest = max(rates.values(), default=math.inf)
     return next(((keys, rate) for keys, rate in rates.items() if rate >= CLOSE * fastest), (("TRAIN.amp=off",), None))
 
 
 def tried(trial: Trial, abilities: Abilities, folder: Path) -> CheckRow:
-    """Return what became of a trial."""
+    """Run a trial and return its row."""
     if reason := abilities.missing(trial):
         return CheckRow(trial.name, "not checked", reason)
     if trial.command[0] != "python" and not shutil.which(trial.command[0]):
@@ -173,13 +173,13 @@ def tried(trial: Trial, abilities: Abilities, folder: Path) -> CheckRow:
     except RunError as error:
         problem = str(error)
     remedy = f"kill -9 {' '.join(map(str, ended.left))}" if ended.left else trial.remedy
-    if "out of memory" in problem:  # it says what to do
+    if "out of memory" in problem:  # the problem already says what to do
         return CheckRow(trial.name, "FAILED", problem)
     return checked(trial.name, problem, remedy, **found)
 
 
 def problem_of(trial: Trial, ended: Ended) -> str:
-    """Return what is wrong with how it ended; "" if nothing is."""
+    """Return what is wrong with the way the command ended; "" if nothing."""
     if ended.left:
         return f"{len(ended.left)} ranks go on without the others"
     if ended.code == trial.ends and trial.says in ended.last_line:
@@ -188,7 +188,7 @@ def problem_of(trial: Trial, ended: Ended) -> str:
 
 
 def said(ended: Ended) -> dict:
-    """Return what a program of apps/doctor/gpu_programs.py has found."""
+    """Return the result that a program of apps/doctor/gpu_programs.py printed."""
     return json.loads(ended.out.splitlines()[-1])
 
 
@@ -200,7 +200,7 @@ def shared_memory(ended: Ended) -> dict:
 
 
 def waiting(folder: Path, ended: Ended, full: float | None, devices: int) -> dict:
-    """Return how fast train.py was, and whether its readers do. full: images/s that all devices can take."""
+    """Return train.py's speed, and whether its readers keep up. full: images/s that all devices can take."""
     lines = [json.loads(line) for line in (folder / "train_log.jsonl").read_text().splitlines()]
     lines = [line for line in lines if line.get("mode") == "train"][WARM:]
     times = [1 / line["videos_per_second"] for line in lines]
@@ -214,7 +214,7 @@ def waiting(folder: Path, ended: Ended, full: float | None, devices: int) -> dic
 
 
 def resumed(ended: Ended) -> dict:
-    lines = [line for line in ended.out.splitlines() if line.startswith("resumed from ")]
+    lines = [line for line in ended.out.splitlines() if line.startswith("weights: resumed from ")]
     if not lines:
         raise RunError("the run has left no checkpoint to go on from")
     return {"text": lines[0].rpartition(": ")[2]}
@@ -228,13 +228,13 @@ def scored(path: Path) -> dict:
 
 
 def interrupt(process: int) -> Sequence[int]:
-    """Ctrl-C."""
+    """Send Ctrl-C."""
     os.kill(process, signal.SIGINT)
     return ()
 
 
 def kill_a_rank(process: int) -> Sequence[int]:
-    """Kill with -9 the second process that the launcher has started; all must end with it."""
+    """Kill with -9 the second process that the launcher started; all processes must end with it."""
     try:
         ranks = [int(word) for word in Path(f"/proc/{process}/task/{process}/children").read_text().split()]
         os.kill(ranks[1], signal.SIGKILL)

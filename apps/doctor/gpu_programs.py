@@ -1,6 +1,6 @@
-"""What `bash run.sh doctor --gpu` runs besides the scripts: python apps/doctor/gpu_programs.py NAME FLAGS.
+"""Run a trial of `bash run.sh doctor --gpu`: python apps/doctor/gpu_programs.py NAME FLAGS.
 
-The flags are those of train.py; what was found is the last line of stdout, in JSON.
+The flags are those of train.py. The last line of stdout is the result in JSON.
 """
 
 import json
@@ -27,18 +27,18 @@ from utils.processes.ranks import World, join_ranks
 
 STEPS = 41
 VIDEOS, FRAMES = 8, 250  # clips of 10 s
-REDUCED = (1, 16, 98)  # MB; the last is what ResNet-50 sums in every step
+REDUCED = (1, 16, 98)  # MB; the last is the size that ResNet-50 sums in every step
 ROUNDS = 5
 
 
 def clips(flags: Flags, config: Config) -> dict:
-    """Write the list of TRAIN, for an epoch of STEPS steps, its few videos, each a picture that moves, and few.list."""
+    """Write a TRAIN list for an epoch of STEPS steps, its few videos of moving pictures, and few.list."""
     path, height = Path(config.train.filelist), config.train.short_size
     shape = height, height * 4 // 3 // 2 * 2
     for number in range(VIDEOS):
         coarse = np.random.default_rng(number).integers(0, 256, (height // 8, shape[1] // 8 + 1, 3), dtype=np.uint8)
         picture = coarse.repeat(8, axis=0).repeat(8, axis=1)[:height, : shape[1]]
-        # Key frames as far apart as x264 has them.
+        # Key frames at x264's default distance.
         write_video(path.with_name(f"{number}.mp4"), (np.roll(picture, i, axis=1) for i in range(FRAMES)), shape, 250)
     lines = [f"{path.with_name(f'{number}.mp4')} {number}\n" for number in range(VIDEOS)]
     path.with_name("few.list").write_text("".join(lines))
@@ -47,7 +47,7 @@ def clips(flags: Flags, config: Config) -> dict:
 
 
 def memory(flags: Flags, config: Config) -> dict:
-    """Return images/s of training steps whose frames lie in memory, and the most GB of the GPU's memory."""
+    """Return images/s of training steps on frames in memory, and the peak GB of GPU memory."""
     import paddle
 
     device = device_of(config)
@@ -57,9 +57,9 @@ def memory(flags: Flags, config: Config) -> dict:
 
 
 def copies(flags: Flags, config: Config) -> dict:
-    """Return images/s where batches are copied while the step before is computed.
+    """Return images/s if batches are copied during the previous step.
 
-    Raise RunError where losses or weights are not to the bit those of copies that are waited for.
+    Raises RunError if losses or weights differ by a bit from those with blocking copies.
     """
     device = device_of(config)
     first, _ = trained(config, device, seeded=True, blocking=True)
@@ -73,7 +73,7 @@ def copies(flags: Flags, config: Config) -> dict:
 
 
 def trained(config: Config, device: str, seeded: bool = False, blocking: bool = False) -> tuple[str, float]:
-    """Return (digest of losses and weights, images/s) of STEPS steps of train.py's loop on frames of noise."""
+    """Return (digest of losses and weights, images/s) of STEPS steps of train.py's loop on random frames."""
     import paddle
 
     from models import build_model, section_model
@@ -86,7 +86,7 @@ def trained(config: Config, device: str, seeded: bool = False, blocking: bool = 
     model = build_model(section_model(config.model, train), data_format="NHWC" if train.channels_last else "NCHW")
     model, optimizer = amp.prepare(model, build_optimizer(model, train))
     if blocking:
-        amp.device = "cpu"  # batches then travel as tensors are made: Paddle waits for each
+        amp.device = "cpu"  # batches are then copied as tensors are made, and Paddle waits for each copy
     losses, seconds = epoch(model, optimizer, amp, World(), noise(config), train.batch_size, STEPS)
     numbers = [losses, *(weight.numpy() for weight in model.state_dict().values())]
     digest = sha256(b"".join(values.tobytes() for values in numbers)).hexdigest()
@@ -94,7 +94,7 @@ def trained(config: Config, device: str, seeded: bool = False, blocking: bool = 
 
 
 def noise(config: Config) -> Iterator:
-    """Yield STEPS batches, of which those that follow one another differ."""
+    """Yield STEPS batches; consecutive ones differ."""
     from reader.loader import Batch
 
     train, random = config.train, np.random.default_rng(0)
@@ -105,9 +105,9 @@ def noise(config: Config) -> Iterator:
 
 
 def all_reduce(flags: Flags, config: Config) -> dict | None:
-    """Return what each rank sends a second, in GB, where tensors are summed over all; None in ranks but the first.
+    """Return the GB that each rank sends per second while tensors are summed over all ranks; None except on rank 0.
 
-    2 * (n - 1) / n of a tensor for n ranks, as NVIDIA's nccl-tests count it. Raise RunError for a wrong sum.
+    For n ranks, 2 * (n - 1) / n of a tensor counts, as in NVIDIA's nccl-tests. Raises RunError for a wrong sum.
     """
     start_ranks(flags.nproc, config.train.use_gpu)
     world = join_ranks(device_of(config))
@@ -134,7 +134,7 @@ def all_reduce(flags: Flags, config: Config) -> dict | None:
 
 
 def device_of(config: Config) -> str:
-    """Return the device that the flags ask for, which Paddle computes on from now on."""
+    """Return the device that the flags ask for, after making it Paddle's device."""
     device = choose_device(config.train.use_gpu, config.demands_gpu)
     use_device(device)
     return device

@@ -1,4 +1,4 @@
-"""What this machine has, without Paddle's help; what Paddle says of itself is given."""
+"""Describe this machine without loading Paddle; Paddle's own report is given."""
 
 import platform
 import re
@@ -18,11 +18,11 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def describe(paddle: Mapping[str, object]) -> Iterator[tuple[str, str]]:
-    """Yield (name, value) of all that the toolkit depends on. paddle: what apps/doctor/programs.py wrote, or {}."""
+    """Yield (name, value) for everything that the toolkit depends on. paddle: from apps/doctor/programs.py, or {}."""
     yield "system", f"{platform.platform()}, Python {platform.python_version()} ({sys.executable})"
     name = platform.processor() or platform.machine()
     if features := processor():
-        name = re.split(r" fpu | fp ", features)[0]  # the first of the features on x86-64 and on ARM
+        name = re.split(r" fpu | fp ", features)[0]  # the first feature on x86-64 and on ARM
     bfloat16 = "with" if has_bfloat16() else "without"
     yield "processor", f"{name}, {bfloat16} bfloat16, cores to use: {available_cores()}"
     memory = available_memory()
@@ -43,7 +43,7 @@ def _free(folder: Path) -> str:
 
 
 def _names() -> list[str]:
-    """Return the packages that the toolkit can use besides Paddle and OpenVINO."""
+    """Return the optional packages besides Paddle and OpenVINO."""
     files = ("requirements.txt", "requirements-gpu.txt", "requirements-cluster.txt", "requirements-int8.txt")
     lines = [line for file in files for line in (ROOT / file).read_text(encoding="utf-8").splitlines()]
     found = [re.match(r"[A-Za-z][\w.-]*", line) for line in lines]
@@ -59,9 +59,9 @@ def _version(package: str) -> str:
 
 
 def package_problem(requirements: str) -> str:
-    """Return what pip finds missing or of another version, in its words, or that there are two Paddles; "" if nothing.
+    """Return pip's words on missing packages or other versions, or that there are two Paddles; "" if all is well.
 
-    Without pip only the last.
+    Without pip, only two Paddles are noticed.
     """
     if has_both_builds():
         return BOTH_BUILDS
@@ -82,10 +82,10 @@ def listed_gpus() -> list[str]:
 
 
 def gpu_problem(cuda: str, seen: int, visible: str | None, listed: list[str]) -> tuple[str, str]:
-    """Return (what is wrong with the GPUs, what to do); two empty texts if nothing is.
+    """Return (what is wrong with the GPUs, what to do), two empty texts if nothing.
 
-    cuda: what Paddle was built for, "" for the CPU. seen: GPUs it sees. visible: CUDA_VISIBLE_DEVICES. listed: GPUs of
-    the driver.
+    cuda: the version that Paddle was built for, "" for the CPU. seen: GPUs that Paddle sees. visible:
+    CUDA_VISIBLE_DEVICES. listed: the driver's GPUs.
     """
     wanted = len(listed) if not visible else len(listed_devices(visible))
     if visible is not None and not listed_devices(visible):

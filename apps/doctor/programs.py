@@ -1,6 +1,6 @@
-"""What is run of each way, in a process of its own: python apps/doctor/programs.py NAME FOLDER.
+"""Run one way in a process of its own: python apps/doctor/programs.py NAME FOLDER.
 
-The name is that of a way in apps/doctor/ways.py. FOLDER/NUMBER.npz gets the numbers found, FOLDER/NUMBER.json the rest.
+NAME is a way in apps/doctor/ways.py. The numbers go to FOLDER/NUMBER.npz, the rest to FOLDER/NUMBER.json.
 """
 
 import json
@@ -22,11 +22,11 @@ from utils.errors import RunError
 ROOT = Path(__file__).resolve().parents[2]
 CLASSES, VIDEOS = 8, 8
 WEIGHTS = "weights.pdparams"
-# Videos of a step whose time is taken; a GPU needs many to be busy.
+# Videos per timed step; a GPU needs many to be busy.
 TIMED_VIDEOS = {"cpu": 4, "gpu": 256}
-# Batches that are copied to the device, one after the other.
+# Batches that are copied to the device one after the other.
 COPIES = 40
-# Every so many-th of the numbers of a weight is compared.
+# One of this many numbers of a weight is compared.
 STRIDE = 97
 PADDLE = "paddle"
 
@@ -34,7 +34,7 @@ Numbers = dict[str, np.ndarray]
 
 
 def read(folder: Path, decoder: str) -> tuple[Numbers, None]:
-    """Write a clip of known frames, and have a reader process read it. Raises RunError for other frames."""
+    """Write a clip of known frames, and let a reader process read it. Raises RunError if the frames differ."""
     from reader.clip import ClipSpec
     from reader.filelist import Entry
     from reader.loader import Loader
@@ -67,7 +67,7 @@ def predict_eager(folder: Path) -> tuple[Numbers, float]:
 
 
 def predict(folder: Path, device: str = "cpu", precision: str = "float32", videos: int = 1) -> tuple[Numbers, float]:
-    """Return (logits, images/s) of what predict.py would run for so many videos."""
+    """Return (logits, images/s) as predict.py computes them for this many videos."""
     from inference.network import load_network
     from utils.config.loading import load_config
     from utils.processes.device import choose_device
@@ -77,14 +77,14 @@ def predict(folder: Path, device: str = "cpu", precision: str = "float32", video
         "MODEL.num_layers": 18, "MODEL.num_classes": CLASSES, "MODEL.seg_num": 1, "INFER.short_size": SIZE,
         "INFER.target_size": SIZE, "INFER.precision": precision, "INFER.weights": str(folder / WEIGHTS),
     }  # fmt: skip
-    if precision == "int8":  # the network has learned nothing: how many keep their top-1 says nothing
+    if precision == "int8":  # the network is untrained, so top-1 agreement means nothing
         keys |= {"INFER.calibration": str(write_list(folder, 2 * VIDEOS)), "INFER.int8_agreement": 0.0}
     config = load_config(ROOT / "configs" / "tsn.yaml", keys)
     return answers(load_network(config, config.infer, device, videos), device)
 
 
 def answers(network: Callable[[np.ndarray], np.ndarray], device: str) -> tuple[Numbers, float]:
-    """Return (logits, images/s) of a network float32 [N, K] of clips."""
+    """Return (logits, images/s) of a network, float32 [N, K], on clips."""
     numbers = {"logits": network(clips(VIDEOS, 1))}
     frames = clips(TIMED_VIDEOS[device], 2)
     network(frames)
@@ -103,11 +103,10 @@ def new_model(**options: object):
 
 
 def train(folder: Path, device: str = "gpu", processes: int = 1, **keys: object) -> tuple[Numbers, float] | None:
-    """Return (what two steps of train.py's loop make of a batch, images/s); None in ranks but the first.
+    """Return (the results of two steps of train.py's loop, images/s), or None except on rank 0.
 
-    "losses" float64 [2]; "changes" float32 [M] of weights by the first step; "norms" [P], their lengths by parameter.
-
-    processes: as many at most; on GPUs one for each. keys: of TRAIN.
+    The results are "losses" float64 [2], "changes" float32 [M] of weights by the first step, and "norms" [P], the
+    length of each parameter's change. processes: at most this many; on GPUs one for each. keys: of TRAIN.
     """
     from utils.config.train_keys import TrainConfig
     from utils.processes.device import choose_device, use_device
@@ -128,7 +127,7 @@ def train(folder: Path, device: str = "gpu", processes: int = 1, **keys: object)
     from training.recipe import build_optimizer
 
     config = TrainConfig(learning_rate=0.0005, **keys)
-    # The default of 65536 may overflow in the first steps, which are then left out.
+    # The default of 65536 may overflow in the first steps, which would then be skipped.
     amp = Amp(config, device, seeded=False, loss_scale=128.0)
     model = new_model(data_format="NHWC" if config.channels_last else "NCHW")
     if config.sync_batch_norm:
@@ -155,14 +154,14 @@ def train(folder: Path, device: str = "gpu", processes: int = 1, **keys: object)
 
 
 def weights(model, optimizer) -> list[np.ndarray]:
-    """Return float32 [M], some numbers of each trained parameter, or of the float32 copy stepped in its place."""
+    """Return float32 [M], some numbers of each trained parameter, or of the float32 copy that is stepped for it."""
     copies = optimizer.state_dict().get("master_weights", {})
     trained = [copies.get(p.name, p) for p in model.parameters() if not p.stop_gradient]
     return [p.astype("float32").numpy().ravel()[:: STRIDE if p.size > 10_000 else 1] for p in trained]
 
 
 def epoch(model, optimizer, amp, world, source: Iterator, videos: int, steps: int) -> tuple[np.ndarray, float]:
-    """Return (losses float64 [steps], mean seconds of all steps but the first, else 0) of steps of `videos` clips each.
+    """Return (losses float64 [steps], mean seconds of all steps but the first, or 0) of steps of `videos` clips each.
 
     source: this process's batches.
     """
@@ -206,7 +205,7 @@ def batches(videos: int, number: int, world) -> Iterator:
 
 
 def copies(folder: Path, device: str = "gpu") -> tuple[Numbers, float]:
-    """Return ({}, images/s) of batches copied to the device while it computes. Raises RunError if one is changed."""
+    """Return ({}, images/s) of batches copied to the device during computation. Raises RunError if one changes."""
     import paddle
 
     from training.amp import on_device
@@ -219,7 +218,7 @@ def copies(folder: Path, device: str = "gpu") -> tuple[Numbers, float]:
     work, arrived = paddle.ones([1024, 1024]), []
     start = time.perf_counter()
     for _, frames, labels, _ in on_device(((batch, 0.0) for batch in sent), device):
-        work = paddle.matmul(work, work) / 1024  # for the copies to overtake
+        work = paddle.matmul(work, work) / 1024  # long enough for the copies to overtake it
         arrived.append((frames.astype("int64").sum(axis=[1, 2, 3, 4]), labels))
     sums = [(frames.numpy(), labels.numpy()) for frames, labels in arrived]
     seconds = time.perf_counter() - start
@@ -230,9 +229,9 @@ def copies(folder: Path, device: str = "gpu") -> tuple[Numbers, float]:
 
 
 def describe_paddle(folder: Path) -> dict[str, object]:
-    """Return what Paddle says of itself and its devices; the network that all ways compute is written.
+    """Write the network that all ways compute, and return what Paddle reports about itself and its devices.
 
-    Its BatchNorm has the statistics of some clips: with random weights alone it would magnify every rounding.
+    The network's BatchNorm has the statistics of some clips; with random weights alone it would magnify rounding.
     """
     import paddle
 
@@ -274,7 +273,7 @@ def main() -> None:
     if way.program == "train":
         set_environment()
     result = PROGRAMS[way.program](folder, **way.options)
-    if result is not None:  # of a rank but the first
+    if result is not None:  # None except on rank 0
         numbers, images_per_second = result
         np.savez(folder / f"{number}.npz", **numbers)
         (folder / f"{number}.json").write_text(json.dumps(images_per_second))

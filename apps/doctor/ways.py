@@ -1,4 +1,4 @@
-"""The ways in which the toolkit may run on a machine: what each needs, whose numbers it must give, what to do else."""
+"""List the ways to run the toolkit: what each needs, whose numbers it must match, and the remedy if it fails."""
 
 import platform
 import signal
@@ -9,31 +9,31 @@ import numpy as np
 
 from utils.processes.device import FOR_GPUS
 
-# The relative distance of each kind of numbers that rounding explains: in float32; in TF32, to which GPUs round
-# convolutions, and float16, both of 10 bits; in bfloat16, of 7. Measured with input, output, weight and gradient of
-# each convolution rounded so: logits 2e-6, 0.002, 0.02; losses 6e-6, 0.0004, 0.006; norms 0.0004, 0.008, 0.03; changes
-# 0.005, 0.12, 0.29, as each ReLU near 0 that falls to its other side takes a gradient with it. A gradient that is lost,
-# doubled or another's is 1 away. The logits of int8 are 0.1 away.
+# The relative distance that rounding explains, for each kind of numbers: in float32; in TF32 (GPUs round convolutions
+# to it) and float16, both with 10 bits; in bfloat16, with 7 bits. Measured with input, output, weight and gradient of
+# each convolution rounded accordingly: logits 2e-6, 0.002, 0.02; losses 6e-6, 0.0004, 0.006; norms 0.0004, 0.008, 0.03;
+# changes 0.005, 0.12, 0.29, because each ReLU near 0 that flips takes a gradient with it. A lost, doubled or foreign
+# gradient has distance 1. The logits of int8 have distance 0.1.
 FLOAT32 = {"logits": 1e-3, "losses": 1e-3, "norms": 5e-3, "changes": 0.03}
 TF32 = {"logits": 0.02, "losses": 0.02, "norms": 0.05, "changes": 0.4}
 HALF = {"logits": 0.1, "losses": 0.05, "norms": 0.15, "changes": 0.7}
 INT8 = {"logits": 0.3}
 NO_GPU = "no GPU"
-# What a remedy installs depends on the machine: see `remedy`.
+# The packages to install depend on the machine: see `remedy`.
 PACKAGES = "{packages}"
 REINSTALL = f"pip install --force-reinstall {PACKAGES}"
 
 
 @dataclass(frozen=True)
 class Way:
-    """One way to run; `program` is a function of apps/doctor/programs.py, which gets `options`."""
+    """One way to run. `program` is a function of apps/doctor/programs.py and gets `options`."""
 
     name: str
     program: str
     options: Mapping[str, object] = field(default_factory=dict)
-    like: str = ""  # the way whose numbers it must give; "": none
+    like: str = ""  # the way whose numbers it must match; "": none
     tolerance: Mapping[str, float] = field(default_factory=lambda: FLOAT32)
-    needs: tuple[str, ...] = ()  # keys of what `Abilities.missing` knows
+    needs: tuple[str, ...] = ()  # keys of the table in `Abilities.missing`
     remedy: str = REINSTALL
 
 
@@ -44,13 +44,13 @@ def _train(
     tolerance: Mapping[str, float] = FLOAT32,
     **options: object,
 ) -> Way:
-    """Training steps with these keys of TRAIN; they must be those of eager Paddle on the CPU."""
+    """Return a way that trains with these keys of TRAIN and must match eager Paddle on the CPU."""
     like = "train, CPU, BatchNorm frozen" if options.get("freeze_batch_norm") else "train, CPU, eager"
     return Way(f"train, {name}", "train", options, "" if like.endswith(name) else like, tolerance, needs, remedy)
 
 
 def remedy(text: str, gpu_build: bool) -> str:
-    """Return what to do on this machine: the CPU's packages would write over those of a Paddle for GPUs."""
+    """Return the remedy for this machine: the CPU's packages would overwrite a Paddle for GPUs."""
     return text.replace(PACKAGES, FOR_GPUS if gpu_build else "-r requirements.txt")
 
 
@@ -111,11 +111,11 @@ WAYS = (
 
 @dataclass(frozen=True)
 class Abilities:
-    """What a machine has of that which not all have."""
+    """Abilities that not every machine has."""
 
     cores: int
     bfloat16: bool  # of the CPU
-    nncf: bool  # whether that package is installed
+    nncf: bool  # whether the package nncf is installed
     gpus: int
     gpu_bfloat16: bool
     gpu_float16: bool
@@ -139,18 +139,18 @@ class Abilities:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a way's process left: how it ended, the numbers it found, and how fast it was."""
+    """The result of a way's process: how it ended, its numbers, and its speed."""
 
-    code: int | None  # None: it was ended after its time
-    last_line: str  # of its stderr
+    code: int | None  # None: it was killed after the time limit
+    last_line: str  # the last line of stderr
     numbers: Mapping[str, np.ndarray] = field(default_factory=dict)
     images_per_second: float | None = None
 
 
 def distances(found: Mapping[str, np.ndarray], expected: Mapping[str, np.ndarray]) -> dict[str, float]:
-    """Return the relative distance |a - b| / |b| of the arrays of each name.
+    """Return the relative distance |a - b| / |b| between the arrays of each name.
 
-    Infinite where one lacks or has another shape.
+    It is infinite if one is missing or has another shape.
     """
     far = dict.fromkeys(expected, np.inf)
     for name, b in expected.items():
@@ -161,7 +161,7 @@ def distances(found: Mapping[str, np.ndarray], expected: Mapping[str, np.ndarray
 
 
 def judge(way: Way, outcome: Outcome, expected: Mapping[str, np.ndarray] | None) -> tuple[str, float | None]:
-    """Return (what is wrong in a few words, "" if nothing is; the distance that is nearest to its limit, or beyond)."""
+    """Return (what is wrong in a few words, or ""; the distance that is closest to its limit, or farthest beyond)."""
     if outcome.code is None:
         return "it did not end in time", None
     if outcome.code < 0:

@@ -1,1 +1,1 @@
-"""Live video: the classes of a camera's or a stream's last seconds, every few seconds."""
+"""Classify live video: name the classes of the last seconds of a camera or stream, every few seconds."""

@@ -1,6 +1,6 @@
-"""What --source may be: a camera, an address or a file, and how FFmpeg opens each.
+"""Check --source, a camera, an address or a file, and open it with FFmpeg.
 
-The command line alone names addresses. Nothing that a stream holds makes it open another one: playlists are refused.
+Only the command line names addresses. Playlists are refused, so a stream cannot make it open another address.
 """
 
 import os
@@ -12,9 +12,9 @@ from reader.packets import FORMATS, MAX_PIXELS, WITH_HEADER, open_video, video_s
 from utils.config.strict_yaml import one_line
 from utils.errors import InputError
 
-# Seconds without a sign of life: of an address that is opened, and of one that was.
+# Seconds without a sign of life, for an address that is being opened or is open.
 SILENCE = 10.0
-# What FFmpeg may open on the way to the pictures of an address, by its scheme: never a file of this machine.
+# The protocols that FFmpeg may use for an address, by its scheme: never a file of this machine.
 _PROTOCOLS = {
     "rtsp": "rtsp,rtp,udp,tcp,tls",
     "rtsps": "rtsp,rtp,udp,tcp,tls",
@@ -22,13 +22,13 @@ _PROTOCOLS = {
     "https": "http,https,httpproxy,tcp,tls",
     "udp": "udp",
 }
-# Besides the formats of files; mpjpeg is what web cameras send. Playlists (hls, dash) are not among them.
+# The formats besides those of files; web cameras send mpjpeg. Playlists (hls, dash) are not among them.
 _FORMATS = f"{FORMATS},rtsp,rtp,sdp,mjpeg,mpjpeg"
 _OPTIONS = {
     "format_whitelist": _FORMATS,
-    # After a second at most it is known what the packets are.
+    # Find out about the packets within a second.
     "analyzeduration": "1000000",
-    # TCP, as UDP's losses look like damage; and a burst of UDP that is not read in time is lost without an error.
+    # TCP, because UDP's losses look like damage. A burst of UDP that is read too late is lost without an error.
     "rtsp_transport": "tcp",
     "overrun_nonfatal": "1",
     "fifo_size": "65536",  # packets of 188 bytes: 12 MB
@@ -37,7 +37,7 @@ _EXPECTED = "a camera's number, /dev/videoN, rtsp://, http://, https:// or udp:/
 
 
 def check_source(source: str | None) -> None:
-    """Raise InputError for what --source cannot be; whether anything is there is seen when it is opened."""
+    """Raise InputError if --source cannot be valid. Opening it later shows whether anything is there."""
     if not source:
         raise InputError(f"--source is missing: expected {_EXPECTED}")
     scheme = _scheme(source)
@@ -50,14 +50,14 @@ def check_source(source: str | None) -> None:
 
 
 def shown(source: str) -> str:
-    """Return the source without the name and the password in it."""
+    """Return the source without its user name and password."""
     return re.sub(r"(?<=://)[^/?#]*@", "***@", source)
 
 
 def open_source(source: str) -> tuple[av.container.InputContainer, av.VideoStream, bool]:
-    """Return the opened source, its pictures, and whether it waits for its reader, as a file does.
+    """Return the opened source, its video stream, and whether it waits for its reader, as a file does.
 
-    Raise VideoError or av.FFmpegError.
+    Raises VideoError or av.FFmpegError.
     """
     if not _scheme(source) and not _camera(source):
         container = open_video(source)
@@ -73,7 +73,7 @@ def open_source(source: str) -> tuple[av.container.InputContainer, av.VideoStrea
         timeout=(SILENCE, SILENCE),
         **how,
     )
-    waits = container.format.name in WITH_HEADER and bool(container.duration)  # a file at the other end
+    waits = container.format.name in WITH_HEADER and bool(container.duration)  # the address leads to a file
     return container, video_stream(shown(source), container), waits
 
 
@@ -83,7 +83,7 @@ def _scheme(source: str) -> str:
 
 
 def _camera(source: str) -> str | None:
-    """Return the device of a camera; None for what is none."""
+    """Return the device of a camera, or None for other sources."""
     if re.fullmatch(r"\d{1,3}", source):
         return f"/dev/video{source}"
     return source if re.fullmatch(r"/dev/video\d+", source) else None

@@ -1,4 +1,4 @@
-"""Packets of a stream as they arrive, read by a thread at all times: what is too old to be of use is dropped."""
+"""Read the packets of a stream in a thread of its own, and drop those that are too old."""
 
 import threading
 import time
@@ -10,24 +10,24 @@ import av
 
 from apps.live.addresses import SILENCE
 
-# Seconds that a packet may wait for its decoder, and bytes that may wait together.
+# Most seconds that a packet may wait for its decoder, and most bytes that may wait in all.
 MOST_LAG, MOST_BYTES = 2.0, 64 << 20
 
 
 class Silent(Exception):
-    """Nothing came for too long."""
+    """Nothing arrived for too long."""
 
 
 class Arrived(NamedTuple):
-    """A packet and what is known of its coming."""
+    """A packet and the facts of its arrival."""
 
     packet: av.Packet
     time: float  # seconds since 1970
-    dropped: int  # packets between the one before and this one that nobody gets
+    dropped: int  # packets dropped between the previous one and this one
 
 
 class Arriving:
-    """The packets of a stream that does not wait. Between two of them that belong together, none is missing."""
+    """The packets of a stream that does not wait. Packets are only dropped up to a key frame, so the rest decodes."""
 
     def __init__(self, container: av.container.InputContainer, stream: av.VideoStream):
         self._queue: deque[Arrived] = deque()
@@ -37,7 +37,7 @@ class Arriving:
         threading.Thread(target=self._read, args=(container, stream), daemon=True).start()
 
     def __iter__(self) -> Iterator[Arrived]:
-        """Give each packet up to the stream's end. Raise Silent, and the av.FFmpegError that ends the stream."""
+        """Yield each packet up to the stream's end. Raises Silent, and the av.FFmpegError that ends the stream."""
         while True:
             with self._changed:
                 if not self._changed.wait_for(lambda: self._queue or self._ended, SILENCE):
@@ -56,8 +56,8 @@ class Arriving:
                 if packet.size:
                     self._take(packet)
                 elif packet.pts is None and packet.dts is None:
-                    break  # the end
-        except Exception as error:  # for the thread that decodes, which raises it
+                    break  # the end of the stream
+        except Exception as error:  # raised again in the thread that decodes
             self._reason = error
         with self._changed:
             self._ended = True
@@ -77,7 +77,7 @@ class Arriving:
             self._changed.notify()
 
     def _drop(self) -> None:
-        """Drop what lies before the latest key frame; where there is none but the first, all up to the next one."""
+        """Drop packets before the latest key frame. If only the first is a key frame, drop all up to the next one."""
         keys = [place for place, arrived in enumerate(self._queue) if arrived.packet.is_keyframe and place]
         kept = list(self._queue)[keys[-1] :] if keys else []
         lost = len(self._queue) - len(kept)

@@ -1,4 +1,4 @@
-"""What a stream showed, with the classes of each moment drawn on it: H.264 in MP4 that can be played while it grows."""
+"""Record a stream with its current classes drawn on it: H.264 in MP4 that can be played while it grows."""
 
 import itertools
 from collections.abc import Sequence
@@ -13,12 +13,12 @@ from results.pages.annotated_video import add_pictures, put_picture
 from results.pages.caption import Caption
 from utils.errors import RunError
 
-# Whole up to its last second, however the process ends.
+# All but the last second survives, however the process ends.
 _FRAGMENTS = {"movflags": "empty_moov+default_base_moof", "frag_duration": "1000000", "flush_packets": "1"}
 
 
 class Recording:
-    """live.mp4; live_2.mp4 and so on where that is there: of an earlier run, or of pictures of another size."""
+    """live.mp4, or live_2.mp4 and so on if it exists, from an earlier run or with pictures of another size."""
 
     def __init__(self, folder: Path, rate: float):
         """rate: frames a second."""
@@ -28,7 +28,7 @@ class Recording:
         self._caption: Caption | None = None
 
     def put(self, frame: av.VideoFrame, time: float, said: Sequence[dict]) -> None:
-        """Write a frame, shown from `time` on in seconds of stream, with the classes that were said last."""
+        """Write a frame, shown from `time` on in seconds of stream, with the latest classes."""
         width, height = (side - side % 2 for side in sparse.shown_size(frame))
         image = sparse.as_shown(frame, width, height).copy()
         try:
@@ -44,11 +44,11 @@ class Recording:
             if self._caption is not None:
                 self._caption.put(image)
             put_picture(self._out, self._stream, image, time - self._start)
-        except (OSError, av.FFmpegError) as error:  # a full disk
+        except (OSError, av.FFmpegError) as error:  # for example a full disk
             raise RunError(f"{self._folder}: live.mp4 cannot be written: {error.strerror}") from None
 
     def close(self) -> None:
-        """Write what the encoder still has."""
+        """Write the frames that the encoder still holds."""
         if self._out is not None:
             self._out.mux(self._stream.encode(None))
             self._out.close()

@@ -1,4 +1,4 @@
-"""The windows of a stream while it runs: which frame each needs, and when one has all of them."""
+"""Cut a running stream into windows: choose the frames of each, and find out when it is complete."""
 
 import heapq
 from collections.abc import Callable, Iterator
@@ -10,12 +10,12 @@ import numpy as np
 from reader.clip import ClipSpec
 from reader.windows import moments
 
-# Seconds by which the time of a frame may lie behind that of the one before, or ahead of it: more is another recording.
+# A frame's time may be this many seconds before or after the previous one's; otherwise it is another recording.
 MOST_BACK, MOST_AHEAD = 0.5, 10.0
 
 
 class Span(NamedTuple):
-    """A window whose frames are all there."""
+    """A window with all its frames."""
 
     start: float  # seconds of stream
     end: float
@@ -23,28 +23,28 @@ class Span(NamedTuple):
 
 
 class Spans:
-    """Windows of `window` seconds, one every `stride`; of the frames only those that one needs are converted."""
+    """Windows of `window` seconds, one every `stride` seconds. Only the frames that a window uses are converted."""
 
     def __init__(
         self, spec: ClipSpec, window: float, stride: float, rate: float, convert: Callable[[av.VideoFrame], np.ndarray]
     ):
-        """convert: makes crops uint8 [V, H, W, C] of a frame. rate: frames a second."""
+        """convert: makes crops uint8 [V, H, W, C] from a frame. rate: frames a second."""
         self._spec, self._window, self._stride, self._rate, self._convert = spec, window, stride, rate, convert
-        self.time = -1 / rate  # of the latest frame, in seconds of stream
-        self._shift = 0.0  # from the times of frames to seconds of stream
+        self.time = -1 / rate  # the latest frame's time, in seconds of stream
+        self._shift = 0.0  # added to a frame's time, it gives seconds of stream
         self._begin(0.0)
 
     def _begin(self, time: float) -> None:
-        self._base, self._number = time, 0  # of the windows: where they begin, and how many have begun
+        self._base, self._number = time, 0  # the start of the windows, and how many have begun
         self._asked: list[tuple[float, int, int]] = []  # (moment, window, segment)
         self._open: dict[int, dict[int, np.ndarray]] = {}  # window -> segment -> crops
         self._previous: av.VideoFrame | None = None
 
     def add(self, frame: av.VideoFrame, time: float | None) -> Iterator[Span]:
-        """Give the windows that this frame ends. time: in seconds; None: right behind the frame before."""
+        """Yield the windows that this frame ends. time: in seconds; None: directly after the previous frame."""
         follows = self.time + 1 / self._rate
         time = follows if time is None else time + self._shift
-        if not -MOST_BACK <= time - self.time <= MOST_AHEAD:  # a clock that was set, or another recording
+        if not -MOST_BACK <= time - self.time <= MOST_AHEAD:  # the clock was set, or it is another recording
             self._shift += follows - time
             time = follows
             self._begin(time)
@@ -58,12 +58,12 @@ class Spans:
         self._previous = frame
 
     def end(self) -> Iterator[Span]:
-        """Give the window that ends with the latest frame, which is shown for as long as any other."""
+        """Yield the window that ends with the latest frame, which is shown for as long as any other."""
         self.time += 1 / self._rate
         yield from self._complete()
 
     def _complete(self) -> Iterator[Span]:
-        """Hand the frame before, which was shown until now, to those that need it; give what is whole."""
+        """Give the previous frame, shown until now, to the windows that use it. Yield complete windows."""
         crops = None
         while self._asked and self._asked[0][0] < self.time:
             _, number, segment = heapq.heappop(self._asked)

@@ -1,6 +1,6 @@
-"""A process that reads one connection to a source, and hands over a window when it is asked for the next one.
+"""Read one connection to a source in a process of its own, and hand over a window on each request.
 
-Strangers' streams may hang, take all memory, or kill it. Its answers are `Seen` and, as the last one, `Ended`.
+Foreign streams may hang, use up all memory or kill the process. It answers with `Seen`, and at last with `Ended`.
 """
 
 import threading
@@ -28,29 +28,29 @@ from reader.packets import all_packets
 from reader.transforms import crop_frame
 from utils.errors import InputError, RunError
 
-# Frames a second of a stream that does not say, and the most that are believed.
+# Frames a second if a stream does not say, and the highest rate that is trusted.
 _RATE, _MOST_RATE = 25, 240
 
 
 class Seen(NamedTuple):
-    """A window of the stream, and what was lost so far."""
+    """A window of the stream, and the losses so far."""
 
     span: Span
-    arrived: float  # when its last frame came, in seconds since 1970
+    arrived: float  # when its last frame arrived, in seconds since 1970
     frames_dropped: int  # lost, damaged, or too late to be decoded
-    windows_dropped: int  # in whose place a later one was handed over
+    windows_dropped: int  # replaced by a later window before they were handed over
 
 
 class Ended(NamedTuple):
-    """Why reading has ended."""
+    """The reason why reading ended."""
 
-    opened: bool  # whether the source was there
-    reason: str | None  # None: the file is at its end
-    error: InputError | RunError | None = None  # of which opening the source once more is no remedy
+    opened: bool  # whether the source could be opened
+    reason: str | None  # None: the file ended
+    error: InputError | RunError | None = None  # an error that opening the source again cannot cure
 
 
 class _Outbox:
-    """What the parent gets when it asks: the latest window, or each one where the source waits for its reader."""
+    """The next answer for the parent: the latest window, or every window if the source waits for its reader."""
 
     def __init__(self, pipe: Connection):
         self._pipe, self._changed = pipe, threading.Condition()
@@ -58,12 +58,12 @@ class _Outbox:
         self._next: Seen | Ended | None = None
         self._asked = False
         self._windows_dropped = 0
-        self.said: list[dict] = []  # of the window that the parent had last
+        self.said: list[dict] = []  # the classes of the parent's latest window
         self.stopped = False  # the parent wants no more
         threading.Thread(target=self._listen, daemon=True).start()
 
     def put(self, answer: Seen | Ended) -> None:
-        """Hand over a window, or what is the last answer; of that, return when the parent has it."""
+        """Hand over a window or the last answer; for the last one, wait until the parent has it."""
         with self._changed:
             last = isinstance(answer, Ended)
             if last or self.waits:
@@ -93,12 +93,12 @@ class _Outbox:
 
 
 def serve(pipe: Connection, source: str, spec: ClipSpec, window: float, stride: float, folder: Path | None) -> None:
-    """Read the source until it ends or breaks, or the parent wants no more. folder: of the recording, if any."""
+    """Read the source until it ends or breaks, or the parent stops. folder: of the recording, if any."""
     limit_memory()
     pipe.send("ready")
     outbox, opened, reason, error = _Outbox(pipe), False, None, None
     try:
-        container, stream, outbox.waits = open_source(source)  # not closed: a thread may wait for it
+        container, stream, outbox.waits = open_source(source)  # not closed, because a thread may be waiting for it
         opened = True
         _read(container, stream, outbox, spec, window, stride, folder)
         reason = None if outbox.waits else "the stream ended"
@@ -115,7 +115,7 @@ def serve(pipe: Connection, source: str, spec: ClipSpec, window: float, stride: 
 
 
 def _unopened(error: av.FFmpegError) -> str:
-    if isinstance(error, (av.error.ArgumentError, av.error.InvalidDataError)):  # its format is not among ours
+    if isinstance(error, (av.error.ArgumentError, av.error.InvalidDataError)):  # its format is not allowed
         return "no stream of video that is read; playlists (HLS, DASH) are not followed"
     return error.strerror
 
@@ -131,7 +131,7 @@ def _read(
 ) -> None:
     rate = min(float(stream.average_rate or stream.guessed_rate or _RATE), _MOST_RATE)
     if outbox.waits and container.duration:
-        window = min(window, container.duration / av.time_base)  # else a shorter file would have no answer
+        window = min(window, container.duration / av.time_base)  # a shorter file still gets an answer
     one = replace(spec, num_segments=1)
 
     def convert(frame: av.VideoFrame) -> np.ndarray:
@@ -155,7 +155,7 @@ def _read(
                     continue
                 if first is None:
                     first = frame.pts
-                # Of the stream: frames that come behind the last packet have no time base.
+                # The stream's time base: frames after the last packet have none.
                 at = None if frame.pts is None or first is None else float((frame.pts - first) * stream.time_base)
                 for span in spans.add(frame, at):
                     outbox.put(Seen(span, arrived, dropped, 0))
@@ -171,7 +171,7 @@ def _read(
 
 
 def _packets(container: av.container.InputContainer, stream: av.VideoStream, waits: bool) -> Iterator[Arrived]:
-    """Yield each packet; of a source that waits also what makes the decoder give the frames that it has kept back."""
+    """Yield each packet. If the source waits, end with the packet that makes the decoder return its held frames."""
     if not waits:
         yield from Arriving(container, stream)
         return

@@ -1,4 +1,4 @@
-"""The loop of live.py: a window comes, its classes go to the screen and to live.jsonl."""
+"""Run the loop of live.py: receive windows, and write their classes to the screen and to live.jsonl."""
 
 import time
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ from pathlib import Path
 from apps.live.addresses import SILENCE, shown
 from apps.live.stream_reader import Ended, Seen, serve
 from inference.api import Classifier
-from inference.label_kinds import headline
+from inference.label_kinds import headline, told
 from inference.rows import NONE, NONE_ID
 from reader.build import clip_spec
 from utils.config.flags import Flags
@@ -19,20 +19,20 @@ from utils.processes.child import Child
 from utils.storage.files import writing
 from utils.storage.lines import end_of_lines
 
-# Seconds between two attempts to open what broke: twice as many each time, until a window was seen.
+# Seconds before a broken source is opened again. They double each time until a window arrives.
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0
 
 
 def watch(classifier: Classifier, flags: Flags, folder: Path) -> None:
-    """Say what the source shows until it ends: a file, or whoever runs this.
+    """Report the source's classes until a file ends or the user stops the run.
 
     Raises:
         InputError: the source cannot be opened the first time.
-        RunError: what is recorded cannot be written, or an output is not finite.
+        RunError: the recording cannot be written, or an output is not finite.
     """
     path, source = folder / "live.jsonl", shown(flags.source)
     with writing(path), open(path, "ab+") as file:
-        file.truncate(end_of_lines(file))  # a run that was killed may have left half a line
+        file.truncate(end_of_lines(file))  # a killed run may have left half a line
     stride, windows, pause, connection = flags.stride or flags.window / 2, 0, FIRST_PAUSE, 0
     say(f"watching {source}: windows of {flags.window:g} s, every {stride:g} s; written to {path}")
     recorded = folder if flags.save_video else None
@@ -62,12 +62,12 @@ class _Reader:
     """The process of one connection."""
 
     def __init__(self, child: Child, longest: float):
-        """longest: seconds from one window to the next, at most, while frames come."""
+        """longest: most seconds between two windows while frames arrive."""
         self._child, self._longest = child, longest + 3 * SILENCE
-        self.said: list[dict] = []  # what is drawn on the frames that are recorded
+        self.said: list[dict] = []  # drawn on the recorded frames
 
     def answers(self, records: bool) -> Iterator[Seen | Ended]:
-        """Give the answers up to the last, `Ended`; whoever stops before ends the process, a recording with it."""
+        """Yield the answers up to the last, `Ended`. Stopping earlier ends the process and its recording."""
         self._child.start()
         try:
             while True:
@@ -85,16 +85,16 @@ class _Reader:
             if records and self._child.pid is not None:
                 with suppress(OSError):
                     self._child.pipe.send(None)
-                    self._child.end()  # the recording's last second is written
+                    self._child.end()  # so that the recording's last second is written
             self._child.kill()
 
 
 def _tell(classifier: Classifier, flags: Flags, log: JsonLog, seen: Seen, connection: int) -> list[dict]:
-    """Return what is drawn: the classes of the window, best first, behind none where they are not sure."""
+    """Return the classes to draw, best first; NONE stands first if the best is not sure."""
     [said] = classifier.named(classifier.network(seen.span.clip[None]), threshold=flags.threshold)
     delay = time.time() - seen.arrived
     sure = said[0]["class_id"] != NONE_ID
-    best = said if sure else said[1:]  # of many labels without one: nothing
+    best = said if sure else said[1:]  # with many labels and none named: nothing
     log.write(
         stream_time=[round(seen.span.start, 3), round(seen.span.end, 3)],
         time=_now(),
@@ -105,12 +105,12 @@ def _tell(classifier: Classifier, flags: Flags, log: JsonLog, seen: Seen, connec
         windows_dropped=seen.windows_dropped,
         connection=connection,
     )
-    names = ", ".join(f"{one['label']} {100 * one['probability']:.1f}%" for one in best[:3])
+    names = ", ".join(f"{one['label']} {100 * one['probability']:.1f}%" for one in told(classifier.kind, best))
     text = names if sure else f"{NONE} ({names})" if names else NONE
     lost = seen.frames_dropped or seen.windows_dropped
     dropped = f"; dropped so far: {seen.frames_dropped} frames, {seen.windows_dropped} windows" if lost else ""
     say_in("LIVE", f"{_clock(seen.span.start)} to {_clock(seen.span.end)}  {text}; {delay:.2f} s behind{dropped}")
-    return said
+    return list(told(classifier.kind, said))
 
 
 def _clock(seconds: float) -> str:

@@ -1,1 +1,1 @@
-"""The page and the endpoint of serve.py, on FastAPI and uvicorn; imported only when it runs."""
+"""Serve the page and the endpoint of serve.py with FastAPI and uvicorn; imported only by serve.py."""

@@ -1,4 +1,4 @@
-"""The addresses of the server: the page, the endpoint, and what describes them."""
+"""Define the server's addresses: the page, the endpoint and their descriptions."""
 
 import hmac
 from typing import Annotated
@@ -27,17 +27,19 @@ _SAMPLE = {
 
 
 class Prediction(BaseModel):
-    class_id: int = Field(description="the number of the class, from 0")
+    class_id: int = Field(description="the number of the class, from 0; -1: none of them")
     label: str = Field(description="its name")
     probability: float = Field(description="from 0 to 1")
 
 
 class Answer(BaseModel):
-    """What predict.py writes of a video; and if asked for, frames that the network saw."""
+    """The predictions for a video, and on request frames that the network saw."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [_SAMPLE]})
     video: str = Field(description="the name of the file, as it was sent")
-    predictions: list[Prediction] = Field(description="the likeliest class first")
+    predictions: list[Prediction] = Field(
+        description="the likeliest class first; of many labels all above their thresholds, else none with class_id -1"
+    )
     frames: list[str] | None = Field(None, description="of `frames=true`: JPEGs as data: addresses")
     heat_maps: list[str] | None = Field(
         None, description="of `heat_maps=true`: the same frames, with the places in colours that speak for the class"
@@ -52,7 +54,7 @@ class InfoLimits(BaseModel):
 
 
 class Info(BaseModel):
-    """What a probability depends on, and what is taken."""
+    """The facts that a probability depends on, and the limits."""
 
     model: str = Field(description="the network")
     protocol: str = Field(description="which frames it sees, and how they are cut")
@@ -70,7 +72,7 @@ class Health(BaseModel):
 
 
 class Problem(BaseModel):
-    """Why there is no answer."""
+    """The reason why there is no answer."""
 
     error: str = Field(description="one sentence")
 
@@ -106,15 +108,15 @@ _BODY = {
 def create_app(
     service: Service, info: dict, folder, options: Options, names: set[str] | None, metrics: Metrics | None = None
 ) -> FastAPI:
-    """Return the application. folder: for uploads. names: the hosts it may be called by; None: any.
+    """Return the application. folder: for uploads. names: host names that requests may use; None: any.
 
-    info: the model, its protocol and weights as `Info` has them, without the limits.
+    info: model, protocol and weights as in `Info`, without the limits.
     """
 
     class Asked(BaseModel, extra="forbid"):
         frames: bool = Field(False, description="True: at most 6 frames besides, as data: addresses of JPEGs")
         heat_maps: bool = Field(False, description="True: the same for heat maps, which take longer than the classes")
-        topk: int = Field(info["topk"], ge=1, le=info["num_classes"], description="so many classes")
+        topk: int = Field(info["topk"], ge=1, le=info["num_classes"], description="so many classes at most")
 
     limits = service.limits
     first_page = front_page()
@@ -127,10 +129,10 @@ def create_app(
             "waiting": limits.waiting,
         }
     }
-    # Relative to the document: behind a proxy it may lie at any path.
+    # Relative to the document, because a proxy may serve it at any path.
     servers = [{"url": "./"}]
     app = FastAPI(title="Video classification", version="1", docs_url=None, redoc_url=None, servers=servers)
-    app.router.redirect_slashes = False  # it would lead to the address behind a proxy
+    app.router.redirect_slashes = False  # it would redirect to the address behind the proxy
     if options.origins:
         app.add_middleware(
             CORSMiddleware,
@@ -141,7 +143,7 @@ def create_app(
         )
     app.add_middleware(Guard, names=names, origins=options.origins)
     bearer = HTTPBearer(auto_error=False)
-    locked = [Security(bearer)] if options.token else []  # for the document; it refuses nothing by itself
+    locked = [Security(bearer)] if options.token else []  # for the document only; it refuses nothing itself
 
     async def check_token(request: Request) -> None:
         if options.token is not None:
@@ -177,7 +179,7 @@ def create_app(
 
     @app.get("/api/info", response_model=Info, responses=_TOKEN, dependencies=locked)
     async def about(request: Request):
-        """Model, protocol, weights, classes and limits."""
+        """Return the model, protocol, weights, classes and limits."""
         try:
             await check_token(request)
         except Refusal as refusal:
@@ -228,7 +230,7 @@ def create_app(
 
 
 def _address(request: Request) -> str:
-    """Return where the client finds the server; a proxy in between says so."""
+    """Return the server's address as the client sees it; a proxy in between reports it."""
     headers = request.headers
     host = headers.get("x-forwarded-host", request.url.netloc)
     return f"{request.url.scheme}://{host}{headers.get('x-forwarded-prefix', '').rstrip('/')}"

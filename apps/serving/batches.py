@@ -1,7 +1,7 @@
-"""Clips that wait for the network: each of its threads takes those that are there when it is free, in their order.
+"""Queue clips for the network: each free thread takes the clips that are waiting, in order.
 
-A call that fails is made once more, clip by clip: for a moment there may have been too little memory. Where FAILURES
-calls fail in a row, so will all others.
+A failed call is repeated clip by clip, because memory may have been short for a moment. After FAILURES failures in a
+row, the network is given up.
 """
 
 import queue
@@ -15,23 +15,23 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-# uint8 clips [N, V * T, H, W, C] -> what waits for their logits, float32 [N, K]
+# uint8 clips [N, V * T, H, W, C] -> a function that waits for their logits, float32 [N, K]
 Start = Callable[[np.ndarray], Callable[[], np.ndarray]]
 FAILURES = 3
 
 
 class NetworkError(Exception):
-    """The network has failed with a clip, twice."""
+    """The network failed twice with a clip."""
 
 
 class Asked(Future):
-    """What is waited for; `began`: when a thread took it in hand."""
+    """A result to wait for. `began`: when a thread started on it."""
 
     began = 0.0
 
 
 class VideoQueue:
-    """Threads that compute."""
+    """A queue, and the threads that compute its clips."""
 
     def __init__(
         self, start: Start, most: int, threads: int, failed: Callable[[Exception], None], *, ahead: bool = False
@@ -39,13 +39,13 @@ class VideoQueue:
         """Start the threads.
 
         Args:
-            most: clips that are computed in one call, if so many wait.
+            most: clips computed in one call if enough are waiting.
             threads: calls at the same time.
-            failed: told once when the network is given up; from then on nothing is computed.
-            ahead: a thread starts the next call, if one waits, before it waits for the one before.
+            failed: called once when the network is given up; nothing is computed afterwards.
+            ahead: a thread starts the next call, if one is waiting, before it waits for the previous one.
         """
         self._start, self._most, self._failed, self._ahead = start, most, failed, ahead
-        self._failure: Exception | None = None  # for which the network was given up
+        self._failure: Exception | None = None  # why the network was given up
         self._failures = 0  # in a row
         self._lock = threading.Lock()
         self._asked: queue.SimpleQueue[tuple[np.ndarray | Callable[[], Any], Asked] | None] = queue.SimpleQueue()
@@ -54,22 +54,22 @@ class VideoQueue:
             thread.start()
 
     def ask(self, clip: np.ndarray) -> "Asked":
-        """Return a future of the logits float32 [1, K] of a clip uint8 [V * T, H, W, C], or NetworkError.
+        """Return a future of the logits float32 [1, K] of a clip uint8 [V * T, H, W, C], or of a NetworkError.
 
-        Any thread may ask. A future that is cancelled in time is not computed.
+        Any thread may call this. A future that is cancelled in time is not computed.
         """
         future = Asked()
         self._asked.put((clip, future))
         return future
 
     def call(self, function: Callable, *arguments: Any) -> Future:
-        """Return what will be the function's result, computed by a thread of the network; from any other thread."""
+        """Return a future of the function's result, computed by a network thread. Call it from any other thread."""
         future = Asked()
         self._asked.put((partial(function, *arguments), future))
         return future
 
     def close(self) -> None:
-        """Return when all that was asked is answered."""
+        """Wait until everything that was asked is answered."""
         self._asked.put(None)
         for thread in self._threads:
             thread.join()
@@ -87,7 +87,7 @@ class VideoQueue:
     def _begin(self, clips: list[np.ndarray]) -> Callable[[], np.ndarray]:
         """Return a function that waits for the logits float32 [N, K] of N clips.
 
-        It raises NetworkError, also for what fails here.
+        The function raises NetworkError, also for failures of the start itself.
         """
         try:
             if self._failure is not None:
@@ -131,9 +131,9 @@ class VideoQueue:
         raise NetworkError(str(error)) from error
 
     def _take(self, block: bool) -> tuple[list[np.ndarray], list[Future[np.ndarray]], bool]:
-        """Return (clips, their futures, whether there will be no more): those that are there, at most `most`.
+        """Return (clips, their futures, whether this is the end) for the waiting clips, at most `most`.
 
-        At least one with `block`. What others have a thread of the network compute is done before.
+        With `block`, wait for at least one. Function calls in the queue are computed first.
         """
         clips, futures = [], []
         while len(clips) < self._most:

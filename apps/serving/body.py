@@ -1,4 +1,4 @@
-"""The body of a request as it comes, not too slow; and the client that it comes from, who may go away."""
+"""Read the body of a request with time limits, and notice a client that goes away."""
 
 import asyncio
 from collections.abc import AsyncIterator, Coroutine
@@ -23,15 +23,15 @@ ENDED = "the upload ended early"
 
 
 class Body:
-    """The body of a request as it comes, in time."""
+    """The body of a request, read piece by piece within time limits."""
 
     def __init__(self, headers: Headers, receive: Receive):
         self.headers, self._receive = headers, receive
         self.ended = self._given_up = False
-        self._timeout: asyncio.Timeout | None = None  # of what is waited for
+        self._timeout: asyncio.Timeout | None = None  # for the current wait
 
     async def pieces(self) -> AsyncIterator[bytes]:
-        """Return what comes next, to the end. Raises Refusal where it stops, is too slow or is given up."""
+        """Yield the pieces of the body to its end. Raises Refusal if it stops, is too slow or is given up."""
         clock = asyncio.get_running_loop().time
         start, received = clock(), 0
         while not self.ended:
@@ -49,15 +49,15 @@ class Body:
             yield piece
 
     def give_up(self) -> None:
-        """Have no more of the body be waited for, as the server ends."""
+        """Stop waiting for the body, because the server ends."""
         self._given_up = True
         if self._timeout is not None:
             self._timeout.reschedule(0)
 
     async def unless_gone(self, work: Coroutine[Any, Any, dict]) -> dict:
-        """Return what the work gives once the body is there.
+        """Return the result of `work`, which runs after the body has been read.
 
-        Raises Refusal where the client goes away: it is cancelled.
+        If the client goes away, the work is cancelled. Raises Refusal then.
         """
         task, gone = asyncio.create_task(work), asyncio.create_task(self._wait_for_end())
         try:
@@ -71,7 +71,7 @@ class Body:
             await asyncio.gather(task, gone, return_exceptions=True)
 
     async def linger(self) -> None:
-        """Take in what a refused client still sends, for a while."""
+        """Read for a while what a refused client still sends."""
         received = 0
         try:
             async with asyncio.timeout(LAST_SECONDS if self._given_up else LINGER_SECONDS) as self._timeout:
@@ -96,11 +96,11 @@ class Body:
 
 
 class Refused(JSONResponse):
-    """One sentence that reaches its client: who is cut off while sending may not see why, so the rest is taken in."""
+    """A one-sentence answer. The rest of the body is read, because a client that is cut off may not see the answer."""
 
     def __init__(self, refusal: Refusal, headers: dict[str, str] | None = None, body: Body | None = None):
-        """body: as far as it was read; None: not yet."""
-        # What a refused client still sends is nothing that the next request could begin behind.
+        """body: as far as it was read; None: not read yet."""
+        # Unread bytes of a refused client must not become the start of its next request.
         kept_open = body is not None and body.ended
         headers = (headers or {}) | ({} if kept_open else {"Connection": "close"})
         if refusal.status == 401:

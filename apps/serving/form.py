@@ -1,4 +1,4 @@
-"""A form with one file, parsed as its bytes come."""
+"""Parse a form with one file while its bytes arrive."""
 
 import re
 
@@ -13,10 +13,10 @@ _LONGEST_NAME = 255  # of a file, in characters
 
 
 class Form:
-    """A form whose field `video` is passed on, while other fields are passed over."""
+    """A form whose field `video` is returned; other fields are ignored."""
 
     def __init__(self, content_type: str):
-        """Raise Refusal where the type is not that of a form with files."""
+        """Raise Refusal if the content type is not a form with files."""
         if len(content_type) > CONTENT_TYPE:
             raise Refusal(415, f"the type of the body is longer than {CONTENT_TYPE} bytes")
         kind, options = parse_options_header(content_type)
@@ -31,10 +31,10 @@ class Form:
         self._content, self._ended = bytearray(), False
         self._name: str | None = None
         self._current = False  # whether the part is the video
-        self._parts = self._header_bytes = 0  # the second of the part
+        self._parts = self._header_bytes = 0  # the header bytes of the current part
 
     def parse(self, data: bytes) -> bytes:
-        """Return what of the data belongs to the video. Raises Refusal where this is no form."""
+        """Return the bytes of the data that belong to the video. Raises Refusal if this is no form."""
         self._content.clear()
         try:
             self._parser.write(data)
@@ -43,7 +43,7 @@ class Form:
         return bytes(self._content)
 
     def end(self) -> str:
-        """Return the name of the file. Raises Refusal where the form is not whole or lacks it."""
+        """Return the file's name. Raises Refusal if the form is incomplete or has no video."""
         if not self._ended:
             raise Refusal(400, ENDED)
         if self._name is None:
@@ -66,7 +66,7 @@ class Form:
         self._value += data[start:end]
 
     def _count(self, size: int) -> None:
-        # The parser's own limit is of one header; and its versions before 0.0.27 have none.
+        # The parser's own limit is per header; before version 0.0.27 it has none.
         self._header_bytes += size
         if self._header_bytes > PART_HEADERS:
             raise Refusal(400, "the form is damaged")
@@ -93,6 +93,6 @@ class Form:
 
 
 def _file_name(given: bytes) -> str:
-    """Return the last part of a path, as text without control characters; "video" where there is none."""
+    """Return the last part of a path, as text without control characters, or "video" if nothing is left."""
     name = re.split(r"[/\\]", given.decode("utf-8", "replace"))[-1]
     return "".join(c if c.isprintable() else " " for c in name).strip()[:_LONGEST_NAME] or FIELD

@@ -1,4 +1,4 @@
-"""What stands before every address: who may ask, and what browsers are told."""
+"""Check every request before it reaches an address, and set the headers for browsers."""
 
 from urllib.parse import urlsplit
 
@@ -16,14 +16,14 @@ _HEADERS = {
 
 
 class Guard:
-    """Refuses pages of other sites, which a visitor's browser would let ask a server on his own machine."""
+    """Refuses other sites' pages, which could use a visitor's browser to reach a server on the visitor's machine."""
 
     def __init__(self, app, names: set[str] | None, origins: tuple[str, ...]):
         """Guard `app`.
 
         Args:
-            names: the hosts that the server may be called by; None: any, as whoever asks needs a token.
-            origins: of other pages that may ask, "https://example.org".
+            names: host names that requests may use; None: any, because a token is needed.
+            origins: of other pages that may send requests, as "https://example.org".
         """
         self._app, self._names, self._origins = app, names, origins
 
@@ -42,7 +42,7 @@ class Guard:
         host = headers.get("host", "")
         if _name(f"//{host}") not in self._names:
             return "this server answers to the names of its own machine alone"
-        # A page cannot say what only a proxy says: its browser would ask first whether it may, and is refused.
+        # A page cannot set this proxy header: its browser would ask for permission first, and be refused.
         own = host, headers.get("x-forwarded-host")
         origin = headers.get("origin")
         if origin is not None and origin not in self._origins and origin.partition("//")[2] not in own:

@@ -1,6 +1,6 @@
-"""The two pages of the server: files that need nothing beside them and ask nothing of any other address.
+"""Build the server's two pages, which are self-contained and ask nothing of any other address.
 
-Their own addresses are relative: behind a proxy the server may stand at any path.
+Their own addresses are relative, because a proxy may serve them at any path.
 """
 
 import base64
@@ -10,8 +10,8 @@ from html import escape
 from pathlib import Path
 
 _TEMPLATES = Path(__file__).with_name("templates")
-_SCRIPTS = ("words.js", "answer.js", "queue.js", "camera.js", "page.js")  # in their order: the last one begins
-_SHARED = Path(__file__).parents[2] / "results/pages/templates"  # with the pages of results
+_SCRIPTS = ("words.js", "answer.js", "queue.js", "camera.js", "page.js")  # in order; the last one starts the others
+_SHARED = Path(__file__).parents[2] / "results/pages/templates"  # shared with the results' pages
 
 _DOCS_LEAD = """<header><p class="kind">Video classification</p><h1>For programs</h1>
 <p class="lead">The same as a file for generators of clients: <a href="openapi.json">/openapi.json</a>.
@@ -22,12 +22,12 @@ curl -F video=@clip.mp4 -H "Authorization: Bearer $TOKEN" {0}/api/predict"""
 
 
 def front_page() -> str:
-    """Return the page to drop a video on."""
+    """Return the page for dropping videos."""
     return _page("Video classification", _read("page.html"), _shared("language.js") + "".join(map(_read, _SCRIPTS)))
 
 
 def docs_page(schema: dict, address: str) -> str:
-    """Return what the OpenAPI document `schema` says, for people, who find the server at the address."""
+    """Return a readable page of the OpenAPI document `schema`. address: where people find the server."""
     example = escape(_EXAMPLE.format(address))
     parts = [_DOCS_LEAD, f'<main><section><h2>Try it</h2><pre tabindex="0">{example}</pre></section>']
     for path, methods in schema["paths"].items():

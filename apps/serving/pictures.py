@@ -1,4 +1,4 @@
-"""What people see of a video besides its classes: frames that the network saw, and where in them it saw the class."""
+"""Make the pictures for an answer: frames that the network saw, and heat maps of the class."""
 
 import asyncio
 from collections.abc import Callable
@@ -13,15 +13,15 @@ from results.pages.frames import shown_positions
 from results.pages.page import picture
 from utils.config.keys import InferConfig
 
-if TYPE_CHECKING:  # what takes time is imported where it is used
+if TYPE_CHECKING:  # slow imports happen where they are used
     from inference.network import Network
 
 
 class Pictures:
-    """Makes data: addresses of JPEGs, of at most 6 segments of a clip."""
+    """Makes JPEGs as data addresses, for at most 6 segments of a clip."""
 
     def __init__(self, network: "Network", section: InferConfig, call: Callable[..., Future] | None = None):
-        """call: has the network's own thread compute; None: this may."""
+        """call: runs a function on the network's own thread; None: call it directly."""
         self._network, self._section, self._call = network, section, call
         self._positions = shown_positions(section)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="heat maps")
@@ -30,13 +30,13 @@ class Pictures:
         self._thread.shutdown(cancel_futures=True)
 
     def frames(self, clip: np.ndarray) -> list[str]:
-        """Return the pictures of a clip uint8 [V * T, H, W, C]."""
+        """Return the frames of a clip uint8 [V * T, H, W, C] as pictures."""
         return [picture(frame) for frame in self._view(clip)[self._positions, ..., :3]]
 
     async def heat_maps(self, clip: np.ndarray, class_id: int) -> list[str]:
-        """Return the same frames with the places in colours that speak for the class.
+        """Return the same frames with a heat map of the class.
 
-        None where the network has no maps.
+        Empty if the network has no maps.
         """
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._heat_maps, clip, class_id)
 
@@ -46,18 +46,18 @@ class Pictures:
         if not hasattr(self._model, "feature_maps"):
             return []
         view, positions = self._view(clip), self._positions
-        if not self._model.shifts:  # the frames do not see each other: those that nobody sees need no map
+        if not self._model.shifts:  # frames do not see each other, so frames that are not shown need no map
             view, positions = view[positions], range(len(positions))
         what = activation_maps, self._model, view, class_id
         maps = self._call(*what).result() if self._call else activation_maps(*what[1:])
         if maps.shape[1:] == (1, 1):
-            return []  # one place for all of a frame does not say where
+            return []  # a map with one place per frame cannot show where
         drawn = overlays(view[..., :3], maps)
         return [picture(drawn[i]) for i in positions]
 
     @cached_property
     def _model(self) -> Any:
-        """The network as it can be looked into; on the CPU it takes a second and its memory, once."""
+        """The network in a form that gives maps. On the CPU, making it takes a second and memory, once."""
         return self._network.model()
 
     def _view(self, clip: np.ndarray) -> np.ndarray:

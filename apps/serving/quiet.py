@@ -1,17 +1,17 @@
-"""What the server writes on the screen while it runs: however often clients bring a line about, the log stays short."""
+"""Limit the server's log on the screen, however many lines clients cause."""
 
 import logging
 from collections import Counter
 
 from h11 import LocalProtocolError
 
-# The parser of forms writes of each damaged one, whose sender is told already.
-_SILENT = ("python_multipart", "multipart")  # its older versions have the shorter name
+# The form parser logs every damaged form, although its sender gets an answer.
+_SILENT = ("python_multipart", "multipart")  # older versions use the shorter name
 _RARER = ("uvicorn.error", "asyncio")
 
 
 class Rarer(logging.Filter):
-    """Lets the 1st, 2nd, 4th, 8th ... line of each kind through, with its number."""
+    """Passes only the 1st, 2nd, 4th, 8th ... line of each kind, with its number."""
 
     def __init__(self):
         super().__init__()
@@ -19,8 +19,8 @@ class Rarer(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         if record.exc_info and isinstance(record.exc_info[1], LocalProtocolError):
-            return False  # an answer to who has broken HTTP meanwhile: uvicorn has told it so and closes the connection
-        # Not what it says, which may name the connection: there would be as many kinds as clients.
+            return False  # after an answer: uvicorn has told the client and closes the connection
+        # Not by the message: it may name the connection, so each client would be its own kind.
         count = self._counts[key] = self._counts[key := (record.pathname, record.lineno, _place(record))] + 1
         if count > 1:
             record.msg, record.args = f"({count} times by now) {record.getMessage()}", ()
@@ -28,7 +28,7 @@ class Rarer(logging.Filter):
 
 
 def limit_log() -> None:
-    """Have the loggers that clients can make write do so ever more rarely, or not at all."""
+    """Make the loggers that clients can trigger write less and less often, or not at all."""
     for name in _SILENT:
         logging.getLogger(name).setLevel(logging.CRITICAL)
     for name in _RARER:
@@ -38,7 +38,7 @@ def limit_log() -> None:
 
 
 def _place(record: logging.LogRecord) -> tuple[str, int] | None:
-    """Return where the line's exception was raised; None where it tells of none."""
+    """Return where the line's exception was raised, or None if it has none."""
     trace = record.exc_info[2] if record.exc_info else None
     if trace is None:
         return None

@@ -1,4 +1,4 @@
-"""What is kept of each request: a line in the log, and numbers for Prometheus."""
+"""Record each request: a line in the log, and numbers for Prometheus."""
 
 import sys
 import time
@@ -14,10 +14,10 @@ _KNOWN = {"/", "/docs", "/openapi.json", "/health", "/metrics", "/api/info", "/a
 
 
 class Metrics:
-    """Counts and seconds of all requests."""
+    """Counts and seconds over all requests."""
 
     def __init__(self, service: Service):
-        """Raise InputError where the package is missing."""
+        """Raise InputError if the package is missing."""
         what = "prometheus_client", "--metrics=True", "requirements-metrics.txt", "prometheus-client"
         self._prometheus = prometheus = import_extra(*what)
         self._kept = kept = prometheus.CollectorRegistry()
@@ -39,7 +39,7 @@ class Metrics:
 
 
 class Record:
-    """Writes a line of each request that ends, without the names of files."""
+    """Writes a line for each finished request, without file names."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics | None):
         self._app, self._metrics = app, metrics

@@ -1,4 +1,4 @@
-"""The server: its socket, its patience with clients, and how it ends."""
+"""Run the server: its socket, its time limits for clients, and its end."""
 
 import asyncio
 import ipaddress
@@ -40,7 +40,7 @@ _OWN_NAMES = {"localhost", "127.0.0.1", "::1"}
 
 
 def read_token(given: str | None, path: str | None) -> str | None:
-    """Return the token that is given, or that a file or $PADDLE_TSN_TOKEN holds; None: there is none.
+    """Return the token from the flag, the file or $PADDLE_TSN_TOKEN, or None if there is none.
 
     Raises InputError.
     """
@@ -56,7 +56,7 @@ def read_token(given: str | None, path: str | None) -> str | None:
 
 
 def read_origins(text: str | None) -> tuple[str, ...]:
-    """Return the origins of a list with commas. Raises InputError."""
+    """Return the origins from a comma-separated list. Raises InputError."""
     origins = tuple(origin.strip().rstrip("/") for origin in text.split(",")) if text else ()
     for origin in origins:
         if not re.fullmatch(r"https?://[^/?#@*\s]+", origin):
@@ -65,7 +65,7 @@ def read_origins(text: str | None) -> tuple[str, ...]:
 
 
 def check_address(host: str, token: str | None) -> None:
-    """Raise InputError for an address that other machines reach without a token, and for one that no header holds."""
+    """Raise InputError for an address that other machines reach without a token, or that cannot stand in a header."""
     if token and not all("!" <= c <= "~" for c in token):
         raise InputError("--token: expected letters, digits and signs of ASCII without blanks")
     if not token and not is_loopback(host):
@@ -73,13 +73,13 @@ def check_address(host: str, token: str | None) -> None:
 
 
 def check_decoder(decoder: str) -> None:
-    """Raise InputError for a decoder that guesses by itself what a file is: what strangers send is read as checked."""
+    """Raise InputError for a decoder that guesses file types: it could read a file as another type than was checked."""
     if decoder not in ("auto", "pyav"):
         raise InputError(f"serve.py decodes with pyav, but INFER.decoder is {decoder}")
 
 
 def is_loopback(host: str) -> bool:
-    """Return whether nothing but this machine reaches an address. A name other than localhost may mean anything."""
+    """Return whether only this machine reaches an address. A name other than localhost may mean anything."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -87,7 +87,7 @@ def is_loopback(host: str) -> bool:
 
 
 def open_socket(host: str, port: int) -> socket.socket:
-    """Return a socket bound to the address; 0: any free port. Raises InputError where it is not to be had."""
+    """Return a socket bound to the address; port 0: any free port. Raises InputError if it is not available."""
     with os_errors(InputError, f"--host={host}: no such address"):
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
         found = socket.socket(family)
@@ -102,14 +102,14 @@ def open_socket(host: str, port: int) -> socket.socket:
 
 
 def _limit_answers(listener: socket.socket) -> None:
-    """Have the system keep no more of an answer than KEPT_BYTES, and that not for ever: connections inherit it."""
+    """Limit how much of an answer the system buffers, and for how long; connections inherit the limits."""
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, KEPT_BYTES)
-    if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux: it ends those as well that are closed already
+    if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux: also ends connections that are already closed
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(1000 * ANSWER_SECONDS))
 
 
 def serve(classifier: Classifier, limits: Limits, listener: socket.socket, options: Options) -> None:
-    """Answer until a signal comes; then what is in hand is finished, and the signal takes its course.
+    """Answer until a signal comes. Then finish the current requests and let the signal take effect.
 
     Raises RunError when the network fails.
     """
@@ -121,7 +121,7 @@ def serve(classifier: Classifier, limits: Limits, listener: socket.socket, optio
 
 
 class _Server(uvicorn.Server):
-    """uvicorn's, which ends uploads after some seconds, and by a second signal of either kind at once."""
+    """uvicorn's server, but uploads end some seconds after a signal, and at once after a second one of either kind."""
 
     def __init__(self, config: uvicorn.Config, service: Service, folder: Folder, grace_seconds: float):
         super().__init__(config)
@@ -156,7 +156,7 @@ def _server(service: Service, folder: Folder, listener: socket.socket, options: 
         "num_classes": model.num_classes,
         "labels": model.labels,
         "classes": service.classifier.names,
-        "topk": section.topk,
+        "topk": model.num_classes if model.labels == "multi" else section.topk,  # their thresholds choose
     }
     host, port = listener.getsockname()[:2]
     names = {host, *_OWN_NAMES, *(urlsplit(origin).hostname for origin in options.origins)}
@@ -166,8 +166,9 @@ def _server(service: Service, folder: Folder, listener: socket.socket, options: 
 
     async def announced(scope, receive, send) -> None:
         if scope["type"] == "lifespan":
-            listener.listen()  # else who reads the line and comes at once is refused
-            say(f"serving on http://{shown}:{port} (Ctrl-C ends it)")
+            listener.listen()  # otherwise a client that reads the line and connects at once is refused
+            say("Ctrl-C ends the server")
+            say(f"serving on http://{shown}:{port}")
         await app(scope, receive, send)
 
     server = _Server(_config(announced), service, folder, options.grace_seconds)
@@ -190,14 +191,14 @@ def _config(app) -> uvicorn.Config:
 
 
 class PatientProtocol(H11Protocol):
-    """uvicorn's, but clients have HEAD_SECONDS for the head of a request, and ANSWER_SECONDS to take answers."""
+    """uvicorn's protocol, with HEAD_SECONDS for a request's head and ANSWER_SECONDS for a client to take answers."""
 
     _timer: asyncio.TimerHandle | None = None
-    _unsent: asyncio.TimerHandle | None = None  # there as long as the system takes nothing more
+    _unsent: asyncio.TimerHandle | None = None  # set while the system takes no more bytes
 
     def connection_made(self, transport: asyncio.Transport) -> None:
         super().connection_made(transport)
-        transport.set_write_buffer_limits(high=0)  # to hear of each byte that waits
+        transport.set_write_buffer_limits(high=0)  # to be told of every waiting byte
         if len(self.connections) > CONNECTIONS + TOLD_SO:
             transport.abort()
         self._watch()
@@ -223,7 +224,7 @@ class PatientProtocol(H11Protocol):
     def send_400_response(self, msg: str) -> None:
         try:
             super().send_400_response(msg)
-        except h11.LocalProtocolError:  # the request is answered already, and what follows it is none
+        except h11.LocalProtocolError:  # the request is already answered, and no request follows
             self.transport.close()
 
     def _cancel(self, name: str) -> None:

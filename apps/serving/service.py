@@ -1,4 +1,4 @@
-"""From an upload to its classes: the queue, the reader processes, the network."""
+"""Turn an upload into its classes with a queue, reader processes and the network."""
 
 import asyncio
 import math
@@ -30,22 +30,22 @@ class Service(AbstractContextManager):
     def __init__(self, classifier: Classifier, limits: Limits):
         section = of_one_video(classifier.section, "")
         self.limits, self.classifier, self.section = limits, classifier, section
-        self.failure: Exception | None = None  # of the network: nothing can be answered any more
-        self.stop = lambda: None  # called then
+        self.failure: Exception | None = None  # the network's error, after which nothing can be answered
+        self.stop = lambda: None  # called after such an error
         self.reading_seconds = min(section.video_timeout, READING_SECONDS)
         spec = replace(clip_spec(section), max_seconds=limits.seconds)
         readers = worker_count(section.num_reader_threads, available_cores()) + 1
         self._readers = WorkerPool(spec, readers, self.reading_seconds)
         self._threads = ThreadPoolExecutor(len(self._readers), thread_name_prefix="reader")
         self._batches = self._open_batches()
-        # A GPU is asked by one thread alone: its libraries know no two.
+        # A GPU is used by one thread only, because its libraries do not support two.
         on_gpu = classifier.network.device == "gpu"
         self._pictures = Pictures(classifier.network, section, self._batches.call if on_gpu else None)
-        self.in_hand = 0  # videos that are uploaded and not answered yet
-        self._seconds = 1.0  # of a video, while others are computed beside it: a mean of the last ones
+        self.in_hand = 0  # videos that are uploaded and not yet answered
+        self._seconds = 1.0  # per video while others are computed beside it, a running mean
         self._answered = 0
-        self._promised = 0.0  # the moment that the last refused client was told to come back
-        self.uploads: set[Body] = set()  # of the requests that are not answered yet
+        self._promised = 0.0  # the time at which the last refused client was told to come back
+        self.uploads: set[Body] = set()  # of unanswered requests
 
     def __exit__(self, *_) -> None:
         self._readers.close(self._threads)
@@ -53,15 +53,15 @@ class Service(AbstractContextManager):
         self._batches.close()
 
     def check_queue(self) -> None:
-        """Raise Refusal where another video would have to wait behind too many."""
+        """Raise Refusal if too many videos are waiting."""
         if self.in_hand >= self.limits.waiting:
             raise Refusal(503, f"{self.in_hand} videos are waiting already: try again in a moment")
 
     def retry_after(self) -> int:
-        """Return the seconds until a refused client finds a place, if those before it come back as told.
+        """Return the seconds until a refused client finds a place, if the clients before it come back as told.
 
-        They are whole ones: who is told the same number comes back at once with the others, so no more are told it
-        than find a place together.
+        They are whole seconds. Clients told the same second come back together, so only as many are told it as find a
+        place together.
         """
         now = time.monotonic()
         step = max(self._seconds, 1 / self.limits.waiting)
@@ -69,18 +69,18 @@ class Service(AbstractContextManager):
         return math.ceil(self._promised - now)
 
     async def answer(self, path: Path, name: str, asked: Any, state: dict) -> dict:
-        """Return what predict.py writes of the video, called `name`, and on request pictures, see apps/serving/app.py.
+        """Return predict.py's answer for the video, called `name`, and pictures if asked for, see apps/serving/app.py.
 
         asked: frames, heat_maps and topk. state: gets the seconds `waited` and `computed`.
 
-        Raises Refusal where it cannot be read, or where too many wait; RunError where it is not the video's fault.
-        Cancelled, it waits for nothing and leaves what is begun.
+        Raises Refusal if the video cannot be read or too many are waiting; RunError for any other failure. When
+        cancelled, it stops waiting and leaves started work to finish.
         """
         with self._place(state):
             loop = asyncio.get_running_loop()
             try:
                 clip = await loop.run_in_executor(self._threads, self._read, str(path), state)
-            except asyncio.CancelledError:  # its client has gone: the reader is free for others
+            except asyncio.CancelledError:  # the client is gone: the reader is free for others
                 path.unlink(missing_ok=True)
                 self._readers.drop(str(path))
                 raise
@@ -108,7 +108,7 @@ class Service(AbstractContextManager):
         before, begun = self.in_hand, time.monotonic()
         try:
             yield
-            # As many as it found were answered meanwhile.
+            # As many videos as it found waiting have been answered meanwhile.
             self._answered += 1
             self._seconds += ((time.monotonic() - begun) / before - self._seconds) / min(self._answered, 4)
         finally:
@@ -131,7 +131,7 @@ class Service(AbstractContextManager):
 
         if network.device == "gpu":
             return VideoQueue(start, max(1, TOGETHER // self.section.crops), 1, self._fail, ahead=True)
-        # A call for each video in each of the engine's streams: each is answered as soon as it can be.
+        # One call per video in each of the engine's streams, so that each is answered as soon as possible.
         return VideoQueue(start, 1, network.ahead, self._fail)
 
     def _fail(self, error: Exception) -> None:

@@ -1,4 +1,4 @@
-"""An upload as a file: within limits of size, and gone whatever happens."""
+"""Store an upload as a file, within size limits, and always remove it."""
 
 import asyncio
 import uuid
@@ -13,11 +13,11 @@ from apps.serving.quotas import PARSED_AT_ONCE, Refusal
 from utils.storage.copies import claimed_folder
 from utils.storage.files import write_all
 
-_AT_ONCE = 1 << 20  # bytes that are written at a time
+_AT_ONCE = 1 << 20  # bytes per write
 
 
 class Folder:
-    """Where uploads lie, for this process alone. A context manager; leaving it removes it with all that is in it."""
+    """The folder for uploads of this process. A context manager; leaving it removes the folder and its contents."""
 
     def __init__(self):
         self._claim = ExitStack()
@@ -31,9 +31,9 @@ class Folder:
         self._claim.close()
 
     def create(self) -> tuple[Path, FileIO]:
-        """Return a new file, unbuffered, and its path. Raises OSError.
+        """Return a new unbuffered file and its path. Raises OSError.
 
-        The folder is made again where a cleaner of temporary files has removed it.
+        The folder is made again if a cleaner of temporary files has removed it.
         """
         name = uuid.uuid4().hex
         try:
@@ -48,14 +48,14 @@ class Folder:
 
 
 class Room:
-    """Bytes that all uploads together may take on the disk."""
+    """The bytes that all uploads together may use on the disk."""
 
     def __init__(self, size: int):
         self._free = size
 
     @contextmanager
     def share(self) -> Iterator[Callable[[int], None]]:
-        """Yield a function that takes so many bytes or, where fewer are left, raises Refusal; leaving returns them."""
+        """Yield a function that takes bytes, or raises Refusal if too few are left. On leaving, they are returned."""
         taken = 0
 
         def take(size: int) -> None:
@@ -73,9 +73,9 @@ class Room:
 
 @asynccontextmanager
 async def uploaded(body: Body, folder: Folder, max_bytes: int, room: Room) -> AsyncIterator[tuple[Path, str]]:
-    """Open a context with the file, gone afterwards whatever happens, and the name that the client gives it.
+    """Open a context with the file, which is always removed afterwards, and the client's name for it.
 
-    Raises Refusal where it does not come, is too large or too slow, or the form holds something else.
+    Raises Refusal if it does not arrive, is too large or too slow, or the form holds something else.
     """
     form = Form(body.headers.get("content-type", ""))
     if (length := body.headers.get("content-length", "")).isdecimal() and int(length) > max_bytes:
@@ -102,7 +102,7 @@ async def _receive(body: Body, form: Form, file: FileIO, max_bytes: int, take: C
         take(len(piece))
         for start in range(0, len(piece), PARSED_AT_ONCE):
             buffer += form.parse(piece[start : start + PARSED_AT_ONCE])
-            await asyncio.sleep(0)  # some forms take long to parse: others are answered meanwhile
+            await asyncio.sleep(0)  # some forms take long to parse; let other requests run
         if len(buffer) >= _AT_ONCE:
             await _write(file, buffer)
     name = form.end()
@@ -118,7 +118,7 @@ async def _write(file: FileIO, buffer: bytearray) -> None:
 
 @contextmanager
 def _kept() -> Iterator[None]:
-    """Open a context whose OSError is that of a server that cannot keep an upload."""
+    """Open a context whose OSErrors mean that the server cannot store an upload."""
     try:
         yield
     except OSError as error:

@@ -32,7 +32,7 @@ class Records(AbstractContextManager):
         start = self._reader.read(len(heading))
         if not heading.startswith(start):
             self.__exit__()
-            raise InputError(f"{path}: is of other settings; remove it, or name another folder by --out")
+            raise InputError(f"{path}: was made with other settings; remove it, or name another folder by --out")
         self._write(heading[len(start) :])
         self._file.truncate(end_of_lines(self._reader))
 

@@ -61,7 +61,7 @@ def choose_classes(found: Iterable[str], labels: str | None, before: Sequence[st
         known = read_classes(labels or str(KINETICS_LABELS))
         unknown = [name for name in found if known.find(name) is None]
         if known.names[: len(before)] != list(before):
-            raise InputError(f"--labels {labels}: numbers the classes otherwise than the lists that --extend keeps")
+            raise InputError(f"--labels {labels}: numbers the classes differently from the lists that --extend keeps")
         if not unknown:
             return known
         if labels:

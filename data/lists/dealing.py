@@ -12,6 +12,7 @@ from typing import TypeVar
 
 from data.lists.classes import Classes
 from data.lists.splits import SPLITS
+from reader.labels import Label
 from reader.videos import Video
 from utils.errors import InputError
 
@@ -29,7 +30,7 @@ class SplitClip:
 
     path: str
     split: str
-    label: int | None
+    label: Label | None
 
 
 def split_counts(number: int, shares: Sequence[float], held: Sequence[int] = (0, 0, 0)) -> list[int]:

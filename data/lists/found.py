@@ -27,6 +27,7 @@ class Found:
     grouping: str = ""  # what --group found
     recordings: list[list[SplitClip]] = field(default_factory=list)  # those that --group found
     notes: list[str] = field(default_factory=list)  # lines behind the report
+    many: bool = False  # whether a clip's label is the ids of all its classes
 
     def of(self, split: str) -> list[SplitClip]:
         return [clip for clip in self.clips if clip.split == split]

@@ -84,3 +84,13 @@ def counted(suffixes: Counter[str]) -> str:
     shown = [f"{suffix or 'without a suffix'} {number}" for suffix, number in most[:SHOWN]]
     rest = sum(number for _, number in most[SHOWN:])
     return ", ".join([*shown, f"others {rest}"] if rest else shown)
+
+
+def table(rows: Sequence[Sequence[object]], left: set[int]) -> str:
+    """Return the rows as lines of aligned columns. left: the columns that are aligned to the left."""
+    widths = [max(len(str(row[i])) for row in rows) for i in range(len(rows[0]))]
+    lines = []
+    for row in rows:
+        cells = (f"{cell!s:{'<' if i in left else '>'}{width}}" for i, (cell, width) in enumerate(zip(row, widths)))
+        lines.append("  ".join(cells).rstrip())
+    return "\n".join(lines)

@@ -96,7 +96,7 @@ def _words(path: str, pattern: str) -> Iterator[tuple[str, ...]]:
         if line.strip():
             found = re.fullmatch(pattern, line.strip())
             if not found:
-                raise InputError(f"{path}:{number}: no line of such a file: {line.strip()[:80]!r}")
+                raise InputError(f"{path}:{number}: not a line of such a file: {line.strip()[:80]!r}")
             yield *found.groups(), f"{path}:{number}"
 
 

@@ -2,7 +2,6 @@
 
 import math
 import os
-import shlex
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import yaml
 
 from data.lists.classes import KINETICS_LABELS, Classes
 from data.lists.own_networks import IMAGENET, LIGHT, STRONG, Network
+from utils.commands import to_type
 from utils.errors import InputError
 from utils.processes.limits import available_cores, available_memory
 
@@ -18,6 +18,8 @@ LEAST_BATCH, MOST_BATCH = 4, 32
 STEPS, LEAST_EPOCHS, MOST_EPOCHS = 400, 15, 100
 # Bytes that train.py needs on a CPU before it holds any video, in float32: 0.73 GB with Paddle 3.3.1.
 BASE_MEMORY = 1.0e9
+MANY = "    # a clip may have several classes\n    labels: multi\n"
+BALANCED = "    # a class with few clips is seen as often as the others\n    balance_classes: True\n"
 # Up to FROZEN_CLIPS training clips, only the classifier is trained, on at most MOST_VIEWS views of each clip and
 # ALL_VIEWS in total. With 20, 60 and 120 real clips (ResNet-18, random weights), five views a clip gave 3 to 6 points
 # more than one, three views 2 to 5, and a sixth view nothing. 6000 views of 8 frames take PP-TSM about 40 minutes on
@@ -41,13 +43,14 @@ def network_for(classes: Classes, light: bool) -> Network:
 
 def commands(out: Path, classes: Classes, clips: Mapping[str, int]) -> list[str]:
     """Return what can be called next, word for word; `clips` has the number of clips of each list that is there."""
-    config = shlex.quote(f"--config={out / NAME}")
+    config = f"--config={out / NAME}"
     train = "train.list" in clips
-    lines = [f"python train.py {config}"] * train
-    lines += [f"python eval.py {config}"] * (train or "test.list" in clips)
-    lines.append(f"python predict.py {config}")
+    lines = [to_type("train.py", config)] * train
+    lines += [to_type("eval.py", config)] * (train or "test.list" in clips)
+    lines.append(to_type("predict.py", config))
     if train and is_published(classes):
-        lines.append(f"python eval.py {config} --set TEST.weights=  # the published weights, which know these classes")
+        published = to_type("eval.py", config, "--set", "TEST.weights=")
+        lines.append(f"{published}  # the published weights, which know these classes")
     return lines
 
 
@@ -94,8 +97,11 @@ def cpu_time(frames: int, cores: int, speed: float) -> str:
     return f"{max(1, minutes):.0f} min"
 
 
-def config_text(out: Path, classes: Classes, clips: Mapping[str, int], network: Network) -> str:
-    """Return the configuration for the lists in `out`; `clips` has the number of clips of each list that is there."""
+def config_text(out: Path, classes: Classes, clips: Mapping[str, int], network: Network, many: bool = False) -> str:
+    """Return the configuration for the lists in `out`; `clips` has the number of clips of each list that is there.
+
+    many: whether a clip may have several classes.
+    """
     train, cores = clips.get("train.list", 0), available_cores()
     batch, why_batch = batch_size(train, available_memory(), network.video_memory)
     epoch, why_epochs = epochs(train, batch)
@@ -126,6 +132,7 @@ def config_text(out: Path, classes: Classes, clips: Mapping[str, int], network: 
 MODEL:
     # as many as kinetics_labels.json has names
     num_classes: {len(classes.names)}
+{MANY * many}\
 {network.keys}\
     # {why_dropout}
     dropout: {dropout}
@@ -154,8 +161,7 @@ TRAIN:
     schedule: "cosine"
     # the classifier starts from random weights, all else from trained ones; 5 is what PP-TSN and TSM take
     classifier_learning_rate: 5
-    # a class with few clips is seen as often as the others
-    balance_classes: True
+{BALANCED * (not many)}\
     # crops of several sizes: few clips want more variety
     multi_scale_crop: 5
     # what MIT's TSM fine-tunes UCF101 with, as the next one

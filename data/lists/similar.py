@@ -167,7 +167,7 @@ class Alike:
         lines = []
         if self.too_many:
             lines.append(
-                f"{self.too_many} clips look alike at {flag}, as before a camera that stands still: taken for no "
+                f"{self.too_many} clips look alike at {flag}, as from a fixed camera: not treated as one "
                 f"recording; a larger --similar may tell recordings apart{or_else}"
             )
         if self.groups:

@@ -1,8 +1,11 @@
 """Name the splits of a data set, and read which videos are already in each."""
 
+import os
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from reader.filelist import read_list
+from reader.videos import Video
 
 SPLITS = ("train", "val", "test")
 _SPLIT_WORDS = {"training": "train", "valid": "val", "validate": "val", "validation": "val", "testing": "test"}
@@ -26,3 +29,9 @@ def listed_in(folder: Path) -> dict[str, str]:
         for entry in read_list(str(path), num_classes=1_000_000) if path.exists() else ():
             found.setdefault(entry.path, split)
     return found
+
+
+def respelled(before: Mapping[str, str], videos: Iterable[Video]) -> dict[str, str]:
+    """Return the same by the paths of the videos: --videos may be given in another way, such as absolute."""
+    now = {os.path.abspath(video.path): video.path for video in videos} if before else {}
+    return {now.get(os.path.abspath(path), path): split for path, split in before.items()}

@@ -36,6 +36,7 @@ OPSET = 13
 _GRAPHS = f"{STEM}.json", f"{STEM}.xml"
 _ORDER = f"{STEM}.pdiparams", f"{STEM}.bin", CONFIG, WEIGHTS, *_GRAPHS
 _UNFINISHED = ".export-"
+_BLOCK = 1 << 20
 _PACKAGES = ("onnx", "onnxruntime", "paddle2onnx")
 Run = Callable[[np.ndarray], np.ndarray]
 ACTIVATIONS = {"single": paddle.nn.functional.softmax, "multi": paddle.nn.functional.sigmoid}
@@ -72,9 +73,9 @@ def save_onnx(model: paddle.nn.Layer, config: Config, folder: Path) -> float:
 
     with whole_or_not_at_all(folder) as made:
         file = made / f"{STEM}.onnx"
-        with tempfile.TemporaryDirectory(dir=made) as graph:
-            _write_graph(model, config, Path(graph))
-            file.write_bytes(_finished(_converted(Path(graph)), config.dump()))
+        with halfway(made) as graph:
+            _write_graph(model, config, graph)
+            file.write_bytes(_finished(_converted(graph), config.dump()))
         session = onnxruntime.InferenceSession(file.read_bytes(), providers=["CPUExecutionProvider"])
         run = lambda frames: session.run(None, {"frames": frames})[0]  # noqa: E731
         return difference_to(run, model, graph_shape(config), config.model.labels)
@@ -146,10 +147,38 @@ def whole_or_not_at_all(folder: Path) -> Iterator[Path]:
             if re.fullmatch(rf"{re.escape(_UNFINISHED)}\w{{8}}", left.name) and left.is_dir():
                 shutil.rmtree(left)
         with tempfile.TemporaryDirectory(prefix=_UNFINISHED, dir=folder) as unfinished:
-            yield Path(unfinished)
+            try:
+                yield Path(unfinished)
+            except (RuntimeError, ValueError):
+                _check_space(Path(unfinished))
+                raise
             _replace(list(Path(unfinished).iterdir()), folder)
-    except (OSError, RuntimeError) as error:
-        raise RunError(f"{folder}: the graph cannot be written: {str(error).splitlines()[0]}") from None
+    except (OSError, RuntimeError, ValueError) as error:
+        why = getattr(error, "strerror", None) or str(error).strip() or type(error).__name__
+        raise RunError(f"{folder}: the graph cannot be written: {why.splitlines()[0]}") from None
+
+
+@contextmanager
+def halfway(made: Path) -> Iterator[Path]:
+    """Yield a folder within that of `whole_or_not_at_all`, for what is made on the way.
+
+    It goes if the block ends well. If not, it goes with `made`: a disk that is full stays full for `_check_space`.
+    """
+    folder = made / "halfway"
+    folder.mkdir()
+    yield folder
+    shutil.rmtree(folder)
+
+
+def _check_space(folder: Path) -> None:
+    """Raise OSError where the folder cannot take another file as large as those it holds.
+
+    Of a full disk Paddle says what it lacks in half a file, OpenVINO nothing; the latter takes away what it has begun.
+    """
+    size = max((file.stat().st_size for file in folder.rglob("*")), default=0)
+    with tempfile.TemporaryFile(dir=folder) as file:
+        for _ in range(0, size + 1, _BLOCK):
+            file.write(bytes(_BLOCK))
 
 
 def _replace(files: list[Path], folder: Path) -> None:

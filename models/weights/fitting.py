@@ -95,7 +95,7 @@ def _configuration_named(path: Path) -> Iterator[None]:
         beside = path.parent / "config.yaml"
         if not beside.is_file():
             raise
-        raise InputError(f"{error}; they may be of the configuration beside them: --config={beside}") from None
+        raise InputError(f"{error}; they may belong to the configuration beside them: --config={beside}") from None
 
 
 def load_model(config: ModelConfig, path: Path) -> paddle.nn.Layer:

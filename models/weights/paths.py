@@ -31,9 +31,7 @@ def find_weights(path: str | os.PathLike, otherwise: str = "give a file by its p
             return _of_run(candidate)
     similar = similar_name(str(path))
     hint = f"; did you mean {similar}, as bash run.sh weights lists it?" if similar else ""
-    raise InputError(
-        f"{path}: no such weights, neither a file nor a folder, nor with {', '.join(SUFFIXES)} behind{hint}"
-    )
+    raise InputError(f"{path}: no such weights, also not with the ending {', '.join(SUFFIXES)}{hint}")
 
 
 def _of_run(path: Path) -> Path:

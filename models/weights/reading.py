@@ -49,13 +49,13 @@ def read_weights(path: str | os.PathLike) -> dict[str, np.ndarray]:
     try:
         return read(data)
     except FormatError as error:
-        raise InputError(f"{named}: no {kind} of weights: {error}") from error
+        raise InputError(f"{named}: not a {kind} of weights: {error}") from error
 
 
 def _check_size(path: str, files: list[Path]) -> None:
     """Raise InputError, before memory is allocated, if the files are larger than any weights."""
     if sum(file.stat().st_size for file in files) > MAX_BYTES:
-        raise InputError(f"{path}: larger than {MAX_BYTES >> 30} GB, which no weights of a ResNet are")
+        raise InputError(f"{path}: larger than {MAX_BYTES >> 30} GB: too large for a ResNet's weights")
 
 
 def _read_variables(files: Iterable[tuple[str, bytes]], path: str) -> dict[str, np.ndarray]:

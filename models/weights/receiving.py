@@ -118,7 +118,7 @@ def _receive(response: http.client.HTTPResponse, part: Path, max_bytes: int) -> 
                 break
             if max(size or 0, file.tell() + len(block)) > max_bytes:
                 part.unlink()
-                raise NetworkError(f"it is larger than {max_bytes >> 30} GB, which no weights of a ResNet are")
+                raise NetworkError(f"it is larger than {max_bytes >> 30} GB: too large for a ResNet's weights")
             file.write(block)
             bar.update(len(block))
     if size is not None and part.stat().st_size != size:

@@ -29,7 +29,7 @@ def fetch(path: str, suffixes: tuple[str, ...], max_bytes: int) -> Path:
     try:
         path, files = _find(path, suffixes)
         if sum(info.size for info in files.values()) > max_bytes:
-            raise InputError(f"{path}: larger than {max_bytes >> 30} GB, which no weights of a ResNet are")
+            raise InputError(f"{path}: larger than {max_bytes >> 30} GB: too large for a ResNet's weights")
         facts = [path, sorted((name, info.size, info.mtime_ns) for name, info in files.items())]
         shelf = Shelf(needed_cache_folder(path) / _FOLDER, BYTES_KEPT)
         key = hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:32]
@@ -70,7 +70,7 @@ def _find(path: str, suffixes: tuple[str, ...]) -> "tuple[str, dict[str, FileInf
             return candidate, {"": info}
         if info.type.name == "Directory":
             return candidate, {info.base_name: info for info in list_files(candidate)}
-    raise InputError(f"{path}: no such weights, neither a file nor a folder, nor with {', '.join(suffixes)} behind")
+    raise InputError(f"{path}: no such weights, also not with the ending {', '.join(suffixes)}")
 
 
 def _copy(path: str, files: "dict[str, FileInfo]", folder: Path) -> None:

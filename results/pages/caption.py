@@ -7,8 +7,6 @@ from functools import cache
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-# Classes in the box.
-MOST_LINES = 3
 # The text's height as a share of the frame's, and its minimum in pixels.
 _SHARE, _SMALLEST = 1 / 24, 11
 # Pillow's own font has only ASCII. For other letters these system fonts are tried in order.
@@ -23,10 +21,13 @@ class Caption:
     """A box with predictions, for frames of one size."""
 
     def __init__(self, predictions: Sequence[dict], width: int, height: int):
-        """predictions: {"class_id", "label", "probability"}, best first. width, height: the frames' size."""
+        """predictions: {"class_id", "label", "probability"}, best first; as many are drawn as there is room for.
+
+        width, height: the frames' size.
+        """
         size = max(_SMALLEST, round(height * _SHARE))
         line, margin = round(size * 1.55), max(2, round(size * 0.4))
-        lines = max(1, min(MOST_LINES, len(predictions), (height - 2 * margin) // line))
+        lines = max(1, min(len(predictions), (height - 2 * margin) // line))
         texts = [(f"{100 * p['probability']:.0f}%", *_drawable(p, size), p["probability"]) for p in predictions[:lines]]
         number = max(font_of(size).getlength("100%"), 1) + size * 0.8
         room = width - 2 * margin - number - size * 0.6

@@ -21,7 +21,7 @@ MOST_CLASSES = 2000
 def write_comparison_page(path: Path, comparison: Comparison) -> None:
     """Write the page; a failure is one line on the screen. Links to videos start from the page's folder."""
     runs, videos = comparison.runs, comparison.videos
-    letters = [chr(ord("A") + number) if number < 26 else str(number + 1) for number in range(len(runs))]
+    letters = letters_of(len(runs))
     labels = Counter(runs[0].rows[key]["label"] for key in videos)
     ids = sorted(comparison.class_names, key=int)
     place = {k: i for i, k in enumerate(ids)}
@@ -44,7 +44,7 @@ def write_comparison_page(path: Path, comparison: Comparison) -> None:
         comparison=comparison,
         letters=letters,
         shares=[(run, *comparison.share_of(run)) for run in runs],
-        links=[_report(run.name, path.parent) for run in runs],
+        links=[report_of(run.name, path.parent) for run in runs],
         largest=(comparison.class_names[largest], 100 * labels[largest] / len(videos)),
         pairs=[(*pair, counts) for pair, (*_, counts) in zip(combinations(letters, 2), comparison.pairs())],
         classes=_classes(comparison, labels),
@@ -53,6 +53,11 @@ def write_comparison_page(path: Path, comparison: Comparison) -> None:
         patterns=[(bits, _said(bits, letters)) for bits in sorted({_pattern(comparison, key) for key in differing})],
         facts={run.name: run.metrics.get("protocol", "") for run in runs},
     )
+
+
+def letters_of(runs: int) -> list[str]:
+    """Return what the page calls each of so many runs."""
+    return [chr(ord("A") + number) if number < 26 else str(number + 1) for number in range(runs)]
 
 
 def _pattern(comparison: Comparison, key: Key) -> int:
@@ -91,7 +96,7 @@ def _classes(comparison: Comparison, labels: Counter[str]) -> list[dict]:
     return sorted(rows, key=lambda row: (-row["spread"], int(row["id"])))[:MOST_CLASSES]
 
 
-def _report(run: str, beside: Path) -> str:
+def report_of(run: str, beside: Path) -> str:
     """Return the address of a run's own page, or "" if it has none."""
     page = Path(run) / "report.html"
     return address_of(page, beside) if page.is_file() else ""

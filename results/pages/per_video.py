@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from inference.label_kinds import LabelKind, Naming
+from inference.label_kinds import LabelKind, Naming, told
 from inference.rows import NONE_ID
 from reader.build import check_is_of_videos, check_takes_windows, clip_spec
 from reader.clip import middle_view
@@ -50,12 +50,12 @@ _LONGEST_NAME = 180
 def check_wanted(flags: Flags, section: InferConfig, num_videos: int) -> None:
     """Raise InputError if flags contradict each other or do not fit the videos."""
     if flags.stride and not flags.window:
-        raise InputError(f"--stride={flags.stride:g}: needs --window, the seconds of a window")
+        raise InputError(f"--stride={flags.stride:g}: needs --window=SECONDS")
     if flags.window and (flags.stride or 0) > flags.window:
         gap = f"--stride={flags.stride:g} is longer than --window={flags.window:g}"
-        say(f"{gap}: what lies between two windows is not looked at; --stride={flags.window:g} looks at all")
+        say(f"{gap}: the video between two windows is skipped; --stride={flags.window:g} covers all of it")
     if flags.window and flags.features:
-        raise InputError("--features gives a row per video, --window answers for parts of it: give one of them")
+        raise InputError("--features gives a row per video, --window answers for parts of it: give only one of them")
     for flag, wanted in (("--save_video", flags.save_video), ("--explain", flags.explain)):
         if wanted:
             import_cv2(flag)
@@ -218,6 +218,7 @@ class PerVideo:
     def _label(self, row: dict, ask: Callable, files: Path) -> None:
         windows = self.timelines.get(row["position"])
         cues = cues_of(windows) if windows else [(0, float("inf"), row["predictions"])]
+        cues = [(start, end, list(told(self.kind, found))) for start, end, found in cues]
         path = Path(f"{files}.labelled.mp4")
         try:
             write_atomic(path, lambda target: _show_progress(ask(str(target), cues), path.name))

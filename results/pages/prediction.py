@@ -135,6 +135,7 @@ def write_prediction_page(
         tenths=[(10 * i, count) for i, count in enumerate(sums.tenths) if any(sums.tenths[: i + 1])],
         table=table_of(sums.rows, values, classes, beside, sums.videos),
         second=second,
+        many=kind is not ONE,
         pictured=pictured,
         pictures=pictures_of(frames, positions),
         heat_maps={

@@ -1,22 +1,22 @@
-"""The sound of a video beside its new pictures: as it is where browsers play it from MP4, else as AAC.
+"""Write a video's sound beside its new pictures: copied if browsers play it from MP4, otherwise as AAC.
 
-What of it is damaged is left out: a gap in the sound is no reason to go without the video.
+Damaged sound is left out: a gap in the sound must not cost the video.
 """
 
 from collections.abc import Iterator
 
 import av
 
-# Kinds of sound that browsers play from MP4; others become AAC.
+# Audio codecs that browsers play from MP4; others become AAC.
 _COPIED = {"aac", "mp3", "mp3float", "opus", "flac"}
 _AAC_RATES = {96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000}
 
 
 class Sound:
-    """The first sound track, written as the pictures go on."""
+    """The first sound track, written in step with the pictures."""
 
     def __init__(self, out: av.container.OutputContainer, container: av.container.InputContainer, start: float):
-        """start: seconds of the container's time at which the pictures begin. What cannot be written is left out."""
+        """start: the container's time in seconds when the pictures begin. Sound that cannot be written is left out."""
         self._out, self._written, self._last = out, -float("inf"), None
         self._stream, self._copies = None, True
         self._packets: Iterator[av.Packet] = iter(())
@@ -38,7 +38,7 @@ class Sound:
         self._packets = container.demux(source)
 
     def write_until(self, time: float) -> None:
-        """Write what is heard before a second of the pictures' time. Raises av.FFmpegError where that fails."""
+        """Write the sound up to this time of the pictures, in seconds. Raises av.FFmpegError if that fails."""
         while self._written < time:
             try:
                 packet = next(self._packets, None)

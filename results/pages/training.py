@@ -1,4 +1,4 @@
-"""The page of a training run, renewed at each validation, and whoever else follows its log line by line."""
+"""Follow a training log line by line: renew the page at each validation and feed the loggers."""
 
 import json
 import time
@@ -13,8 +13,8 @@ from results.pages.page import never_fatal, write_page
 from utils.config.loading import Config
 from utils.log import say
 
-# (key of the log, title and name of the y axis in both languages, unit, factor, up to where the y axis goes at least,
-# modes that are drawn)
+# (log key, title and y axis name in both languages, unit, factor, the least upper end of the y axis, the modes to
+# draw)
 _ALL = ("train", "epoch", "valid")
 _OF_VIDEOS = "% of the videos", "占视频的 %"
 _CHARTS = (
@@ -28,9 +28,9 @@ _CHARTS = (
     ("videos_per_second", ("Speed", "速度"), ("videos per second", "每秒视频数"), "", 1, 0, ("train",)),
     ("data_wait", ("Waiting for data", "等待数据"), ("% of the time", "占时间的 %"), "%", 100, 10, ("train",)),
 )
-# What a validation is judged by, what of training stands beside it, and what both are called; of one label, of many.
+# For one label and for many: the key that judges a validation, the training key beside it, and the names of both.
 _ONE, _MANY = ("top1_acc", "top1_acc", "top-1", "top-1", "Top-1"), ("mAP", "f1", "mAP", "F1", "mAP")
-# Validations and resumes that a page lists at most: the newest.
+# A page lists at most this many validations and resumes, the newest.
 MOST_VALIDATIONS = 200
 
 
@@ -38,23 +38,23 @@ MOST_VALIDATIONS = 200
 def following(
     folder: Path, report: bool, config: Config, steps_per_epoch: int, facts: Mapping[str, object]
 ) -> Iterator[Callable[[dict], None]]:
-    """Yield a function to be told each line of the log in `folder`: it renews report.html and feeds TRAIN.logger.
+    """Yield a function that takes each line of the log in `folder`, renews report.html and feeds TRAIN.logger.
 
-    The page is renewed once more at the end, however the run ends. What cannot be written is said, and the run goes on.
+    The page is renewed once more at the end, however the run ends. Write errors are reported, and the run goes on.
     """
     log, page = folder / "train_log.jsonl", folder / "report.html"
     kind = config.train.logger
     loggers = [] if kind == "none" else [Logger(kind, log, steps_per_epoch)]
 
     def renew() -> None:
-        if report and log.exists() and log.stat().st_size:  # nothing to look at before the first line
+        if report and log.exists() and log.stat().st_size:  # the page needs a first line
             write_training_page(page, log, steps_per_epoch, config.train.epoch, facts)
 
     def follow(line: dict) -> None:
         for logger in list(loggers):
             try:
                 logger(line)
-            except Exception as error:  # whatever it is, no logger is worth a run
+            except Exception as error:  # any error: a logger must not end a run
                 reason = " ".join(str(error).split())
                 say(f"TRAIN.logger {kind} gets no more scalars: {type(error).__name__}: {reason}")
                 loggers.remove(logger)
@@ -65,14 +65,14 @@ def following(
         yield follow
     finally:
         for logger in loggers:
-            with suppress(OSError):  # each line is on the disk already
+            with suppress(OSError):  # each line is already on the disk
                 logger.close()
         renew()
 
 
 @never_fatal
 def write_training_page(path: Path, log: Path, steps_per_epoch: int, epochs: int, facts: Mapping[str, object]) -> None:
-    """Write the page of the run whose log is `log` (train_log.jsonl); a failure is one line on the screen."""
+    """Write the page for the log `log` (train_log.jsonl). A failure is one line on the screen."""
 
     def lines() -> Iterator[tuple[int, dict]]:
         with open(log, encoding="utf-8") as file:
@@ -87,7 +87,7 @@ def write_training_page(path: Path, log: Path, steps_per_epoch: int, epochs: int
     best = None
     validations: deque[dict] = deque(maxlen=MOST_VALIDATIONS)
     resumed: deque[tuple[int, int, int]] = deque(maxlen=MOST_VALIDATIONS)
-    trained: dict[int, float] = {}  # top-1 by epoch, over all of it
+    trained: dict[int, float] = {}  # top-1 by epoch, over the whole epoch
     clock, metric = _Clock(), _ONE
     for step, line in lines():
         clock.see(step, line)
@@ -134,15 +134,15 @@ def write_training_page(path: Path, log: Path, steps_per_epoch: int, epochs: int
 
 
 class _Clock:
-    """How long a run has taken, by the times of its lines, without the pauses before it was resumed."""
+    """How long a run has taken by its log's times, without the pauses before it was resumed."""
 
     def __init__(self):
-        self.seconds, self.last = 0.0, None  # time of the last line, seconds since 1970
+        self.seconds, self.last = 0.0, None  # last: the time of the last line, seconds since 1970
         self._begun: tuple[int, float] | None = None  # (step, time) of the first line since the last resume
         self._now = (0, 0.0)
 
     def see(self, step: int, line: dict) -> None:
-        """Take a line up, in their order; those of old logs have no time."""
+        """Note a line, in order. Lines of old logs have no time."""
         if (now := line.get("time")) is None:
             return
         if "resumed" in line or self._begun is None:
@@ -153,6 +153,6 @@ class _Clock:
 
     @property
     def pace(self) -> float | None:
-        """Seconds a step since the last resume, validations included; None before the second step."""
+        """Return seconds per step since the last resume, with validations; None before the second step."""
         steps = self._now[0] - self._begun[0] if self._begun else 0
         return (self._now[1] - self._begun[1]) / steps if steps > 0 else None

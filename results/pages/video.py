@@ -1,4 +1,4 @@
-"""The page of one video: what a network sees in it, over its length where it was asked window by window."""
+"""Write the page of one video: the network's answer, and its course over time if predicted window by window."""
 
 import json
 import os
@@ -14,11 +14,11 @@ from results.pages.palette import Palette
 from results.pages.timeline import cues_of, minutes, stretches_of, strip_of, totals_of
 from utils.storage.objects import file_name, is_remote
 
-# Stretches and columns of curves that are drawn at most, about what a screen has room for.
+# At most this many stretches and curve columns are drawn, about what fits on a screen.
 MOST_STRETCHES, MOST_COLUMNS = 300, 1000
-# Bars of the whole video.
+# Most bars for the whole video.
 _MOST_BARS = 5
-# Marks of the axis at most, and the lengths that may lie between two, in seconds.
+# Most axis marks, and the possible distances between marks in seconds.
 _MOST_MARKS = 8
 _STEPS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600)
 
@@ -41,18 +41,18 @@ def write_video_page(
     Args:
         row: {"video", "predictions"}, see prediction.py.
         facts: lines about the run.
-        frames: what the network saw for `row`, uint8 [H, W, 3] each.
+        frames: the network's input for `row`, uint8 [H, W, 3] each.
         records: of the windows, see timeline.py.
-        heat_maps: pictures of the frames, uint8 [S, S, 3] each, of which the highest value is `strongest`.
-        files: what was made of it, beside the page: subtitles, a labelled video.
-        beside: the folder that the page will lie in, from which the video is played; None: only a labelled one is.
-        kind: how many labels it may have.
+        heat_maps: pictures of the frames, uint8 [S, S, 3] each; `strongest` is their highest value.
+        files: made from the video, beside the page: subtitles, a labelled video.
+        beside: the page's future folder, for links to the video; None: only a labelled video is linked.
+        kind: whether the video has one label or many.
     """
     totals, predictions = totals_of(stretches_of(records, kind)), row["predictions"]
     bars = [p for p in predictions if p["class_id"] != NONE_ID][:_MOST_BARS]
     shares = {p["class_id"]: p["probability"] for p in predictions}
     names = {p["class_id"]: p["label"] for p in predictions}
-    if totals:  # those that are never the likeliest come behind all others
+    if totals:  # classes that are never the likeliest come last
         shares = {}
         for start, end, found in cues_of(records):
             for place, p in enumerate(found):
@@ -76,13 +76,14 @@ def write_video_page(
         pictures=[picture(frame) for frame in frames],
         heat_maps=[picture(frame) for frame in heat_maps],
         answer=", ".join(f"{shorten(p['label'], 60)} {number(100 * p['probability'])}%" for p in kind.answer(bars)),
-        # Classes that the title tells: of many labels some, of one the best, which may stand behind none.
+        # Classes in the title: several with many labels; with one label the best, which may follow NONE.
         titled=3 if kind is not ONE else 2 if totals and totals[0].class_id == NONE_ID else 1,
         explained=bars[0]["label"] if bars else "–",
         strongest=strongest,
         totals=totals,
         none_id=NONE_ID,
         strip=strip_of(records, palette, MOST_STRETCHES, kind) if totals else None,
+        many=kind is not ONE,
         curves=curves_of(records, palette) if totals else None,
         playing=playing,
         files=made,
@@ -90,12 +91,12 @@ def write_video_page(
 
 
 def curves_of(records: Sequence[dict], palette: Palette) -> dict:
-    """Return each coloured class's probability over a video as a page draws it.
+    """Return each coloured class's probability over a video, for drawing.
 
-    "step": how many windows a column is the mean of; "columns": [start, end, [per mille or None of each class of the
-    palette's legend]], None where the class is in no window's list, and 0 in the mean where it is not in one of them;
-    "missing": whether such classes there are; "paths": (colour, an SVG path on 1000 x 100); "marks": (percent of the
-    length, mm:ss); "seen": what the page's script needs, as JSON.
+    "step": how many windows a column averages; "columns": [start, end, [value of each class of the palette's legend]],
+    where a value is per mille, or None if no window lists the class (in the mean, a window without the class counts 0);
+    "missing": whether there are such classes; "paths": (colour, an SVG path on 1000 x 100); "marks": (percent of the
+    length, mm:ss); "seen": the data for the page's script, as JSON.
     """
     cues = cues_of(records)
     duration, step = cues[-1][1] or 1.0, -(-len(cues) // MOST_COLUMNS)
@@ -125,7 +126,7 @@ def curves_of(records: Sequence[dict], palette: Palette) -> dict:
 
 
 def _path(steps: Sequence[tuple[float, float, int | None]], duration: float) -> str:
-    """Return level lines from start to end, joined where one begins as the other ends."""
+    """Return level lines from start to end, joined where one begins at the end of the other."""
     parts, last = [], None
     for start, end, share in steps:
         if share is not None:

@@ -1,6 +1,6 @@
-"""The videos of a page as rows of its table: those that matter most, in as many bytes as a page has for them.
+"""Choose and pack the rows of a page's table of videos: the most important ones within the page's size limit.
 
-They stand in the page as JSON by columns, of which results/pages/templates/videos.js draws what is looked at.
+They stand in the page as JSON by columns. results/pages/templates/videos.js draws the visible ones.
 """
 
 import functools
@@ -16,22 +16,22 @@ from results.pages.page import address_of
 from results.pages.words import shown
 from utils.storage.objects import is_remote
 
-# With all pictures a page stays below 10 MB.
+# With these limits, a page with all pictures stays below 10 MB.
 MOST_ROWS, MOST_BYTES = 20_000, 2_500_000
 
 
 @dataclass(frozen=True)
 class Table:
-    """What a page has of its videos: `json` for the script, how many rows are in it, and of how many."""
+    """The videos of a page: `json` for the script, how many rows it has, and how many there are in all."""
 
     json: Markup
     rows: int
     total: int
-    folder: str | None  # the one that all of the rows lie in
+    folder: str | None  # the folder that holds all of the rows' videos
 
 
 def first_rows(rows: Iterable[dict], key: Callable[[dict], tuple]) -> list[dict]:
-    """Return at most MOST_ROWS of any number of rows, those with the least key first."""
+    """Return at most MOST_ROWS of any number of rows, those with the smallest key first."""
     return heapq.nsmallest(MOST_ROWS, rows, key)
 
 
@@ -44,9 +44,9 @@ def table_of(
 ) -> Table:
     """Pack rows, each with `video` and `position`, into a table of at most MOST_BYTES.
 
-    values: by the name of a column what a row has there: a place in `classes`, or a probability in millionths
-    (`millionths`). classes: (name, number of its colour or none). beside: the page's folder, from which the videos
-    are linked; None: no links. total: how many rows there are, of which these are the first.
+    values: for each column name, a function that gives a row's value: an index in `classes`, or a probability in
+    millionths (`millionths`). classes: (name, colour number or None). beside: the page's folder, for links to the
+    videos; None: no links. total: the number of all rows; `rows` are the first of them.
     """
     folders: dict[tuple[str, str], int] = {}
     columns: dict[str, list] = {"position": [], "folder": [], "name": [], **{name: [] for name in values}}
@@ -67,7 +67,7 @@ def table_of(
 
 
 def millionths(probability: float) -> int:
-    """Return a probability in whole millionths, never more than it is: bins hold the rows that they count."""
+    """Return a probability in millionths, rounded down so that it stays in its bin."""
     return int(1e6 * probability)
 
 
@@ -76,7 +76,7 @@ def _json(value: object) -> str:
 
 
 def _place(video: str, beside: Path | None) -> tuple[str, str, str]:
-    """Return a video's folder with its slash, its name, and the folder's address: "" where nothing can be linked."""
+    """Return a video's folder with its slash, its name, and the folder's address, or "" if there can be no link."""
     name = video.rpartition("/")[2]
     folder = video[: len(video) - len(name)]
     linked = beside is not None and not is_remote(video) and shown(video) == video

@@ -97,13 +97,13 @@ def test_what_is_wrong_is_told_line_by_line(found):
         "train.list: 9 of 11 videos can be read: check/train.readable.list\n"
         "val.list: 3 of 4 videos can be read: check/val.readable.list\n"
         "median: 2.4 s, 3072 pixels, width / height 1.33, 25 frames/s\n"
-        "7 clips look alike at --similar=0.95, as before a camera that stands still: taken for no recording; a larger "
+        "7 clips look alike at --similar=0.95, as from a fixed camera: not treated as one recording; a larger "
         "--similar may tell recordings apart\n"
     )
     last = ended.stderr.splitlines()[-1]
     assert last == (
-        "error: not all is well with these lists (3 unreadable, 1 duration, 2 size, 1 frame rate, 2 same bytes); "
-        "check/problems.csv: which videos, and why"
+        "error: these lists have problems (3 unreadable, 1 duration, 2 size, 1 frame rate, 2 same bytes); "
+        "check/problems.csv lists the videos and the reasons"
     )
     section = read_page("data/README.md").split("\n## Are all videos good?\n")[1].split("\n## ")[0]
     assert [shown for _, shown in printed_blocks(section)] == [f"{ended.stdout}{last}\n"]
@@ -151,7 +151,7 @@ def test_all_is_well(tmp_path):
     prepare(tmp_path, {"infer.list": "a.mp4\nb.mkv\n"}, {"a.mp4": "h264.mp4", "b.mkv": "h264.mkv"})
     ended = check(tmp_path, "infer.list", "--out", "new/out")
     assert ended.returncode == 0 and "error" not in ended.stderr
-    assert ended.stdout.splitlines()[-1] == "nothing is wrong with these 2 videos"
+    assert ended.stdout.splitlines()[-1] == "found no problem in these 2 videos"
     assert (tmp_path / "new/out/infer.readable.list").read_text() == "a.mp4\nb.mkv\n"
     assert problems(tmp_path / "new/out") == []
 
@@ -240,5 +240,5 @@ def test_a_folder_of_other_settings_is_left_alone(tmp_path):
     (tmp_path / "check").mkdir()
     (tmp_path / "check/check.jsonl").write_text("other\n")
     ended = check(tmp_path, "a.list")
-    message = "error: check/check.jsonl: is of other settings; remove it, or name another folder by --out\n"
+    message = "error: check/check.jsonl: was made with other settings; remove it, or name another folder by --out\n"
     assert (ended.returncode, ended.stderr) == (2, message)

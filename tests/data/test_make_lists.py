@@ -5,6 +5,7 @@ import os
 import re
 import shlex
 import shutil
+import sys
 import tracemalloc
 from pathlib import Path
 
@@ -227,6 +228,7 @@ def readme_tree(folder: Path) -> None:
         rooms = ["garden", "kitchen", "street", "hall"]
         touch(folder / "videos" / "mine", *(f"{name}/{rooms[i % 4]}_{i:02}.mp4" for i in range(number)))
         touch(folder / "videos" / "mine_split", *(f"{split}/{name}/a.mp4" for split in ("train", "val", "test")))
+    (folder / "labels.csv").write_text("path,labels,split\nwaving/hall_03.mp4,waving;cooking,train\n")
 
 
 def test_the_commands_of_the_readme_print_what_it_shows(tmp_path):
@@ -242,11 +244,13 @@ def test_the_commands_of_the_readme_print_what_it_shows(tmp_path):
         r"```bash\n(.+?)\n```(?:\n\n```text\n(.+?)\n```|[^`]*?\n\n```text\n(.+?)\n```)?", readme, re.DOTALL
     )
     blocks = [block for block in blocks if "make_lists.py" in block[0]]  # tests/data/test_guide.py runs the others
-    assert len(blocks) == 4 and sum(any(shown) for _, *shown in blocks) == 2
+    assert len(blocks) == 5 and sum(any(shown) for _, *shown in blocks) == 2
     for command, *shown in blocks:
         python, *arguments = shlex.split(command.splitlines()[0])  # what comes after it trains
         assert python == "python"
-        result = run_python([*arguments, "--similar=0"], dict(os.environ), tmp_path, 120)  # here they are all one video
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # our Python is `python`
+        environment = {**os.environ, "PATH": path}
+        result = run_python([*arguments, "--similar=0"], environment, tmp_path, 120)  # here they are all one video
         assert result.returncode == 0, result.stderr
         if any(shown):
             assert result.stdout == "".join(shown).replace("/home/you/paddle-tsn", str(tmp_path)) + "\n"
@@ -255,3 +259,4 @@ def test_the_commands_of_the_readme_print_what_it_shows(tmp_path):
         "videos/mine_split/val/cooking/a.mp4 1",
         "videos/mine_split/val/waving/a.mp4 2",
     ]
+    assert (tmp_path / "data/dataset/labels/train.list").read_text() == "videos/mine/waving/hall_03.mp4 0,1\n"

@@ -53,7 +53,7 @@ MISTAKES = [
      "unlabelled_train.csv:2: no label, and flat/a.mp4 lies in no class's folder"),
     (["--videos", "v", "--labels", "none.json"], "none.json: no such label list (--labels)"),
     (["--videos", "v", "--labels", "good.csv"],
-     "good.csv: the label list is no JSON: Expecting value: line 1 column 1 (char 0)"),
+     "good.csv: the label list is not JSON: Expecting value: line 1 column 1 (char 0)"),
     (["--videos", "v", "--labels", "map.json"], "map.json: the label list must be a JSON list of names"),
     (["--videos", "v", "--labels", "twins.json"], "--labels twins.json: 'a b' and 'a_b' cannot be told apart"),
     (["--videos", "v", "--labels", "other.json"], "--labels other.json: has no class 'yoga'"),

@@ -108,9 +108,9 @@ def torch_tensors(count: int, size: int, stored: int, stride: int = 1) -> bytes:
 
 GOOD = lod_tensor(np.ones(1, "float32"))
 MAGIC = P + b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
-TORCH = "no PyTorch file of weights: "
-TUPLE = "no pickle of weights: it holds a tuple, expected a dictionary of arrays"
-DAMAGED = "no pickle of weights: it is damaged"
+TORCH = "not a PyTorch file of weights: "
+TUPLE = "not a pickle of weights: it holds a tuple, expected a dictionary of arrays"
+DAMAGED = "not a pickle of weights: it is damaged"
 SHAPE = "has no proper shape and place"
 # Name of the file, its bytes (a dictionary: the files of a folder; a number: so many bytes of a sparse file), and the
 # beginning of the reason.
@@ -120,12 +120,14 @@ CASES: dict[str, tuple[str, Callable[[], Contents], str]] = {
     "tuples in tuples": ("w.pdparams", lambda: P + b"N" + b"\x85" * MANY + b".", TUPLE),
     "lists in lists": (
         "w.pdparams", lambda: P + b"]" * (MANY // 2) + b"a" * (MANY // 2 - 1) + b".",
-        "no pickle of weights: it holds a list",
+        "not a pickle of weights: it holds a list",
     ),
     "nothing but a stack": ("w.pdparams", lambda: P + b"]" * MANY, DAMAGED),
-    "marks": ("w.pdparams", lambda: P + b"(" * 6 * MANY, "no pickle of weights: it has more than 1000000 operations"),
+    "marks": (
+        "w.pdparams", lambda: P + b"(" * 6 * MANY, "not a pickle of weights: it has more than 1000000 operations",
+    ),
     "a list of itself": (
-        "w.pdparams", lambda: P + b"]q\0" + b"h\0a" * (MANY // 2) + b".", "no pickle of weights: it holds a list",
+        "w.pdparams", lambda: P + b"]q\0" + b"h\0a" * (MANY // 2) + b".", "not a pickle of weights: it holds a list",
     ),
     "a memo of everything": (
         "w.pdparams", lambda: P + b"N" + b"".join(b"r" + struct.pack("<I", i) for i in range(MANY)) + b".", "no pickle",
@@ -134,62 +136,62 @@ CASES: dict[str, tuple[str, Callable[[], Contents], str]] = {
     "one string as bytes many times": (
         "w.pdparams",
         lambda: P + b"c_codecs\nencode\nq\0" + STRING + b"q\1U\6latin1q\2" + b"h\0h\1h\2\x86R" * 1000 + b".",
-        "no pickle of weights: it uses the same bytes many times",
+        "not a pickle of weights: it uses the same bytes many times",
     ),
     "one string as many arrays": (
-        "w.pdparams", lambda: shared_by(500), "no pickle of weights: it uses the same bytes many times",
+        "w.pdparams", lambda: shared_by(500), "not a pickle of weights: it uses the same bytes many times",
     ),
     "a string of 2**62 bytes": ("w.pdparams", lambda: b"\x80\x04\x8d" + struct.pack("<Q", 2**62) + b"N.", DAMAGED),
     "a number of five million digits": ("w.pdparams", lambda: b"L" + b"9" * 5_000_000 + b"L\n.", DAMAGED),
     "an operation without end": ("w.pdparams", lambda: b"V" + b"a" * 5_000_000, DAMAGED),
-    "a call": ("w.pdparams", lambda: b"cos\nsystem\n(S'exit 1'\ntR.", "no pickle of weights: it calls 'os.system'"),
+    "a call": ("w.pdparams", lambda: b"cos\nsystem\n(S'exit 1'\ntR.", "not a pickle of weights: it calls 'os.system'"),
     "a call that clears the screen": (
-        "w.pdparams", lambda: b"cfoo\x1b[2J\nbar\n.", "no pickle of weights: it calls 'foo\\x1b[2J.bar'",
+        "w.pdparams", lambda: b"cfoo\x1b[2J\nbar\n.", "not a pickle of weights: it calls 'foo\\x1b[2J.bar'",
     ),
     "a key that clears the screen": (
-        "w.pdparams", lambda: P + b"}U\4\n\x1b[2Ns.", "no pickle of weights: '\\n\\x1b[2' is a NoneType",
+        "w.pdparams", lambda: P + b"}U\4\n\x1b[2Ns.", "not a pickle of weights: '\\n\\x1b[2' is a NoneType",
     ),
     "100 GB of nothing": ("w.pdparams", lambda: 100 << 30, "larger than 4 GB"),
     "100 GB of a variable": ("", lambda: {"a": GOOD, "b": 100 << 30}, "larger than 4 GB"),
     "JSON of lists": (
         "w.safetensors", lambda: safetensors(b'{"a":[' + b"[]," * 1_500_000 + b"1]}"),
-        f"no safetensors file of weights: 'a' {SHAPE}",
+        f"not a safetensors file of weights: 'a' {SHAPE}",
     ),
     "JSON beyond need": (
         "w.safetensors", lambda: safetensors(b" " * 20_000_000 + b"{}"),
-        "no safetensors file of weights: its header is damaged",
+        "not a safetensors file of weights: its header is damaged",
     ),
     "JSON in JSON": (
-        "w.safetensors", lambda: safetensors(b"[" * 90_000), "no safetensors file of weights: its header is damaged",
+        "w.safetensors", lambda: safetensors(b"[" * 90_000), "not a safetensors file of weights: its header is damaged",
     ),
     "a tensor twice": (
         "w.safetensors", lambda: safetensors(b'{"a":%s,"a":%s}' % ((json.dumps(entry(0)).encode(),) * 2)),
-        "no safetensors file of weights: its header names something twice",
+        "not a safetensors file of weights: its header names something twice",
     ),
     "no bytes of 2**78 numbers": (
         "w.safetensors", lambda: safetensors({"a": entry(0, 2**39, 2**39)}),
-        f"no safetensors file of weights: 'a' {SHAPE}",
+        f"not a safetensors file of weights: 'a' {SHAPE}",
     ),
     "two tensors in one place": (
         "w.safetensors", lambda: safetensors({"a": entry(2, end=8), "b": entry(2, end=8)}, bytes(8)),
-        "no safetensors file of weights: its header does not fit its data",
+        "not a safetensors file of weights: its header does not fit its data",
     ),
     "more bytes than there are": (
         "w.safetensors", lambda: safetensors({"a": entry(2**37, end=2**39)}),
-        "no safetensors file of weights: its header does not fit its data",
+        "not a safetensors file of weights: its header does not fit its data",
     ),
     "bytes between tensors": (
         "w.safetensors", lambda: safetensors({"a": entry(2, end=8), "b": entry(2, begin=9, end=17)}, bytes(17)),
-        "no safetensors file of weights: its header does not fit its data",
+        "not a safetensors file of weights: its header does not fit its data",
     ),
     "megabytes behind the tensors": (
         "w.safetensors", lambda: safetensors({"a": entry(2, end=8)}, bytes(1 << 25)),
-        "no safetensors file of weights: its header does not fit its data",
+        "not a safetensors file of weights: its header does not fit its data",
     ),
     "a shape without end": (
         "w.safetensors",
         lambda: safetensors({"a": entry(*[0] * 3_000_000)}),
-        f"no safetensors file of weights: 'a' {SHAPE}",
+        f"not a safetensors file of weights: 'a' {SHAPE}",
     ),
     "no bytes of a huge variable": (
         "", lambda: {"a": described(0, 2**39, 2**39)}, "a is no variable of Paddle's: its header declares",

@@ -66,16 +66,16 @@ def test_a_long_list_is_read_in_time(tmp_path):
 @pytest.mark.parametrize(
     "content, problem",
     [
-        (b'["a", "b\\ud83d", "c"]', "label 1 is no line of text: 'b\\ud83d'"),
-        (b'["a", "b\\n", "c"]', "label 1 is no line of text: 'b\\n'"),
-        (b'["a", "b", "\\u001b[2J"]', "label 2 is no line of text: '\\x1b[2J'"),
-        (b'["a", "b", "\\u0000"]', "label 2 is no line of text: '\\x00'"),
+        (b'["a", "b\\ud83d", "c"]', "label 1 is not one line of text: 'b\\ud83d'"),
+        (b'["a", "b\\n", "c"]', "label 1 is not one line of text: 'b\\n'"),
+        (b'["a", "b", "\\u001b[2J"]', "label 2 is not one line of text: '\\x1b[2J'"),
+        (b'["a", "b", "\\u0000"]', "label 2 is not one line of text: '\\x00'"),
         (b'["a", "b"]', "2 labels, but MODEL.num_classes is 3 (INFER.kinetics_labels; "),
         (b'["a", "b", 3]', "the label list must be a JSON list of names"),
         (b'{"a": 0, "b": 1, "c": 2}', "the label list must be a JSON list of names"),
-        (b"[" * 100_000, "the label list is no JSON: "),
-        (b"9" * 10_000, "the label list is no JSON: "),
-        (b"\xff\xfe[", "the label list is no JSON: "),
+        (b"[" * 100_000, "the label list is not JSON: "),
+        (b"9" * 10_000, "the label list is not JSON: "),
+        (b"\xff\xfe[", "the label list is not JSON: "),
         (b" " * 10_000_001, "the label list is larger than 10000000 bytes"),
     ],
 )

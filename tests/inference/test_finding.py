@@ -71,7 +71,7 @@ def test_names_in_another_order_are_refused_and_other_ones_said(workspace, weigh
     with pytest.raises(InputError) as error:
         find(workspace, weights, f"INFER.kinetics_labels={labels}")
     assert str(error.value) == (
-        f"{labels}: the names stand in another order than in {tmp_path / 'TSN.json'}: "
+        f"{labels}: the names are in another order than in {tmp_path / 'TSN.json'}: "
         "class 0 is 'closing a door', it was trained as 'opening a door'"
     )
     labels.write_text(json.dumps(["die Tür öffnen", *LABELS[1:]]))

@@ -17,7 +17,7 @@ from pptsm_reference import random_pptsm
 from utils.config.loading import Config, load_config
 from utils.errors import InputError
 from utils.storage.files import CACHE_VARIABLE
-from weight_formats import write_pickle
+from weight_formats import random_state, write_pickle
 
 ROUNDED = r"int8 on cpu \(OpenVINO\), rounded by 8 videos; of 7 others \d keep their top-1, "
 ROUNDED += r"its probabilities change by [\d.e-]+ at most, [\d.e-]+ in the mean"
@@ -42,10 +42,11 @@ def in_int8(config: Config, listed: Path, **section: object) -> Config:
     return replace(config, infer=replace(config.infer, **(keys | section)))
 
 
-def open_network(workspace, config: Config) -> Network:
-    weights = workspace.folder / "random.pdparams"
-    if config.model.name == "PPTSMv2":
-        write_pickle(weights := workspace.folder / "pptsm.pdparams", random_pptsm(config.model.num_classes))
+def open_network(folder: Path, config: Config) -> Network:
+    """Return it with random weights, of a narrow TSN."""
+    weights, num_classes = folder / "random.pdparams", config.model.num_classes
+    state = random_pptsm(num_classes) if config.model.name == "PPTSMv2" else random_state(18, num_classes, narrow=True)
+    write_pickle(weights, state)
     section = replace(config.infer, weights=str(weights))
     return load_network(config, section, "cpu", 1)
 
@@ -62,8 +63,8 @@ def test_three_hundred_frames_are_rounded_by_and_as_many_other_videos_compared(c
 @pytest.mark.parametrize(
     "section, message",
     [
-        ({"calibration": ""}, "--precision=int8 needs INFER.calibration, a list of videos (no labels) to round by: "
-         "--set INFER.calibration=FILE"),
+        ({"calibration": ""}, "--precision=int8 needs INFER.calibration, a list of videos (no labels needed) to "
+         "calibrate with: --set INFER.calibration=FILE"),
         ({"calibration": "gone.list"}, "gone.list: no such file list"),
     ],
 )  # fmt: skip
@@ -76,7 +77,7 @@ def test_a_calibration_that_is_not_there_is_told(config, listed, section, messag
 
 def test_one_video_is_too_few(config, tmp_path):
     wanted = in_int8(config, write_list(tmp_path / "one.list", [(tmp_path / "a.mp4", 0)]))
-    with pytest.raises(InputError, match="one.list: int8 needs two videos at least, one to round by, one to compare$"):
+    with pytest.raises(InputError, match="one.list: int8 needs two videos or more, to calibrate with and to compare$"):
         Calibration(wanted, wanted.infer)
 
 
@@ -126,21 +127,21 @@ def test_a_graph_that_changes_too_many_answers_is_refused_with_its_figures(confi
 
 @pytest.mark.parametrize("name", ["TSN", "PPTSMv2"])
 def test_it_is_kept_and_gives_the_same_bits_however_the_work_is_cut(
-    name, workspace, config, listed, monkeypatch, tmp_path
+    name, narrow_networks, config, listed, monkeypatch, tmp_path
 ):
     pytest.importorskip("nncf")
     config = replace(config, model=replace(config.model, name=name))
     monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "cache"))
     frames = np.random.default_rng(0).integers(0, 256, (5, 3, 32, 32, 3), dtype=np.uint8)
     wanted = in_int8(config, listed)
-    first = open_network(workspace, wanted)
+    first = open_network(tmp_path, wanted)
     assert re.fullmatch(ROUNDED, first.precision) and first.precision in first.description
     answers = first(frames)
-    exact = open_network(workspace, replace(config, infer=replace(config.infer, precision="float32")))(frames)
+    exact = open_network(tmp_path, replace(config, infer=replace(config.infer, precision="float32")))(frames)
     assert 0 < np.abs(answers - exact).max() < np.abs(exact).max()
     monkeypatch.setitem(sys.modules, "nncf", None)  # what is kept needs none
     monkeypatch.setattr(graph, "trace_segments", None)
-    again = open_network(workspace, wanted)
+    again = open_network(tmp_path, wanted)
     assert again.precision == first.precision
     np.testing.assert_array_equal(np.concatenate([again(clip[None]) for clip in frames]), answers)
 

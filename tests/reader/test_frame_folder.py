@@ -231,6 +231,26 @@ def test_predict_of_a_list_and_of_one_folder(workspace, tmp_path):
         assert classify(tmp_path / "p/a")["predictions"] == rows[0]["predictions"]
 
 
+def test_a_frame_written_over_is_read_again(workspace, tmp_path):
+    """As somebody does who extracts a clip's frames once more, into their folder."""
+    folders = [make_folder(tmp_path / name, JPEGS) for name in "ab"]
+    (tmp_path / "infer.list").write_text("a 11\nb 11\n")
+    how = [workspace.config, workspace.weights, "--set=MODEL.format=frames", "--report=False", "--batch_size=1"]
+    command = ["predict", *how, "--filelist=infer.list"]
+    assert run_script(*command, "--save_dir=out", cwd=tmp_path).returncode == 0
+    first = json.loads((tmp_path / "out/predictions.json").read_text())
+    time = folders[1].stat().st_mtime_ns
+    for name in os.listdir(folders[1]):
+        (folders[1] / name).write_bytes(encoded(255 - FRAMES[0]))
+    assert folders[1].stat().st_mtime_ns == time
+    (tmp_path / "killed").mkdir()  # a run that was ended before it wrote its tables
+    (tmp_path / "out/predictions.jsonl").rename(tmp_path / "killed/predictions.partial.jsonl")
+    again = run_script(*command, "--save_dir=killed", cwd=tmp_path)
+    assert again.returncode == 0 and "1 whose files have changed" in again.stdout, again.stdout + again.stderr
+    rows = json.loads((tmp_path / "killed/predictions.json").read_text())
+    assert rows[0] == first[0] and rows[1]["predictions"] != first[1]["predictions"]
+
+
 def test_frames_have_no_clock():
     section = load_config("", sets=["INFER.format=frames"]).infer
     with pytest.raises(InputError) as error:

@@ -58,7 +58,7 @@ def test_any_number_of_folders_in_each_other(deep):
     assert entry.path == f"{deep}{1500 * '/d'}/d.mp4"
     with pytest.raises(InputError) as error:
         videos_at(f"{deep}/**/*.mp4")
-    what = "there are too many folders in each other: give the outermost of them"
+    what = "the folders are nested too deep: give the outermost one"
     assert str(error.value) == f"{deep}/**/*.mp4: {what}"
 
 

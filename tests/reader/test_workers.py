@@ -12,7 +12,7 @@ from typing import BinaryIO
 
 import pytest
 
-from conftest import ROOT, frame_pickle, processes, wait_until
+from conftest import ROOT, forgotten, frame_pickle, memory_files, processes, wait_until
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="looks processes up in /proc")
 
@@ -55,7 +55,7 @@ def program(tmp_path):
     for i in (1, 2, 3):
         os.mkfifo(tmp_path / f"{i}.pkl")
     mark = f"PROCESS_MARK={uuid.uuid4()}"
-    shared = set(os.listdir("/dev/shm"))
+    shared = memory_files()
     process = subprocess.Popen(
         [sys.executable, "program.py", *(f"{i}.pkl" for i in range(4))],
         cwd=tmp_path,
@@ -94,7 +94,7 @@ def test_a_signal_ends_the_program_and_its_readers(program, number, whole_group,
     assert process.wait(60) == code
     wait_until(lambda: processes(mark) == [])
     assert re.fullmatch(stderr, process.stderr.read())
-    assert set(os.listdir("/dev/shm")) <= shared
+    wait_until(lambda: not forgotten(shared))
 
 
 def test_ctrl_c_reaches_no_reader(program):

@@ -74,7 +74,7 @@ def test_a_run_goes_on_behind_its_last_whole_batch(tmp_path, path, capsys, there
     known = 10 if there == 11 else max(0, there - 1) // BATCH * BATCH
     assert run(tmp_path) == known
     assert path.read_text() == "".join(LINES)
-    said = f"{path}: {known} of 10 videos are known already: going on behind them\n"
+    said = f"{path}: {known} of 10 videos are done already: continuing after them\n"
     assert capsys.readouterr().out == (said if there else "")
 
 
@@ -201,8 +201,8 @@ def test_what_has_changed_is_done_again_with_its_batch(tmp_path, path, videos, c
     done = go_on(tmp_path, videos, 0.75)
     assert done == [*again, *range(known, 10)]
     which = f"{unreadable} that could not be read, {changed} whose files have changed"
-    said = f"{path}: {known - len(again)} of 10 videos are known already: going on"
-    rest = f" with the others; done again, with their batches: {which}" if again else " behind them"
+    said = f"{path}: {known - len(again)} of 10 videos are done already: continuing"
+    rest = f" with the rest; computed again with their batches: {which}" if again else " after them"
     assert capsys.readouterr().out == f"{said}{rest}\n"
     now = read(videos, ORDER, 0.75)
     expected = [new if i in done else {**new, "predictions": [{"probability": 0.25}]} for i, new in enumerate(now)]
@@ -216,7 +216,7 @@ def test_of_a_disk_that_was_away_every_video_is_read(tmp_path, path, videos, cap
     (tmp_path / "away").rename(tmp_path / "videos")
     assert go_on(tmp_path, videos, 0.75) == [*range(10)]
     which = "6 that could not be read, 0 whose files have changed"
-    known = "0 of 10 videos are known already: going on with the others; done again, with their batches:"
+    known = "0 of 10 videos are done already: continuing with the rest; computed again with their batches:"
     assert capsys.readouterr().out == f"{path}: {known} {which}\n"
     assert list(read_rows(path)) == read(videos, ORDER, 0.75)
 
@@ -353,7 +353,9 @@ def test_what_earlier_runs_have_left_unfinished_is_removed(tmp_path, path):
 
 def test_a_second_run_in_the_folder_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(lock, "PATIENCE", 0.2)
-    busy = f"another run writes there (process {os.getpid()} on {socket.gethostname()}): wait for its end, or name "
+    busy = (
+        f"another run is writing there (process {os.getpid()} on {socket.gethostname()}): wait until it ends, or name "
+    )
     with Journal(tmp_path, "predictions", HEAD, ["predictions"]) as first:
         first.resume(ORDER, BATCH)
         first.append(map(row, range(3)))
@@ -370,7 +372,7 @@ def test_the_file_of_a_rank_that_has_outlived_the_first_one_is_left_to_it(tmp_pa
     with Journal(tmp_path, "predictions", HEAD, ["predictions"], World(1, 2)) as first:
         with pytest.raises(RunError) as error:
             Journal(tmp_path, "predictions", HEAD, ["predictions"], World(1, 2))
-        what = "another process is writing it: wait for its end, or give another --save_dir"
+        what = "another process is writing it: wait until it ends, or give another --save_dir"
         assert str(error.value) == f"{first.path}: {what}"
 
 

@@ -39,6 +39,7 @@ def run_plain(folder: Path, frames: np.ndarray) -> np.ndarray:
     return np.load(folder / "out.npy")
 
 
+@pytest.mark.usefixtures("narrow_networks")
 @pytest.mark.parametrize("settings", NETWORKS.values(), ids=NETWORKS)
 def test_a_plain_program_gets_the_probabilities_of_the_tiny_network(workspace, tmp_path, settings):
     config, model = tiny_network(workspace, *settings)
@@ -52,6 +53,7 @@ def test_a_plain_program_gets_the_probabilities_of_the_tiny_network(workspace, t
     np.testing.assert_allclose(run_plain(tmp_path, frames), expected, atol=1e-5)
 
 
+@pytest.mark.usefixtures("narrow_networks")
 def test_nothing_is_left_of_a_graph_that_differs(workspace, tmp_path, monkeypatch):
     config, model = tiny_network(workspace)
     monkeypatch.setattr(exporting, "TOLERANCE", -1.0)

@@ -5,6 +5,7 @@ import os
 import numpy as np
 import pytest
 
+from conftest import run_script
 from results import parquet
 from results.feature_file import FeatureFile
 from utils.errors import InputError, RunError
@@ -69,6 +70,34 @@ def test_a_part_without_readable_videos_has_the_same_columns(tmp_path):
     assert first == second == parquet.prediction_schema()
 
 
+@pytest.mark.parametrize("many", [False, True])
+def test_an_evaluation(tmp_path, monkeypatch, many):
+    values = np.random.default_rng(0).random((5, 3)).astype("float32")
+
+    def evaluated(position: int) -> dict:
+        found = {"position": position, "video": f"{position}.mp4"}
+        found |= {"labels": [0, 2]} if many else {"label": 2}
+        if position == 3:
+            return found | {"error": "damaged"}
+        return found | ({"probabilities": values[position].tolist()} if many else {"probability": 0.5, "rank": 1})
+
+    kept = None if many else FeatureFile(tmp_path, range(5), (3,), "float32", name="probabilities")
+    if kept:
+        kept.open(0)
+        kept.write(0, values)
+    monkeypatch.setattr(parquet, "_EVALUATED_AT_ONCE", 2)
+    parquet.write_evaluation_parquet(tmp_path, map(evaluated, range(5)), kept, 3)
+    folder = tmp_path / "evaluation.parquet"
+    assert [pq.read_metadata(folder / name).num_rows for name in sorted(os.listdir(folder))] == [2, 2, 1]
+    label = "labels" if many else "label"
+    expected = [
+        {"position": i, "video": f"{i}.mp4", "error": "damaged" if i == 3 else None, label: evaluated(i)[label],
+         "probabilities": None if i == 3 else values[i].tolist()}
+        for i in range(5)
+    ]  # fmt: skip
+    assert pq.read_table(folder).to_pylist() == expected
+
+
 def test_a_path_that_is_no_utf_8(tmp_path):
     parquet.write_parquet(tmp_path, [{**row(0), "video": os.fsdecode(b"a\xff.mp4")}], None, 1)
     assert pq.read_table(tmp_path / "predictions.parquet")["video"].to_pylist() == ["a\ufffd.mp4"]
@@ -77,6 +106,27 @@ def test_a_path_that_is_no_utf_8(tmp_path):
 def test_a_folder_that_cannot_be_written(tmp_path):
     with pytest.raises(RunError, match="predictions.parquet: cannot be written: No such file or directory"):
         parquet.write_parquet(tmp_path / "missing", [row(0)], None, 1)
+
+
+def test_eval_writes_it_beside_probabilities(workspace, tmp_path):
+    folder, how = workspace.folder, [workspace.config, workspace.weights, "--report=False", "--format=parquet"]
+    ended = run_script("eval", *how, f"--save_dir={tmp_path}", cwd=folder)
+    assert ended.returncode == 0, ended.stderr
+    with np.load(tmp_path / "probabilities.npz") as file:
+        paths, labels, probabilities = (file[name].tolist() for name in ("paths", "labels", "probabilities"))
+    rows = [row for row in pq.read_table(tmp_path / "evaluation.parquet").to_pylist() if row["error"] is None]
+    assert [row["video"] for row in rows] == paths and [row["label"] for row in rows] == labels
+    assert [row["probabilities"] for row in rows] == probabilities and rows
+    again = run_script("eval", *how[:3], f"--save_dir={tmp_path}", cwd=folder)
+    assert again.returncode == 0 and not (tmp_path / "evaluation.parquet").exists(), again.stderr
+    assert f"{tmp_path}: removed what an earlier run had left there: evaluation.parquet" in again.stdout
+
+
+def test_several_networks_have_no_such_dataset(workspace, tmp_path):
+    two = f"--weights={workspace.folder}/random.pdparams,{workspace.folder}/random.pdparams"
+    ended = run_script("eval", workspace.config, two, "--format=parquet", f"--save_dir={tmp_path}/out")
+    why = "--format=parquet is for one network; of several probabilities.npz holds the mean"
+    assert (ended.returncode, ended.stderr) == (2, f"error: {why}\n") and not (tmp_path / "out").exists()
 
 
 def test_without_pyarrow(monkeypatch):

@@ -122,15 +122,15 @@ def test_a_broken_network_predicts_nothing():
         top_predictions(np.array([[0, np.nan]]), ["a", "b"], 1)
 
 
-LABELS_KEY = " (INFER.kinetics_labels; '': classes are called by their number)"
+LABELS_KEY = " (INFER.kinetics_labels; '': classes get numbers as names)"
 
 
 @pytest.mark.parametrize(
     "content, message",
     [
-        (b"", "the label list is no JSON: Expecting value: line 1 column 1 (char 0)"),
-        (b"abseiling\nwaving\n", "the label list is no JSON: Expecting value: line 1 column 1 (char 0)"),
-        (b'["a", "b"', "the label list is no JSON: Expecting ',' delimiter: line 1 column 10 (char 9)"),
+        (b"", "the label list is not JSON: Expecting value: line 1 column 1 (char 0)"),
+        (b"abseiling\nwaving\n", "the label list is not JSON: Expecting value: line 1 column 1 (char 0)"),
+        (b'["a", "b"', "the label list is not JSON: Expecting ',' delimiter: line 1 column 10 (char 9)"),
         (b'{"a": 0, "b": 1}', "the label list must be a JSON list of names"),
         (b'["a", 1]', "the label list must be a JSON list of names"),
         (b"[]", f"0 labels, but MODEL.num_classes is 2{LABELS_KEY}"),
@@ -148,7 +148,7 @@ def test_label_lists_that_do_not_fit(tmp_path, content, message):
 
 def test_a_deep_label_list(tmp_path):
     (tmp_path / "labels.json").write_text("[" * 100_000)
-    with pytest.raises(InputError, match="the label list is no JSON: maximum recursion depth exceeded"):
+    with pytest.raises(InputError, match="the label list is not JSON: maximum recursion depth exceeded"):
         read_labels(str(tmp_path / "labels.json"), 2)
 
 
@@ -164,7 +164,7 @@ def test_label_lists(tmp_path, capsys):
         read_labels(str(missing), 2)
     assert str(error.value) == f"{missing}: no such label list (INFER.kinetics_labels)"
     assert class_names(str(missing), 3) == ["0", "1", "2"]
-    assert capsys.readouterr().out == f"{missing}: no such label list: classes are named by their number\n"
+    assert capsys.readouterr().out == f"{missing}: no such label list: classes get numbers as names\n"
     path.write_bytes(b'["' + b"a" * 10_000_000 + b'"]')
     with pytest.raises(InputError, match="the label list is larger than 10000000 bytes"):
         read_labels(str(path), 1)

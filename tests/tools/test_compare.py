@@ -68,7 +68,7 @@ def test_two_runs(tmp_path):
 def test_what_cannot_be_compared_is_one_line(tmp_path):
     a = evaluated(tmp_path / "a", {"1.mp4": (0, 0)})
     for folder, said in [
-        (str(tmp_path), r": no folder of eval.py \(metrics.json, predictions.csv: No such file or directory\)$"),
+        (str(tmp_path), r": not a folder of eval.py \(metrics.json, predictions.csv: No such file or directory\)$"),
         (evaluated(tmp_path / "b", {"2.mp4": (0, 0)}), ": they have no video in common$"),
         (evaluated(tmp_path / "c", {"1.mp4": (1, 0)}), "^1.mp4: its label is 0 in .+/a, but 1 in .+/c$"),
     ]:

@@ -168,6 +168,12 @@ EXPECTED = {
         read(8, 8, "uniform", 1, 256, "none"), OPENCV, steps(0.025, (20, 40), 50, 1e-4, 40),
         {"TRAIN.save_dir": "./work_dirs/tsn_hmdb51/", "TEST.target_size": 256, "TRAIN.flip": True},
     ],
+    # Its loss is multiplied by 160: 0.01 x 160, 0.0001 / 160 and 20 / 160 make the same steps.
+    "tsn_r101_1x1x5_50e_mmit_rgb": [
+        network("TSN", 313, 0.5, "resnet101", 101), read(5, 5, "uniform", 1, 128, 5), OPENCV, FIVE,
+        steps(1.6, (20, 40), 50, 6.25e-7, 0.125), {"MODEL.labels": "multi", "TRAIN.class_weights": "none",
+        "MODEL.format": "frames", "MODEL.filename_tmpl": "img_{:05}.jpg", "INFER.kinetics_labels": ""},
+    ],
     "tsm_r50_video_1x1x8_50e_kinetics400_rgb": [
         network("TSM", 400, 0.5, "resnet50"), read(8, 8, "uniform", 1, 64, 13), OPENCV, FIVE,
         steps(0.02, (20, 40), 50, 1e-4, 20), {"MODEL.average": "probabilities", "TEST.batch_size": 8},
@@ -183,6 +189,7 @@ SAID = {
     "tsn_imagenet-pretrained-r50_8xb32-dense-1x1x5-100e_kinetics400-rgb": ["DenseSampleFrames: none: segments over"],
     "tsm_imagenet-pretrained-r50_8xb16-1x1x8-50e_sthv2-rgb": ["twice_sample True: none", "LinearLR: the rate rises"],
     "tsm_imagenet-pretrained-r101_8xb16-1x1x8-50e_sthv2-rgb": ["depth 101: features are shifted in every block"],
+    "tsn_r101_1x1x5_50e_mmit_rgb": ["model.cls_head.loss_cls.loss_weight 160.0: the loss is not multiplied"],
     "tsm_r50_mixup_1x1x8_50e_sthv1_rgb": ["left out: default_hooks", "pretrained torchvision://resnet50: "],
     "tsn_r50_1x1x8_50e_hmdb51_kinetics400_rgb": ["RandomResizedCrop: none", "checkpoint_config", "gpu_ids range"],
 }  # fmt: skip
@@ -232,6 +239,10 @@ def test_what_real_configurations_are_in_ours(name, tmp_path, monkeypatch):
         ("flow_by_its_colours", "model.data_preprocessor.mean: optical flow, or another input than RGB"),
         ("nl_gaussian", "model.backbone.non_local ((0, 0, 0), (1, 0, 1, 0)): another network"),
         ("slowfast", "model.type Recognizer3D: another network, or another task"),
+        (
+            "tsn_r50_320p_1x1x8_50e_activitynet_clip_rgb",
+            "data.train.with_offset True: clips within a folder of frames: each needs a folder of its own",
+        ),
     ],
 )
 def test_what_is_not_here_is_one_line(name, why, tmp_path):

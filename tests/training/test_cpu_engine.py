@@ -72,12 +72,12 @@ def test_a_run_goes_on_in_the_other_engine(workspace, tmp_path):
     flags = ("--resume=auto", "--valid_interval=0", "--report=False")
     eager, onednn, auto = (("--set", f"TRAIN.engine={engine}") for engine in ("eager", "onednn", "auto"))
     first = train_narrow(workspace, tmp_path / "run", "--epoch=1", *flags, *eager)
-    assert "training engine: eager\n" in first.output and manifest(first.save_dir)["engine"] == "eager"
+    assert "engine: eager\n" in first.output and manifest(first.save_dir)["engine"] == "eager"
     second = train_narrow(workspace, tmp_path / "run", "--epoch=2", *flags, *onednn)
     # Those threads that OMP_NUM_THREADS allows.
-    assert "training engine: onednn, threads: 1\n" in second.output and "epoch 1, iter 0" in second.output
+    assert "engine: onednn, threads: 1\n" in second.output and "epoch 1, iter 0" in second.output
     third = train_narrow(workspace, tmp_path / "run", "--epoch=3", *flags, *auto)
-    assert "training engine: onednn, threads: 1 (auto: the checkpoint's)\n" in third.output
+    assert "engine: onednn, threads: 1 (auto: the checkpoint's)\n" in third.output
     assert "epoch 2, iter 0" in third.output and manifest(third.save_dir)["engine"] == "onednn"
 
 
@@ -86,7 +86,7 @@ def test_auto_measures_both_engines_and_trains_like_the_one_it_takes(workspace, 
     flags = ("--epoch=1", "--valid_interval=0", "--report=False", "--nproc=2")
     measured = train_narrow(workspace, tmp_path / "measured", *flags, "--set", "TRAIN.engine=auto")
     chosen, seconds = r"(?:eager|onednn, threads: 1)", r"[\d.e+-]+ s"
-    line = rf"training engine: {chosen} \(auto: a step of [2-6] frames takes {seconds}, (\w+) {seconds}\)"
+    line = rf"engine: {chosen} \(auto: a step of [2-6] frames takes {seconds}, (\w+) {seconds}\)"
     [other] = re.findall(f"^{line}$", measured.output, re.MULTILINE)
     engine = manifest(measured.save_dir)["engine"]
     assert {engine, other} == {"eager", "onednn"}
@@ -129,14 +129,14 @@ def test_auto_takes_the_faster_engine(convolution, monkeypatch, capsys, seconds,
 
     monkeypatch.setattr("training.cpu_engine.time_steps", time_steps)
     assert set_engine(convolution, "auto", "cpu", batch=(8, 3, 32, 32, 3)) == engine
-    assert capsys.readouterr().out == f"training engine: {line}\n"
+    assert capsys.readouterr().out == f"engine: {line}\n"
     assert ("forward" in vars(convolution)) == (engine == "onednn")
 
 
 @pytest.mark.parametrize(("recorded", "line"), [("onednn", "onednn, threads: 3"), ("eager", "eager")])
 def test_auto_goes_on_in_the_engine_of_the_checkpoint(convolution, capsys, recorded, line):
     assert set_engine(convolution, "auto", "cpu", recorded=recorded) == recorded
-    assert capsys.readouterr().out == f"training engine: {line} (auto: the checkpoint's)\n"
+    assert capsys.readouterr().out == f"engine: {line} (auto: the checkpoint's)\n"
 
 
 @pytest.mark.parametrize("engine", ["eager", "onednn"])
@@ -160,14 +160,14 @@ def test_all_ranks_take_what_the_first_one_measured(convolution, monkeypatch, ca
     monkeypatch.setattr("training.cpu_engine.time_steps", lambda *_: StepTimes(4, {"eager": 1.0, "onednn": 2.0}))
     world = World(1, 2, FirstRank("", "", StepTimes(6, {"eager": 2.0, "onednn": 1.0})))
     assert set_engine(convolution, "auto", "cpu", world, (8, 3, 32, 32, 3)) == "onednn"
-    line = "training engine: onednn, threads: 3 (auto: a step of 6 frames takes 1 s, eager 2 s)\n"
+    line = "engine: onednn, threads: 3 (auto: a step of 6 frames takes 1 s, eager 2 s)\n"
     assert capsys.readouterr().out == line
 
 
 def test_all_ranks_train_eagerly_where_one_cannot_otherwise(convolution, capsys):
     assert set_engine(convolution, "auto", "cpu", World(1, 2, FirstRank("onednn", "no hook"))) == "eager"
     assert capsys.readouterr().out == (
-        "the checkpoint's engine onednn: this Paddle cannot train with oneDNN (no hook)\ntraining engine: eager\n"
+        "the checkpoint's engine onednn: this Paddle cannot train with oneDNN (no hook)\nengine: eager\n"
     )
 
 
@@ -212,7 +212,7 @@ def test_a_paddle_that_cannot_trains_eagerly_and_says_so(wanted, capsys):
     assert set_engine(model, wanted, "cpu") == "eager"
     assert capsys.readouterr().out == (
         f"TRAIN.engine {wanted}: this Paddle cannot train with oneDNN (paddle was imported before "
-        "training.environment.set_environment was called)\ntraining engine: eager\n"
+        "training.environment.set_environment was called)\nengine: eager\n"
     )
     assert "forward" not in vars(model)
 

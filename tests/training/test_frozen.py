@@ -10,14 +10,15 @@ import numpy as np
 import paddle
 import pytest
 
-from conftest import run_script, write_list
-from fault_tools import NarrowTraining, Training, difference, manifest, narrow_at, steps, train_narrow, wait_for
+from conftest import run_narrow, write_list
+from fault_tools import NarrowTraining, Training, difference, manifest, steps, train_narrow, wait_for
 from models.weights.fitting import load_model
 from models.weights.reading import read_weights
 from narrow import narrow
 from reader.build import clip_spec, read_section_list
 from reader.dataset import read_clip
 from training.features import open_records, record_type
+from training.frozen import VIEWS_SEED
 from utils.config.loading import load_config
 
 VIEWS = 3
@@ -67,7 +68,7 @@ def test_features_are_those_of_the_videos_as_training_and_validation_cut_them(wo
     narrow(monkeypatch.setattr)
     config = load_config(alone.save_dir / "config.yaml")
     model = load_model(config.model, alone.save_dir / "TSN.pdparams")
-    cases = [("train", config.train, (64,), config.train.seed), ("valid", config.valid, (1, 64), None)]
+    cases = [("train", config.train, (64,), VIEWS_SEED), ("valid", config.valid, (1, 64), None)]
     for which, section, shape, seed in cases:
         entries = read_section_list(config, section)
         number = len(entries) * (VIEWS if seed else 1)
@@ -100,8 +101,12 @@ def test_killed_anywhere_a_run_ends_with_the_same_bits(workspace, tmp_path, flag
     killed.signal(signal.SIGKILL).ends(-signal.SIGKILL)
     with open(begun()[0], "ab") as file:
         file.write(b"torn")
-    killed = narrow_at(workspace, tmp_path, "Epoch 1, iter 1", *often)
-    killed.says(", goes on behind ").signal(signal.SIGKILL).ends(-signal.SIGKILL)
+    killed = NarrowTraining(workspace, tmp_path, *often, TSN_TEST_REST="Epoch 1, iter 1").says(", continues after ")
+    log = save_dir / "train_log.jsonl"  # the screen has a line for each epoch alone
+    wait_for(
+        lambda: log.exists() and '"mode":"train","epoch":1,"iter":1,' in log.read_text().replace(" ", ""), "a step"
+    )
+    killed.signal(signal.SIGKILL).ends(-signal.SIGKILL)
     resumed = train_narrow(workspace, tmp_path, *flags)
     assert re.search("resumed from .*: epoch 1, iter 1\n", resumed.output)
     assert f"features of 20 training videos, {VIEWS} views each: kept in " in resumed.output
@@ -146,9 +151,7 @@ def test_eval_measures_what_validation_did(workspace, pretrained, tmp_path):
     # As the features are computed: in bfloat16 where the processor has that.
     settings = [f"--weights={weights}", "--use_gpu=False", "--precision=auto"]
     settings += [part for key in keys for part in ("--set", key)]
-    run_script(
-        "tests/narrow", workspace.config, f"--save_dir={out}", *settings, TSN_TEST_SCRIPT="eval"
-    ).check_returncode()
+    run_narrow("eval", workspace.config, f"--save_dir={out}", *settings).check_returncode()
     metrics = json.loads((out / "metrics.json").read_text())
     assert metrics["top1_acc"] == line["top1_acc"]
     assert metrics["loss"] == pytest.approx(line["loss"], rel=1e-3)

@@ -103,15 +103,15 @@ def test_a_signal_during_the_start_ends_it_with_nothing_written(workspace, tmp_p
     training.signal(signal.SIGTERM).ends(143)
     assert training.output == "terminated\n"
     # After paddle has been imported, which puts a handler of its own in place.
-    training = Training(workspace, tmp_path).says("starts from random weights").signal(signal.SIGTERM).ends(143)
+    training = Training(workspace, tmp_path).says("weights: random").signal(signal.SIGTERM).ends(143)
     assert training.output.endswith("terminated\n")
     assert not list(training.save_dir.glob("TSN*"))
 
 
 def test_a_second_ctrl_c_stops_at_once(workspace, tmp_path):
     flags = ("--epoch=100", "--set", "TRAIN.buf_size=1")
-    training = NarrowTraining(workspace, tmp_path, *flags).says("training on 10 videos").stop_reader()
-    time.sleep(2)  # what is read already is trained on
+    training = NarrowTraining(workspace, tmp_path, *flags).says("data: 10 videos").stop_reader()
+    training.is_silent(2)  # what is read already has been trained on
     training.signal(signal.SIGINT)
     training.says("stopping after this step, which is saved; Ctrl-C again: at once, without")
     time.sleep(1)
@@ -132,7 +132,7 @@ def test_a_stuck_video_is_given_up_and_named(workspace, tmp_path):
 def test_resume_of_a_finished_run_says_so(workspace, tmp_path, undisturbed):
     save_dir = copy_run(undisturbed, tmp_path / "save")
     training = train_narrow(workspace, tmp_path, *OFTEN)
-    assert "all 3 epochs are done already; more of them need a larger TRAIN.epoch" in training.output
+    assert "all 3 epochs are done already; for more, set a larger TRAIN.epoch" in training.output
     assert_same_end(save_dir, undisturbed)
 
 
@@ -145,9 +145,9 @@ def test_other_lists_are_told_from_those_a_run_was_trained_on(workspace, tmp_pat
     # Without validation it is still known which list the best one was the best on.
     train_narrow(workspace, tmp_path, *OFTEN, "--valid_interval=0")
     training = train_narrow(workspace, tmp_path, *OFTEN, *sets)
-    assert len(re.findall("the digest of the training list was [0-9a-f]{8}, goes on with ", training.output)) == 1
-    assert "was so on the other list: the best one starts anew" in training.output
-    assert f"{save_dir / 'TSN_best'} was the best one on another validation list: it is gone" in training.output
+    assert len(re.findall("the digest of the training list was [0-9a-f]{8}, continues with ", training.output)) == 1
+    assert "was chosen on the other list: the choice starts again" in training.output
+    assert f"removed {save_dir / 'TSN_best'}: it was the best on another validation list" in training.output
     assert not list(save_dir.glob("TSN_best*")) and manifest(save_dir, "TSN")["progress"]["best_epoch"] == -1
     assert "the digest of" not in train_narrow(workspace, tmp_path, *OFTEN, *sets, "--epoch=4").output
     assert manifest(save_dir, "TSN_best")["progress"]["best_epoch"] == 3

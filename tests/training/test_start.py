@@ -60,14 +60,14 @@ CONTRADICTIONS = [
         ["--batch_size=2"],
         10,
         (1, 2),
-        "stands within epoch 1, whose steps would be others: TRAIN.batch_size was 4, is 2",
+        "stops within epoch 1, and its remaining steps would change: TRAIN.batch_size was 4, is 2",
     ),
-    ([], 12, (1, 2), "stands within epoch 1, whose steps would be others: the number of videos was 10, is 12"),
+    ([], 12, (1, 2), "stops within epoch 1, and its remaining steps would change: the number of videos was 10, is 12"),
     (
         ["--set", "TRAIN.balance_classes=True"],
         10,
         (1, 2),
-        "stands within epoch 1, whose steps would be others: TRAIN.balance_classes was False, is True",
+        "stops within epoch 1, and its remaining steps would change: TRAIN.balance_classes was False, is True",
     ),
     (
         ["--set", "TRAIN.freeze_stages=3"],
@@ -92,7 +92,7 @@ def test_a_checkpoint_from_before_a_key_has_its_default(workspace, saved, about,
     assert start(workspace, f"--resume={prefix}").checkpoint.prefix == prefix
     assert capsys.readouterr().out == ""
     start(workspace, f"--resume={prefix}", "--set", "MODEL.dropout=0.5")
-    assert capsys.readouterr().out == f"--resume={prefix}: {prefix}: MODEL.dropout was 0.0, goes on with 0.5\n"
+    assert capsys.readouterr().out == f"--resume={prefix}: {prefix}: MODEL.dropout was 0.0, continues with 0.5\n"
     with pytest.raises(InputError, match="has MODEL.backbone 'resnet', the configuration has 'resnet_vd'$"):
         start(workspace, f"--resume={prefix}", "--set", "MODEL.backbone=resnet_vd")
 
@@ -103,8 +103,8 @@ def test_what_may_change_is_said(workspace, saved, capsys):
     assert capsys.readouterr().out.splitlines() == [
         f"--resume={prefix}: {prefix}: {change}"
         for change in (
-            "TRAIN.batch_size was 4, goes on with 2", "TRAIN.epoch was 2, goes on with 7",
-            "TRAIN.learning_rate was 0.01, goes on with 0.5", "the number of videos was 10, goes on with 11",
+            "TRAIN.batch_size was 4, continues with 2", "TRAIN.epoch was 2, continues with 7",
+            "TRAIN.learning_rate was 0.01, continues with 0.5", "the number of videos was 10, continues with 11",
         )
     ]  # fmt: skip
 
@@ -116,7 +116,7 @@ def test_a_checkpoint_that_is_older_than_a_key_has_its_default(workspace, saved,
         del manifest["train"][key]
     Path(f"{prefix}.json").write_text(json.dumps(manifest))
     start(workspace, f"--resume={prefix}", "--set", "TRAIN.multi_scale_crop=5")
-    change = "TRAIN.multi_scale_crop was none, goes on with 5"
+    change = "TRAIN.multi_scale_crop was none, continues with 5"
     assert capsys.readouterr().out == f"--resume={prefix}: {prefix}: {change}\n"
 
 
@@ -127,9 +127,9 @@ def test_a_list_of_milestones_is_compared_as_the_manifest_has_it(workspace, smal
     start(workspace, resume, "--set", "TRAIN.milestones=[1, 2]")
     assert capsys.readouterr().out == ""
     start(workspace, resume, "--set", "TRAIN.milestones=[2]")
-    assert capsys.readouterr().out.endswith("TRAIN.milestones was [1, 2], goes on with [2]\n")
+    assert capsys.readouterr().out.endswith("TRAIN.milestones was [1, 2], continues with [2]\n")
     start(workspace, resume)
-    assert capsys.readouterr().out.endswith("TRAIN.milestones was [1, 2], goes on with None\n")
+    assert capsys.readouterr().out.endswith("TRAIN.milestones was [1, 2], continues with None\n")
 
 
 def test_weights_alone_start_a_fine_tuning_run_at_epoch_0(workspace, model, tmp_path, capsys):
@@ -140,7 +140,8 @@ def test_weights_alone_start_a_fine_tuning_run_at_epoch_0(workspace, model, tmp_
         assert (found.weights, found.checkpoint) == (str(path), None)
     assert found.load(model) == {}
     assert capsys.readouterr().out.startswith(
-        f"--resume={path} holds weights only: fine-tuning starts from them at epoch 0\n{path}: 102 parameters loaded"
+        f"--resume={path} holds weights only: fine-tuning starts from them at epoch 0\n"
+        f"weights: {path}: 102 parameters loaded"
     )
     write_original_pdparams(path, num_layers=18, num_classes=NUM_CLASSES + 1)
     with pytest.raises(InputError) as error:
@@ -210,12 +211,12 @@ def test_another_list_of_the_same_length_is_said_and_within_an_epoch_refused(
         assert capsys.readouterr().out == ""
     other = DATA | {name: "f" * 64}
     start(workspace, f"--resume={between}", data=other)
-    said = f"{name} was {DATA[name][:8]}, goes on with ffffffff\n"
+    said = f"{name} was {DATA[name][:8]}, continues with ffffffff\n"
     assert capsys.readouterr().out == f"--resume={between}: {between}: {said}"
     if within:
         with pytest.raises(InputError) as error:
             start(workspace, f"--resume={inside}", data=other)
-        what = f"stands within epoch 1, whose steps would be others: {name} was {DATA[name][:8]}, is ffffffff"
+        what = f"stops within epoch 1, and its remaining steps would change: {name} was {DATA[name][:8]}, is ffffffff"
         assert str(error.value) == f"--resume={inside}: {inside} {what}"
     else:
         start(workspace, f"--resume={inside}", data=other)
@@ -237,7 +238,7 @@ def test_the_best_epoch_of_another_validation_list_is_no_longer_the_best(workspa
     found = start(workspace, f"--resume={prefix}", data=other).checkpoint.progress
     assert (found.best_top1, found.best_epoch) == (-1, -1)
     assert capsys.readouterr().out.splitlines()[1:] == [
-        f"--resume={prefix}: {prefix}: the best epoch so far, 0, was so on the other list: the best one starts anew"
+        f"--resume={prefix}: {prefix}: the best epoch so far, 0, was chosen on the other list: the choice starts again"
     ]
 
 
@@ -267,10 +268,8 @@ def test_labels_of_other_classes_end_a_run_before_it_trains(workspace):
     config = load_config(workspace.folder / "tiny.yaml", {}, [f"INFER.kinetics_labels={others}"])
     with pytest.raises(InputError) as error:
         describe_data(config, file_list(TEN), file_list(FIVE))
-    assert str(error.value) == (
-        f"{others}: 400 labels, but MODEL.num_classes is 4 (INFER.kinetics_labels; '': classes are called by their "
-        "number)"
-    )
+    place, remedy = f"{others}: 400 labels, but MODEL.num_classes is 4", "INFER.kinetics_labels; ''"
+    assert str(error.value).startswith(place) and remedy in str(error.value)
 
 
 @pytest.mark.parametrize("stages", [1, 5])
@@ -278,10 +277,9 @@ def test_random_weights_are_not_frozen(workspace, saved, about, stages):
     frozen = ["--pretrain=none", "--set", f"TRAIN.freeze_stages={stages}"]
     with pytest.raises(InputError) as error:
         start(workspace, *frozen)
-    assert str(error.value) == (
-        f"--pretrain=none with TRAIN.freeze_stages {stages}: what is frozen would stay random numbers, and nothing can "
-        "be learned on them: give weights by --pretrain=PATH, or train all by TRAIN.freeze_stages=0"
-    )
+    said = str(error.value)
+    assert said.startswith(f"--pretrain=none with TRAIN.freeze_stages {stages}: ")
+    assert "--pretrain=PATH" in said and said.endswith("TRAIN.freeze_stages=0")
     about["train"]["freeze_stages"] = stages
     prefix = saved("TSN_epoch0", 1, 0)
     assert start(workspace, f"--resume={prefix}", *frozen).checkpoint.prefix == prefix  # weights that have been trained
@@ -306,13 +304,13 @@ class SecondOfTwo(World):
 
 
 @pytest.mark.parametrize(("flags", "lists", "difference"), [
-    (["--batch_size=8"], (TEN, FIVE), "TRAIN.batch_size is 8, there 4"),
-    (["--set", "TRAIN.engine=onednn"], (TEN, FIVE), "TRAIN.engine is onednn, there eager"),
-    (["--log_interval=3"], (TEN, FIVE), "--log_interval is 3, there 10"),
-    ([], ([*TEN, ("a", 1)], FIVE), "the number of training videos is 11, there 10"),
-    ([], (TEN, FIVE[1:]), "the number of validation videos is 4, there 5"),
-    ([], (SHUFFLED, FIVE), "the digest of the training list's labels is {0}, there {1}"),
-    ([], (TEN, SHUFFLED[:5]), "the digest of the validation list's labels is {2}, there {3}"),
+    (["--batch_size=8"], (TEN, FIVE), "TRAIN.batch_size is 8, on rank 0 4"),
+    (["--set", "TRAIN.engine=onednn"], (TEN, FIVE), "TRAIN.engine is onednn, on rank 0 eager"),
+    (["--log_interval=3"], (TEN, FIVE), "--log_interval is 3, on rank 0 10"),
+    ([], ([*TEN, ("a", 1)], FIVE), "the number of training videos is 11, on rank 0 10"),
+    ([], (TEN, FIVE[1:]), "the number of validation videos is 4, on rank 0 5"),
+    ([], (SHUFFLED, FIVE), "the digest of the training list's labels is {0}, on rank 0 {1}"),
+    ([], (TEN, SHUFFLED[:5]), "the digest of the validation list's labels is {2}, on rank 0 {3}"),
     ([], (ELSEWHERE, FIVE), ""),
     ([], (TEN, FIVE), ""),
 ])  # fmt: skip
@@ -325,7 +323,7 @@ def test_machines_that_are_not_started_alike_are_told(workspace, flags, lists, d
         if expected:
             with pytest.raises(InputError) as error:
                 check_agreement(world, parsed, config, *map(file_list, listed))
-            assert str(error.value) == f"rank 1 is not started like rank 0: {expected}"
+            assert str(error.value) == f"rank 1 was started with other settings than rank 0: {expected}"
         else:
             check_agreement(world, parsed, config, *map(file_list, listed))
 
@@ -392,8 +390,14 @@ def test_of_own_weights_the_classifiers_rows_stay_with_the_names_of_their_classe
         capsys.readouterr()
         shutil.copy(workspace.folder / "random.pdparams", f"{prefix}.pdparams")
         assert start(workspace, f"--pretrain={prefix}.pdparams", *labels).rows == {}
-        assert capsys.readouterr().out == f"{prefix}.json is not of TSN.pdparams: the classifier starts anew\n"
+        assert (
+            capsys.readouterr().out
+            == f"{prefix}.json is not of TSN.pdparams: the classifier starts from random numbers\n"
+        )
         manifest = json.loads(Path(f"{prefix}.json").read_text())
         Path(f"{prefix}.json").write_text(json.dumps(manifest | {"classes": [1]}))
         assert start(workspace, f"--pretrain={prefix}.pdparams", *labels).rows == {}
-        assert "classes are not as many names as num_classes): the classifier starts anew\n" in capsys.readouterr().out
+        assert (
+            "classes are not as many names as num_classes): the classifier starts from random numbers\n"
+            in capsys.readouterr().out
+        )

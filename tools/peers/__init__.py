@@ -1,1 +1,1 @@
-"""Configurations and lists of PaddleVideo and mmaction2, written as ours."""
+"""Convert configurations and lists of PaddleVideo and mmaction2."""

@@ -1,4 +1,4 @@
-"""What a peer's configuration says and was not asked for, and what is said of it in ours."""
+"""Track which parts of a peer's configuration were converted, and collect our keys and the notes."""
 
 import json
 import os
@@ -15,21 +15,21 @@ from utils.errors import InputError
 
 NETWORKS = "here are TSN, TSM, PP-TSN, PP-TSM and PP-TSMv2 of RGB frames"
 AUTO = "MODEL.decoder stays auto, which reads the same frames"
-_READING = ("VALID", "TRAIN", "TEST")  # MODEL has what the first of them says
-# What MODEL holds for all; each list has a prefix of its own, or none.
+_READING = ("VALID", "TRAIN", "TEST")  # MODEL gets the value of the first section that has one
+# Keys that MODEL holds for all sections; each list has its own prefix, or none.
 _INHERITED = [item.name for item in fields(SECTIONS["VALID"]) if item.metadata["inherited"]]
 _INHERITED.remove("data_prefix")
 
 
 class Theirs:
-    """A part of a peer's configuration; all parts of one share the notes of what was asked for."""
+    """A part of a peer's configuration. All parts share the record of what was asked for."""
 
     def __init__(self, value: object, path: tuple = (), name: str = "", asked: set | None = None, there: bool = True):
         self.value, self.path, self.name, self.there = value, path, name, there
         self._asked = set() if asked is None else asked
 
     def at(self, *keys: str | int) -> "Theirs":
-        """Return the part below the keys; its value is None where there is none."""
+        """Return the part below the keys; its value is None if it does not exist."""
         part = self
         for key in keys:
             held = part.value
@@ -42,36 +42,36 @@ class Theirs:
         return part
 
     def _name(self, key: str | int, value: object) -> str:
-        """Return the name of the part below a key; a step of a pipeline is called by its type."""
+        """Return the name of the part below a key. A pipeline step is named after its type."""
         if isinstance(key, int):
             key = value.get("type", "") if isinstance(value, dict) else key
         return f"{self.name}.{one_line(str(key))}".strip(".") if key != "" else self.name
 
     def ask(self, *keys: str) -> "Theirs":
-        """Return the part below the keys, which counts as asked for with all that is in it."""
+        """Return the part below the keys; it and all that is in it count as asked for."""
         part = self.at(*keys)
         if part.there:
             self._asked.add(part.path)
         return part
 
     def get(self, *keys: str) -> object:
-        """Return the value below the keys, which counts as asked for with all that is in it.
+        """Return the value below the keys; it and all that is in it count as asked for.
 
-        None where there is none.
+        None if it does not exist.
         """
         return self.ask(*keys).value
 
     def first(self, *ways: tuple[str, ...]) -> "Theirs":
-        """Return the first of some parts that is there, which counts as asked for."""
+        """Return the first part that exists, which then counts as asked for."""
         return self.ask(*next((way for way in ways if self.at(*way).value is not None), ways[0]))
 
     @property
     def word(self) -> str:
-        """The value where it is a text, such as the name of a class; else ''."""
+        """Return the value if it is text, for example a class's name; otherwise ''."""
         return self.value if isinstance(self.value, str) else ""
 
     def parts(self) -> list["Theirs"]:
-        """Return those of a list."""
+        """Return the parts of a list."""
         return [self.at(i) for i in range(len(self.value))] if isinstance(self.value, list | tuple) else []
 
     def __str__(self) -> str:
@@ -79,7 +79,7 @@ class Theirs:
         return self.name if isinstance(value, dict | list) else f"{self.name} {one_line(str(value), 60)}"
 
     def rest(self) -> Iterator["Theirs"]:
-        """Yield what nobody has asked for: whole parts where nothing below them was."""
+        """Yield the parts that were not asked for, in the largest possible pieces."""
         if self.path in self._asked or self.value in (None, False):
             return
         if any(path[: len(self.path)] == self.path for path in self._asked):
@@ -90,16 +90,16 @@ class Theirs:
 
 
 class Ours:
-    """Our configuration while it is made: values by section, and lines on what is not as it was there."""
+    """Our configuration while it is made: values by section, and notes on differences."""
 
     def __init__(self, file: str):
         self.file, self.notes, self.flags = file, [], []
         self.values: dict[str, dict[str, object]] = {section: {} for section in SECTIONS}
 
     def put(self, name: str, theirs: Theirs, value: object = None) -> None:
-        """Let SECTION.key be their value, or another one that was made of it; None: it stays the default.
+        """Set SECTION.key to the peer's value, or to `value`, which was made from it; None keeps the default.
 
-        Raises InputError where the key does not take it.
+        Raises InputError if the key does not accept it.
         """
         value = theirs.value if value is None else value
         section, key = name.split(".")
@@ -113,7 +113,7 @@ class Ours:
                 raise InputError(f"{self.file}: {theirs}: {name} takes {kind}, not {one_line(str(value))}") from None
 
     def number(self, theirs: Theirs, default: float | None = None) -> float | None:
-        """Return their value where it is a number, else the default. Raises InputError for what cannot be one."""
+        """Return the peer's value if it is a number, otherwise the default. Raises InputError if it cannot be one."""
         if isinstance(theirs.value, Unread):
             self.say(theirs, "would have to be run: left out")
         elif theirs.value is not None:
@@ -123,7 +123,7 @@ class Ours:
         return default
 
     def start_from(self, theirs: Theirs) -> None:
-        """Let training start from the weights they name: a file that is here, published ones, or an address."""
+        """Start training from the weights that the peer names: a local file, published weights, or an address."""
         text = theirs.value
         if not isinstance(text, str):
             self.put("TRAIN.pretrain", theirs, text if isinstance(text, Unread) else text or "none")
@@ -144,19 +144,19 @@ class Ours:
             self.say(theirs, "no address that is spoken here: give --pretrain=FILE")
 
     def say(self, theirs: Theirs | str, text: str) -> None:
-        """Note what is not as it is there."""
+        """Note a difference from the peer's configuration."""
         line = f"{theirs}: {text}"
         if line not in self.notes:
             self.notes.append(line)
 
     def refuse(self, theirs: Theirs, why: str) -> InputError:
-        """Return the error of a configuration that cannot be computed here."""
+        """Return the error for a configuration that cannot be computed here."""
         return InputError(f"{self.file}: {theirs}: {why}; {NETWORKS} ({PAGE})")
 
     def text(self, heading: Sequence[str]) -> str:
-        """Return the YAML: the heading and the notes as comments, the keys of MODEL where sections agree."""
+        """Return the YAML: heading and notes as comments, and a MODEL key where all sections agree."""
         values = {section: dict(given) for section, given in self.values.items()}
-        for key in ("short_size", "target_size"):  # what nothing is said of has frames as the network learns them
+        for key in ("short_size", "target_size"):  # by default, the frame size used in training
             usual = values["VALID"].get(key, values["TRAIN"].get(key))
             for section in ("VALID", "TEST", "INFER") if usual else ():
                 values[section].setdefault(key, usual)
@@ -176,5 +176,5 @@ class Ours:
 
 
 def _written(value: object) -> str:
-    """Return a value in YAML."""
+    """Return a value as YAML."""
     return str(value) if isinstance(value, bool) else json.dumps(value, ensure_ascii=False)

@@ -1,4 +1,4 @@
-"""A peer's lists of videos and label files, written as ours."""
+"""Convert a peer's lists of videos and label files."""
 
 import json
 import os
@@ -10,7 +10,9 @@ from pathlib import Path
 from reader.class_names import MAX_LABELS_BYTES, is_hidden
 from reader.filelist import FileList, read_list
 from reader.labels import text_of
+from tools.peers.peer_annotations import read_clips
 from tools.peers.peer_keys import Ours, Theirs
+from utils.config.foreign import PAGE
 from utils.errors import InputError, os_errors, quoted
 from utils.storage.files import write_stream, write_text
 
@@ -20,22 +22,23 @@ LABELS = "kinetics_labels.json"
 
 @dataclass(frozen=True)
 class Source:
-    """A list that a peer's configuration names: its lines stand for `prefix`/PATH + `suffix`.
+    """A list that a peer's configuration names; its lines stand for `prefix`/PATH + `suffix`.
 
-    frames: its lines are `folder number label`, of folders of JPEG files.
+    frames: the lines are `folder number label`, for folders of JPEG files. delimiter: separates the columns.
     """
 
     file: Theirs
     prefix: str = ""
     suffix: str = ""
     frames: bool = False
+    delimiter: str = " "
 
 
 def write_lists(ours: Ours, sources: dict[str, Source], config: Path, out: Path) -> Iterator[str]:
-    """Write the list of each section into the folder, let the configuration name it, and yield a line about it.
+    """Write each section's list into the folder, name it in the configuration, and yield a line about it.
 
-    A path of theirs is one from the folder they work in: this one, or one above the configuration's. Raises InputError
-    for a list that is none.
+    The peer's paths are relative to its working folder: this one, or one above the configuration. Raises InputError if
+    a file is no list.
     """
     classes, labels = (ours.values["MODEL"].get(*key) for key in (("num_classes", 400), ("labels", "single")))
     for section, source in sources.items():
@@ -54,8 +57,7 @@ def write_lists(ours: Ours, sources: dict[str, Source], config: Path, out: Path)
                 ours.say(source.file, f"its paths must end with {source.suffix}")
             continue
         below = os.path.join("" if root == Path() else root, source.prefix)
-        how = "frames" if source.frames else "mp4"
-        entries = read_list(str(root / name), num_classes=classes, frame_format=how, prefix=below, labels=labels)
+        entries = _entries(root / name, source, num_classes=classes, prefix=below, labels=labels)
         write_stream(target, lambda file, entries=entries, end=source.suffix: file.writelines(_lines(entries, end)))
         missing = sum(not os.path.exists(one.path + source.suffix) for one in entries)
         ours.values[section]["filelist"] = str(target)
@@ -64,15 +66,24 @@ def write_lists(ours: Ours, sources: dict[str, Source], config: Path, out: Path)
         )
 
 
+def _entries(path: Path, source: Source, **how: object) -> FileList:
+    """Return the videos of a list. Raises InputError for what is none."""
+    if path.suffix in (".pkl", ".pickle"):
+        raise InputError(f"{source.file}: no pickle is converted; text lists and mmaction2's JSON are ({PAGE})")
+    if path.suffix == ".json" or not source.delimiter.isspace():
+        return read_clips(path, delimiter=source.delimiter, frames=source.frames, **how)
+    return read_list(str(path), frame_format="frames" if source.frames else "mp4", **how)
+
+
 def _lines(entries: FileList, suffix: str) -> Iterator[str]:
     for one in entries:
         yield f"{one.path}{suffix}{'' if one.frames is None else f' {one.frames}'}{text_of(one.label)}\n"
 
 
 def read_peer_labels(path: str) -> list[str]:
-    """Return the names of a label file, by class: one a line, behind their numbers from 0 on or without.
+    """Return the names of a label file by class: one per line, with or without their numbers from 0.
 
-    Raises InputError, with file:line, for a file that cannot be read, a number out of its order, or no name.
+    Raises InputError, with file:line, for a file that cannot be read, a number out of order, or a missing name.
     """
     with os_errors(InputError, f"{path}: the label list cannot be read"), open(path, "rb") as file:
         data = file.read(MAX_LABELS_BYTES + 1)
@@ -81,7 +92,7 @@ def read_peer_labels(path: str) -> list[str]:
     try:
         lines = data.decode("utf-8-sig").splitlines()
     except UnicodeDecodeError:
-        raise InputError(f"{path}: the label list is no UTF-8 text") from None
+        raise InputError(f"{path}: the label list is not UTF-8 text") from None
     numbered = bool(lines) and re.match(r"\s*0\s+\S", lines[0]) is not None
     names = []
     for number, line in enumerate(lines, start=1):

@@ -1,4 +1,4 @@
-"""The keys of mmaction2's configurations in ours, those of 1.x and of 0.x; what each does there: release 1.2.0."""
+"""Convert mmaction2's configurations, of 1.x and 0.x. What its keys do was read in release 1.2.0."""
 
 import re
 
@@ -8,18 +8,18 @@ from tools.peers.peer_pipeline import read_pipeline
 
 _NETWORKS = {"ResNet": "TSN", "ResNetTSM": "TSM"}
 _HEADS = ("TSNHead", "TSMHead")
-# What a network without them has; anything else in these keys is another network.
+# The values of a network without these parts; other values mean another network.
 _PLAIN = {"non_local": ((0, 0, 0, 0), False), "temporal_pool": (False,), "shift_div": (8,), "partial_bn": (False,)}
-# What changes nothing here: how it is run there, and the top-1 and top-5 that are always computed.
+# Keys without effect here: how the peer runs, and top-1 and top-5, which are always computed.
 _ALWAYS = (
     "log_level default_scope val_evaluator test_evaluator evaluation train_cfg val_cfg test_cfg auto_scale_lr".split()
 )
-# (section, dataloader of 1.x, data set of 0.x)
+# (section, dataloader in 1.x, data set in 0.x)
 SECTIONS = (("TRAIN", "train"), ("VALID", "val"), ("TEST", "test"))
 
 
 def convert(theirs: Theirs, ours: Ours, devices: int) -> dict[str, Source]:
-    """Fill ours, and return the list of each section. Raises InputError for what cannot be computed here."""
+    """Fill in our configuration, and return each section's list. Raises InputError if it cannot be computed here."""
     _network(theirs.at("model"), ours)
     sources = {}
     for section, name in SECTIONS:
@@ -31,6 +31,7 @@ def convert(theirs: Theirs, ours: Ours, devices: int) -> dict[str, Source]:
     _average(theirs, ours)
     _optimizer(theirs, ours)
     _schedule(theirs, ours)
+    _weigh(theirs.at("model", "cls_head", "loss_cls", "loss_weight"), ours)
     _running(theirs, ours)
     return sources
 
@@ -54,7 +55,7 @@ def _network(model: Theirs, ours: Ours) -> None:
     if _NETWORKS[name.value] == "TSM" and backbone.at("depth").value == 101:
         ours.say(backbone.at("depth"), "features are shifted in every block, there in every second one")
     ours.put("MODEL.num_classes", head.ask("num_classes"))
-    ratio = head.ask("dropout_ratio")  # where it is not given the head's own
+    ratio = head.ask("dropout_ratio")  # if it is missing, the head's own default
     ours.put("MODEL.dropout", ratio, (0.4 if over.value == "TSNHead" else 0.8) if ratio.value is None else None)
     ours.put("TRAIN.label_smoothing", head.ask("label_smooth_eps"))
     if (deviation := head.ask("init_std")).value is not None:
@@ -87,7 +88,7 @@ def _network(model: Theirs, ours: Ours) -> None:
 
 
 def _colours(given: Theirs, ours: Ours) -> None:
-    """Take over mean and deviation of RGB, there from 0 to 255."""
+    """Convert mean and deviation of RGB, which the peer gives from 0 to 255."""
     for key, name in (("mean", "image_mean"), ("std", "image_std")):
         values = (part := given.ask(key)).value
         if values is None:
@@ -101,7 +102,7 @@ def _colours(given: Theirs, ours: Ours) -> None:
 
 
 def _loader(loader: Theirs, old: Theirs, ours: Ours, section: str, name: str, devices: int) -> None:
-    """Take over batches and readers, there of a GPU each."""
+    """Convert batch sizes and readers, which the peer gives per GPU."""
     own = old.at(f"{name}_dataloader")
     pairs = {"batch_size": "videos_per_gpu", "num_workers": "workers_per_gpu"}
     for new, key in pairs.items():
@@ -117,7 +118,7 @@ def _loader(loader: Theirs, old: Theirs, ours: Ours, section: str, name: str, de
 
 
 def _data(data: Theirs, ours: Ours, section: str) -> Source:
-    """Return the list of a data set, and how its videos are read."""
+    """Return the list of a data set, and convert how its videos are read."""
     if data.at("type").value == "RepeatDataset":
         ours.say(data.ask("times"), "the list is seen once an epoch: multiply TRAIN.epoch")
         data.ask("type")
@@ -127,6 +128,8 @@ def _data(data: Theirs, ours: Ours, section: str) -> Source:
         raise ours.refuse(kind, "another kind of data")
     if data.ask("modality").value not in (None, "RGB"):
         raise ours.refuse(data.at("modality"), "optical flow, or another input than RGB")
+    if data.ask("with_offset").value:
+        raise ours.refuse(data.at("with_offset"), "clips within a folder of frames: each needs a folder of its own")
     if data.ask("multi_class").value:
         ours.put("MODEL.labels", data.at("multi_class"), "multi")
     if kind.value == "RawframeDataset":
@@ -139,7 +142,8 @@ def _data(data: Theirs, ours: Ours, section: str) -> Source:
     for key in ("test_mode", "start_index", "num_classes"):
         data.ask(key)
     prefix = data.first(("data_prefix", "video"), ("data_prefix", "img"), ("data_prefix",)).word
-    return Source(data.ask("ann_file"), prefix, frames=kind.value != "VideoDataset")
+    delimiter = data.ask("delimiter").word or " "
+    return Source(data.ask("ann_file"), prefix, frames=kind.value != "VideoDataset", delimiter=delimiter)
 
 
 def _average(theirs: Theirs, ours: Ours) -> None:
@@ -238,8 +242,22 @@ def _warm_up(ours: Ours, step: Theirs, rate: float, factor: Theirs, end: Theirs,
     ours.put("TRAIN.warmup_learning_rate", factor, round(rate * start, 12))
 
 
+def _weigh(weight: Theirs, ours: Ours) -> None:
+    """Let a step be what it is there, where the loss is multiplied by a number: decay and clipping are not."""
+    factor, train = ours.number(weight.ask()), ours.values["TRAIN"]
+    if factor in (None, 1) or factor <= 0 or "learning_rate" not in train:
+        return
+    for key in ("learning_rate", "warmup_learning_rate"):
+        if key in train:
+            ours.put(f"TRAIN.{key}", weight, round(train[key] * factor, 12))
+    for key in ("l2_weight_decay", "clip_gradient_norm"):
+        if train.get(key):
+            ours.put(f"TRAIN.{key}", weight, train[key] / factor)
+    ours.say(weight, "the loss is not multiplied, but the rate; decay and clipping are divided: the same steps")
+
+
 def _running(theirs: Theirs, ours: Ours) -> None:
-    """Take over where it starts from, what it writes, and how often."""
+    """Convert where training starts, what it writes, and how often."""
     load, keep = theirs.ask("load_from"), theirs.at("default_hooks", "checkpoint")
     if load.value is not None:
         ours.start_from(load)
@@ -269,7 +287,7 @@ def _running(theirs: Theirs, ours: Ours) -> None:
 
 
 def devices_of(theirs: Theirs, name: str) -> int | None:
-    """Return how many GPUs the learning rate is for, where the configuration or its file's name says it: 8xb32."""
+    """Return the number of GPUs that the learning rate is for, if the configuration or its name (8xb32) has it."""
     each, total = theirs.at("train_dataloader", "batch_size").value, theirs.at("auto_scale_lr", "base_batch_size").value
     if type(each) is int and type(total) is int and 0 < each <= total and total % each == 0:
         return total // each

@@ -1,9 +1,9 @@
-"""The keys of PaddleVideo's configurations in ours; what each of them does there: release 2.3.1, paddlevideo/."""
+"""Convert PaddleVideo's configurations. What its keys do was read in release 2.3.1, paddlevideo/."""
 
 from tools.peers.peer_keys import AUTO, Ours, Theirs
 from tools.peers.peer_lists import Source
 
-# Name of the backbone -> MODEL.name, MODEL.backbone, and the keys of TRAIN that its parameters' own settings are.
+# Name of the backbone -> MODEL.name, MODEL.backbone, and the TRAIN keys for its parameters' settings.
 _FIVE = {"classifier_learning_rate": 5, "no_decay_on_bn_and_bias": True}
 _NETWORKS = {
     "ResNet": ("TSN", "resnet", {}),
@@ -12,13 +12,13 @@ _NETWORKS = {
     "ResNetTweaksTSM": ("TSM", "resnet_vd", _FIVE),
     "PPTSM_v2": ("PPTSMv2", None, {"no_decay_on_bn_and_bias": True}),
 }
-# Name of the head -> its dropout where none is given; PPTSM_v2's stands in its backbone.
+# Name of the head -> its default dropout; PPTSM_v2's is in its backbone.
 _HEADS = {"TSNHead": 0.4, "ppTSNHead": 0.4, "TSMHead": 0.5, "ppTSMHead": 0.8, "MoViNetHead": 0.2}
 SECTIONS = {"train": "TRAIN", "valid": "VALID", "test": "TEST"}
 
 
 def convert(theirs: Theirs, ours: Ours, devices: int) -> dict[str, Source]:
-    """Fill ours, and return the list of each section. Raises InputError for what cannot be computed here."""
+    """Fill in our configuration, and return each section's list. Raises InputError if it cannot be computed here."""
     _network(theirs.at("MODEL"), ours)
     _numbers(theirs.at("DATASET"), ours, devices)
     sources = {}
@@ -78,7 +78,7 @@ def _network(model: Theirs, ours: Ours) -> None:
 
 
 def _numbers(data: Theirs, ours: Ours, devices: int) -> None:
-    """Batches and readers; a batch there is that of a GPU, and of validation and test as large where not given."""
+    """Convert batch sizes, given per GPU, and readers. Validation and test default to the training's batch size."""
     each = data.ask("batch_size")
     for section, part in (
         ("TRAIN", each),
@@ -106,7 +106,7 @@ def _list(data: Theirs, ours: Ours, section: str) -> Source | None:
 
 
 def _pipeline(line: Theirs, ours: Ours, section: str) -> None:
-    """Take over how a section's videos are read: frames, resize, crops."""
+    """Convert how a section's videos are read: frames, resize, crops."""
     if line.value is None:
         return
     line.ask("decode", "name")

@@ -1,17 +1,17 @@
-"""The steps of mmaction2's pipelines in our keys: which frames, their size, what is cut out of them."""
+"""Convert the steps of mmaction2's pipelines: frame sampling, frame size, crops."""
 
 from tools.peers.peer_keys import AUTO, Ours, Theirs
 
 _DECODERS = ("DecordInit", "PyAVInit", "OpenCVInit")
 _CROPS = {"CenterCrop": 1, "ThreeCrop": 3, "TenCrop": 10}
-# Steps without a key of ours, as nothing is to be chosen.
-_ALWAYS = {"DecordDecode", "PyAVDecode", "OpenCVDecode", "RawFrameDecode", "FormatShape", "PackActionInputs"}
+# Steps without a key of ours, because there is nothing to choose.
+_ALWAYS = set("DecordDecode PyAVDecode OpenCVDecode RawFrameDecode FrameSelector FormatShape PackActionInputs".split())
 _ALWAYS |= {"Normalize", "Collect", "ToTensor"}
 _SCALES = (1, 0.875, 0.75, 0.66)
 
 
 def read_pipeline(line: Theirs, ours: Ours, section: str) -> None:
-    """Fill the keys of a section. Raises InputError for optical flow, and for values that no key takes."""
+    """Fill in a section's keys. Raises InputError for optical flow, and for values that no key accepts."""
     cut, mirrored = False, 0.0
     for step in line.parts():
         kind = step.ask("type").word
@@ -73,7 +73,7 @@ def _sample(step: Theirs, ours: Ours, section: str) -> None:
 
 
 def _resize(step: Theirs, ours: Ours, section: str, cut: bool) -> None:
-    """Before a crop it is that of the frame, behind it that of what was cut out."""
+    """Convert a resize: of the frame if it comes before the crop, of the crop if it comes after."""
     scale, keeps = step.ask("scale"), step.at("keep_ratio").value is not False
     given = scale.value if isinstance(scale.value, list | tuple) else ()
     sides = [side for side in given if type(side) is int and side > 0]
@@ -118,7 +118,7 @@ def _multi_scale(step: Theirs, ours: Ours) -> None:
 
 
 def _exchange(pairs: Theirs, ours: Ours) -> None:
-    """Take over the classes that a mirror exchanges, there a dictionary of both directions."""
+    """Convert the classes that a mirror exchanges; the peer's dictionary has both directions."""
     if not isinstance(pairs.value, dict):
         return
     both = {(min(a, b), max(a, b)) for a, b in pairs.value.items() if type(a) is int and type(b) is int}

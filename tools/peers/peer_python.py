@@ -1,7 +1,7 @@
-"""A Python configuration of mmaction2, read and never run: its assignments of what can be seen to be a value.
+"""Read a Python configuration of mmaction2 without running it: keep assignments whose values can be determined.
 
-Values are literals, `dict(...)`, names given before, items of them, sums, products, f-strings and what `_base_` files
-beside it hold; a child's dictionary is laid over its base's, unless it says `_delete_`. Anything else becomes `Unread`.
+Values are literals, `dict(...)`, names assigned earlier and their items, sums, products, f-strings, and the contents of
+`_base_` files. A child's dictionary is merged over its base's, unless it says `_delete_`. The rest becomes `Unread`.
 """
 
 import ast
@@ -14,10 +14,10 @@ from utils.config.strict_yaml import one_line, read_text
 from utils.errors import InputError
 
 MOST_FILES = 20  # a real one has five
-MOST_UP = 6  # folders up from the file that names it; real ones need two
-MOST_VALUES = 100_000  # of all files together: a few lines that double a list could make any number of them
+MOST_UP = 6  # folders above the file that names it; real ones need two
+MOST_VALUES = 100_000  # in all files together: a few lines that double a list could make any number
 MOST_DEPTH = 50  # of dictionaries within each other
-MOST_TEXT = 10_000  # characters of a text that is put together
+MOST_TEXT = 10_000  # characters of a composed text
 MOST_NUMBER = 10**15
 _NUMBERS = {ast.Add: lambda a, b: a + b, ast.Sub: lambda a, b: a - b, ast.Mult: lambda a, b: a * b}
 _NUMBERS |= {ast.Div: lambda a, b: a / b, ast.FloorDiv: lambda a, b: a // b}
@@ -25,31 +25,31 @@ _NUMBERS |= {ast.Div: lambda a, b: a / b, ast.FloorDiv: lambda a, b: a // b}
 
 @dataclass(frozen=True)
 class Unread:
-    """An expression that would have to be run; its text."""
+    """The text of an expression that would have to be run."""
 
     text: str
 
 
 @dataclass(frozen=True)
 class Python:
-    """What a configuration and its bases assign."""
+    """The assignments of a configuration and its bases."""
 
     values: dict[str, object]
-    helpers: set[str]  # names that other values were made of
+    helpers: set[str]  # names that other values were made from
     unread: list[str]  # file:line and text of the lines that would have to be run
 
 
 def read_python(path: str) -> Python:
-    """Return what the file assigns.
+    """Return the file's assignments.
 
-    Raises InputError, with file:line, for what is no Python, too large, or a `_base_` that cannot be read.
+    Raises InputError, with file:line, for a file that is no Python or too large, or a `_base_` that cannot be read.
     """
     reader = _Reader(Path(path))
     return Python(reader.read(Path(path), ()), reader.helpers, reader.unread)
 
 
 class _Reader:
-    """What one configuration and its bases may take of files and values."""
+    """The limits on files and values for a configuration and its bases."""
 
     def __init__(self, start: Path):
         self._start, self._files, self._values = start, 0, 0
@@ -81,7 +81,7 @@ class _Reader:
         return _merged(base, own)
 
     def _bases(self, names: object, path: Path, above: tuple[Path, ...]) -> dict[str, object]:
-        """Return what the files that `_base_` names hold together, the later ones laid over the others."""
+        """Return the merged contents of the files that `_base_` names; later ones override earlier ones."""
         found: dict[str, object] = {}
         for name in [names] if isinstance(names, str) else names if isinstance(names, list | tuple) else [names]:
             where = f"{self._name}: _base_ {one_line(str(name))}"
@@ -137,7 +137,7 @@ class _Reader:
         return Unread(_text(node))
 
     def _combined(self, op: type, one: object, other: object) -> object:
-        """Return the value of `one op other`; None where it is none that configurations need, or too large."""
+        """Return the value of `one op other`; None if it is too large or no configuration needs it."""
         kinds = {type(one), type(other)}
         if kinds <= {int, float} and op in _NUMBERS and not (other == 0 and op in (ast.Div, ast.FloorDiv)):
             value = _NUMBERS[op](one, other)
@@ -153,7 +153,7 @@ class _Reader:
         return text if len(text) <= MOST_TEXT else None
 
     def _copy(self, value: object) -> object:
-        """Return the value once more: dictionaries are changed later, and what is doubled must count twice."""
+        """Return a copy: dictionaries are changed later, and doubled values must count twice."""
         left = [(value, 0)]
         while left:
             one, depth = left.pop()
@@ -169,7 +169,7 @@ class _Reader:
 
 
 def _assignment(line: ast.stmt) -> tuple[ast.Name | ast.Subscript | None, ast.expr | None]:
-    """Return what a line gives a value, and the value; (None, None): it does something else."""
+    """Return a line's target and value; (None, None) if it is no assignment."""
     match line:
         case ast.Assign(targets=[ast.Name() | ast.Subscript() as target]):
             return target, line.value
@@ -183,7 +183,7 @@ def _is_text(line: ast.stmt) -> bool:
 
 
 def _set(target: ast.Subscript, value: object, own: dict[str, object]) -> bool:
-    """Do what `train_dataloader['batch_size'] = 4` says; return whether there is such a dictionary."""
+    """Execute a line like `train_dataloader['batch_size'] = 4`; return whether the dictionary exists."""
     keys = []
     while isinstance(target, ast.Subscript):
         keys.append(target.slice.value if isinstance(target.slice, ast.Constant) else None)
@@ -214,7 +214,7 @@ def _paired(keys: list[object], values: object) -> dict[object, object]:
 
 
 def _merged(base: dict, own: dict) -> dict:
-    """Return the child's dictionary over its base's."""
+    """Return the child's dictionary merged over its base's."""
     found = {} if own.get("_delete_") is True else dict(base)
     for key, value in own.items():
         if key == "_delete_":

@@ -1,1 +1,1 @@
-"""From a YAML file and flags to a checked configuration. Nothing here imports paddle: `--help` is instant."""
+"""Read YAML and flags into a checked configuration. Nothing here imports paddle, so `--help` is instant."""

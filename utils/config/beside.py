@@ -1,6 +1,6 @@
-"""What a manifest of train.py that lies beside weights, NAME.json beside NAME.pdparams, says of their network.
+"""Read the manifest of train.py beside weights, NAME.json beside NAME.pdparams: the facts about their network.
 
-It may be anybody's file: every value is checked as one of a configuration is, and no path in it is followed.
+The file may come from anybody: each value is checked like one of a configuration, and no path in it is used.
 """
 
 import json
@@ -17,34 +17,34 @@ from utils.config.strict_yaml import Item, one_line, parse
 from utils.errors import InputError, os_errors
 
 MAX_BYTES = 1_000_000
-# What weights must be opened with; the last three are those of TRAIN, whose network it was.
+# Keys needed to open the weights; the last three come from TRAIN of the training run.
 _OF_MODEL = ("name", "backbone", "num_layers", "num_classes", "labels")
 _OF_TRAIN = ("seglen", "image_mean", "image_std")
 
 
 @dataclass(frozen=True)
 class Beside:
-    """What the manifest says."""
+    """The contents of the manifest."""
 
     path: Path
-    network: Mapping[str, object]  # by key of MODEL; without those that the version that wrote it did not know
-    classes: list[str] | None  # their names
+    network: Mapping[str, object]  # keys of MODEL; keys that the writing version did not know are missing
+    classes: list[str] | None  # the class names
     config: str  # the YAML it was trained with
-    sha256: str  # of the weights; "": it does not tell
-    thresholds: list[float] | None = None  # of many labels, of each class: from which probability on it is named
+    sha256: str  # of the weights; "": not recorded
+    thresholds: list[float] | None = None  # with many labels: each class's threshold
 
 
 def path_beside(weights: object) -> Path | None:
-    """Return where the manifest of weights, given with their suffix or without, lies; None where there is none."""
+    """Return the manifest's path for weights, given with or without suffix; None if there is none."""
     stem = re.sub(r"\.pdparams$", "", str(weights))
     path = Path(f"{stem}.json")
     return path if stem and Path(f"{stem}.pdparams").is_file() and path.is_file() else None
 
 
 def read_beside(weights: object) -> Beside | None:
-    """Return what the manifest says; None where there is none, or another JSON file.
+    """Return the manifest; None if there is none, or if it is another JSON file.
 
-    Raises InputError for a damaged one.
+    Raises InputError if it is damaged.
     """
     path = path_beside(weights)
     if path is None:
@@ -58,7 +58,7 @@ def read_beside(weights: object) -> Beside | None:
         if not isinstance(manifest, dict) or not {"format", "model", "train"} <= manifest.keys():
             return None
         given = {key: manifest["model"][key] for key in _OF_MODEL if key in manifest["model"]}
-        given.setdefault("labels", "single")  # as what an older version wrote
+        given.setdefault("labels", "single")  # older versions had no other kind
         given |= {key: manifest["train"][key] for key in _OF_TRAIN if key in manifest["train"]}
         kinds = _kinds(ModelConfig)
         network = {key: _checked(key, kinds[key], value) for key, value in given.items()}
@@ -83,11 +83,11 @@ def read_beside(weights: object) -> Beside | None:
 def add_manifest(
     given: dict[str, Item], section: str, weights_key: str | None, read_tree: Callable[[Mapping], dict] | None
 ) -> None:
-    """Add to `given` what the manifest beside the section's weights says and nobody else does.
+    """Add the settings of the manifest beside the section's weights to `given`, where nothing else sets them.
 
-    That is where the names of the classes stand and, with `read_tree`, which checks the sections of a file, all keys of
-    the network and of how its videos are read, but no path. Of a damaged manifest a line tells where the weights are
-    opened. Raises InputError where only the configuration in it is damaged.
+    These are the class names and, if `read_tree` (which checks a file's sections) is given, all keys of the network and
+    of reading its videos, but no paths. A damaged manifest is reported when the weights are opened. Raises InputError
+    if only the manifest's configuration is damaged.
     """
     if section == "TRAIN" or weights_key not in given:
         return
@@ -112,7 +112,7 @@ def _kinds(section: type) -> dict[str, Kind]:
 
 
 def _checked(key: str, kind: Kind, value: object) -> object:
-    """Return the value as the configuration holds it."""
+    """Return the value in the form that the configuration holds."""
     try:
         return kind.read(value)
     except ValueError:

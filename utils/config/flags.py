@@ -1,6 +1,6 @@
-"""The command lines of train.py, eval.py, predict.py, export.py, serve.py and live.py.
+"""Parse the command lines of train.py, eval.py, predict.py, export.py, serve.py and live.py.
 
-`python -m utils.config.flags` prints the table of docs/flags_and_keys.md. Without paddle, so that `--help` is instant.
+`python -m utils.config.flags` prints the table of docs/flags_and_keys.md. No paddle, so that `--help` is instant.
 """
 
 import argparse
@@ -18,7 +18,7 @@ from utils.config.published import WEIGHTS_KEYS, names_weights
 from utils.config.strict_yaml import one_line
 from utils.errors import InputError
 
-# What other programs call some of the flags.
+# The names that other programs use for some of the flags.
 _OTHER_NAMES = (
     dict.fromkeys(("output", "out", "output_dir", "out_dir", "project"), "save_dir")
     | dict.fromkeys(("conf", "confidence", "score_thr", "min_confidence"), "threshold")
@@ -30,13 +30,13 @@ _OTHER_NAMES = (
 
 
 def _own_flags() -> list[str]:
-    """Return the names of the flags that set no key of the configuration, each once."""
+    """Return the names of the flags that set no configuration key, each once."""
     return list(dict.fromkeys(flag.name for flag in FLAGS if any(not flag.key_of(script) for script in flag.defaults)))
 
 
-# A parsed command line: `script`, and an attribute for each flag of its own, None where the script does not know it.
-# section_overrides and sets go to `load_config`, which checks them: flags for configuration keys are in the former as
-# {"TRAIN.batch_size": "8"}, only those that were given.
+# A parsed command line: `script`, and an attribute for each flag that sets no key, None if the script does not know it.
+# section_overrides and sets go to `load_config`, which checks them. section_overrides holds the given flags for
+# configuration keys, as {"TRAIN.batch_size": "8"}.
 Flags = make_dataclass(
     "Flags",
     [
@@ -51,9 +51,9 @@ Flags.__module__ = __name__
 
 
 def parse_flags(script: str, argv: Sequence[str] | None = None) -> Flags:
-    """Return the flags of `script` (train, eval, predict, export, serve or live); '' as a value means not given.
+    """Return the flags of `script` (train, eval, predict, export, serve or live). An empty value means not given.
 
-    Raises InputError for what the script does not know or a value that does not fit, and SystemExit(0) for --help.
+    Raises InputError for unknown flags or unsuitable values, and SystemExit(0) for --help.
     """
     parser = _parser(script)
     known, unknown = parser.parse_known_args(argv)
@@ -74,29 +74,29 @@ def parse_flags(script: str, argv: Sequence[str] | None = None) -> Flags:
                 values[flag.name] = read_argument(flag.kind, text, f"--{flag.name}={one_line(text)}").value
     sets = tuple(text for text in known.set if text)
     if not known.config and names_weights(SECTION_OF[script], overrides, sets):
-        values["config"] = ""  # the name, or the manifest beside the file, says it all
-    elif not known.config and (beside := _config_of_run(overrides.get(WEIGHTS_KEYS[SECTION_OF[script]]))):
+        values["config"] = ""  # the name, or the manifest beside the weights, says everything
+    elif not known.config and (beside := config_of_run(overrides.get(WEIGHTS_KEYS[SECTION_OF[script]]))):
         values["config"] = beside
     flags = Flags(script=script, section_overrides=overrides, sets=sets, **values)
     _check_cluster(flags)
     return flags
 
 
-def _config_of_run(weights: str | None) -> str:
-    """Return the configuration of the run whose folder is given as weights; "" for any other weights."""
+def config_of_run(weights: str | None) -> str:
+    """Return the configuration of the run whose folder is given as weights; "" for other weights."""
     folder = Path(weights or "").expanduser()
     is_run = weights and any(folder.glob("*.pdparams")) and (folder / "config.yaml").is_file()
     return str(folder / "config.yaml") if is_run else ""
 
 
 def check_ray_address(text: str) -> None:
-    """Raise InputError for a value of --ray that names no cluster."""
+    """Raise InputError if a value of --ray names no cluster."""
     if not re.fullmatch(r"local|auto|[^/\s]+:\d{1,5}", text):
         raise InputError(f"--ray={one_line(text)}: expected local, auto or HOST:PORT")
 
 
 def _check_cluster(flags: Flags) -> None:
-    """Raise InputError where the flags of a cluster contradict each other or others."""
+    """Raise InputError if cluster flags contradict each other or other flags."""
     if flags.ray is not None:
         check_ray_address(flags.ray)
     if flags.ray is not None and (flags.nproc or 1) > 1:
@@ -106,7 +106,7 @@ def _check_cluster(flags: Flags) -> None:
 
 
 class Parser(argparse.ArgumentParser):
-    """Raises InputError where argparse would print its usage and exit."""
+    """A parser that raises InputError where argparse would print its usage and exit."""
 
     def __init__(self, script: str, description: str, **how: object):
         super().__init__(description=description, allow_abbrev=False, **{"prog": f"python {script}"} | how)
@@ -129,7 +129,7 @@ def _parser(script: str) -> argparse.ArgumentParser:
             text = f"{flag.meaning} ({_shown_default(flag, script)})"
             how = {"metavar": "VALUE"} if flag.kind else {"action": "store_true"}
             if isinstance(flag.kind, Truth):
-                how |= {"nargs": "?", "const": "True"}  # --save_video alone means that
+                how |= {"nargs": "?", "const": "True"}  # --save_video without a value means this
             parser.add_argument(f"--{flag.name}", help=text.replace("%", "%%"), **how)
     parser.add_argument("--set", action="append", default=[], metavar="SECTION.key=value", help=SET_MEANING)
     return parser
@@ -163,7 +163,7 @@ def _about_unknown(unknown: Sequence[str], script: str, has_video: bool) -> str:
 
 
 def reference_table() -> str:
-    """Return the Markdown table of every flag: which scripts know it, its default, its meaning."""
+    """Return the Markdown table of all flags: the scripts that know it, the default, the meaning."""
     rows = ["| flag | scripts | default | meaning |", "|---|---|---|---|"]
     for flag in FLAGS:
         values = [f"`{value}`" for value in flag.defaults.values() if value is not None]

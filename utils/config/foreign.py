@@ -1,20 +1,20 @@
-"""Files of PaddleVideo and mmaction2 that are given as they are: whose they are, and what makes ours of them."""
+"""Recognise files of PaddleVideo and mmaction2, and name the command that converts them."""
 
 import re
 
 PAGE = "docs/migration.md"
 WHOSE = {"paddlevideo": "PaddleVideo", "mmaction2": "mmaction2"}
-# What gives a configuration away: sections of PaddleVideo's YAML, calls and inheritance of mmaction2's Python.
+# The signs of a configuration: sections of PaddleVideo's YAML, calls and inheritance in mmaction2's Python.
 _CONFIGS = {
     "paddlevideo": re.compile(r"^(?:DATASET|PIPELINE|OPTIMIZER)\s*:|^\s+framework\s*:", re.MULTILINE),
     "mmaction2": re.compile(r"\bdict\(\s*type\s*=|^_base_\s*=|^model\s*=\s*dict\(", re.MULTILINE),
 }
-# PaddleVideo's label list begins "0 abseiling"; mmaction2's has a name a line.
+# PaddleVideo's label list begins "0 abseiling"; mmaction2's has one name per line.
 _NUMBERED = re.compile(r"\s*0\s+\S")
 
 
 def config_advice(path: str, text: str) -> str:
-    """Return whose configuration the text is and the command that converts it; '' of one that is nobody's we know."""
+    """Return the program that the configuration belongs to and the command that converts it; '' if unknown."""
     for peer, pattern in _CONFIGS.items():
         if pattern.search(text):
             return f"a configuration of {WHOSE[peer]}: {_command(peer, path)}"
@@ -22,7 +22,7 @@ def config_advice(path: str, text: str) -> str:
 
 
 def labels_advice(path: str, data: bytes) -> str:
-    """Return whose label list the text file is and the command that converts it; '' of one that is none."""
+    """Return the program that the label list belongs to and the command that converts it; '' if it is none."""
     first = data[:1000].decode("utf-8", "replace").partition("\n")[0].strip()
     if not path.endswith(".txt") or not first.isprintable() or first[:1] in ("", "[", "{", "\ufffd"):
         return ""
@@ -31,7 +31,7 @@ def labels_advice(path: str, data: bytes) -> str:
 
 
 def list_advice(path: str, reason: str) -> str:
-    """Return what a peer's list may lack, of whose videos none can be read; path, reason: the first of them."""
+    """Return advice on a peer's list if none of its videos can be read. path, reason: of the first video."""
     if reason != "no such file":
         return ""
     frames = ", and with three columns folders of frames, MODEL.format frames" if re.search(r"\S\s+\d+$", path) else ""

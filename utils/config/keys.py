@@ -1,4 +1,4 @@
-"""The keys of a configuration: one line each with default, what values it takes, and what it means."""
+"""Define the keys of a configuration, one line each: default, allowed values, meaning."""
 
 from dataclasses import dataclass
 
@@ -6,8 +6,8 @@ from utils.config.kinds import Choice, Number, Text, Whole
 from utils.config.shared_keys import ModelConfig, SectionConfig, key
 from utils.config.train_keys import TrainConfig
 
-# Keys of the original that have no effect here. The schedule counts the list itself, processes are started by the
-# launcher, and frames are never decoded by DALI.
+# Keys of the original without effect here: the schedule counts the list itself, the launcher starts processes, and DALI
+# is never used.
 IGNORED_KEYS = ("total_videos", "use_dali", "num_trainers", "trainer_id")
 
 
@@ -27,7 +27,7 @@ _ARITHMETIC = (
 
 @dataclass(frozen=True)
 class EngineConfig(SectionConfig):
-    """What TEST and INFER share besides: how the network is computed."""
+    """The keys that TEST and INFER share besides: how the network is computed."""
 
     weights: str = key("", Text(empty=True), "file, folder, address or name of weights; '': the original's, downloaded")
     precision: str = key("auto", _PRECISION, _ARITHMETIC)
@@ -45,7 +45,7 @@ class EngineConfig(SectionConfig):
 class TestConfig(EngineConfig):
     """TEST: eval.py."""
 
-    __test__ = False  # the name is not for pytest to collect
+    __test__ = False  # keeps pytest from collecting it
 
     filelist: str = key("./data/dataset/kinetics/test.list", Text(), "the list of videos, one per line")
     batch_size: int = key(16, Whole(1, 65536), "videos per step, of all devices together")
@@ -76,5 +76,5 @@ SECTIONS = {"MODEL": ModelConfig, "TRAIN": TrainConfig, "VALID": ValidConfig, "T
 
 
 def section_name(section: SectionConfig) -> str:
-    """Return "TRAIN", "VALID", "TEST" or "INFER", as errors name it."""
+    """Return "TRAIN", "VALID", "TEST" or "INFER", as in error messages."""
     return next(name for name, kind in SECTIONS.items() if type(section) is kind)

@@ -1,4 +1,4 @@
-"""What values a key or a flag takes: each kind reads a value, or raises ValueError, and says in words what it wants."""
+"""Define the kinds of values for keys and flags. Each reads a value or raises ValueError, and says what it allows."""
 
 import math
 import os
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Whole:
-    """A whole number from `low` to `high`, both included. True, 3.0 and "3" are none."""
+    """A whole number from `low` to `high`, both included. True, 3.0 and "3" are not whole numbers."""
 
     low: int
     high: int | None = None
@@ -24,7 +24,7 @@ class Whole:
 
 @dataclass(frozen=True)
 class Auto:
-    """auto, or what another kind takes."""
+    """The word auto, or a value of another kind."""
 
     other: Whole
 
@@ -37,7 +37,7 @@ class Auto:
 
 @dataclass(frozen=True)
 class Number:
-    """A finite number from `low` to `high`; `above`: `low` itself is out, `below`: `high` itself is out."""
+    """A finite number from `low` to `high`. With `above`, `low` itself is excluded; with `below`, `high` is."""
 
     low: float
     high: float = math.inf
@@ -73,7 +73,7 @@ class Truth:
 
 @dataclass(frozen=True)
 class Text:
-    """A text on one line, such as a path; `empty` allows ''."""
+    """A text on one line, for example a path. `empty` allows ''."""
 
     empty: bool = False
 
@@ -83,9 +83,9 @@ class Text:
             raise ValueError
         if any(c < " " or c == "\x7f" for c in value):
             raise ValueError
-        if value.startswith("~/"):  # behind --flag= no shell expands it
+        if value.startswith("~/"):  # shells do not expand it after --flag=
             value = os.path.expanduser(value)
-        os.fsencode(value)  # UnicodeEncodeError, a ValueError, for what no path can hold
+        os.fsencode(value)  # raises UnicodeEncodeError, a ValueError, for text that no path can hold
         return value
 
     def __str__(self) -> str:
@@ -93,10 +93,10 @@ class Text:
 
 
 class Template(Text):
-    """The name of a file with one field for a whole number, and nothing else of what str.format takes."""
+    """A file name with one field for a whole number, and no other syntax of str.format."""
 
     def read(self, value: object) -> str:
-        """Return the name. Raise ValueError for anything else."""
+        """Return the name. Raises ValueError for anything else."""
         value = super().read(value)
         if not re.fullmatch(r"[^{}/]*\{(:(0[1-9])?d?)?\}[^{}/]*", value):
             raise ValueError
@@ -108,7 +108,7 @@ class Template(Text):
 
 @dataclass(frozen=True)
 class Choice:
-    """One of a few words or numbers. In YAML the word off is False, if it has no quotes."""
+    """One of a few words or numbers. In YAML, the word off without quotes is False."""
 
     options: tuple
 
@@ -140,7 +140,7 @@ class Colour:
 
 @dataclass(frozen=True)
 class Rising:
-    """Whole numbers from `low` up, each larger than the one before; at least one."""
+    """Whole numbers from `low`, each larger than the one before; at least one."""
 
     low: int
 
@@ -158,7 +158,7 @@ class Rising:
 
 @dataclass(frozen=True)
 class Pairs:
-    """Pairs of classes, each by its name or its number; no class twice."""
+    """Pairs of classes, each by name or number; no class occurs twice."""
 
     def read(self, value: object) -> tuple[tuple[str | int, str | int], ...]:
         pairs = tuple(tuple(pair) if isinstance(pair, list | tuple) else () for pair in value or ())
@@ -175,7 +175,7 @@ class Pairs:
 
 @dataclass(frozen=True)
 class ClassWeights:
-    """none, balanced, or a number above 0 for each class."""
+    """The word none or balanced, or a number above 0 for each class."""
 
     def read(self, value: object) -> str | tuple[float, ...]:
         if value in ("none", "balanced"):

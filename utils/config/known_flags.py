@@ -1,11 +1,11 @@
-"""Every flag of the scripts: which know it, what it means, its default."""
+"""List every flag of the scripts: the scripts that know it, its meaning, its default."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from utils.config.kinds import Choice, Kind, Number, Text, Truth, Whole
 
-# The section of the configuration whose keys a script's flags set.
+# The configuration section whose keys a script's flags set.
 SECTION_OF = {
     "train": "TRAIN",
     "eval": "TEST",
@@ -35,10 +35,10 @@ EXAMPLE = {
 
 @dataclass(frozen=True)
 class Flag:
-    """One flag. `defaults` has the scripts that know it; with `key` and without a default it sets a key instead.
+    """A flag. `defaults` has the scripts that know it. With `key` and without a default, it sets a configuration key.
 
-    `key`: "MODEL.name", or a name such as "batch_size" in the script's own section. Its default is then the file's.
-    `kind`: what its values must be; None: a switch, which takes none. Keys are checked by `load_config`.
+    `key`: "MODEL.name", or a key of the script's own section, for example "batch_size". The default is then the file's.
+    `kind`: the kind of its values; None: a switch without a value. `load_config` checks the values of keys.
     """
 
     name: str
@@ -48,7 +48,7 @@ class Flag:
     key: str = ""
 
     def key_of(self, script: str) -> str:
-        """Return the key that the script's flag sets, "TRAIN.batch_size"; '' for a flag that sets none."""
+        """Return the key that the flag sets for the script, "TRAIN.batch_size"; '' if it sets none."""
         if not self.key or self.defaults[script] is not None:
             return ""
         return self.key if "." in self.key else f"{SECTION_OF[script]}.{self.key}"
@@ -160,6 +160,12 @@ FLAGS = (
         "json: predictions.json and .csv, features.npy; parquet: predictions.parquet/ with all of them",
         _same("predict", "json"),
         Choice(("json", "parquet")),
+    ),
+    Flag(
+        "format",
+        "parquet: evaluation.parquet/, too, with the probabilities of all classes",
+        _same("eval", "csv"),
+        Choice(("csv", "parquet")),
     ),
     Flag(
         "format",

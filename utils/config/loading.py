@@ -1,4 +1,4 @@
-"""Configurations: one YAML file, flags and --set, checked and resolved into frozen dataclasses.
+"""Load a configuration: check one YAML file, flags and --set, and resolve them into frozen dataclasses.
 
 `python -m utils.config.loading` prints the table of docs/flags_and_keys.md.
 """
@@ -23,31 +23,31 @@ from utils.config.train_keys import TrainConfig
 from utils.errors import InputError
 from utils.storage.objects import check_path
 
-# What a path leads to that does not in the working folder.
+# Relative paths that are missing in the working folder are looked up here.
 _BESIDE = Path(__file__).resolve().parents[2]
 _READING = [section for section in SECTIONS if section != "MODEL"]
-# Flags that are not called as their key is.
+# Flags with names that differ from their keys.
 _FLAG_NAMES = {"MODEL.name": "model_name", "INFER.topk": "infer_topk"}
 
 
 @dataclass(frozen=True)
 class Config:
-    """A resolved configuration; equal when every value is. `load_config` is the only place that makes one."""
+    """A resolved configuration; equal if every value is equal. Only `load_config` creates one."""
 
     model: ModelConfig
     train: TrainConfig
     valid: ValidConfig
     test: TestConfig
     infer: InferConfig
-    # (SECTION.key, where) of keys that have no effect, for the log.
+    # (SECTION.key, where) of keys without effect, for the log.
     ignored_keys: tuple[tuple[str, str], ...] = field(default=(), compare=False)
-    # (SECTION.topk, where, value) of those that the file has larger than num_classes: num_classes holds instead.
+    # (SECTION.topk, where, value) of file values above num_classes; num_classes is used instead.
     cut_topk: tuple[tuple[str, str, int], ...] = field(default=(), compare=False)
-    # use_gpu=True in a YAML file means "where there is one"; as a flag or --set it is a demand.
+    # use_gpu=True in a YAML file means "if there is one"; as a flag or --set, it demands one.
     demands_gpu: bool = field(default=False, compare=False)
 
     def dump(self) -> str:
-        """Return YAML that `load_config` reads back to an equal configuration."""
+        """Return YAML from which `load_config` reads an equal configuration."""
         tree = {}
         for section in SECTIONS:
             given = {name: value for name, value in asdict(getattr(self, section.lower())).items() if value is not None}
@@ -56,12 +56,12 @@ class Config:
 
 
 class _Quoted(str):
-    """A text that is dumped in quotes, so that a file named 1e-4 stays a text."""
+    """A text that is dumped in quotes, so that a file called 1e-4 stays a text."""
 
 
 class _Dumper(yaml.SafeDumper):
     def ignore_aliases(self, data):
-        return True  # the same tuple in two sections is written twice
+        return True  # write the same tuple twice if two sections have it
 
 
 _Dumper.add_representer(tuple, lambda dumper, value: dumper.represent_sequence("tag:yaml.org,2002:seq", value, True))
@@ -74,17 +74,17 @@ def load_config(
     sets: Sequence[str] = (),
     section: str = "",
 ) -> Config:
-    """Return the resolved configuration; --set wins over flags, flags over the file, the file over the defaults.
+    """Return the resolved configuration. --set overrides flags, flags override the file, the file overrides defaults.
 
     path: '': no file, or the manifest beside the weights. flags: {"TRAIN.batch_size": 8 or "8", ...}; None: not given.
-    sets: "SECTION.key=value", value in YAML. section: the one whose weights are to be read, see `add_keys`.
+    sets: "SECTION.key=value", value in YAML. section: the one whose weights will be read, see `add_keys`.
     Raises InputError, one line that names the place (`file:line`, the flag or the --set).
     """
     given = _from_tree(read_file(_beside(os.fspath(path)))) if path else {}
     command_line = [_from_flag(name, value) for name, value in (flags or {}).items() if value is not None]
     command_line += [_from_set(text) for text in sets]
     for name, item in command_line:
-        given.pop(name, None)  # put at the end: the order of `given` tells who spoke last
+        given.pop(name, None)  # append it at the end: the order of `given` shows which value came last
         given[name] = item
     add_keys(given, section)
     add_manifest(given, section, WEIGHTS_KEYS.get(section), None if path else _from_tree)
@@ -105,7 +105,7 @@ def load_config(
 
 
 def _look_beside(resolved: Mapping[str, dict[str, object]], commanded: Collection[str]) -> None:
-    """Take from beside the toolkit what the configuration names, and the working folder does not have."""
+    """Use files beside the toolkit if the configuration names them and the working folder lacks them."""
     for section, key in itertools.product(_READING, ("filelist", "kinetics_labels", "weights", "calibration")):
         if f"{section}.{key}" not in commanded and (path := resolved[section].get(key)):
             resolved[section][key] = _beside(path)
@@ -116,9 +116,9 @@ def _beside(path: str) -> str:
 
 
 def _cut_topk(given: dict[str, Item], commanded: Collection[str]) -> tuple[tuple[str, str, int], ...]:
-    """Return each topk of the file above num_classes, which `given` has cut afterwards; a commanded one stays.
+    """Return each topk in the file above num_classes after cutting it in `given`; one from the command line stays.
 
-    A file made for 400 classes, copied for three, means "as many as there are"; a flag means what it says.
+    In a file made for 400 classes and used for three, it means "as many as there are"; a flag is taken literally.
     """
     limit = given["MODEL.num_classes"].value if "MODEL.num_classes" in given else ModelConfig.num_classes
     of_file = [(name, item) for name, item in given.items() if name.endswith(".topk") and name not in commanded]
@@ -128,7 +128,7 @@ def _cut_topk(given: dict[str, Item], commanded: Collection[str]) -> tuple[tuple
 
 
 def _from_tree(tree: Mapping[str, Item]) -> dict[str, Item]:
-    """Return {"SECTION.key": checked item} of what a file holds, in its order."""
+    """Return {"SECTION.key": checked item} for a file's contents, in file order."""
     given = {}
     for section, content in tree.items():
         _check_section(section, content.where)
@@ -165,7 +165,7 @@ def _from_set(text: str) -> tuple[str, Item]:
 
 
 def read_argument(kind: Kind | None, text: str, where: str) -> Item:
-    """Return the checked value of `text` from the command line: YAML, but texts need no quotes and 1/0 are truths."""
+    """Return the checked value of `text` from the command line: YAML, but texts need no quotes, and 1/0 are truths."""
     if isinstance(kind, Text):
         item = Item(text, one_line(text) or "nothing", where)
     elif isinstance(kind, Truth) and text in ("0", "1"):
@@ -183,7 +183,7 @@ def _check_section(section: str, where: str) -> None:
 
 
 def _kind(section: str, name: str, where: str) -> Kind | None:
-    """Return what checks the key's values; None for a key without effect. Raises InputError for an unknown key."""
+    """Return the kind of the key's values; None for a key without effect. Raises InputError for an unknown key."""
     kinds = _kinds(section)
     if name in kinds:
         return kinds[name]
@@ -207,21 +207,21 @@ def _nearest(word: str, known: Iterable[str]) -> str:
 
 
 def _checked(kind: Kind | None, item: Item, label: str = "") -> Item:
-    """Return the item with its value as the dataclass holds it. Raises InputError when the kind refuses it."""
+    """Return the item with its value as the dataclass holds it. Raises InputError if the kind rejects it."""
     if kind is None:
         return item
     try:
         value = kind.read(item.value)
     except ValueError:
         raise InputError(f"{item.where}: {label}expected {kind}, not {item.raw}") from None
-    # Without a flag's value, which may hold a secret.
+    # Leave out a flag's value, because it may be a secret.
     where = item.where.partition("=")[0] if item.where.startswith("--") else item.where
     check_path(value, f"{where}: {label}".rstrip(": "))
     return Item(value, item.raw, item.where)
 
 
 def _resolve(section: str, given: Mapping[str, Item], model: Mapping[str, object]) -> dict[str, object]:
-    """Return the section's final values: given, else MODEL's where the key is inherited, else the default."""
+    """Return the section's final values: given, or MODEL's if the key is inherited, or the default."""
     values = {}
     for item in fields(SECTIONS[section]):
         default = model[item.name] if item.metadata["inherited"] else item.default
@@ -233,7 +233,7 @@ def _resolve(section: str, given: Mapping[str, Item], model: Mapping[str, object
 
 
 def reference_table() -> str:
-    """Return the Markdown table of every key. What the four reading sections share stands in one row."""
+    """Return the Markdown table of all keys. Keys shared by the four reading sections have one row."""
     shared = [item.name for item in fields(SectionConfig)]
     rows = []
     for item in fields(ModelConfig):
@@ -248,7 +248,7 @@ def reference_table() -> str:
 
 
 def _row(section: str, item: Field, defaults: list) -> str:
-    """Return one row; `defaults` are those of each section in turn, written once where they are the same."""
+    """Return one row. `defaults`: by section in order, written once if they are equal."""
     defaults = defaults[:1] if len(set(defaults)) == 1 else defaults
     shown = ", ".join(f"`{list(value) if isinstance(value, tuple) else value}`" for value in defaults)
     shown = "none" if defaults[0] in (None, "") else shown

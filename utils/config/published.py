@@ -1,4 +1,4 @@
-"""Published weights by name, as published.yaml beside this file lists them, and the keys that a name sets.
+"""Look up published weights by name in published.yaml, and apply the keys that a name sets.
 
 `python -m utils.config.published` prints the table of docs/weights_and_protocols.md.
 """
@@ -21,12 +21,12 @@ from utils.config.strict_yaml import Item
 from utils.errors import InputError
 
 TABLE = Path(__file__).with_suffix(".yaml")
-# What may stand behind a path of weights without being written.
+# Suffixes that may be left out of a weights path.
 SUFFIXES = (".pdparams", ".safetensors", ".tar.gz")
-# The key of each section that takes a name.
+# The key of each section that accepts a name.
 WEIGHTS_KEYS = {"TRAIN": "TRAIN.pretrain", "TEST": "TEST.weights", "INFER": "INFER.weights"}
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
-# How a video is read, all of which a name sets, for what the table does not say by its default.
+# The keys for reading videos. A name sets all of them, and those missing in the table get their defaults.
 _TEST_KEYS = (
     "seglen",
     "image_mean",
@@ -46,28 +46,28 @@ class Published:
 
     name: str
     url: str
-    source: dict[str, str]  # title and page of who publishes it, licence
+    source: dict[str, str]  # title and page of the publisher, licence
     data: str
     model: dict[str, Any]  # keys of MODEL
     aliases: tuple[str, ...] = ()
-    sha256: str = ""  # its first digits, where they are known
-    test: dict[str, Any] = field(default_factory=dict)  # keys of TEST and INFER; {}: ImageNet's, of no videos
-    labels: str = ""  # the names of the classes, where they are in this repository
+    sha256: str = ""  # its first digits, if known
+    test: dict[str, Any] = field(default_factory=dict)  # keys of TEST and INFER; {}: an ImageNet network
+    labels: str = ""  # the file of class names, if it is in this repository
     top1: float | None = None
     of_another_test: str = ""
 
     def keys(self, section: str) -> dict[str, Any]:
-        """Return what the name sets where `section` names it; TRAIN takes the network without its classifier."""
+        """Return the keys that the name sets in `section`; TRAIN uses the network without its classifier."""
         model = {f"MODEL.{key}": value for key, value in self.model.items()}
         if section == "TRAIN":
             return {key: value for key, value in model.items() if key not in ("MODEL.num_classes", "MODEL.seg_num")}
         return model | {f"{section}.{key}": value for key, value in self.test.items()}
 
     def wishes(self, section: str) -> dict[str, Any]:
-        """Return what it sets besides where nothing else is given."""
+        """Return the keys that it sets if nothing else does."""
         if section == "TRAIN":
             return {"MODEL.seg_num": self.model["seg_num"]} if "seg_num" in self.model else {}
-        is_elsewhere = self.labels and not os.path.exists(self.labels)  # the repository's file, wherever one is
+        is_elsewhere = self.labels and not os.path.exists(self.labels)  # use the repository's file from any folder
         return {
             "INFER.kinetics_labels": str(Path(__file__).resolve().parents[2] / self.labels)
             if is_elsewhere
@@ -101,12 +101,12 @@ def _read(path: Path) -> tuple[Published, ...]:
 
 
 def published_weights() -> tuple[Published, ...]:
-    """Return all of the table."""
+    """Return all rows of the table."""
     return _read(TABLE)
 
 
 def find_published(name: object) -> Published | None:
-    """Return the weights of that name. Raises InputError where a file here has it, too."""
+    """Return the published weights with this name. Raises InputError if a local file has it too."""
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         return None
     row = next((row for row in published_weights() if name in (row.name, *row.aliases)), None)
@@ -117,16 +117,16 @@ def find_published(name: object) -> Published | None:
 
 
 def similar_name(name: str) -> str:
-    """Return the name of the table that is nearest, or ''."""
+    """Return the most similar name of the table, or ''."""
     names = [name for row in published_weights() for name in (row.name, *row.aliases)]
     return next(iter(difflib.get_close_matches(name[:80], names, n=1)), "")
 
 
 def add_keys(given: dict[str, Item], section: str) -> None:
-    """Add to `given`, by SECTION.key, what the names of published weights in it set.
+    """Add the keys that names of published weights in `given` set, by SECTION.key.
 
-    section: whose name counts, where it has one; else those of all sections do, for what nothing else says. Raises
-    InputError where what is given contradicts a name that counts.
+    section: its name wins, if it has one; otherwise the names of all sections apply to keys that nothing else sets.
+    Raises InputError if `given` contradicts the name that wins.
     """
     named = {
         own: row for own, key in WEIGHTS_KEYS.items() if key in given and (row := find_published(given[key].value))
@@ -135,7 +135,7 @@ def add_keys(given: dict[str, Item], section: str) -> None:
         item = given[WEIGHTS_KEYS[own]]
         who = item.where if item.where.startswith("-") else f"{item.where}: {WEIGHTS_KEYS[own]} {item.value}"
         if own != "TRAIN" and not row.test:
-            raise InputError(f"{who}: {row.data}'s weights, which know no videos: they are for --pretrain")
+            raise InputError(f"{who}: {row.data}'s weights, which were trained on images only: use them for --pretrain")
         keys = row.keys(own)
         for name, value in list(keys.items()):
             key = name.partition(".")[2]
@@ -146,21 +146,21 @@ def add_keys(given: dict[str, Item], section: str) -> None:
                 says_so = known.where.partition("=")[0].endswith(f".{key}")
                 raise InputError(
                     f"{known.where}{'' if says_so else f': {name} {known.value}'} contradicts {who}, which sets {name} "
-                    f"to {value}: leave one of them away, or name the file by its path"
+                    f"to {value}: remove one of them, or name the file by its path"
                 )
         for name, value in (keys | {k: v for k, v in row.wishes(own).items() if k not in given}).items():
             given[name] = Item(value, str(value), who)
 
 
 def _spelled(value: object) -> str:
-    """Return a value as it is compared: names of networks are the same in several spellings."""
+    """Return a value for comparison: network names have several spellings."""
     return re.sub("[-_]", "", str(value)).lower()
 
 
 def names_weights(section: str, overrides: dict[str, str], sets: tuple[str, ...]) -> bool:
-    """Return whether a command line has weights for its section that say themselves what they are of.
+    """Return whether the command line names weights for its section that describe themselves.
 
-    Those are published ones, by their name, and for all but TRAIN those that have a manifest beside them.
+    These are published weights, by name, and, except for TRAIN, weights with a manifest beside them.
     """
     key = WEIGHTS_KEYS[section]
     texts = [overrides.get(key), *(text.partition("=")[2] for text in sets if text.startswith(f"{key}="))]
@@ -175,7 +175,7 @@ def _cells(row: Published) -> Iterator[str]:
     yield ", ".join(f"`{key}: {value}`" for key, value in sorted(keys.items()) if value != "") or "–"
     test = {key: value for key, value in row.test.items() if value != getattr(EngineConfig, key) or key == "seg_num"}
     if "resize" in test:
-        test.pop("keep_aspect_ratio")  # opencv's own
+        test.pop("keep_aspect_ratio")  # opencv always sets it
     yield ", ".join(f"`{key}: {value}`" for key, value in sorted(test.items())) or "–"
     other = f" ({row.of_another_test})" if row.of_another_test else ""
     yield f"{row.top1:g}{other}" if row.top1 else "–"

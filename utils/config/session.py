@@ -1,4 +1,4 @@
-"""What every script does between its flags and its work: load the configuration, say what holds."""
+"""Start a script: parse its flags, load the configuration, and print what applies."""
 
 import sys
 from dataclasses import asdict
@@ -13,28 +13,28 @@ from utils.errors import InputError
 from utils.log import say
 from utils.storage.objects import is_remote
 
-# What one network can do and several together cannot, beside what a script has no flag for.
+# Flags that work with one network only, besides those for which a script has no flag.
 _OF_ONE = ("ray", "features", "window", "save_video", "explain")
 
 
 class OneOfSeveral(NamedTuple):
-    """A network that --weights names, as if it was the only one, with a folder of its own below --save_dir."""
+    """One of several networks in --weights, as if it were the only one, with its own folder below --save_dir."""
 
     flags: Flags
     config: Config
-    factor: float  # how much it counts
+    factor: float  # its weight in the mean
 
 
 def open_config(script: str) -> tuple[Flags, Config]:
-    """Return the flags of the command line and the configuration they lead to."""
+    """Return the flags of the command line and the configuration that they lead to."""
     flags = parse_flags(script)
     if _several(flags):
-        raise InputError(f"--weights={_weights(flags)}: several networks are for predict.py and eval.py")
+        raise InputError(f"--weights={_weights(flags)}: several networks are for predict.py, eval.py and inference.api")
     return flags, _load(flags)
 
 
 def open_networks(script: str) -> tuple[Flags, list[OneOfSeveral]]:
-    """Return the flags, and each network that --weights names; of a single one the flags are the same."""
+    """Return the flags, and each network in --weights. With a single one, the flags are the same."""
     flags = parse_flags(script)
     if not (several := _several(flags)):
         return flags, [OneOfSeveral(flags, _load(flags), 1.0)]
@@ -46,10 +46,8 @@ def open_networks(script: str) -> tuple[Flags, list[OneOfSeveral]]:
     networks = []
     for number, (weights, factor) in enumerate(several, start=1):
         own = f"--weights={weights}", f"--save_dir={flags.save_dir}/network{number}"
-        alone = parse_flags(script, [*sys.argv[1:], *own])  # of a flag that is given twice the last one counts
+        alone = parse_flags(script, [*sys.argv[1:], *own])  # the last of repeated flags counts
         networks.append(OneOfSeveral(alone, _load(alone), factor))
-    if "multi" in [one.config.model.labels for one in networks]:
-        raise InputError("several networks together answer with one class a video; MODEL.labels is multi")
     return flags, networks
 
 
@@ -65,15 +63,21 @@ def _load(flags: Flags) -> Config:
     return load_config(flags.config, flags.section_overrides, flags.sets, SECTION_OF[flags.script])
 
 
-def announce(flags: Flags, config: Config) -> None:
-    """Say once what the run goes by: where its configuration comes from, and what of it has no effect.
+def announce(flags: Flags, config: Config, model: str, **facts: str) -> None:
+    """Print what the run goes by: a line for its model and each fact, then the keys without effect.
 
-    With --verbose every key is said.
+    model: in words; its line also names the configuration. facts: the text of each line by its label. With --verbose
+    every key is printed.
     """
     section, key = WEIGHTS_KEYS[SECTION_OF[flags.script]].lower().split(".")
     weights = getattr(getattr(config, section), key)
     source = flags.config or path_beside(weights) or "no file"
-    say(f"configuration: {source}" + (", resolved to" if flags.verbose else " (--verbose: every key)"))
+    say(f"model: {model} (configuration: {source})")
+    for label, text in facts.items():
+        if text:
+            say(f"{label}: {text}")
+    if flags.verbose:
+        say("every key of the configuration:")
     shown = ("MODEL", SECTION_OF[flags.script], *(["VALID"] if flags.script == "train" else []))
     for section in shown if flags.verbose else ():
         values = asdict(getattr(config, section.lower()))

@@ -1,4 +1,4 @@
-"""The keys that sections share: those of MODEL, and how each section reads videos."""
+"""Define the keys that sections share: MODEL's, and those for reading videos."""
 
 from dataclasses import Field, dataclass, field, fields
 
@@ -6,19 +6,19 @@ from utils.config.kinds import Auto, Choice, Colour, Kind, Number, Template, Tex
 
 
 def key(default: object, kind: Kind, meaning: str) -> Field:
-    """Return a dataclass field for one key; `kind` checks its values, `meaning` is its line in the reference table."""
+    """Return a dataclass field for a key. `kind` checks its values, `meaning` is its line in the reference table."""
     return field(default=default, metadata={"kind": kind, "meaning": meaning, "inherited": False})
 
 
 def from_model(name: str) -> Field:
-    """Return a key of MODEL that a section may override; where it does not, MODEL's value holds."""
+    """Return a key of MODEL that a section may override; otherwise MODEL's value applies."""
     model = {item.name: item for item in fields(ModelConfig)}[name]
     return field(default=model.default, metadata={**model.metadata, "inherited": True})
 
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """MODEL: the network, and what every section inherits."""
+    """MODEL: the network, and the keys that every section inherits."""
 
     name: str = key("TSN", Text(), "the model: TSN, TSM, PPTSMv2, in upper or lower case")
     format: str = key(
@@ -83,7 +83,7 @@ class ModelConfig:
 
 @dataclass(frozen=True)
 class SectionConfig:
-    """What TRAIN, VALID, TEST and INFER share: how videos are read."""
+    """The keys that TRAIN, VALID, TEST and INFER share: how videos are read."""
 
     filelist: str = key("", Text(), "the list of videos, one per line; '' for VALID: no validation")
     batch_size: int = key(1, Whole(1, 65536), "videos per step, of all devices together")
@@ -117,5 +117,5 @@ class SectionConfig:
 
     @property
     def image_size(self) -> int:
-        """The side, in pixels, of the square images that the network gets."""
+        """Return the side, in pixels, of the network's square input images."""
         return self.short_size if self.crops == 3 else self.target_size

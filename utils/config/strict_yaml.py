@@ -1,4 +1,4 @@
-"""YAML as configurations need it: every value with the place it was written at, and nothing that surprises."""
+"""Read YAML for configurations: each value with its place in the file, and without YAML's surprises."""
 
 import os
 import re
@@ -10,19 +10,19 @@ import yaml
 from utils.config.foreign import config_advice
 from utils.errors import InputError, os_errors
 
-MAX_BYTES = 100_000  # thirty times a full configuration; PyYAML takes up to a second for as much
+MAX_BYTES = 100_000  # thirty times a full configuration; PyYAML takes up to a second for this size
 MAX_DEPTH = 8  # a configuration needs three: section, key, list
 
 _NULL = {"", "~", "null"}
 _BOOL = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}  # YAML 1.1
-_INT = re.compile(r"[-+]?(0|[1-9][0-9_]{0,17})")  # no octal, no 1:30; longer ones become floats and fail as such
-# No part of it can match the same digits as the next: the time stays linear. YAML 1.1 wants a point; people write 1e-4.
+_INT = re.compile(r"[-+]?(0|[1-9][0-9_]{0,17})")  # no octal, no 1:30; longer ones become floats, which fail later
+# No part can match the same digits as the next, so time stays linear. YAML 1.1 wants a point; people write 1e-4.
 _FLOAT = re.compile(r"[-+]?([0-9][0-9_]*(\.[0-9_]*)?|\.[0-9][0-9_]*)([eE][-+]?[0-9]+)?|[-+]?\.(?i:inf|nan)")
 
 
 @dataclass(frozen=True)
 class Item:
-    """A value somebody gave (None, bool, int, float, str, a list, or a dict of Items), as written, and where."""
+    """A given value (None, bool, int, float, str, a list, or a dict of Items) as written, and its place."""
 
     value: object
     raw: str
@@ -37,10 +37,10 @@ def one_line(text: str, limit: int = 80) -> str:
 
 
 def read_file(path: str | os.PathLike) -> dict[str, Item]:
-    """Return the mapping at the top of a YAML file.
+    """Return the top-level mapping of a YAML file.
 
     Raises InputError (`path:line: ...`) for a file that cannot be read, is not UTF-8 or not YAML, has a duplicate key,
-    an alias, an anchor or a tag, or is a peer's.
+    an alias, an anchor or a tag, or belongs to a peer.
     """
     name, text = read_text(path)
     if advice := config_advice(name, text):
@@ -49,7 +49,7 @@ def read_file(path: str | os.PathLike) -> dict[str, Item]:
 
 
 def read_text(path: str | os.PathLike) -> tuple[str, str]:
-    """Return (the path as messages name it, the file's text). Raises InputError as `read_file` does."""
+    """Return (the path as in messages, the file's text). Raises InputError as `read_file` does."""
     name = one_line(os.fspath(path), limit=4096)
     with os_errors(InputError, f"{name}: cannot be read"), open(path, "rb") as file:
         data = file.read(MAX_BYTES + 1)
@@ -64,7 +64,7 @@ def read_text(path: str | os.PathLike) -> tuple[str, str]:
 
 
 def parse_mapping(name: str, text: str) -> dict[str, Item]:
-    """Return the mapping at the top of the text of the file `name`. Raises InputError as `read_file` does."""
+    """Return the top-level mapping in the text of the file `name`. Raises InputError as `read_file` does."""
     item = parse(text, lambda line: f"{name}:{line}")
     if item.value is None:
         raise InputError(f"{name}: the file is empty")
@@ -74,7 +74,7 @@ def parse_mapping(name: str, text: str) -> dict[str, Item]:
 
 
 def parse(text: str, locate: Callable[[int], str]) -> Item:
-    """Return the one document in `text`; `locate(line)` names the place of a line (from 1) in messages."""
+    """Return the only document in `text`. `locate(line)` names a line (from 1) in messages."""
     loader = None
     try:
         loader = _StrictLoader(text)
@@ -86,7 +86,7 @@ def parse(text: str, locate: Callable[[int], str]) -> Item:
         mark = error.problem_mark or error.context_mark
         raise InputError(f"{locate(mark.line + 1)}: {_problem(error)}") from None
     except (ValueError, OverflowError):
-        # PyYAML converts escapes such as "\UFFFFFFFF" and directive numbers without looking at their size.
+        # PyYAML converts escapes like "\UFFFFFFFF" and numbers in directives without checking their size.
         raise InputError(f"{locate(loader.get_mark().line + 1)}: not valid YAML: a number out of range") from None
     if node is None:
         return Item(None, "nothing", locate(1))
@@ -94,17 +94,17 @@ def parse(text: str, locate: Callable[[int], str]) -> Item:
 
 
 class _Refused(yaml.MarkedYAMLError):
-    """Valid YAML that a configuration has no use for."""
+    """Valid YAML that configurations do not allow."""
 
 
 class _StrictLoader(yaml.SafeLoader):
-    """Composes nodes only (constructs nothing), and stops at anchors, aliases, tags and deep nesting."""
+    """Composes nodes only, constructs nothing, and stops at anchors, aliases, tags and deep nesting."""
 
     depth = 0
 
     def compose_node(self, parent, index):
         event = self.peek_event()
-        if event.anchor is not None:  # aliases have one too
+        if event.anchor is not None:  # aliases have an anchor too
             raise _Refused(problem="anchors and aliases (& and *) are not accepted", problem_mark=event.start_mark)
         if event.tag is not None:
             raise _Refused(problem=f"tags are not accepted: {event.tag}", problem_mark=event.start_mark)
@@ -145,7 +145,7 @@ def _item(node: yaml.Node, text: str, locate: Callable[[int], str]) -> Item:
 
 
 def _scalar(node: yaml.ScalarNode) -> object:
-    """Return a plain scalar's value; anything in quotes (and block text) is a str."""
+    """Return a plain scalar's value; quoted text and block text are str."""
     text = node.value
     if node.style is not None:
         return text

@@ -1,4 +1,4 @@
-"""What values of a configuration must fit together."""
+"""Check that the values of a configuration fit together."""
 
 import itertools
 from collections.abc import Mapping
@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from utils.config.strict_yaml import Item
 from utils.errors import InputError
 
-# Of many labels a video: a manifest holds their thresholds, a batch a byte for each.
+# Most classes for videos with many labels: a manifest holds their thresholds, a batch a byte for each.
 MOST_LABELS = 20_000
-# What takes one label a video: (key, which values, why).
+# Settings for one label per video only: (key, affected values, reason).
 _NOT_MANY = (
     ("balance_classes", bool, "a video of several classes cannot be drawn for one alone"),
     ("label_smoothing", bool, "a target is spread over classes of which one is true"),
@@ -19,7 +19,7 @@ _NOT_MANY = (
 
 
 def check_together(resolved: Mapping[str, Mapping[str, object]], given: Mapping[str, Item]) -> None:
-    """Raise InputError for values that are right one by one but not together, at the one given last."""
+    """Raise InputError for values that are valid alone but not together, at the one that was given last."""
     num_classes = resolved["MODEL"]["num_classes"]
     for section, values in resolved.items():
         if section != "MODEL" and values["target_size"] > values["short_size"]:
@@ -30,7 +30,7 @@ def check_together(resolved: Mapping[str, Mapping[str, object]], given: Mapping[
             where = _last_given(given, f"{section}.topk", "MODEL.topk", "MODEL.num_classes")
             raise InputError(f"{where}: {section}: topk {values['topk']} is larger than num_classes {num_classes}")
     for name in ("seglen", "image_mean", "image_std"):
-        # The network holds them, and train.py validates with the network it trains.
+        # The network holds these values, and train.py validates with the network that it trains.
         if resolved["TRAIN"][name] != resolved["VALID"][name]:
             where = _last_given(given, f"TRAIN.{name}", f"VALID.{name}")
             raise InputError(f"{where}: {name} must be the same in TRAIN and VALID")
@@ -48,15 +48,15 @@ def check_together(resolved: Mapping[str, Mapping[str, object]], given: Mapping[
     asked = [name for name, is_asked in evens.items() if is_asked]
     if len(asked) == 2:
         where = _last_given(given, *asked)
-        raise InputError(f"{where}: class_weights balanced and balance_classes both even out the classes: set one off")
+        raise InputError(f"{where}: class_weights balanced and balance_classes both balance the classes: turn one off")
     if asked and resolved["TRAIN"]["format"] == "pkl":
         where = _last_given(given, *asked, "TRAIN.format", "MODEL.format")
-        raise InputError(f"{where}: {asked[0]} needs labels in the list; of format pkl they lie in the pickles")
+        raise InputError(f"{where}: {asked[0]} needs labels in the list; with format pkl they are in the pickles")
     _check_many_labels(resolved, given)
 
 
 def _check_many_labels(resolved: Mapping[str, Mapping[str, object]], given: Mapping[str, Item]) -> None:
-    """Raise InputError where many labels a video meet what takes one."""
+    """Raise InputError if many labels per video meet a setting for one label."""
     if resolved["MODEL"]["labels"] == "single":
         return
     if resolved["MODEL"]["num_classes"] > MOST_LABELS:
@@ -69,5 +69,5 @@ def _check_many_labels(resolved: Mapping[str, Mapping[str, object]], given: Mapp
 
 
 def _last_given(given: Mapping[str, Item], *names: str) -> str:
-    """Return the place of the one among `names` that was given last."""
+    """Return the place of the one of `names` that was given last."""
     return [item.where for name, item in given.items() if name in names][-1]

@@ -128,7 +128,7 @@ class TrainConfig(SectionConfig):
     crops: int = key(1, Choice((1,)), "one random crop, whatever MODEL says")
 
 
-# Keys of TRAIN that change nothing of what is learned, or are compared by themselves: a run may go on with others.
+# Keys of TRAIN that do not affect learning, or are compared separately: a resumed run may change them.
 NOT_LEARNED = frozenset(
     "filelist num_reader_threads buf_size video_timeout use_gpu format topk decoder crops average num_gpus seed seglen "
     "max_unreadable channels_last engine checkpoint_minutes keep_checkpoints save_dir logger pretrain".split()

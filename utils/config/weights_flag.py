@@ -1,4 +1,4 @@
-"""Several networks in one flag, each with a factor of its own: --weights=a.pdparams*2,b.pdparams."""
+"""Split a flag that names several networks, each with a factor: --weights=a.pdparams*2,b.pdparams."""
 
 import os
 import re
@@ -10,26 +10,26 @@ _WITH_FACTOR = re.compile(r"(.*)\*(\d{1,6}(?:\.\d{1,6})?|\.\d{1,6})", re.ASCII |
 
 
 def split_weights(text: str | None) -> list[tuple[str, float]]:
-    """Return (weights, factor) of each network; [] where there is none or one, whose text is taken as it is.
+    """Return (weights, factor) for each network; [] for none or one, whose text is then used unchanged.
 
-    A comma or a `*2` that belongs to a path which is there is no sign of ours. Raise InputError for an empty name.
+    A comma or `*2` inside an existing path does not split it. Raises InputError for an empty name.
     """
     pieces, found = (text or "").split(","), []
     while pieces:
-        # Of what begins here the longest that is there, as a path may hold a comma; else up to the next comma.
+        # Paths may hold commas: take the longest existing path that starts here, or the text up to the next comma.
         for end in range(len(pieces), 0, -1):
             weights, factor = factor_of(",".join(pieces[:end]))
             if end == 1 or is_there(weights):
                 break
         if not weights and text:
-            raise InputError(f"--weights={text}: expected weights between the commas, and behind the last")
+            raise InputError(f"--weights={text}: expected weights between the commas and after the last one")
         found.append((weights, factor))
         pieces = pieces[end:]
     return found if len(found) > 1 else []
 
 
 def factor_of(text: str) -> tuple[str, float]:
-    """Return the path and how much it counts: ("a", 2.0) of a*2, 1.0 without. Raise InputError for a factor of 0."""
+    """Return the path and its factor: ("a", 2.0) for a*2, 1.0 without. Raises InputError for a factor of 0."""
     found = (
         None if is_there(text) else re.fullmatch(r"(.*)\*(\d{1,6}(?:\.\d{1,6})?|\.\d{1,6})", text, re.ASCII | re.DOTALL)
     )
@@ -41,5 +41,5 @@ def factor_of(text: str) -> tuple[str, float]:
 
 
 def is_there(path: str) -> bool:
-    """Return whether there is a file or folder of that path, or with what weights may end in."""
+    """Return whether a file or folder exists at that path, with or without a suffix of weights."""
     return any(os.path.exists(os.path.expanduser(path) + suffix) for suffix in ("", *SUFFIXES))

@@ -53,6 +53,11 @@ def has_gpu_build() -> bool:
     return installed_version("paddlepaddle-gpu") is not None
 
 
+def has_gpu() -> bool:
+    """Return whether this machine has a GPU of NVIDIA's, told by the files of its driver."""
+    return any(map(os.path.exists, ("/proc/driver/nvidia/version", "/dev/nvidiactl", "/dev/dxg")))
+
+
 def has_both_builds() -> bool:
     """Return whether two packages claim to be paddle: each has overwritten files of the other."""
     return has_gpu_build() and installed_version("paddlepaddle") is not None
@@ -64,7 +69,7 @@ def gpus_to_use() -> list[str]:
     Raise InputError if fewer GPUs are visible than are listed, or if the installed packages cannot use them.
     """
     if has_both_builds():
-        raise InputError(f"{BOTH_BUILDS}: {INSTALL_FOR_GPUS}; --use_gpu=False would run on the CPU")
+        raise InputError(f"{BOTH_BUILDS}: {INSTALL_FOR_GPUS}; --use_gpu=False runs on the CPU")
     if not has_gpu_build():
         return []
     paddle = import_paddle()
@@ -73,8 +78,8 @@ def gpus_to_use() -> list[str]:
     if len(names) > seen:
         # CUDA stops at the first name that it does not know: a rank for it would wait for ever, or run on the CPU.
         raise InputError(
-            f"CUDA_VISIBLE_DEVICES={','.join(names)} lists {len(names)} GPUs, but Paddle sees {seen}: name those alone "
-            "that nvidia-smi -L lists; --use_gpu=False would run on the CPU"
+            f"CUDA_VISIBLE_DEVICES={','.join(names)} lists {len(names)} GPUs, but Paddle sees {seen}: list only GPUs "
+            "that nvidia-smi -L shows; --use_gpu=False runs on the CPU"
         )
     version = installed_version("paddlepaddle-gpu") or ""
     if seen and 0 < int(version.partition(".")[0]) < OLDEST:  # 0.0.0 is a private build
@@ -89,7 +94,7 @@ def listed_devices(visible: str) -> list[str]:
 
 
 def choose_device(wanted: bool, demanded: bool) -> str:
-    """Return the device, "gpu" or "cpu"; log a line if it is not the wanted one; see `use_device`.
+    """Return the device, "gpu" or "cpu"; see `use_device`. Print why it is the CPU if a GPU could have been used.
 
     Args:
         wanted: the configuration's use_gpu; False is the CPU.
@@ -106,7 +111,7 @@ def choose_device(wanted: bool, demanded: bool) -> str:
     if missing and FOR_GPU in os.environ:
         here = f"{FOR_GPU}={os.environ[FOR_GPU]}, CUDA_VISIBLE_DEVICES={os.environ.get('CUDA_VISIBLE_DEVICES', '')}"
         raise InputError(f"a launcher has started this process for a GPU ({here}), but {missing}{what_to_do}")
-    if missing:
+    if missing and (has_gpu_build() or has_gpu()):
         say(f"running on the CPU: {missing} (see {see})")
     return "gpu" if wanted and not missing else "cpu"
 

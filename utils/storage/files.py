@@ -137,7 +137,7 @@ def needed_cache_folder(path: str) -> Path:
     if (root := cache_folder()) is None:
         off = os.environ.get(CACHE_VARIABLE) == "off"
         why = f"{CACHE_VARIABLE} is off" if off else f"there is no home folder, and {CACHE_VARIABLE} names none"
-        raise InputError(f"{path}: needs a folder on this machine meanwhile, but {why}")
+        raise InputError(f"{path}: needs a temporary folder on this machine, but {why}")
     return root
 
 
@@ -185,7 +185,7 @@ def publish(folder: Path, path: str, clear: bool = True) -> str:
     The files of a remote save_dir are uploaded, .jsonl last, and then the local folder is removed, if `clear`. Hidden
     files and files called *.partial* are not uploaded.
 
-    Raises RunError if that fails: the same command resumes from the local folder.
+    Raises RunError if that fails: the same command continues from the local folder.
     """
     if not is_remote(path):
         return str(folder)

@@ -40,7 +40,7 @@ class FolderLock(AbstractContextManager):
             self._file = hold(self._path)
         if self._file is None:
             raise RunError(
-                f"{named}: another run writes there{_owner(self._path)}: wait for its end, or name another folder"
+                f"{named}: another run is writing there{_owner(self._path)}: wait until it ends, or name another folder"
             )
         with suppress(OSError):  # on a full disk: the lock itself matters, the owner's name in it does not
             os.chmod(self._path, 0o666)  # if it outlives a killed run, another user of the folder can open it
@@ -95,7 +95,7 @@ def open_locked(path: Path) -> FileIO:
     OSError, and RunError if another process has the file locked.
     """
     if (file := hold(path)) is None:
-        raise RunError(f"{path}: another process is writing it: wait for its end, or give another --save_dir")
+        raise RunError(f"{path}: another process is writing it: wait until it ends, or give another --save_dir")
     return file
 
 
@@ -122,7 +122,7 @@ def _lock(file: FileIO, path: Path) -> bool:
         except BlockingIOError:
             return False
         except OSError as error:  # some network disks
-            say(f"{path.parent}: no locks there ({error.strerror}): see to it that no other run writes to this folder")
+            say(f"{path.parent}: no locks there ({error.strerror}): make sure that no other run writes to this folder")
     return True
 
 

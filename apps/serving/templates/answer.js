@@ -42,13 +42,27 @@ player.addEventListener("loadedmetadata", () => {
 player.addEventListener("error", () => { if (playing?.file) { playing.unplayable = true; show(); } });
 
 function showAnswer(row, words) {
-  const [best, ...others] = row.answer.predictions;
-  const title = $("result").querySelector("h2");
-  title.textContent = `${readable(best.label)} · ${percent(best.probability)}`;
-  $("classes").previousElementSibling.hidden = !others.length;
-  showBars($("classes"), others);
+  const barred = withBars(row.answer.predictions);
+  $("result").querySelector("h2").textContent = titled(row.answer.predictions, words);
+  $("classes").previousElementSibling.hidden = !barred.length;
+  showBars($("classes"), barred);
   showPictures(row, words);
 }
+
+/** Return the class of an answer, or all of them where a video may have many, and how probable each is. */
+function named(predictions, words) {
+  const found = many() ? predictions : predictions.slice(0, 1);
+  if (found[0].class_id < 0) return [words.none, ""];
+  return [found.map(({ label }) => readable(label)).join(" + "), found.map(({ probability }) => percent(probability)).join(" · ")];
+}
+
+/** Return an answer's title: of many classes each has a bar that says how probable it is. */
+function titled(predictions, words) {
+  const [names, shares] = named(predictions, words);
+  return many() ? names : `${names} · ${shares}`;
+}
+
+const withBars = (predictions) => many() ? predictions.filter(({ class_id }) => class_id >= 0) : predictions.slice(1);
 
 function showBars(list, predictions) {
   list.replaceChildren(...predictions.map((found) => {

@@ -47,10 +47,10 @@ async function askAbout(mine, piece) {
     if (mine !== watching) return;
     if (reply.status === 401) { stopWatching(); return askToken(); }
     if (reply.answer) {
-      const [best, ...others] = reply.answer.predictions;
-      $("seen").textContent = readable(best.label);
-      $("sure").textContent = ` · ${percent(best.probability)}`;
-      showBars($("live"), others);
+      const [names, shares] = named(reply.answer.predictions, spoken());
+      $("seen").textContent = names;
+      $("sure").textContent = many() ? "" : ` · ${shares}`;
+      showBars($("live"), withBars(reply.answer.predictions));
     } else if (reply.status !== 503) { // which is over in a moment
       stopWatching();
       fail((words) => told(reply, words));

@@ -5,8 +5,12 @@ const files = form.elements.video;
 let info = null;
 let notice = null; // a problem of the page itself: what makes [sentence, next step] of the words
 
+/** Return whether a video may have many classes, all of which an answer names. */
+const many = () => info?.labels === "multi";
+const spoken = () => ({ ...WORDS[language], ...(many() && WORDS[language].many) });
+
 function speak() {
-  const words = WORDS[language];
+  const words = spoken();
   document.title = words.title;
   for (const item of document.querySelectorAll("[data-word]")) item.textContent = words[item.dataset.word];
   if (info) showInfo(words);
@@ -30,7 +34,7 @@ function showInfo(words) {
 }
 
 function show() {
-  const words = WORDS[language];
+  const words = spoken();
   const busy = rows.find(({ state }) => state === "busy");
   const problem = notice ? notice(words) : current?.problem && told(current.problem, words);
   document.body.classList.toggle("answered", rows.length > 0 || watching !== null);

@@ -132,11 +132,11 @@ function newLine(row) {
 }
 
 function fillLine(line, row, words) {
-  const [head, what, share] = line.children, best = row.answer?.predictions[0];
+  const [head, what, share] = line.children, [names, shares] = row.answer ? named(row.answer.predictions, words) : [];
   head.firstChild.disabled = !["done", "failed"].includes(row.state);
   line.setAttribute("aria-current", String(row === current));
-  what.textContent = best ? readable(best.label) : row.problem ? `⚠ ${told(row.problem, words)[0]}` : words.states[row.state];
-  share.textContent = best ? percent(best.probability) : "";
+  what.textContent = names ?? (row.problem ? `⚠ ${told(row.problem, words)[0]}` : words.states[row.state]);
+  share.textContent = shares ?? "";
 }
 
 $("save_all_json").addEventListener("click", () => save("videos.json", "application/json", JSON.stringify(rows.map(entry), null, 2)));

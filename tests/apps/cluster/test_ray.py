@@ -25,6 +25,8 @@ pytestmark = pytest.mark.skipif(find_spec("ray") is None, reason="pip install -r
 parquet = pytest.importorskip("pyarrow.parquet", reason="pip install -r requirements-cluster.txt")
 
 VIDEOS, SHARD = 48, 6
+# Seconds a video, where a run is to be found at work: a shard takes longer than whoever looks is kept from looking.
+SLOW = 0.3
 # What docs/scale.md tells to run on the first machine and on the others, which are at this address.
 PLACE = "10.0.0.1:6379"
 START = [line for line in commands(read_page("docs/scale.md")) if line.startswith("ray start")]
@@ -213,13 +215,13 @@ def test_machines_come_and_go(workspace, place, alone, cluster, tmp_path):
     os.kill(worker, signal.SIGKILL)
     cluster.start("second", 2)
     [error] = Run(workspace, place, tmp_path, *flags).ends(1)
-    busy = r"another run writes there \(process \d+ on .+\): wait for its end, or name another folder"
+    busy = r"another run is writing there \(process \d+ on .+\): wait until it ends, or name another folder"
     assert re.fullmatch(f"error: --save_dir={re.escape(str(tmp_path))}: {busy}", error)
     run.says(r"^worker on \S+, 2 cores: ready$")
     run.says(r"^worker on \S+, 1 core: ready\n(.*\n)*worker on \S+, 1 core: ready$")
     cluster.kill("second")
     [error] = run.ends(1)
-    assert error == "error: 1 of 8 shards failed; the same command does these alone"
+    assert error == "error: 1 of 8 shards failed; the same command computes only these"
     poisoned = re.escape(f"{place / 'poison 33.mp4'}: RuntimeError: poisoned (")
     run.says(rf"^shard 5 \(positions 30 to 35\) failed 3 times: {poisoned}")
     assert not (tmp_path / "predictions.json").exists()
@@ -228,7 +230,7 @@ def test_machines_come_and_go(workspace, place, alone, cluster, tmp_path):
     run = Run(workspace, place, tmp_path, *flags)
     assert run.ends(0) == []
     # The failed one is done, and the three with a video that could not be read: it may be read now.
-    assert "\n4 of 8 shards are known already\n" in run.out.read_text()
+    assert "\n4 of 8 shards are done already\n" in run.out.read_text()
     assert f"\npredicted 45 of 48 videos, 3 unreadable; written to {tmp_path}\n" in run.out.read_text()
     (place / "cured").rename(place / "poison")
     assert snapshot(tmp_path) == alone
@@ -245,7 +247,7 @@ def rows(content: dict[str, bytes]) -> list[dict]:
 def test_the_run_itself_is_killed(workspace, place, alone, tmp_path):
     (place / "poison").unlink()
     flags = ("--ray=local", f"--shard_size={SHARD}", "--format=parquet")
-    run = Run(workspace, place, tmp_path, *flags, slow=0.1).has_parts(3)  # one at least without unreadable videos
+    run = Run(workspace, place, tmp_path, *flags, slow=SLOW).has_parts(3)  # one at least without unreadable videos
     started = descendants(run.process.pid)
     names = [read(pid, "cmdline") for pid in started]
     # Two of Ray's agents write a title over their environment, and their mark.
@@ -253,15 +255,15 @@ def test_the_run_itself_is_killed(workspace, place, alone, tmp_path):
     run.process.kill()
     assert run.ends(-signal.SIGKILL) == []  # within 10 s
     wait_until(lambda: not any(map(is_running, started)), 10)
-    run = Run(workspace, place, tmp_path, *flags, slow=0.1)
-    known = int(run.says(r"^(\d) of 8 shards are known already$")[1])
+    run = Run(workspace, place, tmp_path, *flags, slow=SLOW)
+    known = int(run.says(r"^(\d) of 8 shards are done already$")[1])
     assert 1 <= known < 4
     run.has_parts(known + 4)  # of which three have them
     run.process.terminate()
     assert run.ends(143, 10) == ["terminated"]
     run = Run(workspace, place, tmp_path, *flags)
     assert run.ends(0) == []
-    assert int(re.search(r"^(\d) of 8 shards are known already$", run.out.read_text(), re.MULTILINE)[1]) > known
+    assert int(re.search(r"^(\d) of 8 shards are done already$", run.out.read_text(), re.MULTILINE)[1]) > known
     assert sorted(os.listdir(tmp_path)) == [".made.json", "predictions.jsonl", "predictions.parquet"]
     assert not (place / "home").exists()  # Ray writes a token there, unless it is given one
     assert (tmp_path / "predictions.jsonl").read_bytes() == alone["predictions.jsonl"]

@@ -102,6 +102,29 @@ def test_an_answer_is_copied_saved_and_there_after_back(opened, clip):
     assert complaints == []
 
 
+def test_of_many_labels_all_classes_of_an_answer_are_named(opened, clip, workspace):
+    page, complaints, _ = opened()
+    page.evaluate("info.labels = 'multi'; speak()")
+    assert "names all classes that it sees" in page.locator("header .lead").inner_text()
+    answer_with(page, body=answer_of(0.9, 0.5, 0.25))
+    page.set_input_files("input[type=file]", clip)
+    said = shown(page, "result").splitlines()
+    assert said[0] == "class 0 + class 1 + class 2" and "Less likely" not in said
+    assert said[1:] == ["How probable each is", "class 0", "90.0%", "class 1", "50.0%", "class 2", "25.0%"]
+    page.set_input_files("input[type=file]", [clip, clip_of(workspace)])
+    until(page, "document.querySelectorAll('#queue tbody .n')[1]?.textContent")
+    assert page.locator("#queue thead").inner_text().strip().split("\t")[1:] == ["Classes", "Probabilities"]
+    line = page.locator("#queue tbody tr").nth(1).inner_text().strip().split("\t")[1:]
+    assert line == ["class 0 + class 1 + class 2", "90.0% · 50.0% · 25.0%"]
+    none = {"class_id": -1, "label": "none", "probability": 0.7}
+    page.unroute("**/api/predict*")
+    answer_with(page, body={"video": "video", "predictions": [none]})
+    page.set_input_files("input[type=file]", clip)
+    until(page, "document.querySelector('#result h2').textContent.startsWith('None')")
+    assert shown(page, "result") == "None of its classes"
+    assert complaints == []
+
+
 def test_several_videos_are_a_table_whose_rows_open(opened, clip, workspace, tmp_path):
     (tmp_path / "text, no video.mp4").write_text("no video")
     page, *_ = opened()

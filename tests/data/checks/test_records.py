@@ -54,7 +54,7 @@ def test_a_broken_line_costs_no_other(tmp_path):
 @pytest.mark.parametrize("content", [b"no journal", b'{"settings": {"reading": {"short_side": 128}}}\n'])
 def test_a_journal_of_other_settings_is_left_alone(content, tmp_path):
     (tmp_path / "j").write_bytes(content)
-    message = f"^{tmp_path}/j: is of other settings; remove it, or name another folder by --out$"
+    message = f"^{tmp_path}/j: was made with other settings; remove it, or name another folder by --out$"
     with pytest.raises(InputError, match=message):
         Records(tmp_path / "j", SETTINGS)
     assert (tmp_path / "j").read_bytes() == content

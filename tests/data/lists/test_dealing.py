@@ -98,7 +98,9 @@ def test_a_new_class_gets_the_next_number(tmp_path):
     assert "new classes, numbered behind the 6 before: 1: rowing\n" in succeed(tmp_path, "--videos", "v", "--extend")
     assert names() == ["B", "c++", "d", "archery", "c", "Zumba", "rowing"]
     (tmp_path / "own.json").write_text('["archery", "b", "d"]')
-    with pytest.raises(InputError, match="own.json: numbers the classes otherwise than the lists that --extend keeps"):
+    with pytest.raises(
+        InputError, match="own.json: numbers the classes differently from the lists that --extend keeps"
+    ):
         choose_classes(["b", "d"], str(tmp_path / "own.json"), ["b", "d"])
     assert choose_classes(["b"], str(tmp_path / "own.json"), ["archery", "b"]).names == ["archery", "b", "d"]
 

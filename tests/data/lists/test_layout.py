@@ -156,6 +156,7 @@ def test_files_of_the_same_bytes_are_named(tmp_path):
         "v/val/b/link.mp4": "the same bytes as v/val/b/4.mp4; both are listed",
     }
     what = "of these files 1 are in two splits, 1 in two classes; remarks.csv names them"
+    what += "; a clip with several classes: --annotations CSV, with a heading path,labels,split"
     assert f"\nclips with the same bytes as another one: 3; {what}\n" in out
 
 

@@ -192,12 +192,16 @@ def test_published_classes_without_clips_for_training_take_the_published_weights
         (PUBLISHED, {"test.list": 2, "infer.list": 2}, ["eval", "predict"]),
     ],
 )
-def test_the_next_commands(classes, clips, scripts):
+def test_the_next_commands(classes, clips, scripts, monkeypatch):
+    monkeypatch.chdir(ROOT)
     commands = [
         shlex.split(command, comments=True) for command in own_config.commands(Path("my lists"), classes, clips)
     ]
     assert [command[1] for command in commands] == [f"{script}.py" for script in scripts]
-    assert all(command[0] == "python" and command[2] == "--config=my lists/config.yaml" for command in commands)
+    interpreters = {Path("python"), Path(sys.executable), Path(os.path.relpath(sys.executable))}
+    assert all(
+        Path(command[0]) in interpreters and command[2] == "--config=my lists/config.yaml" for command in commands
+    )
     settings = {command[1]: command[3:] for command in commands}
     assert settings.pop("train.py", []) == []
     assert settings.pop("eval.py", []) == (["--set", "TEST.weights="] if len(scripts) > 3 else [])

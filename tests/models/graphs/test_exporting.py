@@ -1,6 +1,8 @@
 """What export.py writes answers as the network does, in programs without a line of this toolkit, or is not written."""
 
+import errno
 import json
+import os
 import re
 import subprocess
 import sys
@@ -55,6 +57,7 @@ NETWORKS = [
 TSM_ON_VD = ["MODEL.name=TSM", "MODEL.backbone=resnet_vd", "INFER.short_size=40"]
 
 
+@pytest.mark.usefixtures("narrow_networks")
 @pytest.mark.parametrize("settings", NETWORKS, ids=["TSN", "TSN on vd", "TSM", "PPTSMv2"])
 def test_onnx_gives_the_probabilities_of_the_tiny_network(workspace, tmp_path, settings):
     config, model = tiny_network(workspace, *settings)
@@ -63,6 +66,7 @@ def test_onnx_gives_the_probabilities_of_the_tiny_network(workspace, tmp_path, s
     check_onnx(tmp_path / "model.onnx", config, model, tmp_path)
 
 
+@pytest.mark.usefixtures("narrow_networks")
 def test_a_program_that_gives_other_probabilities_is_found(workspace):
     config, model = tiny_network(workspace, *TSM_ON_VD)
     shape = exporting.graph_shape(config)
@@ -86,6 +90,7 @@ def test_a_program_that_gives_other_probabilities_is_found(workspace):
     assert exporting.difference_to(lambda frames: probabilities(model, frames) + np.float32(5e-5), model, shape) < 1e-4
 
 
+@pytest.mark.usefixtures("narrow_networks")
 def test_nothing_is_left_of_a_graph_that_differs(workspace, tmp_path, monkeypatch):
     config, model = tiny_network(workspace)
     monkeypatch.setattr(exporting, "TOLERANCE", -1.0)
@@ -103,6 +108,49 @@ def test_nothing_is_left_of_a_file_that_differs(workspace, exported, tmp_path, m
     assert list(tmp_path.iterdir()) == []
 
 
+class FullDisk:
+    """A disk that takes so many bytes more."""
+
+    def __init__(self, room: int):
+        self.room = room
+
+    def __call__(self, dir: Path) -> "FullDisk":
+        return self
+
+    def __enter__(self) -> "FullDisk":
+        return self
+
+    def __exit__(self, *_) -> None:
+        pass
+
+    def write(self, data: bytes) -> None:
+        self.room -= len(data)
+        if self.room < 0:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+@pytest.mark.parametrize(
+    ("error", "room", "why"),
+    [
+        (RuntimeError("[json.exception.parse_error.101] parse error\nat line 1"), 0, "No space left on device"),
+        (RuntimeError("basic_ios::clear: iostream error"), 3 << 20, "No space left on device"),
+        (ValueError("half a file"), 9 << 20, "half a file"),
+        (RuntimeError(""), 9 << 20, "RuntimeError"),
+        (OSError(errno.EDQUOT, "Disk quota exceeded", "x"), 9 << 20, "Disk quota exceeded"),
+    ],
+    ids=["no room", "less than a file's", "room", "no word", "the system's"],
+)
+def test_a_full_disk_is_named_whatever_a_library_says_of_it(tmp_path, monkeypatch, error, room, why):
+    """A library says that a file is damaged, which it could not write to its end; some take away what they began."""
+    monkeypatch.setattr(exporting.tempfile, "TemporaryFile", FullDisk(room))
+    whole = exporting.whole_or_not_at_all(tmp_path)
+    with pytest.raises(RunError) as raised, whole as made, exporting.halfway(made) as traced:
+        (traced / "weights").write_bytes(bytes(4 << 20))
+        raise error
+    assert str(raised.value) == f"{tmp_path}: the graph cannot be written: {why}" and not os.listdir(tmp_path)
+
+
+@pytest.mark.usefixtures("narrow_networks")
 def test_a_converter_that_fails_says_why(workspace, tmp_path, monkeypatch):
     (tmp_path / "paddle2onnx.py").write_text("raise RuntimeError('no operator of that name')")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
@@ -137,7 +185,7 @@ def test_a_missing_package_is_named_before_anything_is_written(workspace, tmp_pa
 def test_a_folder_that_is_not_utf8_is_refused(workspace, tmp_path):
     folder = tmp_path / "out \udcff"
     ended = run_script("export", workspace.config, "--weights=none", f"--save_dir={folder}", "--use_gpu=False")
-    line = f"error: --save_dir={tmp_path}/out \\udcff: the libraries that write there know names in UTF-8 alone\n"
+    line = f"error: --save_dir={tmp_path}/out \\udcff: the libraries that write there need a name in UTF-8\n"
     assert (ended.returncode, ended.stdout, ended.stderr) == (2, "", line) and not folder.exists()
 
 

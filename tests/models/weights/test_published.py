@@ -72,12 +72,11 @@ def test_a_name_is_all_that_predict_needs(tmp_path, monkeypatch):
     file = tmp_path / ".paddle" / "weights" / "file.pdparams"
     assert ended.returncode == 0, ended.stderr
     assert f"downloading {server.url}file.pdparams to {file}\n" in ended.stdout
-    assert (
-        "configuration: no file, resolved to\n" in ended.stdout and "backbone=resnet_vd, num_layers=18" in ended.stdout
-    )
+    assert "model: TSM resnet_vd-18, 400 classes (configuration: no file)\n" in ended.stdout
+    assert "backbone=resnet_vd, num_layers=18" in ended.stdout
     named = "pptsm-r50-uniform-distilled, PaddleVideo's of Kinetics-400, top-1 75.11 as published"
     assert f"\npublished weights: {named}\n" in ended.stdout
-    assert "predicting 1 video: 8 segments, short side 256 (4:3), 1 centre crop 224, sampling segment" in ended.stdout
+    assert "reading: 8 segments, short side 256 (4:3), 1 centre crop 224, sampling segment" in ended.stdout
     [result] = json.loads((tmp_path / "out" / "predictions.json").read_text())
     labels = json.loads((ROOT / "data/dataset/kinetics_labels.json").read_text())
     assert [labels[p["class_id"]] for p in result["predictions"]] == [p["label"] for p in result["predictions"]]
@@ -187,7 +186,7 @@ CONTRADICTIONS = [
 def test_a_key_that_contradicts_a_name_is_refused_with_both(flags, sets, message):
     with pytest.raises(InputError) as error:
         load_config("", flags, sets)
-    assert str(error.value) == f"{message}: leave one of them away, or name the file by its path"
+    assert str(error.value) == f"{message}: remove one of them, or name the file by its path"
 
 
 def test_a_file_that_contradicts_a_name_is_named_by_its_line():
@@ -238,7 +237,10 @@ def test_the_users_own_class_names_are_shown():
 @pytest.mark.parametrize(
     "value, reason",
     [
-        ("resnet50", "--weights=resnet50: ImageNet's weights, which know no videos: they are for --pretrain"),
+        (
+            "resnet50",
+            "--weights=resnet50: ImageNet's weights, which were trained on images only: use them for --pretrain",
+        ),
         ("pptsm", "pptsm: the name of published weights, and pptsm.pdparams is here: write ./pptsm for that"),
     ],
 )
@@ -403,7 +405,7 @@ def test_what_was_not_asked_for_is_not_kept(server, body, reason):
 def test_more_than_any_weights_have_is_not_taken(server, chunked, monkeypatch):
     server.chunked = chunked
     monkeypatch.setattr(paths, "MAX_BYTES", len(GOOD) - 1)
-    with pytest.raises(InputError, match=r"\(it is larger than 0 GB, which no weights of a ResNet are\)"):
+    with pytest.raises(InputError, match=r"\(it is larger than 0 GB: too large for a ResNet's weights\)"):
         find_weights("tsn")
     assert not list(place_of(f"{server.url}a/w.pth").parent.glob("*.part"))
 

@@ -39,7 +39,7 @@ def refusal(data: bytes, folder: Path) -> str:
     with pytest.raises(InputError) as error:
         read(data, folder)
     message = str(error.value)
-    start = f"{folder}/w.pth: no PyTorch file of weights: "
+    start = f"{folder}/w.pth: not a PyTorch file of weights: "
     assert message.startswith(start) and "\n" not in message
     return message.removeprefix(start)
 

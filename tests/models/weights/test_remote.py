@@ -50,21 +50,20 @@ def test_other_paths_are_called_as_they_are(root, monkeypatch):
 
 def test_errors_name_the_remote_path(store, monkeypatch):
     path = store.put("weights/broken.pdparams", b"no pickle")
-    with pytest.raises(InputError, match=r"^s3://clips/weights/broken.pdparams: no pickle of weights: "):
+    with pytest.raises(InputError, match=r"^s3://clips/weights/broken.pdparams: not a pickle of weights: "):
         read_weights(path)
     with pytest.raises(InputError) as error:
         fetch(path, (), 8)
-    assert str(error.value) == f"{path}: larger than 0 GB, which no weights of a ResNet are"
+    assert str(error.value) == f"{path}: larger than 0 GB: too large for a ResNet's weights"
     with pytest.raises(InputError) as error:
         find_weights("s3://clips/weights/none")
     assert str(error.value) == (
-        "s3://clips/weights/none: no such weights, neither a file nor a folder, nor with .pdparams, .safetensors, "
-        ".tar.gz behind"
+        "s3://clips/weights/none: no such weights, also not with the ending .pdparams, .safetensors, .tar.gz"
     )
     monkeypatch.setenv(CACHE_VARIABLE, "off")
     with pytest.raises(InputError) as error:
         find_weights(path)
-    assert str(error.value) == f"{path}: needs a folder on this machine meanwhile, but PADDLE_TSN_CACHE is off"
+    assert str(error.value) == f"{path}: needs a temporary folder on this machine, but PADDLE_TSN_CACHE is off"
 
 
 def test_a_cache_folder_that_cannot_be_written(store, tmp_path, monkeypatch):

@@ -1,8 +1,12 @@
 """What pages and timelines make of several classes a video."""
 
-from inference.label_kinds import MANY
+import numpy as np
+
+from inference.label_kinds import MANY, ONE, told
+from results.pages.caption import Caption
+from results.pages.palette import NOTHING, Palette
 from results.pages.prediction import ListSums, write_prediction_page
-from results.pages.timeline import described, stretches_of, write_subtitles
+from results.pages.timeline import described, stretches_of, strip_of, write_subtitles
 
 
 def said(*labels: str) -> list[dict]:
@@ -34,10 +38,39 @@ def test_classes_of_a_list_together_and_each():
     assert ListSums(ROWS).each() == {}  # of single labels the best one counts alone
 
 
+def test_a_frame_has_all_classes_of_an_answer_and_no_others():
+    assert [len(told(kind, said(*"abcde"))) for kind in (ONE, MANY)] == [3, 5]
+    heights = []
+    for number in (3, 5):
+        frame = np.zeros((240, 320, 3), np.uint8)
+        Caption(said(*"abcde"[:number]), 320, 240).put(frame)
+        heights.append(np.ptp(np.argwhere(frame.any(axis=2))[:, 0]))
+    assert heights[1] > 1.5 * heights[0]
+
+
+def test_each_class_has_a_lane_of_the_strip():
+    strip = strip_of(RECORDS, Palette({0: 1.0, 1: 2.0}, {0: "a", 1: "b"}), kind=MANY)
+    # b is named in most of the 6 seconds and stands first; where nothing is named there is a gap in both.
+    assert [[(round(6 * share, 2), colour) for share, colour, _ in lane] for lane in strip.lanes] == [
+        [(1.5, NOTHING), (2.0, 1), (1.0, NOTHING), (1.5, 1)], [(2.5, 0), (3.5, NOTHING)],
+    ]  # fmt: skip
+    assert (strip.windows, strip.stretches, strip.merged, strip.left_out) == (5, 4, 1, 0)
+    many = [{"video": "x.mp4", "start": 0, "end": 2, "predictions": said(*"abcdefgh")}]
+    strip = strip_of(many, Palette({}, {}), kind=MANY)
+    assert (len(strip.lanes), strip.left_out, len(strip.totals)) == (6, 2, 8)
+    nothing = strip_of([RECORDS[3]], Palette({}, {}), kind=MANY)
+    assert [[colour for _, colour, _ in lane] for lane in nothing.lanes] == [[NOTHING, NOTHING]]
+
+
 def test_the_page_of_a_list(tmp_path):
     write_prediction_page(tmp_path / "a.html", ROWS, {}, lambda positions: (), {0: RECORDS}, kind=MANY)
     html = (tmp_path / "a.html").read_text()
-    assert "a + b + c" in html and "videos of each class" in html and '["a + b"' in html
+    assert (
+        "a + b + c" in html
+        and "classes or groups of classes" in html
+        and "videos of each class" in html
+        and '["a + b"' in html
+    )
 
 
 def test_each_class_has_its_stretches(tmp_path):

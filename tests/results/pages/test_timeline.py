@@ -76,15 +76,15 @@ PALETTE = Palette({0: 1.0, 1: 2.0, 2: 3.0}, {0: "a", 1: "b <&> c", 2: "d"})
 
 def test_a_strip_joins_what_is_of_one_class():
     strip = strip_of([*OVERLAPPING, window(20, 30, "d")], PALETTE)
-    assert [round(30 * share, 2) for share, _, _ in strip.pieces] == [7.5, 9.5, 3, 10]
-    assert [colour for _, colour, _ in strip.pieces] == [0, 1, NOTHING, 2]
-    assert strip.pieces[1][2] == "b <&> c · 0:08–0:17 · ≤ 99%"
+    assert [round(30 * share, 2) for share, _, _ in strip.lanes[0]] == [7.5, 9.5, 3, 10]
+    assert [colour for _, colour, _ in strip.lanes[0]] == [0, 1, NOTHING, 2]
+    assert strip.lanes[0][1][2] == "b <&> c · 0:08–0:17 · ≤ 99%"
     assert (strip.duration, strip.windows, strip.stretches, strip.drawn) == (30, 4, 3, 3)
 
 
 def test_a_strip_is_bounded_and_says_so():
     records = [window(5 * i, 5 * i + 10, f"class {i % 50}") for i in range(5000)]
     strip = strip_of(records, PALETTE)
-    assert (strip.windows, strip.stretches, strip.drawn, len(strip.pieces)) == (5000, 5000, 148, 148)
-    assert sum(share for share, _, _ in strip.pieces) == pytest.approx(1) and len(strip.totals) == 50
-    assert len(strip_of(records, PALETTE, 300).pieces) <= 300
+    assert (strip.windows, strip.stretches, strip.drawn, len(strip.lanes[0])) == (5000, 5000, 148, 148)
+    assert sum(share for share, _, _ in strip.lanes[0]) == pytest.approx(1) and len(strip.totals) == 50
+    assert len(strip_of(records, PALETTE, 300).lanes[0]) <= 300

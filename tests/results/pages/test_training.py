@@ -3,7 +3,7 @@
 import json
 from html import unescape
 
-from conftest import run_script
+from conftest import run_narrow, run_script
 from report_rows import log_line
 from results.pages.charts import LEFT, POINTS, Curve, ticks
 from results.pages.timeline import minutes
@@ -15,7 +15,7 @@ def test_a_run_goes_on_without_what_it_cannot_write(workspace, tmp_path):
     (tmp_path / "report.html").mkdir()
     (tmp_path / "logger").write_text("a file")
     flags = ["--pretrain=none", "--report=True", "--set", "TRAIN.logger=tensorboard", f"--save_dir={tmp_path}"]
-    ended = run_script("train", workspace.config, *flags)
+    ended = run_narrow("train", workspace.config, *flags)
     assert (ended.returncode, ended.stderr.count("Traceback")) == (0, 0), ended.stderr
     lines = ended.stdout.splitlines()
     report = f"no report: {tmp_path}/report.html: cannot be written: Is a directory"

@@ -61,7 +61,7 @@ def test_label_lists(name, text, message, tmp_path):
 )
 def test_label_lists_that_are_nobodys(name, text, tmp_path):
     (tmp_path / name).write_text(text)
-    with pytest.raises(InputError, match="the label list is no JSON: "):
+    with pytest.raises(InputError, match="the label list is not JSON: "):
         read_names(str(tmp_path / name), "INFER.kinetics_labels")
 
 

@@ -189,15 +189,15 @@ BAD_FILES = [
     # together
     (
         "MODEL:\n    format: pkl\nTRAIN:\n    balance_classes: True\n",
-        "x.yaml:4: TRAIN.balance_classes needs labels in the list; of format pkl they lie in the pickles",
+        "x.yaml:4: TRAIN.balance_classes needs labels in the list; with format pkl they are in the pickles",
     ),
     (
         "MODEL:\n    format: pkl\nTRAIN:\n    class_weights: balanced\n",
-        "x.yaml:4: TRAIN.class_weights needs labels in the list; of format pkl they lie in the pickles",
+        "x.yaml:4: TRAIN.class_weights needs labels in the list; with format pkl they are in the pickles",
     ),
     (
         "TRAIN:\n    class_weights: balanced\n    balance_classes: True\n",
-        "x.yaml:3: class_weights balanced and balance_classes both even out the classes: set one off",
+        "x.yaml:3: class_weights balanced and balance_classes both balance the classes: turn one off",
     ),
     (
         "TRAIN:\n    class_weights: [1, 2]\nMODEL:\n    num_classes: 3\n    topk: 1\n",

@@ -35,8 +35,8 @@ def test_networks(tmp_path, monkeypatch, text, found):
 @pytest.mark.parametrize(
     "text, said",
     [
-        ("a,", "--weights=a,: expected weights between the commas, and behind the last"),
-        ("a,,b", "--weights=a,,b: expected weights between the commas, and behind the last"),
+        ("a,", "--weights=a,: expected weights between the commas and after the last one"),
+        ("a,,b", "--weights=a,,b: expected weights between the commas and after the last one"),
         ("a*0,b", "a*0: expected a factor above 0"),
     ],
 )

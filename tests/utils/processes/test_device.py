@@ -31,6 +31,7 @@ def install(monkeypatch, package: str, gpus: int) -> None:
     versions = {"paddlepaddle-gpu": "3.3.1"} if "gpu" in package else {"paddlepaddle": "3.3.1"} if package else {}
     monkeypatch.setitem(sys.modules, "paddle", paddle if package else None)
     monkeypatch.setattr(device, "installed_version", versions.get)
+    monkeypatch.setattr(device, "has_gpu", lambda: True)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
 
 
@@ -51,6 +52,12 @@ def test_the_gpu_where_there_is_one(monkeypatch, capsys, package, gpus, missing)
     else:
         assert device.choose_device(True, demanded=True) == "gpu"
     assert capsys.readouterr().out == ""
+
+
+def test_a_machine_without_a_gpu_needs_no_word_about_it(monkeypatch, capsys):
+    install(monkeypatch, "cpu", 0)
+    monkeypatch.setattr(device, "has_gpu", lambda: False)
+    assert device.choose_device(True, demanded=False) == "cpu" and capsys.readouterr().out == ""
 
 
 @pytest.mark.parametrize("capability, has", [((7, 0), ["float16"]), ((6, 1), []), ((9, 0), ["bfloat16", "float16"])])

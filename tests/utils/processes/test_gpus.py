@@ -18,18 +18,21 @@ from utils.log import say
 from utils.processes.device import choose_device
 from utils.processes.launch import start_ranks
 from utils.processes.ranks import linked_ranks
+from utils.processes import device
+
+device.has_gpu = lambda: True
 
 def main():
     start_ranks(None, use_gpu="cpu" not in sys.argv)
-    device = choose_device("cpu" not in sys.argv, demanded=False)
+    chosen = choose_device("cpu" not in sys.argv, demanded=False)
     linked_ranks().all_gather(None)
-    say(device + " " + os.environ.get("CUDA_VISIBLE_DEVICES", "all"), every_rank=True)
+    say(chosen + " " + os.environ.get("CUDA_VISIBLE_DEVICES", "all"), every_rank=True)
 
 run(main)
 """
-ON_CPU = "--use_gpu=False would run on the CPU"
+ON_CPU = "--use_gpu=False runs on the CPU"
 FEWER = (
-    "CUDA_VISIBLE_DEVICES={0} lists {1} GPUs, but Paddle sees {2}: name those alone that nvidia-smi -L lists; " + ON_CPU
+    "CUDA_VISIBLE_DEVICES={0} lists {1} GPUs, but Paddle sees {2}: list only GPUs that nvidia-smi -L shows; " + ON_CPU
 )
 GPU, OLD, BOTH = "paddlepaddle-gpu 3.3.1", "paddlepaddle-gpu 2.6.2", "paddlepaddle-gpu 3.3.1,paddlepaddle 3.3.1"
 TOO_OLD = f"paddlepaddle-gpu 2.6.2 is too old, 3.3 is needed on a GPU: {INSTALL_FOR_GPUS}"

@@ -38,7 +38,7 @@ def test_the_line_names_the_folder_and_who_writes_there(tmp_path):
             raise AssertionError("two have it")
         who = f"process {other.pid} on {os.uname().nodename}"
         assert str(error.value) == (
-            f"--out mine: another run writes there ({who}): wait for its end, or name another folder"
+            f"--out mine: another run is writing there ({who}): wait until it ends, or name another folder"
         )
         other.stdin.close()
     with locked_folder(tmp_path, "--out mine"):
@@ -53,7 +53,10 @@ def test_who_writes_there_need_not_be_known(tmp_path, said):
         with pytest.raises(RunError) as error:
             FolderLock(tmp_path, "--out mine")
     known = " (\ufffd)" if said == b"\xff\n" else ""
-    assert str(error.value) == f"--out mine: another run writes there{known}: wait for its end, or name another folder"
+    assert (
+        str(error.value)
+        == f"--out mine: another run is writing there{known}: wait until it ends, or name another folder"
+    )
 
 
 def test_a_killed_run_is_in_nobodys_way(tmp_path):
@@ -124,5 +127,5 @@ def test_where_there_are_no_locks_the_run_goes_on_and_says_so(tmp_path, monkeypa
     monkeypatch.setattr(lock.fcntl, "flock", flock)
     with FolderLock(tmp_path, "--out mine"):
         pass
-    what = "no locks there (No locks available): see to it that no other run writes to this folder"
+    what = "no locks there (No locks available): make sure that no other run writes to this folder"
     assert capsys.readouterr().out == f"{tmp_path}: {what}\n"

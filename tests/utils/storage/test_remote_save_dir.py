@@ -94,7 +94,7 @@ def test_folders_that_cannot_be_written(store, cache, monkeypatch):
     with pytest.raises(InputError, match="^--save_dir=s3://clips/x: /.* cannot be created: Not a directory$"):
         make_save_dir("s3://clips/x")
     monkeypatch.setenv(CACHE_VARIABLE, "off")
-    assert complain("s3://clips/x") == "s3://clips/x: needs a folder on this machine meanwhile, but " + (
+    assert complain("s3://clips/x") == "s3://clips/x: needs a temporary folder on this machine, but " + (
         "PADDLE_TSN_CACHE is off"
     )
     assert os.path.isfile(cache)

@@ -1,0 +1,44 @@
+"""The lines that a script prints about its network before it begins to answer."""
+
+from typing import Protocol
+
+from models.registry import backbone_of, known_name
+from reader.build import describe_reading
+from utils.config.flags import Flags
+from utils.config.keys import EngineConfig
+from utils.config.loading import Config
+from utils.config.session import announce
+
+
+class Named(Protocol):
+    """What this file reads of a network, here or on another machine."""
+
+    description: str
+    precision: str
+
+
+def announce_network(
+    flags: Flags, config: Config, section: EngineConfig, data: str, weights: str, precision: str
+) -> None:
+    """Print model, weights, data, reading and precision, a line each.
+
+    data: the videos, in words; "" prints no line. weights, precision: in words.
+    """
+    auto = section.precision == "auto" and not precision.startswith("float32")
+    facts = {
+        "weights": weights,
+        "data": data,
+        "reading": describe_reading(section),
+        "precision": precision + "; --precision=float32 for full precision" * auto,
+    }
+    announce(flags, config, describe_model(config), **facts)
+
+
+def describe_model(config: Config) -> str:
+    """Return the network in words: TSN resnet-50, 400 classes."""
+    return f"{known_name(config.model.name)} {backbone_of(config.model)}, {config.model.num_classes} classes"
+
+
+def weights_and_precision(network: Named) -> tuple[str, str]:
+    """Return (its weights, its precision), each in words."""
+    return network.description.removeprefix(f"{network.precision}, weights "), network.precision

@@ -1,0 +1,140 @@
+"""Folders of eval.py with many labels a video laid side by side, over the videos that all of them have."""
+
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from inference.several_networks import check_same_classes
+from metrics.bootstrap import Difference, difference, drawn_maps, interval
+from metrics.many import ManyClass, ManyScores
+from results.comparing import Key, keys_of, read_metrics, shared_by
+from results.probabilities import Probabilities, read_probabilities
+from utils.errors import InputError
+
+
+@dataclass(frozen=True)
+class ManyRun:
+    """What eval.py left in a folder."""
+
+    name: str
+    metrics: dict
+    found: Probabilities
+    rows: dict[Key, int]  # the number of a video's row in `found`
+
+
+@dataclass(frozen=True)
+class ManyComparison:
+    """Runs over the videos that all of them have, in the order of the first."""
+
+    runs: Sequence[ManyRun]
+    videos: Sequence[Key]
+    left_out: int  # videos that some have and others have not
+    names: Sequence[str]  # of the classes
+
+    @cached_property
+    def labels(self) -> np.ndarray:
+        """uint8 [N, K], 0 or 1."""
+        return self._picked(self.runs[0], self.runs[0].found.labels)
+
+    @cached_property
+    def probabilities(self) -> list[np.ndarray]:
+        """Of each run float32 [N, K]."""
+        return [self._picked(run, run.found.probabilities) for run in self.runs]
+
+    @cached_property
+    def scores(self) -> list[ManyScores]:
+        """What is counted of each run over these videos; the loss is not."""
+        return [ManyScores.of(own, self.labels) for own in self.probabilities]
+
+    @cached_property
+    def maps(self) -> list[float]:
+        """The mAP of each run, in percent."""
+        return [one.means["mAP"] for one in self.scores]
+
+    @cached_property
+    def classes(self) -> list[list[ManyClass]]:
+        """Of each run what is known of each class, named from the run's own thresholds on."""
+        return [one.classes(run.found.thresholds) for one, run in zip(self.scores, self.runs)]
+
+    @cached_property
+    def drawn(self) -> np.ndarray:
+        """float64 [R, D], see metrics/bootstrap.py."""
+        return drawn_maps(self.probabilities, self.labels)
+
+    def f1(self, number: int) -> float:
+        """Return the mean F1 of a run over the classes that have videos, in percent."""
+        known = [one.scores["f1"] for one in self.classes[number] if one.videos]
+        return sum(known) / (len(known) or 1)
+
+    def interval(self, number: int) -> tuple[float, float]:
+        """Return the 95% interval of a run's mAP."""
+        return interval(self.drawn[number])
+
+    def lines(self) -> list[str]:
+        """Return the line of each run: its figures over these videos."""
+        lines = []
+        for number, run in enumerate(self.runs):
+            low, high = self.interval(number)
+            figures = f"mAP {self.maps[number]:6.2f}%, 95% interval {low:.1f} to {high:.1f}"
+            lines.append(f"  {figures}; mean F1 {self.f1(number):6.2f}%: {run.name}")
+        return lines
+
+    def paired(self, a: int, b: int) -> Difference:
+        """Return the difference of two runs."""
+        return difference(self.maps[a], self.maps[b], self.drawn[a], self.drawn[b])
+
+    def pairs(self) -> Iterator[tuple[ManyRun, ManyRun, Difference]]:
+        """Give every two runs, and their difference."""
+        for a, b in itertools.combinations(range(len(self.runs)), 2):
+            yield self.runs[a], self.runs[b], self.paired(a, b)
+
+    def said(self) -> str:
+        """Return the lines for the screen."""
+        lines = [f"{len(self.videos)} videos that all runs have; left out: {self.left_out}", *self.lines()]
+        for a, b, found in self.pairs():
+            lines += [f"{a.name} against {b.name}:", f"  {found}"]
+        return "\n".join(lines)
+
+    def table(self) -> tuple[list[str], Iterator[list]]:
+        """Return the heading and the lines of comparison.csv, a line for each video."""
+        header = ["video", "labels"]
+        header += [f"{run.name}: {what}" for run in self.runs for what in ("named", "right")]
+        named = [own >= np.float32(run.found.thresholds) for own, run in zip(self.probabilities, self.runs)]
+
+        def lines() -> Iterator[list]:
+            for i, (video, _) in enumerate(self.videos):
+                true = self.labels[i] > 0
+                answers = ((self._names(one[i]), int((one[i] == true).all())) for one in named)
+                yield [video, self._names(true), *itertools.chain.from_iterable(answers)]
+
+        return header, lines()
+
+    def _names(self, which: np.ndarray) -> str:
+        return ";".join(self.names[k] for k in np.flatnonzero(which))
+
+    def _picked(self, run: ManyRun, values: np.ndarray) -> np.ndarray:
+        return values[[run.rows[key] for key in self.videos]]
+
+
+def compare_many(folders: Sequence[str]) -> ManyComparison:
+    """Read the runs. Raise InputError for what is none, has no video in common, other classes or other labels."""
+    runs = [_read_run(folder) for folder in folders]
+    names = check_same_classes([run.found.names.tolist() for run in runs], folders)
+    videos, left_out = shared_by(runs)
+    comparison = ManyComparison(runs, videos, left_out, names)
+    for run in runs[1:]:
+        differ = (comparison._picked(run, run.found.labels) != comparison.labels).any(axis=1)
+        if differ.any():
+            video = videos[int(np.argmax(differ))][0]
+            raise InputError(f"{video}: its labels are others in {run.name} than in {runs[0].name}")
+    return comparison
+
+
+def _read_run(folder: str) -> ManyRun:
+    metrics, found = read_metrics(folder), read_probabilities(folder)
+    if found.thresholds is None:
+        raise InputError(f"{folder}: of one label a video, but another folder is of many (MODEL.labels)")
+    return ManyRun(folder, metrics, found, {key: i for i, key in enumerate(keys_of(found.paths.tolist()))})
