@@ -45,7 +45,7 @@ def test_the_result_does_not_depend_on_the_number_of_processes(workspace, tmp_pa
     path = write_list(tmp_path / "x.list", videos)
     flags = (*FROZEN, "--epoch=1", "--batch_size=6", "--set", f"TRAIN.filelist={path}")
     one, three = (train_narrow(workspace, tmp_path / str(n), *flags, f"--nproc={n}") for n in (1, 3))
-    assert " epochs of 3 steps, seed 1000, 3 processes\n" in three.output
+    assert re.search(r" epochs? of 3 steps, seed 1000, 3 processes$", three.output, re.MULTILINE)
     named = f"unreadable, replaced by the next video of the list: {tmp_path / 'garbage.mp4'}: "
     assert one.output.count(named) == three.output.count(named) == 1
     assert len(steps(three.save_dir)) == 4

@@ -24,9 +24,12 @@ for (const field of document.querySelectorAll("input[data-search]")) {
   const items = [...(target.tBodies ? target.tBodies[0].rows : target.children)];
   const count = field.closest(".search").querySelector("output");
   field.closest(".search").hidden = false; // without scripts there is nothing to type into
-  field.addEventListener("input", () => {
+  const show = () => {
     const text = field.value.trim().toLowerCase();
     for (const item of items) item.hidden = !item.textContent.toLowerCase().includes(text);
-    count.textContent = `${items.filter((item) => !item.hidden).length} of ${items.length}`;
-  });
+    const found = items.filter((item) => !item.hidden).length, all = items.length;
+    count.textContent = language === "zh" ? `共 ${all} 个，显示 ${found} 个` : `${found} of ${all}`;
+  };
+  field.addEventListener("input", show);
+  document.addEventListener("language", show);
 }

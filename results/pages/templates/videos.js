@@ -109,19 +109,21 @@ class Videos {
     }
     const [folder, address] = this.folders[this.rows.folder[row]], card = this.byPosition.get(this.rows.position[row]);
     const picture = card?.querySelector(".strip img:nth-child(2), .strip img");
+    const jump = picture && made("a", undefined, "thumbnail");
     if (picture) {
-      const jump = made("a", undefined, "thumbnail"), small = made("img");
+      const small = made("img");
       jump.setAttribute("href", `#${card.id}`);
       small.setAttribute("src", picture.getAttribute("src"));
       small.alt = say("its frames", "该视频的帧");
       jump.append(small);
-      cell.append(jump);
     }
-    const name = made(address ? "a" : "span");
+    const name = made(address ? "a" : "span"), beside = made("div"), words = made("div");
     if (address) name.setAttribute("href", address + encodeURIComponent(this.rows.name[row]));
     name.append(made("bdi", this.rows.name[row]));
-    cell.append(name);
-    if (this.folders.length > 1) cell.append(made("small", folder));
+    words.append(name);
+    if (this.folders.length > 1) words.append(made("small", folder));
+    beside.append(...(jump ? [jump, words] : [words]));
+    cell.append(beside);
     return cell;
   }
 

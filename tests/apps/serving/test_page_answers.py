@@ -38,11 +38,11 @@ def test_the_classes_stand_before_the_heat_maps_come(opened, clip):
     page.route("**/api/predict?heat_maps=true", lambda route: held.append(route))
     page.set_input_files("input[type=file]", clip)
     shown(page, "result")
-    page.get_by_text("Looking for the places that speak for it").wait_for()
+    page.get_by_text("Looking for where the network sees it").wait_for()
     maps = [drawing(colour) for colour in ("red", "blue", "green")]
     held[0].fulfill(status=500, json={"error": "the server failed"})
-    page.get_by_role("button", name="Show where it sees it").click()  # what failed is asked for by hand
-    page.get_by_text("Looking for the places that speak for it").wait_for()
+    page.get_by_role("button", name="Show where the network sees it").click()  # what failed is asked for by hand
+    page.get_by_text("Looking for where the network sees it").wait_for()
     held[1].fulfill(body=json.dumps(answer_of(1, heat_maps=maps)), content_type="application/json")
     page.wait_for_selector("#heat_maps .scale")
     assert page.locator("#heat_maps img").count() == 3
@@ -132,6 +132,8 @@ def test_several_videos_are_a_table_whose_rows_open(opened, clip, workspace, tmp
     page.wait_for_selector("#queue tbody tr")
     assert page.locator("#queue tbody tr").count() == 3
     page.wait_for_selector("#another:not([hidden])")
+    page.set_viewport_size({"width": 390, "height": 700})
+    assert page.locator("#queue .scroll").evaluate("box => box.scrollWidth <= box.clientWidth")
     rows = page.locator("#queue tbody tr").all_inner_texts()
     assert re.fullmatch(r"clip 10\.mp4\t[a-z ]+\t\d+\.\d%", rows[2]) and "⚠ Not a readable video file." in rows[1]
     page.get_by_role("button", name="text, no video").click()
@@ -150,10 +152,10 @@ def test_several_videos_are_a_table_whose_rows_open(opened, clip, workspace, tmp
 
 LOGIN = "<!doctype html><title>Log in</title>"
 PROBLEMS = [
-    (200, LOGIN, "Something else than the server has answered: perhaps a page to log in to.", "log in", "登录页面"),
-    (200, {"predictions": []}, "Something else than the server has answered", "log in", "登录页面"),
+    (200, LOGIN, "The answer did not come from this server. It may be a login page.", "log in", "登录页面"),
+    (200, {"predictions": []}, "The answer did not come from this server", "log in", "登录页面"),
     (401, {"error": "the token is wrong"}, "The token is wrong.", "Type it above", "令牌错误"),
-    (413, LOGIN, "The file is too large for this server.", "Choose a smaller one", "文件太大"),
+    (413, LOGIN, "The file is too large for this server.", "Choose a smaller video", "文件太大"),
     (422, {"error": "video: it lasts longer than 600 s"}, "It lasts longer than 600 s.", "Choose a shorter", "10分钟"),
     (502, LOGIN, "The server failed (502).", "Try again in a moment.", "502"),
 ]
@@ -177,7 +179,7 @@ def test_a_page_to_log_in_to_in_place_of_the_description_is_a_sentence(opened):
     page, complaints, _ = opened()
     answer_with(page, body=LOGIN, pattern="**/api/info")
     page.reload()
-    assert "perhaps a page to log in to" in shown(page, "problem") and complaints == []
+    assert "It may be a login page" in shown(page, "problem") and complaints == []
 
 
 def test_a_busy_server_is_asked_again(opened, clip):

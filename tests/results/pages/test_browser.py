@@ -139,9 +139,22 @@ def test_search_hides_what_lacks_the_text(opened):
     others = [row for row in column(page, "classes", 9) if "class_12_" in row]
     assert named and len(column(page, "classes", 1)) == len(named) + len(others) < 40
     field.fill("no such class")
-    assert column(page, "classes", 1) == [] and page.locator(".search output").first.text_content() == "0 of 40"
+    found = page.locator(".search output").first
+    assert column(page, "classes", 1) == [] and found.text_content() == "0 of 40"
+    page.get_by_role("button", name="中文").click()
+    assert found.text_content() == "共 40 个，显示 0 个" and page.get_by_label("搜索类别").is_visible()
     field.fill("")
     assert len(column(page, "classes", 1)) == 40 and complaints == []
+
+
+def test_the_heading_of_a_wide_matrix_is_in_sight_on_a_phone(opened):
+    page, complaints, _ = opened("evaluation", 390)
+    [heading] = page.locator(".matrix .edge[colspan] > span:visible").all()
+    box = heading.bounding_box()
+    assert heading.text_content() == "predicted as" and 0 < box["x"] < box["x"] + box["width"] < 390
+    cut = "(button) => button.scrollWidth > button.clientWidth && getComputedStyle(button).textOverflow"
+    names = page.locator(".matrix tbody th > button").all()
+    assert {name.evaluate(cut) for name in names} == {"ellipsis"} and complaints == []
 
 
 def test_search_finds_a_predicted_video(opened):

@@ -56,7 +56,7 @@ def page(tmp_path_factory) -> Path:
 def test_the_headline_and_the_table_are_of_the_windows(page):
     html = page.read_text("utf-8")
     text = in_english(html.partition("</style>")[2].partition("<script")[0])
-    assert f"a #1.mp4: {shorten(HOSTILE, 60)} in 1:00 of 1:40" in text and "10 windows, 5 stretches" in text
+    assert f"a #1.mp4: {shorten(HOSTILE, 60)} for 1:00 of 1:40" in text and "10 windows, 5 stretches" in text
     rows = [in_english(row) for row in html.partition("<tbody>")[2].partition("</tbody>")[0].split("</tr>")[:-1]]
     assert rows == [f"{HOSTILE}21:0050.0 s0:20", "fight230.0 s20.0 s0:00", "none of them110.0 s10.0 s0:30"]
     for address in ('src="../a%20%231.mp4"', 'href="a%20%231.vtt"', 'href="timeline.csv"', 'href="timeline.json"'):
@@ -89,8 +89,8 @@ def test_dark_heat_maps_are_explained(tmp_path, strongest, is_said):
     row = {"video": "gone.mp4", "predictions": said((NONE_ID, 0.4), (0, 0.6))}
     write_video_page(tmp_path / "report.html", row, {}, FRAMES, heat_maps=FRAMES, strongest=strongest)
     text = in_english((tmp_path / "report.html").read_text("utf-8").partition("</style>")[2])
-    assert ("Nothing in these frames supports the class" in text) == is_said != ("0: nothing, or against" in text)
-    assert "gone.mp4: none, the most probable is fight 60.0%" in text and "Where it sees fight" in text
+    assert ("Nothing in these frames supports the class" in text) == is_said != ("evidence: 0 or less" in text)
+    assert "gone.mp4: none, the most probable is fight 60.0%" in text and "Where the network sees fight" in text
     assert "<video" not in text and "timeline.csv" not in text
 
 
