@@ -27,7 +27,7 @@ def main() -> None:
     from reader.filelist import FileList
     from results.pages.extras import check_logger, wants_report
     from training.environment import set_environment
-    from utils.processes.launch import start_ranks
+    from utils.processes.world import open_world
     from utils.storage.files import check_local, check_save_dir
     from utils.storage.lock import locked_folder
 
@@ -40,18 +40,7 @@ def main() -> None:
     validates = flags.valid_interval and config.valid.filelist
     valid_entries = read_section_list(config, config.valid) if validates else FileList([])
     set_environment()
-    start_ranks(flags.nproc, config.train.use_gpu)
-
-    from utils.processes.device import choose_device, use_device
-    from utils.processes.ranks import join_ranks, problems_shared
-    from utils.processes.signals import signals_held
-
-    with signals_held():  # all ranks come together, or none
-        with problems_shared():
-            device = choose_device(config.train.use_gpu, config.demands_gpu)
-        use_device(device)
-        world = join_ranks(device)
-
+    world, device = open_world(flags, config, config.train, tensors=True)
     # From before checkpoints are looked for: what this run goes on from is no other's to replace.
     folder = Path(config.train.save_dir)
     with locked_folder(folder, f"--save_dir={folder}") if world.is_main else nullcontext():

@@ -5,58 +5,41 @@ import math
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from data.lists.folds import MOST_FOLDS
 from utils.config.flags import Parser
-from utils.config.kinds import Template
+from utils.config.kinds import Number, Template, Whole
 from utils.errors import InputError
 
 
-def count(text: str) -> int:
-    """Return the value of a flag that takes a whole number from 1 up. Raises ArgumentTypeError for anything else."""
-    if not (text.isascii() and text.isdigit() and 0 < int(text) < 10**9):
-        raise argparse.ArgumentTypeError(f"expected a whole number from 1 up, not {text!r}")
-    return int(text)
+def reader(kind: Whole | Number | Template, pattern: str, make: Callable) -> Callable[[str], Any]:
+    """Return what reads the text of a flag, which raises ArgumentTypeError for anything but a value of this kind.
 
+    pattern: of the texts that `make` makes a value of.
+    """
 
-def seed(text: str) -> int:
-    """Return the value of --seed: a whole number from 0 up. Raises ArgumentTypeError for anything else."""
-    if not (text.isascii() and text.isdigit() and len(text) < 19):
-        raise argparse.ArgumentTypeError(f"expected a whole number from 0 up, not {text!r}")
-    return int(text)
-
-
-def several(most: int) -> Callable[[str], int]:
-    """Return a reader for a flag that takes a whole number from 2 to `most`; it raises ArgumentTypeError otherwise."""
-
-    def read(text: str) -> int:
-        if not (text.isascii() and text.isdigit() and 2 <= int(text[:9]) <= most):
-            raise argparse.ArgumentTypeError(f"expected a whole number from 2 to {most}, not {text!r}")
-        return int(text)
+    def read(text: str) -> Any:
+        try:
+            if not re.fullmatch(pattern, text, re.ASCII | re.DOTALL):
+                raise ValueError
+            return kind.read(make(text))
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"expected {kind}, not {text!r}") from None
 
     return read
 
 
-def rate(text: str) -> float:
-    """Return the value of --fps, frames a second from 1 to 240. Raises ArgumentTypeError for anything else."""
-    if not (re.fullmatch(r"\d{1,3}(\.\d{1,9})?", text, re.ASCII) and 1 <= float(text) <= 240):
-        raise argparse.ArgumentTypeError(f"expected a number from 1 to 240, not {text!r}")
-    return float(text)
+count = reader(Whole(1), r"\d{1,9}", int)
+seed = reader(Whole(0), r"\d{1,18}", int)
+share = reader(Number(0, 1), r"\d?\.?\d{1,9}", float)
+rate = reader(Number(1, 240), r"\d{1,3}(\.\d{1,9})?", float)  # frames a second
+template = reader(Template(), ".*", str)
 
 
-def template(text: str) -> str:
-    """Return the value of --filename_tmpl. Raises ArgumentTypeError for anything else."""
-    try:
-        return Template().read(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"expected {Template()}, not {text!r}") from None
-
-
-def share(text: str) -> float:
-    """Return the value of a flag that takes a number from 0 to 1. Raises ArgumentTypeError for anything else."""
-    if not (re.fullmatch(r"\d?\.?\d{1,9}", text, re.ASCII) and float(text) <= 1):
-        raise argparse.ArgumentTypeError(f"expected a number from 0 to 1, not {text!r}")
-    return float(text)
+def several(most: int) -> Callable[[str], int]:
+    """Return what reads a flag that takes a whole number from 2 to `most`."""
+    return reader(Whole(2, most), r"\d{1,9}", int)
 
 
 def out_folder(text: str) -> Path:

@@ -169,7 +169,6 @@ class Classifier:
                 self._readers.clear()
             for readers in ended:
                 readers.close()
-                readers.reap()
             for one in self._others:
                 one.close()
 
@@ -228,7 +227,7 @@ class Classifier:
 
     def _clip(self, video: str | np.ndarray) -> np.ndarray:
         if isinstance(video, str):
-            return self._reader(video).read(video)[0]
+            return self._reader(video).read_file(video).clip
         from reader.dataset import cut_clip
 
         return cut_clip(clip_spec(replace(self.section, format="mp4")), video)

@@ -15,7 +15,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from utils.errors import RunError
+from utils.errors import RunError, last_line
 from utils.log import say
 from utils.storage.copies import MEMORY, temporary_root
 from utils.storage.files import CACHE_VARIABLE, cache_folder
@@ -62,7 +62,7 @@ def load_or_make(
         try:
             result = load(kept)
         except (KeyError, OSError, RuntimeError, TypeError, ValueError, zipfile.BadZipFile) as error:
-            say(f"{shelf.place(key)}: made again, as it cannot be used: {_last_line(error)}")
+            say(f"{shelf.place(key)}: made again, as it cannot be used: {last_line(error)}")
             shutil.rmtree(shelf.place(key), ignore_errors=True)
         else:
             shelf.touch(key)
@@ -81,7 +81,7 @@ def load_or_make(
             if isinstance(error, RunError) and not _is_unfit(root):
                 raise
             what = f"{root}: the network cannot be kept for the next run (see {CACHE_VARIABLE})"
-            say(f"{what}: {_last_line(error)}")
+            say(f"{what}: {last_line(error)}")
     elif os.environ.get(CACHE_VARIABLE) != "off":
         say(f"the network cannot be kept for the next run (see {CACHE_VARIABLE}): there is no home folder")
     return made[0] if made else _made_unkept(make)
@@ -114,8 +114,4 @@ def _made_in(place: Path, make: Callable[[Path], Result]) -> Result:
         with tempfile.TemporaryDirectory(dir=place) as folder:
             return make(Path(folder))
     except OSError as error:
-        raise RunError(f"{place}: the network's graph cannot be made there: {_last_line(error)}") from None
-
-
-def _last_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[-1]
+        raise RunError(f"{place}: the network's graph cannot be made there: {last_line(error)}") from None

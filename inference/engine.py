@@ -7,7 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import numpy as np
 
 from inference.runtime import openvino
-from utils.errors import RunError
+from utils.errors import RunError, last_line
 
 # Frames that one call computes at most: more would not fit into the processor's caches.
 FRAMES_PER_CALL = 8
@@ -49,7 +49,7 @@ class Engine:
             try:
                 return [future.result() for future in futures]
             except RuntimeError as error:  # from OpenVINO, or from threads that cannot be started
-                raise RunError(f"the network cannot be computed: {str(error).strip().splitlines()[-1]}") from None
+                raise RunError(f"the network cannot be computed: {last_line(error)}") from None
 
         return outputs
 

@@ -19,7 +19,7 @@ from utils.config.keys import EngineConfig
 from utils.config.loading import Config
 from utils.config.shared_keys import ModelConfig
 from utils.config.strict_yaml import one_line
-from utils.errors import InputError, quoted
+from utils.errors import InputError, os_errors, quoted
 from utils.log import say
 from utils.processes.device import has_gpu_build
 from utils.processes.precision import choose_gpu_precision, choose_precision
@@ -152,10 +152,8 @@ def published_weights(config: ModelConfig) -> Path:
 
 def weights_digest(path: Path) -> str:
     """Return the SHA-256 of a file or folder of weights. Raise InputError if it cannot be read."""
-    try:
+    with os_errors(InputError, f"{origin(path)}: cannot be read"):
         return digest(path)
-    except OSError as error:
-        raise InputError(f"{origin(path)}: cannot be read: {error.strerror or error}") from error
 
 
 def describe_weights(path: Path, sha256: str) -> str:

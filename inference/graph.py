@@ -12,12 +12,13 @@ import numpy as np
 
 from inference.cache import Files, load_or_make
 from inference.engine import FRAMES_PER_CALL, Engine, settings
-from inference.int8 import Agreement, Answer, Calibration, compare, quantise, softmax
+from inference.int8 import Agreement, Answer, Calibration, compare, quantise
 from inference.runtime import get_core, openvino
 from inference.views import Output, Start
+from metrics.accuracy import probabilities
 from models.graphs.trace import CLASSIFIER, GRAPH, trace_segments
 from utils.config.shared_keys import ModelConfig
-from utils.errors import RunError
+from utils.errors import RunError, last_line
 from utils.processes.limits import available_cores, available_memory
 
 _COMPILED, _AGREEMENT = "compiled.blob", "agreement.json"
@@ -105,7 +106,7 @@ def open_graph(
             compiled = core.compile_model(graph, "CPU", how)
             (folder / _COMPILED).write_bytes(compiled.export_model().getbuffer())
         except RuntimeError as error:
-            raise RunError(f"OpenVINO cannot compute the network: {str(error).strip().splitlines()[-1]}") from None
+            raise RunError(f"OpenVINO cannot compute the network: {last_line(error)}") from None
         for file in folder.iterdir():
             if file.name not in (_COMPILED, CLASSIFIER, _AGREEMENT):
                 file.unlink()
@@ -126,7 +127,7 @@ def _rounded(
 
     def answer_of(graph: openvino.Model) -> Answer:
         start = engine_start(Engine(core.compile_model(graph, "CPU", how), 1), head)
-        return lambda clip: softmax(start(clip[None])().logits[0])
+        return lambda clip: probabilities(start(clip[None])().logits)[0]
 
     return result, compare(answer_of(graph), answer_of(result), others, len(used))
 

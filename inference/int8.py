@@ -19,7 +19,7 @@ from reader.clip import middle_view
 from reader.filelist import Entry, read_list
 from utils.config.keys import EngineConfig, TestConfig
 from utils.config.loading import Config
-from utils.errors import InputError, RunError
+from utils.errors import InputError, RunError, last_line
 from utils.log import progress_bar, say
 from utils.packages import import_extra
 from utils.storage.objects import StorageError, file_size, is_remote
@@ -117,7 +117,7 @@ def quantise(graph: openvino.Model, clips: Sequence[np.ndarray]) -> openvino.Mod
             data = nncf.Dataset(_Shown(clips))
             return nncf.quantize(graph, data, preset=nncf.QuantizationPreset.PERFORMANCE, subset_size=len(clips))
         except RuntimeError as error:
-            raise RunError(f"nncf cannot round the network: {str(error).strip().splitlines()[-1]}") from None
+            raise RunError(f"nncf cannot round the network: {last_line(error)}") from None
 
 
 def compare(exact: Answer, rounded: Answer, clips: Sequence[np.ndarray], rounded_by: int) -> Agreement:
@@ -143,12 +143,6 @@ class _Shown:
             for clip in self._clips:
                 yield clip
                 bar.update()
-
-
-def softmax(logits: np.ndarray) -> np.ndarray:
-    """Return probabilities float64 [K]."""
-    e = np.exp(logits.astype(np.float64) - logits.max())
-    return e / e.sum()
 
 
 def _spread(items: Sequence, number: int) -> list:

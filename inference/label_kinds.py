@@ -84,14 +84,6 @@ class LabelKind:
     logits_of: Callable[[np.ndarray], np.ndarray]  # probabilities [N, K] -> logits, float64 [N, K]
 
 
-def _naming_one(names: Sequence[str], topk: int, threshold: float, thresholds: Sequence[float] | None) -> Naming:
-    return lambda logits, k=None: top_predictions(logits, names, k or topk, threshold)
-
-
-def _naming_many(names: Sequence[str], topk: int, threshold: float, thresholds: Sequence[float] | None) -> Naming:
-    return lambda logits, k=None: classes_above(logits, names, k, threshold, thresholds)
-
-
 def told(kind: LabelKind, predictions: Sequence[dict]) -> Sequence[dict]:
     """Return the predictions that a line or a frame has room for: the three best, and all that are the answer."""
     return predictions[: max(3, len(kind.answer(predictions)))]
@@ -114,9 +106,11 @@ ONE = LabelKind(
     metric="top1_acc",
     evaluation=EVALUATION,
     evaluations_of=evaluations_of,
-    sums=Accuracy.of,
+    sums=lambda num_classes: Accuracy(num_classes=num_classes),
     chosen=lambda sums: (),
-    naming=_naming_one,
+    naming=lambda names, topk, threshold, thresholds: (
+        lambda logits, k=None: top_predictions(logits, names, k or topk, threshold)
+    ),
     answer=lambda predictions: predictions[:1],
     probabilities=probabilities,
     logits_of=_logits_of_one,
@@ -127,7 +121,9 @@ MANY = LabelKind(
     evaluations_of=many_evaluations_of,
     sums=ManyScores,
     chosen=lambda sums: tuple(sums.thresholds()),
-    naming=_naming_many,
+    naming=lambda names, topk, threshold, thresholds: (
+        lambda logits, k=None: classes_above(logits, names, k, threshold, thresholds)
+    ),
     answer=lambda predictions: predictions,
     probabilities=sigmoid,
     logits_of=_logits_of_many,

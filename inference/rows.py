@@ -15,7 +15,7 @@ import numpy as np
 
 from inference.pipeline import Answering, answers
 from inference.views import Output
-from metrics.accuracy import check_finite, log_softmax, top_classes, true_class_rank
+from metrics.accuracy import check_finite, log_softmax, probabilities, top_classes, true_class_rank
 from reader.filelist import Entry
 from reader.loader import Batch, Loader
 
@@ -52,11 +52,9 @@ def top_predictions(logits: np.ndarray, names: Sequence[str], k: int, threshold:
     Raises:
         RunError: a logit is not finite.
     """
-    check_finite(logits)
-    probabilities = np.exp(log_softmax(logits))
     found = [
         [{"class_id": int(c), "label": names[c], "probability": float(row[c])} for c in classes]
-        for row, classes in zip(probabilities, top_classes(logits, k))
+        for row, classes in zip(probabilities(logits), top_classes(logits, k))
     ]
     for best in found:
         if (probability := best[0]["probability"]) < threshold:
@@ -78,16 +76,16 @@ def evaluations_of(names: Sequence[str]) -> Values:
     def values(logits: np.ndarray, labels: np.ndarray) -> list[dict]:
         check_finite(logits)
         log_probabilities = log_softmax(logits)
-        probabilities = np.exp(log_probabilities)
+        found = np.exp(log_probabilities)
         columns = labels.tolist(), top_classes(logits, 1)[:, 0].tolist(), true_class_rank(logits, labels).tolist()
         return [
             {
                 "label": label,
                 "predicted_class": best,
                 "predicted_name": names[best],
-                "probability": float(probabilities[i, best]),
+                "probability": float(found[i, best]),
                 "rank": rank,
-                "true_probability": float(probabilities[i, label]),
+                "true_probability": float(found[i, label]),
                 "loss": 0.0 - float(log_probabilities[i, label]),  # never -0.0
             }
             for i, (label, best, rank) in enumerate(zip(*columns))

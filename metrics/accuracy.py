@@ -61,11 +61,6 @@ class Accuracy:
         self.top5 += int((rank <= 5).sum())
         self.num_classes = logits.shape[1]
 
-    @classmethod
-    def of(cls, num_classes: int) -> "Accuracy":
-        """Return the sums of no videos."""
-        return cls(num_classes=num_classes)
-
     def add(self, row: dict) -> None:
         """Add a video's row: its "loss" in nats and the "rank" of its true class (1 = the best)."""
         self.videos += 1

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from metrics.accuracy import check_finite
-from metrics.sums import UNREADABLE_KEPT, Unreadable
+from metrics.sums import UNREADABLE_KEPT, Scored, Unreadable
 
 # The threshold of a class about which validation says nothing.
 THRESHOLD = 0.5
@@ -91,7 +91,7 @@ class ManyCounts:
 
 
 @dataclass(frozen=True)
-class ManyClass:
+class ManyClass(Scored):
     """The counts of a class: its videos, how often it was named from its threshold on, and how often rightly."""
 
     videos: int
@@ -99,15 +99,6 @@ class ManyClass:
     right: int
     threshold: float
     average_precision: float  # percent; NaN without a video
-
-    @property
-    def scores(self) -> dict[str, float]:
-        """Precision, recall and F1 in percent; 0 if it was never named right."""
-        return {
-            "precision": 100 * self.right / max(self.named, 1),
-            "recall": 100 * self.right / max(self.videos, 1),
-            "f1": 200 * self.right / max(self.named + self.videos, 1),
-        }
 
 
 class ManyScores:

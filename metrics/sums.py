@@ -35,23 +35,27 @@ def wilson(right: float, videos: int, different: float | None = None) -> tuple[f
     return low, high
 
 
+class Scored:
+    """A class with counts: `videos` of it, `named` for how often it was named, `right` for how often rightly."""
+
+    @property
+    def scores(self) -> dict[str, float]:
+        """Precision, recall and F1 in percent; 0 if it was never named right."""
+        return {
+            "precision": 100 * self.right / max(self.named, 1),
+            "recall": 100 * self.right / max(self.videos, 1),
+            "f1": 200 * self.right / max(self.named + self.videos, 1),
+        }
+
+
 @dataclass
-class ClassSums:
+class ClassSums(Scored):
     """The counts of a class: its videos, those named right (first, or among five), and how often it was named."""
 
     videos: int = 0
     right: int = 0
     in_top5: int = 0
     named: int = 0
-
-    @property
-    def scores(self) -> dict[str, float]:
-        """Precision, recall and F1 in percent for a class that has videos; 0 if it was never named right."""
-        return {
-            "precision": 100 * self.right / max(self.named, 1),
-            "recall": 100 * self.right / self.videos,
-            "f1": 200 * self.right / (self.named + self.videos),
-        }
 
 
 @dataclass

@@ -3,7 +3,6 @@
 import hashlib
 import os
 import re
-import unicodedata
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -18,6 +17,8 @@ from utils.storage.objects import check_path, is_remote
 MAX_LINE = 5000
 # A line of a list for the other format: the original's YAML says pkl, but its users' lists often name videos.
 VIDEO = re.compile(r"\.(mp4|avi|mkv|webm|mov)(\s+-?[0-9]+)?$", re.IGNORECASE)
+# The control characters, which no path has and which would reach the terminal.
+CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +133,7 @@ def _entries(
         where = f"{path}:{number}"
         if number == 1 and "\0" in text and VIDEO.search(path):
             raise InputError(f"{path}: a video, not a list of videos: predict it with predict.py --video_path={path}")
-        if len(text) > MAX_LINE or not text.isprintable() and _has_control(text):
+        if len(text) > MAX_LINE or CONTROL.search(text.replace("\t", " ")):
             raise InputError(f"{where}: not a line of a file list: {quoted(text)}")
         if text := text.strip():
             text = os.path.expanduser(text) if text.startswith("~/") else text
@@ -166,10 +167,6 @@ def _lines(path: str):
         raise InputError(f"{path}: no such file list") from None
     except OSError as error:
         raise InputError(f"{path}: the file list cannot be read: {error.strerror}") from None
-
-
-def _has_control(text: str) -> bool:
-    return any(unicodedata.category(c) == "Cc" and c != "\t" for c in text)
 
 
 def _parse(text: str, number: int, where: str, needs_label: bool, labels: str) -> Entry:

@@ -93,9 +93,7 @@ class Loader:
         return self
 
     def __exit__(self, *_) -> None:
-        self._workers.close()
-        self._pool.shutdown(cancel_futures=True)
-        self._workers.reap()
+        self._workers.close(self._pool)
 
     @property
     def num_workers(self) -> int:

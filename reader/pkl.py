@@ -9,7 +9,8 @@ from PIL import Image, UnidentifiedImageError
 
 from reader.integrity import VideoError
 from reader.packets import MAX_PIXELS
-from utils.safe_pickle import PickleError, unpickle
+from utils.errors import FormatError
+from utils.safe_pickle import unpickle
 
 # Frames of 340x256 take about 15 kB each: twenty minutes of them fit.
 MAX_BYTES = 1 << 29
@@ -32,7 +33,7 @@ def read_pickle(
         content = unpickle(data)
     except OSError as error:
         raise VideoError(path, error.strerror or str(error)) from None
-    except PickleError as error:
+    except FormatError as error:
         raise VideoError(path, f"not a frame pickle: {error}") from None
     match content:
         case [_, int(label), [_, *_] as jpegs] if not isinstance(label, bool):

@@ -2,14 +2,13 @@
 
 import glob
 import os
-import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from reader.boxes import holds_text
-from reader.filelist import Entry, FileList
+from reader.filelist import CONTROL, Entry, FileList
 from utils.errors import InputError, os_errors
 from utils.log import say
 from utils.storage.objects import is_remote
@@ -24,7 +23,6 @@ _NOT_CLIPS = {"@eadir", ".@__thumb", "#recycle", "@recycle", "#snapshot", "$recy
 # The comment in labelled videos: a search for clips skips files that have it.
 MADE_BY = "classes drawn by PaddlePaddle TSN"
 _LABELLED = "labelled by predict.py"
-_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,5 +144,5 @@ def _enter(folder: str, entered: set[tuple[int, int]]) -> list[os.DirEntry]:
 
 
 def _check_path(path: str) -> None:
-    if path != path.strip() or _CONTROL.search(path):
+    if path != path.strip() or CONTROL.search(path):
         raise InputError(f"{path!r}: a file list cannot hold a line break, a control character or a blank at the start")

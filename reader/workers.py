@@ -1,6 +1,7 @@
 """Reader processes: each reads one video at a time, is killed if it hangs, and replaced if it dies."""
 
 import queue
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -11,6 +12,7 @@ import numpy as np
 from reader.apart import TIME_LIMIT, VideoProcess
 from reader.clip import ClipSpec
 from utils.errors import RunError
+from utils.processes.parallel import end_all
 from utils.storage.copies import temporary_folder
 from utils.storage.stamps import signature
 
@@ -50,12 +52,8 @@ class WorkerPool:
     def __len__(self) -> int:
         return len(self._processes)
 
-    def read(self, path: str, epoch: int = 0, index: int = 0) -> tuple[np.ndarray, int | None]:
-        """Return what `read_clip` returns, computed in a process. Raises as VideoProcess.answer."""
-        return self.read_file(path, epoch, index)[:2]
-
-    def read_file(self, path: str, epoch: int, index: int, frames: int | None = None) -> FileClip:
-        """Return the same with more facts. If no process is free, the thread waits for one."""
+    def read_file(self, path: str, epoch: int = 0, index: int = 0, frames: int | None = None) -> FileClip:
+        """Return the clip, read in a process; if none is free, the thread waits. Raises as VideoProcess.answer."""
         process = self._reading[path] = self._idle.get()
         try:
             return process.answer(path, epoch, index, frames)
@@ -75,15 +73,9 @@ class WorkerPool:
             process.start()
         self._idle.put(process)
 
-    def close(self) -> None:
-        """End the processes for good; threads that wait for answers wake up."""
-        for process in self._processes:
-            process.close()
-
-    def reap(self) -> None:
-        """Wait until the processes that `close` ended are gone, with their temporary files; no thread may ask again."""
-        for process in self._processes:
-            process.kill()
+    def close(self, threads: ThreadPoolExecutor | None = None) -> None:
+        """End the processes for good, with their temporary files; threads: that ask them, which end with them."""
+        end_all(self._processes, threads)
 
 
 def read_file(

@@ -8,8 +8,9 @@ import numpy as np
 
 from inference.rows import evaluations_of
 from inference.several_networks import check_same_classes, describe_mean, mean_logits
-from metrics.sums import EvaluationSums, sum_rows, wilson
+from metrics.sums import EvaluationSums, sum_rows
 from results.comparing import Comparison, EvaluatedRun, compare, keys_of, not_counted
+from results.evaluations import OneLabelResults
 from results.pages.evaluation import write_evaluation_page
 from results.probabilities import Probabilities, read_probabilities, write_probabilities
 from results.tables import write_evaluation
@@ -58,14 +59,7 @@ class Combination:
         """Write the files of eval.py, except the journal and the configuration, because each run has its own."""
         counted = {"videos": self.sums.videos, "repeated": self.repeated}
         different = 1 - self.repeated / self.sums.videos
-        interval = wilson(self.sums.right, self.sums.videos, self.sums.videos * different)
-        metrics = {
-            **self.sums.accuracy.means,
-            "top1_interval": interval,
-            **self.sums.class_means,
-            **counted,
-            "protocol": self.protocol,
-        }
+        metrics = {**OneLabelResults.metrics(self.sums, different), **counted, "protocol": self.protocol}
         write_evaluation(folder, self.rows, self.sums, metrics, self.names)
         columns = zip(*((row["video"], row["label"]) for row in self.readable))
         write_probabilities(folder, *columns, self.names, [self.probabilities])

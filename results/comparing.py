@@ -51,16 +51,14 @@ class Comparison:
 
     def said_of(self, run: EvaluatedRun) -> str:
         """Return the screen line of a run: its accuracy over the shared videos."""
-        right = sum(map(run.right, self.videos))
-        low, high = wilson(right, len(self.videos))
+        right, (low, high) = self.share_of(run)
         share = 100 * right / len(self.videos)
         return f"  top-1 {share:6.2f}%, 95% interval {low:.1f} to {high:.1f}: {run.name}"
 
-    def shares(self) -> Iterator[tuple[EvaluatedRun, int, tuple[float, float]]]:
-        """Yield (run, how many shared videos it has right, the 95% interval in percent)."""
-        for run in self.runs:
-            right = sum(map(run.right, self.videos))
-            yield run, right, wilson(right, len(self.videos))
+    def share_of(self, run: EvaluatedRun) -> tuple[int, tuple[float, float]]:
+        """Return how many shared videos a run has right, and the 95% interval in percent."""
+        right = sum(map(run.right, self.videos))
+        return right, wilson(right, len(self.videos))
 
     def pairs(self) -> Iterator[tuple[EvaluatedRun, EvaluatedRun, Paired]]:
         """Yield each pair of runs with the test of their difference."""

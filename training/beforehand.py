@@ -4,12 +4,13 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
+from metrics.sums import wilson
 from models.registry import get_model_class
 from reader.build import mirrors_advised
 from reader.filelist import FileList
 from reader.labels import ids_of
 from training.schedule import Schedule
-from training.verdict import WIDE, interval
+from training.verdict import WIDE
 from utils.config.loading import Config
 from utils.config.shared_keys import ModelConfig
 from utils.config.train_keys import TrainConfig
@@ -56,7 +57,7 @@ def _of_lists(entries: FileList, valid_entries: FileList, model: ModelConfig) ->
         if alone:
             yield f"classes with one training video: {len(alone)} of {num_classes}: {_listed(alone)}"
     if valid_entries and model.labels == "single":
-        low, high = interval(0.5, len(valid_entries))
+        low, high = wilson(len(valid_entries) / 2, len(valid_entries))
         if high - low > WIDE:
             yield (
                 f"{len(valid_entries)} validation videos: an accuracy of 50% may be {low:.0f} to {high:.0f} with 95% "

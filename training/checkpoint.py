@@ -6,7 +6,6 @@ checkpoint whose manifest agrees with its files is whole. With TRAIN.ema, NAME.p
 other programs want, and NAME.pdopt also holds the weights that training goes on with.
 """
 
-import hashlib
 import os
 import pickle
 import re
@@ -19,9 +18,10 @@ import numpy as np
 
 from training.manifest import SUFFIXES, Checkpoint, Progress, prefix_of, read_manifest, with_suffix, write_manifest
 from utils.config.strict_yaml import one_line
-from utils.errors import InputError, RunError
-from utils.safe_pickle import PickleError, read_pickle
+from utils.errors import FormatError, InputError, RunError, os_errors
+from utils.safe_pickle import read_pickle
 from utils.storage.files import unfinished, write_atomic
+from utils.storage.shelf import digest
 
 OWN = "trained "  # prefix of the weights that training goes on with, if the saved weights are an average
 
@@ -46,12 +46,12 @@ def save_checkpoint(
     def write_weights(path: Path) -> None:
         path.touch()  # paddle.save would recreate a folder that somebody removed
         paddle.save(state | averages, str(path))
-        digests[".pdparams"] = _digest(path)
+        digests[".pdparams"] = digest(path)
         with_suffix(prefix, ".json").unlink(missing_ok=True)  # it describes the files that are now replaced
 
     def write_momentum(path: Path) -> None:
         path.write_bytes(pickle.dumps(kept, protocol=4))
-        digests[".pdopt"] = _digest(path)
+        digests[".pdopt"] = digest(path)
 
     try:
         write_atomic(with_suffix(prefix, ".pdparams"), write_weights)
@@ -103,10 +103,9 @@ def _link(source: Path, temporary: Path, target: Path) -> None:
 def remove_checkpoint(prefix: Path) -> None:
     """Delete its files, the manifest first, so that half a checkpoint does not pass as whole. Raises RunError."""
     for suffix in (".json", *reversed(SUFFIXES)):
-        try:
-            with_suffix(prefix, suffix).unlink(missing_ok=True)
-        except OSError as error:
-            raise RunError(f"{with_suffix(prefix, suffix)}: cannot be deleted: {error.strerror}") from None
+        path = with_suffix(prefix, suffix)
+        with os_errors(RunError, f"{path}: cannot be deleted"):
+            path.unlink(missing_ok=True)
 
 
 def find_checkpoint(resume: str, save_dir: str) -> tuple[Checkpoint | None, list[str]]:
@@ -153,10 +152,10 @@ def find_checkpoint(resume: str, save_dir: str) -> tuple[Checkpoint | None, list
 
 def check_files(checkpoint: Checkpoint) -> None:
     """Raise InputError if a file of the checkpoint is missing or has changed."""
-    for suffix, digest in checkpoint.digests.items():
+    for suffix, expected in checkpoint.digests.items():
         file = with_suffix(checkpoint.prefix, suffix)
         try:
-            whole = _digest(file) == digest
+            whole = digest(file) == expected
         except FileNotFoundError:
             raise InputError(f"{checkpoint.prefix}: torn checkpoint: {file.name} is missing") from None
         except OSError as error:
@@ -175,7 +174,7 @@ def read_momentum(prefix: Path, model: Any) -> dict[str, Any]:
     path = with_suffix(prefix, ".pdopt")
     try:
         momentum = read_pickle(path.read_bytes())
-    except PickleError as error:
+    except FormatError as error:
         raise InputError(f"{path}: not the momentum of a checkpoint: {error}") from None
     shapes = {name: list(parameter.shape) for name, parameter in _trained(model)}
     own = {OWN + name: list(parameter.shape) for name, parameter in model.named_parameters()}
@@ -229,8 +228,3 @@ def remove_torn(folder: Path, name: str) -> None:
         ours = re.fullmatch(r".+_epoch\d+_step\d+\.(pdparams|pdopt)", path.name)  # no other program uses such names
         if ours and not path.with_suffix(".json").exists():
             path.unlink(missing_ok=True)
-
-
-def _digest(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

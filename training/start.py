@@ -30,6 +30,7 @@ from utils.config.train_keys import NOT_LEARNED, TrainConfig
 from utils.errors import InputError, quoted
 from utils.log import say
 from utils.processes.ranks import World
+from utils.storage.shelf import digest
 
 LIST = "the digest of the training list"
 SHOWN = 5  # most names in a line
@@ -184,10 +185,9 @@ def _rows_kept(config: Config, weights: Path) -> dict[int, int]:
         return {}
     if not (names and beside and beside.classes):
         return {}
-    with open(weights, "rb") as file:
-        if beside.sha256 not in ("", hashlib.file_digest(file, "sha256").hexdigest()):
-            say(f"{beside.path} is not of {weights.name}: the classifier starts from random numbers")
-            return {}
+    if beside.sha256 not in ("", digest(weights)):
+        say(f"{beside.path} is not of {weights.name}: the classifier starts from random numbers")
+        return {}
     known = {name: k for k, name in enumerate(beside.classes)}
     rows = {k: known[name] for k, name in enumerate(names) if name in known}
     new = [quoted(name) for k, name in enumerate(names) if k not in rows]

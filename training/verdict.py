@@ -22,7 +22,7 @@ def verdict(
     """
     counts = Counter(labels)
     chance = 100 / num_classes if None in counts else 100 * max(counts.values()) / len(labels)
-    low, high = interval(top1 / 100, videos)
+    low, high = wilson(top1 * videos / 100, videos)
     line = f"top1_acc {top1:.2f} of {videos} validation videos: {low:.2f} to {high:.2f} with 95% confidence"
     lines = [f"{line}; always answering the same class gives {chance:.2f}"]
     if high - low > WIDE:
@@ -66,11 +66,3 @@ def out_of_patience(progress: Progress, patience: int, metric: str = "top1_acc")
         f"training ends after {progress.epoch} epochs: {progress.not_better} validations without a better one than "
         f"{metric} {progress.best_top1:.2f} of epoch {progress.best_epoch} (TRAIN.patience {patience})"
     )
-
-
-def interval(share: float, number: int) -> tuple[float, float]:
-    """Return the 95% confidence interval in percent of a share, given `number` videos drawn at random.
-
-    Wilson's interval, which also holds for few videos and for shares near 0 and 1.
-    """
-    return wilson(share * number, number)

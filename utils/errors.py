@@ -1,4 +1,4 @@
-"""Define the two errors that end a script with one line instead of a traceback."""
+"""Define the errors that end a script with one line instead of a traceback, and make such lines of others."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +12,10 @@ class RunError(Exception):
     """A failure that nobody could foresee: a full disk, a loss that is not finite. Exit code 1."""
 
 
+class FormatError(Exception):
+    """Bytes are damaged, are of another format, or are not to be trusted. One line, without the path."""
+
+
 @contextmanager
 def os_errors(kind: type[Exception], what: str) -> Iterator[None]:
     """Open a context that turns an OSError into an error of this kind.
@@ -22,6 +26,11 @@ def os_errors(kind: type[Exception], what: str) -> Iterator[None]:
         yield
     except OSError as error:
         raise kind(f"{what}: {error.strerror or error}") from None
+
+
+def last_line(error: Exception) -> str:
+    """Return the last line of the error's message, where libraries say what it is; its type if it has none."""
+    return (str(error).strip() or type(error).__name__).splitlines()[-1]
 
 
 def quoted(text: str, length: int = 80) -> str:

@@ -16,6 +16,8 @@ from typing import Any
 
 import numpy as np
 
+from utils.errors import FormatError
+
 # A ResNet-152 takes about 30,000; the limit bounds time and memory for a file of tiny operations.
 MAX_OPERATIONS = 1_000_000
 MAX_DIMENSIONS = 8
@@ -28,23 +30,19 @@ _LITERALS = frozenset(
 )
 
 
-class PickleError(ValueError):
-    """The pickle is damaged, or holds something other than arrays by name. One line, without the path."""
-
-
 class _DType:
     """A numpy dtype under construction: pickles set the byte order in a second step."""
 
     def __init__(self, code: Any, *_: Any):
         if not isinstance(code, str) or not _DTYPE.fullmatch(code):
             shown = repr(code[:20]) if isinstance(code, str) else f"a {type(code).__name__}"
-            raise PickleError(f"it holds an array of dtype {shown}, which is no plain number")
+            raise FormatError(f"it holds an array of dtype {shown}, which is no plain number")
         self.dtype = np.dtype(code)
 
     def build(self, state: Any, machine: "Machine") -> None:
         order = state[1] if isinstance(state, tuple) and len(state) > 4 else None
         if order not in ("<", ">", "=", "|") or any(part is not None for part in state[2:5]):
-            raise PickleError("it holds an array with fields, which is no plain number")
+            raise FormatError("it holds an array with fields, which is no plain number")
         self.dtype = self.dtype.newbyteorder(order)
 
 
@@ -56,7 +54,7 @@ class _Array:
 
     def build(self, state: Any, machine: "Machine") -> None:
         if not isinstance(state, tuple) or len(state) != 5:
-            raise PickleError("it holds an array without shape and data")
+            raise FormatError("it holds an array without shape and data")
         _, shape, dtype, fortran_order, data = state
         self.value = _to_array(shape, dtype, data, "F" if fortran_order else "C", machine)
 
@@ -64,16 +62,16 @@ class _Array:
 def _to_array(shape: Any, dtype: Any, data: Any, order: str, machine: "Machine") -> np.ndarray:
     """Return the bytes `data` as an array without copying.
 
-    Raises PickleError if they do not match the declared shape.
+    Raises FormatError if they do not match the declared shape.
     """
     if isinstance(data, str):
         data = _latin1_bytes(data, "latin1", machine=machine)  # a Python 2 string
     if not isinstance(dtype, _DType) or not isinstance(data, bytes):
-        raise PickleError("it holds an array that is not made of plain numbers")
+        raise FormatError("it holds an array that is not made of plain numbers")
     if not isinstance(shape, tuple) or len(shape) > MAX_DIMENSIONS or not all(is_size(size) for size in shape):
-        raise PickleError("it holds an array without a proper shape")
+        raise FormatError("it holds an array without a proper shape")
     if math.prod(shape) * dtype.dtype.itemsize != len(data):
-        raise PickleError(f"it declares an array of shape {list(shape)} and {dtype.dtype} in {len(data)} bytes")
+        raise FormatError(f"it declares an array of shape {list(shape)} and {dtype.dtype} in {len(data)} bytes")
     return np.frombuffer(data, dtype.dtype).reshape(shape, order=order)
 
 
@@ -97,25 +95,25 @@ def _new_scalar(*arguments: Any, machine: "Machine") -> np.ndarray:
 
 def _new_dict(*arguments: Any, machine: "Machine") -> dict:
     if arguments:
-        raise PickleError("it holds an ordered dictionary built from a list")
+        raise FormatError("it holds an ordered dictionary built from a list")
     return {}
 
 
 def _latin1_bytes(*arguments: Any, machine: "Machine") -> bytes:
     if len(arguments) != 2 or not isinstance(arguments[0], str) or arguments[1] not in ("latin1", "latin-1"):
-        raise PickleError("it calls _codecs.encode for something else than bytes")
+        raise FormatError("it calls _codecs.encode for something else than bytes")
     machine.charge(len(arguments[0]))
     return arguments[0].encode("latin1")
 
 
 def _empty_bytes(*arguments: Any, machine: "Machine") -> bytes:
     if arguments:
-        raise PickleError("it calls bytes for something else than no bytes")
+        raise FormatError("it calls bytes for something else than no bytes")
     return b""
 
 
 def _not_callable(*_: Any, machine: "Machine") -> None:
-    raise PickleError("it calls numpy.ndarray")
+    raise FormatError("it calls numpy.ndarray")
 
 
 # The names that a pickle of arrays may use, in the spellings of NumPy 1 and 2.
@@ -144,38 +142,38 @@ class Machine:
         self.budget = len(data)
 
     def charge(self, num_bytes: int) -> None:
-        """Raise PickleError if more bytes were copied than the file has."""
+        """Raise FormatError if more bytes were copied than the file has."""
         self.budget -= num_bytes
         if self.budget < 0:
-            raise PickleError("it uses the same bytes many times")
+            raise FormatError("it uses the same bytes many times")
 
     def since_mark(self) -> list[Any]:
         """Remove the last mark and the items above it from the stack, and return the items.
 
-        Raises PickleError if there is no mark.
+        Raises FormatError if there is no mark.
         """
         for position in range(len(self.stack) - 1, -1, -1):
             if self.stack[position] is _MARK:
                 items = self.stack[position + 1 :]
                 del self.stack[position:]
                 return items
-        raise PickleError("it is damaged: a mark is missing")
+        raise FormatError("it is damaged: a mark is missing")
 
     def find(self, name: str) -> Any:
-        """Return the replacement for the function or class that the pickle calls `name`. Raises PickleError."""
+        """Return the replacement for the function or class that the pickle calls `name`. Raises FormatError."""
         if name not in _GLOBALS:
-            raise PickleError(f"it calls {name[:80]!r}, which plain data does not need; the file is not to be trusted")
+            raise FormatError(f"it calls {name[:80]!r}, which plain data does not need; the file is not to be trusted")
         return _GLOBALS[name]
 
     def run(self) -> Any:
-        """Return the pickle's single object. Raises PickleError, ValueError, IndexError or KeyError."""
+        """Return the pickle's single object. Raises FormatError, ValueError, IndexError or KeyError."""
         for count, (operation, argument, _) in enumerate(pickletools.genops(self.file)):
             if count >= MAX_OPERATIONS:
-                raise PickleError(f"it has more than {MAX_OPERATIONS} operations")
+                raise FormatError(f"it has more than {MAX_OPERATIONS} operations")
             if operation.name == "STOP":
                 return self.stack.pop()
             self.step(operation.name, argument)
-        raise PickleError("it is damaged: no end")
+        raise FormatError("it is damaged: no end")
 
     def step(self, name: str, argument: Any) -> None:
         """Execute one operation."""
@@ -219,7 +217,7 @@ class Machine:
             case "STACK_GLOBAL":
                 attribute, module = stack.pop(), stack.pop()
                 if not isinstance(attribute, str) or not isinstance(module, str):
-                    raise PickleError("it is damaged: a name that is no string")
+                    raise FormatError("it is damaged: a name that is no string")
                 stack.append(self.find(f"{module[:200]}.{attribute[:200]}"))
             case "REDUCE":
                 arguments, function = stack.pop(), stack.pop()
@@ -227,33 +225,33 @@ class Machine:
             case "BUILD":
                 state = stack.pop()
                 if not isinstance(stack[-1], _Array | _DType):
-                    raise PickleError("it sets the attributes of an object")
+                    raise FormatError("it sets the attributes of an object")
                 stack[-1].build(state, self)
             case _ if name in _LITERALS:
                 stack.append(argument)
             case _:
-                raise PickleError(f"it uses {name}, which plain data does not need; the file is not to be trusted")
+                raise FormatError(f"it uses {name}, which plain data does not need; the file is not to be trusted")
 
     def call(self, function: Any, arguments: Any) -> Any:
         """Call one of our functions and return its result."""
         if not isinstance(arguments, tuple) or not callable(function):
-            raise PickleError("it is damaged: a call of what is no function")
+            raise FormatError("it is damaged: a call of what is no function")
         return function(*arguments, machine=self)
 
     def append_items(self, target: Any, items: list[Any]) -> None:
         if not isinstance(target, list):
-            raise PickleError("it is damaged: no list to append to")
+            raise FormatError("it is damaged: no list to append to")
         target.extend(items)
 
     def set_items(self, target: Any, items: list[Any]) -> Any:
         """Put the alternating keys and values in `items` into `target`, and return it. Keys are strings."""
         if not isinstance(target, dict) or len(items) % 2:
-            raise PickleError("it is damaged: no dictionary to add to")
+            raise FormatError("it is damaged: no dictionary to add to")
         for key, value in zip(items[::2], items[1::2]):
             if isinstance(key, bytes):
                 key = key.decode("latin1")
             if not isinstance(key, str):
-                raise PickleError(f"it has a key of type {type(key).__name__}, expected names")
+                raise FormatError(f"it has a key of type {type(key).__name__}, expected names")
             target[key] = value
         return target
 
@@ -261,31 +259,29 @@ class Machine:
 def unpickle(data: bytes) -> Any:
     """Return the pickled object: dictionaries, tuples, lists, numbers and strings (latin1 text for Python 2's).
 
-    Raises PickleError.
+    Raises FormatError.
     """
     return run_machine(Machine(data))
 
 
 def run_machine(machine: Machine) -> Any:
-    """Return the result of `machine.run()`. Raises PickleError only."""
+    """Return the result of `machine.run()`. Raises FormatError only."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # pickletools warns about malformed escapes
             return machine.run()
-    except PickleError:
-        raise
     except (ValueError, IndexError, KeyError) as error:
-        raise PickleError(f"it is damaged ({type(error).__name__})") from error
+        raise FormatError(f"it is damaged ({type(error).__name__})") from error
 
 
 def read_pickle(data: bytes) -> dict[str, np.ndarray]:
     """Return name -> array, views of `data` if possible, from a pickled dictionary or (name, array) pairs.
 
-    Paddle's table of automatic names, "StructuredToParameterName@@", is left out. Raises PickleError.
+    Paddle's table of automatic names, "StructuredToParameterName@@", is left out. Raises FormatError.
     """
     content = unpickle(data)
     if not isinstance(content, dict):
-        raise PickleError(f"it holds a {type(content).__name__}, expected a dictionary of arrays")
+        raise FormatError(f"it holds a {type(content).__name__}, expected a dictionary of arrays")
     arrays = {}
     for name, value in content.items():
         if name == "StructuredToParameterName@@":
@@ -295,6 +291,6 @@ def read_pickle(data: bytes) -> dict[str, np.ndarray]:
         if isinstance(value, _Array):
             value = value.value
         if not isinstance(value, np.ndarray):
-            raise PickleError(f"{name[:80]!r} is a {type(value).__name__}, expected an array")
+            raise FormatError(f"{name[:80]!r} is a {type(value).__name__}, expected an array")
         arrays[name] = value
     return arrays

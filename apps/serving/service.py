@@ -48,9 +48,7 @@ class Service(AbstractContextManager):
         self.uploads: set[Body] = set()  # of unanswered requests
 
     def __exit__(self, *_) -> None:
-        self._readers.close()
-        self._threads.shutdown(cancel_futures=True)
-        self._readers.reap()
+        self._readers.close(self._threads)
         self._pictures.close()
         self._batches.close()
 
@@ -120,7 +118,7 @@ class Service(AbstractContextManager):
     def _read(self, path: str, state: dict) -> np.ndarray:
         begun = time.monotonic()
         try:
-            return self._readers.read(path)[0]
+            return self._readers.read_file(path).clip
         finally:
             state["computed"] = time.monotonic() - begun
 

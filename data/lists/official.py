@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from data.lists.annotations import Annotation
 from data.lists.classes import Classes, classes_of
 from data.lists.splits import split_of
-from utils.errors import InputError
+from utils.errors import InputError, os_errors
 
 _UCF = re.compile(r"(train|test)list(\d+)\.txt")
 _HMDB = re.compile(r"(.+)_test_split(\d+)\.txt")
@@ -102,9 +102,8 @@ def _words(path: str, pattern: str) -> Iterator[tuple[str, ...]]:
 
 def _json(path: str, kind: type) -> list | dict:
     try:
-        content = json.loads(Path(path).read_bytes())
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
+        with os_errors(InputError, f"{path}: cannot be read"):
+            content = json.loads(Path(path).read_bytes())
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: no JSON: {error}") from None
     if not isinstance(content, kind):

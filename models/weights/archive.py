@@ -8,14 +8,12 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import IO
 
+from utils.errors import FormatError
+
 # Trained float32 weights hardly compress (to 0.9); an archive that grows by more than this has no weights.
 MAX_GROWTH = 10
 _ALLOWANCE = 1 << 20  # bytes: tar pads small archives
 MAX_MEMBERS = 10_000  # ten times the variables of a ResNet-152
-
-
-class ArchiveError(ValueError):
-    """The archive is damaged, or would write outside its folder. One line, without the path."""
 
 
 class _Limited:
@@ -29,7 +27,7 @@ class _Limited:
         data = self.stream.read(size)
         self.left -= len(data)
         if self.left < 0:
-            raise ArchiveError(f"it grows to more than {MAX_GROWTH} times its size when unpacked")
+            raise FormatError(f"it grows to more than {MAX_GROWTH} times its size when unpacked")
         return data
 
 
@@ -43,7 +41,7 @@ def is_archive(path: Path) -> bool:
 def archive_members(path: Path) -> Iterator[tuple[PurePosixPath, bytes]]:
     """Yield (path inside the archive, content) of every plain file in a .tar or .tar.gz, in its order.
 
-    Raises ArchiveError for a member that leaves the archive's folder, for a link or a device, for more bytes than
+    Raises FormatError for a member that leaves the archive's folder, for a link or a device, for more bytes than
     MAX_GROWTH allows, and for damage; OSError if the file cannot be read.
     """
     limit = _ALLOWANCE + MAX_GROWTH * os.path.getsize(path)
@@ -55,32 +53,30 @@ def archive_members(path: Path) -> Iterator[tuple[PurePosixPath, bytes]]:
             with tarfile.open(fileobj=stream, mode="r|") as archive:  # read in one pass, from front to end
                 for count, member in enumerate(archive):
                     if count >= MAX_MEMBERS:
-                        raise ArchiveError(f"it has more than {MAX_MEMBERS} members")
+                        raise FormatError(f"it has more than {MAX_MEMBERS} members")
                     if _checked(member, limit):
                         yield PurePosixPath(member.name), archive.extractfile(member).read()
         except (tarfile.TarError, EOFError, gzip.BadGzipFile, zlib.error, ValueError, RecursionError) as error:
-            if isinstance(error, ArchiveError):
-                raise
-            raise ArchiveError(f"a damaged archive: {error}") from error
+            raise FormatError(f"a damaged archive: {error}") from error
 
 
 def _checked(member: tarfile.TarInfo, limit: int) -> bool:
-    """Return whether the member is a file, not a folder. Raises ArchiveError for members that are not safe."""
+    """Return whether the member is a file, not a folder. Raises FormatError for members that are not safe."""
     name = member.name
     path = PurePosixPath(name)
     if path.is_absolute() or ".." in path.parts or any(character in name for character in "\\:\0"):
-        raise ArchiveError(f"its member {name[:80]!r} leaves the folder; the file is not to be trusted")
+        raise FormatError(f"its member {name[:80]!r} leaves the folder; the file is not to be trusted")
     if member.isdir():
         return False
     if not member.isreg() or member.issparse():
-        raise ArchiveError(f"its member {name[:80]!r} is a link or a device; the file is not to be trusted")
+        raise FormatError(f"its member {name[:80]!r} is a link or a device; the file is not to be trusted")
     if member.size > limit:
-        raise ArchiveError(f"its member {name[:80]!r} declares {member.size} bytes, far more than the archive has")
+        raise FormatError(f"its member {name[:80]!r} declares {member.size} bytes, far more than the archive has")
     return True
 
 
 def extract(path: Path, folder: Path) -> None:
-    """Write the archive's files into the existing `folder`. Raises ArchiveError, OSError."""
+    """Write the archive's files into the existing `folder`. Raises FormatError, OSError."""
     for member, data in archive_members(path):
         target = folder / member
         try:
@@ -88,4 +84,4 @@ def extract(path: Path, folder: Path) -> None:
             with open(target, "xb") as file:
                 file.write(data)
         except (FileExistsError, NotADirectoryError, IsADirectoryError) as error:
-            raise ArchiveError(f"its member {str(member)[:80]!r} is there twice") from error
+            raise FormatError(f"its member {str(member)[:80]!r} is there twice") from error

@@ -2,20 +2,23 @@
 
 import contextlib
 import hashlib
+import math
 import os
 import re
-import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
 
-from models.weights.archive import ArchiveError, extract
+from models.weights.archive import extract
 from models.weights.receiving import NetworkError, is_secure, receive, validator_of
 from utils.config.published import published_weights
-from utils.errors import InputError, RunError
+from utils.errors import FormatError, InputError, os_errors
 from utils.log import say
+from utils.storage.files import writing
+from utils.storage.lock import hold
+from utils.storage.shelf import digest
 
 # The address of the original's weights since 2019.
 BASE_URL = "https://paddlemodels.bj.bcebos.com/video_classification/"
@@ -59,17 +62,17 @@ def fetch_weights(url: str, sha256: str, max_bytes: int, otherwise: str) -> Path
     target = fetch(url, place_of(url), otherwise, sha256, max_bytes)
     note = target.with_name(target.name + ".sha256")
     try:
-        digest = _digest(target)
+        found = digest(target)
         noted = note.read_text(encoding="utf-8").split() if note.exists() else []
-        if not digest.startswith(sha256) or (noted and noted[0] != digest):
-            expected = noted[0][:8] if digest.startswith(sha256) else sha256
+        if not found.startswith(sha256) or (noted and noted[0] != found):
+            expected = noted[0][:8] if found.startswith(sha256) else sha256
             raise InputError(
-                f"{target}: its SHA-256 begins with {digest[:8]}, not with {expected}: it is damaged, or another file; "
+                f"{target}: its SHA-256 begins with {found[:8]}, not with {expected}: it is damaged, or another file; "
                 f"delete it and {note.name} to have it downloaded again"
             )
         if not noted:
             with contextlib.suppress(OSError):  # a shared folder may be read-only
-                note.write_text(f"{digest}  {target.name}\n", encoding="utf-8")
+                note.write_text(f"{found}  {target.name}\n", encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{target}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
     return target
@@ -87,11 +90,6 @@ def place_of(url: str) -> Path:
         folder /= hashlib.sha256(url.encode()).hexdigest()[:12]
     name = re.sub(r"[^\w.+-]", "_", PurePosixPath(unquote(urlsplit(url).path)).name)[-150:].lstrip(".")
     return folder / (name or "weights")
-
-
-def _digest(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _check_address(url: str) -> None:
@@ -130,7 +128,7 @@ def fetch(url: str, target: Path, otherwise: str, sha256: str = "", max_bytes: i
         return target
     part = target.with_name(target.name + ".part")
     try:
-        with _locked(target):
+        with writing(target), _locked(target):
             if target.is_file():  # another process was faster
                 return target
             say(f"downloading {url} to {target}")
@@ -145,8 +143,6 @@ def fetch(url: str, target: Path, otherwise: str, sha256: str = "", max_bytes: i
             f"{target} is not there and cannot be downloaded ({error}); fetch {url} by other means and put it at "
             f"{target}, or {otherwise}"
         ) from error
-    except OSError as error:
-        raise RunError(f"{target}: cannot be written: {error.strerror or error}") from error
     return target
 
 
@@ -157,9 +153,9 @@ def _fault_of(part: Path, sha256: str) -> str:
     # A pickle, a zip (PyTorch's or another), a .tar.gz; or .safetensors: the length of its header, then the header.
     if not head.startswith((b"\x80", b"PK\x03\x04", b"\x1f\x8b")) and head[4:] != b"\0\0\0\0{":
         return "what arrived is another kind of file, perhaps a proxy's page"
-    digest = _digest(part)
-    if not digest.startswith(sha256):
-        return f"the SHA-256 of what arrived begins with {digest[:8]}, not with {sha256}"
+    found = digest(part)
+    if not found.startswith(sha256):
+        return f"the SHA-256 of what arrived begins with {found[:8]}, not with {sha256}"
     return ""
 
 
@@ -167,19 +163,13 @@ def _fault_of(part: Path, sha256: str) -> str:
 def _locked(target: Path) -> Iterator[None]:
     """Keep other processes away from `target`. Raises InputError if its folder cannot be written.
 
-    Windows has no flock: two downloads at once damage each other's partial file, whose size then reveals it.
+    Where there are no locks, two downloads at once damage each other's partial file, whose size then reveals it.
     """
     lock = target.with_name(target.name + ".lock")
-    try:
+    with os_errors(InputError, f"{target.parent}: cannot be written"):
         target.parent.mkdir(parents=True, exist_ok=True)
-        file = open(lock, "ab")  # noqa: SIM115  (closed below; errors inside the context are not errors of this file)
-    except OSError as error:
-        raise InputError(f"{target.parent}: cannot be written: {error.strerror or error}") from error
+        file = hold(lock, math.inf)
     with file:
-        if os.name != "nt":
-            import fcntl
-
-            fcntl.flock(file, fcntl.LOCK_EX)
         yield
         # A process that waits for the unlinked file then finds the target and returns. After an error the lock stays.
         lock.unlink(missing_ok=True)
@@ -187,16 +177,13 @@ def _locked(target: Path) -> Iterator[None]:
 
 def _unpack(archive: Path, target: Path) -> None:
     """Unpack the archive so that `target` is its only folder, or holds its files. Raises InputError, RunError."""
-    temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
-    files = temporary / target.name
-    try:
+    temporary = tempfile.TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent, ignore_cleanup_errors=True)
+    with writing(target), temporary as folder:
+        files = Path(folder, target.name)
         files.mkdir()
-        extract(archive, files)
+        try:
+            extract(archive, files)
+        except FormatError as error:
+            raise InputError(f"{archive}: {error}; delete it to have it downloaded again") from error
         entries = list(files.iterdir())
         os.replace(entries[0] if len(entries) == 1 and entries[0].is_dir() else files, target)
-    except ArchiveError as error:
-        raise InputError(f"{archive}: {error}; delete it to have it downloaded again") from error
-    except OSError as error:
-        raise RunError(f"{target}: cannot be written: {error.strerror or error}") from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)

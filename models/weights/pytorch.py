@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 
 from models.weights.torch_pickle import ReadStorage, Storage, Tensor, TorchMachine, Unknown
-from utils.safe_pickle import PickleError, run_machine
+from utils.errors import FormatError
+from utils.safe_pickle import run_machine
 
 MAGIC = b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # the number that opens the older layout, pickled
 _ZIP = b"PK\x03\x04"
@@ -36,12 +37,12 @@ def read_pytorch(data: bytes) -> dict[str, np.ndarray]:
     """Return {name: array} of the tensors under `state_dict`, else `model`, else at the top; bfloat16 becomes float32.
 
     Anything but a tensor is skipped. The arrays are read-only and take at most as much memory again as `data`, or a
-    little more if tensors share their numbers. Raises PickleError.
+    little more if tensors share their numbers. Raises FormatError.
     """
     content, read_storage = _read_zip(data) if data[:4] == _ZIP else _read_older(data)
     if not isinstance(content, dict):
         shown = content.name if isinstance(content, Unknown) else type(content).__name__
-        raise PickleError(f"it holds a {shown!r}, expected a dictionary of tensors")
+        raise FormatError(f"it holds a {shown!r}, expected a dictionary of tensors")
     named = next((content[key] for key in ("state_dict", "model") if isinstance(content.get(key), dict)), content)
     arrays, left = {}, _MAX_SHARING * len(data)
     for name, value in named.items():
@@ -49,43 +50,43 @@ def read_pytorch(data: bytes) -> dict[str, np.ndarray]:
             arrays[name] = value.read(name, read_storage, left)
             left -= arrays[name].nbytes
     if not arrays:
-        raise PickleError("it holds no tensors by name, neither under 'state_dict', nor under 'model', nor at its top")
+        raise FormatError("it holds no tensors by name, neither under 'state_dict', nor under 'model', nor at its top")
     return arrays
 
 
 def _read_zip(data: bytes) -> tuple[Any, ReadStorage]:
-    """Return (content of the pickle, a function that returns a storage's bytes). Raises PickleError."""
+    """Return (content of the pickle, a function that returns a storage's bytes). Raises FormatError."""
     if data.count(_ENTRY) > _MAX_MEMBERS:
-        raise PickleError(f"it has more than {_MAX_MEMBERS} members")
+        raise FormatError(f"it has more than {_MAX_MEMBERS} members")
     archive = _opened(data)
     members = {member.filename: member for member in archive.infolist()}
     if len(members) < len(archive.infolist()):
-        raise PickleError("it names a member twice")
+        raise FormatError("it names a member twice")
     if sum(max(member.file_size, member.compress_size) for member in members.values()) > len(data):
-        raise PickleError("its members are larger than the file, or compressed, as PyTorch never has them")
+        raise FormatError("its members are larger than the file, or compressed, as PyTorch never has them")
     roots = [name.removesuffix("data.pkl") for name in members if name.endswith("/data.pkl")]
     if len(roots) != 1:
-        raise PickleError("a zip file without PyTorch's data.pkl in it")
+        raise FormatError("a zip file without PyTorch's data.pkl in it")
 
     def read(name: str) -> bytes:
         if name not in members:
-            raise PickleError(f"its member {name[:80]!r} is missing")
+            raise FormatError(f"its member {name[:80]!r} is missing")
         if members[name].compress_type != zipfile.ZIP_STORED:
-            raise PickleError(f"its member {name[:80]!r} is compressed, as PyTorch never has it")
+            raise FormatError(f"its member {name[:80]!r} is compressed, as PyTorch never has it")
         try:
             return archive.read(name)
         except _ZIP_ERRORS as error:
-            raise PickleError(f"its member {name[:80]!r} is damaged") from error
+            raise FormatError(f"its member {name[:80]!r} is damaged") from error
 
     @cache
     def read_storage(storage: Storage) -> bytes:
         stored = read(f"{roots[0]}data/{storage.key}")
         if len(stored) != storage.num_bytes:
-            raise PickleError(f"its storage {storage.key[:80]!r} has {len(stored)} bytes, expected {storage.num_bytes}")
+            raise FormatError(f"its storage {storage.key[:80]!r} has {len(stored)} bytes, expected {storage.num_bytes}")
         return stored
 
     if roots[0] + "byteorder" in members and read(roots[0] + "byteorder") != b"little":
-        raise PickleError(_BIG_ENDIAN)
+        raise FormatError(_BIG_ENDIAN)
     return run_machine(TorchMachine(read(roots[0] + "data.pkl"))), read_storage
 
 
@@ -93,11 +94,11 @@ def _opened(data: bytes) -> zipfile.ZipFile:
     try:
         return zipfile.ZipFile(io.BytesIO(data))
     except _ZIP_ERRORS as error:
-        raise PickleError("a damaged zip file") from error
+        raise FormatError("a damaged zip file") from error
 
 
 def _read_older(data: bytes) -> tuple[Any, ReadStorage]:
-    """Return (content of the pickle, a function that returns a storage's bytes). Raises PickleError."""
+    """Return (content of the pickle, a function that returns a storage's bytes). Raises FormatError."""
     contents, position = [], 0
     for _ in range(5):
         machine = TorchMachine(data, position)
@@ -107,23 +108,23 @@ def _read_older(data: bytes) -> tuple[Any, ReadStorage]:
             storages = machine.storages
     _, _, system, content, keys = contents
     if isinstance(system, dict) and system.get("little_endian") is False:
-        raise PickleError(_BIG_ENDIAN)
+        raise FormatError(_BIG_ENDIAN)
     if not isinstance(keys, list):
-        raise PickleError("it is damaged: no list of storages")
+        raise FormatError("it is damaged: no list of storages")
     places: dict[str, int] = {}
     for key in keys:
         if not isinstance(key, str) or key not in storages or key in places:
-            raise PickleError("it is damaged: its list of storages names one that nobody uses, or one twice")
+            raise FormatError("it is damaged: its list of storages names one that nobody uses, or one twice")
         storage = storages[key]
         size = int.from_bytes(data[position : position + 8], "little")
         places[key] = position + 8
         position += 8 + storage.num_bytes
         if size != storage.size or position > len(data):
-            raise PickleError(f"its storage {key[:80]!r} is damaged, or the file is cut off")
+            raise FormatError(f"its storage {key[:80]!r} is damaged, or the file is cut off")
 
     def read_storage(storage: Storage) -> memoryview:
         if storage.key not in places:
-            raise PickleError(f"its storage {storage.key[:80]!r} is missing")
+            raise FormatError(f"its storage {storage.key[:80]!r} is missing")
         place = places[storage.key]
         return memoryview(data)[place : place + storage.num_bytes]
 

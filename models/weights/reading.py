@@ -6,14 +6,14 @@ from pathlib import Path
 
 import numpy as np
 
-from models.weights.archive import ArchiveError, archive_members, is_archive
-from models.weights.lod_tensor import LodTensorError, read_lod_tensor
+from models.weights.archive import archive_members, is_archive
+from models.weights.lod_tensor import read_lod_tensor
 from models.weights.paths import MAX_BYTES, find_weights
 from models.weights.pytorch import is_pytorch, read_pytorch
 from models.weights.remote import origin
-from models.weights.safetensors_file import SafetensorsError, read_safetensors
-from utils.errors import InputError
-from utils.safe_pickle import PickleError, read_pickle
+from models.weights.safetensors_file import read_safetensors
+from utils.errors import FormatError, InputError
+from utils.safe_pickle import read_pickle
 
 
 def read_weights(path: str | os.PathLike) -> dict[str, np.ndarray]:
@@ -36,13 +36,20 @@ def read_weights(path: str | os.PathLike) -> dict[str, np.ndarray]:
         data = found.read_bytes()
     except OSError as error:
         raise InputError(f"{named}: cannot be read: {error.strerror or error}") from error
-    except ArchiveError as error:
+    except FormatError as error:
         raise InputError(f"{named}: {error}") from error
     if found.suffix == ".safetensors":
-        return _read_safetensors(data, named)
-    if is_pytorch(data):
-        return _read_pytorch(data, named)
-    return _read_pickle(data, named)
+        kind, read = "safetensors file", read_safetensors
+    elif is_pytorch(data):
+        kind, read = "PyTorch file", read_pytorch
+    elif data[:4] == bytes(4):
+        raise InputError(f"{named}: one binary variable file; give the folder that holds one file per variable")
+    else:
+        kind, read = "pickle", read_pickle
+    try:
+        return read(data)
+    except FormatError as error:
+        raise InputError(f"{named}: not a {kind} of weights: {error}") from error
 
 
 def _check_size(path: str, files: list[Path]) -> None:
@@ -62,31 +69,8 @@ def _read_variables(files: Iterable[tuple[str, bytes]], path: str) -> dict[str, 
             raise InputError(f"{path}: {shown} is there twice")
         try:
             arrays[name] = read_lod_tensor(data)
-        except LodTensorError as error:
+        except FormatError as error:
             raise InputError(f"{path}: {shown} is no variable of Paddle's: {error}") from error
     if not arrays:
         raise InputError(f"{path}: no weights in it: expected one file per variable")
     return arrays
-
-
-def _read_pickle(data: bytes, path: str) -> dict[str, np.ndarray]:
-    if data[:4] == bytes(4):
-        raise InputError(f"{path}: one binary variable file; give the folder that holds one file per variable")
-    try:
-        return read_pickle(data)
-    except PickleError as error:
-        raise InputError(f"{path}: not a pickle of weights: {error}") from error
-
-
-def _read_safetensors(data: bytes, path: str) -> dict[str, np.ndarray]:
-    try:
-        return read_safetensors(data)
-    except SafetensorsError as error:
-        raise InputError(f"{path}: not a safetensors file of weights: {error}") from error
-
-
-def _read_pytorch(data: bytes, path: str) -> dict[str, np.ndarray]:
-    try:
-        return read_pytorch(data)
-    except PickleError as error:
-        raise InputError(f"{path}: not a PyTorch file of weights: {error}") from error

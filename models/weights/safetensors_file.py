@@ -10,18 +10,16 @@ from typing import Any
 import numpy as np
 import safetensors
 
+from utils.errors import FormatError
+
 # Bytes. The format allows ten times as many; a ResNet-152 needs 100 kB, and parsed JSON takes up to 26 times its size.
 _MAX_HEADER = 10_000_000
 # BF16 is the upper half of an F32; NumPy lacks it, and so does safetensors.numpy.
 _DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2", "I64": "<i8", "I32": "<i4"}
 
 
-class SafetensorsError(Exception):
-    """The bytes are not a safetensors file, or an entry is not a weight. One line, without the path."""
-
-
 def read_safetensors(data: bytes) -> dict[str, np.ndarray]:
-    """Return {name: array} in the order of the file; bfloat16 becomes float32. Raises SafetensorsError.
+    """Return {name: array} in the order of the file; bfloat16 becomes float32. Raises FormatError.
 
     This takes as much memory again as `data`.
     """
@@ -29,50 +27,50 @@ def read_safetensors(data: bytes) -> dict[str, np.ndarray]:
     try:
         tensors = dict(safetensors.deserialize(data))  # the order differs from run to run
     except safetensors.SafetensorError as error:  # the words differ from version to version
-        raise SafetensorsError("its header does not fit its data") from error
+        raise FormatError("its header does not fit its data") from error
     return {name: _array(name, tensors.pop(name)) for name in names}
 
 
 def _weight_names(data: bytes) -> list[str]:
-    """Return the names in the header. Raises SafetensorsError if a name appears twice or an entry is not a weight.
+    """Return the names in the header. Raises FormatError if a name appears twice or an entry is not a weight.
 
     The format forbids repeated names, but the package silently takes the last entry.
     """
     length = int.from_bytes(data[:8], "little")
     if len(data) < 8 or not 2 <= length <= min(len(data) - 8, _MAX_HEADER):
-        raise SafetensorsError("its header is damaged")
+        raise FormatError("its header is damaged")
     try:
         header = json.loads(data[8 : 8 + length], object_pairs_hook=_unique)
         if not isinstance(header, dict):
             raise ValueError("no object")
     except (ValueError, RecursionError) as error:
-        raise SafetensorsError("its header is damaged") from error
+        raise FormatError("its header is damaged") from error
     header.pop("__metadata__", None)
     for name, entry in header.items():
         if not isinstance(entry, dict):
-            raise SafetensorsError(f"{name[:80]!r} has no proper shape and place")
+            raise FormatError(f"{name[:80]!r} has no proper shape and place")
         dtype = entry.get("dtype")
         if not isinstance(dtype, str) or dtype not in _DTYPES:
             shown = dtype[:20] if isinstance(dtype, str) else type(dtype).__name__
-            raise SafetensorsError(f"{name[:80]!r} is of type {shown!r}, expected one of {', '.join(_DTYPES)}")
+            raise FormatError(f"{name[:80]!r} is of type {shown!r}, expected one of {', '.join(_DTYPES)}")
     return list(header)
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Return the JSON object. Raises SafetensorsError if a name appears twice."""
+    """Return the JSON object. Raises FormatError if a name appears twice."""
     content = dict(pairs)
     if len(content) < len(pairs):
-        raise SafetensorsError("its header names something twice")
+        raise FormatError("its header names something twice")
     return content
 
 
 def _array(name: str, tensor: dict[str, Any]) -> np.ndarray:
-    """Return the package's tensor as an array. Raises SafetensorsError for a shape that no weight has."""
+    """Return the package's tensor as an array. Raises FormatError for a shape that no weight has."""
     shape, dtype = tensor["shape"], tensor["dtype"]
     try:
         if len(shape) > 8 or max(shape, default=0) >= 2**40:
             raise ValueError
         array = np.frombuffer(tensor["data"], _DTYPES[dtype]).reshape(shape)
     except ValueError as error:  # also: one size is 0, but NumPy cannot multiply the others
-        raise SafetensorsError(f"{name[:80]!r} has no proper shape and place") from error
+        raise FormatError(f"{name[:80]!r} has no proper shape and place") from error
     return (array.astype("<u4") << 16).view("<f4") if dtype == "BF16" else array

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from utils.safe_pickle import MAX_DIMENSIONS, Machine, PickleError, is_size
+from utils.errors import FormatError
+from utils.safe_pickle import MAX_DIMENSIONS, Machine, is_size
 
 _BFLOAT16 = "bfloat16"  # NumPy does not have it
 # Names of torch's storage classes, without "Storage" at the end -> NumPy type.
@@ -62,19 +63,19 @@ class Tensor:
     strides: Any
 
     def read(self, name: str, read_storage: ReadStorage, limit: int) -> np.ndarray:
-        """Return the array, as a view if possible. Raises PickleError if the tensor does not lie in its storage."""
+        """Return the array, as a view if possible. Raises FormatError if the tensor does not lie in its storage."""
         for numbers in (self.sizes, self.strides):
             if not isinstance(numbers, tuple) or len(numbers) > MAX_DIMENSIONS or not all(map(is_size, numbers)):
-                raise PickleError(f"{name[:80]!r} has no proper shape and place")
+                raise FormatError(f"{name[:80]!r} has no proper shape and place")
         if len(self.sizes) != len(self.strides) or not is_size(self.offset):
-            raise PickleError(f"{name[:80]!r} has no proper shape and place")
+            raise FormatError(f"{name[:80]!r} has no proper shape and place")
         steps = [stride if size > 1 else 0 for size, stride in zip(self.sizes, self.strides)]
         count = math.prod(self.sizes)
         last = self.offset + sum((size - 1) * step for size, step in zip(self.sizes, steps))
         if count and (count > self.storage.size or last >= self.storage.size):
-            raise PickleError(f"{name[:80]!r} reaches beyond the numbers that are stored for it")
+            raise FormatError(f"{name[:80]!r} reaches beyond the numbers that are stored for it")
         if count * np.dtype(self.storage.stored_dtype).itemsize > limit:
-            raise PickleError("it uses the same bytes many times")
+            raise FormatError("it uses the same bytes many times")
         if count:
             stored = np.frombuffer(read_storage(self.storage), self.storage.stored_dtype)
             step_bytes = [step * stored.itemsize for step in steps]
@@ -88,7 +89,7 @@ def _empty(name: str, sizes: tuple[int, ...], dtype: str) -> np.ndarray:
     try:
         return np.empty(sizes, dtype)
     except ValueError as error:  # one size is 0, but NumPy cannot multiply the others
-        raise PickleError(f"{name[:80]!r} has no proper shape and place") from error
+        raise FormatError(f"{name[:80]!r} has no proper shape and place") from error
 
 
 class TorchMachine(Machine):
@@ -117,7 +118,7 @@ class TorchMachine(Machine):
 
     def set_items(self, target: Any, items: list[Any]) -> Any:
         if not isinstance(target, dict | Unknown) or len(items) % 2:
-            raise PickleError("it is damaged: no dictionary to add to")
+            raise FormatError("it is damaged: no dictionary to add to")
         if isinstance(target, dict):
             target.update((key, value) for key, value in zip(items[::2], items[1::2]) if isinstance(key, str))
         return target

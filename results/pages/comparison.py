@@ -43,7 +43,7 @@ def write_comparison_page(path: Path, comparison: Comparison) -> None:
         "comparison.html",
         comparison=comparison,
         letters=letters,
-        shares=list(comparison.shares()),
+        shares=[(run, *comparison.share_of(run)) for run in runs],
         links=[report_of(run.name, path.parent) for run in runs],
         largest=(comparison.class_names[largest], 100 * labels[largest] / len(videos)),
         pairs=[(*pair, counts) for pair, (*_, counts) in zip(combinations(letters, 2), comparison.pairs())],

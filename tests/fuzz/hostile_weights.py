@@ -130,7 +130,9 @@ CASES: dict[str, tuple[str, Callable[[], Contents], str]] = {
         "w.pdparams", lambda: P + b"]q\0" + b"h\0a" * (MANY // 2) + b".", "not a pickle of weights: it holds a list",
     ),
     "a memo of everything": (
-        "w.pdparams", lambda: P + b"N" + b"".join(b"r" + struct.pack("<I", i) for i in range(MANY)) + b".", "not a pickle",
+        "w.pdparams",
+        lambda: P + b"N" + b"".join(b"r" + struct.pack("<I", i) for i in range(MANY)) + b".",
+        "not a pickle",
     ),
     "one string many times": ("w.pdparams", lambda: P + STRING + b"q\0(" + b"h\0" * MANY + b"t.", TUPLE),
     "one string as bytes many times": (

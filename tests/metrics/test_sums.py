@@ -24,6 +24,15 @@ def test_wilsons_interval(right, videos, interval):
     assert wilson(right, videos) == pytest.approx(interval, abs=0.005)
 
 
+@pytest.mark.parametrize(("share", "number", "low", "high"), [
+    # The roots p of (p - share)^2 = 1.96^2 * p * (1 - p) / number.
+    (0.5, 10, 23.66, 76.34), (0.4, 40, 26.35, 55.40), (1.0, 5, 56.55, 100.0), (0.0, 5, 0.0, 43.45),
+    (0.75, 19_881, 74.39, 75.60), (1.0, 1, 20.65, 100.0),
+])  # fmt: skip
+def test_wilsons_interval_of_a_share(share, number, low, high):
+    assert wilson(share * number, number) == pytest.approx((low, high), abs=0.011)
+
+
 def row(position: int, label: int, named: int, probability: float, rank: int = 2) -> dict:
     rank = 1 if label == named else rank
     video = f"{position}.mp4"

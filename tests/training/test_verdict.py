@@ -2,17 +2,7 @@
 
 import pytest
 
-from training.verdict import interval, verdict
-
-
-@pytest.mark.parametrize(("share", "number", "low", "high"), [
-    # The roots p of (p - share)^2 = 1.96^2 * p * (1 - p) / number.
-    (0.5, 10, 23.66, 76.34), (0.4, 40, 26.35, 55.40), (1.0, 5, 56.55, 100.0), (0.0, 5, 0.0, 43.45),
-    (0.75, 19_881, 74.39, 75.60), (1.0, 1, 20.65, 100.0),
-])  # fmt: skip
-def test_interval(share, number, low, high):
-    assert interval(share, number) == pytest.approx((low, high), abs=0.011)
-
+from training.verdict import verdict
 
 TOO_FEW = "{} validation videos are too few to choose by: differences below about {} points may be noise"
 CASES = [

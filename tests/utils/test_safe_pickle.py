@@ -9,7 +9,8 @@ from collections import OrderedDict
 import numpy as np
 import pytest
 
-from utils.safe_pickle import MAX_OPERATIONS, PickleError, read_pickle
+from utils.errors import FormatError
+from utils.safe_pickle import MAX_OPERATIONS, read_pickle
 from weight_formats import python2_pickle
 
 ARRAYS = {
@@ -86,7 +87,7 @@ CALLS = [
 @pytest.mark.parametrize("call, reason", CALLS)
 def test_a_call_is_refused_by_its_name(call, reason, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(PickleError) as error:
+    with pytest.raises(FormatError) as error:
         read_pickle(hostile(call) if call.call[0] is not getattr else b"\x80\x02c__builtin__\ngetattr\n.")
     assert str(error.value) == f"{reason}, which plain data does not need; the file is not to be trusted"
     assert not list(tmp_path.iterdir())
@@ -155,7 +156,7 @@ BOMBS = [
 
 @pytest.mark.parametrize("data, reason", BOMBS, ids=range(len(BOMBS)))
 def test_damage_and_bombs_are_refused(data, reason):
-    with pytest.raises(PickleError) as error:
+    with pytest.raises(FormatError) as error:
         read_pickle(data)
     assert str(error.value) == reason
 
@@ -165,18 +166,18 @@ def test_the_same_bytes_are_not_copied_again_and_again():
     text = b"T" + struct.pack("<i", 1 << 20) + bytes(1 << 20) + b"q\x01"
     array = ARRAY + b"(K\x01(J" + struct.pack("<i", 1 << 18) + b"t" + DTYPE + b"\x89h\x01tb"
     entries = b"".join(b"U\x04" + f"{number:04}".encode() + array for number in range(1000))
-    with pytest.raises(PickleError) as error:
+    with pytest.raises(FormatError) as error:
         read_pickle(b"\x80\x02" + text + b"}(" + entries + b"u.")
     assert str(error.value) == "it uses the same bytes many times"
 
 
 def test_deep_nesting_neither_recurses_nor_hangs():
     nested = b"\x80\x02}U\x01w" + b"(" * 200_000 + b"t" * 200_000 + b"s."
-    with pytest.raises(PickleError, match="'w' is a tuple, expected an array"):
+    with pytest.raises(FormatError, match="'w' is a tuple, expected an array"):
         read_pickle(nested)
     # 2**1000 leaves when hashed or printed
     doubled = b"\x80\x02)q\x01" + b"h\x01h\x01\x86q\x01" * 1000 + b"}h\x01K\x01s."
-    with pytest.raises(PickleError, match="it has a key of type tuple"):
+    with pytest.raises(FormatError, match="it has a key of type tuple"):
         read_pickle(doubled)
 
 
@@ -190,5 +191,5 @@ def test_random_damage_is_an_error_or_an_array():
             data[position] = random.integers(256)
         try:
             read_pickle(bytes(data[: random.integers(len(data) // 2, len(data) + 1)]))
-        except PickleError as error:
+        except FormatError as error:
             assert "\n" not in str(error) and len(str(error)) < 300

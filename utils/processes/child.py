@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from utils.cli import open_streams
-from utils.errors import RunError
+from utils.errors import RunError, os_errors
 
 # Seconds that a new process has to report that it is ready, and the number of attempts.
 START_LIMIT = 120.0
@@ -129,10 +129,8 @@ class Child:
 
     def close(self) -> None:
         """Kill the process for good, from any thread: a thread that waits for its answer sees the end of the pipe."""
-        with self._lock:
-            self._closed = True
-            if self._process is not None:
-                self._process.kill()
+        self._closed = True  # before the lock: `_launch` looks at it with the lock held
+        self.interrupt()
 
     def interrupt(self) -> None:
         """Kill the process, from any thread: a thread that waits for its answer asks a new process, see `ask`."""
@@ -144,18 +142,14 @@ class Child:
         # spawn, not fork: a forked child would inherit the locks of the parent's threads (paddle, oneDNN, ours).
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
-        try:
-            with self._lock, interrupts_blocked(), _main_hidden(self._serve), _daemon_hidden():
-                if self._closed:
-                    raise RunError(f"{self._name} was closed")
-                arguments = self._serve, self._scratch, theirs, *self._arguments
-                process = context.Process(target=_live, args=arguments, daemon=True)
-                process.start()
-                self._process, self.pipe = process, ours
-        except OSError as error:
-            raise RunError(f"{self._name} could not be started: {error.strerror or error}") from None
-        finally:
-            theirs.close()
+        failing = os_errors(RunError, f"{self._name} could not be started")
+        with theirs, failing, self._lock, interrupts_blocked(), _main_hidden(self._serve), _daemon_hidden():
+            if self._closed:
+                raise RunError(f"{self._name} was closed")
+            arguments = self._serve, self._scratch, theirs, *self._arguments
+            process = context.Process(target=_live, args=arguments, daemon=True)
+            process.start()
+            self._process, self.pipe = process, ours
 
 
 def _live(

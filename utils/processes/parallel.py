@@ -35,11 +35,17 @@ def ask_all(
     try:
         yield from in_parallel(pool, number, ask_one, tasks)
     finally:  # even after Ctrl-C and SIGTERM no process is left behind
-        for child in children:
-            child.close()  # the thread that waits for its answer wakes up
-        pool.shutdown(cancel_futures=True)
-        for child in children:
-            child.kill()
+        end_all(children, pool)
+
+
+def end_all(children: Sequence[Child], threads: ThreadPoolExecutor | None = None) -> None:
+    """End the children for good, with their temporary files, and the threads that ask them."""
+    for child in children:
+        child.close()  # the thread that waits for its answer wakes up
+    if threads is not None:
+        threads.shutdown(cancel_futures=True)
+    for child in children:
+        child.kill()
 
 
 def in_parallel(

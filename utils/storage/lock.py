@@ -37,7 +37,7 @@ class FolderLock(AbstractContextManager):
         """
         self._path = folder / NAME
         with writing(self._path):
-            self._file = _locked(self._path)
+            self._file = hold(self._path)
         if self._file is None:
             raise RunError(
                 f"{named}: another run is writing there{_owner(self._path)}: wait until it ends, or name another folder"
@@ -94,14 +94,17 @@ def open_locked(path: Path) -> FileIO:
     Use it for files of which each process of a run has its own: a process may outlive the folder's lock. Raises
     OSError, and RunError if another process has the file locked.
     """
-    if (file := _locked(path)) is None:
+    if (file := hold(path)) is None:
         raise RunError(f"{path}: another process is writing it: wait until it ends, or give another --save_dir")
     return file
 
 
-def _locked(path: Path) -> FileIO | None:
-    """Return the open, locked file; None if another process keeps the lock. Raises OSError."""
-    deadline = monotonic() + PATIENCE
+def hold(path: Path, patience: float = PATIENCE) -> FileIO | None:
+    """Return the open, locked file; None if another process keeps the lock for longer than `patience` seconds.
+
+    Raises OSError.
+    """
+    deadline = monotonic() + patience
     while True:
         file = open(path, "ab", buffering=0)  # noqa: SIM115  (the caller closes it)
         if _lock(file, path) and _is_at(file, path):

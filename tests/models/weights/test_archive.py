@@ -9,7 +9,8 @@ import time
 import numpy as np
 import pytest
 
-from models.weights.archive import ArchiveError, extract, is_archive
+from models.weights.archive import extract, is_archive
+from utils.errors import FormatError
 
 
 def archive_of(path, *members: tuple[str, dict], mode: str = "w:gz", data: bytes = b"1234"):
@@ -59,7 +60,7 @@ LEAVES = "leaves the folder; the file is not to be trusted"
 def test_what_leaves_the_folder_is_refused(name, fields, reason, tmp_path):
     path = archive_of(tmp_path / "a.tar.gz", (name, fields | ({"size": 0} if "type" in fields else {})))
     (tmp_path / "out").mkdir()
-    with pytest.raises(ArchiveError) as error:
+    with pytest.raises(FormatError) as error:
         extract(path, tmp_path / "out")
     assert str(error.value) == reason
     assert not list((tmp_path / "out").iterdir()) and not (tmp_path / "escaped").exists()
@@ -69,7 +70,7 @@ def test_a_declared_size_beyond_reason_is_refused_before_reading(tmp_path):
     member = tarfile.TarInfo("conv1_weights")
     member.size = 1 << 40
     (tmp_path / "a.tar.gz").write_bytes(gzip.compress(member.tobuf() + bytes(1024)))
-    with pytest.raises(ArchiveError) as error:
+    with pytest.raises(FormatError) as error:
         extract(tmp_path / "a.tar.gz", tmp_path)
     assert str(error.value) == "its member 'conv1_weights' declares 1099511627776 bytes, far more than the archive has"
 
@@ -90,7 +91,7 @@ def test_a_bomb_stops_early(kind, tmp_path):
             file.write(bytes(1 << 22))
     (tmp_path / "out").mkdir()
     start = time.monotonic()
-    with pytest.raises(ArchiveError) as error:
+    with pytest.raises(FormatError) as error:
         extract(tmp_path / "bomb.tar.gz", tmp_path / "out")
     assert str(error.value) == "it grows to more than 10 times its size when unpacked"
     assert time.monotonic() - start < 5
@@ -114,7 +115,7 @@ def test_damage_is_an_archive_error(tmp_path):
         out.mkdir()
         try:
             extract(tmp_path / "bad", out)
-        except ArchiveError as error:
+        except FormatError as error:
             assert "\n" not in str(error)
             refused += 1
     assert refused > 200
@@ -124,7 +125,7 @@ def test_damage_is_an_archive_error(tmp_path):
 def test_a_member_does_not_replace_another(names, tmp_path):
     path = archive_of(tmp_path / "a.tar", *((name, {}) for name in names), mode="w")
     (tmp_path / "out").mkdir()
-    with pytest.raises(ArchiveError) as error:
+    with pytest.raises(FormatError) as error:
         extract(path, tmp_path / "out")
     assert str(error.value) == f"its member {names[1]!r} is there twice"
 
@@ -134,7 +135,7 @@ def test_a_chain_of_headers_is_damage(tmp_path):
     header = tarfile.TarInfo("x")
     header.type, header.size = tarfile.GNUTYPE_LONGNAME, 512
     (tmp_path / "a.tar").write_bytes((header.tobuf() + b"y".ljust(512, b"\0")) * 3000)
-    with pytest.raises(ArchiveError, match="a damaged archive: "):
+    with pytest.raises(FormatError, match="a damaged archive: "):
         extract(tmp_path / "a.tar", tmp_path)
 
 
