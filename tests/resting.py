@@ -1,7 +1,7 @@
 """A script that rests when its journal has what is named, for a signal to find it there: python resting.py FLAGS.
 
 TSN_TEST_SCRIPT names the script, and TSN_TEST_REST a text and how often it must stand in the journal. Each process of
-a run rests over its own one.
+a run rests over its own one. TSN_TEST_REST_IN names the folder of a single network of several.
 """
 
 import os
@@ -20,7 +20,8 @@ append, (text, times) = Journal.append, os.environ["TSN_TEST_REST"].rsplit(" ", 
 
 def append_and_rest(journal: Journal, rows) -> None:
     append(journal, rows)
-    if journal.path.read_text().count(text) >= int(times):
+    here = os.environ.get("TSN_TEST_REST_IN", "") in journal.path.parts[-2]
+    if here and journal.path.read_text().count(text) >= int(times):
         time.sleep(100)
 
 

@@ -61,18 +61,20 @@ def test_eval_is_each_network_and_their_mean(evaluated, networks, tmp_path):
 
 def test_ended_in_either_pass_the_same_command_goes_on_there(evaluated, networks, tmp_path):
     folder = evaluated[1].rename(evaluated[1].parent / "undisturbed")
-    command = [str(ROOT / "eval.py"), networks["weights"], networks["list"], f"--save_dir={evaluated[1]}"]
+    flags = [networks["weights"], networks["list"], f"--save_dir={evaluated[1]}"]
+    resting = {**os.environ, "TSN_TEST_SCRIPT": "eval", "TSN_TEST_REST": '"position" 1'}
 
     def lines(name: str) -> int:
         path = evaluated[1] / name / "evaluation.partial.jsonl"
         return path.read_bytes().count(b"\n") if path.exists() else 0
 
     for name, sign, code in (("network1", signal.SIGINT, 130), ("network2", signal.SIGKILL, -signal.SIGKILL)):
-        process = start_python(command, dict(os.environ), tmp_path / "out")
+        command = [str(ROOT / "tests/resting.py"), *flags]
+        process = start_python(command, {**resting, "TSN_TEST_REST_IN": name}, tmp_path / "out")
         wait_until(lambda name=name: lines(name) > 1, 120)
         process.send_signal(sign)
         assert process.wait(60) == code and not (evaluated[1] / "metrics.json").exists()
-    ended = run_script("eval", *command[1:])
+    ended = run_script("eval", *flags)
     assert ended.returncode == 0, ended.stderr
     assert f"{evaluated[1]}/network1/evaluation.partial.jsonl: 8 of 11 videos are done already: " in ended.stdout
     assert snapshot(evaluated[1]) == snapshot(folder)

@@ -104,7 +104,10 @@ def test_features_go_on_to_a_run_that_has_none_and_only_from_a_folder_that_nobod
         (one.checkpoints / "features" / "train").write_text(text)
     second.take_features([first])
     assert (second.checkpoints / "features" / "train").read_text() == "begun"
-    with locked_folder(first.checkpoints, "a train.py"), pytest.raises(RunError, match=": another run writes there"):
+    with (
+        locked_folder(first.checkpoints, "a train.py"),
+        pytest.raises(RunError, match="another run is writing there"),
+    ):
         third.take_features([first])
     third.take_features([first])
     assert (third.checkpoints / "features" / "train").read_text() == "whole"

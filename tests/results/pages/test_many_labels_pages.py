@@ -67,7 +67,7 @@ def test_the_page_of_a_list(tmp_path):
     html = (tmp_path / "a.html").read_text()
     assert (
         "a + b + c" in html
-        and "classes or groups of classes" in html
+        and "classes or combinations of classes" in html
         and "videos of each class" in html
         and '["a + b"' in html
     )
