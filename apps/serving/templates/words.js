@@ -23,7 +23,7 @@ const WORDS = {
     heat_maps_busy: "Looking for where the network sees it …", heat_maps_ask: "Show where the network sees it (uploads the video again)",
     no_player: "This browser cannot play this file, but the server may be able to read it.",
     no_file: "The video itself is not kept. Choose it again to play it.",
-    queue: "Videos", clip: "Video", found: "Most likely class", share: "Probability", none: "No class fits",
+    queue: "Videos", clip: "Video", found: "Most likely class", share: "Probability", none: "None of the classes",
     many: {
       lead: "Upload a video: the network looks at a few frames and names all classes that it sees in them.",
       classes: "Probability of each class", found: "Classes", share: "Probabilities",

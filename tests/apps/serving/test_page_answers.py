@@ -110,7 +110,7 @@ def test_of_many_labels_all_classes_of_an_answer_are_named(opened, clip, workspa
     page.set_input_files("input[type=file]", clip)
     said = shown(page, "result").splitlines()
     assert said[0] == "class 0 + class 1 + class 2" and "Less likely" not in said
-    assert said[1:] == ["How probable each is", "class 0", "90.0%", "class 1", "50.0%", "class 2", "25.0%"]
+    assert said[1:] == ["Probability of each class", "class 0", "90.0%", "class 1", "50.0%", "class 2", "25.0%"]
     page.set_input_files("input[type=file]", [clip, clip_of(workspace)])
     until(page, "document.querySelectorAll('#queue tbody .n')[1]?.textContent")
     assert page.locator("#queue thead").inner_text().strip().split("\t")[1:] == ["Classes", "Probabilities"]
@@ -121,7 +121,7 @@ def test_of_many_labels_all_classes_of_an_answer_are_named(opened, clip, workspa
     answer_with(page, body={"video": "video", "predictions": [none]})
     page.set_input_files("input[type=file]", clip)
     until(page, "document.querySelector('#result h2').textContent.startsWith('None')")
-    assert shown(page, "result") == "None of its classes"
+    assert shown(page, "result") == "None of the classes"
     assert complaints == []
 
 
