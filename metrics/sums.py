@@ -48,6 +48,12 @@ class Scored:
         }
 
 
+def mean_scores(classes: Iterable[Scored]) -> dict[str, float]:
+    """Return the means of precision, recall and F1 over the classes with videos, in percent; 0 if there are none."""
+    scores = [found.scores for found in classes if found.videos]
+    return {key: math.fsum(one[key] for one in scores) / max(len(scores), 1) for key in ("precision", "recall", "f1")}
+
+
 @dataclass
 class ClassSums(Scored):
     """The counts of a class: its videos, those named right (first, or among five), and how often it was named."""
@@ -152,9 +158,8 @@ class EvaluationSums:
     @property
     def class_means(self) -> dict[str, float]:
         """The means of precision, recall (mean class accuracy) and F1 over the classes with videos, in percent."""
-        scores = [found.scores for found in self.classes.values() if found.videos]
-        names = {"mean_class_acc": "recall", "mean_precision": "precision", "mean_f1": "f1"}
-        return {name: math.fsum(one[key] for one in scores) / max(len(scores), 1) for name, key in names.items()}
+        means = mean_scores(self.classes.values())
+        return {"mean_class_acc": means["recall"], "mean_precision": means["precision"], "mean_f1": means["f1"]}
 
     @property
     def calibration_error(self) -> float:

@@ -10,9 +10,10 @@ from inference.label_kinds import MANY
 from inference.several_networks import describe_mean, mean_logits, mean_thresholds
 from metrics.bootstrap import difference, drawn_maps, interval
 from metrics.many import ManyScores
+from metrics.sums import mean_scores
 from results.combining import Combination, combine
 from results.comparing import is_of_many, not_counted
-from results.comparing_many import ManyComparison, compare_many
+from results.comparing_many import ManyComparison, compare_many, figures_line
 from results.evaluations import ManyLabelResults
 
 NAMED = "mean of the probabilities"
@@ -39,15 +40,13 @@ class ManyCombination:
         """Return the lines for the screen: the mean's mAP, each one's own, and the difference to the best."""
         own, best = self.sums.means["mAP"], int(np.argmax(self.comparison.maps))
         [drawn] = drawn_maps([self.sums.probabilities], self.sums.labels)
-        low, high = interval(drawn)
-        known = [one.scores["f1"] for one in self.sums.classes(self.thresholds) if one.videos]
-        f1 = sum(known) / (len(known) or 1)
+        f1 = mean_scores(self.sums.classes(self.thresholds))["f1"]
         compared = difference(own, self.comparison.maps[best], drawn, self.comparison.drawn[best])
         return "\n".join(
             [
                 f"{self.sums.videos} videos that all could read; unreadable: {self.sums.unreadable.number}; "
                 f"not on the list of all: {self.elsewhere}",
-                f"  mAP {own:6.2f}%, 95% interval {low:.1f} to {high:.1f}; mean F1 {f1:6.2f}%: {NAMED}",
+                figures_line(own, interval(drawn), f1, NAMED),
                 *self.comparison.lines(),
                 f"{NAMED} against the best of them, {self.comparison.runs[best].name}:",
                 f"  {compared}",

@@ -10,6 +10,7 @@ import numpy as np
 from inference.several_networks import check_same_classes
 from metrics.bootstrap import Difference, difference, drawn_maps, interval
 from metrics.many import ManyClass, ManyScores
+from metrics.sums import mean_scores
 from results.comparing import Key, keys_of, read_metrics, shared_by
 from results.probabilities import Probabilities, read_probabilities
 from utils.errors import InputError
@@ -66,8 +67,7 @@ class ManyComparison:
 
     def f1(self, number: int) -> float:
         """Return the mean F1 of a run over the classes that have videos, in percent."""
-        known = [one.scores["f1"] for one in self.classes[number] if one.videos]
-        return sum(known) / (len(known) or 1)
+        return mean_scores(self.classes[number])["f1"]
 
     def interval(self, number: int) -> tuple[float, float]:
         """Return the 95% interval of a run's mAP."""
@@ -75,12 +75,10 @@ class ManyComparison:
 
     def lines(self) -> list[str]:
         """Return the line of each run: its figures over these videos."""
-        lines = []
-        for number, run in enumerate(self.runs):
-            low, high = self.interval(number)
-            figures = f"mAP {self.maps[number]:6.2f}%, 95% interval {low:.1f} to {high:.1f}"
-            lines.append(f"  {figures}; mean F1 {self.f1(number):6.2f}%: {run.name}")
-        return lines
+        return [
+            figures_line(self.maps[number], self.interval(number), self.f1(number), run.name)
+            for number, run in enumerate(self.runs)
+        ]
 
     def paired(self, a: int, b: int) -> Difference:
         """Return the difference of two runs."""
@@ -117,6 +115,12 @@ class ManyComparison:
 
     def _picked(self, run: ManyRun, values: np.ndarray) -> np.ndarray:
         return values[[run.rows[key] for key in self.videos]]
+
+
+def figures_line(mean_precision: float, limits: tuple[float, float], f1: float, name: str) -> str:
+    """Return the line for the screen on a run, or the mean of some: mAP with its 95% interval, and mean F1."""
+    low, high = limits
+    return f"  mAP {mean_precision:6.2f}%, 95% interval {low:.1f} to {high:.1f}; mean F1 {f1:6.2f}%: {name}"
 
 
 def compare_many(folders: Sequence[str]) -> ManyComparison:

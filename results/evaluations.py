@@ -6,7 +6,7 @@ from pathlib import Path
 from inference.label_kinds import MANY, ONE
 from inference.rows import Values
 from metrics.many import ManyScores
-from metrics.sums import EvaluationSums, sum_rows, wilson
+from metrics.sums import EvaluationSums, mean_scores, sum_rows, wilson
 from results.feature_file import PROBABILITIES, FeatureFile
 from results.many_tables import write_many_evaluation
 from results.pages.evaluation import write_evaluation_page
@@ -97,10 +97,9 @@ class ManyLabelResults:
 
     def metrics(self, sums: ManyScores, different: float) -> dict[str, object]:
         """Return the figures of metrics.json: f1, precision and recall are means over the classes with videos."""
-        known = [found.scores for found in sums.classes(self.thresholds) if found.videos]
-        keys = ("precision", "recall", "f1")
-        means = {f"mean_{key}": sum(one[key] for one in known) / (len(known) or 1) for key in keys}
-        return {**sums.means, **means, "classes_with_videos": len(known)}
+        classes = sums.classes(self.thresholds)
+        means = {f"mean_{key}": value for key, value in mean_scores(classes).items()}
+        return {**sums.means, **means, "classes_with_videos": sum(found.videos > 0 for found in classes)}
 
     @staticmethod
     def kept(folder: Path, order: range, world: World) -> None:
