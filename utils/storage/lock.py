@@ -99,12 +99,12 @@ def open_locked(path: Path) -> FileIO:
     return file
 
 
-def hold(path: Path, patience: float = PATIENCE) -> FileIO | None:
+def hold(path: Path, patience: float | None = None) -> FileIO | None:
     """Return the open, locked file; None if another process keeps the lock for longer than `patience` seconds.
 
-    Raises OSError.
+    patience: None stands for PATIENCE. Raises OSError.
     """
-    deadline = monotonic() + patience
+    deadline = monotonic() + (PATIENCE if patience is None else patience)
     while True:
         file = open(path, "ab", buffering=0)  # noqa: SIM115  (the caller closes it)
         if _lock(file, path) and _is_at(file, path):
