@@ -7,7 +7,7 @@ evaluation.parquet/part-000000.parquet ...   by eval.py: each video's label and 
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from itertools import islice
 from pathlib import Path
 
@@ -55,8 +55,7 @@ def write_parquet(folder: Path, rows: Iterable[dict], features: FeatureFile | No
 
     Raises InputError without pyarrow, RunError if a file cannot be written.
     """
-    schema = prediction_schema(features)
-    return _write_parts(folder / FINAL, rows, rows_per_part, lambda some: _table(some, features, schema))
+    return _write_parts(folder / FINAL, rows, features, prediction_schema(features), rows_per_part)
 
 
 def write_evaluation_parquet(folder: Path, rows: Iterable[dict], kept: FeatureFile | None, num_classes: int) -> None:
@@ -71,17 +70,19 @@ def write_evaluation_parquet(folder: Path, rows: Iterable[dict], kept: FeatureFi
     label = ("label", pa.int32()) if kept else ("labels", pa.list_(pa.int32()))
     probabilities = ("probabilities", pa.list_(pa.float32(), num_classes))
     schema = pa.schema([("position", pa.int64()), ("video", pa.string()), ("error", pa.string()), label, probabilities])
-    _write_parts(folder / EVALUATION, rows, _EVALUATED_AT_ONCE, lambda some: _table(some, kept, schema))
+    _write_parts(folder / EVALUATION, rows, kept, schema, _EVALUATED_AT_ONCE)
 
 
-def _write_parts(final: Path, rows: Iterable[dict], rows_per_part: int, table_of: Callable[[list], object]) -> int:
+def _write_parts(
+    final: Path, rows: Iterable[dict], features: FeatureFile | None, schema: object, rows_per_part: int
+) -> int:
     """Write a dataset by parts and return the number of unreadable videos."""
     unfinished, rows, unreadable, number = final.with_name(f".{final.name}.tmp"), iter(rows), 0, 0
     shutil.rmtree(unfinished, ignore_errors=True)
     with writing(final):
         unfinished.mkdir()
         while chunk := list(islice(rows, rows_per_part)):
-            table = table_of(chunk)
+            table = _table(chunk, features, schema)
             write_atomic(unfinished / f"part-{number:06d}.parquet", lambda path, table=table: _write(table, path))
             unreadable += sum("error" in row for row in chunk)
             number += 1
