@@ -126,8 +126,8 @@ class Channel:
         return values
 
     def _gone(self, other: int) -> RunError:
-        name = self.name(other)
-        return RunError(self._watch.lost(name) if self._watch else f"{PEER_GONE}{name}")
+        line = f"{PEER_GONE}{self.name(other)}"
+        return RunError(self._watch.lost(line) if self._watch else line)
 
 
 @contextlib.contextmanager

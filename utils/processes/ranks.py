@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from utils.errors import InputError
+from utils.errors import InputError, RunError
 
 if TYPE_CHECKING:  # slow to import, so imported where it is used: --help must not wait for it
     import numpy as np
@@ -172,8 +172,12 @@ def join_ranks(device: str) -> World:
     channel = _meet_ranks(device)
     if device == "cpu":
         os.environ["PADDLE_DISTRI_BACKEND"] = "gloo"
-    with contextlib.redirect_stderr(io.StringIO()):  # hides a table of the flags that the environment sets
-        paddle.distributed.init_parallel_env()
+    try:
+        with contextlib.redirect_stderr(io.StringIO()):  # hides a table of the flags that the environment sets
+            paddle.distributed.init_parallel_env()
+    except RuntimeError as error:  # gloo's, which says where in its source it lost whom
+        words = str(error).strip().splitlines()[-1]
+        raise RunError(channel.watch().lost(f"the processes cannot be connected: {words}")) from None
     if device == "gpu":
         with time_limit(FIRST_SUM, channel.watch(), _NO_SUM.format(limit=FIRST_SUM)):
             paddle.distributed.all_reduce(paddle.zeros([1]))

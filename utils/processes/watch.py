@@ -29,10 +29,10 @@ class Watch:
         atexit.register(lambda: self._tell(cli.last_words or None))
         threading.Thread(target=self._look, daemon=True).start()
 
-    def lost(self, name: str) -> str:
-        """Return the line on the loss that this process knows of; if it knows of none, a line on the loss of `name`."""
+    def lost(self, otherwise: str) -> str:
+        """Return the line on the loss that this process knows of; if it knows of none, `otherwise`."""
         self._seen.wait(_ECHO)
-        return self._lost or f"{PEER_GONE}{name}"
+        return self._lost or otherwise
 
     def end(self, line: str) -> None:
         """End this process with an error of one line, and tell the other processes."""

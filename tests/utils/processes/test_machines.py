@@ -101,6 +101,23 @@ def test_the_end_of_a_rank_ends_those_of_all_machines(tmp_path, end, code, words
         assert code == 1 and re.fullmatch(f"error: {GONE}{HOST}{words}\n", said), said
 
 
+# gloo, where it has lost the other ranks while they connect.
+BROKEN = """
+def broken(): raise RuntimeError("[/third_party/gloo/pair.cc:584]\\nTIMEOUT")
+paddle.distributed.init_parallel_env = broken
+ranks.join_ranks("cpu")
+"""
+
+
+def test_a_rank_that_ends_while_they_connect_is_named(tmp_path):
+    dies = "paddle.distributed.init_parallel_env = lambda: os._exit(3); " + JOIN
+    *survivors, _ = end_of_three(tmp_path / "lost", dies, BROKEN, "30")
+    for code, said in survivors:
+        assert code == 1 and re.fullmatch(f"error: {GONE}{HOST}\n", said), said
+    ends = end_of_three(tmp_path / "broken", BROKEN, BROKEN)
+    assert (1, "error: the processes cannot be connected: TIMEOUT\n") in ends, ends
+
+
 def test_who_is_done_ends_nobody(tmp_path):
     """And who hears of another's end by itself has time to end in good order."""
     done = end_of_three(tmp_path / "done", JOIN, JOIN + "time.sleep(1)")
