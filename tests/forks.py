@@ -147,6 +147,8 @@ def _run(command: list[str]) -> None:
     what, *rest = command
     program = sys.modules["__main__"] = types.ModuleType("__main__")
     if what == "-c":
+        if Path("models").is_dir() and Path.cwd() != ROOT:  # a process of a program in a copy of the repository
+            _forget_modules()
         sys.argv, sys.path[0] = ["-c", *rest[1:]], ""
         exec(compile(rest[0], "<string>", "exec"), program.__dict__)
     elif what == "-m":

@@ -26,7 +26,7 @@ from conftest import (
 )  # fmt: skip
 from documentation import commands, english_pages, is_printed, printed_blocks, read_page
 from paddlevideo_configs import PADDLEVIDEO, as_yaml
-from weight_formats import write_original_pdparams
+from weight_formats import random_state, write_pickle
 
 # What is run elsewhere, as it needs another machine, or clips of several classes; and what needs a GPU's packages.
 ELSEWHERE = {
@@ -129,9 +129,11 @@ def shell(tmp_path_factory, store):
     folder = tmp_path_factory.mktemp("docs") / "copy"
     copy_repository(folder, "tests")
     make_smaller(folder / "data/make_demo.py", r"default=\[40, 5, 10\]", "default=[2, 1, 1]")
-    # The commands are the same for any depth, and 50 layers take their seconds in each.
+    # The commands are the same for any depth and width, and each would take seconds with 50 layers or 512 channels.
     for name in ("tsn", "tsn_strong"):
         make_smaller(folder / f"configs/{name}.yaml", "num_layers: 50", "num_layers: 18")
+    make_smaller(folder / "models/resnet.py", r"\b64\b", "8", times=5)
+    make_smaller(folder / "models/resnet.py", r"\b512\b", "64")
     # A given engine: that the faster one is looked for has its tests in tests/training/test_cpu_engine.py.
     make_smaller(folder / "configs/tsn_demo.yaml", r"epoch: 4\b", "epoch: 1\n    engine: onednn")
     make_clip(folder / "clip.mp4", synthetic_frames(0, 0))
@@ -145,8 +147,8 @@ def shell(tmp_path_factory, store):
     clips.mkdir(parents=True)
     for number in range(4):
         make_clip(clips / f"340x256_default_10s_{number}.mp4", synthetic_frames(0, number))
-    write_original_pdparams(folder / "TSN.pdparams", num_layers=18, num_classes=400)
-    write_original_pdparams(folder / "demo.pdparams", num_layers=18, num_classes=8)
+    for name, num_classes in (("TSN", 400), ("demo", 8)):
+        write_pickle(folder / f"{name}.pdparams", random_state(18, num_classes, narrow=True))
     store.put("TSN.pdparams", folder / "demo.pdparams")
     store.put("infer.list", f"{store.put('clip.mp4', folder / 'clip.mp4')}\n".encode())
     shell = Shell(folder)
@@ -154,9 +156,9 @@ def shell(tmp_path_factory, store):
     assert set(shell.close()) <= {0, 143}
 
 
-def make_smaller(file: Path, pattern: str, replacement: str) -> None:
+def make_smaller(file: Path, pattern: str, replacement: str, times: int = 1) -> None:
     text, number = re.subn(pattern, replacement, file.read_text())
-    assert number == 1, (file, pattern)
+    assert number == times, (file, pattern)
     file.write_text(text)
 
 
