@@ -33,12 +33,15 @@ import pytest
 import yaml
 from PIL import Image
 
-from fork_server import process_file, start_python, trace_in_forks
+from fork_server import forks_folder, process_file, start_python, trace_in_forks
 from weight_formats import write_original_pdparams
 
 if TYPE_CHECKING:
     from object_store import Store
     from server_process import Server
+
+# All processes of the tests, which have their environment of the first one, share the servers that fork.
+forks_folder()
 
 # A shell that starts the tests in the background has them ignore Ctrl-C, and with them every process they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)

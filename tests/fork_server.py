@@ -6,6 +6,7 @@ or what Python and libraries take from the environment when they are imported.
 """
 
 import atexit
+import fcntl
 import gc
 import json
 import os
@@ -23,7 +24,6 @@ from contextlib import suppress
 from functools import cache
 from importlib import import_module
 from pathlib import Path
-from typing import NoReturn
 
 from forks import ROOT, become, fork_instead_of_starting, keep, started, state, take_over, trace_in_forks_of
 
@@ -36,6 +36,8 @@ IMPORTED = {
     "read": ("apps.serving.app", *_ANSWERING),
 }
 _LONGEST = 1 << 20  # bytes of a message
+_FOLDER = "TSN_TEST_FORKS"  # the environment variable that names forks_folder()
+_started: list[subprocess.Popen] = []  # servers, which may outlive this process
 _ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}  # before any test has changed it
 # Variables of the environment that Python, or what the server has imported, has read already. LD_LIBRARY_PATH is not
 # among them: OpenCV changes it in whoever imports it, the server as well.
@@ -43,16 +45,11 @@ _READ = re.compile(r"PYTHON(?!DONTWRITEBYTECODE)|LC_|LANG|LD_(?!LIBRARY_PATH)|FL
 
 
 class ForkServer:
-    """The process that forks. It ends with this one."""
+    """The process that forks, or our connection to it. It ends when the last process that is connected has ended."""
 
     def __init__(self, kind: str):
         """kind: "train", which has imported paddle as train.py does; "export", as export.py; "read", none at all."""
-        self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        command = [sys.executable, __file__, kind, str(theirs.fileno()), str(forks_folder())]
-        self._process = subprocess.Popen(
-            command, cwd=ROOT, env=_ENVIRONMENT, pass_fds=[theirs.fileno()], stdout=subprocess.DEVNULL
-        )
-        theirs.close()
+        self._socket = connected(kind)
         self._ended: dict[int, int] = {}  # process -> its exit code
 
     def may_start(self, environment: Mapping[str, str]) -> bool:
@@ -94,10 +91,6 @@ class ForkServer:
             self._ended[message[0]] = message[1]
         return self._ended[pid]
 
-    def close(self) -> None:
-        self._socket.close()
-        self._process.wait()
-
     def _receive(self, seconds: float | None):
         if not select.select([self._socket], [], [], seconds)[0]:
             return None
@@ -136,11 +129,28 @@ class ForkedProcess:
         self.send_signal(signal.SIGKILL)
 
 
+def connected(kind: str) -> socket.socket:
+    """Return a connection to the server that all processes of the tests share; whoever wants it first starts it."""
+    folder = forks_folder()
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with open(folder / f"{kind}.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with suppress(OSError):  # there is none, or it is about to end
+            connection.connect(str(folder / kind))
+            return connection
+        command = [sys.executable, __file__, kind, str(folder)]
+        # Not of our group: Ctrl-C ends us, and then it ends, too.
+        _started.append(
+            subprocess.Popen(command, cwd=ROOT, env=_ENVIRONMENT, stdout=subprocess.DEVNULL, process_group=0)
+        )
+        connection.connect(str(listening(kind, folder)))
+    return connection
+
+
 @cache
 def fork_server(kind: str) -> ForkServer:
-    """Return the one of this process, made when it is first asked."""
+    """Return that of this process, made when it is first asked."""
     server = ForkServer(kind)
-    atexit.register(server.close)
     if kind != "train":
         fork_server("train")  # which traces the others' graphs
     return server
@@ -184,12 +194,12 @@ def listening(kind: str, folder: Path) -> Path:
     return place
 
 
-@cache
 def forks_folder() -> Path:
-    """Return where forks say what they are: a file for each, called after its number."""
-    folder = tempfile.mkdtemp(prefix="forks-")
-    atexit.register(shutil.rmtree, folder)
-    return Path(folder)
+    """Return where servers listen, and forks say what they are: a file for each, called after its number."""
+    if _FOLDER not in os.environ:  # the first process of the tests; the others have it from its environment
+        os.environ[_FOLDER] = folder = tempfile.mkdtemp(prefix="forks-")
+        atexit.register(shutil.rmtree, folder)
+    return Path(os.environ[_FOLDER])
 
 
 def process_file(pid: int, name: str) -> bytes:
@@ -209,50 +219,65 @@ def process_file(pid: int, name: str) -> bytes:
         return b""
 
 
-def serve(requests: socket.socket, kind: str, folder: Path) -> None:
-    """Fork for each request, and say when a fork has ended; until the other end is closed."""
+def serve(kind: str, folder: Path) -> None:
+    """Fork for each request, and say when a fork has ended; until nobody is connected any more.
+
+    A request comes with the descriptors that the fork is to have, and is the only one of its connection; or without,
+    and then what the fork says goes to files.
+    """
     wake, woken = os.pipe()
     os.set_blocking(woken, False)
     signal.set_wakeup_fd(woken)
     signal.signal(signal.SIGCHLD, lambda *_: None)
-    strangers = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    strangers.bind(str(folder / f".{os.getpid()}"))
-    strangers.listen()
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    listener.bind(str(folder / f".{os.getpid()}"))
+    listener.listen(64)
     os.rename(folder / f".{os.getpid()}", folder / kind)
-    theirs: dict[int, socket.socket] = {}  # process -> who asked for it, and is to hear of its end
+    connections: set[socket.socket] = set()
+    asked: dict[int, socket.socket] = {}  # process -> who asked for it, and hears of its end
+    single: dict[socket.socket, int] = {}  # who asked with descriptors -> the process
     while True:
-        ready, _, _ = select.select([requests, wake, strangers, *theirs.values()], [], [])
+        ready, _, _ = select.select([wake, listener, *connections], [], [], 60)
         if wake in ready:
             os.read(wake, 4096)
-        if requests in ready:
-            if not (message := requests.recv(_LONGEST)):
-                return
-            command, *how = json.loads(message)
-            requests.send(json.dumps(started(command, lambda how=how: prepare(*how), folder)).encode())
-        if strangers in ready:
-            connection, _ = strangers.accept()
+        if listener in ready:
+            connections.add(listener.accept()[0])
+        for connection in connections.intersection(ready):
             message, descriptors, _, _ = socket.recv_fds(connection, _LONGEST, 100)
+            if not message:  # whoever asked has ended
+                connections.remove(connection)
+                connection.close()
+                if connection in single:
+                    with suppress(ProcessLookupError):
+                        os.kill(single.pop(connection), signal.SIGKILL)
+                continue
             command, *how = json.loads(message)
-            pid = started(command, lambda how=how, given=descriptors: take_over(*how, given), folder)
-            theirs[pid] = connection
-            for descriptor in descriptors:
-                os.close(descriptor)
-        for pid, connection in theirs.items():
-            if connection in ready:
-                os.kill(pid, signal.SIGKILL)  # who asked has ended
-        while True:
-            try:
-                pid, status = os.waitpid(-1, os.WNOHANG)
-            except ChildProcessError:
-                break
-            if pid == 0:
-                break
-            code = os.waitstatus_to_exitcode(status)
-            if pid in theirs:
-                with suppress(OSError), theirs.pop(pid) as connection:
-                    connection.send(str(code).encode())
+            if descriptors:
+                pid = started(command, lambda how=how, given=descriptors: take_over(*how, given), folder)
+                single[connection] = pid
+                for descriptor in descriptors:
+                    os.close(descriptor)
             else:
-                requests.send(json.dumps([pid, code]).encode())
+                pid = started(command, lambda how=how: prepare(*how), folder)
+                connection.send(json.dumps(pid).encode())
+            asked[pid] = connection
+        with suppress(ChildProcessError):
+            while (ended := os.waitpid(-1, os.WNOHANG))[0]:
+                connection, code = asked.pop(ended[0], None), os.waitstatus_to_exitcode(ended[1])
+                with suppress(OSError):  # it is closed
+                    if single.pop(connection, None):
+                        connection.send(str(code).encode())
+                    elif connection:
+                        connection.send(json.dumps([ended[0], code]).encode())
+        if not connections and listener not in ready and has_left(folder / kind, listener):
+            return
+
+
+def has_left(place: Path, listener: socket.socket) -> bool:
+    """Give up the server's place, and return whether nobody has connected to it meanwhile."""
+    with suppress(FileNotFoundError):
+        place.unlink()
+    return not select.select([listener], [], [], 0)[0]
 
 
 def prepare(environment: dict[str, str], cwd: str, log: str, errors: str, largest_file: int | None) -> None:
@@ -273,8 +298,8 @@ def prepare(environment: dict[str, str], cwd: str, log: str, errors: str, larges
         resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, resource.RLIM_INFINITY))
 
 
-def main(kind: str, descriptor: str, folder: str) -> NoReturn:
-    """Return the life of the process that forks."""
+def main(kind: str, folder: str) -> None:
+    """Be the process that forks."""
     sys.path[0] = str(ROOT)
     from utils.cli import quieten_paddle
 
@@ -299,7 +324,7 @@ def main(kind: str, descriptor: str, folder: str) -> NoReturn:
 
     fork_instead_of_starting(Path(folder))
     trace_in_forks_of(lambda: listening("train", Path(folder)))
-    serve(socket.socket(fileno=int(descriptor)), kind, Path(folder))
+    serve(kind, Path(folder))
 
 
 if __name__ == "__main__":
