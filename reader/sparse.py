@@ -27,10 +27,11 @@ def decode(
     Wanted numbers beyond the last frame are left out. Raises VideoError for damaged videos.
     """
     if packets.exact:
-        frames = _decode_sparsely(context, packets, wanted, convert)
-        if frames is not None:
-            return frames, len(packets.shown)
-        packets.exact = False
+        try:
+            found = frames_for(context, packets, wanted)
+            return {number: convert(frame) for number, frame in found if number is not None}, len(packets.shown)
+        except Untrue:
+            packets.exact = False
     frames, num_frames = {}, 0
     for num_frames, frame in enumerate(all_frames(packets), start=1):
         if num_frames - 1 in wanted:
@@ -58,29 +59,8 @@ def converter(path: str, each: Callable[[np.ndarray], np.ndarray]) -> Convert:
     return convert
 
 
-def to_rgb(frame: av.VideoFrame, width: int, height: int, interpolation: str = "BILINEAR") -> np.ndarray:
-    """Return the frame scaled to uint8 [height, width, 3], RGB.
-
-    It is the result of its to_ndarray(format="rgb24"), not copied.
-    """
-    rgb = frame.reformat(width, height, "rgb24", interpolation=interpolation, threads=1)
-    plane = rgb.planes[0]
-    return np.frombuffer(plane, np.uint8).reshape(height, plane.line_size)[:, : 3 * width].reshape(height, width, 3)
-
-
 class Untrue(Exception):
     """The container's claims about its packets proved wrong: everything must be decoded."""
-
-
-def _decode_sparsely(
-    context: av.VideoCodecContext, packets: Packets, wanted: set[int], convert: Convert
-) -> dict[int, np.ndarray] | None:
-    """Return the wanted frames, converted, by number; None if everything must be decoded."""
-    try:
-        found = frames_for(context, packets, wanted)
-        return {number: convert(frame) for number, frame in found if number is not None}
-    except Untrue:
-        return None
 
 
 def frames_for(
@@ -199,7 +179,10 @@ def shown_size(frame: av.VideoFrame) -> tuple[int, int]:
 def as_shown(frame: av.VideoFrame, width: int, height: int, interpolation: str = "BILINEAR") -> np.ndarray:
     """Return the frame scaled to uint8 [height, width, 3], RGB, rotated and mirrored as its display matrix says."""
     turned, right, down = _orientation(frame)  # for each frame: in broadcasts it can change
-    image = to_rgb(frame, *((height, width) if turned else (width, height)), interpolation)
+    stored_width, stored_height = (height, width) if turned else (width, height)
+    rgb = frame.reformat(stored_width, stored_height, "rgb24", interpolation=interpolation, threads=1)
+    rows = np.frombuffer(rgb.planes[0], np.uint8).reshape(stored_height, -1)  # unlike to_ndarray, without a copy
+    image = rows[:, : 3 * stored_width].reshape(stored_height, stored_width, 3)
     image = image.swapaxes(0, 1) if turned else image
     return image[:: -1 if down < 0 else 1, :: -1 if right < 0 else 1]
 

@@ -43,7 +43,7 @@ def is_passed(name: str) -> bool:
     return name.startswith(".") or name.casefold() in _NOT_CLIPS
 
 
-def find_videos(roots: list[str], others: Counter[str] | None = None) -> Iterator[Video]:
+def find_videos(roots: list[str], others: Counter[str]) -> Iterator[Video]:
     """Yield the video files below the folders, sorted within each folder.
 
     Hidden files and folders are skipped, and so are the folders in which network storage keeps copies. Symbolic links
@@ -55,7 +55,7 @@ def find_videos(roots: list[str], others: Counter[str] | None = None) -> Iterato
     for root in roots:
         if not os.path.isdir(root):
             raise InputError(f"--videos {root}: no such folder")
-        yield from _below(root, entered, Counter() if others is None else others)
+        yield from _below(root, entered, others)
 
 
 def videos_at(path: str) -> FileList | None:
@@ -77,15 +77,14 @@ def videos_at(path: str) -> FileList | None:
             matches = [match for match in sorted(glob.glob(path, recursive=True)) if not _is_copy(match, path)]
         except RecursionError:
             raise InputError(f"{path}: the folders are nested too deep: give the outermost one") from None
-        below = [video.path for video in find_videos([match for match in matches if os.path.isdir(match)], others)]
+        found = {video.path for video in find_videos([match for match in matches if os.path.isdir(match)], others)}
         suffixes = {*EXTENSIONS, Path(path).suffix.lower()} - {""}
         files = [match for match in matches if os.path.isfile(match) and Path(match).suffix.lower() in suffixes]
         for file in files:
             _check_path(file)
-        labelled = [file for file in files if is_labelled(file)]
-        files = sorted({*files} - {*labelled})
-        others[_LABELLED] += len({*labelled} - {*below})
-        found, problem = sorted({*below, *files}), "no video matches this pattern"
+        labelled = {file for file in files if is_labelled(file)}
+        others[_LABELLED] += len(labelled)
+        found, problem = sorted(found.union(files) - labelled), "no video matches this pattern"
     if others[_LABELLED]:
         say(f"{path}: passed over, as they are {_LABELLED} or live.py: {others[_LABELLED]}")
     if not found:

@@ -1,4 +1,4 @@
-"""Crops of a frame, of a specification in a few words."""
+"""Crops of a frame, without a whole specification of a clip."""
 
 import numpy as np
 
@@ -7,5 +7,5 @@ from reader.clip import ClipSpec
 
 
 def crop_frame(frame: np.ndarray, short_side: int, crop_size: int, rng=None, **how: object) -> np.ndarray:
-    """As of a clip of one frame."""
+    """Return the crops of a frame for a clip of this one frame."""
     return transforms.crop_frame(frame, ClipSpec(1, 1, short_side, crop_size, **how), rng)

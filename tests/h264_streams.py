@@ -1,4 +1,4 @@
-"""H.264 that no encoder at hand writes, made bit by bit (ITU-T H.264, 7.3): without reordering told, in field pairs."""
+"""H.264 that our encoders do not write, made bit by bit (ITU-T H.264, 7.3): untold reordering, and field pairs."""
 
 import re
 from collections.abc import Iterable
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import av
 
-from make_fixtures import HEIGHT, NUM_FRAMES, RATE, WIDTH, paint
+from make_fixtures import HEIGHT, RATE, WIDTH, encode_numbers
 
 START = b"\0\0\0\1"
 
@@ -19,10 +19,7 @@ def ue(number: int) -> str:
 
 
 def unit(kind: int, bits: str, payload: bytes = b"") -> bytes:
-    """Return a NAL unit of the kind (with its reference bits).
-
-    Header, bits up to a whole byte, payload, its end, escaped.
-    """
+    """Return a NAL unit, escaped: its kind with reference bits, the bits filled up to a byte, the payload."""
     bits += "" if payload else "1"
     data = int(bits.ljust(-(-len(bits) // 8) * 8, "0"), 2).to_bytes(-(-len(bits) // 8), "big")
     data += payload + (b"\x80" if payload else b"")
@@ -30,7 +27,7 @@ def unit(kind: int, bits: str, payload: bytes = b"") -> bytes:
 
 
 def field_pairs(levels: Iterable[int]) -> list[bytes]:
-    """Return pictures of 16x32 of one grey each, as an access unit per field: two for each picture.
+    """Return grey pictures of 16x32 as two access units each, one for each field.
 
     Each field is one macroblock of plain samples (I_PCM); every picture is a key frame.
     """
@@ -50,10 +47,7 @@ def field_pairs(levels: Iterable[int]) -> list[bytes]:
 
 
 def without_vui(unit_of_sps: bytes) -> bytes:
-    """Return the SPS (Main profile, without start code), its VUI cut out.
-
-    Nothing tells how far pictures are reordered.
-    """
+    """Return the SPS (Main profile, without start code) without its VUI, which says how far pictures are reordered."""
     bits = "".join(f"{byte:08b}" for byte in re.sub(rb"\0\0\x03(?=[\0-\x03])", b"\0\0", unit_of_sps))
     at = 32  # behind header, profile, constraints, level
 
@@ -76,22 +70,18 @@ def without_vui(unit_of_sps: bytes) -> bytes:
 
 
 def reordered_untold(path: Path) -> None:
-    """Write sixty numbered frames as raw H.264 with B-frames that refer to each other, and no word about it."""
+    """Write sixty numbered frames as raw H.264 with B-frames that refer to each other, and a header that hides it."""
     steady = "bframes=3:b-pyramid=normal:b-adapt=0:ref=3:keyint=100:scenecut=0:qp=35:threads=1"
     with av.open(str(path), "w", format="h264") as out:
         stream = out.add_stream("libx264", rate=RATE, options={"profile": "main", "x264-params": steady})
         stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
-        for number in range(NUM_FRAMES):
-            frame = av.VideoFrame.from_ndarray(paint(number), format="rgb24")
-            frame.pts, frame.time_base = number, Fraction(1, RATE)
-            out.mux(stream.encode(frame))
-        out.mux(stream.encode(None))
+        encode_numbers(out, stream)
     units = re.split(rb"\0\0\0?\x01", path.read_bytes())[1:]
     path.write_bytes(b"".join(without_vui(data) if data[0] & 31 == 7 else START + data for data in units))
 
 
 def broadcast_in_fields(path: Path, levels: Iterable[int]) -> None:
-    """Write `field_pairs` as a transport stream in which each field has a packet, and a time, of its own."""
+    """Write `field_pairs` as a transport stream in which each field has its own packet and time."""
     raw = path.with_suffix(".264")
     fields = field_pairs(levels)
     raw.write_bytes(b"".join(fields))

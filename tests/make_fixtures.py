@@ -1,8 +1,7 @@
-"""Makes the small videos of tests/fixtures: `python tests/make_fixtures.py`.
+"""Make the small videos of tests/fixtures: `python tests/make_fixtures.py`.
 
-Every frame carries its number as eight large black or white blocks (`read_number` reads it back), so which frame one
-holds is known whatever the compression did to it. The files are committed: encoders differ between builds of FFmpeg,
-and what the tests need is the same bytes everywhere.
+Every frame shows its number as eight large black or white blocks, which `read_number` reads despite any compression.
+The files are committed because encoders differ between builds of FFmpeg, and tests need the same bytes everywhere.
 """
 
 import os
@@ -45,6 +44,30 @@ def read_number(frame: np.ndarray) -> int:
     return number
 
 
+def copy_packets(
+    source: av.container.InputContainer, out: av.container.OutputContainer, stream: av.VideoStream
+) -> None:
+    """Copy the packets of the first video stream of `source` to `stream`, which belongs to `out`."""
+    for packet in source.demux(video=0):
+        if packet.size:
+            packet.stream = stream
+            out.mux(packet)
+
+
+def encode_numbers(
+    out: av.container.OutputContainer,
+    stream: av.VideoStream,
+    times: Iterable[int] = range(NUM_FRAMES),
+    rate: Fraction | int = RATE,
+) -> None:
+    """Encode numbered frames of the stream's size to `stream`, frame i at times[i] / rate seconds, and flush it."""
+    for number, time in enumerate(times):
+        frame = av.VideoFrame.from_ndarray(paint(number, stream.width, stream.height), format="rgb24")
+        frame.pts, frame.time_base = time, 1 / Fraction(rate)
+        out.mux(stream.encode(frame))
+    out.mux(stream.encode(None))
+
+
 def encode(
     name: str,
     codec: str,
@@ -67,11 +90,7 @@ def encode(
         stream.bit_rate = 60_000 if rate_control else 0
         if rotation:
             stream.set_display_rotation(rotation)
-        for number, time in zip(range(NUM_FRAMES), times):
-            frame = av.VideoFrame.from_ndarray(paint(number, *size), format="rgb24")
-            frame.pts, frame.time_base = time, Fraction(1, RATE)
-            out.mux(stream.encode(frame))
-        out.mux(stream.encode(None))
+        encode_numbers(out, stream, times)
 
 
 def remux(
@@ -123,11 +142,19 @@ def mux_together(name: str, sources: list[str], cover: bool = False) -> None:
         if cover:
             out.mux(picture.encode(av.VideoFrame.from_ndarray(paint(255), format="rgb24")))
         for source, stream in zip(inputs, streams):
-            for packet in source.demux(video=0):
-                if packet.size:
-                    packet.stream = stream
-                    out.mux(packet)
+            copy_packets(source, out, stream)
             source.close()
+
+
+def still_first(path: Path) -> None:
+    """Write a thumbnail as the first track, then h264.mp4, which is the default."""
+    with av.open(str(FIXTURES / "h264.mp4")) as source, av.open(str(path), "w") as out:
+        still = out.add_stream("mjpeg", rate=1)
+        still.width, still.height, still.pix_fmt = 32, 24, "yuvj420p"
+        video = out.add_stream_from_template(source.streams.video[0])
+        video.disposition = av.stream.Disposition.default
+        out.mux(still.encode(av.VideoFrame.from_ndarray(paint(200, 32, 24), format="rgb24")))
+        copy_packets(source, out, video)
 
 
 def audio_only(name: str) -> None:
@@ -146,7 +173,7 @@ MPEG4 = {"bf": "2", "g": "20", "qmin": "4", "qmax": "10"}
 VP9 = {"deadline": "realtime", "cpu-used": "6", "auto-alt-ref": "1", "lag-in-frames": "19", "g": "20"}
 FRAGMENTS = {"movflags": "frag_keyframe+empty_moov"}
 
-# In order: some are made from others.
+# In this order, because some are made from others.
 MAKERS: dict[str, Callable[[str], None]] = {
     "h264.mp4": lambda name: encode(name, "libx264", options=h264()),
     "faststart.mp4": lambda name: remux("h264.mp4", name, container_options={"movflags": "faststart"}),

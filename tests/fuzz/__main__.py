@@ -1,6 +1,6 @@
-"""Fuzzes the readers: `python tests/fuzz TARGET --minutes 10 --seed 1`; targets: see below, or `all` in turn.
+"""Fuzz the readers: `python tests/fuzz TARGET --minutes 10 --seed 1`; the target `all` runs each target in turn.
 
-Every file is a function of (target, seed, number). What breaks a promise is named at the end and kept in --keep;
+Every file depends only on (target, seed, number). Files that break a promise are named at the end and kept in --keep;
 `--only NUMBER` makes and reads one file again. Linux only.
 """
 
@@ -20,7 +20,9 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=1.0, help="for each target")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", type=int, help="number of the one file to read")
-    parser.add_argument("--keep", type=Path, default=Path("fuzz_findings"), help="folder for what breaks a promise")
+    parser.add_argument(
+        "--keep", type=Path, default=Path("fuzz_findings"), help="folder for files that break a promise"
+    )
     arguments = parser.parse_args()
     findings = []
     for name in TARGETS if arguments.target == "all" else [arguments.target]:
@@ -33,7 +35,7 @@ def main() -> None:
         for finding in summary.findings:
             alike.setdefault(finding.kind, []).append(finding)
         for same in alike.values():
-            print(f"  {len(same)} such: {same[0]}", flush=True)
+            print(f"  {len(same)} like this: {same[0]}", flush=True)
         findings += summary.findings
     sys.exit(1 if findings else 0)
 

@@ -30,7 +30,7 @@ def forget_peak() -> None:
 
 
 def open_files() -> list[str]:
-    """Return what the open file descriptors of this process stand for."""
+    """Return the names of the files that this process has open."""
     names = []
     for descriptor in sorted(os.listdir("/proc/self/fd"), key=int):
         try:
@@ -69,7 +69,7 @@ def read_one(target: Target, path: Path, rng: random.Random, folder: Path, basel
 
 
 def empty(folder: Path) -> None:
-    """Take away what is in it. The folder itself stays: to make one anew for each file takes a millisecond."""
+    """Remove what is in the folder. The folder itself stays: making a new one for each file takes a millisecond."""
     for entry in os.scandir(folder):
         if entry.is_dir(follow_symlinks=False):
             shutil.rmtree(entry)
@@ -80,7 +80,7 @@ def empty(folder: Path) -> None:
 def run(target: Target, name: str, seed: str, first: str, last: str, folder: str, keep: str | None = None) -> None:
     """Read the files `first` to `last - 1` in `folder`, a line of JSON before and after each; see harness.py."""
     case, temporary = Path(folder, "case"), Path(folder, "tmp")
-    # Beyond the bound with room to say so; a file that wants everything must not take the machine with it.
+    # Above the target's bound, so that a breach is reported; but no file may take all memory of the machine.
     limit = peak_memory() + (2 * target.memory + 500) * MB
     resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
     baseline = 0
@@ -90,7 +90,7 @@ def run(target: Target, name: str, seed: str, first: str, last: str, folder: str
         empty(case)
         path = target.write(case, rng, number)
         print(json.dumps({"number": number, "started": str(path)}), flush=True)
-        if not baseline:  # after one reading everything that is loaded only once is there
+        if not baseline:  # the first reading also loads what is loaded only once
             read_one(target, path, random.Random(0), temporary, 0)
             forget_peak()
             baseline = peak_memory()

@@ -1,4 +1,4 @@
-"""Runs a target on many broken files in a process of its own, which may crash or hang, and collects what went wrong."""
+"""Run a target on many broken files in a separate process, which may crash or hang, and collect what goes wrong."""
 
 import json
 import os
@@ -32,7 +32,7 @@ class Finding:
 
     @property
     def kind(self) -> str:
-        """The complaint without what differs from file to file."""
+        """The complaint without numbers and names, which differ from file to file."""
         return re.sub(r"\d+|'[^']*'", "_", self.complaint.split(": ", 1)[-1])[-300:]
 
     def __str__(self) -> str:
@@ -41,7 +41,7 @@ class Finding:
 
 @dataclass
 class Summary:
-    """What came of a run: files by outcome, errors by number, the slowest (s), the hungriest (MB), and the findings."""
+    """The result of a run: number of files by outcome, errors by file, slowest (s), hungriest (MB), findings."""
 
     outcomes: Counter = field(default_factory=Counter)
     texts: dict[int, str] = field(default_factory=dict)
@@ -57,9 +57,9 @@ class Summary:
 
 
 def run(target: str, seed: int | str, first: int, last: int, keep: Path | None = None, seconds: float = 1e9) -> Summary:
-    """Return what came of the files `first` to `last - 1`, or fewer in `seconds`.
+    """Return the summary of the files `first` to `last - 1`, or of as many as `seconds` allow.
 
-    Those that break a promise go to `keep`.
+    Files that break a promise are copied to `keep`.
     """
     summary, end = Summary(), time.monotonic() + seconds
     with tempfile.TemporaryDirectory(prefix="fuzz") as name:
@@ -72,7 +72,7 @@ def run(target: str, seed: int | str, first: int, last: int, keep: Path | None =
 def _run_process(
     target: str, seed: str, first: int, last: int, folder: Path, summary: Summary, keep: Path | None, end: float
 ) -> int:
-    """Return the number of the next file, after the process has done all, died or hung."""
+    """Return the number of the next file after the process has read all files, died or hung."""
     shutil.rmtree(folder / "tmp", ignore_errors=True)
     (folder / "tmp").mkdir()
     number, started = first, False
@@ -110,7 +110,7 @@ def _run_process(
 
 @contextmanager
 def _child(target: str, seed: str, first: int, last: int, folder: Path, keep: Path | None):
-    """Yield the process, and its lines: None once it is silent for longer than allowed."""
+    """Open a context with the process and an iterator of its lines; a line is None after too long a silence."""
     command = [sys.executable, str(CHILD), target, seed, str(first), str(last), str(folder)]
     command += [str(keep)] if keep is not None else []
     environment = {**os.environ, "TMPDIR": str(folder / "tmp"), "GLOG_minloglevel": "2", "PYTHONDONTWRITEBYTECODE": "1"}

@@ -1,16 +1,16 @@
-"""Videos made by hand to do harm: what a few bytes can declare, in boxes and elements built from nothing."""
+"""Videos made by hand to do harm: a few bytes, in boxes and elements, that declare too much."""
 
 import io
 import re
 import struct
 import zlib
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-FIXTURES = Path(__file__).parents[1] / "fixtures"
+from make_fixtures import FIXTURES
+
 BILLION = 1_000_000_000
 ALL = 0xFFFFFFFF
 TOO_MANY = "it declares more frames or audio samples than it has bytes"
@@ -60,7 +60,7 @@ def track(
     more: bytes = b"",
     **tables: bytes,
 ) -> bytes:
-    """Return a track whose tables of samples are those of sixty frames of ten bytes, or as given."""
+    """Return a track of sixty frames of ten bytes; `tables` replaces its tables of samples."""
     defaults = {"stts": u32(1, 60, 512), "stsc": u32(1, 1, 60, 1), "stsz": u32(10, 60), "stco": u32(1, 40)}
     stbl = box(b"stbl", stsd, *(full(name.encode(), table) for name, table in (defaults | tables).items()), more)
     media = full(b"vmhd", bytes(8)) if kind == b"vide" else full(b"smhd", bytes(4))
@@ -100,7 +100,7 @@ def compressed(header: bytes) -> bytes:
 
 
 def fragments(count: int) -> bytes:
-    """As many fragments, each of which declares about as many samples as the file has bytes."""
+    """Return a file of fragments, each of which declares about as many samples as the file has bytes."""
     empty = track(MPEG4, stts=u32(0), stsc=u32(0), stsz=u32(0, 0), stco=u32(0))
     header = moov(empty, box(b"mvex", full(b"trex", u32(1, 1, 1, 1, 0))))
     run = full(b"trun", u32(70 * count))
@@ -109,7 +109,7 @@ def fragments(count: int) -> bytes:
 
 
 def beside_a_video(*boxes: bytes) -> bytes:
-    """h264.mp4 with more in its moov, which stands behind the data: the samples stay where they are."""
+    """Return h264.mp4 with more boxes in its moov, which comes after the data, so that the samples do not move."""
     data = fixture("h264.mp4")
     header = box_of(data, b"moov")
     return data.replace(header, box(b"moov", header[8:], *boxes))
@@ -144,7 +144,7 @@ SEGMENT, CLUSTER, TRACKS, BLOCK = "18538067", "1f43b675", "1654ae6b", "a3"
 
 
 def matroska(after: bytes = b"", tracks: int = 1) -> bytes:
-    """h264.mkv with its tracks listed several times, and with something behind its last element."""
+    """Return h264.mkv with its tracks listed several times, and `after` behind its last element."""
     data = fixture("h264.mkv")
     start = data.index(bytes.fromhex(SEGMENT)) + 12
     first = data.rindex(bytes.fromhex(TRACKS))  # the table of contents before it names it, too
@@ -176,7 +176,7 @@ def avi(codec: bytes, width: int, height: int, frames: list[bytes]) -> bytes:
 
 
 def gif(width: int, height: int, count: int = 10) -> bytes:
-    """Return pictures of 16x16 on a canvas that only the header knows to be large."""
+    """Return pictures of 16x16 whose header declares a canvas of another size."""
     images = [Image.fromarray(np.full((16, 16), 9 * number, np.uint8)) for number in range(count)]
     file = io.BytesIO()
     images[0].save(file, "GIF", save_all=True, append_images=images[1:], duration=40)
@@ -186,7 +186,7 @@ def gif(width: int, height: int, count: int = 10) -> bytes:
 
 
 def jpeg_sizes(width: int, height: int, first: int = 0) -> bytes:
-    """mjpeg.avi whose pictures from number `first` on declare another size."""
+    """Return mjpeg.avi with another declared size for its pictures from number `first` on."""
     data = bytearray(fixture("mjpeg.avi"))
     for match in list(re.finditer(rb"\xff\xc0\x00\x11", data))[first:]:
         data[match.start() + 5 : match.start() + 9] = struct.pack(">HH", height, width)
@@ -197,9 +197,9 @@ def playlist(text: str) -> bytes:
     return text.replace("FIXTURES", str(FIXTURES)).encode()
 
 
-# ---- all of them
+# ---- the cases
 
-# Name of the file, what is in it, and the reason why it is refused ("" where it is read).
+# Name of the file, its content, and the reason why it is refused ("" if it is read).
 Case = tuple[str, Callable[[], bytes], str]
 NOT_WHOLE = "damaged: frame 0 or one near it cannot be decoded"
 CASES: dict[str, Case] = {

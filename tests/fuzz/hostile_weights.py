@@ -1,4 +1,4 @@
-"""Weights made by hand to do harm: bombs, lies about sizes, calls, links, and names that collide."""
+"""Weights made by hand to do harm: bombs, false sizes, calls, links, and names that collide."""
 
 import gzip
 import io
@@ -13,7 +13,7 @@ import numpy as np
 
 from weight_formats import lod_tensor
 
-MANY = 200_000  # operations; the interpreter of pickles stops after five times as many
+MANY = 200_000  # operations; our reader of pickles stops after five times as many
 P = b"\x80\x02"  # the beginning of a pickle of protocol 2
 ARRAY = b"cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85U\x01b\x87R"
 FLOAT32 = b"cnumpy\ndtype\nU\x02f4K\x00K\x01\x87R"
@@ -62,7 +62,7 @@ def tar_gz(*members: bytes) -> bytes:
 
 
 def bomb() -> bytes:
-    """256 MB of zeros in 1 MB, and again packed: gzip in gzip."""
+    """Return an archive of 1 MB that unpacks to 256 MB of zeros."""
     file = io.BytesIO()
     with gzip.open(file, "wb", compresslevel=1) as packed:
         packed.write(member("conv1_weights", b"", size=1 << 28))
@@ -78,7 +78,7 @@ def folders(count: int) -> bytes:
 
 
 def torch_zip(pickled: bytes, stored: bytes = b"", members: int = 1, compression: int = zipfile.ZIP_STORED) -> bytes:
-    """Return a PyTorch file of a pickle and one storage, which may be there under many names."""
+    """Return a PyTorch file of a pickle and one storage under `members` names."""
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", compression, compresslevel=1) as archive:
         archive.writestr("x/data.pkl", pickled)
@@ -88,7 +88,7 @@ def torch_zip(pickled: bytes, stored: bytes = b"", members: int = 1, compression
 
 
 def listed_again(archive: bytes, times: int) -> bytes:
-    """Return the archive with its table of contents so many times."""
+    """Return the archive with its table of contents repeated `times` times."""
     start, end = archive.index(b"PK\1\2"), archive.index(b"PK\5\6")
     table = archive[start:end] * times
     count = 2 * times  # it has two members
@@ -99,7 +99,7 @@ def listed_again(archive: bytes, times: int) -> bytes:
 
 
 def torch_tensors(count: int, size: int, stored: int, stride: int = 1) -> bytes:
-    """Return the pickle of so many tensors of one storage of `stored` numbers."""
+    """Return the pickle of `count` tensors that share one storage of `stored` numbers."""
     place = b"(U\7storagectorch\nFloatStorage\nU\0010U\3cpuJ" + struct.pack("<i", stored) + b"tQ"
     shape = b"K\0(J" + struct.pack("<i", size) + b"t(J" + struct.pack("<i", stride) + b"t"
     entries = b"".join(b"U\x06%06dctorch._utils\n_rebuild_tensor\n(h\0" % i + shape + b"tR" for i in range(count))
@@ -112,8 +112,8 @@ TORCH = "not a PyTorch file of weights: "
 TUPLE = "not a pickle of weights: it holds a tuple, expected a dictionary of arrays"
 DAMAGED = "not a pickle of weights: it is damaged"
 SHAPE = "has no proper shape and place"
-# Name of the file, its bytes (a dictionary: the files of a folder; a number: so many bytes of a sparse file), and the
-# beginning of the reason.
+# Name of the file, its bytes (a dictionary: the files of a folder; a number: the size of a sparse file), and the
+# beginning of the reason why it is refused ("" if it is read).
 Contents = bytes | int | dict[str, bytes | int]
 CASES: dict[str, tuple[str, Callable[[], Contents], str]] = {
     "dictionaries without end": ("w.pdparams", lambda: P + b"(" + b"}" * MANY + b"t.", TUPLE),

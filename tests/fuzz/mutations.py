@@ -1,4 +1,4 @@
-"""Broken files out of whole ones: a function of the bytes and a seeded generator, nothing else."""
+"""Make broken files from whole ones: the result depends only on the bytes and a seeded generator."""
 
 import random
 import re
@@ -7,12 +7,12 @@ from collections.abc import Callable, Sequence
 
 Mutation = Callable[[bytearray, random.Random], None]
 
-# Sizes, counts and signs that arithmetic goes wrong at.
+# Sizes and counts at which arithmetic goes wrong.
 EXTREMES = (
     0, 1, 2, 0x7F, 0x80, 0xFF, 0x7FFF, 0xFFFF, 10**6, 10**8, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFE, 0xFFFFFFFF, 2**62,
     2**64 - 1,
 )  # fmt: skip
-# The name of an MP4 box or AVI chunk, an ID of Matroska's, the start code of a stream: fields that matter are near.
+# Names of MP4 boxes and AVI chunks, IDs of Matroska, start codes: important fields are near them.
 _LANDMARK = re.compile(
     rb"[a-zA-Z][a-zA-Z0-9 ]{3}|\x1a\x45\xdf\xa3|\x18\x53\x80\x67|\x1f\x43\xb6\x75|\x15\x49\xa9\x66|\x16\x54\xae\x6b"
     rb"|\x00\x00\x01"
@@ -89,7 +89,7 @@ def repeat(data: bytearray, rng: random.Random) -> None:
 
 
 def resize_boxes(data: bytearray, rng: random.Random) -> None:
-    """Declare another size for what a name stands in front of or behind: MP4 boxes, AVI chunks."""
+    """Change the sizes beside some names: MP4 boxes have them before the name, AVI chunks after it."""
     names = [match.start() for match in re.finditer(rb"[a-z][a-zA-Z0-9]{3}", data)]
     for at in rng.sample(names, min(len(names), rng.choice((1, 2, 5)))):
         size = rng.choice((*EXTREMES[:14], 8, 16, len(data)))
@@ -116,7 +116,7 @@ MUTATIONS: tuple[Mutation, ...] = (
 
 
 def mutated(data: bytes, rng: random.Random, others: Sequence[bytes] = ()) -> bytes:
-    """Return one to four mutations of `data`, at times after its end was replaced by that of another file."""
+    """Return `data` after one to four mutations, at times with the end of another file."""
     result = bytearray(data)
     if others and rng.random() < 0.08:
         other = rng.choice(others)

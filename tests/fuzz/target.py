@@ -1,4 +1,4 @@
-"""What a reader under test is to the fuzzing process."""
+"""A reader under test, as the fuzzing process sees it."""
 
 import random
 from collections.abc import Callable
@@ -14,7 +14,7 @@ class Target:
     """One reader under test.
 
     write: puts broken file number n, or a folder of them, into a folder and returns its path.
-    read: returns nothing; raises one of `errors` for a file that cannot be used, AssertionError for a wrong result.
+    read: raises one of `errors` for a file that cannot be used, AssertionError for a wrong result.
     memory: MB that reading may take, whatever the file declares.
     quiet: whether nothing may be written to stderr.
     """
@@ -27,7 +27,7 @@ class Target:
 
 
 def one_line(error: BaseException) -> str:
-    """Return what is wrong with an error's text as a line on a user's terminal, or nothing."""
+    """Return why an error's text is not fit to be a line on a terminal; "" if it is."""
     text = str(error)
     if not text or any(ord(c) < 32 or 127 <= ord(c) < 160 for c in text):
         return f"its text is no line: {text[:200]!r}"

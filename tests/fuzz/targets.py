@@ -1,4 +1,4 @@
-"""The readers under test by name, made when asked for: those of weights import paddle, which takes seconds."""
+"""The readers under test by name. Each is made when it is asked for, because its imports may take a second."""
 
 import importlib
 from dataclasses import replace

@@ -9,7 +9,7 @@ from fuzz import harness
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="measures memory in /proc")
 
-# A reader that does what the number of its file says.
+# A reader that misbehaves in the way that the number of its file says.
 READER = """
 import os, sys, time
 from fuzz.child import run

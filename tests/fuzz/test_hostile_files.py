@@ -1,4 +1,4 @@
-"""Videos and weights made by hand to do harm: the reason each gets; and in little time and memory, as when fuzzed."""
+"""Videos and weights made by hand to do harm: each is refused for its reason, in little time and memory."""
 
 import os
 import socket

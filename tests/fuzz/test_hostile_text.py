@@ -1,4 +1,4 @@
-"""Lists, labels, configurations and manifests that only a stranger would write."""
+"""Lists, labels, configurations and manifests that nobody writes in good faith."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Configurations, those of peers, file lists and label lists under test."""
+"""Targets that read text: configurations, ours and the peers', file lists and label lists."""
 
 import json
 import random
@@ -24,7 +24,7 @@ _SNIPPETS = tuple(
 
 
 def mutated_text(data: bytes, rng: random.Random) -> bytes:
-    """As `mutated`, or with snippets that mean something to parsers written into it."""
+    """Return the text after `mutated`, or with snippets in it that have a meaning for parsers."""
     result = bytearray(data)
     if rng.random() < 0.5:
         return mutated(data, rng)
@@ -36,7 +36,7 @@ def mutated_text(data: bytes, rng: random.Random) -> bytes:
 
 
 def configurations() -> Target:
-    """Return the YAML files that are shipped, broken; what is read is written and read again."""
+    """Break our YAML files; a configuration that is read is written and read again."""
     folders = (ROOT / "configs", ROOT / "tests" / "configs")
     seeds = [path.read_bytes() for folder in folders for path in sorted(folder.glob("*.yaml"))]
 
@@ -58,7 +58,7 @@ def configurations() -> Target:
 
 
 def peer_configurations() -> Target:
-    """Break configurations of PaddleVideo and, without bases, of mmaction2, also value by value; ours are loaded."""
+    """Break configurations of the peers, also value by value; the configuration made of one is loaded."""
     names = ("tsn_r50_1x1x8_50e_hmdb51_kinetics400_rgb", "tsm_r50_video_1x1x8_50e_kinetics400_rgb")
     seeds = [
         ("mmaction2", "".join(f"{key} = {source(part)}\n" for key, part in CONFIGS[name].items())) for name in names
@@ -86,7 +86,7 @@ def peer_configurations() -> Target:
 
 
 def file_lists() -> Target:
-    """List of all formats and in other encodings, broken."""
+    """Break lists of all formats, and one in other encodings."""
     seed = "".join(f"videos/my clip {i:03}.mp4 {i % 4}\n" for i in range(30)).encode()
     pickles = "".join(f"videos/clip_{i:03}.pkl\n" for i in range(30)).encode()
     folders = "".join(f"videos/my clip {i:03} {9 + i} {i % 4}\n" for i in range(30)).encode()
@@ -107,7 +107,7 @@ def file_lists() -> Target:
 
 
 def labels() -> Target:
-    """Break names of classes; those accepted are written to the files of a prediction."""
+    """Break label lists; accepted names are written to the files of a prediction."""
     names = ["opening", "closing_é", "walking \U0001f600", "x" * 50]
     seeds = [json.dumps(names, ensure_ascii=escaped).encode() for escaped in (True, False)]
 

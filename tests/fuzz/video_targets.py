@@ -1,4 +1,4 @@
-"""Videos and frame pickles under test: broken fixtures, other kinds of files made from them, and hand-made ones."""
+"""Targets that read videos: broken fixtures, other kinds of files made from them, and hand-made files."""
 
 import io
 import pickle
@@ -11,14 +11,15 @@ from PIL import Image
 
 from fuzz.hostile_videos import CASES
 from fuzz.mutations import mutated
-from fuzz.target import FIXTURES, Target
+from fuzz.target import Target
+from make_fixtures import FIXTURES, copy_packets
 from reader import packets
 from reader.dataset import ClipSpec, VideoError, read_clip
 
 
 def videos(decoder: str = "auto", seeds: dict[str, bytes] | None = None) -> Target:
-    """Write files each made from the next one of `seeds` (default: all fixtures), to clips of several kinds."""
-    packets.say_once = lambda *_: None  # of a capture; anything else on stderr is a finding
+    """Break each of `seeds` in turn (default: all fixtures), and read clips of several kinds."""
+    packets.say_once = lambda *_: None  # it writes to stderr on purpose; anything else there is a finding
     seeds = seeds or {path.name: path.read_bytes() for path in sorted(FIXTURES.iterdir()) if path.is_file()}
 
     def write(folder: Path, rng: random.Random, number: int) -> Path:
@@ -39,12 +40,12 @@ def videos(decoder: str = "auto", seeds: dict[str, bytes] | None = None) -> Targ
     return Target(write, read, (VideoError,), memory=1000)
 
 
-# Kinds of files of which the fixtures have none: name, fixture whose packets they hold.
+# Kinds of files that the fixtures lack -> the fixture that their packets come from.
 _REMUXED = {
     "a.h264": "h264.ts", "a.hevc": "hevc.mp4", "a.ivf": "vp9.webm", "a.asf": "mpeg4.avi", "a.ogg": "vp8.webm",
     "a.mxf": "mpeg2.ts", "a.mpeg": "mpeg2.ts", "a.m4v": "mpeg4.avi", "a.mpegts": "hevc.mp4", "b.mp4": "vp9.webm",
 }  # fmt: skip
-# Name, encoder, kind of pixels.
+# Name, encoder, pixel format.
 _ENCODED = (
     ("a.gif", "gif", "rgb8"), ("a.mov", "prores_ks", "yuv422p10le"), ("b.mov", "png", "rgb24"),
     ("c.mov", "qtrle", "rgb24"), ("d.mov", "rawvideo", "rgb24"), ("a.avi", "huffyuv", "yuv422p"),
@@ -54,7 +55,7 @@ _ENCODED = (
 
 
 def more_videos() -> Target:
-    """As `videos`, of kinds of files that the fixtures lack and this build of FFmpeg can write."""
+    """Break kinds of files that the fixtures lack and this build of FFmpeg can write."""
     seeds = {}
     for make, kinds in ((_remuxed, _REMUXED.items()), (_encoded, _ENCODED)):
         for name, *how in kinds:
@@ -69,11 +70,7 @@ def _remuxed(name: str, fixture: str) -> bytes:
     file = io.BytesIO()
     with av.open(str(FIXTURES / fixture)) as source, av.open(file, "w", format=name.split(".")[1]) as out:
         out.flags |= av.container.core.Flags.bitexact.value
-        stream = out.add_stream_from_template(source.streams.video[0])
-        for packet in source.demux(video=0):
-            if packet.size:
-                packet.stream = stream
-                out.mux(packet)
+        copy_packets(source, out, out.add_stream_from_template(source.streams.video[0]))
     return file.getvalue()
 
 
@@ -105,7 +102,7 @@ def hostile_videos() -> Target:
 
 
 def frame_pickles() -> Target:
-    """Return the second format, broken anywhere: in the pickle or in its JPEGs."""
+    """Break frame pickles anywhere: in the pickle or in its JPEGs."""
     file = io.BytesIO()
     Image.new("RGB", (44, 36), (200, 0, 0)).save(file, "JPEG")
     seeds = [pickle.dumps(("video", 1, [file.getvalue()] * 4), protocol) for protocol in (0, 1, 2, 4)]
@@ -124,7 +121,7 @@ def frame_pickles() -> Target:
 
 
 def frame_folders() -> Target:
-    """Make folders of four frames, PNG or JPEG, of which the second is broken anywhere."""
+    """Break the second frame, PNG or JPEG, of folders of four frames."""
     files = [io.BytesIO(), io.BytesIO()]
     for file, kind in zip(files, ("JPEG", "PNG")):
         Image.new("RGB", (44, 36), (200, 0, 0)).save(file, kind)

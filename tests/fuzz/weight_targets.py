@@ -1,4 +1,4 @@
-"""Weights of every format, and checkpoints, under test; on a network of a few small parameters."""
+"""Targets that read weights of every format and checkpoints, for a network of a few small parameters."""
 
 import gzip
 import hashlib
@@ -16,7 +16,6 @@ from fuzz.hostile_weights import CASES
 from fuzz.mutations import mutated
 from fuzz.target import FIXTURES, Target
 from fuzz.text_targets import mutated_text
-from models.weights.fitting import load_weights
 from models.weights.reading import read_weights
 from training.checkpoint import check_files, find_checkpoint, read_momentum
 from utils.errors import InputError
@@ -35,7 +34,7 @@ class _Tensor:
 
 
 class _Model:
-    """As much of a network as loading looks at: a few small parameters under the names of ours."""
+    """What loading uses of a network, with a few small parameters under the names of ours."""
 
     backbone_prefix, classifier_prefix = "backbone.", "fc."
     num_layers, num_classes, variant, shifts = 18, 3, "resnet", False
@@ -66,7 +65,9 @@ def _state(shapes: dict[str, tuple[int, ...]]) -> dict[str, np.ndarray]:
 
 
 def weights() -> Target:
-    """Load every format, broken, into a network: all or nothing of it is set, to finite numbers."""
+    """Break every format and load it: it sets all parameters, to finite numbers, or none."""
+    from models.weights.fitting import load_weights  # imports paddle, which the other targets do without
+
     fluid, ours = _state(_FLUID), _state(_OURS)
     pickles = [pickle.dumps(state, protocol) for state in (fluid, ours) for protocol in (1, 2, 4)]
     paddle_2 = {name: (name, array) for name, array in ours.items()} | {"StructuredToParameterName@@": {}}
@@ -128,7 +129,7 @@ def hostile_weights() -> Target:
 
 
 def _archive(path: Path, contents: dict[str, bytes], rng: random.Random) -> None:
-    """Write a tar or tar.gz, broken before or after its compression."""
+    """Write a tar or tar.gz, sometimes broken before or after its compression."""
     file = io.BytesIO()
     tar_format = rng.choice((tarfile.GNU_FORMAT, tarfile.PAX_FORMAT, tarfile.USTAR_FORMAT))
     with tarfile.open(fileobj=file, mode="w", format=tar_format) as archive:
@@ -149,7 +150,7 @@ def _archive(path: Path, contents: dict[str, bytes], rng: random.Random) -> None
     path.write_bytes(data)
 
 
-# What JSON can hold in place of a number or a word.
+# JSON that may stand in place of a number or a word.
 _STRANGE = (
     b"NaN", b"Infinity", b"-Infinity", b"1e999", b"9" * 4000, b"9" * 400, b"true", b"null", b"[" * 3000, b'"a\\nb"',
     b'"\\ud800"', b"{}", b"-1",
@@ -157,7 +158,7 @@ _STRANGE = (
 
 
 def checkpoints() -> Target:
-    """Load manifests and momentum, broken; the manifest agrees with the files, as that of a liar would."""
+    """Break manifests and momentum; a manifest has the digest of the broken momentum, so that it is loaded."""
     momentum = pickle.dumps(_state(_TRAINED), 4)
     progress = {"epoch": 1, "step": 2, "seed": 3, "videos": 10, "batch_size": 4, "best_top1": 50.0, "best_epoch": 0}
 
@@ -194,7 +195,7 @@ def checkpoints() -> Target:
 
 
 class _Named:
-    """A network as far as its optimizer's state goes."""
+    """What an optimizer's state uses of a network."""
 
     def named_parameters(self) -> list[tuple[str, _Tensor]]:
         return [(name, _Tensor(*shape)) for name, shape in _TRAINED.items()]

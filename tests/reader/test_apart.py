@@ -1,4 +1,4 @@
-"""One answer from a process: who is to blame where there is none, and what the process is, and is not, given."""
+"""One answer from a process, or the error that says whose fault it is that there is none."""
 
 import os
 import subprocess

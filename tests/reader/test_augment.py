@@ -1,4 +1,4 @@
-"""RandAugment and random erasing: what each operation makes of pixels, and the same of all frames of a clip."""
+"""RandAugment and random erasing: what each operation does to pixels, in all frames of a clip alike."""
 
 from collections import Counter
 from dataclasses import replace
@@ -12,7 +12,7 @@ from reader.clip import ClipSpec
 from reader.dataset import read_clip
 
 SPEC = ClipSpec(4, 1, 40, 32, augment_seed=3)
-# Grey values of a picture of one row and four columns, and of it as a column.
+# Grey values of a picture of one row and four columns.
 ROW = [10, 100, 150, 250]
 
 
@@ -28,7 +28,7 @@ ROW = [10, 100, 150, 250]
 ])  # fmt: skip
 def test_operations(name, amount, expected):
     image = Image.fromarray(np.repeat(np.array([ROW], np.uint8)[:, :, None], 3, axis=2))
-    if name == "translate_y":  # of the row as a column, which moves by as much
+    if name == "translate_y":  # the row as a column moves by as much
         image, name, expected = image.transpose(Image.Transpose.ROTATE_270), "translate_y", [100, 150, 250, 128]
     changed = np.asarray(OPERATIONS[name](image, amount))
     assert changed.reshape(-1, 3)[:, 0].tolist() == expected
@@ -59,7 +59,7 @@ def test_all_frames_of_a_clip_are_changed_in_the_same_way_by_seed_epoch_and_inde
 
 
 def test_what_is_drawn(monkeypatch):
-    """Each operation equally often, to both sides, and a box as often as its probability says."""
+    """Operations and their directions are equally frequent, and boxes as frequent as their probability."""
     seen = Counter()
     for name in OPERATIONS:
         monkeypatch.setitem(OPERATIONS, name, lambda image, amount, name=name: seen.update([(name, amount)]) or image)

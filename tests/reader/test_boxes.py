@@ -1,4 +1,4 @@
-"""What counts as a declaration of samples in an MP4 file, and what is text that only reads like one."""
+"""Declarations of samples in an MP4 file, and text that only looks like one."""
 
 import struct
 from pathlib import Path
@@ -6,8 +6,8 @@ from pathlib import Path
 import av
 import pytest
 
-from fuzz.hostile_videos import BILLION, FTYP, box, compressed, full, moov, track, u32
-from make_fixtures import FIXTURES
+from fuzz.hostile_videos import BILLION, FTYP, box, compressed, fixture, full, moov, track, u32
+from make_fixtures import FIXTURES, copy_packets
 from reader.boxes import declares_too_many_samples
 from reader.decode import read_frames
 
@@ -15,14 +15,10 @@ WORDS = "stsz trun stz2 cmvd moov and what else a title may say: stszstszstszsts
 
 
 def titled(path: Path, title: str) -> None:
-    """h264.mp4 with a title."""
+    """Write h264.mp4 with a title."""
     with av.open(str(FIXTURES / "h264.mp4")) as source, av.open(str(path), "w") as out:
         out.metadata["title"] = title
-        stream = out.add_stream_from_template(source.streams.video[0])
-        for packet in source.demux(video=0):
-            if packet.size:
-                packet.stream = stream
-                out.mux(packet)
+        copy_packets(source, out, out.add_stream_from_template(source.streams.video[0]))
 
 
 @pytest.mark.parametrize("name", ["a.mp4", "a.mov", "a.3gp"])
@@ -35,8 +31,8 @@ def test_a_title_may_say_anything(name, tmp_path):
 
 
 def test_words_in_other_boxes(tmp_path):
-    """Of padding, of a vendor's own, of the name of an encoder, of samples, of what comes behind them."""
-    data = (FIXTURES / "h264.mp4").read_bytes()
+    """The names of boxes in padding, in a vendor's box, in an encoder's name, and in or behind the samples."""
+    data = fixture("h264.mp4")
     path = tmp_path / "a.mp4"
     words = b"stsz" + b"\xff" * 20 + b"trun" + b"\xff" * 20 + b"cmvd" + b"\xff" * 20
     name = data.index(b"avc1", data.index(b"stsd")) + 4 + 42  # 31 bytes of a compressor's name

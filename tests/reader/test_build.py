@@ -1,4 +1,4 @@
-"""From a section of the configuration to what is read, and the words for it."""
+"""From a section of the configuration to the clips that are read, and the line that describes them."""
 
 import pytest
 
@@ -40,10 +40,10 @@ def test_a_batch_has_fewer_videos_where_each_has_more_crops(crops, given, videos
 @pytest.mark.parametrize(
     "world, videos, readers",
     [
-        (World(), 100, 12),  # what the file says
+        (World(), 100, 12),  # as the file says
         (World(3, 8, on_machine=8), 100, 6),
         (World(3, 8, on_machine=4), 100, 12),  # two machines, each with its cores
-        (World(3, 8), 16, 2),  # no more than it has videos
+        (World(3, 8), 16, 2),  # one for each of its videos
         (World(3, 8), 17, 3),
     ],
 )

@@ -1,4 +1,4 @@
-"""What is said of classes that a mirror exchanges."""
+"""The advice about classes that a mirror exchanges."""
 
 import json
 

@@ -1,6 +1,6 @@
-"""When pictures are shown: containers, codecs and rates.
+"""The times at which frames are shown, for containers, codecs and rates.
 
-Each is held against the times that it was made with, and ffprobe's where that is to be had.
+They are compared with the times that a file was made with, and with those of ffprobe if it is installed.
 """
 
 import json
@@ -26,7 +26,7 @@ _GROUND = np.random.default_rng(0).integers(0, 255, (6, 8, 3), np.uint8).repeat(
 
 
 def write(path: Path, codec: str, kind: str, rate, times: Sequence[int], options: dict[str, str]) -> None:
-    """Write a video of 64x48 with pictures at multiples of 1 / rate."""
+    """Write a video of 64x48 with frames at multiples of 1 / rate."""
     with av.open(str(path), "w", format=kind) as out:
         stream = out.add_stream(codec, rate=rate, options=options)
         stream.width, stream.height, stream.pix_fmt = 64, 48, "yuvj420p" if codec == "mjpeg" else "yuv420p"
@@ -48,7 +48,7 @@ def clocked(path: Path) -> tuple[Clock, list[float]]:
 
 
 def of_ffprobe(path: Path) -> list[float]:
-    """Return the times of the pictures from the first one on; [] without ffprobe, or where it knows none."""
+    """Return the times of the frames from the first one on; [] if ffprobe is missing or knows none."""
     if shutil.which("ffprobe") is None:
         return []
     asked = "ffprobe -v error -of json -select_streams v:0 -show_entries frame=best_effort_timestamp_time".split()
@@ -96,7 +96,7 @@ PAUSED = [*range(25), 100]
 def test_pictures_have_the_times_they_were_made_with(name, codec, kind, rate, times, options, tmp_path):
     write(tmp_path / name, codec, kind, rate, times, options)
     clock, shown = clocked(tmp_path / name)
-    about = 1.5 / rate  # raw MPEG-1 and 2 are told in decoding order, and FFmpeg guesses where the first one belongs
+    about = 1.5 / rate  # raw MPEG-1 and 2 are stored in decoding order, and FFmpeg guesses the first frame's place
     assert shown == pytest.approx([time / rate for time in times], abs=about)
     assert clock.duration == pytest.approx((times[-1] + 1) / rate, abs=about)
     if probed := of_ffprobe(tmp_path / name):
@@ -108,7 +108,7 @@ def test_pictures_have_the_times_they_were_made_with(name, codec, kind, rate, ti
 
 
 def test_b_frames_copied_into_avi(tmp_path):
-    """A copy has a chunk for each tick of the other file's clock, every second one of them empty."""
+    """A copy has a chunk for each tick of the source's clock, and every second chunk is empty."""
     write(tmp_path / "b.avi", "libx264", "avi", 50, STEADY, B)
     with av.open(str(tmp_path / "b.avi")) as source, av.open(str(tmp_path / "copy.avi"), "w") as out:
         stream = out.add_stream_from_template(source.streams.video[0])
@@ -121,9 +121,9 @@ def test_b_frames_copied_into_avi(tmp_path):
 
 
 def film(path: Path, num_pictures: int) -> list[float]:
-    """Write film of 24000/1001 pictures a second as NTSC video in a program stream; return when each is shown.
+    """Write film of 24000/1001 frames a second as NTSC video in a program stream; return the times of its frames.
 
-    The pictures stay for two and three fields in turn (ISO/IEC 13818-2: repeat_first_field).
+    Frames stay for two and three fields in turn (ISO/IEC 13818-2: repeat_first_field).
     """
     raw = path.with_suffix(".m2v")
     write(raw, "mpeg2video", "mpeg2video", Fraction(24000, 1001), range(num_pictures), {})

@@ -99,11 +99,11 @@ def test_the_centre_does_not_depend_on_epoch_and_index(workspace):
 
 
 def test_a_second_count_of_the_frames_is_the_one_that_holds(monkeypatch):
-    """Where a file holds fewer frames than it promised, the decoder asks again."""
+    """If a file holds fewer frames than it promised, the decoder asks again."""
 
     def read_frames(path, choose, decoder, each, folder):
         assert max(choose(300)) > 20
-        assert choose(300) == choose(300)  # the same question, the same answer, in training too
+        assert choose(300) == choose(300)  # the same answer to the same question, also in training
         indices = choose(20)
         assert max(indices) < 20
         return np.stack([each(np.zeros((36, 44, 3), np.uint8)) for _ in indices])

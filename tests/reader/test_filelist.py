@@ -1,4 +1,4 @@
-"""File lists: what is read, and the exact line that each mistake gets."""
+"""File lists: the entries that are read, and the line for each mistake."""
 
 import os
 import pickle
@@ -28,7 +28,7 @@ def read(tmp_path, monkeypatch):
     "content, expected",
     [
         (b"a.mp4 0\nb.mp4 3\n", [("a.mp4", 0), ("b.mp4", 3)]),
-        (b"a.mp4 0\nb.mp4 3", [("a.mp4", 0), ("b.mp4", 3)]),  # no line end at the end
+        (b"a.mp4 0\nb.mp4 3", [("a.mp4", 0), ("b.mp4", 3)]),  # the last line has no end
         (b"a.mp4 1\r\nb.mp4 2\r\n", [("a.mp4", 1), ("b.mp4", 2)]),
         (b"\xef\xbb\xbfa.mp4 1\n", [("a.mp4", 1)]),  # a byte order mark, as Windows editors write
         (b"\n\n a.mp4 1 \n   \nb.mp4 2\n\n", [("a.mp4", 1), ("b.mp4", 2)]),
@@ -37,7 +37,7 @@ def read(tmp_path, monkeypatch):
         (b"a.mp4\t2\nb c.mp4\t \t3\n", [("a.mp4", 2), ("b c.mp4", 3)]),
         (b"a.mp4 003\n", [("a.mp4", 3)]),
         ("größe/影片.mp4 1\n".encode(), [("größe/影片.mp4", 1)]),
-        (b"a\xff.mp4 1\n", [(os.fsdecode(b"a\xff.mp4"), 1)]),  # no UTF-8: the very bytes of the file's name
+        (b"a\xff.mp4 1\n", [(os.fsdecode(b"a\xff.mp4"), 1)]),  # not UTF-8: the bytes of the file's name
         (b"a.mp4 0\na.mp4 0\n", [("a.mp4", 0), ("a.mp4", 0)]),
     ],
 )
@@ -192,5 +192,5 @@ def test_a_list_takes_little_more_than_its_paths(tmp_path):
         kept, peak = (size / number - len(path.format(0)) for size in tracemalloc.get_traced_memory())
     finally:
         tracemalloc.stop()
-    assert 24 <= kept <= peak < 60  # bytes of an entry beside its path
+    assert 24 <= kept <= peak < 60  # bytes of an entry in addition to its path
     assert sum(entry.label for entry in entries) == sum(i % 400 for i in range(number))

@@ -1,4 +1,4 @@
-"""Folders of frames: read as a pickle of the same JPEG bytes is, no other file opened, and what is wrong is named."""
+"""Folders of frames: they give the clip of a pickle of the same JPEGs, and an error names the frame."""
 
 import io
 import json
@@ -76,7 +76,7 @@ def test_the_list_says_how_many_and_only_the_chosen_are_opened(tmp_path):
 
 
 def bomb() -> bytes:
-    """Return a PNG of 300 bytes that is declared as 12,000 x 12,000."""
+    """Return a PNG of 300 bytes that declares 12,000 x 12,000 pixels."""
 
     def chunk(name: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
@@ -232,7 +232,7 @@ def test_predict_of_a_list_and_of_one_folder(workspace, tmp_path):
 
 
 def test_a_frame_written_over_is_read_again(workspace, tmp_path):
-    """As somebody does who extracts a clip's frames once more, into their folder."""
+    """As if somebody extracted a clip's frames once more into their folder."""
     folders = [make_folder(tmp_path / name, JPEGS) for name in "ab"]
     (tmp_path / "infer.list").write_text("a 11\nb 11\n")
     how = [workspace.config, workspace.weights, "--set=MODEL.format=frames", "--report=False", "--batch_size=1"]
@@ -243,7 +243,7 @@ def test_a_frame_written_over_is_read_again(workspace, tmp_path):
     for name in os.listdir(folders[1]):
         (folders[1] / name).write_bytes(encoded(255 - FRAMES[0]))
     assert folders[1].stat().st_mtime_ns == time
-    (tmp_path / "killed").mkdir()  # a run that was ended before it wrote its tables
+    (tmp_path / "killed").mkdir()  # as left by a run that was killed before it wrote its tables
     (tmp_path / "out/predictions.jsonl").rename(tmp_path / "killed/predictions.partial.jsonl")
     again = run_script(*command, "--save_dir=killed", cwd=tmp_path)
     assert again.returncode == 0 and "1 whose files have changed" in again.stdout, again.stdout + again.stderr

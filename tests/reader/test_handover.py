@@ -1,4 +1,4 @@
-"""Every decoder reads what was checked: no playlist, no other file, no other stream; nothing stays of the copies."""
+"""Every decoder reads the checked stream, never a playlist, another file or another stream; copies are removed."""
 
 import shutil
 import tempfile
@@ -8,12 +8,12 @@ import av
 import numpy as np
 import pytest
 
-from make_fixtures import FIXTURES, paint
+from make_fixtures import FIXTURES, still_first
 from reader import integrity
 from reader.dataset import ClipSpec, read_clip
 from reader.decode import VideoError, read_frames
 
-OTHER = FIXTURES / "large.ts"  # what a playlist would show, 128 pixels wide
+OTHER = FIXTURES / "large.ts"  # the file that the playlists name, 128 pixels wide
 SECRET = "its frames are 128 pixels wide"
 FOLLOWED = "which only names other files: they are not followed"
 PLAYLISTS = {
@@ -29,7 +29,7 @@ PLAYLISTS = {
 
 
 def raw_video() -> bytes:
-    """h264.mp4 as raw H.264, which begins with a start code."""
+    """Return h264.ts as raw H.264, which begins with a start code."""
     with av.open(str(FIXTURES / "h264.ts")) as source:
         return b"".join(bytes(packet) for packet in source.demux(video=0) if packet.size)
 
@@ -50,7 +50,7 @@ def test_playlists_are_refused(kind, tag, behind, decoder, tmp_path):
 @pytest.mark.parametrize("decoder, module", [("auto", "av"), ("opencv", "cv2"), ("decord", "decord")])
 @pytest.mark.parametrize("kind", ["HLS", "concat"])
 def test_what_is_a_video_to_one_parser_and_a_playlist_to_the_next(kind, decoder, module, tmp_path, monkeypatch):
-    """Were it not refused for its first bytes, no decoder would follow it: it gets what was checked."""
+    """Even if its first bytes did not give it away, no decoder would follow it: each gets the checked stream."""
     pytest.importorskip(module)
     monkeypatch.setattr(integrity, "refused", lambda path: None)
     path = tmp_path / "video.264"
@@ -66,16 +66,7 @@ def test_what_is_a_video_to_one_parser_and_a_playlist_to_the_next(kind, decoder,
 def test_they_read_the_stream_that_was_chosen(decoder, module, tmp_path):
     pytest.importorskip(module)
     path = tmp_path / "still.mp4"
-    with av.open(str(FIXTURES / "h264.mp4")) as source, av.open(str(path), "w") as out:
-        still = out.add_stream("mjpeg", rate=1)
-        still.width, still.height, still.pix_fmt = 32, 24, "yuvj420p"
-        video = out.add_stream_from_template(source.streams.video[0])
-        video.disposition = av.stream.Disposition.default
-        out.mux(still.encode(av.VideoFrame.from_ndarray(paint(200, 32, 24), format="rgb24")))
-        for packet in source.demux(video=0):
-            if packet.size:
-                packet.stream = video
-                out.mux(packet)
+    still_first(path)
     assert np.array_equal(read_frames(str(path), range, decoder), read_frames(str(path), range))
 
 

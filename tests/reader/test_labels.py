@@ -1,4 +1,4 @@
-"""Several classes a video: how lists say them, what of them is kept, and what a batch holds."""
+"""Videos with several classes: in lists, in memory and in batches."""
 
 import numpy as np
 import pytest

@@ -1,15 +1,13 @@
-"""How long a video lasts, whatever holds it."""
-
-from pathlib import Path
+"""The length of a video in every kind of container."""
 
 import pytest
 
 from conftest import make_clip, synthetic_frames
+from make_fixtures import FIXTURES
 from reader.dataset import ClipSpec, read_clip
 from reader.integrity import VideoError
 from reader.length import check_length
 
-FIXTURES = Path(__file__).parents[1] / "fixtures"
 SECONDS = {"h264.mp4": 2.4, "h264.mkv": 2.4, "h264.avi": 2.4, "h264.ts": 2.4, "vp8.webm": 2.4, "fragmented.mp4": 2.4}
 
 

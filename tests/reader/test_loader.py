@@ -1,9 +1,6 @@
-"""Batches: order, sizes, memory, unreadable videos; and reader processes that die, hang or fail."""
+"""Batches: their order, sizes, labels and memory, and unreadable videos."""
 
-import os
 import random
-import signal
-import threading
 import time
 import tracemalloc
 from dataclasses import replace
@@ -12,18 +9,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from conftest import children, frame_pickle, wait_until
+from conftest import frame_pickle, wait_until
 from reader.dataset import ClipSpec, Seen, VideoError, read_clip
 from reader.filelist import Entry
 from reader.loader import Loader, timed, worker_count
-from reader.workers import FileClip, WorkerProcess
+from reader.workers import FileClip, WorkerPool, WorkerProcess
 from utils.config.foreign import list_advice
-from utils.errors import InputError, RunError
+from utils.errors import InputError
+from utils.processes.parallel import end_all
 
-SPEC = ClipSpec(num_segments=2, seglen=1, short_side=36, crop_size=32)
-PKL = ClipSpec(num_segments=2, seglen=1, short_side=36, crop_size=32, frame_format="pkl")
-
-linux = pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="looks processes up in /proc")
+SPEC = ClipSpec(2, 1, 36, 32)
+PKL = replace(SPEC, frame_format="pkl")
+AUGMENTED = replace(SPEC, augment_seed=1)
 
 
 @pytest.fixture
@@ -35,6 +32,26 @@ def with_bad(entries: list[Entry], *positions: int) -> list[Entry]:
     return [Entry(f"no {i}.mp4", e.label) if i in positions else e for i, e in enumerate(entries)]
 
 
+@pytest.fixture(scope="module")
+def pools():
+    """Provide the reader processes of this file by specification and number: each takes half a second to start."""
+    made: dict[tuple[ClipSpec, int], WorkerPool] = {}
+    yield made
+    for pool in made.values():
+        end_all(pool._processes)
+
+
+@pytest.fixture(autouse=True)
+def shared_processes(pools, monkeypatch):
+    """Let loaders of equal specifications use the same reader processes, one after the other."""
+
+    def pool(spec: ClipSpec, number: int, time_limit: float) -> WorkerPool:
+        return pools.setdefault((spec, number), WorkerPool(spec, number, time_limit))
+
+    monkeypatch.setattr("reader.loader.WorkerPool", pool)
+    monkeypatch.setattr(WorkerPool, "close", lambda self, threads: threads.shutdown(cancel_futures=True))
+
+
 def loader(entries, *, spec=SPEC, batch_size=4, num_workers=2, num_classes=4, **how) -> Loader:
     return Loader(entries, spec, batch_size, num_classes=num_classes, num_workers=num_workers, **how)
 
@@ -42,6 +59,7 @@ def loader(entries, *, spec=SPEC, batch_size=4, num_workers=2, num_classes=4, **
 @pytest.fixture
 def fake_read(monkeypatch):
     """Replace the work of reader processes by a function of (path, epoch, index), called in their threads."""
+    monkeypatch.setattr(WorkerProcess, "start", lambda self: None)
 
     def install(function):
         monkeypatch.setattr(WorkerProcess, "answer", lambda self, *asked: FileClip(*function(*asked[:3]), None, False))
@@ -51,18 +69,6 @@ def fake_read(monkeypatch):
 
 def clip_of(number: int) -> np.ndarray:
     return np.full(SPEC.shape, number, np.uint8)
-
-
-def readers() -> set[int]:
-    """Return the ids of the living reader processes that this process has started; Linux only."""
-    return {pid for pid in children("self") if is_reader(pid)}
-
-
-def is_reader(pid: int) -> bool:
-    try:
-        return b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()  # empty once it is dead
-    except FileNotFoundError:
-        return False
 
 
 # ---- what comes out
@@ -80,32 +86,32 @@ def test_batches_are_what_read_clip_gives(entries):
 
 
 def test_a_mirrored_clip_counts_for_the_class_that_the_mirror_makes_of_it(entries):
-    spec = replace(SPEC, augment_seed=3)
-    with loader(entries, spec=spec, mirrors={0: 1, 1: 0}) as reader, loader(entries, spec=spec) as plain:
-        pairs = list(zip(reader.batches(), plain.batches(), strict=True))
+    batches = []
+    for mirrors in ({0: 1, 1: 0}, None):
+        with loader(entries, spec=AUGMENTED, mirrors=mirrors) as reader:
+            batches.append(list(reader.batches()))
     exchanged = 0
-    for ours, theirs in pairs:
+    for ours, theirs in zip(*batches, strict=True):
         assert (ours.frames == theirs.frames).all()
         for index, ours_label, label in zip(ours.indices, ours.labels, theirs.labels):
             seen = Seen()
-            read_clip(spec, entries[index].path, 0, index, seen=seen)
+            read_clip(AUGMENTED, entries[index].path, 0, index, seen=seen)
             assert ours_label == ({0: 1, 1: 0}.get(label, label) if seen.mirrored else label)
             exchanged += ours_label != label
     assert 0 < exchanged < 6
 
 
-@pytest.mark.parametrize("augment_seed", [None, 7])
-def test_the_result_does_not_depend_on_the_number_of_processes(entries, augment_seed):
-    spec = ClipSpec(2, 1, 36, 32, augment_seed=augment_seed)
+@pytest.mark.parametrize("spec", [SPEC, AUGMENTED])
+def test_the_result_does_not_depend_on_the_number_of_processes(entries, spec):
     entries = with_bad(entries, 2, 3, 9)
     order = [9, 3, 1, 4, 0, 2, 6, 5, 8, 7]
     results = []
-    for workers in (1, 3):
-        with loader(entries, spec=spec, num_workers=workers, batch_size=3, replace=augment_seed is not None) as reader:
+    for workers in (1, 2):
+        with loader(entries, spec=spec, num_workers=workers, batch_size=3, replace=spec is AUGMENTED) as reader:
             epochs = [list(reader.batches(order, epoch)) for epoch in (0, 1)]
         results.append([[(b.frames.tobytes(), b.labels.tolist(), b.indices, b.unreadable) for b in e] for e in epochs])
     assert results[0] == results[1]
-    assert (results[0][0] == results[0][1]) == (augment_seed is None)
+    assert (results[0][0] == results[0][1]) == (spec is SPEC)
 
 
 def test_order_is_kept_whatever_the_delays(fake_read):
@@ -161,7 +167,7 @@ def test_a_pass_that_is_left_reads_no_more(fake_read):
         next(batches)
         batches.close()
         list(reader.batches(range(4), epoch=1))
-    assert len(started) <= 20 + 2 + 4  # the batch, what had begun, the next pass
+    assert len(started) <= 20 + 2 + 4  # the batch, reads that had begun, the next pass
 
 
 def test_labels(entries):
@@ -170,26 +176,15 @@ def test_labels(entries):
         assert next(reader.batches()).labels.tolist() == [-1] * 4
 
 
-@pytest.mark.parametrize("num_classes, unreadable", [(4, []), (3, [(1, "its label 3 is outside 0..2")]), (None, [])])
-def test_the_label_of_a_pickle(tmp_path, num_classes, unreadable):
-    for label in (0, 3):
-        (tmp_path / f"{label}.pkl").write_bytes(frame_pickle(label))
-    entries = [Entry(str(tmp_path / f"{label}.pkl")) for label in (0, 3)]
+@pytest.mark.parametrize("num_classes, outside", [(4, []), (3, [(1, "its label 3 is outside 0..2")]), (None, [])])
+def test_the_label_of_a_pickle(tmp_path, num_classes, outside):
+    entries = [Entry(str(tmp_path / name)) for name in ("small", "good", "large", "endless")]
+    for entry, label in zip(entries, (0, 3, 2**70, 10**5000)):
+        Path(entry.path).write_bytes(frame_pickle(label))
     with loader(entries, spec=PKL, num_workers=1, num_classes=num_classes) as reader:
         (batch,) = reader.batches()
-    assert batch.unreadable == unreadable
-    assert batch.labels.tolist() == ([0] if unreadable else [0, 3])
-
-
-@pytest.mark.parametrize("num_classes", [4, None])
-def test_the_label_of_a_pickle_that_no_array_holds(tmp_path, num_classes):
-    for name, label in (("large", 2**70), ("good", 3), ("endless", 10**5000)):
-        (tmp_path / f"{name}.pkl").write_bytes(frame_pickle(label))
-    entries = [Entry(str(tmp_path / f"{name}.pkl")) for name in ("large", "good", "endless")]
-    with loader(entries, spec=PKL, num_workers=1, num_classes=num_classes) as reader:
-        (batch,) = reader.batches()
-    assert batch.unreadable == [(i, "its label has more than 18 digits") for i in (0, 2)]
-    assert batch.labels.tolist() == [3]
+    assert batch.unreadable == outside + [(i, "its label has more than 18 digits") for i in (2, 3)]
+    assert batch.labels.tolist() == ([0] if outside else [0, 3])
 
 
 def test_time_spent_waiting(fake_read):
@@ -199,31 +194,26 @@ def test_time_spent_waiting(fake_read):
     assert len(seconds) == 2 and all(0.05 < waited < 5 for waited in seconds)
 
 
-def test_number_of_processes(monkeypatch):
-    monkeypatch.setattr("reader.loader.available_cores", lambda: 8)
-    assert [worker_count(12, videos) for videos in (1, 2, 5, 100)] == [1, 2, 5, 8]
-    assert [worker_count("auto", videos) for videos in (1, 2, 5, 100)] == [1, 2, 5, 8]
-    assert worker_count(3, 100) == 3
-
-
 @pytest.mark.parametrize(
-    "asked, cores, ranks_here, expected",
+    "asked, videos, cores, ranks_here, expected",
     [
-        ("auto", 96, 8, 12),
-        ("auto", 96, 1, 96),
-        ("auto", 2, 2, 1),
-        ("auto", 7, 3, 2),
-        ("auto", 8, 20, 1),
-        (12, 96, 8, 12),
-        (12, 96, 4, 12),
-        (12, 64, 8, 8),
-        (4, 64, 8, 4),
-        (12, 8, 20, 1),
+        *[(asked, videos, 8, 1, min(videos, 8)) for asked in (12, "auto") for videos in (1, 2, 5, 100)],
+        (3, 100, 8, 1, 3),
+        ("auto", 1000, 96, 8, 12),
+        ("auto", 1000, 96, 1, 96),
+        ("auto", 1000, 2, 2, 1),
+        ("auto", 1000, 7, 3, 2),
+        ("auto", 1000, 8, 20, 1),
+        (12, 1000, 96, 8, 12),
+        (12, 1000, 96, 4, 12),
+        (12, 1000, 64, 8, 8),
+        (4, 1000, 64, 8, 4),
+        (12, 1000, 8, 20, 1),
     ],
 )
-def test_ranks_share_the_cores_of_their_machine(monkeypatch, asked, cores, ranks_here, expected):
+def test_number_of_processes(monkeypatch, asked, videos, cores, ranks_here, expected):
     monkeypatch.setattr("reader.loader.available_cores", lambda: cores)
-    assert worker_count(asked, 1000, ranks_here) == expected
+    assert worker_count(asked, videos, ranks_here) == expected
 
 
 # ---- unreadable videos
@@ -231,7 +221,7 @@ def test_ranks_share_the_cores_of_their_machine(monkeypatch, asked, cores, ranks
 
 def test_evaluation_leaves_unreadable_videos_out_and_names_them(entries):
     with loader(with_bad(entries, 0, 5, 8, 9)) as reader:
-        for _ in range(2):  # each pass anew
+        for _ in range(2):
             batches = list(reader.batches())
             assert [b.indices for b in batches] == [[1, 2, 3], [4, 6, 7], []]
             assert [b.labels.tolist() for b in batches] == [[1, 2, 3], [0, 2, 3], []]
@@ -241,28 +231,26 @@ def test_evaluation_leaves_unreadable_videos_out_and_names_them(entries):
 
 
 def test_training_takes_the_next_readable_video(entries):
-    spec = ClipSpec(2, 1, 36, 32, augment_seed=1)
     bad = with_bad(entries, 2, 3, 9)
-    with loader(bad, spec=spec, replace=True) as reader:
+    with loader(bad, spec=AUGMENTED, replace=True) as reader:
         for epoch in range(2):
             batches = list(reader.batches(epoch=epoch))
             assert [b.indices for b in batches] == [[0, 1, 4, 4], [4, 5, 6, 7], [8, 0]]
             assert [b.labels.tolist() for b in batches] == [[0, 1, 0, 0], [0, 1, 2, 3], [0, 0]]
-            # each unreadable video once a pass, where it would have come
+            # each pass names an unreadable video once, at its place
             assert [[i for i, _ in b.unreadable] for b in batches] == [[2, 3], [], [9]]
-            # the randomness of the one it stands for: two replacements by one video are two clips
-            expected = [read_clip(spec, entries[4].path, epoch, i)[0] for i in (2, 3, 4)]
+            # a replacement has the randomness of the replaced video: two by the same video are two clips
+            expected = [read_clip(AUGMENTED, entries[4].path, epoch, i)[0] for i in (2, 3, 4)]
             ours = [batches[0].frames[2], batches[0].frames[3], batches[1].frames[0]]
             assert all((a == b).all() for a, b in zip(ours, expected))
 
 
 def test_a_video_read_again_in_an_epoch_is_another_clip(entries):
-    spec = ClipSpec(2, 1, 36, 32, augment_seed=1)
-    with loader(with_bad(entries, 3), spec=spec, replace=True) as reader:
+    with loader(with_bad(entries, 3), spec=AUGMENTED, replace=True) as reader:
         (batch,) = reader.batches([2, 12, 13, 22], epoch=1)
     assert batch.indices == [2, 2, 4, 2] and batch.labels.tolist() == [2, 2, 0, 2]
     assert [i for i, _ in batch.unreadable] == [3]
-    expected = [read_clip(spec, entries[i].path, 1, index)[0] for i, index in ((2, 2), (2, 12), (4, 13), (2, 22))]
+    expected = [read_clip(AUGMENTED, entries[i].path, 1, index)[0] for i, index in ((2, 2), (2, 12), (4, 13), (2, 22))]
     assert all((a == b).all() for a, b in zip(batch.frames, expected))
     assert len({clip.tobytes() for clip in batch.frames}) == 4
 
@@ -310,157 +298,3 @@ def test_nothing_to_replace_with(entries):
         list(reader.batches([4, 5]))
     advice = list_advice("no 4.mp4", "no such file")
     assert str(error.value) == f"none of the 10 videos can be read; no 4.mp4: no such file{advice}"
-
-
-# ---- processes
-
-
-def fifos(tmp_path, count: int) -> list[Entry]:
-    """Return the videos whose reading waits until somebody writes the pickle."""
-    for i in range(count):
-        os.mkfifo(tmp_path / f"{i}.pkl")
-    return [Entry(str(tmp_path / f"{i}.pkl")) for i in range(count)]
-
-
-def feed(entry: Entry, label: int, times: int = 1) -> threading.Thread:
-    """Write the pickle to each of the next readers of the pipe."""
-
-    def write():
-        for _ in range(times):
-            with open(entry.path, "wb") as file:
-                file.write(frame_pickle(label))
-
-    thread = threading.Thread(target=write)
-    thread.start()
-    return thread
-
-
-def kill_reader_of(entry: Entry) -> None:
-    """Kill the one reader process once it has opened the pipe, and return when it is gone."""
-
-    def opened() -> int | None:
-        try:
-            return os.open(entry.path, os.O_WRONLY | os.O_NONBLOCK)
-        except OSError:  # nobody reads it yet
-            return None
-
-    pipe = wait_until(opened)
-    (victim,) = readers()
-    os.kill(victim, signal.SIGKILL)
-    os.close(pipe)
-    # While it dies it could still take what is meant for the next one.
-    wait_until(lambda: not Path(f"/proc/{victim}").exists())
-
-
-@linux
-def test_a_killed_process_is_replaced_and_its_video_read(tmp_path):
-    entries = fifos(tmp_path, 3)
-    with loader(entries, spec=PKL, num_workers=1, batch_size=3) as reader:
-        batches = reader.batches()
-        result = []
-        consumer = threading.Thread(target=lambda: result.extend(batches))
-        consumer.start()
-        feed(entries[0], 0).join()
-        kill_reader_of(entries[1])
-        feed(entries[1], 1).join()
-        feed(entries[2], 2).join()
-        consumer.join(20)
-    assert result[0].labels.tolist() == [0, 1, 2] and result[0].unreadable == []
-
-
-@linux
-def test_a_video_that_kills_its_process_twice_is_unreadable(tmp_path):
-    entries = fifos(tmp_path, 3)
-    with loader(entries, spec=PKL, num_workers=1, batch_size=3) as reader:
-        result = []
-        consumer = threading.Thread(target=lambda: result.extend(reader.batches()))
-        consumer.start()
-        feed(entries[0], 0).join()
-        for _ in range(2):
-            kill_reader_of(entries[1])
-        feed(entries[2], 2).join()
-        consumer.join(20)
-    assert result[0].labels.tolist() == [0, 2]
-    assert result[0].unreadable == [(1, "its reader process ended with signal 9 (Killed), twice")]
-
-
-@linux
-def test_a_stuck_video_is_given_up(tmp_path, workspace):
-    (tmp_path / "good.pkl").write_bytes(frame_pickle(2))
-    entries = [*fifos(tmp_path, 1), Entry(str(tmp_path / "good.pkl"))]
-    with loader(entries, spec=PKL, num_workers=1, time_limit=0.5) as reader:
-        (batch,) = reader.batches()
-    assert batch.unreadable == [(0, "given up after 0.5 s")]
-    assert batch.labels.tolist() == [2]
-
-
-def test_a_failure_that_is_not_the_videos_fault_arrives_with_its_path(entries):
-    impossible = ClipSpec(num_segments=0, seglen=1, short_side=36, crop_size=32)
-    with loader(entries, spec=impossible, num_workers=1) as reader, pytest.raises(RunError) as error:
-        list(reader.batches())
-    text = "integer division or modulo by zero"
-    assert str(error.value).startswith(f"{entries[0].path}: ZeroDivisionError: {text} (")
-    assert "sampling.py:" in str(error.value) and "\n" not in str(error.value)
-
-
-def test_a_mistake_in_the_settings_stays_one(entries):
-    spec = ClipSpec(2, 1, 36, 32, decoder="vhs")
-    unknown = pytest.raises(InputError, match="^unknown decoder 'vhs'")
-    with loader(entries, spec=spec, num_workers=1) as reader, unknown:
-        list(reader.batches())
-
-
-@linux
-def test_leaving_in_the_middle_of_a_pass_ends_every_process(tmp_path):
-    threads = threading.active_count()
-    entries = fifos(tmp_path, 8)
-    start = time.monotonic()
-    with pytest.raises(ZeroDivisionError), loader(entries, spec=PKL, num_workers=3, batch_size=1) as reader:
-        batches = reader.batches()
-        feeder = feed(entries[0], 1)
-        next(batches)
-        feeder.join()
-        wait_until(lambda: len(readers()) == 3)
-        raise ZeroDivisionError
-    assert readers() == set() and threading.active_count() == threads
-    assert time.monotonic() - start < 10
-
-
-@linux
-def test_leaving_while_processes_start(tmp_path):
-    for delay in (0, 0.05, 0.2, 0.4):
-        folder = tmp_path / str(delay)
-        folder.mkdir()
-        with loader(fifos(folder, 4), spec=PKL) as reader:
-            consumer = threading.Thread(target=_swallow, args=(reader.batches(),))
-            consumer.start()
-            time.sleep(delay)
-        consumer.join(10)
-        assert not consumer.is_alive() and readers() == set()
-
-
-def _swallow(batches) -> None:
-    with pytest.raises((RunError, RuntimeError)):
-        list(batches)
-
-
-def test_a_closed_process_starts_no_other():
-    process = WorkerProcess(SPEC)
-    process.close()
-    with pytest.raises(RunError, match="closed"):
-        process.answer("a.mp4", 0, 0)
-    assert process.kill() is None and readers() == set()
-
-
-class EndsTheProcess:
-    """A specification that ends the process it is sent to."""
-
-    def __reduce__(self):
-        return os._exit, (7,)
-
-
-def test_a_process_that_cannot_start_is_no_fault_of_the_video():
-    process = WorkerProcess(EndsTheProcess())
-    with pytest.raises(RunError, match="^a reader process could not be started: it ended with exit code 7$"):
-        process.answer("a.mp4", 0, 0)
-    process.close()

@@ -1,4 +1,4 @@
-"""Files of which frames are easily lost or shifted: what is read is what FFmpeg shows, each time, for any choice."""
+"""Files whose frames are easily lost or shifted: any choice gives the frames that FFmpeg shows."""
 
 import shutil
 from fractions import Fraction
@@ -10,7 +10,7 @@ import pytest
 
 from data.copies.encoding import Job, Settings, reencode
 from h264_streams import broadcast_in_fields, reordered_untold
-from make_fixtures import FIXTURES, HEIGHT, RATE, WIDTH, paint, read_number, remux
+from make_fixtures import FIXTURES, HEIGHT, RATE, WIDTH, encode_numbers, read_number, remux
 from reader import packets
 from reader.dataset import ClipSpec
 from reader.decode import VideoError, read_frames
@@ -26,7 +26,7 @@ def shown(path: Path) -> np.ndarray:
 
 
 def check(path: Path, numbers: list[int]) -> None:
-    """Whatever is chosen, it is what FFmpeg shows, and that has these numbers painted in it."""
+    """Check that FFmpeg shows frames with these numbers, and that any choice gives the same frames."""
     reference = shown(path)
     assert [read_number(frame) for frame in reference] == numbers
     assert np.array_equal(read_frames(str(path), range), reference)
@@ -35,7 +35,7 @@ def check(path: Path, numbers: list[int]) -> None:
 
 
 def unmarked(path: Path, shift: int = 0) -> None:
-    """hevc.mp4, `shift` frames of it cut off by an edit list; the first frame is no longer marked as a key frame."""
+    """Write hevc.mp4 without the mark of its first key frame; an edit list cuts off `shift` frames."""
     with av.open(str(FIXTURES / "hevc.mp4")) as source, av.open(str(path), "w") as out:
         stream = out.add_stream_from_template(source.streams.video[0])
         for i, packet in enumerate(source.demux(video=0)):
@@ -71,7 +71,7 @@ def test_nothing_is_made_of_frames_whose_beginning_was_cut_off(source, ending, s
 
 
 def reordered(path: Path) -> None:
-    """Write as `reordered_untold` does, in AVI where the path says so."""
+    """Write the video of `reordered_untold`, in AVI if the path says so."""
     raw = path.with_suffix(".264")
     reordered_untold(raw)
     if path != raw:
@@ -100,11 +100,7 @@ def low_delay(path: Path) -> None:
         options = {"bf": "2", "b_strategy": "0", "qmin": "31"}
         stream = out.add_stream("mpeg4", rate=RATE, options=options)
         stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
-        for number in range(4):
-            frame = av.VideoFrame.from_ndarray(paint(number), format="rgb24")
-            frame.pts, frame.time_base = number, Fraction(1, RATE)
-            out.mux(stream.encode(frame))
-        out.mux(stream.encode(None))
+        encode_numbers(out, stream, range(4))
     data = path.read_bytes()
     start = data.index(b"\0\0\1\x20") + 4
     end = data.index(b"\0\0\1", start)
@@ -120,7 +116,7 @@ def low_delay(path: Path) -> None:
 def test_a_header_that_denies_reordering(tmp_path):
     low_delay(path := tmp_path / "denied.m4v")
     reference = shown(path)
-    assert len(reference) == 5  # of four: the decoder, and with it every player, shows one too early, and once more
+    assert len(reference) == 5  # of four: the decoder, and so every player, shows one too early, and once more
     assert np.array_equal(read_frames(str(path), range), reference)
     assert np.array_equal(read_frames(str(path), lambda n: [n - 1]), reference[-1:])
 
@@ -155,11 +151,7 @@ def encode(path: Path, codec: str, container: str, pixels: str = "yuv420p") -> N
     with av.open(str(path), "w", format=container) as out:
         stream = out.add_stream(codec, rate=RATE)
         stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, pixels
-        for number in range(60):
-            frame = av.VideoFrame.from_ndarray(paint(number), format="rgb24").reformat(format=pixels)
-            frame.pts, frame.time_base = number, Fraction(1, RATE)
-            out.mux(stream.encode(frame))
-        out.mux(stream.encode(None))
+        encode_numbers(out, stream)
 
 
 CUT = {

@@ -1,4 +1,4 @@
-"""The peers' resize and crops, bit for bit, against their formulas written down once more with OpenCV and NumPy."""
+"""The peers' resize and crops, bit for bit, compared with their formulas in OpenCV and NumPy."""
 
 import sys
 from collections import Counter
@@ -21,7 +21,7 @@ SIZES = [
 
 
 def peers_resize(frame: np.ndarray, short_side: int) -> np.ndarray:
-    """mmaction2's Resize((-1, short_side)) and PaddleVideo's Scale with do_round and cv2."""
+    """Return the frame as mmaction2's Resize((-1, short_side)) and PaddleVideo's Scale (do_round, cv2) resize it."""
     factor = short_side / min(frame.shape[:2])
     height, width = (int(side * float(factor) + 0.5) for side in frame.shape[:2])
     return cv2.resize(frame, (width, height), interpolation=cv2.INTER_LINEAR)
@@ -88,7 +88,7 @@ def test_opencv_takes_frames_turned_and_mirrored():
 
 
 def test_opencv_into_4_3():
-    """PaddleVideo's Scale with fixed_ratio and cv2."""
+    """The result equals PaddleVideo's Scale with fixed_ratio and cv2."""
     frame = picture(640, 360)
     theirs = cv2.resize(frame, (341, 256), interpolation=cv2.INTER_LINEAR)
     assert np.array_equal(crop_frame(frame, 256, 224, resize="opencv"), center_crop(theirs, 224))
@@ -189,7 +189,7 @@ QUARTERS = [(0, 0), (4, 0), (0, 4), (4, 4), (2, 2), (0, 2), (4, 2), (2, 4), (2, 
 )
 @pytest.mark.parametrize("places", [5, 13])
 def test_multi_scale_windows(width, height, sides, places):
-    """Every pair of sizes and every place as often as any other."""
+    """Every pair of sizes and every place are equally frequent."""
     pairs = [(w, h) for i, w in enumerate(sides) for j, h in enumerate(sides) if abs(i - j) < 2]
     expected = Counter()
     for w, h in pairs:

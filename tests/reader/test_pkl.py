@@ -1,4 +1,4 @@
-"""Frame pickles, as Python 2 and 3 write them; and what is refused."""
+"""Frame pickles as Python 2 and 3 write them, and files that are refused."""
 
 import io
 import os

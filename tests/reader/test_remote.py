@@ -1,4 +1,4 @@
-"""Lists and videos in object storage, through reader processes: the clip, or the video's error, and no file left."""
+"""Lists and videos in object storage: reader processes give the clip or the video's error, and leave no file."""
 
 import os
 import signal
@@ -119,7 +119,7 @@ def test_a_server_that_stops_in_the_middle(store, clips, temporary):
 
 
 def test_a_server_that_refuses_or_is_silent(store, clips, temporary):
-    """Each is the error of its video, the others are read; the time limit holds."""
+    """Each gives its video's error within the time limit, and the other videos are read."""
 
     def deny(request):
         reply(request, 403)
@@ -135,7 +135,7 @@ def test_a_server_that_refuses_or_is_silent(store, clips, temporary):
 
 
 def slow(content: bytes):
-    """Answer with the content, whose second half never comes."""
+    """Return a handler that sends the first half of the content and then nothing."""
 
     def answer(request):
         reply(request, 200 if request.command == "HEAD" else 206, content[: len(content) // 2], len(content))

@@ -1,4 +1,4 @@
-"""Results of long work from a process, which ends when it hangs, dies, or is no longer asked."""
+"""The results of long work in a process, which is ended if it hangs or if nobody wants more results."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""Crops against the original's way, bit for bit: Pillow's resize of the whole frame, then Pillow's crop."""
+"""Crops are the original's, bit for bit: Pillow's resize of the whole frame, then Pillow's crop."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ from reader.transforms import crop_offset, resized_size
 
 
 def resize_then_crop(frame: np.ndarray, size: tuple[int, int], left: int, top: int, crop: int) -> np.ndarray:
-    """Return the original's two steps."""
+    """Return the crop in the original's two steps."""
     image = Image.fromarray(frame)
     if image.size != size:
         image = image.resize(size, Image.BILINEAR)
@@ -50,7 +50,7 @@ def test_central_crop(width, height, new_width, new_height, left, top):
 @pytest.mark.parametrize("keep_aspect_ratio", [False, True], ids=["4:3", "shape kept"])
 @pytest.mark.parametrize("seed", range(40))
 def test_any_size(seed, keep_aspect_ratio):
-    """Smaller and larger than the crop, portrait and landscape, odd and even; central, and as in training."""
+    """Frames smaller and larger than the crop, portrait and landscape, odd and even; central and random crops."""
     random = np.random.default_rng(seed)
     width, height = (int(side) for side in np.exp(random.uniform(np.log(8), np.log(700), 2)))
     crop = int(random.integers(1, 225))
@@ -120,7 +120,7 @@ def test_random_windows_reach_every_edge():
     assert set(lefts) == set(range(5)) and set(tops) == set(range(3))
 
 
-@pytest.mark.parametrize("width", [340, 256])  # of 256 nothing is cut off
+@pytest.mark.parametrize("width", [340, 256])  # 256: the crop is the whole frame
 def test_the_result_is_a_writable_array_of_its_own(width):
     frame = np.zeros((256, width, 3), np.uint8)
     crops = crop_frame(frame, 256, 256)

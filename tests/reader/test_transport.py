@@ -1,4 +1,4 @@
-"""Transport streams as captures leave them: what is whole is read exactly, the rest is said; losses are refused."""
+"""Captured transport streams: whole packets are read exactly, a line tells of other bytes, and losses are refused."""
 
 import random
 from pathlib import Path
@@ -20,25 +20,25 @@ NUMBERS = list(range(60))
 
 @pytest.fixture(autouse=True)
 def nothing_said(monkeypatch):
-    """As in a new process."""
+    """Forget the lines that this process has printed, and the last file."""
     monkeypatch.setattr(packets, "_said", set())
     transport._spans_of.cache_clear()
 
 
 def junk(length: int, seed: int = 0) -> bytes:
-    """Return bytes of which every tenth could begin a packet."""
+    """Return bytes, every tenth of which could begin a packet."""
     rng = random.Random(seed)
     return bytes(0x47 if rng.random() < 0.1 else rng.randrange(256) for _ in range(length))
 
 
 def between(places: list[int], length: int = 77, packets: list[bytes] = PACKETS) -> bytes:
-    """Return the packets, with junk before each of the places."""
+    """Return the packets with junk before those at `places`."""
     return b"".join(junk(length, place) * (place in places) + packet for place, packet in enumerate(packets))
 
 
 BLU_RAY = [i.to_bytes(4, "big") + packet for i, packet in enumerate(PACKETS)]
 BROADCAST = [packet + bytes(16) for packet in PACKETS]
-# Content, and how many of its bytes are no whole packets
+# Content, and the number of its bytes outside of whole packets.
 CAPTURES = {
     "whole": (WHOLE, 0),
     "begins inside a packet": (PACKETS[0][100:] + WHOLE, 88),
@@ -74,7 +74,7 @@ def test_all_that_is_whole_is_read_and_the_rest_is_said(kind, tmp_path, monkeypa
 
 @pytest.mark.parametrize("at", [188 * 7 + 1, 188 * 20 + 100, 188 * 41 + 187])
 def test_a_part_of_a_recording(at, tmp_path):
-    """From a byte on, and up to one: as from the next whole packet on, and up to the last one."""
+    """A part that begins or ends inside a packet is read like the whole packets in it."""
     path, aligned = tmp_path / "capture.ts", tmp_path / "aligned.ts"
     for part, whole in ((WHOLE[at:], WHOLE[at // 188 * 188 + 188 :]), (WHOLE[:-at], WHOLE[: -(at // 188 * 188 + 188)])):
         path.write_bytes(part)

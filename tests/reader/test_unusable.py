@@ -1,4 +1,4 @@
-"""Files that are no video, or not a whole one: each ends in one VideoError and nothing on stderr."""
+"""Files that are no video or not a whole video: each gives one VideoError and nothing on stderr."""
 
 import os
 import random
@@ -8,7 +8,8 @@ import av
 import numpy as np
 import pytest
 
-from make_fixtures import FIXTURES, paint
+from fuzz.hostile_videos import patched
+from make_fixtures import FIXTURES, encode_numbers
 from reader.decode import VideoError, read_frames
 
 UNREADABLE = "not a readable video file"
@@ -29,15 +30,6 @@ def reason_of(path, choose=some, decoder: str = "auto") -> str:
     return error.reason
 
 
-def patched(name: str, replacements: list[tuple[bytes, int, bytes]]) -> bytes:
-    """Return a fixture with bytes written at an offset from the first place of a marker, for each replacement."""
-    data = bytearray((FIXTURES / name).read_bytes())
-    for marker, offset, new in replacements:
-        at = data.index(marker) + offset
-        data[at : at + len(new)] = new
-    return bytes(data)
-
-
 CONTENTS = {
     "empty": (b"", "the file is empty"),
     "text": (b"this is no video\n" * 100, UNREADABLE),
@@ -45,13 +37,13 @@ CONTENTS = {
     "zeros": (bytes(20_000), UNREADABLE),
     "audio only": ((FIXTURES / "audio_only.mp4").read_bytes(), "no video stream"),
     "picture": (b"\x89PNG\r\n\x1a\n" + bytes(100), f"{UNREADABLE}: it is a PNG or APNG picture, {MAKE}"),
-    # RFC 6386, 9.1: 14 bits of width and of height behind the start code of a key frame
+    # RFC 6386, 9.1: 14 bits of width and of height after the start code of a key frame
     "too large": (
-        patched("vp8.webm", [(b"\x9d\x01\x2a", 3, struct.pack("<HH", 16383, 16383))]),
+        patched("vp8.webm", b"\x9d\x01\x2a", 3, struct.pack("<HH", 16383, 16383)),
         "damaged: frame 0 or one near it cannot be decoded",
     ),
     "too many": (
-        patched("h264.mp4", [(b"stsz", 8, struct.pack(">II", 1, 2_000_000_000))]),
+        patched("h264.mp4", b"stsz", 8, struct.pack(">II", 1, 2_000_000_000)),
         "it declares more frames or audio samples than it has bytes",
     ),
     "no packets": ((FIXTURES / "fragmented.mp4").read_bytes().split(b"moof")[0][:-4], "no frame could be decoded"),
@@ -94,11 +86,7 @@ def test_real_files_of_such_formats_are_named(name, codec, container, tmp_path):
     with av.open(str(tmp_path / name), "w", format=container) as out:
         stream = out.add_stream(codec, rate=25)
         stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
-        for number in range(3):
-            frame = av.VideoFrame.from_ndarray(paint(number), format="rgb24").reformat(format="yuv420p")
-            frame.pts = number
-            out.mux(stream.encode(frame))
-        out.mux(stream.encode(None))
+        encode_numbers(out, stream, range(3))
     assert reason_of(tmp_path / name) == f"{UNREADABLE}: it is {OTHER_FORMATS[name][1]}"
 
 
@@ -165,7 +153,7 @@ def test_damaged_in_the_middle_whatever_frames_are_wanted(name, kind, tmp_path, 
 
 @pytest.mark.parametrize("name", ["h264.mp4", "h264.mkv"])
 def test_small_damage_is_found_where_it_is_decoded(name, tmp_path):
-    """Random bytes within a packet show only in decoding. Frames as small as these often decode to something."""
+    """Random bytes within a packet show only in decoding, and frames this small often decode nevertheless."""
     path = tmp_path / name
     whole = read_frames(str(FIXTURES / name), some)
     refused = wrong = 0

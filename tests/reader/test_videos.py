@@ -1,4 +1,4 @@
-"""Which videos a folder or a pattern names."""
+"""The videos that a folder or a pattern names."""
 
 import os
 import subprocess
@@ -29,7 +29,7 @@ def clips(tmp_path):
         ("deep/", ["deep/d.avi", "deep/er/c.webm"]),
         ("*.mp4", ["b.mp4", "odd[1].mp4"]),
         ("*", ALL),
-        ("*.h264", ["raw.h264"]),  # written out: whoever names it means it
+        ("*.h264", ["raw.h264"]),  # the suffix is written out
         ("**/*.avi", ["deep/d.avi"]),
         ("**", ALL),
         ("d??p", ["deep/d.avi", "deep/er/c.webm"]),
@@ -43,14 +43,14 @@ def test_folders_and_patterns(clips, pattern, found):
 
 @pytest.fixture
 def deep(tmp_path):
-    """Provide a folder with a video below 1,500 folders in each other: more than Python has calls within calls."""
+    """Provide a folder with a video below 1,500 nested folders, more than Python's limit of nested calls."""
     folder = str(tmp_path / "deep")
     for _ in range(1501):
         os.mkdir(folder)
         folder += "/d"
     Path(folder + ".mp4").write_bytes(b"x")
     yield tmp_path / "deep"
-    subprocess.run(["rm", "-r", str(tmp_path / "deep")], check=True)  # Python's own way calls itself
+    subprocess.run(["rm", "-r", str(tmp_path / "deep")], check=True)  # shutil.rmtree is recursive
 
 
 def test_any_number_of_folders_in_each_other(deep):
@@ -90,5 +90,5 @@ def test_copies_of_network_storage_are_passed_over(tmp_path, pattern):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(b"x")
     assert [entry.path for entry in videos_at(f"{tmp_path}/{pattern}")] == [f"{tmp_path}/b.mp4"]
-    [kept] = videos_at(f"{tmp_path}/#recycle/*")  # whoever names it means it
+    [kept] = videos_at(f"{tmp_path}/#recycle/*")  # the pattern names the folder
     assert kept.path == f"{tmp_path}/#recycle/old.mp4"

@@ -1,4 +1,4 @@
-"""Windows of long videos: where they lie, which frames they get, that each frame comes once."""
+"""Windows of long videos: their times, their frames, and that each frame is decoded once."""
 
 import gc
 
@@ -12,7 +12,7 @@ from reader.dataset import ClipSpec
 from reader.integrity import VideoError
 from reader.windows import Frames, stream_windows, window_spans
 
-WHOLE = ClipSpec(5, 1, 48, 48, crops=3)  # its crops show all of a fixture's frame, 64x48
+WHOLE = ClipSpec(5, 1, 48, 48, crops=3)  # its crops together show a fixture's whole frame, 64x48
 
 
 @pytest.mark.parametrize(
@@ -21,12 +21,12 @@ WHOLE = ClipSpec(5, 1, 48, 48, crops=3)  # its crops show all of a fixture's fra
         (4, 10, 5, [(0, 4)]),
         (10, 10, 5, [(0, 10)]),
         (15, 10, 5, [(0, 10), (5, 15)]),
-        (15.03, 10, 5, [(0, 10), (5, 15.03)]),  # a frame over
+        (15.03, 10, 5, [(0, 10), (5, 15.03)]),  # one frame is left over
         (17, 10, 5, [(0, 10), (5, 15), (10, 17)]),
-        (24, 10, 10, [(0, 10), (10, 24)]),  # shorter than half: part of the one before
+        (24, 10, 10, [(0, 10), (10, 24)]),  # the rest is shorter than half: part of the one before
         (26, 10, 10, [(0, 10), (10, 20), (20, 26)]),
         (26, 10, 20, [(0, 10), (20, 26)]),
-        (24, 10, 20, [(0, 10)]),  # there the gap keeps them apart
+        (24, 10, 20, [(0, 10)]),  # not part of the one before, because of the gap
         (30, 10, 20, [(0, 10), (20, 30)]),
     ],
 )
@@ -35,7 +35,7 @@ def test_where_windows_lie(duration, window, stride, spans):
 
 
 def read(name: str, *how: float, spec: ClipSpec = WHOLE) -> tuple[list[tuple], list[list[int]], list[int]]:
-    """Return the spans, the numbers of each window's frames, and those of all frames in the order they came."""
+    """Return the spans, the numbers of each window's frames, and the numbers of all frames in the order of reading."""
     for part in stream_windows(str(name), spec, *how):
         if isinstance(part, list):
             spans, came = part, []
@@ -48,7 +48,7 @@ def read(name: str, *how: float, spec: ClipSpec = WHOLE) -> tuple[list[tuple], l
     return spans, numbers, came
 
 
-# What segment_indices chooses of a clip cut out of the video, for each length in frames at 25 a second.
+# Number of frames, 25 a second -> the frames that segment_indices chooses of a clip cut out for each window.
 SECOND = [2, 7, 12, 17, 22]
 CHOSEN = {
     60: [SECOND, [28, 35, 42, 49, 56]],
@@ -75,7 +75,7 @@ def test_frames_are_those_of_a_clip_cut_out(name):
 def test_frames_are_chosen_by_time_where_the_rate_varies():
     spans, numbers, _ = read(FIXTURES / "vfr.mp4", 2, 2, spec=ClipSpec(3, 1, 48, 48, crops=3))
     assert numbers[0] == [5, 14, 24]  # shown at 0.3, 0.967 and 1.633 s: by number it would be 4, 14, 24
-    assert spans == [(0, 2), (2, 3.92)]  # as its container says
+    assert spans == [(0, 2), (2, 3.92)]  # the end that its container states
 
 
 @pytest.mark.parametrize("name", ["h264.mp4", "mpeg2.ts"])
@@ -91,7 +91,7 @@ def test_one_frame_serves_all_segments_of_a_short_window():
 
 
 def test_all_begins_anew_where_the_container_proves_wrong(tmp_path):
-    path = tmp_path / "no_ctts.mp4"  # a muxer that was never told about B-frames
+    path = tmp_path / "no_ctts.mp4"  # as if its muxer did not know of B-frames
     path.write_bytes((FIXTURES / "h264.mp4").read_bytes().replace(b"ctts", b"free").replace(b"edts", b"free"))
     parts = [part for part in stream_windows(str(path), WHOLE, 1, 1) if isinstance(part, list)]
     assert len(parts) == 2 and parts[0] == parts[1]
@@ -124,7 +124,7 @@ def test_damage_is_an_error(tmp_path):
 
 
 def test_of_long_videos_no_frames_stay_behind():
-    """A frame and the list of its side data hold each other, and Python counts objects, not megabytes."""
+    """A frame and its side data reference each other, and Python's collector counts objects, not megabytes."""
     gc.collect()
     gc.disable()
     try:
