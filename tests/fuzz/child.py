@@ -19,10 +19,10 @@ from fuzz.targets import make_target
 MB = 1 << 20
 
 
-def peak_memory() -> int:
-    """Return the largest resident memory, in bytes, since `forget_peak`."""
+def memory(kind: str) -> int:
+    """Return a figure of proc(5) in bytes: VmHWM, the largest resident memory since `forget_peak`, or VmData."""
     status = Path("/proc/self/status").read_text()
-    return int(status.split("VmHWM:")[1].split()[0]) * 1024
+    return int(status.split(f"{kind}:")[1].split()[0]) * 1024
 
 
 def forget_peak() -> None:
@@ -54,9 +54,9 @@ def read_one(target: Target, path: Path, rng: random.Random, folder: Path, basel
     except BaseException as error:
         outcome, text = "raised", f"{type(error).__name__}: {error}"[:500]
         complaints.append(traceback.format_exc(limit=-4, chain=False)[-3000:])
-    seconds, memory = time.monotonic() - start, (peak_memory() - baseline) // MB
-    if memory > target.memory:
-        complaints.append(f"{memory} MB of memory, {target.memory} allowed")
+    seconds, taken = time.monotonic() - start, (memory("VmHWM") - baseline) // MB
+    if taken > target.memory:
+        complaints.append(f"{taken} MB of memory, {target.memory} allowed")
     if open_files() != files:
         complaints.append(f"open files: {files} before, {open_files()} after")
     sys.stderr.flush()
@@ -65,7 +65,7 @@ def read_one(target: Target, path: Path, rng: random.Random, folder: Path, basel
     if left := set(os.listdir(folder)) - before:
         complaints.append(f"files left behind: {sorted(left)}")
     report = {"outcome": outcome, "text": text[:300], "seconds": round(seconds, 3)}
-    return {**report, "memory": memory, "complaints": complaints}
+    return {**report, "memory": taken, "complaints": complaints}
 
 
 def empty(folder: Path) -> None:
@@ -81,7 +81,7 @@ def run(target: Target, name: str, seed: str, first: str, last: str, folder: str
     """Read the files `first` to `last - 1` in `folder`, a line of JSON before and after each; see harness.py."""
     case, temporary = Path(folder, "case"), Path(folder, "tmp")
     # Above the target's bound, so that a breach is reported; but no file may take all memory of the machine.
-    limit = peak_memory() + (2 * target.memory + 500) * MB
+    limit = memory("VmData") + (2 * target.memory + 500) * MB
     resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
     baseline = 0
     case.mkdir(exist_ok=True)
@@ -93,7 +93,7 @@ def run(target: Target, name: str, seed: str, first: str, last: str, folder: str
         if not baseline:  # the first reading also loads what is loaded only once
             read_one(target, path, random.Random(0), temporary, 0)
             forget_peak()
-            baseline = peak_memory()
+            baseline = memory("VmHWM")
         report = read_one(target, path, rng, temporary, baseline)
         if report["complaints"] and keep is not None:
             shutil.copytree(case, Path(keep, f"{name}_{seed}_{number}"), dirs_exist_ok=True)

@@ -10,15 +10,27 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 # Seconds for one file. The readers' own limit for a video is longer; the files here are small.
 TIME_LIMIT = 30.0
 START_LIMIT = 120.0
 CHILD = Path(__file__).with_name("child.py")
+
+
+# (command without the interpreter, environment, file for stdout, file for stderr) -> the process
+Start = Callable[[list[str], dict[str, str], Path, Path], Any]
+
+
+def start_by_system(command: list[str], environment: dict[str, str], out: Path, errors: Path) -> subprocess.Popen:
+    """Start a new Python."""
+    with open(out, "wb") as stdout, open(errors, "wb") as stderr:
+        streams = {"stdin": subprocess.DEVNULL, "stdout": stdout, "stderr": stderr}
+        return subprocess.Popen([sys.executable, *command], env=environment, **streams)
 
 
 @dataclass
@@ -56,7 +68,15 @@ class Summary:
         self.hungriest = max(self.hungriest, (report["memory"], report["number"]))
 
 
-def run(target: str, seed: int | str, first: int, last: int, keep: Path | None = None, seconds: float = 1e9) -> Summary:
+def run(
+    target: str,
+    seed: int | str,
+    first: int,
+    last: int,
+    keep: Path | None = None,
+    seconds: float = 1e9,
+    start: Start = start_by_system,
+) -> Summary:
     """Return the summary of the files `first` to `last - 1`, or of as many as `seconds` allow.
 
     Files that break a promise are copied to `keep`.
@@ -65,12 +85,20 @@ def run(target: str, seed: int | str, first: int, last: int, keep: Path | None =
     with tempfile.TemporaryDirectory(prefix="fuzz") as name:
         folder = Path(name)
         while first < last and time.monotonic() < end:
-            first = _run_process(target, str(seed), first, last, folder, summary, keep, end)
+            first = _run_process(target, str(seed), first, last, folder, summary, keep, end, start)
     return summary
 
 
 def _run_process(
-    target: str, seed: str, first: int, last: int, folder: Path, summary: Summary, keep: Path | None, end: float
+    target: str,
+    seed: str,
+    first: int,
+    last: int,
+    folder: Path,
+    summary: Summary,
+    keep: Path | None,
+    end: float,
+    start: Start,
 ) -> int:
     """Return the number of the next file after the process has read all files, died or hung."""
     shutil.rmtree(folder / "tmp", ignore_errors=True)
@@ -86,7 +114,8 @@ def _run_process(
             shutil.copytree(folder / "case", keep / f"{target}_{seed}_{number}", dirs_exist_ok=True)
         return number + 1
 
-    with _child(target, seed, first, last, folder, keep) as (process, lines):
+    command = [str(CHILD), target, seed, str(first), str(last), str(folder), *([str(keep)] if keep else [])]
+    with _child(start, command, folder) as (process, lines):
         for line in lines:
             if line is None:
                 summary.outcomes["hung"] += 1
@@ -109,24 +138,24 @@ def _run_process(
 
 
 @contextmanager
-def _child(target: str, seed: str, first: int, last: int, folder: Path, keep: Path | None):
+def _child(start: Start, command: list[str], folder: Path):
     """Open a context with the process and an iterator of its lines; a line is None after too long a silence."""
-    command = [sys.executable, str(CHILD), target, seed, str(first), str(last), str(folder)]
-    command += [str(keep)] if keep is not None else []
     environment = {**os.environ, "TMPDIR": str(folder / "tmp"), "GLOG_minloglevel": "2", "PYTHONDONTWRITEBYTECODE": "1"}
-    with open(folder / "stderr", "wb") as stderr:
-        streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": stderr}
-        process = subprocess.Popen(command, env=environment, **streams)
+    pipe = folder / "lines"
+    pipe.unlink(missing_ok=True)
+    os.mkfifo(pipe)
+    reading = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    process = start(command, environment, pipe, folder / "stderr")
     try:
-        yield process, _lines(process)
+        yield process, _lines(reading)
     finally:
         process.kill()
         process.wait()
-        process.stdout.close()
+        os.close(reading)
 
 
-def _lines(process: subprocess.Popen) -> Iterator[bytes | None]:
-    descriptor, buffer, limit = process.stdout.fileno(), b"", START_LIMIT
+def _lines(descriptor: int) -> Iterator[bytes | None]:
+    buffer, limit = b"", START_LIMIT
     with selectors.DefaultSelector() as selector:
         selector.register(descriptor, selectors.EVENT_READ)
         while True:
