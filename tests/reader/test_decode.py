@@ -5,6 +5,7 @@ import struct
 import sys
 from dataclasses import fields
 from fractions import Fraction
+from functools import cache
 from pathlib import Path
 
 import av
@@ -58,6 +59,7 @@ FILES = {
 }
 
 
+@cache
 def decode_everything(name: str) -> np.ndarray:
     """Return all frames, uint8 [T, H, W, 3], without any of the code under test."""
     with av.open(str(FIXTURES / name)) as container:
@@ -76,7 +78,7 @@ def test_index_n_is_the_frame_shown_nth(name, monkeypatch):
     monkeypatch.setattr(sparse, "all_frames", lambda *args: decoded_all.append(1) or all_frames(*args))
     assert np.array_equal(read_frames(str(FIXTURES / name), range), reference)
     rng = random.Random(name)
-    for size in [1, 1, 1, 1, 2, 2, 3, 3, 8]:
+    for size in [1, 1, 2, 3, 8]:
         indices = rng.choices(range(len(numbers)), k=size)
         frames = read_frames(str(FIXTURES / name), lambda num_frames: indices)
         assert np.array_equal(frames, reference[indices]), indices
@@ -210,10 +212,10 @@ def test_an_index_out_of_range_is_a_defect_of_the_caller(indices):
 
 
 def judge(name: str, decoder: str) -> str:
-    """Return how `decoder` reads a fixture: the whole file, and four choices of twelve frames in any order."""
+    """Return how `decoder` reads a fixture: the whole file, and two choices of twelve frames in any order."""
     path = str(FIXTURES / name)
     reference = read_frames(path, range)
-    choices = [list(range(len(reference)))] + [random.Random(i).choices(range(len(reference)), k=12) for i in range(4)]
+    choices = [list(range(len(reference)))] + [random.Random(i).choices(range(len(reference)), k=12) for i in range(2)]
     verdict = "exact"
     for indices in choices:
         try:
