@@ -135,19 +135,17 @@ class Loader:
         """Return a clip. In training the next readable video replaces an unreadable one, but keeps its randomness."""
         number = len(self._entries)
         asked = index % number
-        if not self._replace:
-            try:
-                return _ReadClip(asked, asked, *self._read_one(self._entries[asked], epoch, index), None)
-            except VideoError as error:
-                return _ReadClip(asked, asked, None, None, None, error.reason)
-        for candidate in ((asked + i) % number for i in range(number)):
-            if candidate not in self._bad:
+        bad = self._bad if self._replace else {}
+        for candidate in ((asked + i) % number for i in range(number if self._replace else 1)):
+            if candidate not in bad:
                 try:
                     clip, label, file = self._read_one(self._entries[candidate], epoch, index)
-                    return _ReadClip(asked, candidate, clip, label, file, self._bad.get(asked))
+                    return _ReadClip(asked, candidate, clip, label, file, bad.get(asked))
                 except VideoError as error:
-                    self._bad[candidate] = error.reason
-        path, why = self._entries[asked].path, self._bad[asked]
+                    bad[candidate] = error.reason
+        path, why = self._entries[asked].path, bad[asked]
+        if not self._replace:
+            return _ReadClip(asked, asked, None, None, None, why)
         raise InputError(f"none of the {number} videos can be read; {path}: {why}{list_advice(path, why)}")
 
     def _read_one(self, entry: Entry, epoch: int, index: int) -> tuple[np.ndarray, Label | None, list[int] | None]:

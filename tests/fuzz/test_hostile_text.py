@@ -28,6 +28,7 @@ LONG = "x" * 6000
         (b"x" * (1 << 20), ":1: not a line of a file list: 'xxx"),
         (bytes(1 << 20), ":1: not a line of a file list: '\\x00"),
         ("a.mp4 0\n".encode("utf-16"), ":1: not a line of a file list: "),
+        ("a.mp4 0\n".encode("utf-16-le"), ":1: not a line of a file list: 'a\\x00.\\x00m"),
         (b"a.mp4 " + b"9" * 4000, ":1: expected 'path label', got 'a.mp4 999"),
         (b"a.mp4 0x1\n", ":1: expected 'path label', got 'a.mp4 0x1'"),
         ("a.mp4 ٣\n".encode(), ":1: expected 'path label', got 'a.mp4 ٣'"),

@@ -63,19 +63,11 @@ def test_lines_are_counted_with_the_empty_ones(tmp_path):
         (b"a.mp4 1,\n", "a.list:1: expected 'path label', got 'a.mp4 1,'"),
         (b"a.mp4,1\n", "a.list:1: expected 'path label', got 'a.mp4,1': a blank in place of the comma: 'a.mp4 1'"),
         (b"a.mp4 +1\n", "a.list:1: expected 'path label', got 'a.mp4 +1'"),
-        ("a.mp4 ١\n".encode(), "a.list:1: expected 'path label', got 'a.mp4 ١'"),
         (b"a.mp4 -1\n", "a.list:1: label -1 is outside 0..3 (num_classes is 4)"),
         (b"a.mp4 0\na.mp4 4\n", "a.list:2: label 4 is outside 0..3 (num_classes is 4)"),
         (b"a.mp4 123456789012345678\n", "a.list:1: label 123456789012345678 is outside 0..3 (num_classes is 4)"),
         (b"a.mp4 " + b"9" * 19 + b"\n", f"a.list:1: expected 'path label', got 'a.mp4 {'9' * 19}'"),
-        (b"a.mp4 0\nb\x00c.mp4 1\n", "a.list:2: not a line of a file list: 'b\\x00c.mp4 1'"),
-        (b"a\x1b[31m.mp4 1\n", "a.list:1: not a line of a file list: 'a\\x1b[31m.mp4 1'"),
-        (
-            "a.mp4 0\n".encode("utf-16-le"),
-            "a.list:1: not a line of a file list: 'a\\x00.\\x00m\\x00p\\x004\\x00 \\x000\\x00'",
-        ),
         (b"x" * 100 + b"\n", f"a.list:1: expected 'path label', got '{'x' * 77}...'"),
-        (b"x" * 10_000_000, f"a.list:1: not a line of a file list: '{'x' * 77}...'"),
     ],
 )  # fmt: skip
 def test_mistakes(read, content, message):

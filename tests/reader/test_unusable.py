@@ -90,28 +90,12 @@ def test_real_files_of_such_formats_are_named(name, codec, container, tmp_path):
     assert reason_of(tmp_path / name) == f"{UNREADABLE}: it is {OTHER_FORMATS[name][1]}"
 
 
-def test_what_is_no_file(tmp_path):
-    os.mkfifo(tmp_path / "pipe")
-    assert reason_of(tmp_path / "missing.mp4") == "no such file"
-    assert reason_of(tmp_path) == "not a file"
-    assert reason_of(tmp_path / "pipe") == "not a file"
-
-
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
 def test_no_permission(tmp_path):
     path = tmp_path / "video.mp4"
     path.write_bytes((FIXTURES / "h264.mp4").read_bytes())
     path.chmod(0)
     assert reason_of(path) == "no permission to read it"
-
-
-@pytest.mark.parametrize("name", ["http://127.0.0.1:9/a.mp4", "concat:a.mp4|b.mp4", "pipe:0", "data:,a", "%03d.mp4"])
-def test_names_are_names_of_files(name, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    assert reason_of(name) == "no such file"
-    os.makedirs(os.path.dirname(name) or ".", exist_ok=True)
-    (tmp_path / name).write_bytes((FIXTURES / "h264.mp4").read_bytes())
-    assert len(read_frames(name, some)) == 3
 
 
 TRUNCATED = [
