@@ -90,9 +90,9 @@ def mirror_advice(names: Sequence[str]) -> list[str]:
         return []
     mirrored = {k: ids.get(_SIDE.sub(lambda side: _OTHER_SIDE[side[0]], plain[k])) for k in sided}
     pairs = [[k, other] for k, other in mirrored.items() if other is not None and k < other]
-    exchange = f"TRAIN.flip_pairs={pairs} exchanges classes with their clips, " if pairs else ""
+    exchange = f"TRAIN.flip_pairs={pairs} exchanges the classes of mirrored clips, " if pairs else ""
     some = ", ".join(quoted(names[k]) for k in sided[:4]) + (", ..." if len(sided) > 4 else "")
     return [
-        f"classes with a side in their names: {len(sided)}: {some}; half of the clips are mirrored in training: "
+        f"classes with a side in their names: {len(sided)} ({some}); training mirrors half of the clips: "
         f"{exchange}TRAIN.flip=False mirrors none"
     ]

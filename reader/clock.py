@@ -19,7 +19,7 @@ def frame_rate(path: str, container: av.container.InputContainer, stream: av.Vid
     by_codec = stream.codec_context.framerate
     rate = by_codec if container.format.name in _RAW else stream.average_rate or by_codec or stream.guessed_rate
     if not rate:
-        say_once(path, f"{path}: says nothing about when its frames are shown; {_RATE} a second are assumed")
+        say_once(path, f"{path}: states neither times nor a rate of its frames: {_RATE} a second are assumed")
     return float(rate or _RATE)
 
 

@@ -177,8 +177,8 @@ def _parse(text: str, number: int, where: str, needs_label: bool, labels: str) -
         and os.path.isdir(folder[1])
         and not os.path.exists(head)
     ):
-        how = "--set MODEL.format=frames; of reencode.py: --fps"
-        raise InputError(f"{where}: a folder of frames ({how}): {quoted(text)}")
+        how = "--set MODEL.format=frames, or --fps of data/reencode.py"
+        raise InputError(f"{where}: a folder of frames, not a video ({how}): {quoted(text)}")
     if needs_label:
         if label is None:
             raise InputError(f"{where}: expected {LABELS[labels].line}, got {quoted(text)}{_hint(text)}")
@@ -202,7 +202,7 @@ def _parse_folder(text: str, number: int, where: str, needs_label: bool, labels:
         expected = "folder frames label" if needs_label else "folder frames"
         raise InputError(f"{where}: expected '{expected}', got {quoted(text)}{is_video}")
     if is_remote(head):
-        raise InputError(f"{where}: folders of frames are read from this machine's disks alone, not {quoted(head)}")
+        raise InputError(f"{where}: a folder of frames must be on a disk of this machine, not {quoted(head)}")
     if not int(frames):
         raise InputError(f"{where}: a folder with 0 frames: {quoted(text)}")
     return Entry(head, label, number, int(frames))
@@ -213,11 +213,11 @@ def _hint(text: str) -> str:
     if text.startswith("#"):
         return ": a list has no comments"
     if text[0] in "\"'":
-        return ": without quotes, a path may hold blanks"
+        return ": write a path with blanks without quotes"
     if re.search(r"\s[0-9]+(,[0-9]+)+$", text):
-        return ": several classes of a video are for MODEL.labels multi"
+        return ": several classes need --set MODEL.labels=multi"
     if match := re.fullmatch(r"(.+?)\s*[,;]\s*(-?[0-9]+)", text):
-        return f": a blank in place of the comma: {quoted(f'{match[1]} {match[2]}')}"
+        return f": write a blank in place of the comma: {quoted(f'{match[1]} {match[2]}')}"
     if re.search(r"\.\w{2,4}\s+\S*[^\W\d]\S*$", text):
-        return ": a class is its number, as data/make_lists.py gives it, not its name"
+        return ": write the number of the class, as data/make_lists.py does, not its name"
     return ""

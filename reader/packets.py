@@ -125,7 +125,7 @@ class Packets:
 
 
 def open_video(path: str) -> av.container.InputContainer:
-    """Return the opened container, which the caller closes. Raises VideoError if the file is no readable video."""
+    """Return the opened container, which the caller closes. Raises VideoError if it is not a readable video."""
     integrity.check_file(path)
     container = _open(path, {"analyzeduration": "1"})
     # To choose between several streams, FFmpeg must have read the beginning of each.
@@ -188,7 +188,7 @@ def video_stream(path: str, container: av.container.InputContainer) -> av.VideoS
     if context is None:
         raise VideoError(path, "no decoder for its video stream")
     if context.width * context.height > MAX_PIXELS:
-        raise VideoError(path, f"its frames are declared as {context.width}x{context.height}")
+        raise VideoError(path, f"it declares frames of {context.width}x{context.height}, more than {MAX_PIXELS} pixels")
     if len(stream.index_entries) > MAX_PACKETS:
         raise VideoError(path, f"it has more than {MAX_PACKETS} frames")
     context.thread_count = 1  # videos are read in parallel, by processes

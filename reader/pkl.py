@@ -69,7 +69,7 @@ def decode_picture(path: str, data: object, name: int | str, formats: Sequence[s
         if isinstance(data, str):
             data = data.encode("latin1")  # a string of Python 2
         if not isinstance(data, bytes):
-            raise ValueError(f"it is a {type(data).__name__}")
+            raise ValueError(f"its type is {type(data).__name__}")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # Pillow's limit is higher than ours
             image = Image.open(io.BytesIO(data), formats=formats)
@@ -78,6 +78,6 @@ def decode_picture(path: str, data: object, name: int | str, formats: Sequence[s
                 raise ValueError(f"it is declared as {image.width}x{image.height}")
             return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
     except UnidentifiedImageError:  # its own message contains a memory address
-        raise VideoError(path, f"frame {name} is no readable {kind}") from None
+        raise VideoError(path, f"frame {name} is not a readable {kind}") from None
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise VideoError(path, f"frame {name} is no readable {kind}: {error}") from None
+        raise VideoError(path, f"frame {name} is not a readable {kind}: {error}") from None

@@ -167,4 +167,4 @@ def left_out(path: str, spans: Spans) -> str:
     """Return a line that says how much of the file is not in whole packets."""
     size = os.path.getsize(path)
     left = size - sum(end - start for start, end in spans)
-    return f"{path}: {left} of its {size} bytes are no whole transport packets; the others are read"
+    return f"{path}: {left} of its {size} bytes are outside of whole transport packets and are not read"

@@ -86,7 +86,7 @@ def videos_at(path: str) -> FileList | None:
         others[_LABELLED] += len(labelled)
         found, problem = sorted(found.union(files) - labelled), "no video matches this pattern"
     if others[_LABELLED]:
-        say(f"{path}: passed over, as they are {_LABELLED} or live.py: {others[_LABELLED]}")
+        say(f"{path}: skipped videos {_LABELLED} or live.py: {others[_LABELLED]}")
     if not found:
         raise InputError(f"{path}: {problem} ({', '.join(EXTENSIONS)})")
     return FileList(map(Entry, found))

@@ -69,7 +69,7 @@ def test_what_this_tool_has_made_is_no_clip(clips, tmp_path, capsys):
         found = [entry.path for entry in videos_at(f"{tmp_path}{pattern}")]
         assert found == [f"{tmp_path}/a.mp4", f"{tmp_path}/b.labelled.mp4"]
         assert capsys.readouterr().out == (
-            f"{tmp_path}{pattern}: passed over, as they are labelled by predict.py or live.py: 1\n"
+            f"{tmp_path}{pattern}: skipped videos labelled by predict.py or live.py: 1\n"
         )
     (tmp_path / "empty.mp4").touch()
     assert not is_labelled(f"{tmp_path}/empty.mp4") and not is_labelled(f"{tmp_path}/gone.mp4")

@@ -52,14 +52,14 @@ def test_an_address_as_a_video(address):
 @pytest.mark.parametrize(
     "line, labelled, hint",
     [
-        ("a.mp4,1", True, "a blank in place of the comma: 'a.mp4 1'"),
-        ("a.mp4,1", False, "a blank in place of the comma: 'a.mp4 1'"),
-        ("'my clip.mp4' x", True, "without quotes, a path may hold blanks"),
-        ('"my clip.mp4"', False, "without quotes, a path may hold blanks"),
+        ("a.mp4,1", True, "write a blank in place of the comma: 'a.mp4 1'"),
+        ("a.mp4,1", False, "write a blank in place of the comma: 'a.mp4 1'"),
+        ("'my clip.mp4' x", True, "write a path with blanks without quotes"),
+        ('"my clip.mp4"', False, "write a path with blanks without quotes"),
         ("# path label", True, "a list has no comments"),
         ("# all of May", False, "a list has no comments"),
-        ("a.mp4 jump", True, "a class is its number, as data/make_lists.py gives it, not its name"),
-        ("a.mp4 jump", False, "a class is its number, as data/make_lists.py gives it, not its name"),
+        ("a.mp4 jump", True, "write the number of the class, as data/make_lists.py does, not its name"),
+        ("a.mp4 jump", False, "write the number of the class, as data/make_lists.py does, not its name"),
     ],
 )
 def test_lines_of_lists(line, labelled, hint, tmp_path):

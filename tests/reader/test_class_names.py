@@ -9,7 +9,6 @@ from reader.build import mirrors_advised
 from reader.class_names import mirror_advice
 from utils.config.loading import load_config
 
-START, END = "classes with a side in their names: ", "TRAIN.flip=False mirrors none"
 ADVICE = [
     (["Turn_Left", "turn right", "wait"], "[[0, 1]]"),
     (["Pushing something from left to right", "a", "pushing something from right to left"], "[[0, 2]]"),
@@ -29,8 +28,8 @@ def test_classes_with_a_side_in_their_names_are_paired(names, pairs):
         assert found == []
         return
     [line] = found
-    exchange = f"TRAIN.flip_pairs={pairs} exchanges classes with their clips, " if pairs else ""
-    assert line.startswith(START) and line.endswith(f"; half of the clips are mirrored in training: {exchange}{END}")
+    assert (f"TRAIN.flip_pairs={pairs} " if pairs else "TRAIN.flip=False ") in line
+    assert ("TRAIN.flip_pairs" in line) == bool(pairs)
 
 
 def test_kinetics_has_none():
@@ -49,11 +48,6 @@ def test_training_says_so_unless_it_was_thought_of(sets, said, tmp_path):
     (tmp_path / "names.json").write_text('["turn left", "turn right"]')
     flags = {"INFER.kinetics_labels": str(tmp_path / "names.json")}
     lines = mirrors_advised(load_config("", flags, ["MODEL.num_classes=2", *sets]))
-    assert (
-        lines
-        == [
-            f"{START}2: 'turn left', 'turn right'; half of the clips are mirrored in training: "
-            f"TRAIN.flip_pairs=[[0, 1]] exchanges classes with their clips, {END}"
-        ]
-        * said
-    )
+    assert len(lines) == said
+    for words in ("2 ('turn left', 'turn right')", "TRAIN.flip_pairs=[[0, 1]] ", "TRAIN.flip=False "):
+        assert all(words in line for line in lines)

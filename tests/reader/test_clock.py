@@ -163,5 +163,5 @@ def test_where_nobody_says_one_line_does(tmp_path, capfd, monkeypatch):
     for _ in range(2):
         clock, shown = clocked(tmp_path / "raw.264")
     assert (clock.duration, len(shown)) == (pytest.approx(60 / 25), 60)
-    line = f"{tmp_path / 'raw.264'}: says nothing about when its frames are shown; 25 a second are assumed\n"
+    line = f"{tmp_path / 'raw.264'}: states neither times nor a rate of its frames: 25 a second are assumed\n"
     assert capfd.readouterr().err == line

@@ -88,12 +88,12 @@ def bomb() -> bytes:
 WRONG = {
     "missing": (None, "frame img_00002.jpg: No such file or directory"),
     "a folder": ("folder", "frame img_00002.jpg: Is a directory"),
-    "no picture": (b"junk", "frame img_00002.jpg is no readable JPEG or PNG"),
-    "empty": (b"", "frame img_00002.jpg is no readable JPEG or PNG"),
-    "a GIF": (encoded(FRAMES[0], "GIF"), "frame img_00002.jpg is no readable JPEG or PNG"),
-    "truncated": (JPEGS[0][:-300], "frame img_00002.jpg is no readable JPEG or PNG: image file is truncated"),
+    "no picture": (b"junk", "frame img_00002.jpg is not a readable JPEG or PNG"),
+    "empty": (b"", "frame img_00002.jpg is not a readable JPEG or PNG"),
+    "a GIF": (encoded(FRAMES[0], "GIF"), "frame img_00002.jpg is not a readable JPEG or PNG"),
+    "truncated": (JPEGS[0][:-300], "frame img_00002.jpg is not a readable JPEG or PNG: image file is truncated"),
     "another size": (encoded(FRAMES[0][:-1]), "its frames differ in size"),
-    "a bomb": (bomb(), "frame img_00002.jpg is no readable JPEG or PNG: it is declared as 12000x12000"),
+    "a bomb": (bomb(), "frame img_00002.jpg is not a readable JPEG or PNG: it is declared as 12000x12000"),
     "large": (b"\xff\xd8" + bytes(100_000), "frame img_00002.jpg is larger than 99999 bytes"),
 }
 
@@ -156,8 +156,12 @@ MISTAKES = [
     ("frames", "a 0 3", "a.list:1: a folder with 0 frames: 'a 0 3'"),
     ("frames", "a 12 4", "a.list:1: label 4 is outside 0..3 (num_classes is 4)"),
     ("frames", "a 1234567890 3", EXPECTED + "'a 1234567890 3'"),
-    ("frames", "s3://b/a 12 3", "a.list:1: folders of frames are read from this machine's disks alone, not 's3://b/a'"),
-    ("mp4", "a 12 3", "a.list:1: a folder of frames (--set MODEL.format=frames; of reencode.py: --fps): 'a 12 3'"),
+    ("frames", "s3://b/a 12 3", "a.list:1: a folder of frames must be on a disk of this machine, not 's3://b/a'"),
+    (
+        "mp4",
+        "a 12 3",
+        "a.list:1: a folder of frames, not a video (--set MODEL.format=frames, or --fps of data/reencode.py): 'a 12 3'",
+    ),
 ]
 
 

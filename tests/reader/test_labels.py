@@ -41,7 +41,7 @@ def test_lines_of_many_labels(tmp_path, line, path, label):
         (
             "a.mp4 1,3",
             "single",
-            "1: expected 'path label', got 'a.mp4 1,3': several classes of a video are for MODEL.labels multi",
+            "1: expected 'path label', got 'a.mp4 1,3': several classes need --set MODEL.labels=multi",
         ),
     ],
 )

@@ -72,7 +72,7 @@ class Hostile:
 
 
 WRONG = "not a frame pickle: expected (video id, label, [JPEG bytes])"
-NO_JPEG = "frame 0 is no readable JPEG"
+NO_JPEG = "frame 0 is not a readable JPEG"
 CASES = {
     "empty": (b"", "not a frame pickle: it is damaged (ValueError)"),
     "a video": (b"\0\0\0\x18ftypmp42", "not a frame pickle: it is damaged (ValueError)"),
@@ -91,7 +91,7 @@ CASES = {
     "the label has 5000 digits": (pickle.dumps(("v", 10**5000, JPEGS)), "its label has more than 18 digits"),
     "no frames": (pickle.dumps(("v", 3, [])), WRONG),
     "frames in a string": (pickle.dumps(("v", 3, JPEGS[0])), WRONG),
-    "numbers": (pickle.dumps(("v", 3, [1, 2])), f"{NO_JPEG}: it is a int"),
+    "numbers": (pickle.dumps(("v", 3, [1, 2])), f"{NO_JPEG}: its type is int"),
     "text": (
         pickle.dumps(("v", 3, ["影"])),
         f"{NO_JPEG}: 'latin-1' codec can't encode character '\\u5f71' in position 0: ordinal not in range(256)",

@@ -66,7 +66,7 @@ def test_all_that_is_whole_is_read_and_the_rest_is_said(kind, tmp_path, monkeypa
     expected = read_frames(str(FIXTURES / "h264.ts"), range)
     for _ in range(2):
         assert np.array_equal(read_frames(str(path), range), expected)
-    said = f"{path}: {left} of its {len(content)} bytes are no whole transport packets; the others are read\n"
+    said = f"{path}: {left} of its {len(content)} bytes are outside of whole transport packets and are not read\n"
     assert capfd.readouterr().err == (said if left else "")
     monkeypatch.setattr(packets, "KEPT_BYTES", 1000)
     assert np.array_equal(read_frames(str(path), lambda n: [45, 3]), expected[[45, 3]])

@@ -225,8 +225,8 @@ def test_any_folder_can_be_named(tmp_path, out, monkeypatch):
 def test_a_light_network_and_what_to_do_about_sides(tmp_path):
     touch(tmp_path / "v", "turn_left/a.mp4", "turn_right/b.mp4")
     out = succeed(tmp_path, "--videos", "v", "--light")
-    assert "\nclasses with a side in their names: 2: 'turn_left', 'turn_right'; half of " in out
-    assert "TRAIN.flip_pairs=[[0, 1]] exchanges classes with their clips, TRAIN.flip=False mirrors none\n" in out
+    assert "\nclasses with a side in their names: 2 ('turn_left', 'turn_right'); training mirrors half of " in out
+    assert "TRAIN.flip_pairs=[[0, 1]] exchanges the classes of mirrored clips, TRAIN.flip=False mirrors none\n" in out
     assert out.endswith("\ntrain.py downloads PP-TSMv2's weights, which know Kinetics-400's actions, to start from; "
                         "--pretrain=PATH takes others\n")  # fmt: skip
     config = load_config(tmp_path / "lists" / "config.yaml", {}, ["TRAIN.flip_pairs=[[0, 1]]"], section="TRAIN")
