@@ -13,7 +13,8 @@ import numpy as np
 
 from weight_formats import lod_tensor
 
-MANY = 100_000  # operations; our reader of pickles stops after ten times as many
+MANY, MORE = 50_000, 1_000_100  # operations; our reader of pickles stops after a million
+DEEP = 200_000  # levels, enough for any recursion to run out of stack
 P = b"\x80\x02"  # the beginning of a pickle of protocol 2
 ARRAY = b"cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85U\x01b\x87R"
 FLOAT32 = b"cnumpy\ndtype\nU\x02f4K\x00K\x01\x87R"
@@ -117,17 +118,17 @@ SHAPE = "has no proper shape and place"
 Contents = bytes | int | dict[str, bytes | int]
 CASES: dict[str, tuple[str, Callable[[], Contents], str]] = {
     "dictionaries without end": ("w.pdparams", lambda: P + b"(" + b"}" * MANY + b"t.", TUPLE),
-    "tuples in tuples": ("w.pdparams", lambda: P + b"N" + b"\x85" * MANY + b".", TUPLE),
+    "tuples in tuples": ("w.pdparams", lambda: P + b"N" + b"\x85" * DEEP + b".", TUPLE),
     "lists in lists": (
-        "w.pdparams", lambda: P + b"]" * (MANY // 2) + b"a" * (MANY // 2 - 1) + b".",
+        "w.pdparams", lambda: P + b"]" * (DEEP // 2) + b"a" * (DEEP // 2 - 1) + b".",
         "not a pickle of weights: it holds a list",
     ),
     "nothing but a stack": ("w.pdparams", lambda: P + b"]" * MANY, DAMAGED),
     "marks": (
-        "w.pdparams", lambda: P + b"(" * 11 * MANY, "not a pickle of weights: it has more than 1000000 operations",
+        "w.pdparams", lambda: P + b"(" * MORE, "not a pickle of weights: it has more than 1000000 operations",
     ),
     "a list of itself": (
-        "w.pdparams", lambda: P + b"]q\0" + b"h\0a" * (MANY // 2) + b".", "not a pickle of weights: it holds a list",
+        "w.pdparams", lambda: P + b"]q\0" + b"h\0a" * MANY + b".", "not a pickle of weights: it holds a list",
     ),
     "a memo of everything": (
         "w.pdparams",
@@ -258,10 +259,12 @@ CASES: dict[str, tuple[str, Callable[[], Contents], str]] = {
         "w.pth", lambda: torch_zip(P + b"c\nx\nq\0" + b"h\0\x85h\0\x93" * 2 + b"." + b"x"), TORCH + "it is damaged",
     ),
     "tuples as keys": (
-        "w.pth", lambda: torch_zip(P + b"}N" + b"\x85" * MANY + b"Ns."), TORCH + "it holds no tensors by name",
+        "w.pth", lambda: torch_zip(P + b"}N" + b"\x85" * DEEP + b"Ns."), TORCH + "it holds no tensors by name",
     ),
     "one name of a class many times": (
-        "w.pth", lambda: torch_zip(P + STRING + b"q\0(" + b"h\0h\0\x93" * MANY + b"t."), TORCH + "it holds a 'tuple'",
+        "w.pth",
+        lambda: torch_zip(P + STRING + b"q\0(" + b"h\0h\0\x93" * 2 * MANY + b"t."),
+        TORCH + "it holds a 'tuple'",
     ),
     "pairs many times": (
         "w.pth",

@@ -67,7 +67,7 @@ def test_a_video_that_takes_too_long(tmp_path):
             packet.pts = packet.dts = number
             packet.is_keyframe = number == 0
             out.mux(packet)
-    assert unreadable_in(tmp_path, path.read_bytes(), "a.avi", time_limit=1) == "given up after 1 s"
+    assert unreadable_in(tmp_path, path.read_bytes(), "a.avi", time_limit=0.5) == "given up after 0.5 s"
 
 
 def test_a_single_video_that_kills_its_reader(tmp_path, workspace):

@@ -173,7 +173,7 @@ def test_the_digest_is_that_of_paths_and_labels(tmp_path):
 
 
 def test_a_list_takes_little_more_than_its_paths(tmp_path):
-    number, path = 30_000, "videos/a folder for each class/{:011d}_000010_000020.mp4"
+    number, path = 20_000, "videos/a folder for each class/{:011d}_000010_000020.mp4"
     with open(tmp_path / "a.list", "w") as file:
         file.writelines(f"{path.format(i)} {i % 400}\n" for i in range(number))
     tracemalloc.start()

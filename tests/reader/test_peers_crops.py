@@ -162,7 +162,7 @@ def test_a_frame_is_decoded_and_resized_once(clip, monkeypatch):
 @pytest.mark.parametrize("resize", ["pillow", "opencv"])
 def test_a_frame_too_long_to_be_resized_is_unreadable(tmp_path, resize):
     make_clip(tmp_path / "v.mp4", np.zeros((2, 400, 2, 3), np.uint8))
-    spec = ClipSpec(1, 1, 4096, 32, resize=resize, keep_aspect_ratio=True)  # of 4096 x 819200: 10 GB
+    spec = ClipSpec(1, 1, 8192, 32, resize=resize, keep_aspect_ratio=True)  # of 8192 x 1638400: 40 GB
     process = WorkerProcess(spec)
     try:
         with pytest.raises(VideoError, match="it takes more memory than there is"):

@@ -165,7 +165,8 @@ class EndsTheProcess:
         return os._exit, (7,)
 
 
-def test_a_process_that_cannot_start_is_no_fault_of_the_video():
+def test_a_process_that_cannot_start_is_no_fault_of_the_video(monkeypatch):
+    monkeypatch.setattr("utils.processes.child.STARTS", 2)
     process = WorkerProcess(EndsTheProcess())
     with pytest.raises(RunError, match="^a reader process could not be started: it ended with exit code 7$"):
         process.answer("a.mp4", 0, 0)

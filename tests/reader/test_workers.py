@@ -19,7 +19,7 @@ pytestmark = pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason=
 # Reads a list whose last two videos are pipes to which nobody writes.
 PROGRAM = """
 import sys
-from reader.dataset import ClipSpec
+from reader.clip import ClipSpec
 from reader.filelist import Entry
 from reader.loader import Loader
 from utils.cli import run
