@@ -14,8 +14,8 @@ pytestmark = pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reas
 
 # Number of files. Each of the 35 fixtures of videos is broken equally often.
 COUNTS = {
-    "videos": 35 * 12, "more_videos": 21 * 6, "opencv": 35 * 3, "frame_pickles": 300, "frame_folders": 150,
-    "weights": 600, "checkpoints": 400, "configurations": 150, "peer_configurations": 100,
+    "videos": 35 * 8, "more_videos": 21 * 4, "opencv": 35 * 3, "frame_pickles": 300, "frame_folders": 150,
+    "weights": 400, "checkpoints": 400, "configurations": 100, "peer_configurations": 80,
     "file_lists": 400, "labels": 300,
 }  # fmt: skip
 
