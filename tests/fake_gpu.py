@@ -1,6 +1,6 @@
-"""A GPU that is played on the CPU: what it is asked for is computed at once, but is said to take its time.
+"""A fake GPU on the CPU. It computes at once, but its events report to be late.
 
-It is for what is asked of Paddle's streams and events, and in which order; what a GPU makes of that it cannot say.
+It checks the calls of Paddle's streams and events, and their order. It cannot show what a GPU does with them.
 """
 
 import ctypes
@@ -17,13 +17,13 @@ from models import transfer
 
 
 def hold_the_interpreter(seconds: float) -> None:
-    """Sleep as Paddle waits for a GPU: no other thread of Python runs meanwhile."""
+    """Sleep without releasing the GIL, as Paddle does while it waits for a GPU."""
     if seconds > 0:
         ctypes.PyDLL(None).usleep(int(seconds * 1e6))
 
 
 class Event:
-    """Of all that the GPU was asked for before."""
+    """An event after all work that the GPU was given before."""
 
     def __init__(self, gpu: "FakeGpu"):
         self.gpu, self.ready = gpu, time.monotonic() + gpu.seconds
@@ -49,11 +49,11 @@ class Stream:
 
 @dataclass
 class FakeGpu:
-    seconds: float = 0.0  # from when an event is recorded until the GPU has come to it
-    done: bool = False  # it has come to all events
-    log: list[str] = field(default_factory=list)  # what happened, in order: the name of a stream, and what
+    seconds: float = 0.0  # from recording an event until the GPU reaches it
+    done: bool = False  # the GPU has reached all events
+    log: list[str] = field(default_factory=list)  # "STREAM ACTION" in order
     events: list[Event] = field(default_factory=list)
-    streams: int = 0  # made besides that of the computations
+    streams: int = 0  # further streams that were made
 
     def __post_init__(self):
         self.compute = self.current = Stream(self, "compute")
@@ -69,7 +69,7 @@ class FakeGpu:
         self.current = self.compute
 
     def install(self, patch: pytest.MonkeyPatch) -> "FakeGpu":
-        """Take the place of Paddle's GPU for a test."""
+        """Replace Paddle's GPU for a test."""
 
         def copy(what: str):
             def moved(tensor: paddle.Tensor, blocking: bool) -> paddle.Tensor:
@@ -85,14 +85,14 @@ class FakeGpu:
         patch.setattr(paddle.device, "Stream", self.new_stream)
         patch.setattr(paddle.device, "stream_guard", self.guard)
         patch.setattr(paddle.device, "current_stream", lambda: self.current)
-        transfer._copy_stream.cache_clear()  # another test's
+        transfer._copy_stream.cache_clear()  # it may be from another test
         return self
 
 
 def share_of_work_done(wait: Callable[[], object]) -> float:
-    """Return how much of its work another thread does while `wait` runs, of what it does while nobody holds it up.
+    """Return the rate of another thread's work while `wait` runs, divided by its rate without `wait`.
 
-    The most of some turns: what else the machine has to do meanwhile only takes from it.
+    It is the maximum of several turns, because other work of the machine only lowers it.
     """
     done, ends = 0, threading.Event()
 

@@ -1,11 +1,8 @@
-"""A machine with GPUs, played: a paddle that says how many it sees, under the name and version of the build for GPUs.
-
-What is played is what programs are told; nothing computes.
-"""
+"""A fake of a machine with GPUs: a paddle that reports GPUs and has the GPU build's name. It cannot compute."""
 
 from pathlib import Path
 
-# Of the packages that may be paddle those of PLAYED_PACKAGES are there, "paddlepaddle-gpu 3.3.1,paddlepaddle 3.3.1".
+# PLAYED_PACKAGES lists the installed packages of Paddle, as "paddlepaddle-gpu 3.3.1,paddlepaddle 3.3.1".
 SITE = """
 import os
 from importlib import metadata
@@ -25,7 +22,7 @@ def version(name):
 metadata.version = version
 """
 
-# As CUDA does: of PLAYED_GPUS the named ones, up to the first name that is none. A rank of PLAYED_BLIND sees none.
+# Like CUDA, it counts the GPUs in CUDA_VISIBLE_DEVICES up to the first unknown one. The rank PLAYED_BLIND sees none.
 PADDLE = """
 import os
 from types import SimpleNamespace
@@ -52,7 +49,7 @@ device = SimpleNamespace(cuda=SimpleNamespace(device_count=device_count))
 
 
 def play_gpus(folder: Path, gpus: int, packages: str = "paddlepaddle-gpu 3.3.1") -> dict[str, str]:
-    """Return the environment of programs that are to find so many GPUs and these packages; the folder is for files."""
+    """Return the environment of a program that finds these GPUs and packages. folder: for the fake's files."""
     (folder / "paddle").mkdir(parents=True)
     (folder / "paddle" / "__init__.py").write_text(PADDLE)
     (folder / "sitecustomize.py").write_text(SITE)

@@ -1,6 +1,6 @@
-"""Servers of S3 on this machine: a real one, and one that answers as a test says.
+"""S3 servers on this machine: moto's, and one whose answers a test chooses.
 
-Where they are not installed, what imports this is skipped.
+Without their packages, tests that import this file are skipped.
 """
 
 import http.server
@@ -19,7 +19,7 @@ pytest.importorskip("pyarrow.fs", reason=_MISSING)
 boto3 = pytest.importorskip("boto3", reason=_MISSING)
 moto_server = pytest.importorskip("moto.server", reason=_MISSING)
 
-# The caller's own must not be sent anywhere, nor decide anything.
+# The user's own settings must not be sent anywhere, and must not decide anything.
 ENVIRONMENT = {
     "AWS_ACCESS_KEY_ID": "testing",
     "AWS_SECRET_ACCESS_KEY": "secret-of-the-tests",
@@ -32,14 +32,14 @@ Handler: TypeAlias = http.server.BaseHTTPRequestHandler
 
 
 def start_server() -> tuple[moto_server.ThreadedMotoServer, str]:
-    """Return a server, to be stopped, and its URL. All servers of a process have the same buckets."""
+    """Return a running server, which the caller stops, and its URL. All servers of a process share their buckets."""
     server = moto_server.ThreadedMotoServer("127.0.0.1", 0, verbose=False)
     server.start()
     return server, "http://{}:{}".format(*server.get_host_and_port())
 
 
 class Store:
-    """A server of moto's with one bucket, in the environment of this process and those it starts."""
+    """One of moto's servers with one bucket. It is the endpoint in the environment of this process and its children."""
 
     bucket = "clips"
 
@@ -56,7 +56,7 @@ class Store:
         self._server.stop()
 
     def put(self, key: str, content: bytes | Path) -> str:
-        """Put the object there; return its path, s3://BUCKET/KEY."""
+        """Store an object and return its path, s3://BUCKET/KEY."""
         content = content.read_bytes() if isinstance(content, Path) else content
         self._client.put_object(Bucket=self.bucket, Key=key, Body=content)
         return f"s3://{self.bucket}/{key}"
@@ -65,14 +65,14 @@ class Store:
         return self._client.get_object(Bucket=self.bucket, Key=key)["Body"].read()
 
     def keys(self, prefix: str) -> list[str]:
-        """Return what is below the prefix, by name; the empty objects that mark folders left out."""
+        """Return the names below the prefix, without the empty objects that mark folders."""
         found = self._client.list_objects_v2(Bucket=self.bucket, Prefix=prefix).get("Contents", [])
         return [item["Key"].removeprefix(prefix) for item in found if not item["Key"].endswith("/")]
 
 
 @contextmanager
 def answering(answer: Callable[[Handler], None]) -> Iterator[str]:
-    """Yield the parameters, "?scheme=http&...", that send requests to a server whose every answer `answer` makes."""
+    """Yield parameters, "?scheme=http&...", that send requests to a server that replies with `answer`."""
 
     class Answering(http.server.BaseHTTPRequestHandler):
         def do_GET(self):
@@ -92,7 +92,7 @@ def answering(answer: Callable[[Handler], None]) -> Iterator[str]:
 
 
 def reply(request: Handler, status: int, content: bytes = b"", length: int | None = None) -> None:
-    """Answer with a body of `content` that is announced as `length` bytes."""
+    """Answer with `content`, announced as `length` bytes."""
     request.send_response(status)
     request.send_header("Content-Length", str(len(content) if length is None else length))
     request.end_headers()
@@ -102,12 +102,12 @@ def reply(request: Handler, status: int, content: bytes = b"", length: int | Non
 
 @contextmanager
 def silent() -> Iterator[str]:
-    """Yield the parameters that send requests to a server that takes them and never answers."""
+    """Yield parameters that send requests to a server that never answers."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         yield f"?scheme=http&endpoint_override=127.0.0.1:{server.getsockname()[1]}"
 
 
 def closed() -> str:
-    """Return the parameters that send requests where nothing listens."""
+    """Return parameters that send requests to a port on which nothing listens."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         return f"?scheme=http&endpoint_override=127.0.0.1:{server.getsockname()[1]}"

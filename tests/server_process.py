@@ -1,4 +1,4 @@
-"""serve.py as a real process, and requests as bytes, for what no well-meaning client sends."""
+"""serve.py as a process, and requests as bytes, for tests of hostile clients."""
 
 import os
 import re
@@ -13,9 +13,9 @@ BOUNDARY = "9f3c"
 
 
 class Server:
-    """A server on a free port of this machine, whose temporary files are in `folder`.
+    """A server on a free port of this machine. Its temporary files are in `folder`.
 
-    A context manager: at its end Ctrl-C ends the server, and the exit code must be that of Ctrl-C.
+    A context manager: leaving it sends Ctrl-C, and checks the exit code.
     """
 
     def __init__(self, folder: Path, *flags: str):
@@ -43,7 +43,7 @@ class Server:
         return self._log.read_text()
 
     def settled(self) -> "Server":
-        """Return the server once it has nothing to say any more of requests whose clients did not wait for it."""
+        """Wait until the server has logged the requests whose clients did not wait for an answer. Return the server."""
         said, since = self.log, time.monotonic()
         while self.uploads() or time.monotonic() < since + 1:
             time.sleep(0.05)
@@ -59,7 +59,7 @@ class Server:
         return socket.create_connection(("127.0.0.1", self.port), timeout=60)
 
     def refuses(self) -> bool:
-        """Return whether no new connection is taken."""
+        """Return whether the server refuses connections."""
         try:
             self.connect().close()
         except ConnectionRefusedError:
@@ -67,14 +67,14 @@ class Server:
         return False
 
     def send(self, request: bytes) -> bytes:
-        """Return all that comes back before the connection is closed."""
+        """Return the whole answer; the server must close the connection."""
         with self.connect() as connection:
             connection.sendall(request)
             return read_all(connection)
 
 
 def read_all(connection: socket.socket) -> bytes:
-    """Return what comes until the other side closes."""
+    """Return all bytes until the other side closes."""
     found = bytearray()
     while piece := connection.recv(65536):
         found += piece
@@ -82,15 +82,15 @@ def read_all(connection: socket.socket) -> bytes:
 
 
 def form(content: bytes, field: str = "video", name: str = "clip.mp4") -> bytes:
-    """Return a body of one file."""
+    """Return the body of a form with one file."""
     head = f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="{field}"; filename="{name}"\r\n\r\n'
     return head.encode() + content + f"\r\n--{BOUNDARY}--\r\n".encode()
 
 
 def post(body: bytes, *, length: int | None = None, kind: str = f"multipart/form-data; boundary={BOUNDARY}") -> bytes:
-    """Return a request whose connection the server closes after its answer.
+    """Return a request after whose answer the server closes the connection.
 
-    length: as announced, where it is not true.
+    length: the announced length, if it is wrong.
     """
     announced = len(body) if length is None else length
     head = f"POST /api/predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: {kind}\r\nContent-Length: {announced}\r\n"

@@ -1,4 +1,4 @@
-"""Real streams on this machine: MPEG-TS over HTTP and UDP in real time, from senders that also misbehave."""
+"""Senders of real streams on this machine: MPEG-TS over HTTP and UDP in real time."""
 
 import io
 import socket
@@ -32,7 +32,7 @@ def transport_stream(seconds: float, label: int = 0, size: tuple[int, int] = (96
 
 
 def in_real_time(pieces: Iterable[bytes], speed: float = 1) -> Iterator[bytes]:
-    """Yield the same, one frame's time after the other."""
+    """Yield the pieces at RATE * speed per second."""
     begun = time.monotonic()
     for number, piece in enumerate(pieces):
         time.sleep(max(0.0, begun + number / RATE / speed - time.monotonic()))
@@ -41,7 +41,7 @@ def in_real_time(pieces: Iterable[bytes], speed: float = 1) -> Iterator[bytes]:
 
 @contextmanager
 def over_http(*connections: Iterable[bytes]) -> Iterator[str]:
-    """Yield the address of a server whose first visitor gets the first stream, and so on; more get 404."""
+    """Yield the address of a server: each client gets the next stream; without one left, it gets 404."""
     left = iter(connections)
 
     class Handler(BaseHTTPRequestHandler):
@@ -54,7 +54,7 @@ def over_http(*connections: Iterable[bytes]) -> Iterator[str]:
                 for piece in pieces or ():
                     self.wfile.write(piece)
             except OSError:
-                pass  # who watched has gone
+                pass  # the client has disconnected
 
         def log_message(self, *_):
             pass
@@ -71,7 +71,7 @@ def over_http(*connections: Iterable[bytes]) -> Iterator[str]:
 
 @contextmanager
 def over_udp(port: int, pieces: Iterable[bytes]) -> Iterator[None]:
-    """Open a context in which the pieces are sent to a port of this machine, in datagrams of seven packets."""
+    """Open a context in which the pieces are sent to a port of this machine in datagrams of seven packets."""
     gone = threading.Event()
 
     def send() -> None:

@@ -1,4 +1,4 @@
-"""Work that goes on, hangs, dies or fails, for the process that does it."""
+"""Work for a child process: it succeeds, hangs, kills its process or fails."""
 
 import os
 import signal
@@ -10,7 +10,7 @@ from multiprocessing.connection import Connection
 from reader.integrity import VideoError
 from utils.errors import InputError, RunError
 
-# (what work is asked for, what comes of it, how its message begins), of work in any kind of process.
+# (the work, the error that it leads to, the start of its message)
 FAULTS = [
     ("video", VideoError, "clip.mp4: damaged"),
     ("memory", VideoError, "clip.mp4: it takes more memory than there is"),
@@ -33,7 +33,7 @@ def work(path: str, what: str) -> Iterator[object]:
 
 
 def answer(path: str, what: str) -> object:
-    """Return the number of the process, modules that it has, or what goes wrong."""
+    """Return a fact about this process, or fail as asked."""
     if what == "hang":
         time.sleep(60)
     if what == "die":
@@ -52,7 +52,7 @@ def answer(path: str, what: str) -> object:
 
 
 class Greedy:
-    """Settings of data/reencode.py for which there is never memory enough."""
+    """Settings of data/reencode.py that always lead to a MemoryError."""
 
     keyint, crf, preset, fps = 12, 23, "veryfast", None
 
@@ -62,14 +62,14 @@ class Greedy:
 
 
 def die(pipe: Connection) -> None:
-    """End when asked, by SIGKILL."""
+    """End by SIGKILL at the first request."""
     pipe.send("ready")
     pipe.recv()
     os.kill(os.getpid(), signal.SIGKILL)
 
 
 def refuse(pipe: Connection) -> None:
-    """One that fails, as what traces graphs says it."""
+    """Fail as the process that traces graphs does."""
     pipe.send("ready")
     pipe.recv()
     pipe.send(("failed", "ValueError: no such operator"))

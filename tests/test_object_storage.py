@@ -1,4 +1,4 @@
-"""The scripts with everything in object storage: a list, its videos, the weights and the folder of results."""
+"""The scripts with the list, its videos, the weights and the results in object storage."""
 
 import json
 import os
@@ -26,10 +26,7 @@ def inputs(store, workspace) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def exported(store, workspace, inputs) -> str:
-    """Provide the remote folder that export.py writes, from remote weights.
-
-    All that computes with it shares a graph.
-    """
+    """Export remote weights to a remote folder. All tests that compute with it share a graph."""
     ended = run_script("export", workspace.config, f"--weights={inputs['weights']}", "--save_dir=s3://clips/exported")
     assert (ended.returncode, ended.stderr) == (0, "")
     assert f"weights: {inputs['weights']} (sha256 " in ended.stdout
@@ -68,7 +65,7 @@ def test_predict_writes_what_it_writes_with_local_files(store, workspace, inputs
 
 
 def test_a_video_is_fetched_twice_whatever_is_made_of_it(store, workspace, tmp_path, caplog):
-    """For its classes, then once for its windows, the labelled video, the heat maps and the page together."""
+    """Once for its classes; once for windows, labelled video, heat maps and page together."""
     videos = [store.put(f"visited/{n}.mp4", path) for n, (path, _) in enumerate(workspace.held_out[:2])]
     (tmp_path / "clips.list").write_text("".join(f"{video}\n" for video in videos))
     given = [f"--filelist={tmp_path}/clips.list", f"--save_dir={tmp_path}/out"]
@@ -119,7 +116,7 @@ def test_mistakes_are_one_line_before_work_begins(store, workspace, tmp_path, sc
 
 
 def test_check(store, workspace, tmp_path):
-    """Copies end with their reading; of a list that is checked again what could be read is not fetched again."""
+    """Copies are removed after reading. A second check only fetches the videos that could not be read."""
     (tmp_path / "temporary").mkdir()
     video, _ = workspace.held_out[0]
     paths = [store.put(f"checked/{name}.mp4", video) for name in "ab"] + ["s3://clips/checked/none.mp4"]

@@ -3,7 +3,6 @@
 import contextlib
 import logging
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -39,29 +38,30 @@ def connected(where: str) -> Iterator:
 
     Raises InputError if there is no such cluster.
     """
+    local = where == "local"
+    if not local:
+        _check_reachable(where)
     path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     how = {
         "log_to_driver": False,
         "logging_level": logging.CRITICAL,
         "runtime_env": {"env_vars": {"PYTHONPATH": path}},  # workers import the same modules as this process
     }
-    with _own_processes() if where == "local" else contextlib.nullcontext() as folder:
+    with _own_processes() if local else contextlib.nullcontext() as folder:
         ray = import_ray()  # ray reads its environment during the import
         try:
             with signals_held():
-                if where == "local":
+                if local:
                     ray.init("local", num_cpus=available_cores(), include_dashboard=False, _temp_dir=folder,
                              object_store_memory=_OBJECT_STORE, **how)  # fmt: skip
                 else:
-                    _check_reachable(where)
                     ray.init(where, **how)
-        except InputError:
-            raise
         except Exception as error:
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            kind = RunError if where == "local" else InputError
-            hint = "" if where == "local" else "; one that asks for a token needs RAY_AUTH_MODE=token"
-            raise kind(f"--ray={where}: Ray cannot be started or found: {reason}{hint}") from None
+            reason = (str(error) or type(error).__name__).splitlines()[0]
+            if local:
+                raise RunError(f"--ray=local: Ray cannot be started: {reason}") from None
+            hint = "if the cluster uses a token, set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN"
+            raise InputError(f"--ray={where}: cannot connect to the Ray cluster: {reason}; {hint}") from None
         try:
             yield ray
         finally:
@@ -73,13 +73,12 @@ def connected(where: str) -> Iterator:
 def _own_processes() -> Iterator[str]:
     """Open a context with a folder for Ray. When it, or this process, ends, all processes started inside end too."""
     # The paths of Ray's sockets, deep in this folder, must not be longer than 107 bytes.
-    folder = tempfile.mkdtemp(prefix="tsn-ray-", dir="/tmp" if os.path.isdir("/tmp") else None)
+    place = {"prefix": "tsn-ray-", "dir": "/tmp" if os.path.isdir("/tmp") else None}
     if not os.path.isdir("/proc/self"):
-        try:
+        with tempfile.TemporaryDirectory(**place, ignore_cleanup_errors=True) as folder:
             yield folder
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
         return
+    folder = tempfile.mkdtemp(**place)
     mark = uuid.uuid4().hex
     # Do not start a process per core in advance: a worker has its core to itself from its first import on.
     added = {_MARK: mark, "RAY_prestart_worker_first_driver": "0"}
@@ -109,4 +108,4 @@ def _check_reachable(where: str) -> None:
         socket.create_connection((host, int(port)), _REACHABLE).close()
     except (OSError, OverflowError, UnicodeError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise InputError(f"--ray={where}: no cluster can be reached there: {reason}") from None
+        raise InputError(f"--ray={where}: no Ray cluster answers there: {reason}; see ray status") from None

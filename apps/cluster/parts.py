@@ -1,4 +1,4 @@
-"""Keep the finished shards of a list: a part each, in save_dir/parts until all are joined in the journal.
+"""Keep each finished shard of a list as a part in save_dir/parts, until the journal has the rows of all.
 
 parts/NAME.jsonl  the rows, a line per video; written last, so if it exists, the shard is done
 parts/NAME.npy    their features, if there are any
@@ -139,7 +139,7 @@ class Assembly:
             rows = list(map(parsed, file))
         believed = all(map(self._journal.is_row, rows))
         if not believed or [row["position"] for row in rows] != list(range(shard.first, shard.last)):
-            raise RunError(f"{path}: does not hold the rows of its shard: remove it, and run the same command")
+            raise RunError(f"{path}: does not hold the rows of its shard: remove it, and run the command again")
         return rows
 
     def _take(self, shard: Shard) -> None:

@@ -79,12 +79,12 @@ class Pool:
         Args:
             make: starts a slot's worker, an actor with the methods `open` and `compute`.
             slots: returns the slots of the nodes that ray lists.
-            differ: compares two workers' results of `open`: why the second worker cannot be used; "" if it can.
+            differ: returns why the second of two workers cannot be used, given their results of `open`; or "".
         """
         self._ray, self._make, self._slots, self._differ = ray, make, slots, differ
         self._places: dict[Slot, _Place] = {}
         self._looked = 0.0
-        self._last_failure = Failure("no machine of the cluster has a free processor for work")
+        self._last_failure = Failure("no machine of the cluster has a CPU core or GPU for a worker: see ray status")
         self._facts: Any = None  # what `open` of the first worker returned
         self._hopeless_since: float | None = None
         self.failed: dict[Any, str] = {}  # tasks that failed -> the reason of the last failure

@@ -70,7 +70,7 @@ def _complete(pool: Pool, assembly: Assembly, number: int, entries: Sequence[Ent
     for shard, reason in pool.failed.items():
         say(f"{shard} failed {ATTEMPTS} times: {reason}")
     if pool.failed:
-        raise RunError(f"{len(pool.failed)} of {number} shards failed; the same command computes only these")
+        raise RunError(f"{len(pool.failed)} of {number} shards failed; run the command again to compute only these")
 
 
 def _differ(first: NetworkFacts, other: NetworkFacts) -> str:
@@ -78,5 +78,5 @@ def _differ(first: NetworkFacts, other: NetworkFacts) -> str:
     if (first.weights, first.precision, first.thresholds) == (other.weights, other.precision, other.thresholds):
         return ""
     if (first.weights, first.precision) == (other.weights, other.precision):
-        return "other thresholds stand beside its weights"
-    return f"it has {other.description}, the first one {first.description}"
+        return "its weights have other thresholds"
+    return f"it loaded {other.description}, but the first worker loaded {first.description}"

@@ -119,7 +119,7 @@ class _Window(Sequence[Entry]):
 
 def enter(folder: str) -> None:
     """Make the run's working folder this process's. Raises InputError if this machine lacks that path."""
-    with os_errors(InputError, f"{folder}: the run's working folder is not there"):
+    with os_errors(InputError, f"{folder}: this machine lacks the run's working folder"):
         os.chdir(folder)
 
 

@@ -32,14 +32,18 @@ from utils.storage.copies import temporary_root
 
 PROGRAMS = "apps/doctor/programs.py"
 LEGEND = """
-images/s  how fast a small network ran, made for this table: compare its rows, not machines
-distance  how far its numbers are from those of Paddle's own kernels on the CPU, as a share of their length; what
-          rounding explains is ok
-eager     slow for a reason: Paddle runs each layer by itself. The other ways are compared with it."""
+images/s  the speed of a small network with few pictures at a time. Compare the rows of one table, not machines.
+distance  |a - b| / |b| of the numbers a to those of Paddle's own kernels on the CPU, b. ok: rounding explains it.
+
+Some rows are slow for a reason:
+eager          Paddle runs each layer by itself. It is the reference for the other rows.
+train          a step computes forwards and backwards, about three times the work of predict.
+bfloat16, int8 faster only on processors with instructions for them.
+2 processes    share the cores of one process, and exchange their gradients after each step."""
 
 
 def check_paddle(folder: Path) -> tuple[CheckRow, dict]:
-    """Return the row for Paddle itself, and what it reports about itself, {} if nothing."""
+    """Return the row for Paddle itself, and what it reports about itself; {} if it failed."""
     ended = start(("python", PROGRAMS, "paddle", str(folder)), folder)
     problem, _ = judge(WAYS[0], Outcome(ended.code, ended.last_line), None)
     about = {} if problem else json.loads((folder / "paddle.json").read_text())
@@ -53,7 +57,7 @@ def check_ways(abilities: Abilities, folder: Path, ways: Sequence[Way] = WAYS) -
         if reason := abilities.missing(way):
             yield CheckRow(way.name, "not checked", reason)
         elif way.like and way.like not in numbers:
-            yield CheckRow(way.name, "not checked", f"there is nothing to compare with, as '{way.like}' failed")
+            yield CheckRow(way.name, "not checked", f"'{way.like}' failed, so there is nothing to compare with")
         else:
             outcome = read_outcome(way, folder, start(("python", PROGRAMS, way.name, str(folder)), folder))
             problem, far = judge(way, outcome, numbers.get(way.like))
@@ -69,7 +73,7 @@ def read_outcome(way: Way, folder: Path, ended: Ended) -> Outcome:
     if ended.code != 0:
         return Outcome(ended.code, ended.last_line)
     if not file.exists():
-        return Outcome(1, "it ended without numbers")
+        return Outcome(1, "it ended without writing its numbers")
     with np.load(file) as numbers:
         return Outcome(0, "", dict(numbers), json.loads(file.with_suffix(".json").read_text()))
 
@@ -86,7 +90,7 @@ def examine(folder: Path, on_gpus: bool = False) -> Iterator[CheckRow]:
         problem, remedy = gpu_problem(about["cuda"], gpus, visible, listed_gpus())
     if on_gpus and about and not gpus:
         why = f"{problem}. What to do: {remedy}" if problem else "there is none here, or CUDA_VISIBLE_DEVICES hides it"
-        raise RunError(f"--gpu needs a GPU that Paddle sees: {why}; --gpu --dry-run lists what it would do")
+        raise RunError(f"--gpu needs a GPU that Paddle sees: {why}; --gpu --dry-run prints the commands without one")
     print("\n".join(f"{name:10}  {value}" for name, value in describe(about)), end="\n\n")
     print(COLUMNS.format("check", "result", "images/s", "GB" if on_gpus else "distance", "").rstrip(), flush=True)
     requirements, install = "requirements.txt", "pip install -r requirements.txt"
@@ -111,8 +115,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         "bash run.sh doctor", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--gpu", action="store_true", help="measure and try training on the GPUs instead")
-    parser.add_argument("--dry-run", action="store_true", help="with --gpu: print its commands, as for two GPUs")
+    parser.add_argument("--gpu", action="store_true", help="measure training on the GPUs instead")
+    parser.add_argument("--dry-run", action="store_true", help="with --gpu: only print the commands, as for two GPUs")
     args = parser.parse_args()
     if args.dry_run and not args.gpu:
         parser.error("--dry-run is for --gpu")

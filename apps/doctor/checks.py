@@ -37,7 +37,7 @@ class CheckRow:
 
 
 def checked(name: str, problem: str, what_to_do: str, **found: object) -> CheckRow:
-    """Return the row of a check. problem: "" if there is none."""
+    """Return the row of a check. problem: "" if there is none; found: more fields of the row."""
     if problem:
         text = f"{problem}. What to do: {remedy(what_to_do, has_gpu_build())}"
         return CheckRow(name, "FAILED", **{**found, "text": text})

@@ -93,14 +93,14 @@ def measured(plan: Plan) -> Iterator[Trial]:
     """Yield the trials that measure the machine and find the fastest way to train on one GPU."""
     topology, space = ("nvidia-smi", "topo", "-m"), ("df", "-Pk", "/dev/shm")
     yield Trial("GPUs, how they are linked", topology, found=lambda ended: {"text": f"\n{ended.out}"})
-    larger = "docker run --shm-size=8g --ulimit memlock=-1, in a container"
+    larger = "in a container, use docker run --shm-size=8g --ulimit memlock=-1"
     yield Trial("/dev/shm", space, larger, found=shared_memory)
-    slow = "NCCL_P2P_DISABLE=1 in the environment where GPUs do not reach each other; else " + ONE_GPU
+    slow = f"set NCCL_P2P_DISABLE=1 if the GPUs cannot reach each other; otherwise {ONE_GPU}"
     yield Trial("all_reduce", plan.program("all_reduce", plan.videos), slow, ("GPU", "GPUs"), found=said)
     for name, keys, need, environment in PRECISIONS:
         for layout, last in (("", False), (", channels_last", True)):
             all_keys = (*keys, f"TRAIN.channels_last={last}")
-            remedy = "TRAIN.channels_last: False" if last else ON_CPU if "off" in keys[0] else "TRAIN.amp: off"
+            remedy = "set TRAIN.channels_last: False" if last else ON_CPU if "off" in keys[0] else "set TRAIN.amp: off"
             yield Trial(f"from memory, {name}{layout}", plan.program("memory", plan.videos, all_keys), remedy,
                         ("GPU", need), environment, all_keys, found=said)  # fmt: skip
 
@@ -124,7 +124,7 @@ def trained(plan: Plan, best: Sequence[str], rate: float | None) -> Iterator[Tri
                 found=partial(waits, folder / "near"))  # fmt: skip
     yield Trial("train on all GPUs, a rank is killed", plan.train("killed", near, best, 9), fewer, several,
                 meanwhile=kill_a_rank, ends=1, says="rank 1 ")  # fmt: skip
-    plain, needs = "TRAIN.amp: O1", ("GPU", "float16 on the GPU")
+    plain, needs = "set TRAIN.amp: O1", ("GPU", "float16 on the GPU")
     yield Trial("train, O2, interrupted", plan.train("o2", near, plan.o2, 2), plain, needs,
                 meanwhile=interrupt, ends=130)  # fmt: skip
     yield Trial("train, O2, resumed", plan.train("o2", near, plan.o2, 2, "--resume=auto"), plain, needs,
@@ -181,10 +181,11 @@ def tried(trial: Trial, abilities: Abilities, folder: Path) -> CheckRow:
 def problem_of(trial: Trial, ended: Ended) -> str:
     """Return what is wrong with the way the command ended; "" if nothing."""
     if ended.left:
-        return f"{len(ended.left)} ranks go on without the others"
+        return f"{len(ended.left)} ranks keep running without the others"
     if ended.code == trial.ends and trial.says in ended.last_line:
         return ""
-    return judge(WAYS[0], Outcome(ended.code, ended.last_line), None)[0] or "it ended as if nothing had happened"
+    problem, _ = judge(WAYS[0], Outcome(ended.code, ended.last_line), None)
+    return problem or f"it ended with exit code 0 instead of {trial.ends}"
 
 
 def said(ended: Ended) -> dict:
@@ -195,7 +196,7 @@ def said(ended: Ended) -> dict:
 def shared_memory(ended: Ended) -> dict:
     size = int(ended.out.splitlines()[-1].split()[1]) / 2**20
     if size < SHARED_MEMORY:
-        raise RunError(f"{size:.2f} GB are little for NCCL")
+        raise RunError(f"{size:.2f} GB may be too little for NCCL")
     return {"text": f"{size:.1f} GB"}
 
 
@@ -207,16 +208,16 @@ def waiting(folder: Path, ended: Ended, full: float | None, devices: int) -> dic
     rate = SEGMENTS * len(lines) / sum(times)
     share = sum(line["data_wait"] * time for line, time in zip(lines, times)) / sum(times)
     readers = worker_count("auto", 1_000_000, devices)
-    text = f"waits for data in {share:.0%} of the time; readers of each device: {readers}"
+    text = f"waits for data {share:.0%} of the time with {readers} readers per device"
     if share > SHARE and full:
-        text += f", {math.ceil(readers * max(1.0, full / rate))} would do"
+        text += f"; {math.ceil(readers * max(1.0, full / rate))} would be enough"
     return {"images_per_second": rate, "text": text}
 
 
 def resumed(ended: Ended) -> dict:
     lines = [line for line in ended.out.splitlines() if line.startswith("weights: resumed from ")]
     if not lines:
-        raise RunError("the run has left no checkpoint to go on from")
+        raise RunError("the run left no checkpoint to resume from")
     return {"text": lines[0].rpartition(": ")[2]}
 
 

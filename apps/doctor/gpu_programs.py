@@ -66,10 +66,10 @@ def copies(flags: Flags, config: Config) -> dict:
     second, slow = trained(config, device, seeded=True, blocking=True)
     found, rate = trained(config, device, seeded=True)
     if first != second:
-        return {"result": "not checked", "text": "two runs with blocking copies differ already"}
+        return {"result": "not checked", "text": "even two runs with blocking copies differ"}
     if found != first:
-        raise RunError("with asynchronous copies other weights are learned than with blocking ones")
-    return {"images_per_second": rate, "text": f"bit for bit as with blocking copies, {slow:.1f} images/s"}
+        raise RunError("asynchronous copies lead to other weights than blocking copies")
+    return {"images_per_second": rate, "text": f"the same bits as with blocking copies at {slow:.1f} images/s"}
 
 
 def trained(config: Config, device: str, seeded: bool = False, blocking: bool = False) -> tuple[str, float]:

@@ -59,7 +59,7 @@ def _version(package: str) -> str:
 
 
 def package_problem(requirements: str) -> str:
-    """Return pip's words on missing packages or other versions, or that there are two Paddles; "" if all is well.
+    """Return pip's message about missing packages or wrong versions, or that two Paddles are installed; "" if neither.
 
     Without pip, only two Paddles are noticed.
     """
@@ -82,7 +82,7 @@ def listed_gpus() -> list[str]:
 
 
 def gpu_problem(cuda: str, seen: int, visible: str | None, listed: list[str]) -> tuple[str, str]:
-    """Return (what is wrong with the GPUs, what to do), two empty texts if nothing.
+    """Return (what is wrong with the GPUs, what to do), or two empty texts.
 
     cuda: the version that Paddle was built for, "" for the CPU. seen: GPUs that Paddle sees. visible:
     CUDA_VISIBLE_DEVICES. listed: the driver's GPUs.
@@ -94,10 +94,10 @@ def gpu_problem(cuda: str, seen: int, visible: str | None, listed: list[str]) ->
         return "", ""
     here = f"the driver lists {len(listed)} ({listed[0]})"
     if visible:
-        here += f", CUDA_VISIBLE_DEVICES {wanted} ({visible})"
+        here += f", CUDA_VISIBLE_DEVICES lists {wanted} ({visible})"
     if not cuda:
         return f"{here}, but this Paddle is built for the CPU", INSTALL_FOR_GPUS
     return (
         f"{here}, but Paddle sees {seen or 'none'}",
-        f"see that the driver is new enough for CUDA {cuda} (nvidia-smi), and CUDA_VISIBLE_DEVICES right",
+        f"check with nvidia-smi that the driver supports CUDA {cuda}, and check CUDA_VISIBLE_DEVICES",
     )

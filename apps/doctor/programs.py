@@ -49,7 +49,7 @@ def read(folder: Path, decoder: str) -> tuple[Numbers, None]:
         raise RunError(f"the clip cannot be read: {batch.unreadable[0][1]}")
     found = batch.frames[0].mean(axis=(1, 2, 3))  # [T, H, W, 3] -> [T]
     if np.abs(found - levels).max() > 4:
-        raise RunError(f"other frames than were written: levels {found.round(1).tolist()}, not {levels}")
+        raise RunError(f"wrong frames: their levels are {found.round(1).tolist()}, expected {levels}")
     return {}, None
 
 
@@ -224,7 +224,7 @@ def copies(folder: Path, device: str = "gpu") -> tuple[Numbers, float]:
     seconds = time.perf_counter() - start
     for i, (batch, (frames, labels)) in enumerate(zip(sent, sums)):
         if (frames != batch.frames.sum(axis=(1, 2, 3, 4), dtype=np.int64)).any() or (labels != batch.labels).any():
-            raise RunError(f"batch {i} of {COPIES} has not arrived as it was sent")
+            raise RunError(f"batch {i} of {COPIES} was changed by the copy to the device")
     return {}, videos * COPIES / seconds
 
 

@@ -60,18 +60,19 @@ def _on_gpu(dtype: str) -> tuple[str, ...]:
 
 def _predict(dtype: str) -> Way:
     options = {"device": "gpu", "precision": dtype}
-    return Way(f"predict, GPU, {dtype}", "predict", options, _EAGER, HALF, _on_gpu(dtype), "--precision=float32")
+    return Way(f"predict, GPU, {dtype}", "predict", options, _EAGER, HALF, _on_gpu(dtype), _FLOAT32)
 
 
 def _amp(level: str, dtype: str, **options) -> Way:
     layout = ", channels_last" if options else ""
     needs = _on_gpu(dtype)
-    remedy = f"train without TRAIN.amp: {level} of TRAIN.amp_dtype: {dtype}, by TRAIN.amp: off"
+    remedy = f"set TRAIN.amp: off instead of {level} with {dtype}"
     return _train(f"GPU, amp {level} {dtype}{layout}", remedy, needs, HALF, amp=level, amp_dtype=dtype, **options)
 
 
-_DECODER = f"pip install {PACKAGES}; without it, leave MODEL.decoder at auto"
-ON_CPU = "run with --use_gpu=False until driver, CUDA and paddlepaddle-gpu fit (see requirements-gpu.txt)"
+_FLOAT32 = "use --precision=float32"
+_DECODER = f"pip install {PACKAGES}, or leave MODEL.decoder at auto"
+ON_CPU = "use --use_gpu=False until the driver, CUDA and paddlepaddle-gpu fit together (see requirements-gpu.txt)"
 ONE_GPU = "train on one GPU: CUDA_VISIBLE_DEVICES=0"
 _EAGER = "predict, CPU, eager"
 WAYS = (
@@ -81,21 +82,20 @@ WAYS = (
     Way(_EAGER, "predict_eager"),
     Way("predict, CPU, OpenVINO, float32", "predict", {"precision": "float32"}, _EAGER),
     Way("predict, CPU, OpenVINO, bfloat16", "predict", {"precision": "bfloat16"}, _EAGER, HALF, ("bfloat16",),
-        "--precision=float32"),
-    Way("predict, CPU, OpenVINO, int8", "predict", {"precision": "int8"}, _EAGER, INT8, ("nncf",),
-        "--precision=float32"),
+        _FLOAT32),
+    Way("predict, CPU, OpenVINO, int8", "predict", {"precision": "int8"}, _EAGER, INT8, ("nncf",), _FLOAT32),
     Way("predict, CPU, OpenVINO, a stream per core", "predict", {"precision": "float32", "videos": 10_000}, _EAGER,
         FLOAT32, ("cores",)),
     _train("CPU, eager", device="cpu", engine="eager"),
     _train("CPU, BatchNorm frozen", device="cpu", engine="eager", freeze_batch_norm=True),
-    _train("CPU, oneDNN", "TRAIN.engine: eager", device="cpu", engine="onednn"),
+    _train("CPU, oneDNN", "set TRAIN.engine: eager", device="cpu", engine="onednn"),
     _train("CPU, 2 processes (gloo)", "train without --nproc", device="cpu", engine="eager", freeze_batch_norm=True,
            processes=2),
     Way("predict, GPU", "predict", {"device": "gpu"}, _EAGER, TF32, ("GPU",), ON_CPU),
     _predict("bfloat16"),
     _predict("float16"),
     _train("GPU", ON_CPU, ("GPU",), TF32, amp="off"),
-    _train("GPU, channels_last", "TRAIN.channels_last: False", ("GPU",), TF32, amp="off", channels_last=True),
+    _train("GPU, channels_last", "set TRAIN.channels_last: False", ("GPU",), TF32, amp="off", channels_last=True),
     _amp("O1", "bfloat16"),
     _amp("O2", "bfloat16"),
     _amp("O1", "float16"),
@@ -104,7 +104,7 @@ WAYS = (
     Way("copies to the GPU, asynchronous", "copies", needs=("GPU",), remedy=ON_CPU),
     _train("GPUs over NCCL", ONE_GPU, ("GPU", "GPUs"), TF32, amp="off", freeze_batch_norm=True,
            processes=8),
-    _train("GPUs over NCCL, sync_batch_norm", f"TRAIN.sync_batch_norm: False, or {ONE_GPU}", ("GPU", "GPUs"), TF32,
+    _train("GPUs over NCCL, sync_batch_norm", f"set TRAIN.sync_batch_norm: False, or {ONE_GPU}", ("GPU", "GPUs"), TF32,
            amp="off", sync_batch_norm=True, processes=2),
 )  # fmt: skip
 
@@ -128,9 +128,9 @@ class Abilities:
             "decord": not has_decord and "there is no decord for this platform",
             "bfloat16": not self.bfloat16 and "this processor has no bfloat16",
             "nncf": not self.nncf and "nncf is not installed: pip install -r requirements-int8.txt",
-            "cores": self.cores < 2 and "a single core",
+            "cores": self.cores < 2 and "only one core",
             "GPU": self.gpus < 1 and NO_GPU,
-            "GPUs": self.gpus < 2 and "a single GPU",
+            "GPUs": self.gpus < 2 and "only one GPU",
             "bfloat16 on the GPU": not self.gpu_bfloat16 and "this GPU has no bfloat16",
             "float16 on the GPU": not self.gpu_float16 and "this GPU has no float16",
         }
@@ -161,20 +161,20 @@ def distances(found: Mapping[str, np.ndarray], expected: Mapping[str, np.ndarray
 
 
 def judge(way: Way, outcome: Outcome, expected: Mapping[str, np.ndarray] | None) -> tuple[str, float | None]:
-    """Return (what is wrong in a few words, or ""; the distance that is closest to its limit, or farthest beyond)."""
+    """Return (what is wrong, or ""; the distance that is closest to its limit, or farthest beyond it)."""
     if outcome.code is None:
-        return "it did not end in time", None
+        return "it was still running at the time limit", None
     if outcome.code < 0:
         return f"it ended with signal {-outcome.code} ({signal.strsignal(-outcome.code)})", None
     if outcome.code:
         return outcome.last_line or f"it ended with exit code {outcome.code}", None
     if not all(np.isfinite(values).all() for values in outcome.numbers.values()):
-        return "its numbers are not finite", None
+        return "it computed numbers that are not finite", None
     if expected is None:
         return "", None
     far = distances(outcome.numbers, expected)
     worst = max(far, key=lambda name: far[name] / way.tolerance[name])
     if far[worst] <= way.tolerance[worst]:
         return "", far[worst]
-    limit = f"{way.tolerance[worst]:g} would be rounding"
-    return f"wrong numbers: its {worst} are {far[worst]:.2g} away from those of '{way.like}', {limit}", far[worst]
+    limit = f"rounding explains up to {way.tolerance[worst]:g}"
+    return f"wrong numbers: its {worst} have distance {far[worst]:.2g} to those of '{way.like}'; {limit}", far[worst]

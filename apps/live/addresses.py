@@ -42,7 +42,7 @@ def check_source(source: str | None) -> None:
         raise InputError(f"--source is missing: expected {_EXPECTED}")
     scheme = _scheme(source)
     if scheme and scheme not in _PROTOCOLS:
-        raise InputError(f"--source={one_line(shown(source))}: {scheme}:// is not read: expected {_EXPECTED}")
+        raise InputError(f"--source={one_line(shown(source))}: {scheme}:// cannot be read: expected {_EXPECTED}")
     path = _camera(source) or source
     if not scheme and not os.path.exists(path):
         what = "no such camera" if _camera(source) else f"no such file: expected {_EXPECTED}"

@@ -41,7 +41,7 @@ class Arriving:
         while True:
             with self._changed:
                 if not self._changed.wait_for(lambda: self._queue or self._ended, SILENCE):
-                    raise Silent(f"nothing came for {SILENCE:g} s")
+                    raise Silent(f"nothing arrived for {SILENCE:g} s")
                 if not self._queue:
                     if self._reason is not None:
                         raise self._reason

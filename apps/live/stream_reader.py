@@ -105,7 +105,7 @@ def serve(pipe: Connection, source: str, spec: ClipSpec, window: float, stride: 
     except Silent as silent:
         reason = str(silent)
     except av.error.ExitError:
-        reason = f"nothing came for {SILENCE:g} s"
+        reason = f"nothing arrived for {SILENCE:g} s"
     except av.FFmpegError as broken:
         reason = f"the connection was lost ({broken.strerror})" if opened else _unopened(broken)
     except Exception as failed:
@@ -116,7 +116,7 @@ def serve(pipe: Connection, source: str, spec: ClipSpec, window: float, stride: 
 
 def _unopened(error: av.FFmpegError) -> str:
     if isinstance(error, (av.error.ArgumentError, av.error.InvalidDataError)):  # its format is not allowed
-        return "no stream of video that is read; playlists (HLS, DASH) are not followed"
+        return "not a video stream in a known format; playlists (HLS, DASH) are not followed"
     return error.strerror
 
 
@@ -165,7 +165,7 @@ def _read(
             if outbox.stopped:
                 return
             if time.monotonic() - alive > SILENCE:
-                raise Silent(f"no picture could be decoded for {SILENCE:g} s")
+                raise Silent(f"no frame could be decoded for {SILENCE:g} s")
         for span in spans.end():
             outbox.put(Seen(span, time.time(), dropped, 0))
 

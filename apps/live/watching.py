@@ -50,9 +50,9 @@ def watch(classifier: Classifier, flags: Flags, folder: Path) -> None:
             if not answer.opened and connection == 1:
                 raise InputError(f"--source={source}: {answer.reason}")
             if answer.reason is None:
-                say(f"{source} is at its end: {windows} windows")
+                say(f"{source} has ended after {windows} windows")
                 return
-            say_in("LIVE", f"{source} broke: {answer.reason}; it is opened again in {pause:g} s")
+            say_in("LIVE", f"{source} broke: {answer.reason}; opening it again in {pause:g} s")
             log.write(event="broken", reason=answer.reason, connection=connection, time=_now())
             time.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE)

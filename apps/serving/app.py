@@ -27,8 +27,8 @@ _SAMPLE = {
 
 
 class Prediction(BaseModel):
-    class_id: int = Field(description="the number of the class, from 0; -1: none of them")
-    label: str = Field(description="its name")
+    class_id: int = Field(description="the number of the class, from 0; -1 for none of the classes")
+    label: str = Field(description="the name of the class")
     probability: float = Field(description="from 0 to 1")
 
 
@@ -36,60 +36,60 @@ class Answer(BaseModel):
     """The predictions for a video, and on request frames that the network saw."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [_SAMPLE]})
-    video: str = Field(description="the name of the file, as it was sent")
+    video: str = Field(description="the name of the file as it was sent")
     predictions: list[Prediction] = Field(
-        description="the likeliest class first; of many labels all above their thresholds, else none with class_id -1"
+        description="the likeliest class first; with several labels per video, all classes above their thresholds"
     )
-    frames: list[str] | None = Field(None, description="of `frames=true`: JPEGs as data: addresses")
+    frames: list[str] | None = Field(None, description="with `frames=true`: JPEGs as data: addresses")
     heat_maps: list[str] | None = Field(
-        None, description="of `heat_maps=true`: the same frames, with the places in colours that speak for the class"
+        None, description="with `heat_maps=true`: the same frames; colours show which places speak for the class"
     )
 
 
 class InfoLimits(BaseModel):
-    upload_mb: int = Field(description="megabytes of an upload, at most")
-    seconds: float = Field(description="that a video may last")
-    reading_seconds: float = Field(description="after which reading a video is given up")
-    waiting: int = Field(description="videos in hand, at most")
+    upload_mb: int = Field(description="the largest upload in megabytes")
+    seconds: float = Field(description="the longest video in seconds")
+    reading_seconds: float = Field(description="the longest time for reading a video in seconds")
+    waiting: int = Field(description="the most videos that may wait for their answers")
 
 
 class Info(BaseModel):
     """The facts that a probability depends on, and the limits."""
 
     model: str = Field(description="the network")
-    protocol: str = Field(description="which frames it sees, and how they are cut")
-    arithmetic: str = Field(description="the precision that it computes in")
-    weights: str = Field(description="the SHA-256 of its weights")
-    num_classes: int = Field(description="how many classes there are")
-    labels: str = Field(description="single: an answer has the likeliest classes; multi: those above their thresholds")
-    classes: list[str] = Field(description="their names, by number")
-    topk: int = Field(description="classes of an answer, if `topk` does not say so")
-    limits: InfoLimits = Field(description="what is taken")
+    protocol: str = Field(description="how frames are chosen, resized and cropped")
+    arithmetic: str = Field(description="the precision of the computation")
+    weights: str = Field(description="the SHA-256 of the weights")
+    num_classes: int = Field(description="the number of classes")
+    labels: str = Field(description="single: answers have the likeliest classes; multi: all above their thresholds")
+    classes: list[str] = Field(description="the names of the classes, in the order of their numbers")
+    topk: int = Field(description="the number of classes in an answer, unless the request has `topk`")
+    limits: InfoLimits = Field(description="the limits of the server")
 
 
 class Health(BaseModel):
-    status: str = Field(description="ok")
+    status: str = Field(description="always ok")
 
 
 class Problem(BaseModel):
     """The reason why there is no answer."""
 
-    error: str = Field(description="one sentence")
+    error: str = Field(description="the reason in one sentence")
 
 
 def _problems(**reasons: str) -> dict[int, dict]:
     return {int(status[1:]): {"model": Problem, "description": reason} for status, reason in reasons.items()}
 
 
-_TOKEN = _problems(_401="the token is missing or wrong", _403="a page of another site asks")
+_TOKEN = _problems(_401="the token is missing or wrong", _403="the request comes from a page of another site")
 _REFUSED = _TOKEN | _problems(
     _400="the form is damaged, ended early, or lacks the field `video`",
     _408="the upload is too slow",
     _413="the upload is too large",
-    _415="the body is no form, multipart/form-data",
+    _415="the body is not a form of type multipart/form-data",
     _422="the video cannot be read or is too long, or a parameter is unknown or does not fit",
-    _500="a defect of the server",
-    _503="too many videos wait: try again after the seconds of Retry-After",
+    _500="the server failed; its log says more",
+    _503="too many videos are waiting: try again after as many seconds as Retry-After says",
 )
 _BODY = {
     "required": True,
@@ -114,9 +114,9 @@ def create_app(
     """
 
     class Asked(BaseModel, extra="forbid"):
-        frames: bool = Field(False, description="True: at most 6 frames besides, as data: addresses of JPEGs")
-        heat_maps: bool = Field(False, description="True: the same for heat maps, which take longer than the classes")
-        topk: int = Field(info["topk"], ge=1, le=info["num_classes"], description="so many classes at most")
+        frames: bool = Field(False, description="also return at most 6 frames that the network saw")
+        heat_maps: bool = Field(False, description="also return heat maps of these frames, which take longer")
+        topk: int = Field(info["topk"], ge=1, le=info["num_classes"], description="return at most this many classes")
 
     limits = service.limits
     first_page = front_page()

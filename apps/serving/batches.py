@@ -53,19 +53,14 @@ class VideoQueue:
         for thread in self._threads:
             thread.start()
 
-    def ask(self, clip: np.ndarray) -> "Asked":
+    def ask(self, asked: np.ndarray | Callable[[], Any]) -> Asked:
         """Return a future of the logits float32 [1, K] of a clip uint8 [V * T, H, W, C], or of a NetworkError.
 
-        Any thread may call this. A future that is cancelled in time is not computed.
+        Of a function it is the future of its result, computed by a network thread. Any other thread may call this. A
+        future that is cancelled in time is not computed.
         """
         future = Asked()
-        self._asked.put((clip, future))
-        return future
-
-    def call(self, function: Callable, *arguments: Any) -> Future:
-        """Return a future of the function's result, computed by a network thread. Call it from any other thread."""
-        future = Asked()
-        self._asked.put((partial(function, *arguments), future))
+        self._asked.put((asked, future))
         return future
 
     def close(self) -> None:
@@ -85,50 +80,44 @@ class VideoQueue:
                 self._finish(*started.popleft())
 
     def _begin(self, clips: list[np.ndarray]) -> Callable[[], np.ndarray]:
-        """Return a function that waits for the logits float32 [N, K] of N clips.
-
-        The function raises NetworkError, also for failures of the start itself.
-        """
+        """Return a function that waits for the logits float32 [N, K] of N clips, or raises the error of the start."""
         try:
             if self._failure is not None:
                 raise self._failure
-            wait = self._start(np.stack(clips))
+            return self._start(np.stack(clips))
         except Exception as error:
-            return partial(self._fail, error)
-        return partial(self._waited, wait)
+            return partial(_throw, error)
 
     def _finish(
         self, clips: list[np.ndarray], futures: list[Future[np.ndarray]], wait: Callable[[], np.ndarray]
     ) -> None:
         try:
-            logits = wait()
+            logits = self._wait(wait)
         except NetworkError:
             for clip, future in zip(clips, futures):
                 try:
-                    future.set_result(self._begin([clip])())
+                    future.set_result(self._wait(self._begin([clip])))
                 except NetworkError as error:
                     future.set_exception(error)
         else:
             for i, future in enumerate(futures):
                 future.set_result(logits[i : i + 1])
 
-    def _waited(self, wait: Callable[[], np.ndarray]) -> np.ndarray:
+    def _wait(self, wait: Callable[[], np.ndarray]) -> np.ndarray:
+        """Return the logits. Raises NetworkError, and gives the network up after FAILURES of them in a row."""
         try:
             logits = wait()
         except Exception as error:
-            self._fail(error)
+            with self._lock:
+                self._failures += 1
+                given_up = self._failures >= FAILURES and self._failure is None
+                if given_up:
+                    self._failure = error
+            if given_up:
+                self._failed(error)
+            raise NetworkError(str(error)) from error
         self._failures = 0
         return logits
-
-    def _fail(self, error: Exception) -> NoReturn:
-        with self._lock:
-            self._failures += 1
-            given_up = self._failures >= FAILURES and self._failure is None
-            if given_up:
-                self._failure = error
-        if given_up:
-            self._failed(error)
-        raise NetworkError(str(error)) from error
 
     def _take(self, block: bool) -> tuple[list[np.ndarray], list[Future[np.ndarray]], bool]:
         """Return (clips, their futures, whether this is the end) for the waiting clips, at most `most`.
@@ -149,15 +138,15 @@ class VideoQueue:
                 continue
             future.began = time.monotonic()
             if callable(clip):
-                _answer(clip, future)
+                try:
+                    future.set_result(clip())
+                except Exception as error:
+                    future.set_exception(error)
             else:
                 clips.append(clip)
                 futures.append(future)
         return clips, futures, False
 
 
-def _answer(function: Callable[[], Any], future: Future) -> None:
-    try:
-        future.set_result(function())
-    except Exception as error:
-        future.set_exception(error)
+def _throw(error: Exception) -> NoReturn:
+    raise error

@@ -41,7 +41,7 @@ class Body:
                     piece = await self._next()
             except TimeoutError:
                 if self._given_up:
-                    raise Refusal(503, "the server ends before the upload is there: try again in a moment") from None
+                    raise Refusal(503, "the server ended before the upload was complete: try again") from None
                 raise Refusal(408, "the upload is too slow") from None
             finally:
                 self._timeout = None
@@ -63,7 +63,7 @@ class Body:
         try:
             await asyncio.wait((task, gone), return_when=asyncio.FIRST_COMPLETED)
             if not task.done():
-                raise Refusal(400, "the client has gone")
+                raise Refusal(400, "the client has disconnected")
             return task.result()
         finally:
             task.cancel()

@@ -41,12 +41,12 @@ class Guard:
     def _problem(self, headers: Headers) -> str:
         host = headers.get("host", "")
         if _name(f"//{host}") not in self._names:
-            return "this server answers to the names of its own machine alone"
+            return "this server only answers to the names of its own machine"
         # A page cannot set this proxy header: its browser would ask for permission first, and be refused.
         own = host, headers.get("x-forwarded-host")
         origin = headers.get("origin")
         if origin is not None and origin not in self._origins and origin.partition("//")[2] not in own:
-            return "a page of another site may not ask this server"
+            return "pages of other sites may not use this server"
         return ""
 
 

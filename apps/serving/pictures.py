@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,9 +20,9 @@ if TYPE_CHECKING:  # slow imports happen where they are used
 class Pictures:
     """Makes JPEGs as data addresses, for at most 6 segments of a clip."""
 
-    def __init__(self, network: "Network", section: InferConfig, call: Callable[..., Future] | None = None):
-        """call: runs a function on the network's own thread; None: call it directly."""
-        self._network, self._section, self._call = network, section, call
+    def __init__(self, network: "Network", section: InferConfig, ask: Callable[..., Future] | None = None):
+        """ask: runs a function on the network's own thread; None: call it directly."""
+        self._network, self._section, self._ask = network, section, ask
         self._positions = shown_positions(section)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="heat maps")
 
@@ -48,8 +48,8 @@ class Pictures:
         view, positions = self._view(clip), self._positions
         if not self._model.shifts:  # frames do not see each other, so frames that are not shown need no map
             view, positions = view[positions], range(len(positions))
-        what = activation_maps, self._model, view, class_id
-        maps = self._call(*what).result() if self._call else activation_maps(*what[1:])
+        work = partial(activation_maps, self._model, view, class_id)
+        maps = self._ask(work).result() if self._ask else work()
         if maps.shape[1:] == (1, 1):
             return []  # a map with one place per frame cannot show where
         drawn = overlays(view[..., :3], maps)

@@ -8,7 +8,6 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from apps.serving.service import Service
 from utils.cli import harmless
-from utils.packages import import_extra
 
 _KNOWN = {"/", "/docs", "/openapi.json", "/health", "/metrics", "/api/info", "/api/predict"}
 
@@ -17,9 +16,8 @@ class Metrics:
     """Counts and seconds over all requests."""
 
     def __init__(self, service: Service):
-        """Raise InputError if the package is missing."""
-        what = "prometheus_client", "--metrics=True", "requirements-metrics.txt", "prometheus-client"
-        self._prometheus = prometheus = import_extra(*what)
+        import prometheus_client as prometheus  # serve.py says how to install it
+
         self._kept = kept = prometheus.CollectorRegistry()
         self._requests = prometheus.Counter("tsn_requests", "Requests by status", ["status"], registry=kept)
         self._videos = prometheus.Counter("tsn_videos", "Videos that were answered", registry=kept)
@@ -35,7 +33,9 @@ class Metrics:
                 self._seconds.labels(kind).observe(state[kind])
 
     def page(self) -> Response:
-        return Response(self._prometheus.generate_latest(self._kept), media_type=self._prometheus.CONTENT_TYPE_LATEST)
+        from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+        return Response(generate_latest(self._kept), media_type=CONTENT_TYPE_LATEST)
 
 
 class Record:

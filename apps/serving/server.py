@@ -47,11 +47,11 @@ def read_token(given: str | None, path: str | None) -> str | None:
     if not path:
         return given or os.environ.get("PADDLE_TSN_TOKEN") or None
     if given:
-        raise InputError("--token and --token_file: give one of them")
+        raise InputError("--token and --token_file: give only one of them")
     with os_errors(InputError, f"--token_file={path}"):
         token = Path(path).read_text("utf-8", "replace").strip()
     if not token:
-        raise InputError(f"--token_file={path}: there is nothing in it")
+        raise InputError(f"--token_file={path}: the file is empty")
     return token
 
 
@@ -60,14 +60,14 @@ def read_origins(text: str | None) -> tuple[str, ...]:
     origins = tuple(origin.strip().rstrip("/") for origin in text.split(",")) if text else ()
     for origin in origins:
         if not re.fullmatch(r"https?://[^/?#@*\s]+", origin):
-            raise InputError(f"--allow_origin={text}: expected https://HOST, several with commas, not {origin!r}")
+            raise InputError(f"--allow_origin={text}: expected https://HOST, separated by commas, not {origin!r}")
     return origins
 
 
 def check_address(host: str, token: str | None) -> None:
     """Raise InputError for an address that other machines reach without a token, or that cannot stand in a header."""
     if token and not all("!" <= c <= "~" for c in token):
-        raise InputError("--token: expected letters, digits and signs of ASCII without blanks")
+        raise InputError("--token: expected printable ASCII characters without spaces")
     if not token and not is_loopback(host):
         raise InputError(f"--host={host}: other machines reach this address: give --token=SECRET, or --host=127.0.0.1")
 
@@ -75,7 +75,7 @@ def check_address(host: str, token: str | None) -> None:
 def check_decoder(decoder: str) -> None:
     """Raise InputError for a decoder that guesses file types: it could read a file as another type than was checked."""
     if decoder not in ("auto", "pyav"):
-        raise InputError(f"serve.py decodes with pyav, but INFER.decoder is {decoder}")
+        raise InputError(f"INFER.decoder: expected pyav or auto for serve.py, not {decoder}")
 
 
 def is_loopback(host: str) -> bool:
@@ -97,7 +97,7 @@ def open_socket(host: str, port: int) -> socket.socket:
         _limit_answers(found)
     except OSError as error:
         found.close()
-        raise InputError(f"--host={host} --port={port}: cannot be listened on: {error.strerror}") from None
+        raise InputError(f"--host={host} --port={port}: cannot listen there: {error.strerror}") from None
     return found
 
 

@@ -40,7 +40,7 @@ class Service(AbstractContextManager):
         self._batches = self._open_batches()
         # A GPU is used by one thread only, because its libraries do not support two.
         on_gpu = classifier.network.device == "gpu"
-        self._pictures = Pictures(classifier.network, section, self._batches.call if on_gpu else None)
+        self._pictures = Pictures(classifier.network, section, self._batches.ask if on_gpu else None)
         self.in_hand = 0  # videos that are uploaded and not yet answered
         self._seconds = 1.0  # per video while others are computed beside it, a running mean
         self._answered = 0

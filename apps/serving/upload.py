@@ -83,7 +83,7 @@ async def uploaded(body: Body, folder: Folder, max_bytes: int, room: Room) -> As
     with room.share() as take:
         path = None
         try:
-            with _kept():
+            with _stored():
                 path, file = folder.create()
             with file:
                 name = await _receive(body, form, file, max_bytes, take)
@@ -111,18 +111,18 @@ async def _receive(body: Body, form: Form, file: FileIO, max_bytes: int, take: C
 
 
 async def _write(file: FileIO, buffer: bytearray) -> None:
-    with _kept():
+    with _stored():
         await asyncio.to_thread(write_all, file, bytes(buffer))
     buffer.clear()
 
 
 @contextmanager
-def _kept() -> Iterator[None]:
+def _stored() -> Iterator[None]:
     """Open a context whose OSErrors mean that the server cannot store an upload."""
     try:
         yield
     except OSError as error:
-        raise Refusal(503, f"the server cannot keep the upload: {error.strerror}") from None
+        raise Refusal(503, f"the server cannot store the upload: {error.strerror}") from None
 
 
 def _too_large(max_bytes: int) -> Refusal:

@@ -1,4 +1,4 @@
-"""Parts of shards: whole or not there, joined in the journal by position, in a folder or in object storage."""
+"""Parts of shards are complete or missing, and join the journal by position, in a folder and in object storage."""
 
 import os
 import uuid
@@ -76,7 +76,7 @@ def test_what_is_known_is_not_computed_again(save_dir, journal):
     make(parts, SHARDS[1])
     make(parts, cut({**HEAD, "weights": "others"}, 4)[2])
     features.write(0, np.full((2, 3), 7, "float32"))
-    journal.append(rows(0, 2))  # by one machine, within shard 0
+    journal.append(rows(0, 2))  # a run on one machine ended within shard 0
     assembly = Assembly(parts, SHARDS, journal, features)
     assert assembly.missing == [SHARDS[0], SHARDS[2]]
     assert parts.files() == {SHARDS[1].name + ".jsonl", SHARDS[1].name + ".npy"}
@@ -116,7 +116,7 @@ def test_a_part_with_other_rows_or_a_damaged_one(tmp_path, journal, damage):
     make(parts, SHARDS[0])
     path = tmp_path / "parts" / f"{SHARDS[0].name}.jsonl"
     path.write_bytes(damage(path.read_bytes()))
-    with pytest.raises(RunError, match="does not hold the rows of its shard: remove it, and run the same command$"):
+    with pytest.raises(RunError, match="does not hold the rows of its shard: remove it, and run the command again$"):
         Assembly(parts, SHARDS, *journal)
 
 

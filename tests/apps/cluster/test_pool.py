@@ -1,4 +1,4 @@
-"""The pool of workers on a cluster that is played: machines that come and go, workers that die, tasks that fail."""
+"""The pool of workers on a fake of Ray: machines come and go, workers die, tasks fail."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -14,12 +14,12 @@ from utils.errors import InputError, RunError
 
 
 class RayError(Exception):
-    """What Ray raises where a worker has died."""
+    """Ray raises this if a worker has died."""
 
 
 @dataclass(eq=False)
 class Reference:
-    """What a call of a worker will have returned: the work is done when somebody waits for it."""
+    """A call of a worker. It is computed when its result is asked for."""
 
     work: Callable[[], object]
 
@@ -36,7 +36,7 @@ class Remote:
 
 @dataclass
 class Cluster:
-    """The module ray, and the worker of each slot. compute: of (host, task)."""
+    """The module ray, and the workers."""
 
     hosts: list[str]
     compute: Callable[[str, int], object] = lambda host, task: task * 10
@@ -81,7 +81,7 @@ def answers(pool: Pool, tasks: range) -> dict[int, object]:
 
 @pytest.fixture(autouse=True)
 def at_once(monkeypatch):
-    """Provide the machines are looked at in every round, and nobody is waited for."""
+    """Look at the machines in every round, and wait for nothing."""
     monkeypatch.setattr(module, "LOOK", 0)
     monkeypatch.setattr(module, "PATIENCE", 0)
     monkeypatch.setattr(module, "_TICK", 0)
@@ -135,7 +135,7 @@ def test_a_worker_that_dies_is_replaced_and_its_task_done():
     assert pool.failed == {} and cluster.made["a"] == 2
 
 
-def test_a_task_that_kills_its_workers_is_given_up():
+def test_a_task_that_kills_three_workers_has_failed():
     def compute(host: str, task: int) -> int:
         if task == 1:
             raise RayError("killed")
@@ -148,7 +148,7 @@ def test_a_task_that_kills_its_workers_is_given_up():
 
 
 def test_machines_that_go_are_no_fault_of_the_task():
-    """They go while they compute it, more of them than a task has attempts; the last one stays."""
+    """More machines leave during a task than it has attempts."""
     cluster = Cluster([f"m{number}" for number in range(2 * ATTEMPTS)])
 
     def compute(host: str, task: int) -> int:
@@ -185,7 +185,7 @@ def test_a_worker_that_would_compute_something_else_is_not_used(capsys):
 @pytest.mark.parametrize(
     "hosts, opened, error, message",
     [
-        ([], "facts", RunError, "no machine of the cluster has a free processor for work"),
+        ([], "facts", RunError, "no machine of the cluster has a CPU core or GPU for a worker: see ray status"),
         (["a"], Failure("no such weights", users=True), InputError, "no such weights"),
         (["a"], Failure("out of memory"), RunError, "out of memory"),
     ],

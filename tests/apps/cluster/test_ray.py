@@ -221,7 +221,7 @@ def test_machines_come_and_go(workspace, place, alone, cluster, tmp_path):
     run.says(r"^worker on \S+, 1 core: ready\n(.*\n)*worker on \S+, 1 core: ready$")
     cluster.kill("second")
     [error] = run.ends(1)
-    assert error == "error: 1 of 8 shards failed; the same command computes only these"
+    assert error == "error: 1 of 8 shards failed; run the command again to compute only these"
     poisoned = re.escape(f"{place / 'poison 33.mp4'}: RuntimeError: poisoned (")
     run.says(rf"^shard 5 \(positions 30 to 35\) failed 3 times: {poisoned}")
     assert not (tmp_path / "predictions.json").exists()
@@ -286,7 +286,7 @@ def test_nobody_there(workspace, place, tmp_path):
         address = "{}:{}".format(*nobody.getsockname())
         run = Run(workspace, place, tmp_path / "out", f"--ray={address}")
         [error] = run.ends(2)
-    assert error == f"error: --ray={address}: no cluster can be reached there: Connection refused"
+    assert error == f"error: --ray={address}: no Ray cluster answers there: Connection refused; see ray status"
     assert not (tmp_path / "out").exists()
 
 

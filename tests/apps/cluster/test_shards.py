@@ -1,4 +1,4 @@
-"""The cutting of a list into shards, and the slots of a cluster's machines."""
+"""A list is cut into shards; a machine has slots for workers."""
 
 import pytest
 

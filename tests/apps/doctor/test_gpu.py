@@ -1,4 +1,4 @@
-"""bash run.sh doctor --gpu, played small on the CPU: each program, each run of a script, and what is made of them."""
+"""bash run.sh doctor --gpu, made small on the CPU: each program, each run of a script, and the rows of its table."""
 
 import json
 import re
@@ -39,7 +39,7 @@ def configured(*words: str):
 
 @pytest.fixture
 def small(monkeypatch) -> None:
-    """Networks are narrow and epochs short."""
+    """Use narrow networks and short epochs."""
     monkeypatch.chdir(ROOT)
     monkeypatch.setattr(gpu_programs, "STEPS", 5)
     monkeypatch.setattr(gpu, "INTERVAL", 1)
@@ -48,7 +48,7 @@ def small(monkeypatch) -> None:
 
 @pytest.fixture
 def played(small, monkeypatch) -> FakeGpu:
-    """Provide a GPU of which Paddle allocates 2.5 GB at most."""
+    """Provide a fake GPU. Paddle reports that it allocated 2.5 GB."""
     played = FakeGpu(done=True).install(monkeypatch)
     monkeypatch.setattr(gpu_programs, "choose_device", lambda wanted, demanded: "gpu")
     monkeypatch.setattr(gpu_programs, "use_device", lambda device: None)
@@ -78,21 +78,21 @@ def copied() -> dict:
 
 def test_asynchronous_copies_are_compared_with_blocking_ones_to_the_bit(played, monkeypatch):
     found = copied()
-    assert re.fullmatch(r"bit for bit as with blocking copies, [\d.]+ images/s", found["text"])
+    assert re.fullmatch(r"the same bits as with blocking copies at [\d.]+ images/s", found["text"])
     assert played.log.count("compute waits") == 5 and found["images_per_second"] > 0
 
     def torn(tensor: paddle.Tensor, blocking: bool) -> paddle.Tensor:
         return paddle.zeros_like(tensor) if tensor.ndim == 5 else tensor.clone()
 
     monkeypatch.setattr(paddle.Tensor, "cuda", torn)
-    with pytest.raises(RunError, match="^with asynchronous copies other weights are learned than with blocking ones$"):
+    with pytest.raises(RunError, match="^asynchronous copies lead to other weights than blocking copies$"):
         copied()
 
 
-def test_where_runs_differ_by_themselves_nothing_is_known(played, monkeypatch):
+def test_copies_are_not_checked_if_runs_differ_anyway(played, monkeypatch):
     numbers = iter(range(9))
     monkeypatch.setattr(gpu_programs, "trained", lambda *_, **how: (next(numbers), 1.0))
-    expected = "two runs with blocking copies differ already"
+    expected = "even two runs with blocking copies differ"
     assert copied() == {"result": "not checked", "text": expected}
     trial = Trial("copies", ("python",), found=gpu.said)
     monkeypatch.setattr(gpu, "start", lambda *_: Ended(0, json.dumps(copied())))
@@ -100,7 +100,7 @@ def test_where_runs_differ_by_themselves_nothing_is_known(played, monkeypatch):
 
 
 def launch_narrow(command, environment, out, err):
-    """Start a script with a narrow network that rests after a step."""
+    """Start a command; a script has a narrow network and pauses after its first step."""
     if command[1] not in ("train.py", "eval.py", "apps/doctor/gpu_programs.py"):
         return checks_launch(command, environment, out, err)
     script = command[1].removesuffix(".py")
@@ -115,7 +115,7 @@ checks_launch = checks.launch
 
 @pytest.fixture(scope="module")
 def rows(tmp_path_factory) -> dict[str, CheckRow]:
-    """By name, of the trials that need no GPU: by one process on the CPU, what is said to need several by two."""
+    """Return the rows of trials that can run on the CPU, by name. Those for several GPUs use two processes."""
     folder = tmp_path_factory.mktemp("gpus")
     plans = [Plan(folder, number, ("TRAIN.amp=off",), (*PLAYED, f"--nproc={number}"), videos=2) for number in (1, 2)]
     with pytest.MonkeyPatch.context() as patch:
@@ -139,17 +139,17 @@ def test_all_runs_of_the_scripts_end_as_they_must(rows):
 @pytest.mark.parametrize("name, text", [
     ("/dev/shm", r"[\d.]+ GB"),
     ("all_reduce", r"1 MB: [\d.]+ GB/s, 16 MB: [\d.]+ GB/s, 98 MB: [\d.]+ GB/s"),
-    ("train on all GPUs, real clips", r"waits for data in \d+% of the time.*"),
+    ("train on all GPUs, real clips", r"waits for data \d+% of the time with \d+ readers per device.*"),
     ("clips re-encoded", r"reading 3 frames: [\d.]+ -> [\d.]+ videos/s and core \([\d.]+x, 8 videos tried\)"),
     ("train, O2, resumed", r"epoch 0, iter [1-5]"),
     ("evaluate what O2 has trained", r"loss [\d.]+"),
 ])  # fmt: skip
-def test_what_is_told_of_them(rows, name, text):
+def test_the_text_of_a_row(rows, name, text):
     assert re.fullmatch(text, rows[name].text)
 
 
 def test_every_command_is_known_to_its_script(monkeypatch, capsys):
-    """What --dry-run lists, flag by flag and key by key, for the network and the frames of configs/tsn.yaml."""
+    """Check all flags and keys that --dry-run prints."""
     monkeypatch.chdir(ROOT)
     monkeypatch.setattr(sys, "argv", ["doctor", "--gpu", "--dry-run"])
     doctor.main()
@@ -193,12 +193,12 @@ def test_without_a_gpu_a_line_says_what_it_needs(tmp_path, monkeypatch, capsys, 
     monkeypatch.setattr(doctor, "listed_gpus", lambda: listed)
     with pytest.raises(RunError) as raised:
         next(doctor.examine(tmp_path, on_gpus=True))
-    expected = f"--gpu needs a GPU that Paddle sees: {why}; --gpu --dry-run lists what it would do"
+    expected = f"--gpu needs a GPU that Paddle sees: {why}; --gpu --dry-run prints the commands without one"
     assert (str(raised.value), capsys.readouterr().out) == (expected, "")
 
 
 def test_on_gpus_the_trials_stand_in_place_of_the_ways(tmp_path, monkeypatch, capsys):
-    """Of a machine whose GPU has no bfloat16; the fastest way is recommended, and trained."""
+    """The GPU has no bfloat16. The fastest way is recommended, and used in the trials that train."""
     about = {"gpus": ["Tesla T4, 16 GB"], "cuda": "12.6", "gpu_bfloat16": False, "gpu_float16": True}
     monkeypatch.setattr(doctor, "check_paddle", lambda folder: (CheckRow("Paddle", "ok"), about))
     monkeypatch.setattr(doctor, "describe", lambda about: [])
@@ -209,7 +209,7 @@ def test_on_gpus_the_trials_stand_in_place_of_the_ways(tmp_path, monkeypatch, ca
     def start(command, *_):
         commands.append(shlex.join(command))
         if "memory" not in command:
-            return Ended(1, "", "error: it is only played")
+            return Ended(1, "", "error: it is a fake")
         rate = next(rates[key] for key in rates if key in command)
         return Ended(0, json.dumps({"images_per_second": rate, "gigabytes": 2.5}))
 
@@ -218,17 +218,17 @@ def test_on_gpus_the_trials_stand_in_place_of_the_ways(tmp_path, monkeypatch, ca
     head = capsys.readouterr().out.splitlines()[-1]
     assert head == checks.COLUMNS.format("check", "result", "images/s", "GB", "").rstrip()
     assert "read, pyav" not in rows and str(rows["from memory, float32"]).split()[-3:] == ["ok", "100.0", "2.5"]
-    assert rows["all_reduce"] == CheckRow("all_reduce", "not checked", "a single GPU")
+    assert rows["all_reduce"] == CheckRow("all_reduce", "not checked", "only one GPU")
     assert rows["from memory, O1 bfloat16"].text == "this GPU has no bfloat16"
     best = "--set TRAIN.amp=O1 --set TRAIN.amp_dtype=float16 --set TRAIN.channels_last=False"
     assert rows["recommended"] == CheckRow("recommended", "ok", best, 300.0)
     runs = [command for command in commands if "train.py" in command]
     assert len(runs) == 4 and all(run.endswith(best) for run in runs[:2])
     assert all(run.endswith("--set TRAIN.amp=O2 --set TRAIN.amp_dtype=float16") for run in runs[2:])
-    assert rows["train on all GPUs, real clips"].text == f"it is only played. What to do: {ON_CPU}"
+    assert rows["train on all GPUs, real clips"].text == f"it is a fake. What to do: {ON_CPU}"
 
 
-def test_who_has_one_gpu_is_not_told_to_take_one():
+def test_the_remedy_with_one_gpu_is_not_to_use_one():
     for devices, expected in ((1, ON_CPU), (2, ONE_GPU)):
         trials = {trial.name: trial for trial in trained(Plan(Path(), devices), (), None)}
         assert trials["train on all GPUs, real clips"].remedy == expected
@@ -240,7 +240,7 @@ def test_who_has_one_gpu_is_not_told_to_take_one():
     ({("off",): 100.0, ("O1",): 400.0, ("O2",): 420.0}, ("O2",), 420.0),
     ({("off",): 100.0, ("O1",): 90.0}, ("off",), 100.0),
 ])  # fmt: skip
-def test_the_plainest_of_the_fastest_ways_is_recommended(rates, keys, rate):
+def test_the_simplest_of_the_fastest_ways_is_recommended(rates, keys, rate):
     assert recommended(rates) == (keys, rate)
 
 
@@ -251,31 +251,31 @@ FULL = f"error: out of memory on the gpu: {OUT}: a smaller TRAIN.batch_size need
 
 @pytest.mark.parametrize("ended, result, text", [
     (Ended(1, "", LINE), "ok", ""),
-    (Ended(0, ""), "FAILED", "it ended as if nothing had happened. What to do: TRAIN.amp: off"),
-    (Ended(None), "FAILED", "it did not end in time. What to do: TRAIN.amp: off"),
+    (Ended(0, ""), "FAILED", "it ended with exit code 0 instead of 1. What to do: TRAIN.amp: off"),
+    (Ended(None), "FAILED", "it was still running at the time limit. What to do: TRAIN.amp: off"),
     (Ended(-11), "FAILED", "it ended with signal 11 (Segmentation fault). What to do: TRAIN.amp: off"),
     (Ended(1, "", "error: no NCCL"), "FAILED", "no NCCL. What to do: TRAIN.amp: off"),
-    (Ended(1, "", LINE, (17, 18)), "FAILED", "2 ranks go on without the others. What to do: kill -9 17 18"),
+    (Ended(1, "", LINE, (17, 18)), "FAILED", "2 ranks keep running without the others. What to do: kill -9 17 18"),
     (Ended(1, "", FULL), "FAILED", FULL.removeprefix("error: ")),
 ])  # fmt: skip
-def test_what_is_made_of_an_end(monkeypatch, ended, result, text):
+def test_the_row_of_a_trial_that_ended(monkeypatch, ended, result, text):
     monkeypatch.setattr(gpu, "start", lambda *_: ended)
     assert tried(KILLED, EVERYTHING, Path()) == CheckRow("killed", result, text)
 
 
-def test_a_program_that_is_not_there_is_no_failure():
+def test_a_missing_program_is_not_a_failure():
     row = tried(Trial("GPUs", ("nvidia-smi-is-not-there",)), EVERYTHING, Path())
     assert row == CheckRow("GPUs", "not checked", "there is no nvidia-smi-is-not-there")
 
 
 @pytest.mark.parametrize("waits, full, text", [
-    (0.05, 4800.0, "waits for data in 5% of the time; readers of each device: 4"),
-    (0.5, 4800.0, "waits for data in 50% of the time; readers of each device: 4, 16 would do"),
-    (0.5, 600.0, "waits for data in 50% of the time; readers of each device: 4, 4 would do"),
-    (0.5, None, "waits for data in 50% of the time; readers of each device: 4"),
+    (0.05, 4800.0, "waits for data 5% of the time with 4 readers per device"),
+    (0.5, 4800.0, "waits for data 50% of the time with 4 readers per device; 16 would be enough"),
+    (0.5, 600.0, "waits for data 50% of the time with 4 readers per device; 4 would be enough"),
+    (0.5, None, "waits for data 50% of the time with 4 readers per device"),
 ])  # fmt: skip
 def test_how_many_readers_would_do(tmp_path, monkeypatch, waits, full, text):
-    """The first lines of the log, in which readers were ahead, do not count."""
+    """The first lines of the log do not count, because the readers were ahead."""
     lines = [{"resumed": [0, 0]}, *({"mode": "train", "videos_per_second": 9000.0, "data_wait": 0.0} for _ in range(2))]
     lines += [{"mode": "train", "videos_per_second": rate, "data_wait": waits} for rate in (300.0, 600.0)]
     (tmp_path / "train_log.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
@@ -284,7 +284,7 @@ def test_how_many_readers_would_do(tmp_path, monkeypatch, waits, full, text):
     assert found == {"images_per_second": pytest.approx(3 * 400.0), "text": text}
 
 
-@pytest.mark.parametrize("kilobytes, problem", [(65536, "0.06 GB are little for NCCL"), (2**21, "")])
+@pytest.mark.parametrize("kilobytes, problem", [(65536, "0.06 GB may be too little for NCCL"), (2**21, "")])
 def test_little_shared_memory_is_a_problem(monkeypatch, kilobytes, problem):
     said = f"Filesystem 1024-blocks Used Available Capacity Mounted on\nshm {kilobytes} 0 {kilobytes} 0% /dev/shm\n"
     monkeypatch.setattr(gpu, "start", lambda *_: Ended(0, said))
@@ -293,8 +293,8 @@ def test_little_shared_memory_is_a_problem(monkeypatch, kilobytes, problem):
     assert row.text == (f"{problem}. What to do: {trial.remedy}" if problem else "2.0 GB")
 
 
-def test_a_run_that_has_left_nothing_was_not_resumed():
-    with pytest.raises(RunError, match="^the run has left no checkpoint to go on from$"):
+def test_a_run_without_a_checkpoint_was_not_resumed():
+    with pytest.raises(RunError, match="^the run left no checkpoint to resume from$"):
         gpu.resumed(Ended(0, "training on 5 videos\n"))
 
 

@@ -1,4 +1,4 @@
-"""apps/doctor/machine.py: what a machine has, and GPUs that Paddle does not use."""
+"""apps/doctor/machine.py: the facts about a machine, and GPUs that Paddle does not use."""
 
 import re
 
@@ -9,7 +9,7 @@ from utils.processes.device import BOTH_BUILDS, INSTALL_FOR_GPUS
 from utils.processes.limits import available_cores
 
 H100 = ["GPU 0: NVIDIA H100"]
-DRIVER = "see that the driver is new enough for CUDA 12.6 (nvidia-smi), and CUDA_VISIBLE_DEVICES right"
+DRIVER = "check with nvidia-smi that the driver supports CUDA 12.6, and check CUDA_VISIBLE_DEVICES"
 
 
 @pytest.mark.parametrize("cuda, seen, visible, listed, problem, remedy", [
@@ -23,10 +23,10 @@ DRIVER = "see that the driver is new enough for CUDA 12.6 (nvidia-smi), and CUDA
     ("", 0, None, H100, "the driver lists 1 (GPU 0: NVIDIA H100), but this Paddle is built for the CPU",
      INSTALL_FOR_GPUS),
     ("12.6", 7, None, H100 * 8, "the driver lists 8 (GPU 0: NVIDIA H100), but Paddle sees 7", DRIVER),
-    ("12.6", 0, "0", H100 * 2, "the driver lists 2 (GPU 0: NVIDIA H100), CUDA_VISIBLE_DEVICES 1 (0), but Paddle sees "
-     "none", DRIVER),
-    ("12.6", 2, "0,1,2,3", H100 * 2, "the driver lists 2 (GPU 0: NVIDIA H100), CUDA_VISIBLE_DEVICES 4 (0,1,2,3), but "
-     "Paddle sees 2", DRIVER),
+    ("12.6", 0, "0", H100 * 2, "the driver lists 2 (GPU 0: NVIDIA H100), CUDA_VISIBLE_DEVICES lists 1 (0), but Paddle "
+     "sees none", DRIVER),
+    ("12.6", 2, "0,1,2,3", H100 * 2, "the driver lists 2 (GPU 0: NVIDIA H100), CUDA_VISIBLE_DEVICES lists 4 (0,1,2,3), "
+     "but Paddle sees 2", DRIVER),
 ])  # fmt: skip
 def test_a_gpu_that_is_not_used_is_a_problem(cuda, seen, visible, listed, problem, remedy):
     assert machine.gpu_problem(cuda, seen, visible, listed) == (problem, remedy)
@@ -50,7 +50,7 @@ def test_description():
     assert "Paddle" not in dict(machine.describe({}))
 
 
-def test_what_pip_misses(tmp_path, monkeypatch):
+def test_a_missing_package_is_a_problem(tmp_path, monkeypatch):
     (tmp_path / "requirements.txt").write_text("numpy>=2\npaddle-tsn-is-not-there>=7\n")
     monkeypatch.setattr(machine, "ROOT", tmp_path)
     problem = machine.package_problem("requirements.txt")

@@ -1,4 +1,4 @@
-"""bash run.sh doctor, run for real in copies of the toolkit in which something is broken; and what it measures with."""
+"""bash run.sh doctor in a copy of the toolkit with broken parts, and the programs that it measures with."""
 
 import os
 import re
@@ -23,7 +23,7 @@ CRASH = """    def __enter__(self) -> "Loader":
             os.kill(os.getpid(), 11)
 """
 BREAKS = {
-    # OpenVINO computes something else, and the process that reads with PyAV crashes.
+    # OpenVINO computes other numbers, and the process that reads with PyAV crashes.
     "inference/engine.py": ("[0].copy()", "[0] * 1.01"),
     "reader/loader.py": ('    def __enter__(self) -> "Loader":\n', CRASH),
 }
@@ -33,7 +33,7 @@ TRIED = ("read, pyav", "read, decord", "predict, CPU, eager", "predict, CPU, Ope
 
 @pytest.fixture(scope="module")
 def broken(tmp_path_factory) -> subprocess.CompletedProcess:
-    """Provide the ended doctor of a toolkit with BREAKS and without decord, which tries TRIED."""
+    """Provide the ended doctor of a toolkit with BREAKS and without decord. It tries the ways TRIED."""
     folder = tmp_path_factory.mktemp("doctor")
     for room in ("apps", "inference", "metrics", "models", "reader", "training", "utils", "configs"):
         shutil.copytree(ROOT / room, folder / room, ignore=shutil.ignore_patterns("__pycache__"))
@@ -56,7 +56,7 @@ def broken(tmp_path_factory) -> subprocess.CompletedProcess:
     return subprocess.run(command, env=environment, cwd="/", capture_output=True, text=True, timeout=240)
 
 
-def test_what_is_broken_fails_and_says_what_to_do(broken):
+def test_broken_parts_fail_with_a_remedy(broken):
     assert broken.returncode == 1
     assert broken.stderr.splitlines()[-1] == (
         "error: 3 of 8 checks failed: read, pyav; read, decord; predict, CPU, OpenVINO, float32"
@@ -71,10 +71,10 @@ def test_what_is_broken_fails_and_says_what_to_do(broken):
         r"GPU # not checked # no GPU",
         rf"read, pyav # FAILED # it ended with signal 11 \(Segmentation fault\)\. What to do: {install}",
         r"read, decord # FAILED # decoder decord needs the package decord, which .+: pip install -r requirements.txt\. "
-        r"What to do: pip install -r requirements.txt; without it, leave MODEL.decoder at auto",
+        r"What to do: pip install -r requirements.txt, or leave MODEL.decoder at auto",
         r"predict, CPU, eager # ok # [\d.]+",
-        r"predict, CPU, OpenVINO, float32 # FAILED # [\d.]+ # 1.0e-02 # wrong numbers: its logits are 0.01 away from "
-        rf"those of 'predict, CPU, eager', 0.001 would be rounding\. What to do: {install}",
+        r"predict, CPU, OpenVINO, float32 # FAILED # [\d.]+ # 1.0e-02 # wrong numbers: its logits have distance "
+        rf"0.01 to those of 'predict, CPU, eager'; rounding explains up to 0.001\. What to do: {install}",
         r"train, GPU, amp O1 bfloat16 # not checked # no GPU",
         r"",
         r"3 ok, 3 failed, 2 not checked",
@@ -85,7 +85,7 @@ def test_what_is_broken_fails_and_says_what_to_do(broken):
         assert re.fullmatch(pattern, line), line
 
 
-def test_it_says_what_the_machine_has(broken):
+def test_the_facts_about_the_machine_are_printed(broken):
     about = dict(re.split(r" {2,}", line, maxsplit=1) for line in broken.stdout.split("\n\n")[0].splitlines())
     assert about.keys() == {"system", "processor", "memory", "disk", "Paddle", "GPU", "OpenVINO", "packages"}
     assert "built for the CPU" in about["Paddle"] or "CUDA" in about["Paddle"]
@@ -96,18 +96,18 @@ def test_a_check_that_hangs_is_a_row(tmp_path, monkeypatch):
     abilities = ways.Abilities(1, False, False, 0, False, False)
     [row] = check_ways(abilities, tmp_path, ways.WAYS[:1])
     remedy = "pip install --force-reinstall -r requirements.txt"
-    assert row == CheckRow("read, pyav", "FAILED", f"it did not end in time. What to do: {remedy}")
+    assert row == CheckRow("read, pyav", "FAILED", f"it was still running at the time limit. What to do: {remedy}")
 
 
-def test_without_numbers_to_compare_with_nothing_is_run(tmp_path):
+def test_a_way_without_its_reference_is_not_run(tmp_path):
     [way] = [way for way in ways.WAYS if way.name == "train, CPU, oneDNN"]
     [row] = check_ways(ways.Abilities(1, False, False, 0, False, False), tmp_path, [way])
-    assert row == CheckRow(way.name, "not checked", "there is nothing to compare with, as 'train, CPU, eager' failed")
+    assert row == CheckRow(way.name, "not checked", "'train, CPU, eager' failed, so there is nothing to compare with")
 
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory) -> Path:
-    """Provide a folder with the network that all ways load."""
+    """Provide a folder with the weights that all ways load."""
     folder = tmp_path_factory.mktemp("weights")
     about = programs.describe_paddle(folder)
     assert about["version"] and about["gpus"] == []
@@ -123,7 +123,7 @@ def test_training_learns_and_its_numbers_are_compared(weights, monkeypatch):
     assert ways.judge(way, ways.Outcome(0, "", numbers), numbers) == ("", 0.0)
     other = numbers | {"changes": numbers["changes"] * 1.05}
     assert ways.judge(way, ways.Outcome(0, "", other), numbers)[0].startswith(
-        "wrong numbers: its changes are 0.05 away"
+        "wrong numbers: its changes have distance 0.05 to those of "
     )
 
 
@@ -140,7 +140,7 @@ def test_copies_arrive_as_they_were_sent(tmp_path, monkeypatch):
             yield batch, frames * 0, labels, waited
 
     monkeypatch.setattr(amp, "on_device", late)
-    with pytest.raises(RunError, match="^batch 0 of 2 has not arrived as it was sent$"):
+    with pytest.raises(RunError, match="^batch 0 of 2 was changed by the copy to the device$"):
         programs.copies(tmp_path, device="cpu")
 
 
@@ -149,7 +149,7 @@ def test_clips_are_the_same_everywhere_and_differ_by_seed():
     assert int(programs.clips(2, 0).sum(dtype="int64")) == 3_058_560
 
 
-def test_int8_is_rounded_by_videos_of_its_own(weights, monkeypatch):
+def test_int8_is_calibrated_with_its_own_videos(weights, monkeypatch):
     pytest.importorskip("nncf")
     monkeypatch.setenv("PADDLE_TSN_CACHE", "off")
     [way] = [way for way in ways.WAYS if way.name == "predict, CPU, OpenVINO, int8"]
@@ -159,8 +159,8 @@ def test_int8_is_rounded_by_videos_of_its_own(weights, monkeypatch):
     assert problem == "" and far > ways.HALF["logits"] / 10
 
 
-def test_a_build_for_gpus_is_repaired_with_its_like(tmp_path, monkeypatch, capsys):
-    """Also where it cannot be imported, as its CUDA is not there."""
+def test_the_remedy_for_a_gpu_build_is_a_gpu_build(tmp_path, monkeypatch, capsys):
+    """This holds even if it cannot be imported, because CUDA is missing."""
     for module in (doctor, checks):
         monkeypatch.setattr(module, "has_gpu_build", lambda: True)
     monkeypatch.setattr(doctor, "package_problem", lambda requirements: f"something of {requirements} is missing")

@@ -1,4 +1,4 @@
-"""apps/doctor/ways.py: what can be checked where, what counts as wrong, and that every way can be started."""
+"""apps/doctor/ways.py: which ways a machine can check, which numbers are wrong, and whether every way can start."""
 
 import inspect
 import re
@@ -28,13 +28,13 @@ GRADIENT = np.random.default_rng(0).normal(size=1000).astype("float32")
 NOISE = np.random.default_rng(1).normal(size=1000).astype("float32")
 
 
-def test_names_are_told_apart_and_references_come_first():
+def test_names_are_unique_and_references_come_first():
     names = [way.name for way in WAYS]
     assert len(set(names)) == len(names)
     assert all(not way.like or names.index(way.like) < names.index(way.name) for way in WAYS)
 
 
-def test_the_documentation_shows_all_of_them_as_they_are_printed():
+def test_the_documentation_shows_all_rows_as_printed():
     [shown] = [shown for lines, shown in printed_blocks(read_page("docs/devices.md")) if "bash run.sh doctor" in lines]
     head, *rows, blank, counts = shown.splitlines()
     assert head == COLUMNS.format("check", "result", "images/s", "distance", "").rstrip() and blank == ""
@@ -58,7 +58,7 @@ def test_options_are_known_to_program_and_configuration(way):
     load_config(ROOT / "configs/tsn.yaml", keys)
 
 
-def test_what_only_a_gpu_can_do_is_among_them():
+def test_the_ways_of_a_gpu_are_among_them():
     gpu = " ".join(way.name for way in WAYS if "GPU" in way.needs)
     for word in ("predict, GPU, bfloat16", "predict, GPU, float16", "amp O1 bfloat16", "amp O2 bfloat16",
                  "amp O1 float16", "amp O2 float16", "channels_last", "copies",
@@ -70,18 +70,18 @@ def test_what_only_a_gpu_can_do_is_among_them():
 @pytest.mark.parametrize("name, abilities, reason", [
     ("train, GPU", NOTHING, "no GPU"),
     ("train, GPUs over NCCL", NOTHING, "no GPU"),
-    ("train, GPUs over NCCL", replace(EVERYTHING, gpus=1), "a single GPU"),
+    ("train, GPUs over NCCL", replace(EVERYTHING, gpus=1), "only one GPU"),
     ("train, GPU, amp O1 bfloat16", replace(EVERYTHING, gpu_bfloat16=False), "this GPU has no bfloat16"),
     (O2, replace(EVERYTHING, gpu_bfloat16=False), ""),
     (O2, replace(EVERYTHING, gpu_float16=False), "this GPU has no float16"),
     ("predict, CPU, OpenVINO, bfloat16", NOTHING, "this processor has no bfloat16"),
     ("predict, CPU, OpenVINO, int8", NOTHING, "nncf is not installed: pip install -r requirements-int8.txt"),
     ("predict, CPU, OpenVINO, int8", replace(NOTHING, nncf=True), ""),
-    ("predict, CPU, OpenVINO, a stream per core", NOTHING, "a single core"),
+    ("predict, CPU, OpenVINO, a stream per core", NOTHING, "only one core"),
     ("train, CPU, oneDNN", NOTHING, ""),
     ("read, pyav", NOTHING, ""),
 ])  # fmt: skip
-def test_what_is_not_there_is_not_checked(name, abilities, reason):
+def test_ways_that_the_machine_lacks_are_not_checked(name, abilities, reason):
     assert abilities.missing(BY_NAME[name]) == reason
 
 
@@ -96,18 +96,18 @@ def test_decord_is_expected_where_requirements_name_it(system, machine, reason, 
 
 
 @pytest.mark.parametrize("outcome, problem", [
-    (Outcome(None, ""), "it did not end in time"),
+    (Outcome(None, ""), "it was still running at the time limit"),
     (Outcome(-11, ""), "it ended with signal 11 (Segmentation fault)"),
     (Outcome(1, "OSError: libcudnn.so.9 not found"), "OSError: libcudnn.so.9 not found"),
     (Outcome(3, ""), "it ended with exit code 3"),
-    (Outcome(0, "", {"logits": np.array([1, np.nan])}), "its numbers are not finite"),
+    (Outcome(0, "", {"logits": np.array([1, np.nan])}), "it computed numbers that are not finite"),
     (Outcome(0, "", {"logits": np.array([1.0, 2.0])}), ""),
-    (Outcome(0, "", {"logits": np.array([1.0, 2.01])}), "wrong numbers: its logits are 0.0045 away from those of "
-     "'predict, CPU, eager', 0.001 would be rounding"),
-    (Outcome(0, "", {"logits": np.array([1.0, 2.0, 3.0])}), "wrong numbers: its logits are inf away from those of "
-     "'predict, CPU, eager', 0.001 would be rounding"),
-    (Outcome(0, ""), "wrong numbers: its logits are inf away from those of 'predict, CPU, eager', 0.001 would be "
-     "rounding"),
+    (Outcome(0, "", {"logits": np.array([1.0, 2.01])}), "wrong numbers: its logits have distance 0.0045 to those "
+     "of 'predict, CPU, eager'; rounding explains up to 0.001"),
+    (Outcome(0, "", {"logits": np.array([1.0, 2.0, 3.0])}), "wrong numbers: its logits have distance inf to those "
+     "of 'predict, CPU, eager'; rounding explains up to 0.001"),
+    (Outcome(0, ""), "wrong numbers: its logits have distance inf to those of 'predict, CPU, eager'; rounding "
+     "explains up to 0.001"),
 ])  # fmt: skip
 def test_verdicts(outcome, problem):
     assert judge(FLOAT32_WAY, outcome, {"logits": np.array([1.0, 2.0])})[0] == problem
@@ -115,28 +115,28 @@ def test_verdicts(outcome, problem):
 
 @pytest.mark.parametrize("way, found, right", [
     (TRAIN, GRADIENT + 0.001 * NOISE, True),
-    (TRAIN, GRADIENT + 0.3 * NOISE, False),  # what bfloat16 would do, in float32
+    (TRAIN, GRADIENT + 0.3 * NOISE, False),  # as rounded to bfloat16, in float32
     (BY_NAME[O2], GRADIENT + 0.33 * NOISE, True),
-    (BY_NAME[O2], 2 * GRADIENT, False),  # the scale of the loss left in, a sum for a mean
-    (BY_NAME[O2], GRADIENT / 2, False),  # a mean for a sum over two GPUs
-    (BY_NAME[O2], 0 * GRADIENT, False),  # steps that are left out
+    (BY_NAME[O2], 2 * GRADIENT, False),  # the loss is still scaled, or a sum instead of a mean
+    (BY_NAME[O2], GRADIENT / 2, False),  # a mean instead of a sum over two GPUs
+    (BY_NAME[O2], 0 * GRADIENT, False),  # no steps
     (BY_NAME[O2], NOISE, False),
 ])  # fmt: skip
-def test_wrong_gradients_are_told_from_rounded_ones(way, found, right):
+def test_wrong_gradients_differ_from_rounded_ones(way, found, right):
     expected = {"changes": GRADIENT, "norms": np.array([np.linalg.norm(GRADIENT)])}
     numbers = {"changes": found, "norms": np.array([np.linalg.norm(found)])}
     problem, far = judge(way, Outcome(0, "", numbers), expected)
     assert (problem == "") == right and far > 0
 
 
-def test_the_limits_grow_with_what_is_rounded():
+def test_half_precision_has_wider_limits():
     assert all(FLOAT32[name] < HALF[name] for name in FLOAT32)
 
 
 @pytest.mark.parametrize("gpu_build, packages", [(False, "-r requirements.txt"), (True, FOR_GPUS)])
-def test_no_remedy_puts_one_build_over_the_other(gpu_build, packages):
+def test_no_remedy_installs_one_build_over_the_other(gpu_build, packages):
     texts = {way.name: remedy(way.remedy, gpu_build) for way in WAYS}
     assert texts["predict, CPU, eager"] == f"pip install --force-reinstall {packages}"
-    assert texts["read, decord"] == f"pip install {packages}; without it, leave MODEL.decoder at auto"
+    assert texts["read, decord"] == f"pip install {packages}, or leave MODEL.decoder at auto"
     installs = [text for text in texts.values() if "pip install" in text]
     assert all(packages in text for text in installs) and "{" not in "".join(texts.values())

@@ -1,4 +1,4 @@
-"""What is read of a stream that does not wait: what is dropped is counted, and what follows is whole."""
+"""Reading a stream that does not wait: dropped packets are counted, and the rest is complete."""
 
 import itertools
 import threading
@@ -22,7 +22,7 @@ SPEC = ClipSpec(num_segments=3, seglen=1, short_side=36, crop_size=32)
 
 @pytest.fixture
 def parent(monkeypatch):
-    """Read a source in a thread of this process: the other end of its pipe."""
+    """Provide a function that reads a source in a thread of this process, and returns the other end of its pipe."""
     monkeypatch.setattr(stream_reader, "limit_memory", lambda: None)
     ours, theirs = Pipe()
 
@@ -65,8 +65,8 @@ def test_a_file_waits(parent, tmp_path):
     assert answers[-1].windows_dropped == 0
 
 
-def test_frames_that_a_decoder_keeps_back_to_the_end_count(parent):
-    """Of a file with B-frames: no packet comes with the last ones."""
+def test_frames_that_a_decoder_holds_until_the_end_count(parent):
+    """In a file with B-frames, no packet comes with the last frames."""
     pipe = parent(str(FIXTURES / "h264.mp4"))
     *answers, ended = read_to_the_end(pipe)
     assert ended == Ended(True, None) and len(answers) > 2
@@ -93,7 +93,7 @@ def test_a_sender_that_stalls(parent, monkeypatch):
     with over_udp(port, in_real_time(transport_stream(3))):
         while isinstance(answer := ask(pipe), Seen):
             pass
-    assert answer == Ended(True, "nothing came for 0.5 s")
+    assert answer == Ended(True, "nothing arrived for 0.5 s")
 
 
 def test_a_sender_of_other_things(parent, monkeypatch):
@@ -101,14 +101,14 @@ def test_a_sender_of_other_things(parent, monkeypatch):
     garbage = bytearray(b"".join(transport_stream(3)))
     noise = np.random.default_rng(0)
     for start in range(20 * 188, len(garbage), 188):
-        if not garbage[start + 1] & 0x40:  # a frame begins as it should, and goes on as nothing
+        if not garbage[start + 1] & 0x40:  # only a frame's first packet stays valid
             garbage[start + 20 : start + 188] = noise.bytes(168)
     pieces = [bytes(garbage[start : start + 1880]) for start in range(0, len(garbage), 1880)]
     with over_http(in_real_time(itertools.cycle(pieces))) as address:
         pipe = parent(address)
         while isinstance(answer := ask(pipe), Seen):
             pass
-    assert answer.reason == "no picture could be decoded for 0.5 s"
+    assert answer.reason == "no frame could be decoded for 0.5 s"
 
 
 @pytest.mark.parametrize("slow", [False, True])
@@ -117,12 +117,12 @@ def test_packets_that_are_too_old_are_dropped_up_to_a_key_frame(monkeypatch, slo
     with over_http(in_real_time(transport_stream(3))) as address, av.open(address) as container:
         stream = container.streams.video[0]
         got, lag = [], 0.0
-        with suppress(av.error.OSError):  # the end of what has no length
+        with suppress(av.error.OSError):  # the end of a stream without a length
             for arrived in arriving.Arriving(container, stream):
                 lag = max(lag, time.time() - arrived.time)
                 got.append(arrived)
                 if slow:
-                    time.sleep(0.1)  # of each tenth of a second 2.5 packets come
+                    time.sleep(0.1)  # 2.5 packets arrive meanwhile
     dropped = sum(arrived.dropped for arrived in got)
     assert all(arrived.packet.is_keyframe for arrived in got if arrived.dropped)
     if slow:
@@ -131,11 +131,11 @@ def test_packets_that_are_too_old_are_dropped_up_to_a_key_frame(monkeypatch, slo
         assert (len(got), dropped) == (75, 0)
 
 
-def test_the_bytes_that_wait_are_bounded(monkeypatch):
+def test_waiting_bytes_are_limited(monkeypatch):
     monkeypatch.setattr(arriving, "MOST_BYTES", 100_000)
     with over_http(transport_stream(3)) as address, av.open(address) as container:
         arrivals = arriving.Arriving(container, container.streams.video[0])
-        time.sleep(1)  # all has come meanwhile
+        time.sleep(1)  # everything has arrived meanwhile
         got = []
         with suppress(av.error.OSError):
             got.extend(arrivals)

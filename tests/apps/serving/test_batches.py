@@ -1,4 +1,4 @@
-"""What waits together is computed together; a network that fails, fails for all."""
+"""Clips that wait together are computed together; if the network fails, all clips fail."""
 
 import asyncio
 import base64
@@ -18,7 +18,7 @@ from utils.config.keys import InferConfig
 
 
 class Held:
-    """A network that computes when it is let, and remembers the sizes of its calls."""
+    """A network that waits for `let`, and keeps the sizes of its calls."""
 
     def __init__(self):
         self.sizes, self.let, self.begun = [], threading.Event(), threading.Semaphore(0)
@@ -33,7 +33,7 @@ def clip(number: int) -> np.ndarray:
     return np.full((1, 2, 2, 3), number, np.uint8)
 
 
-def test_those_that_came_meanwhile_are_one_call():
+def test_clips_that_arrive_meanwhile_are_one_call():
     network, failures = Held(), []
     batches = VideoQueue(network, 4, 1, failures.append)
     futures = [batches.ask(clip(0))]
@@ -57,16 +57,16 @@ def test_each_thread_has_a_call():
     assert [future.result()[0, 0] for future in futures] == [0, 1, 2]
 
 
-def test_the_next_call_begins_before_the_one_before_has_ended():
+def test_the_next_call_begins_before_the_previous_one_ends():
     network = Held()
     batches = VideoQueue(network, 2, 1, print, ahead=True)
     first = batches.ask(clip(9))
     assert network.begun.acquire(timeout=20) and not first.done()
     network.let.set()
-    assert first.result(20)[0, 0] == 9  # none has to come behind it
+    assert first.result(20)[0, 0] == 9  # without waiting for another clip
     network.let.clear()
     gate = threading.Event()
-    held = batches.call(gate.wait, 20)  # until all wait
+    held = batches.ask(lambda: gate.wait(20))  # until all clips wait
     futures = [batches.ask(clip(number)) for number in range(5)]
     gate.set()
     assert network.begun.acquire(timeout=20) and network.begun.acquire(timeout=20)
@@ -88,14 +88,14 @@ def test_heat_maps_of_a_gpu_are_computed_by_the_networks_thread(monkeypatch):
     monkeypatch.setattr(heatmaps, "activation_maps", maps)
     model = SimpleNamespace(shifts=True, feature_maps=None)
     batches = VideoQueue(Held(), 1, 1, print)
-    for call in (batches.call, None):
-        pictures = Pictures(SimpleNamespace(model=lambda: model), InferConfig(seg_num=1), call)
+    for ask in (batches.ask, None):
+        pictures = Pictures(SimpleNamespace(model=lambda: model), InferConfig(seg_num=1), ask)
         [picture] = asyncio.run(pictures.heat_maps(clip(0), 0))
         assert Image.open(io.BytesIO(base64.b64decode(picture.partition(",")[2]))).size == (160, 160)
         with pytest.raises(RuntimeError, match="no such class"):
             asyncio.run(pictures.heat_maps(clip(0), 1))
         places = (1, 1)
-        assert asyncio.run(pictures.heat_maps(clip(0), 0)) == []  # it would not say where
+        assert asyncio.run(pictures.heat_maps(clip(0), 0)) == []  # one place cannot show where
         places = (2, 2)
         pictures.close()
     batches.close()
@@ -104,7 +104,7 @@ def test_heat_maps_of_a_gpu_are_computed_by_the_networks_thread(monkeypatch):
 
 @pytest.mark.parametrize("ahead", [False, True])
 @pytest.mark.parametrize("where", ["start", "wait"])
-def test_a_failure_is_told_once_and_to_all_who_ask(where, ahead):
+def test_a_failure_is_reported_once_and_to_all_clips(where, ahead):
     failures = []
 
     def fail() -> np.ndarray:
@@ -122,8 +122,8 @@ def test_a_failure_is_told_once_and_to_all_who_ask(where, ahead):
     assert len(failures) == 1
 
 
-def test_a_call_that_fails_is_made_once_more_clip_by_clip():
-    """As where memory was short for a moment: with one clip it fails twice, and the network lives on."""
+def test_a_failed_call_is_repeated_clip_by_clip():
+    """Memory may be short for a moment. A clip that fails twice does not end the network."""
     let, calls, failures = threading.Event(), [], []
 
     def start(clips: np.ndarray) -> Callable[[], np.ndarray]:

@@ -1,4 +1,4 @@
-"""POST /api/predict over real HTTP: predict.py's numbers, one sentence for what is wrong, nothing left behind."""
+"""POST /api/predict over HTTP: predict.py's numbers, one sentence for each error, and no file that stays."""
 
 import base64
 import io
@@ -29,7 +29,7 @@ def nothing_left(server):
 
 @pytest.fixture(scope="module")
 def entries(workspace, tmp_path_factory) -> list[dict]:
-    """Provide what predict.py writes of each held-out clip, computed alone."""
+    """Provide the entry that predict.py writes for each held-out clip."""
     folder = tmp_path_factory.mktemp("predicted")
     flags = f"--save_dir={folder}", "--report=False", "--batch_size=1"
     assert run_script("predict", workspace.config, workspace.weights, *flags).returncode == 0
@@ -48,16 +48,16 @@ def test_the_answer_is_the_entry_that_predict_writes(server, entries):
         assert response.json() == {**entry, "video": entry["video"].rpartition("/")[2]}
 
 
-def test_videos_that_come_together_get_what_they_get_alone(server, entries):
+def test_videos_get_the_same_answers_together_as_alone(server, entries):
     with ThreadPoolExecutor(4) as threads:
         responses = list(threads.map(lambda entry: ask(server, entry["video"]), entries[:4]))
     assert [response.json()["predictions"] for response in responses] == [e["predictions"] for e in entries[:4]]
 
 
-def test_pictures_come_if_they_are_asked_for(server, entries):
+def test_pictures_come_on_request(server, entries):
     answer = ask(server, entries[0]["video"], frames="true", heat_maps="true").json()
     assert answer["predictions"] == entries[0]["predictions"]
-    assert len(answer["frames"]) == 3 and answer["heat_maps"] == []  # of 32x32 there is one place, which says nothing
+    assert len(answer["frames"]) == 3 and answer["heat_maps"] == []  # a crop of 32x32 has only one place
     for picture in answer["frames"]:
         head, _, data = picture.partition(",")
         image = Image.open(io.BytesIO(base64.b64decode(data)))
@@ -119,14 +119,14 @@ def test_videos_that_are_cut_or_too_long_are_refused(server, workspace, tmp_path
         assert answer.startswith("HTTP/1.1 422 ") and re.search(problem, answer)
 
 
-def test_who_goes_away_leaves_nothing(server):
+def test_a_client_that_goes_away_leaves_no_file(server):
     with server.connect() as connection:
         connection.sendall(post(TEXT)[:-20])
         wait_until(server.uploads)
 
 
-def test_who_is_slow_is_not_waited_for(server):
-    """Ten seconds for the head of a request, and for each piece of its body; others are answered meanwhile."""
+def test_slow_clients_are_not_waited_for(server):
+    """A client has ten seconds for a request's head, and for each piece of its body. Others are answered meanwhile."""
     start = time.monotonic()
     with server.connect() as head, server.connect() as body:
         head.sendall(post(TEXT)[:30])
@@ -138,7 +138,7 @@ def test_who_is_slow_is_not_waited_for(server):
     assert 9 < time.monotonic() - start < 30
 
 
-def test_more_than_may_wait_are_told_to_come_back(server, workspace):
+def test_too_many_clients_are_told_to_come_back(server, workspace):
     request = post(form(workspace.held_out[0][0].read_bytes()))
     with ExitStack() as stack:
         connections = [stack.enter_context(server.connect()) for _ in range(12)]
@@ -155,7 +155,7 @@ def test_more_than_may_wait_are_told_to_come_back(server, workspace):
     assert refused.endswith(b'{"error":"4 videos are waiting already: try again in a moment"}')
 
 
-def test_info_says_what_a_probability_depends_on(server):
+def test_info_names_everything_that_a_probability_depends_on(server):
     info = httpx.get(f"{server.url}/api/info").json()
     assert info.pop("protocol").startswith(
         "3 segments, short side 36 (4:3), 1 centre crop 32, sampling segment, resize"
@@ -187,11 +187,11 @@ def test_no_page_names_another_address(server, path):
     assert "POST /api/predict" in text
 
 
-def test_the_examples_of_the_docs_are_whole(server):
+def test_the_docs_name_every_address(server):
     for path in httpx.get(f"{server.url}/openapi.json").json()["paths"]:
         assert path in httpx.get(f"{server.url}/docs").text
 
 
-def test_the_files_of_the_server_are_its_own(server):
+def test_uploads_are_private(server):
     [folder] = server.folder.glob("paddle-tsn-*")
     assert folder.stat().st_mode & 0o777 == 0o700 and ROOT not in folder.parents

@@ -1,4 +1,4 @@
-"""Clients that want to keep the server from all others: each costs it little, and few lines of its log."""
+"""Clients that try to block the server for others cost it little time and few lines of its log."""
 
 import asyncio
 import http.server
@@ -23,7 +23,7 @@ from server_process import BOUNDARY, Server, form, post, read_all
 httpx = pytest.importorskip("httpx")
 pytest.importorskip("fastapi")
 
-import uvicorn  # noqa: E402  (not everybody has it)
+import uvicorn  # noqa: E402  (an optional package)
 from h11 import LocalProtocolError  # noqa: E402
 
 from apps.serving import quiet  # noqa: E402
@@ -61,7 +61,7 @@ def test_a_form_that_takes_long_to_parse_is_refused_while_others_are_answered(se
         answered = time.monotonic() - start
         head, _, content = answer.result().partition(b"\r\n\r\n")
     assert (int(head.split()[1]), json.loads(content)) == (status, {"error": sentence})
-    assert answered < 1.5  # of which nearly all is that of a busy machine
+    assert answered < 1.5  # seconds; most of it is for a busy machine
 
 
 def test_a_long_content_type_is_refused(server):
@@ -71,7 +71,7 @@ def test_a_long_content_type_is_refused(server):
 
 
 def damaged_requests() -> list[bytes]:
-    """200 that are refused, of each kind that the server or a package it uses could write of."""
+    """Return 200 requests that are refused, of every kind that could write to the log."""
     chunked = post(b"").replace(b"Content-Length: 0", b"Transfer-Encoding: chunked")
     whole = form(b"no video")
     kinds = [
@@ -94,7 +94,7 @@ def damaged_requests() -> list[bytes]:
 
 
 def test_a_refused_request_leaves_a_line_in_the_log_at_most(server):
-    """Also where what follows an answered request is none, which uvicorn itself would write a traceback of."""
+    """This holds for bytes after an answered request, too; uvicorn would log a traceback."""
     before = len(server.settled().log)
     with ThreadPoolExecutor(8) as threads:
         list(threads.map(lambda request: talk(server, request), damaged_requests()))
@@ -124,19 +124,16 @@ def test_lines_of_one_kind_become_rare(caplog):
         logger.error("another line")
     said = [record.getMessage() for record in caplog.records if "client" in record.getMessage()]
     assert said == ["client 0", *(f"({n} times by now) client {n - 1}" for n in (2, 4, 8, 16, 32, 64))]
-    logger.error("an answer to who broke HTTP", exc_info=LocalProtocolError("state=MUST_CLOSE"))
-    assert "an answer to who broke HTTP" not in caplog.text
+    logger.error("a client broke HTTP", exc_info=LocalProtocolError("state=MUST_CLOSE"))
+    assert "a client broke HTTP" not in caplog.text
 
 
-# Who never reads
+# Clients that never read
 
 
 @pytest.fixture
 def large_answers(monkeypatch):
-    """Provide a server in a thread, whose every answer has 1 MB and is to be taken in half a second.
-
-    (its port, protocol).
-    """
+    """Provide (port, server) of a server in a thread. Its answers have 1 MB; clients have 0.5 s to take them."""
     monkeypatch.setattr(serving, "ANSWER_SECONDS", 0.5)
     listener = serving.open_socket("127.0.0.1", 0)
     listener.listen()
@@ -161,8 +158,7 @@ def large_answers(monkeypatch):
 
 
 @pytest.mark.parametrize("ending", [b"", b"Connection: close\r\n"], ids=["open", "to be closed"])
-def test_who_never_reads_is_cut_off(large_answers, caplog, ending):
-    """Return whether the connection stays open behind the answer, or is closed by the server as soon as it is taken."""
+def test_a_client_that_never_reads_is_cut_off(large_answers, caplog, ending):
     port, running = large_answers
     clients = [socket.socket() for _ in range(5)]
     for client in clients:
@@ -179,9 +175,9 @@ def test_who_never_reads_is_cut_off(large_answers, caplog, ending):
     assert len(httpx.get(f"http://127.0.0.1:{port}").content) == 10**6
 
 
-@pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="Linux alone has it")
-def test_what_the_system_keeps_of_an_answer_is_let_go(monkeypatch):
-    """Of a small answer all is in the system's hands, which would keep it for minutes after the connection's end."""
+@pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="needs Linux")
+def test_the_system_drops_an_answer_that_nobody_takes(monkeypatch):
+    """The system buffers a small answer, and would keep it for minutes after the connection's end."""
     monkeypatch.setattr(serving, "ANSWER_SECONDS", 0.5)
     with serving.open_socket("127.0.0.1", 0) as listener, socket.socket() as client:
         listener.listen()
@@ -201,7 +197,7 @@ def proc_net_tcp() -> str:
         return file.read()
 
 
-# What is taken away while it runs
+# Removed while the server runs
 
 
 def test_the_folder_of_uploads_is_made_again(server, workspace):
@@ -229,7 +225,7 @@ def test_readers_that_are_killed_are_replaced(server, workspace):
 
 @pytest.fixture
 def proxy(server):
-    """Provide the address of a proxy that has the server at /tsn/."""
+    """Provide the address of a proxy that serves the server at /tsn/."""
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -262,7 +258,7 @@ def proxy(server):
 
 
 def test_the_pages_work_at_any_path(proxy, workspace):
-    """What they name is found from where they are; neither has an address that begins at the root."""
+    """All their addresses are relative."""
     page, docs = httpx.get(proxy).text, httpx.get(f"{proxy}docs").text
     named = re.findall(r'(?:href|src|action)="([^"]*)"|(?:fetch|open)\((?:"POST", )?[`"]([^`"?]*)', page + docs)
     addresses = {a or b for a, b in named} - {"data:,"}

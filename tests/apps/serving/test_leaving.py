@@ -1,4 +1,4 @@
-"""Clients that go away, and a server that does: nobody works for who has gone, and who is there is told."""
+"""Clients that go away are not worked for; clients of a server that ends get an answer."""
 
 import os
 import signal
@@ -19,12 +19,12 @@ def clip(workspace) -> bytes:
 
 
 def readers(server: Server) -> set[int]:
-    """Return the reader processes that there are."""
+    """Return the reader processes."""
     return {pid for pid in children(server.process.pid) if b"spawn_main" in process_file(pid, "cmdline")}
 
 
-def test_who_goes_away_makes_nobody_wait(server, clip):
-    """A clip whose reader stands still would be given up after 20 s."""
+def test_a_client_that_goes_away_makes_nobody_wait(server, clip):
+    """Without the cancellation, a clip whose reader is stopped would take 20 s."""
     assert server.settled().send(clip).startswith(b"HTTP/1.1 200 ")
     stopped = readers(server)
     assert stopped
@@ -49,8 +49,8 @@ def own(workspace, tmp_path):
 @pytest.mark.parametrize(
     "number, code, word", [(signal.SIGTERM, 143, "terminated"), (signal.SIGINT, 130, "interrupted")]
 )
-def test_an_upload_that_does_not_come_is_ended_with_a_sentence(own, clip, number, code, word):
-    """While what is in hand is answered."""
+def test_an_incomplete_upload_gets_a_sentence_at_the_end(own, clip, number, code, word):
+    """A complete upload is still answered."""
     with own.connect() as late, own.connect() as there:
         late.sendall(clip[:-20])
         wait_until(own.uploads)
@@ -60,7 +60,7 @@ def test_an_upload_that_does_not_come_is_ended_with_a_sentence(own, clip, number
         assert read_all(there).startswith(b"HTTP/1.1 200 ")
         answer = read_all(late)
     assert answer.startswith(b"HTTP/1.1 503 ") and b"\r\nretry-after: " in answer
-    assert answer.endswith(b'{"error":"the server ends before the upload is there: try again in a moment"}')
+    assert answer.endswith(b'{"error":"the server ended before the upload was complete: try again"}')
     assert own.process.wait(20) == code
     assert own.log.splitlines()[-1] == word and "Traceback" not in own.log
     assert list(own.folder.glob("paddle-tsn-*")) == []

@@ -1,4 +1,4 @@
-"""What programs ask besides videos: addresses, tokens, parameters, pages of other sites; and what is kept of them."""
+"""Addresses, tokens, parameters and pages of other sites, for programs; the log and the numbers about them."""
 
 import re
 import threading
@@ -20,7 +20,7 @@ SITE = "https://clips.example"
 
 @pytest.fixture(scope="module")
 def locked(workspace, tmp_path_factory):
-    """Provide a server with a token of a file, which a page of another site may ask."""
+    """Provide a server with a token from a file. Pages of SITE may use it."""
     folder = tmp_path_factory.mktemp("locked")
     (folder / "token").write_text("secret\n")
     flags = f"--token_file={folder / 'token'}", f"--allow_origin={SITE}", "--max_waiting=4"
@@ -36,7 +36,7 @@ def test_head_is_get_without_its_body(server, path):
 
 
 @pytest.mark.parametrize("scheme, status", [("Bearer", 200), ("bearer", 200), ("BEARER", 200), ("Basic", 401)])
-def test_a_token_is_a_token_in_any_case(locked, scheme, status):
+def test_the_word_bearer_is_known_in_any_case(locked, scheme, status):
     answer = httpx.get(f"{locked.url}/api/info", headers={"Authorization": f"{scheme} secret"})
     assert answer.status_code == status
 
@@ -50,8 +50,8 @@ def test_a_token_comes_from_a_flag_a_file_or_the_environment(tmp_path, monkeypat
     found = [read_token(None, None), read_token("three", None), read_token(None, str(tmp_path / "token"))]
     assert found == ["two", "three", "one"]
     for given, name, problem in (
-        ("three", "token", "--token and --token_file: give one of them"),
-        (None, "empty", f"--token_file={tmp_path}/empty: there is nothing in it"),
+        ("three", "token", "--token and --token_file: give only one of them"),
+        (None, "empty", f"--token_file={tmp_path}/empty: the file is empty"),
         (None, "none", f"--token_file={tmp_path}/none: No such file or directory"),
     ):
         with pytest.raises(InputError) as error:
@@ -62,7 +62,7 @@ def test_a_token_comes_from_a_flag_a_file_or_the_environment(tmp_path, monkeypat
 @pytest.mark.parametrize("text", ["clips.example", "*", "https://clips.example/page", "https://a b", "ftp://a"])
 def test_an_origin_is_a_scheme_and_a_host(text):
     assert read_origins(f"{SITE}/, http://localhost:3000") == (SITE, "http://localhost:3000")
-    with pytest.raises(InputError, match="expected https://HOST, several with commas, not "):
+    with pytest.raises(InputError, match="expected https://HOST, separated by commas, not "):
         read_origins(text)
 
 
@@ -89,7 +89,7 @@ PARAMETERS = {
 
 
 @pytest.mark.parametrize("query, expected", PARAMETERS.items(), ids=PARAMETERS)
-def test_parameters_hold_or_are_refused(server, workspace, query, expected):
+def test_parameters_are_obeyed_or_refused(server, workspace, query, expected):
     video = {"video": workspace.held_out[0][0].read_bytes()}
     answer = httpx.post(f"{server.url}/api/predict{query}", files=video, timeout=60)
     found = answer.json()
@@ -132,7 +132,7 @@ def test_a_request_is_a_line_without_names_of_files(server, workspace):
     assert re.fullmatch(expected, server.log[before:])
 
 
-def test_prometheus_reads_what_was_asked(workspace, tmp_path):
+def test_prometheus_reads_the_numbers(workspace, tmp_path):
     pytest.importorskip("prometheus_client")
     with Server(tmp_path, workspace.config, workspace.weights, "--metrics=True") as server:
         server.send(post(form(workspace.held_out[0][0].read_bytes())))
@@ -143,11 +143,11 @@ def test_prometheus_reads_what_was_asked(workspace, tmp_path):
         assert line in text.splitlines()
 
 
-def test_who_comes_back_as_told_is_answered(locked, workspace):
-    """50 at once, of which 4 may wait; each takes at most 5 refusals. Told by how many were refused before."""
+def test_clients_that_come_back_as_told_are_answered(locked, workspace):
+    """50 clients come at once, and 4 may wait. Each is refused 5 times at most; more refusals mean longer waits."""
     clip = workspace.held_out[0][0].read_bytes()
     told, key = [], {"Authorization": "Bearer secret"}
-    for _ in range(4):  # how long one takes is known
+    for _ in range(4):  # the server learns how long a video takes
         httpx.post(f"{locked.url}/api/predict", files={"video": clip}, headers=key, timeout=60)
 
     def ask(number: int) -> int:

@@ -1,4 +1,4 @@
-"""Behind a proxy: the page is known for its own, addresses are those that its visitors see, and docs' nginx works."""
+"""Behind a proxy, the server knows its own page and shows the visitors' addresses. The docs' nginx file works."""
 
 import re
 import shutil
@@ -21,31 +21,30 @@ ORIGIN = "https://tsn.example.org"
     [
         ({"X-Forwarded-Host": "tsn.example.org"}, True),
         ({"X-Forwarded-Host": "other.example.org"}, False),
-        ({"X-Forwarded-Host": "tsn.example.org", "Host": "tsn.example.org"}, False),  # a name that is made to mean us
+        ({"X-Forwarded-Host": "tsn.example.org", "Host": "tsn.example.org"}, False),  # foreign
         ({}, False),
     ],
 )
-def test_a_page_behind_a_proxy_is_no_other_site(server, headers, is_own):
+def test_the_own_page_behind_a_proxy_is_known(server, headers, is_own):
     answer = httpx.get(f"{server.url}/api/info", headers={"Origin": ORIGIN, **headers})
     assert answer.status_code == (200 if is_own else 403)
 
 
-def test_no_page_can_send_what_a_proxy_does(server):
+def test_no_page_can_send_the_headers_of_a_proxy(server):
     asking = {"Origin": ORIGIN, "Access-Control-Request-Headers": "x-forwarded-host"}
     answer = httpx.options(f"{server.url}/api/info", headers={**asking, "Access-Control-Request-Method": "GET"})
     assert answer.status_code == 403 and "access-control-allow-origin" not in answer.headers
 
 
-def test_addresses_are_those_that_visitors_see(server):
+def test_visitors_see_the_addresses_of_the_proxy(server):
     proxy = {"X-Forwarded-Host": "tsn.example.org", "X-Forwarded-Proto": "https", "X-Forwarded-Prefix": "/tsn/"}
     assert f"{ORIGIN}/tsn/api/predict" in httpx.get(f"{server.url}/docs", headers=proxy).text
-    assert httpx.get(f"{server.url}/docs/").status_code == 404  # and no way to the address behind the proxy
+    assert httpx.get(f"{server.url}/docs/").status_code == 404  # no redirect to the address behind the proxy
     httpx.get(f"{server.url}/health", headers={"X-Forwarded-For": "203.0.113.7"})
     wait_until(lambda: " 203.0.113.7 GET /health 200, " in server.log)
 
 
 def test_the_nginx_of_the_docs(workspace, tmp_path):
-    """With a token, and at a path."""
     nginx = shutil.which("nginx") or shutil.which("/usr/sbin/nginx")
     if not nginx or not shutil.which("openssl"):
         pytest.skip("nginx or openssl is not installed")

@@ -1,4 +1,4 @@
-"""A refusal in the middle of an upload reaches its client, whatever that sends and however."""
+"""A refusal in the middle of an upload reaches every kind of client."""
 
 import json
 import resource
@@ -19,7 +19,7 @@ KINDS = f"multipart/form-data; boundary={BOUNDARY}"
 
 
 def with_curl(server: Server, file, headers: list[str]) -> list[tuple[int, dict]]:
-    """Return TIMES answers: after the first refusal it closes its connection."""
+    """Return TIMES answers. curl closes its connection after each refusal."""
     flags = [word for header in headers for word in ("-H", header)]
     command = ["curl", "-sS", *flags, "-F", f"video=@{file}", "-w", "\n%{http_code}\n"]
     ended = subprocess.run([*command, f"{server.url}/api/predict#[1-{TIMES}]"], capture_output=True, text=True)
@@ -57,8 +57,8 @@ def test_a_refusal_in_the_middle_of_an_upload_is_read(server, tmp_path, client, 
     assert with_curl(server, tmp_path / "clip.mp4", headers) == TIMES * [TOO_LARGE]
 
 
-def test_a_full_disk_is_told(workspace, tmp_path):
+def test_a_full_disk_is_one_sentence(workspace, tmp_path):
     with Server(tmp_path, workspace.config, workspace.weights) as server:
         resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE, (3_000_000, resource.RLIM_INFINITY))
         found = with_httpx(server, form(bytes(30_000_000)), {}, True)
-    assert found == TIMES * [(503, {"error": "the server cannot keep the upload: File too large"})]
+    assert found == TIMES * [(503, {"error": "the server cannot store the upload: File too large"})]

@@ -1,4 +1,4 @@
-"""The server keeps what its OpenAPI document promises, whatever it is asked."""
+"""The server's answers fit its OpenAPI document, whatever the requests."""
 
 import pytest
 
@@ -7,7 +7,7 @@ HOW = {"max_examples": 15, "deadline": None, "database": None}
 
 @pytest.fixture(scope="module")
 def document(server):
-    schemathesis = pytest.importorskip("schemathesis")  # here, as every process of the tests collects this file
+    schemathesis = pytest.importorskip("schemathesis")  # slow, and every process of the tests imports this file
     from schemathesis.checks import load_all_checks
 
     load_all_checks()
@@ -19,7 +19,7 @@ def document(server):
     [
         ("/api/predict", "POST", "POSITIVE"),
         ("/api/predict", "POST", "NEGATIVE"),
-        ("/api/info", "GET", "POSITIVE"),  # nothing that is not allowed can be sent there
+        ("/api/info", "GET", "POSITIVE"),  # it takes no input that could be wrong
         ("/health", "GET", "POSITIVE"),
     ],
 )
@@ -29,7 +29,7 @@ def test_answers_are_those_of_the_document(document, path, method, mode):
     from schemathesis.checks import CHECKS
 
     operation = document[path][method]
-    # Random bytes are as good a file as any to the document, but no video.
+    # Random bytes fit the document, but they are no video.
     unfit = [CHECKS.get_one("positive_data_acceptance")]
 
     @hypothesis.seed(1)

@@ -1,4 +1,4 @@
-"""serve.py as a command: what it refuses at its start, the token, and how it ends."""
+"""serve.py as a command: wrong flags, the token, and its end."""
 
 import asyncio
 import os
@@ -28,36 +28,36 @@ REFUSED = {
     "open_to_all_in_6": (["--host=::"], f"--host=::: {OPEN}"),
     "a_name": (["--host=example.invalid"], f"--host=example.invalid: {OPEN}"),
     "no_address": (["--host=a.invalid", "--token=x"], "--host=a.invalid: no such address: Name or service not known"),
-    "a_blank": (["--token=a b"], "--token: expected letters, digits and signs of ASCII without blanks"),
+    "a_blank": (["--token=a b"], "--token: expected printable ASCII characters without spaces"),
     "no_port": (["--port=65536"], "--port=65536: expected a whole number from 0 to 65535, not 65536"),
     "no_size": (["--max_upload_mb=0"], "--max_upload_mb=0: expected a whole number from 1 to 1000000, not 0"),
     "no_length": (["--max_seconds=0"], "--max_seconds=0: expected a number above 0, not 0"),
-    "decord": (["--set", "MODEL.decoder=decord"], "serve.py decodes with pyav, but INFER.decoder is decord"),
-    "opencv": (["--set", "INFER.decoder=opencv"], "serve.py decodes with pyav, but INFER.decoder is opencv"),
+    "decord": (["--set", "MODEL.decoder=decord"], "INFER.decoder: expected pyav or auto for serve.py, not decord"),
+    "opencv": (["--set", "INFER.decoder=opencv"], "INFER.decoder: expected pyav or auto for serve.py, not opencv"),
     "unknown": (["--save_dir=x"], "unknown flag --save_dir; see serve.py --help"),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("flags, problem", REFUSED.values(), ids=REFUSED)
-def test_a_mistake_is_told_before_the_network_is_loaded(workspace, monkeypatch, flags, problem):
+def test_a_wrong_flag_is_an_error_before_the_network_is_loaded(workspace, monkeypatch, flags, problem):
     monkeypatch.setattr(sys, "argv", ["serve.py", workspace.config, "--weights=none.pdparams", *flags])
     with mock.patch.dict(os.environ), pytest.raises(InputError) as error:
         serve.main()
     assert str(error.value) == problem
 
 
-def test_a_mistake_is_one_line(workspace):
+def test_a_wrong_flag_is_one_line(workspace):
     flags, problem = REFUSED["open_to_all"]
     process = run_script("serve", workspace.config, workspace.weights, *flags)
     assert (process.returncode, process.stderr.splitlines()) == (2, [f"error: {problem}"])
 
 
-def test_a_port_that_is_taken_is_told_before_the_network_is_loaded(workspace):
+def test_a_port_in_use_is_an_error_before_the_network_is_loaded(workspace):
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         process = run_script("serve", workspace.config, workspace.weights, f"--port={port}")
     assert process.returncode == 2 and process.stdout == ""
-    assert process.stderr == f"error: --host=127.0.0.1 --port={port}: cannot be listened on: Address already in use\n"
+    assert process.stderr == f"error: --host=127.0.0.1 --port={port}: cannot listen there: Address already in use\n"
 
 
 def test_a_missing_package_is_one_line(workspace, tmp_path):
@@ -70,8 +70,8 @@ def test_a_missing_package_is_one_line(workspace, tmp_path):
     )
 
 
-def test_a_token_is_asked_for_and_sigterm_finishes_what_is_in_hand(workspace, tmp_path):
-    """What a killed server left behind is gone once this one serves."""
+def test_a_token_is_needed_and_sigterm_finishes_the_requests(workspace, tmp_path):
+    """The folder that a killed server left is removed, too."""
     clip = form(workspace.held_out[0][0].read_bytes())
     key = b"Authorization: Bearer secret\r\nContent-Length"
     left = tmp_path / ("paddle-tsn-" + 32 * "0")
@@ -95,7 +95,7 @@ def test_a_token_is_asked_for_and_sigterm_finishes_what_is_in_hand(workspace, tm
         connections = [server.connect() for _ in range(6)]
         for number, connection in enumerate(connections):
             request = post(clip).replace(b"Content-Length", key)
-            connection.sendall(request if number else request[:-1])  # one is still being sent
+            connection.sendall(request if number else request[:-1])  # the first is not complete yet
         wait_until(lambda: len(server.uploads()) > 1)
         server.process.send_signal(signal.SIGTERM)
         wait_until(server.refuses)
@@ -108,8 +108,8 @@ def test_a_token_is_asked_for_and_sigterm_finishes_what_is_in_hand(workspace, tm
         assert server.log.splitlines()[-1] == "terminated" and list(tmp_path.glob("paddle-tsn-*")) == []
 
 
-def test_whoever_reads_its_line_can_come_at_once(monkeypatch, tmp_path):
-    """Its socket listens before the line is printed, by which a service that starts it knows that it is there."""
+def test_a_client_that_reads_the_line_can_connect_at_once(monkeypatch, tmp_path):
+    """The socket listens before the line is printed, by which a service knows that the server is ready."""
     config = load_config(ROOT / "configs" / "tsn.yaml")
     classifier = SimpleNamespace(names=[], network=SimpleNamespace(precision="", weights=""), config=config)
     limits = Limits(upload_bytes=10**6, seconds=60.0, waiting=1)
