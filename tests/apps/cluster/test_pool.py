@@ -10,53 +10,18 @@ import pytest
 from apps.cluster import pool as module
 from apps.cluster.pool import ATTEMPTS, Pool, Slot, slots_of
 from apps.cluster.worker import Failure
+from fake_ray import Cluster, RayError, Remote, node
 from utils.errors import InputError, RunError
 
 
-class RayError(Exception):
-    """Ray raises this if a worker has died."""
-
-
-@dataclass(eq=False)
-class Reference:
-    """A call of a worker. It is computed when its result is asked for."""
-
-    work: Callable[[], object]
-
-
-class Remote:
-    """A method of a worker."""
-
-    def __init__(self, work: Callable[..., object]):
-        self._work = work
-
-    def remote(self, *arguments: object) -> Reference:
-        return Reference(lambda: self._work(*arguments))
-
-
 @dataclass
-class Cluster:
-    """The module ray, and the workers."""
+class Played(Cluster):
+    """A cluster with workers that compute `compute(host, task)`."""
 
-    hosts: list[str]
     compute: Callable[[str, int], object] = lambda host, task: task * 10
     opened: Callable[[str], object] = lambda host: "facts"
     made: Counter = field(default_factory=Counter)  # workers by host
     done: Counter = field(default_factory=Counter)  # tasks by host
-    killed: int = 0
-    exceptions = SimpleNamespace(RayError=RayError)
-
-    def nodes(self) -> list[dict]:
-        return [node(host) for host in self.hosts]
-
-    def wait(self, references, num_returns=1, timeout=None):
-        return references, []
-
-    def get(self, reference: Reference) -> object:
-        return reference.work()
-
-    def kill(self, actor: object) -> None:
-        self.killed += 1
 
     def make(self, slot: Slot) -> SimpleNamespace:
         self.made[slot.host] += 1
@@ -69,10 +34,6 @@ class Cluster:
 
     def pool(self, **how) -> Pool:
         return Pool(self, self.make, lambda nodes: slots_of(nodes, wants_gpu=False, needs_gpu=False), **how)
-
-
-def node(host: str, cores: float = 2, gpus: float = 0, alive: bool = True) -> dict:
-    return {"NodeID": host, "NodeManagerHostname": host, "Alive": alive, "Resources": {"CPU": cores, "GPU": gpus}}
 
 
 def answers(pool: Pool, tasks: range) -> dict[int, object]:
@@ -98,6 +59,7 @@ def at_once(monkeypatch):
         ([node("a", 1, 2)], True, True, ["a, a GPU and 1 core"] * 2),
         ([node("a", 8, 2)], False, False, ["a, 8 cores"]),
         ([node("a", 8)], True, True, []),
+        ([node("a", 8)], True, False, ["a, 8 cores"]),
     ],
 )
 def test_slots(nodes, wants, needs, slots):
@@ -105,7 +67,7 @@ def test_slots(nodes, wants, needs, slots):
 
 
 def test_every_task_is_done_once_on_all_machines(capsys):
-    cluster = Cluster(["a", "b"])
+    cluster = Played(["a", "b"])
     pool = cluster.pool()
     assert pool.facts() == "facts"
     assert answers(pool, range(7)) == {task: task * 10 for task in range(7)}
@@ -114,7 +76,7 @@ def test_every_task_is_done_once_on_all_machines(capsys):
 
 
 def test_a_task_that_fails_is_tried_again_and_then_named():
-    cluster = Cluster(["a"], lambda host, task: Failure("torn") if task == 2 else task)
+    cluster = Played(["a"], lambda host, task: Failure("torn") if task == 2 else task)
     pool = cluster.pool()
     assert answers(pool, range(4)) == {0: 0, 1: 1, 3: 3}
     assert pool.failed == {2: "torn"} and cluster.done["a"] == 3 + ATTEMPTS
@@ -129,7 +91,7 @@ def test_a_worker_that_dies_is_replaced_and_its_task_done():
             raise RayError("\n  the worker died\nof something")
         return task
 
-    cluster = Cluster(["a"], compute)
+    cluster = Played(["a"], compute)
     pool = cluster.pool()
     assert answers(pool, range(3)) == {0: 0, 1: 1, 2: 2}
     assert pool.failed == {} and cluster.made["a"] == 2
@@ -141,7 +103,7 @@ def test_a_task_that_kills_three_workers_has_failed():
             raise RayError("killed")
         return task
 
-    cluster = Cluster(["a"], compute)
+    cluster = Played(["a"], compute)
     pool = cluster.pool()
     assert answers(pool, range(3)) == {0: 0, 2: 2}
     assert pool.failed == {1: "its worker on a, 2 cores ended: killed"} and cluster.made["a"] == 1 + ATTEMPTS
@@ -149,7 +111,7 @@ def test_a_task_that_kills_three_workers_has_failed():
 
 def test_machines_that_go_are_no_fault_of_the_task():
     """More machines leave during a task than it has attempts."""
-    cluster = Cluster([f"m{number}" for number in range(2 * ATTEMPTS)])
+    cluster = Played([f"m{number}" for number in range(2 * ATTEMPTS)])
 
     def compute(host: str, task: int) -> int:
         if len(cluster.hosts) > 1:
@@ -163,7 +125,7 @@ def test_machines_that_go_are_no_fault_of_the_task():
 
 
 def test_a_machine_that_comes_is_used(capsys):
-    cluster = Cluster(["a"])
+    cluster = Played(["a"])
 
     def compute(host: str, task: int) -> int:
         cluster.hosts = ["a", "b"]
@@ -175,7 +137,7 @@ def test_a_machine_that_comes_is_used(capsys):
 
 
 def test_a_worker_that_would_compute_something_else_is_not_used(capsys):
-    cluster = Cluster(["a", "b"], opened=lambda host: host)
+    cluster = Played(["a", "b"], opened=lambda host: host)
     pool = cluster.pool(differ=lambda first, other: "" if first == other else f"it has {other}")
     assert answers(pool, range(5)) == {task: task * 10 for task in range(5)}
     assert cluster.done.keys() == {"a"} and cluster.killed == 1
@@ -191,7 +153,7 @@ def test_a_worker_that_would_compute_something_else_is_not_used(capsys):
     ],
 )
 def test_without_a_worker_nothing_is_waited_for(hosts, opened, error, message):
-    cluster = Cluster(hosts, opened=lambda host: opened)
+    cluster = Played(hosts, opened=lambda host: opened)
     with pytest.raises(error) as caught:
         cluster.pool().facts()
     assert str(caught.value) == message
@@ -206,5 +168,5 @@ def test_a_worker_that_dies_while_it_is_opened_is_tried_again(capsys):
             raise RayError("killed")
         return "facts"
 
-    assert Cluster(["a"], opened=opened).pool().facts() == "facts"
+    assert Played(["a"], opened=opened).pool().facts() == "facts"
     assert len(attempts) == ATTEMPTS and capsys.readouterr().out == "worker on a, 2 cores: ready\n"

@@ -1,8 +1,7 @@
-"""A list is cut into shards; a machine has slots for workers."""
+"""A list is cut into shards between batches."""
 
 import pytest
 
-from apps.cluster.pool import slots_of
 from apps.cluster.shards import cut
 from results.list_results import whole_batches
 
@@ -31,23 +30,3 @@ def test_names_are_those_of_the_same_work_alone():
     assert not names() & names(weights="cd")
     assert len(names() & names(videos=12)) == 0
     assert names() & names(5) == set()
-
-
-def node(alive=True, name="n", **resources):
-    return {"NodeID": name, "NodeManagerHostname": "host", "Alive": alive, "Resources": resources}
-
-
-@pytest.mark.parametrize(
-    ("machine", "wants", "needs", "slots"),
-    [
-        (node(CPU=8.0), True, False, [(8, False)]),
-        (node(CPU=8.0), True, True, []),
-        (node(CPU=8.0, GPU=2.0), True, False, [(4, True), (4, True)]),
-        (node(CPU=8.0, GPU=2.0), False, False, [(8, False)]),
-        (node(CPU=1.0, GPU=2.0), True, True, [(1, True), (1, True)]),
-        (node(memory=1e9), True, False, []),  # ray start --num-cpus=0
-        (node(alive=False), True, False, []),
-    ],
-)
-def test_slots(machine, wants, needs, slots):
-    assert [(slot.cores, slot.on_gpu) for slot in slots_of([machine], wants, needs)] == slots
