@@ -5,17 +5,17 @@ import json
 import os
 import re
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
 
-from apps.live.addresses import shown
-from conftest import LABELS, ROOT, free_port, make_clip, processes, run_script, synthetic_frames, wait_until
+from apps.live.addresses import check_source, shown
+from conftest import LABELS, free_port, make_clip, processes, run_script, synthetic_frames, wait_until
+from fork_server import start_python
 from stream_senders import in_real_time, over_http, over_udp, transport_stream
+from utils.errors import InputError
 
 
 class Live:
@@ -23,11 +23,10 @@ class Live:
 
     def __init__(self, workspace, folder: Path, source: str, *flags: str):
         self.folder, self.mark = folder, f"live-{os.urandom(8).hex()}"
-        command = [sys.executable, "live.py", workspace.config, workspace.weights, f"--source={source}"]
-        self.process = subprocess.Popen(
-            [*command, f"--save_dir={folder}", "--window=1", "--stride=0.5", *flags], cwd=ROOT, text=True,
-            env={**os.environ, "TSN_TEST_MARK": self.mark}, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        )  # fmt: skip
+        self._logs = folder / "stdout.txt", folder / "stderr.txt"
+        flags = f"--source={source}", f"--save_dir={folder}", "--window=1", "--stride=0.5", *flags
+        environment = {**os.environ, "TSN_TEST_MARK": self.mark}
+        self.process = start_python(["live.py", workspace.config, workspace.weights, *flags], environment, *self._logs)
 
     def watches(self) -> "Live":
         """Wait until it is about to open the source."""
@@ -43,25 +42,28 @@ class Live:
         """Wait for this many windows, and return their lines."""
 
         def seen() -> list[dict]:
-            assert self.process.poll() is None, "".join(self.process.communicate())
+            assert self.process.poll() is None, self.said()
             found = [line for line in self.lines if "answer" in line]
             return found if len(found) >= number else []
 
         return wait_until(seen, 60)
 
-    def ends(self, number: int, code: int) -> tuple[str, str]:
+    def said(self) -> list[str]:
+        """Return its stdout and stderr."""
+        return [path.read_text() for path in self._logs]
+
+    def ends(self, number: int, code: int) -> list[str]:
         self.process.send_signal(number)
-        said = self.process.communicate(timeout=30)
-        assert self.process.returncode == code, said
+        assert self.process.wait(30) == code, self.said()
         wait_until(lambda: not processes(self.mark))
-        return said
+        return self.said()
 
     def __enter__(self):
         return self
 
     def __exit__(self, *_):
         self.process.kill()
-        self.process.communicate()
+        self.process.wait()
 
 
 def test_the_windows_of_a_file_are_those_of_predict(workspace, tmp_path):
@@ -129,18 +131,31 @@ def test_udp_with_garbage_another_size_and_a_kill(workspace, tmp_path):
 
 
 WRONG = [
+    (None, "--source is missing: expected a camera's number, "),
     ("", "--source is missing: expected a camera's number, "),
     ("rtmp://h/x", "--source=rtmp://h/x: rtmp:// cannot be read: expected a camera's number, "),
     ("file:///etc/passwd", "--source=file:///etc/passwd: file:// cannot be read: "),
     ("987", "--source=987: no such camera"),
     ("nothing.mp4", "--source=nothing.mp4: no such file: expected "),
+    ("rtmp://me:pw@h/x\ny", "--source=rtmp://***@h/x y: rtmp:// cannot be read: "),
+]
+
+
+@pytest.mark.parametrize("source, said", WRONG)
+def test_a_wrong_source_is_one_line(source, said):
+    with pytest.raises(InputError) as error:
+        check_source(source)
+    assert str(error.value).startswith(said) and "\n" not in str(error.value)
+
+
+UNREADABLE = [
     ("http://me:pw@127.0.0.1:9/x", r"--source=http://\*\*\*@127.0.0.1:9/x: Connection refused"),
     ("README.md", "--source=README.md: not a readable video file"),
 ]
 
 
-@pytest.mark.parametrize("source, said", WRONG)
-def test_a_wrong_source_is_one_line(workspace, tmp_path, source, said):
+@pytest.mark.parametrize("source, said", UNREADABLE)
+def test_a_source_that_cannot_be_opened_is_one_line(workspace, tmp_path, source, said):
     ended = run_script("live", workspace.config, workspace.weights, f"--source={source}", f"--save_dir={tmp_path}")
     assert ended.returncode == 2 and re.fullmatch(f"error: {said}.*\n", ended.stderr), ended.stderr
 
