@@ -2,17 +2,27 @@
 
 import json
 import os
+from pathlib import Path
 
 import pytest
 
-from conftest import run_script
+from conftest import NUM_CLASSES, ROOT, run_narrow, run_python, run_script
 from utils.storage.files import written_to
+from weight_formats import random_state, write_pickle
 
 MISSING = "s3://none-such/x"
 
 
 @pytest.fixture(scope="module")
-def inputs(store, workspace) -> dict[str, str]:
+def narrow_weights(tmp_path_factory) -> Path:
+    """Write random weights for the networks of narrow.py."""
+    path = tmp_path_factory.mktemp("weights") / "narrow.pdparams"
+    write_pickle(path, random_state(18, NUM_CLASSES, narrow=True))
+    return path
+
+
+@pytest.fixture(scope="module")
+def inputs(store, workspace, narrow_weights) -> dict[str, str]:
     """Return the paths of the list of held-out videos (its last two cannot be read) and of weights."""
     videos = [store.put(f"my clips/{n}.mp4", path) for n, (path, _) in enumerate(workspace.held_out)]
     lines = [f"{video} {label}\n" for video, (_, label) in zip(videos, workspace.held_out)]
@@ -20,14 +30,16 @@ def inputs(store, workspace) -> dict[str, str]:
     return {
         "list": store.put("test.list", "".join(lines).encode()),
         "video": videos[0],
-        "weights": store.put("random.pdparams", workspace.folder / "random.pdparams"),
+        "weights": store.put("random.pdparams", narrow_weights),
     }
 
 
 @pytest.fixture(scope="module")
 def exported(store, workspace, inputs) -> str:
     """Export remote weights to a remote folder. All tests that compute with it share a graph."""
-    ended = run_script("export", workspace.config, f"--weights={inputs['weights']}", "--save_dir=s3://clips/exported")
+    command = [str(ROOT / "tests/narrow.py"), workspace.config, f"--weights={inputs['weights']}"]
+    environment = {**os.environ, "TSN_TEST_SCRIPT": "export"}
+    ended = run_python([*command, "--save_dir=s3://clips/exported"], environment, ROOT, 120, kind="export")
     assert (ended.returncode, ended.stderr) == (0, "")
     assert f"weights: {inputs['weights']} (sha256 " in ended.stdout
     assert "exported to s3://clips/exported: " in ended.stdout
@@ -38,7 +50,7 @@ def exported(store, workspace, inputs) -> str:
 def test_predict_writes_what_it_writes_with_local_files(store, workspace, inputs, exported, tmp_path):
     (tmp_path / "temporary").mkdir()
     flags = [workspace.config, f"--filelist={inputs['list']}", f"--weights={exported}/", "--save_dir=s3://clips/out/"]
-    ended = run_script("predict", *flags, TMPDIR=str(tmp_path / "temporary"))
+    ended = run_narrow("predict", *flags, TMPDIR=str(tmp_path / "temporary"))
     assert (ended.returncode, ended.stderr) == (0, "")
     assert "weights: s3://clips/exported/weights.pdparams (sha256 " in ended.stdout
     assert "predicted 5 of 7 videos, 2 unreadable; written to s3://clips/out/\n" in ended.stdout
@@ -59,19 +71,19 @@ def test_predict_writes_what_it_writes_with_local_files(store, workspace, inputs
     for name in store.keys("exported/"):
         (tmp_path / "exported" / name).write_bytes(store.get(f"exported/{name}"))
     flags = [workspace.config, f"--weights={tmp_path / 'exported'}", f"--save_dir={tmp_path / 'out'}"]
-    assert run_script("predict", *flags).returncode == 0
+    assert run_narrow("predict", *flags).returncode == 0
     expected = json.loads((tmp_path / "out" / "predictions.json").read_text())
     assert [r["predictions"] for r in results[:5]] == [r["predictions"] for r in expected]
 
 
-def test_a_video_is_fetched_twice_whatever_is_made_of_it(store, workspace, tmp_path, caplog):
+def test_a_video_is_fetched_twice_whatever_is_made_of_it(store, workspace, narrow_weights, tmp_path, caplog):
     """Once for its classes; once for windows, labelled video, heat maps and page together."""
     videos = [store.put(f"visited/{n}.mp4", path) for n, (path, _) in enumerate(workspace.held_out[:2])]
     (tmp_path / "clips.list").write_text("".join(f"{video}\n" for video in videos))
     given = [f"--filelist={tmp_path}/clips.list", f"--save_dir={tmp_path}/out"]
     made = ["--window=0.5", "--save_video=True", "--explain=True"]
     with caplog.at_level("INFO", logger="werkzeug"):
-        ended = run_script("predict", workspace.config, workspace.weights, *given, *made)
+        ended = run_narrow("predict", workspace.config, f"--weights={narrow_weights}", *given, *made)
     assert (ended.returncode, ended.stderr) == (0, "")
     names = {path.suffix for path in (tmp_path / "out").iterdir()}
     assert names >= {".vtt", ".mp4", ".html"} and len(list((tmp_path / "out/explain").iterdir())) == 3 * len(videos)
@@ -81,7 +93,7 @@ def test_a_video_is_fetched_twice_whatever_is_made_of_it(store, workspace, tmp_p
 
 def test_eval(store, workspace, inputs, exported):
     flags = [f"--weights={exported}", "--save_dir=s3://clips/evaluated", "--set", "TEST.seg_num=3"]
-    ended = run_script("eval", workspace.config, *flags, "--set", f"TEST.filelist={inputs['list']}")
+    ended = run_narrow("eval", workspace.config, *flags, "--set", f"TEST.filelist={inputs['list']}")
     assert (ended.returncode, ended.stderr) == (0, "")
     assert "unreadable, not counted: s3://clips/my clips/none.mp4: no such file\n" in ended.stdout
     assert "; written to s3://clips/evaluated\n" in ended.stdout
