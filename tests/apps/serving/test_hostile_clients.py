@@ -1,7 +1,7 @@
 """Clients that try to block the server for others cost it little time and few lines of its log."""
 
 import asyncio
-import http.server
+import contextlib
 import json
 import logging
 import os
@@ -12,8 +12,9 @@ import socket
 import subprocess
 import threading
 import time
-import urllib.request
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import pytest
 
@@ -26,8 +27,12 @@ pytest.importorskip("fastapi")
 import uvicorn  # noqa: E402  (an optional package)
 from h11 import LocalProtocolError  # noqa: E402
 
+from apps.serving import body as bodies  # noqa: E402  (these import fastapi)
 from apps.serving import quiet  # noqa: E402
-from apps.serving import server as serving  # noqa: E402  (it imports fastapi)
+from apps.serving import server as serving  # noqa: E402
+from apps.serving.app import create_app  # noqa: E402
+from apps.serving.quotas import Limits, Options  # noqa: E402
+from apps.serving.upload import Folder  # noqa: E402
 
 DISPOSITION = 'Content-Disposition: form-data; name="video"; filename="clip.mp4"'
 
@@ -128,15 +133,54 @@ def test_lines_of_one_kind_become_rare(caplog):
     assert "a client broke HTTP" not in caplog.text
 
 
-# Clients that never read
+# Slow clients
+
+
+@contextlib.contextmanager
+def in_a_thread(app) -> Iterator[tuple[int, uvicorn.Server]]:
+    """Yield (port, server) of a server for this application."""
+    listener = serving.open_socket("127.0.0.1", 0)
+    listener.listen()
+    running = uvicorn.Server(serving._config(app))
+    thread = threading.Thread(target=lambda: asyncio.run(running.serve([listener])))
+    thread.start()
+    try:
+        yield listener.getsockname()[1], running
+    finally:
+        running.should_exit = True
+        thread.join()
+        listener.close()
+
+
+def test_slow_clients_are_not_waited_for(temporary, monkeypatch):
+    """A client has ten seconds for a request's head, and for each piece of its body. Others are answered meanwhile."""
+    assert (serving.HEAD_SECONDS, bodies.PIECE_SECONDS) == (10, 10)
+    monkeypatch.setattr(serving, "HEAD_SECONDS", 0.5)
+    monkeypatch.setattr(bodies, "PIECE_SECONDS", 0.5)
+    monkeypatch.setattr(bodies, "PAUSE_SECONDS", 0.1)
+    limits = Limits(upload_bytes=10**6, seconds=60.0, waiting=4)
+    service = SimpleNamespace(limits=limits, reading_seconds=1.0, uploads=set(), failure=None, check_queue=lambda: None)
+    folder = Folder()
+    app = create_app(service, {"topk": 1, "num_classes": 2}, folder, Options(), None)
+    request = post(form(b"no video"))
+    with (
+        folder,
+        in_a_thread(app) as (port, _),
+        socket.create_connection(("127.0.0.1", port), 20) as head,
+        socket.create_connection(("127.0.0.1", port), 20) as piece,
+    ):
+        head.sendall(request[:30])
+        piece.sendall(request[:-20])
+        assert httpx.get(f"http://127.0.0.1:{port}/health").json() == {"status": "ok"}
+        answer = read_all(piece)
+        assert answer.startswith(b"HTTP/1.1 408 ") and answer.endswith(b'{"error":"the upload is too slow"}')
+        assert read_all(head) == b""
 
 
 @pytest.fixture
 def large_answers(monkeypatch):
     """Provide (port, server) of a server in a thread. Its answers have 1 MB; clients have 0.5 s to take them."""
     monkeypatch.setattr(serving, "ANSWER_SECONDS", 0.5)
-    listener = serving.open_socket("127.0.0.1", 0)
-    listener.listen()
 
     async def app(scope, receive, send) -> None:
         if scope["type"] == "lifespan":
@@ -148,13 +192,8 @@ def large_answers(monkeypatch):
         await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"1000000")]})
         await send({"type": "http.response.body", "body": bytes(10**6)})
 
-    running = uvicorn.Server(serving._config(app))
-    thread = threading.Thread(target=lambda: asyncio.run(running.serve([listener])))
-    thread.start()
-    yield listener.getsockname()[1], running
-    running.should_exit = True
-    thread.join()
-    listener.close()
+    with in_a_thread(app) as running:
+        yield running
 
 
 @pytest.mark.parametrize("ending", [b"", b"Connection: close\r\n"], ids=["open", "to be closed"])
@@ -218,54 +257,3 @@ def test_readers_that_are_killed_are_replaced(server, workspace):
         for pid in map(int, found):
             os.kill(pid, signal.SIGKILL)
     assert server.send(clip).startswith(b"HTTP/1.1 200 ") and server.process.poll() is None
-
-
-# Behind a proxy
-
-
-@pytest.fixture
-def proxy(server):
-    """Provide the address of a proxy that serves the server at /tsn/."""
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            if not self.path.startswith("/tsn/"):
-                self.send_error(404)
-                return
-            length = int(self.headers.get("Content-Length", 0))
-            headers = {"Content-Type": self.headers["Content-Type"]} if length else {}
-            body = self.rfile.read(length) if length else None
-            asked = urllib.request.Request(server.url + self.path.removeprefix("/tsn"), body, headers)
-            with urllib.request.urlopen(asked) as answer:
-                content = answer.read()
-            self.send_response(200)
-            self.send_header("Content-Type", answer.headers["Content-Type"])
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
-
-        do_POST = do_GET
-
-        def log_message(self, *_) -> None:
-            pass
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as running:
-        thread = threading.Thread(target=running.serve_forever)
-        thread.start()
-        yield f"http://127.0.0.1:{running.server_address[1]}/tsn/"
-        running.shutdown()
-        thread.join()
-
-
-def test_the_pages_work_at_any_path(proxy, workspace):
-    """All their addresses are relative."""
-    page, docs = httpx.get(proxy).text, httpx.get(f"{proxy}docs").text
-    named = re.findall(r'(?:href|src|action)="([^"]*)"|(?:fetch|open)\((?:"POST", )?[`"]([^`"?]*)', page + docs)
-    addresses = {a or b for a, b in named} - {"data:,"}
-    assert addresses == {"docs", "api/predict", "api/info", "openapi.json", "./"}
-    for address in addresses - {"api/predict"}:
-        assert httpx.get(proxy + address).status_code == 200
-    assert httpx.get(f"{proxy}openapi.json").json()["servers"] == [{"url": "./"}]
-    with open(workspace.held_out[0][0], "rb") as video:
-        answer = httpx.post(f"{proxy}api/predict?frames=true", files={"video": video}, timeout=60).json()
-    assert len(answer["predictions"]) == 3 and len(answer["frames"]) == 3

@@ -1,9 +1,12 @@
 """Behind a proxy, the server knows its own page and shows the visitors' addresses. The docs' nginx file works."""
 
+import http.server
 import re
 import shutil
 import ssl
 import subprocess
+import threading
+import urllib.request
 
 import pytest
 
@@ -85,3 +88,51 @@ def test_the_nginx_of_the_docs(workspace, tmp_path):
         finally:
             running.terminate()
             running.wait(20)
+
+
+@pytest.fixture
+def proxy(server):
+    """Provide the address of a proxy that serves the server at /tsn/."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            if not self.path.startswith("/tsn/"):
+                self.send_error(404)
+                return
+            length = int(self.headers.get("Content-Length", 0))
+            headers = {"Content-Type": self.headers["Content-Type"]} if length else {}
+            body = self.rfile.read(length) if length else None
+            asked = urllib.request.Request(server.url + self.path.removeprefix("/tsn"), body, headers)
+            with urllib.request.urlopen(asked) as answer:
+                content = answer.read()
+            self.send_response(200)
+            self.send_header("Content-Type", answer.headers["Content-Type"])
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        do_POST = do_GET
+
+        def log_message(self, *_) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as running:
+        thread = threading.Thread(target=running.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{running.server_address[1]}/tsn/"
+        running.shutdown()
+        thread.join()
+
+
+def test_the_pages_work_at_any_path(proxy, workspace):
+    """All their addresses are relative."""
+    page, docs = httpx.get(proxy).text, httpx.get(f"{proxy}docs").text
+    named = re.findall(r'(?:href|src|action)="([^"]*)"|(?:fetch|open)\((?:"POST", )?[`"]([^`"?]*)', page + docs)
+    addresses = {a or b for a, b in named} - {"data:,"}
+    assert addresses == {"docs", "api/predict", "api/info", "openapi.json", "./"}
+    for address in addresses - {"api/predict"}:
+        assert httpx.get(proxy + address).status_code == 200
+    assert httpx.get(f"{proxy}openapi.json").json()["servers"] == [{"url": "./"}]
+    with open(workspace.held_out[0][0], "rb") as video:
+        answer = httpx.post(f"{proxy}api/predict?frames=true", files={"video": video}, timeout=60).json()
+    assert len(answer["predictions"]) == 3 and len(answer["frames"]) == 3
