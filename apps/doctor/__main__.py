@@ -32,14 +32,14 @@ from utils.storage.copies import temporary_root
 
 PROGRAMS = "apps/doctor/programs.py"
 LEGEND = """
-images/s  the speed of a small network with few pictures at a time. Compare the rows of one table, not machines.
-distance  |a - b| / |b| of the numbers a to those of Paddle's own kernels on the CPU, b. ok: rounding explains it.
+images/s     the speed of one short run of a small network: compare the rows of one table, not machines
+distance     |a - b| / |b| from these numbers a to those of Paddle's own kernels on the CPU, b; ok: rounding explains it
 
-Some rows are slow for a reason:
-eager          Paddle runs each layer by itself. It is the reference for the other rows.
-train          a step computes forwards and backwards, about three times the work of predict.
-bfloat16, int8 faster only on processors with instructions for them.
-2 processes    share the cores of one process, and exchange their gradients after each step."""
+Slow for a reason:
+eager        Paddle runs each layer by itself; the other rows are compared with this one
+train        a step goes forwards and backwards, which is about three times the work of predict
+bfloat16     is fast only on processors with instructions for it, and so is int8
+2 processes  share the cores, and exchange their gradients after each step"""
 
 
 def check_paddle(folder: Path) -> tuple[CheckRow, dict]:
