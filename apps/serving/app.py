@@ -180,20 +180,14 @@ def create_app(
     @app.get("/api/info", response_model=Info, responses=_TOKEN, dependencies=locked)
     async def about(request: Request):
         """Return the model, protocol, weights, classes and limits."""
-        try:
-            await check_token(request)
-        except Refusal as refusal:
-            return refused(refusal)
+        await check_token(request)
         return JSONResponse(facts)
 
     if metrics is not None:
 
         @app.get("/metrics", include_in_schema=False, response_class=PlainTextResponse)
         async def numbers(request: Request):
-            try:
-                await check_token(request)
-            except Refusal as refusal:
-                return refused(refusal)
+            await check_token(request)
             return metrics.page()
 
     @app.head("/health", include_in_schema=False)
@@ -201,7 +195,7 @@ def create_app(
     async def health():
         """Return whether the server answers."""
         if service.failure is not None:
-            return refused(Refusal(503, "the network has failed"))
+            raise Refusal(503, "the network has failed")
         return JSONResponse({"status": "ok"})
 
     @app.api_route("/", methods=["GET", "HEAD"], include_in_schema=False)
@@ -211,6 +205,10 @@ def create_app(
     @app.get("/docs", include_in_schema=False)
     async def docs(request: Request):
         return HTMLResponse(docs_page(app.openapi(), _address(request)))
+
+    @app.exception_handler(Refusal)
+    async def of_refusal(request: Request, refusal: Refusal):
+        return refused(refusal)
 
     @app.exception_handler(HTTPException)
     async def of_http(request: Request, error: HTTPException):

@@ -12,7 +12,7 @@ import pytest
 
 from apps.live import arriving, stream_reader
 from apps.live.stream_reader import Ended, Seen
-from conftest import free_port, make_clip, synthetic_frames
+from conftest import free_port, make_clip, synthetic_frames, wait_until
 from make_fixtures import FIXTURES
 from reader.clip import ClipSpec
 from stream_senders import in_real_time, over_http, over_udp, transport_stream
@@ -44,7 +44,7 @@ def ask(pipe) -> Seen | Ended:
 
 
 def test_a_stream_gives_its_latest_window_and_a_file_every_one(parent, tmp_path):
-    with over_http(in_real_time(transport_stream(4))) as address:
+    with over_http(in_real_time(transport_stream(2.5))) as address:
         pipe = parent(address)
         first = ask(pipe)
         assert (first.span.start, first.windows_dropped) == (0, 0) and first.span.clip.shape == SPEC.shape
@@ -90,7 +90,7 @@ def test_a_sender_that_stalls(parent, monkeypatch):
     monkeypatch.setattr(arriving, "SILENCE", 0.5)
     port = free_port()
     pipe = parent(f"udp://127.0.0.1:{port}")
-    with over_udp(port, in_real_time(transport_stream(3))):
+    with over_udp(port, in_real_time(transport_stream(1))):
         while isinstance(answer := ask(pipe), Seen):
             pass
     assert answer == Ended(True, "nothing arrived for 0.5 s")
@@ -114,7 +114,7 @@ def test_a_sender_of_other_things(parent, monkeypatch):
 @pytest.mark.parametrize("slow", [False, True])
 def test_packets_that_are_too_old_are_dropped_up_to_a_key_frame(monkeypatch, slow):
     monkeypatch.setattr(arriving, "MOST_LAG", 0.3)
-    with over_http(in_real_time(transport_stream(3))) as address, av.open(address) as container:
+    with over_http(in_real_time(transport_stream(3), speed=2)) as address, av.open(address) as container:
         stream = container.streams.video[0]
         got, lag = [], 0.0
         with suppress(av.error.OSError):  # the end of a stream without a length
@@ -122,7 +122,7 @@ def test_packets_that_are_too_old_are_dropped_up_to_a_key_frame(monkeypatch, slo
                 lag = max(lag, time.time() - arrived.time)
                 got.append(arrived)
                 if slow:
-                    time.sleep(0.1)  # 2.5 packets arrive meanwhile
+                    time.sleep(0.1)  # 5 packets arrive meanwhile
     dropped = sum(arrived.dropped for arrived in got)
     assert all(arrived.packet.is_keyframe for arrived in got if arrived.dropped)
     if slow:
@@ -135,7 +135,7 @@ def test_waiting_bytes_are_limited(monkeypatch):
     monkeypatch.setattr(arriving, "MOST_BYTES", 100_000)
     with over_http(transport_stream(3)) as address, av.open(address) as container:
         arrivals = arriving.Arriving(container, container.streams.video[0])
-        time.sleep(1)  # everything has arrived meanwhile
+        wait_until(lambda: arrivals._ended)
         got = []
         with suppress(av.error.OSError):
             got.extend(arrivals)

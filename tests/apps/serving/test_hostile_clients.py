@@ -152,16 +152,30 @@ def in_a_thread(app) -> Iterator[tuple[int, uvicorn.Server]]:
         listener.close()
 
 
+def small_app(folder: Folder, failure: Exception | None = None):
+    """Return the application without a network."""
+    service = SimpleNamespace(
+        limits=Limits(upload_bytes=10**6, seconds=60.0, waiting=4), reading_seconds=1.0, uploads=set(),
+        failure=failure, check_queue=lambda: None, retry_after=lambda: 7,
+    )  # fmt: skip
+    return create_app(service, {"topk": 1, "num_classes": 2}, folder, Options(), None)
+
+
+def test_health_after_the_network_has_failed(temporary):
+    with in_a_thread(small_app(Folder(), RuntimeError())) as (port, _):
+        answer = httpx.get(f"http://127.0.0.1:{port}/health")
+    assert (answer.status_code, answer.json()) == (503, {"error": "the network has failed"})
+    assert answer.headers["retry-after"] == "7"
+
+
 def test_slow_clients_are_not_waited_for(temporary, monkeypatch):
     """A client has ten seconds for a request's head, and for each piece of its body. Others are answered meanwhile."""
     assert (serving.HEAD_SECONDS, bodies.PIECE_SECONDS) == (10, 10)
     monkeypatch.setattr(serving, "HEAD_SECONDS", 0.5)
     monkeypatch.setattr(bodies, "PIECE_SECONDS", 0.5)
     monkeypatch.setattr(bodies, "PAUSE_SECONDS", 0.1)
-    limits = Limits(upload_bytes=10**6, seconds=60.0, waiting=4)
-    service = SimpleNamespace(limits=limits, reading_seconds=1.0, uploads=set(), failure=None, check_queue=lambda: None)
     folder = Folder()
-    app = create_app(service, {"topk": 1, "num_classes": 2}, folder, Options(), None)
+    app = small_app(folder)
     request = post(form(b"no video"))
     with (
         folder,
