@@ -55,13 +55,13 @@ def main() -> None:
 
 
 def summary(seconds: float) -> str:
-    """Return the demo's results and their places, read from the files of its steps, and what to type next."""
+    """Return the demo's results, which files it has written, and what to type next."""
     three, one = (json.loads((OUT / name / "metrics.json").read_text()) for name in ("eval", "eval_1_segment"))
     predicted = json.loads((OUT / "predict" / "predictions.json").read_text())
     named = sum("predictions" in result for result in predicted)
     rows = [
         ("3 segments", f"top-1 {three['top1_acc']:.1f}% of {three['videos']} held-out clips"),
-        ("1 segment", f"top-1 {one['top1_acc']:.1f}% of {one['videos']}: one frame does not tell these classes apart"),
+        ("1 segment", f"top-1 {one['top1_acc']:.1f}% of {one['videos']}: one frame cannot tell these classes apart"),
         ("predicted", f"{named} of {len(predicted)} clips"),
         ("", ""),
         ("data/demo/", "the clips, their lists and class names"),
@@ -87,11 +87,11 @@ def summary(seconds: float) -> str:
 
 
 def reports() -> list[tuple[str, str]]:
-    """Return the pages to look at, or the commands that make them."""
-    names = {"checkpoints": "how it was trained", "eval": "what it knows", "predict": "what it answers"}
+    """Return the pages to look at, or how to get them."""
+    names = {"checkpoints": "the training", "eval": "the evaluation", "predict": "the predictions"}
     pages = [(f"{OUT}/{name}/report.html", about) for name, about in names.items()]
     there = [page for page in pages if Path(page[0]).exists()]
-    return there or [("report.html", "none: pip install -r requirements-extras.txt, and again")]
+    return there or [("report.html", "none: run pip install -r requirements-extras.txt and the demo again")]
 
 
 if __name__ == "__main__":
