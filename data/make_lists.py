@@ -168,7 +168,7 @@ def written(out: Path, names: Iterable[str], lists: dict[str, list[SplitClip]], 
     lines.append("paths are absolute" if absolute else f"paths are relative to {os.getcwd()}: run the scripts there")
     lines += ["", "next:", *(f"  {command}" for command in own_config.commands(out, found.classes, clips))]
     if "train.list" in clips:
-        lines.append(f"train.py starts from {network.about} which it downloads; --pretrain=PATH names others")
+        lines.append(f"train.py downloads {network.about} and starts from them; --pretrain=PATH names others")
     return "\n".join(lines)
 
 

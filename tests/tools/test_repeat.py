@@ -1,21 +1,18 @@
 """tools/repeat.py: it continues after a kill, keeps finished runs, shares features, and refuses what does not fit.
 
-All networks are narrow. Where a test kills or interrupts, repeat.py and its train.py are processes as a user starts
-them. Otherwise repeat.py runs in this process, and its scripts are forks, see fork_server.py.
+All networks are narrow. Where a test kills or interrupts, train.py is a process that repeat.py has started. Otherwise
+`run_repeat` runs repeat.py.
 """
 
 import json
 import os
 import shutil
 import signal
-import sys
 import uuid
-from collections.abc import Callable
 
 import pytest
 
-from conftest import ROOT, processes, run_narrow, start_python, wait_until, write_list
-from tools import repeat, repeated_runs
+from conftest import ROOT, processes, start_python, wait_until, write_list
 from tools.repeat import left, lines, summary
 from tools.repeated_runs import plan_runs
 from utils.errors import InputError, RunError
@@ -38,34 +35,6 @@ run(repeat.main)
 
 
 @pytest.fixture
-def run(monkeypatch, capsys) -> Callable[..., str]:
-    """Provide a function that runs repeat.py and returns its output with that of its scripts.
-
-    only: a part of the arguments without which a script fails at once.
-    """
-
-    def call(*flags: str, only: str = "") -> str:
-        said = []
-
-        def run_script(script: str, arguments: list[str]) -> int:
-            if only not in " ".join(arguments):
-                return 1
-            ended = run_narrow(script.removesuffix(".py"), *arguments)
-            said.append(ended.stdout + ended.stderr)
-            return ended.returncode
-
-        monkeypatch.setattr(repeated_runs, "run_script", run_script)
-        monkeypatch.setattr(sys, "argv", ["tools/repeat.py", *flags])
-        try:
-            repeat.main()
-        finally:
-            call.said = "".join(said)
-        return call.said + capsys.readouterr().out
-
-    return call
-
-
-@pytest.fixture
 def folder(workspace, tmp_path):
     """Provide the lists of two folds beside that of training."""
     clips = workspace.videos[:8]
@@ -76,14 +45,14 @@ def folder(workspace, tmp_path):
     return tmp_path
 
 
-def test_killed_in_the_second_run_the_same_command_goes_on_there(workspace, folder, run):
+def test_killed_in_the_second_run_the_same_command_goes_on_there(workspace, folder, run_repeat):
     out, mark = folder / "out", uuid.uuid4().hex
     given = [workspace.config, "--folds=2", f"--out={out}", f"--set=TRAIN.filelist={folder}/train.list", *PRETRAIN]
     with pytest.raises(RunError, match="^fold 2: train.py ended with exit code 1; run the same command again to cont"):
-        run(*given, only="fold1")
+        run_repeat(*given, only="fold1")
     for _ in range(5):
         process = start_python(["-c", PROGRAM, *given], {**os.environ, "TSN_TEST_MARK": mark}, folder / "log")
-        wait_until(lambda: (out / "fold2/checkpoints/train_log.jsonl").exists(), 200)
+        wait_until(lambda: process.poll() is not None or (out / "fold2/checkpoints/train_log.jsonl").exists(), 200)
         process.kill()
         process.wait(20)
         wait_until(lambda: not processes(mark), 30)  # train.py has saved, and ended
@@ -93,7 +62,7 @@ def test_killed_in_the_second_run_the_same_command_goes_on_there(workspace, fold
     assert list((out / "fold2/checkpoints").glob("*.pdparams")) and not (out / "fold2/evaluation").exists()
     assert not (out / "fold2/checkpoints/TSN.pdparams").exists()
     first = (out / "fold1/run.json").stat().st_mtime_ns
-    said = run(*given)
+    said = run_repeat(*given)
     assert f"{out}: 1 of 2 runs are done already\nrun 2 of 2, fold 2; about " in said
     assert (out / "fold1/run.json").stat().st_mtime_ns == first
     whole = json.loads((out / "repeat.json").read_text())
@@ -106,33 +75,33 @@ def test_killed_in_the_second_run_the_same_command_goes_on_there(workspace, fold
     assert {line["mode"] for line in log} == {"train", "epoch"}  # nothing to validate by but the fold itself
     numbers = [(line["epoch"], line["iter"]) for line in log if line["mode"] == "train"]
     assert numbers == [(epoch, 0) for epoch in range(6)]
-    assert f"{out}: 2 of 2 runs are done already\n  fold 1: " in run(*given, only="no script")
+    assert f"{out}: 2 of 2 runs are done already\n  fold 1: " in run_repeat(*given, only="no script")
     with pytest.raises(InputError, match=f"^{out}/fold1: is a run with another configuration.*: name another folder"):
-        run(*given, "--set=TRAIN.learning_rate=0.5")
+        run_repeat(*given, "--set=TRAIN.learning_rate=0.5")
 
 
-def test_a_run_that_fails_ends_all_with_its_error(workspace, tmp_path, run):
+def test_a_run_that_fails_ends_all_with_its_error(workspace, tmp_path, run_repeat):
     flags = workspace.config, "--seeds=2", f"--out={tmp_path / 'out'}", "--set=TRAIN.pretrain=no.pdparams"
     with pytest.raises(InputError, match="^seed 1: train.py ended with exit code 2; run the same command again to"):
-        run(*flags)
-    assert "\nerror: no.pdparams: no such weights" in run.said
+        run_repeat(*flags)
+    assert "\nerror: no.pdparams: no such weights" in run_repeat.said
 
 
 def test_ctrl_c_is_passed_on_and_the_training_saves_what_it_has(workspace, tmp_path):
     out = tmp_path / "out"
     given = [workspace.config, "--seeds=2", f"--out={out}", "--set=TRAIN.pretrain=none", "--set=TRAIN.epoch=200"]
     process = start_python(["-c", PROGRAM, *given], dict(os.environ), tmp_path / "log")
-    wait_until(lambda: (out / "seed1/checkpoints/train_log.jsonl").exists(), 200)
+    wait_until(lambda: process.poll() is not None or (out / "seed1/checkpoints/train_log.jsonl").exists(), 200)
     process.send_signal(signal.SIGINT)
     assert process.wait(60) == 130
     assert list((out / "seed1/checkpoints").glob("*.pdparams"))
 
 
-def test_seeds_share_the_features_of_a_frozen_network(workspace, tmp_path, run):
+def test_seeds_share_the_features_of_a_frozen_network(workspace, tmp_path, run_repeat):
     out, start = tmp_path / "out", tmp_path / "random.pdparams"
     write_pickle(start, random_state(18, 4, narrow=True))
     keys = f"pretrain={start}", "freeze_stages=5", "feature_views=2", "epoch=1"
-    text = run(workspace.config, "--seeds=2", f"--out={out}", *(f"--set=TRAIN.{k}" for k in keys))
+    text = run_repeat(workspace.config, "--seeds=2", f"--out={out}", *(f"--set=TRAIN.{k}" for k in keys))
     for what in ("10 training videos, 2 views each", "5 validation videos, 1 centre crop each"):
         said = [line for line in text.splitlines() if line.startswith(f"features of {what}: ")]
         assert len(said) == 2 and f"{what}: computed once, in " in said[0], said
