@@ -61,7 +61,7 @@ def summary(seconds: float) -> str:
     named = sum("predictions" in result for result in predicted)
     rows = [
         ("3 segments", f"top-1 {three['top1_acc']:.1f}% of {three['videos']} held-out clips"),
-        ("1 segment", f"top-1 {one['top1_acc']:.1f}% of {one['videos']}: one frame cannot tell these classes apart"),
+        ("1 segment", f"top-1 {one['top1_acc']:.1f}% of {one['videos']}: one frame does not tell these classes apart"),
         ("predicted", f"{named} of {len(predicted)} clips"),
         ("", ""),
         ("data/demo/", "the clips, their lists and class names"),
@@ -88,7 +88,7 @@ def summary(seconds: float) -> str:
 
 def reports() -> list[tuple[str, str]]:
     """Return the pages to look at, or how to get them."""
-    names = {"checkpoints": "the training", "eval": "the evaluation", "predict": "the predictions"}
+    names = {"checkpoints": "how it was trained", "eval": "what it knows", "predict": "what it answers"}
     pages = [(f"{OUT}/{name}/report.html", about) for name, about in names.items()]
     there = [page for page in pages if Path(page[0]).exists()]
     return there or [("report.html", "none: run pip install -r requirements-extras.txt and the demo again")]

@@ -26,7 +26,8 @@ def is_official(paths: Sequence[str]) -> bool:
     """Return whether these are official split files and not Kinetics CSV files. Raises InputError for a mixture."""
     others = [path for path in paths if Path(path).suffix.lower() in (".txt", ".json")]
     if others and len(others) < len(paths):
-        raise InputError(f"--annotations: {others[0]} is no CSV file like others: give the files of one data set")
+        two = f"{others[0]} and {next(path for path in paths if path not in others)}"
+        raise InputError(f"--annotations: {two} are of different data sets: give the files of one")
     return bool(others)
 
 
