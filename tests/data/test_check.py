@@ -15,6 +15,7 @@ import pytest
 from conftest import ROOT, frame_pickle, make_clip, processes, run_script, synthetic_frames, wait_until
 from data.check import main
 from documentation import printed_blocks, read_page
+from fork_server import start_python
 from make_fixtures import FIXTURES
 from utils.errors import InputError
 
@@ -182,13 +183,13 @@ def test_a_stopped_run_is_resumed(number, code, tmp_path):
     for name in names[1:]:
         os.link(tmp_path / names[0], tmp_path / name)
     prepare(tmp_path, {"train.list": "".join(f"{name} 1\n" for name in names)})
-    command = [sys.executable, str(ROOT / "data/check.py"), "train.list", "--config=config.yaml"]
-    process = subprocess.Popen(command, cwd=tmp_path, env={"MARK": str(tmp_path), "PATH": ""}, stderr=subprocess.PIPE)
+    command = [str(ROOT / "data/check.py"), "train.list", "--config=config.yaml"]
+    environment, real = {**os.environ, "MARK": str(tmp_path)}, number == signal.SIGKILL
+    process = start_python(command, environment, tmp_path / "log", cwd=tmp_path, real=real)
     journal = tmp_path / "check/check.jsonl"
     wait_until(lambda: journal.exists() and journal.read_bytes().count(b"\n") > 10)
     process.send_signal(number)
-    process.communicate(timeout=30)
-    assert process.returncode == code
+    assert process.wait(60) == code
     wait_until(lambda: not processes(str(tmp_path)))
     done = [json.loads(line)["video"] for line in journal.read_text().splitlines(keepends=True)[1:] if "}\n" in line]
     assert 10 <= len(done) < 150 and not (tmp_path / "check/problems.csv").exists()
