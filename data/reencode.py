@@ -75,10 +75,8 @@ def prepare_folder(out: Path, settings: Settings) -> None:
             raise InputError(f"--out {out}: was made with other settings, {made}: name a new folder")
         if not manifest.exists() and holds_others(out, manifest.name):
             raise InputError(f"--out {out}: exists and was not made by this script: name a new folder")
-        for folder in filter(os.DirEntry.is_dir, os.scandir(out)):
-            for file in os.scandir(folder):
-                if file.name.startswith(".") and file.name.endswith(".tmp"):  # from a killed run
-                    os.unlink(file)
+        for left_by_a_killed_run in out.glob("*/.*.tmp"):
+            left_by_a_killed_run.unlink()
     write_text(manifest, content)
 
 

@@ -11,10 +11,15 @@ _HEADS = ("TSNHead", "TSMHead")
 _INPUT = "optical flow, or another input than RGB"
 # Keys of other networks, with the values that switch them off.
 _PLAIN = {"non_local": ((0, 0, 0, 0), False), "temporal_pool": (False,), "shift_div": (8,), "partial_bn": (False,)}
-# Keys without effect here: how the peer runs, and top-1 and top-5, which we always compute.
-_ALWAYS = (
-    "log_level default_scope val_evaluator test_evaluator evaluation train_cfg val_cfg test_cfg auto_scale_lr".split()
-)
+# Keys without effect here: how the peer runs, numbers that follow from others, and top-1 and top-5, always computed.
+_IGNORED = """
+log_level default_scope val_evaluator test_evaluator evaluation train_cfg val_cfg test_cfg auto_scale_lr
+default_hooks.checkpoint.type default_hooks.checkpoint.save_best default_hooks.logger.type
+model.cls_head.in_channels model.cls_head.spatial_type model.cls_head.consensus model.cls_head.is_shift
+model.cls_head.num_segments model.backbone.num_segments model.backbone.norm_cfg model.backbone.with_cp
+model.data_preprocessor.type model.data_preprocessor.format_shape
+optim_wrapper.clip_grad.norm_type optimizer_config.grad_clip.norm_type
+""".split()
 # (section, dataloader in 1.x, data set in 0.x)
 SECTIONS = (("TRAIN", "train"), ("VALID", "val"), ("TEST", "test"))
 
@@ -34,6 +39,8 @@ def convert(theirs: Theirs, ours: Ours, devices: int) -> dict[str, Source]:
     _schedule(theirs, ours)
     _weigh(theirs.at("model", "cls_head", "loss_cls", "loss_weight"), ours)
     _running(theirs, ours)
+    for name in _IGNORED:
+        theirs.ask(*name.split("."))
     return sources
 
 
@@ -74,10 +81,6 @@ def _network(model: Theirs, ours: Ours) -> None:
         ours.put("TRAIN.freeze_batch_norm", backbone.at("norm_eval"))
     if backbone.get("norm_cfg", "type") == "SyncBN":
         ours.put("TRAIN.sync_batch_norm", backbone.at("norm_cfg", "type"), True)
-    for part, keys in ((head, ("in_channels", "spatial_type", "consensus", "is_shift", "num_segments")),
-                       (backbone, ("num_segments", "norm_cfg", "with_cp"))):  # fmt: skip
-        for key in keys:
-            part.ask(key)
     ours.start_from(backbone.ask("pretrained"))
     _colours(model.at("data_preprocessor"), ours)
     blending = model.first(("data_preprocessor", "blending"), ("train_cfg", "blending"))
@@ -85,7 +88,6 @@ def _network(model: Theirs, ours: Ours) -> None:
         ours.put("TRAIN.mixup_alpha", blending.ask("alpha"))
     elif blending.value is not None:
         ours.say(blending, "not supported: clips are not mixed")
-    model.ask("data_preprocessor", "type"), model.ask("data_preprocessor", "format_shape")
 
 
 def _colours(given: Theirs, ours: Ours) -> None:
@@ -178,8 +180,6 @@ def _optimizer(theirs: Theirs, ours: Ours) -> None:
         ours.say(constructor, "not supported: all parameters learn at the same rate")
     if new.get("type") == "AmpOptimWrapper" or theirs.ask("fp16").value is not None:
         ours.put("TRAIN.amp", new.at("type"), "O1")
-    for part in (new.at("clip_grad"), theirs.at("optimizer_config", "grad_clip")):
-        part.ask("norm_type")
 
 
 def _schedule(theirs: Theirs, ours: Ours) -> None:
@@ -187,9 +187,6 @@ def _schedule(theirs: Theirs, ours: Ours) -> None:
     ours.put("TRAIN.epoch", epochs)
     if epochs.value is None:
         ours.say(epochs.name, "not given: TRAIN.epoch has its default")
-    loop = theirs.at("train_cfg")
-    for key in ("val_begin", "by_epoch", *(["type"] if loop.at("type").value == "EpochBasedTrainLoop" else [])):
-        loop.ask(key)
     rate, old = ours.values["TRAIN"].get("learning_rate", 0.01), theirs.at("lr_config")
     steps = theirs.at("param_scheduler").parts() or (
         [theirs.at("param_scheduler")] if theirs.at("param_scheduler").value else []
@@ -279,12 +276,6 @@ def _running(theirs: Theirs, ours: Ours) -> None:
     ):
         if type(number := theirs.first(*ways).value) is int and number > 0:
             ours.flags.append(f"--{flag}={number}")
-    for name in _ALWAYS:
-        theirs.ask(name)
-    if (other := theirs.at("resume_from")).value is None:
-        other.ask()
-    for part in (keep.at("type"), keep.at("save_best"), theirs.at("default_hooks", "logger", "type")):
-        part.ask()
 
 
 def devices_of(theirs: Theirs, name: str) -> int | None:

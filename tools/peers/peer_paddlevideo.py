@@ -40,12 +40,9 @@ def convert(theirs: Theirs, ours: Ours, devices: int) -> dict[str, Source]:
         for section in ("TRAIN", "VALID", "TEST", "INFER"):
             ours.put(f"{section}.use_gpu", theirs.at("use_gpu"))
     if (batch := ours.number(theirs.ask("GRADIENT_ACCUMULATION", "global_batch_size"))) is not None:
-        ours.put("TRAIN.accumulate_steps", theirs.at("GRADIENT_ACCUMULATION"), _steps(batch, ours))
+        steps = max(1, int(batch // ours.values["TRAIN"].get("batch_size", 256)))
+        ours.put("TRAIN.accumulate_steps", theirs.at("GRADIENT_ACCUMULATION"), steps)
     return sources
-
-
-def _steps(batch: float, ours: Ours) -> int:
-    return max(1, int(batch // ours.values["TRAIN"].get("batch_size", 256)))
 
 
 def _network(model: Theirs, ours: Ours) -> None:
