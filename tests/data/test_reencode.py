@@ -301,10 +301,10 @@ def test_a_stuck_video_is_given_up_and_the_next_gets_a_new_process(slow_video, t
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no such signal")
 def test_a_process_that_dies_is_replaced_and_tries_again(tmp_path):
-    make_video(tmp_path / "v/a.mp4", 320, 240, 12, noise=True)
+    make_video(tmp_path / "v/a.mp4", 320, 240, 30, noise=True)
     jobs = [slow_job(tmp_path / "v/a.mp4", tmp_path / "a"), fast_job(tmp_path / "b")]
     assert reencode_under(signal.SIGKILL, 1, jobs) == {}
-    assert [len(read_frames(str(job.target), range)) for job in jobs] == [12, 60]
+    assert [len(read_frames(str(job.target), range)) for job in jobs] == [30, 60]
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no such signal")
