@@ -2,21 +2,21 @@
 
     python data/check.py data/dataset/mine/train.list data/dataset/mine/val.list --config=data/dataset/mine/config.yaml
 
-Frames, decoder and time limit are those of TRAIN. For each NAME.list, the folder --out gets NAME.readable.list, which
-lacks the videos that cannot be read, and problems.csv:
+TRAIN gives frames, decoder and time limit. The folder --out gets problems.csv, and for each NAME.list a
+NAME.readable.list without the unreadable videos. These are the problems:
 
     unreadable           with the reason that training would give
-    duration             (for pickles: the number of frames) odd: at least twice the median of all lists, or half of it
-    size                 odd: the same with the root of the number of pixels, or 1.5 times for width / height
-    frame rate           odd: 4 times, for example in slow motion, or a wrong header
-    same bytes           as another video of these lists; if sizes and ends are equal, SHA-256 decides
-    looks alike          like a video of an earlier list, so it may show the same recording: with --similar, as in
-                         data/make_lists.py; for videos of one list, see a line on the screen and similar.html
+    duration             (for pickles, the number of frames) at least twice the median of all lists, or at most half
+    size                 the same for the root of the number of pixels; for width / height the factor is 1.5
+    frame rate           the factor is 4: slow motion, for example, or a wrong header
+    same bytes           as another video of these lists; SHA-256 decides if sizes and ends are equal
+    looks alike          like a video of an earlier list, so both may show one recording: with --similar, as in
+                         data/make_lists.py; for videos of the same list, see the last lines and similar.html
 
-A value within 5 robust standard deviations of the median is not odd (1.4826 times the median absolute deviation of the
-logarithm), so if all durations differ, none is odd. The exit code is 0 if problems.csv is empty, 1 if it is not, and 2
-for mistakes. check.jsonl keeps the findings for each video: run the command again to resume, or to read only the videos
-that were changed since.
+A value within 5 robust standard deviations of the median (1.4826 times the median absolute deviation of the logarithm)
+is no problem, so videos of all lengths have none. The exit code is 0 if problems.csv is empty, 1 if it is not, and 2
+for mistakes. check.jsonl keeps the findings for each video: run the same command to resume, or to read only the videos
+that have changed.
 """
 
 import os
@@ -53,10 +53,7 @@ from utils.storage.objects import is_remote
 
 
 def read_videos(listings: Listings, journal: Records, config: Config, pictures: bool) -> Findings:
-    """Return the findings for every video.
-
-    They come from the journal if the file is unchanged, otherwise from reading it.
-    """
+    """Return the findings for every video: from the journal if the file is unchanged, otherwise from reading it."""
     findings = Findings(listings, journal, "seconds" if config.train.format == "mp4" else "frames")
     for offset, record in journal.records():
         complete = not pictures or "pictures" in record or record["error"] is not None
@@ -76,7 +73,7 @@ def read_videos(listings: Listings, journal: Records, config: Config, pictures: 
 
 
 def compare(findings: Findings, journal: Records, number: int, spec: ClipSpec) -> None:
-    """Add the SHA-256 of files that may be equal to the findings, computed by `number` threads."""
+    """Compute the SHA-256 of files that may be equal with `number` threads, and add it to the findings."""
     candidates = findings.candidates()
     pool = ThreadPoolExecutor(number)
     try:
@@ -95,14 +92,14 @@ def _with_digest(spec: ClipSpec, task: tuple[int, dict]) -> tuple[int, dict, str
     video, record = task
     if "sha256" in record:
         return video, record, record["sha256"]
-    with os_errors(RunError, f"{record['video']}: was read, and cannot be read any more"):
+    with os_errors(RunError, f"{record['video']}: can no longer be read"):
         return video, record, content_digest(record, spec)
 
 
 def write_readable(listings: Listings, findings: Findings, out: Path, prefix: str) -> list[tuple[str, int, int, Path]]:
     """Write the lists of readable videos. Return (list, its lines, its readable lines, the new list) for each.
 
-    prefix: TRAIN's prefix, which the paths now include and which the new lists will be read with.
+    prefix: TRAIN's prefix, which the paths include and the new lists leave out again.
     """
     prefix = prefix and os.path.join(prefix, "")
     written = []
@@ -138,12 +135,12 @@ def _stem(path: str) -> str:
 
 
 def results_folder(out: Path | None, lists: list[str]) -> Path:
-    """Return the folder for the results. Raises InputError if names cannot be kept apart, or there is no folder."""
+    """Return the folder for the results. Raises InputError if it is unknown, or two lists have the same name."""
     stems = Counter(map(_stem, lists))
     if twice := [path for path in lists if stems[_stem(path)] > 1]:
-        raise InputError(f"{' and '.join(twice)}: lists of one name would be written to one file")
+        raise InputError(f"{' and '.join(twice)}: expected lists with different names, which their results get")
     if out is None and is_remote(lists[0]):
-        raise InputError(f"{lists[0]}: name a folder of this machine for the results by --out")
+        raise InputError(f"{lists[0]}: the list is remote: name a local folder for the results: --out=DIR")
     return Path(lists[0]).parent / "check" if out is None else out
 
 
@@ -158,12 +155,12 @@ def summarize(findings: Findings) -> str:
 def main() -> None:
     parser = documented_parser("data/check.py", __doc__)
     parser.add_argument("lists", nargs="+", metavar="LIST", help="file list, with or without labels")
-    parser.add_argument("--config", default="configs/tsn.yaml", help="whose TRAIN says how (default: %(default)s)")
+    parser.add_argument(
+        "--config", default="configs/tsn.yaml", help="its TRAIN says how to read (default: %(default)s)"
+    )
     parser.add_argument("--out", type=out_folder, metavar="DIR", help="folder for the results (default: check, beside "
                         "the first list)")  # fmt: skip
-    similar = (
-        "how much clips of two lists look alike that are told, 1: the same; 0: nobody looks (default: %(default)s)"
-    )
+    similar = "report clips at least this similar, 1: identical; 0: do not compare (default: %(default)s)"
     parser.add_argument("--similar", type=share, default=0.95, metavar="0..1", help=similar)
     args = parser.parse_args()
 

@@ -55,7 +55,7 @@ def main() -> None:
 
 
 def summary(seconds: float) -> str:
-    """Return the demo's results and their places, read from the files of its steps, and what to type next."""
+    """Return the demo's results, which files it has written, and what to type next."""
     three, one = (json.loads((OUT / name / "metrics.json").read_text()) for name in ("eval", "eval_1_segment"))
     predicted = json.loads((OUT / "predict" / "predictions.json").read_text())
     named = sum("predictions" in result for result in predicted)
@@ -87,11 +87,11 @@ def summary(seconds: float) -> str:
 
 
 def reports() -> list[tuple[str, str]]:
-    """Return the pages to look at, or the commands that make them."""
+    """Return the pages to look at, or how to get them."""
     names = {"checkpoints": "how it was trained", "eval": "what it knows", "predict": "what it answers"}
     pages = [(f"{OUT}/{name}/report.html", about) for name, about in names.items()]
     there = [page for page in pages if Path(page[0]).exists()]
-    return there or [("report.html", "none: pip install -r requirements-extras.txt, and again")]
+    return there or [("report.html", "none: run pip install -r requirements-extras.txt and the demo again")]
 
 
 if __name__ == "__main__":

@@ -3,16 +3,15 @@
     python data/make_demo.py            # data/demo: 320 clips for training, 40 for validation, 80 held out
 
 A clip shows three coloured objects one after the other, each for a third of its length, on a grey background. Its
-class is the SET of the three, in any order: 8 of the 10 possible sets of 3 out of 5 hues. Everything else is random in
-each clip: shape, size, speed, place, shade, spin, background, length. No single moment tells the class. A guesser who
-knows the objects of k thirds for certain is right at most this often (tests/data/test_make_demo.py counts it):
+class is the SET of the three, in any order: 8 of the 10 possible sets of 3 out of 5 hues. Everything else is random:
+shape, size, speed, place, shade, spin, background, length. No single moment tells the class. Someone who knows the
+objects of k thirds guesses the class at best this often (tests/data/test_make_demo.py counts it):
 
     one moment 20.8 %      two moments 41.7 %      three moments 100 %
 
-Objects differ by hue, because hue is learned from random weights within minutes; shape is not.
-Each clip lies in the folder of its class, like a user's own videos.
-Clips depend on (seed, subset, class, number) only: they are the same on every run, with any number of processes.
-Run again, the program makes only the missing clips.
+Objects differ in hue, because a network learns hues from random weights within minutes, but not shapes. Each clip is in
+the folder of its class, like a user's own videos. Clips depend only on (seed, subset, class, number), so they are the
+same on every run with any number of processes. Run again, the program makes only the missing clips.
 """
 
 import itertools
@@ -28,9 +27,8 @@ import av
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a file: the repository's root is not on the path
-from data.arguments import count, seed
+from data.arguments import count, documented_parser, seed
 from utils.cli import run
-from utils.config.flags import Parser
 from utils.errors import InputError, os_errors
 from utils.log import progress_bar
 from utils.processes.child import interrupts_blocked
@@ -39,10 +37,10 @@ from utils.storage.lock import holds_others, locked_folder
 
 VERSION = 2  # of the set: increase it when a change makes other clips or paths from the same seed
 WIDTH, HEIGHT, FPS = 96, 72, 24
-# Degrees on the colour circle, far enough apart to stay distinct under the jitter below and in 4:2:0 video.
+# Degrees on the colour circle, distinct even with the jitter below and in 4:2:0 video.
 HUES = {"red": 0, "yellow": 58, "green": 125, "blue": 225, "pink": 305}
 HUE_JITTER = 8
-# Without these two, every colour is in 5 of the 8 sets, and red in 4: one object says almost nothing.
+# Without these two sets, red is in 4 of the 8 sets and every other colour in 5, so one object says almost nothing.
 LEFT_OUT = {frozenset({"red", "yellow", "green"}), frozenset({"red", "blue", "pink"})}
 CLASSES = sorted(tuple(sorted(c)) for c in itertools.combinations(HUES, 3) if frozenset(c) not in LEFT_OUT)
 NAMES = ["_".join(colours) for colours in CLASSES]
@@ -75,7 +73,7 @@ def object_masks(rng: np.random.Generator, length: int) -> np.ndarray:
     """Return float32 [T, H, W, 1] coverage 0..1 of one moving, spinning regular polygon (3 to 6 corners) or disc."""
     radius = rng.uniform(13, 23)
     # A straight motion that bounces (a triangle wave). The centre stays in the part of a 4:3 frame that every square
-    # crop of full height includes, so no crop hides an object.
+    # crop of full height includes.
     place, speed = rng.uniform(0, 1, 2), rng.uniform(-2, 2, 2) / FPS
     wave = np.abs((place + speed * np.arange(length)[:, None] + 1) % 2 - 1)  # [T, 2] in 0..1
     inset = (10, WIDTH - HEIGHT)
@@ -109,7 +107,7 @@ def draw_clip(rng: np.random.Generator, colours: tuple[str, ...]) -> np.ndarray:
 def write_mp4(path: Path, frames: np.ndarray) -> None:
     """Encode uint8 [T, H, W, 3] RGB frames as H.264."""
     with av.open(f"file:{path}", "w", format="mp4") as container:
-        # x264's output depends on the number of threads, and differs from run to run without the last option.
+        # x264's output depends on the number of threads. Without the last option it differs from run to run.
         options = {"preset": "veryfast", "crf": "23", "g": str(FPS), "threads": "1", "x264-params": "cpu-independent=1"}
         stream = container.add_stream("libx264", rate=Fraction(FPS), options=options)
         stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
@@ -138,14 +136,14 @@ def plan(out: Path, seed: int, clips_per_class: dict[str, int]) -> dict[str, lis
 
 
 def prepare_folder(out: Path, settings: dict[str, object]) -> None:
-    """Prepare `out` for clips of these settings; remove clips of other settings.
+    """Prepare `out` for clips of these settings, and remove clips of other settings.
 
     Raises InputError if `out` holds files that this script did not make, or cannot be written.
     """
     manifest, content = out / "manifest.json", json.dumps(settings, indent=1) + "\n"
     with os_errors(InputError, f"--out {out}: cannot be written"):
         if not manifest.exists() and holds_others(out, manifest.name):
-            raise InputError(f"--out {out}: exists and was not made by this script; name a new folder")
+            raise InputError(f"--out {out}: exists and was not made by this script: name a new folder")
         if manifest.exists() and manifest.read_bytes() != content.encode():
             for subset in SUBSETS:
                 shutil.rmtree(out / subset, ignore_errors=True)
@@ -157,7 +155,7 @@ def prepare_folder(out: Path, settings: dict[str, object]) -> None:
 
 
 def write_lists(out: Path, clips: dict[str, list[tuple[Path, int, tuple[int, ...]]]]) -> None:
-    """Write labels.json, `path label` lists per subset, and infer.list: the held-out clips' paths without labels."""
+    """Write labels.json, a list `path label` per subset, and infer.list with the held-out clips without labels."""
     write_text(out / "labels.json", json.dumps(NAMES, indent=1) + "\n")
     for subset, rows in clips.items():
         write_text(out / f"{subset}.list", "".join(f"{path.as_posix()} {label}\n" for path, label, _ in rows))
@@ -170,7 +168,7 @@ def make_demo(out: Path, seed: int, clips_per_class: dict[str, int], workers: in
     clips = plan(out, seed, clips_per_class)
     jobs = [(path, key) for rows in clips.values() for path, _, key in rows if not path.exists()]
     if jobs:
-        with interrupts_blocked():  # this process ends the others
+        with interrupts_blocked():  # only this process gets Ctrl-C, and ends the others
             pool = multiprocessing.get_context("spawn").Pool(min(workers, len(jobs)))
         with pool, progress_bar(len(jobs), "making clips") as bar:
             for _ in pool.imap_unordered(make_clip, jobs, chunksize=4):
@@ -180,10 +178,10 @@ def make_demo(out: Path, seed: int, clips_per_class: dict[str, int], workers: in
 
 
 def main() -> None:
-    parser = Parser("data/make_demo.py", "Makes the demo's clips and lists; run again, it makes only what is missing.")
+    parser = documented_parser("data/make_demo.py", __doc__)
     folder = {"type": Path, "default": Path("data/demo"), "metavar": "DIR"}
     parser.add_argument("--out", **folder, help="folder to fill (default: %(default)s)")
-    parser.add_argument("--seed", type=seed, default=0, help="another seed, other clips (default: %(default)s)")
+    parser.add_argument("--seed", type=seed, default=0, help="other seeds give other clips (default: %(default)s)")
     parser.add_argument(
         "--clips_per_class", type=count, nargs=3, default=[40, 5, 10], metavar=("TRAIN", "VAL", "TEST"),
         help="clips of each of the 8 classes for training, validation and prediction (default: 40 5 10)",

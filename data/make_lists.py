@@ -1,6 +1,6 @@
-"""Make the file lists of a data set and its class names, and report what was found, what is missing and why.
+"""Make the file lists of a data set and its class names, and report what was found and what is missing.
 
-Kinetics-400, from its annotation files and a folder of clips in any of the usual namings:
+Kinetics-400, from its annotation files and a folder of clips with any of the usual names:
 
     python data/make_lists.py --videos /data/k400 --annotations train.csv val.csv test.csv
 
@@ -12,7 +12,7 @@ Your own videos, a folder per class, split at random by --seed (or already split
 
     python data/make_lists.py --videos my_videos --out data/dataset/mine --split 0.8 0.1 0.1
 
-Several classes a clip, from a CSV file with the heading path,labels,split and lines such as `clip.mp4,jump;run,train`:
+Clips with several classes, from a CSV file with the columns path,labels,split (`clip.mp4,jump;run,train`):
 
     python data/make_lists.py --videos my_videos --annotations labels.csv --out data/dataset/mine
 
@@ -60,7 +60,7 @@ LABELS = "kinetics_labels.json"
 FOLD_LISTS = tuple(name for fold in fold_lists(MOST_FOLDS) for name in fold)
 REPORTS = ("missing.csv", "remarks.csv", "classes.csv", "similar.html")
 OUTPUTS = (*LISTS, *FOLD_LISTS, LABELS, own_config.NAME, *REPORTS)
-MARK = ".unfinished"  # while the files are being written
+MARK = ".unfinished"  # is there while the files are being written
 # The table per class is printed for at most this many classes; classes.csv always has it.
 PRINTED_CLASSES = 20
 
@@ -107,10 +107,7 @@ def _per_class(found: Found) -> list[tuple[object, ...]]:
 
 
 def report(found: Found, videos: int) -> str:
-    """Return the tables for the end of a run.
-
-    They show what was found per split, with clips per class, and each class if there are few.
-    """
+    """Return the tables for the end of a run: clips per split, and per class if there are few classes."""
     present = [row for row in _per_class(found) if any(row[2:])]
     heading = ["split", *(["annotated", "found", "missing"] if found.annotated else ["found"])]
     rows = [[*heading, "per class: min", "median", "max"]]
@@ -128,14 +125,14 @@ def report(found: Found, videos: int) -> str:
         text += f"\n\n{found.grouping}"
     unlabelled = sum(clip.label is None for clip in found.clips)
     if unlabelled:
-        text += f"\n\ntest clips without a label, in infer.list alone: {unlabelled}"
+        text += f"\n\ntest clips without a label, only in infer.list: {unlabelled}"
     return "\n".join([f"{text}\n\nvideo files found: {videos}, in no list: {videos - len(found.clips)}", *found.notes])
 
 
 def write(out: Path, writers: dict[str, Callable[[Path], None]]) -> None:
-    """Write the files, each whole or not at all, and remove others that an earlier run left.
+    """Write the files, each whole or not at all, and remove those that an earlier run left.
 
-    An interrupted run leaves a mark, so that the same command is accepted again.
+    An interrupted run leaves MARK, so that the same command is accepted again.
     """
     for path in unfinished(out, "|".join(map(re.escape, (*OUTPUTS, MARK)))):
         path.unlink()
@@ -149,14 +146,14 @@ def write(out: Path, writers: dict[str, Callable[[Path], None]]) -> None:
 
 
 def written(out: Path, names: Iterable[str], lists: dict[str, list[SplitClip]], found: Found, network: Network) -> str:
-    """Return what was written where, and the flags for the other scripts."""
+    """Return lines about the written files, and the commands to type next."""
     source, clips = found.classes.source, {name: len(clips) for name, clips in lists.items()}
     alphabetical = found.classes.names == in_order(found.classes.names)
-    own = "in their alphabetical order" if alphabetical else "as before, new ones behind the others"
+    own = "in alphabetical order" if alphabetical else "as before, with new ones after the others"
     order = f"as in {os.path.relpath(source)}" if source else own
     notes = {
-        "missing.csv": "annotated clips without a file, and why",
-        "remarks.csv": "files and annotation lines that were passed over, and why",
+        "missing.csv": "annotated clips without a file, with the reason",
+        "remarks.csv": "files and annotation lines that were skipped, with the reason",
         "classes.csv": "clips per class",
         "similar.html": "clips that look alike",
         own_config.NAME: "for train.py, eval.py and predict.py",
@@ -171,7 +168,7 @@ def written(out: Path, names: Iterable[str], lists: dict[str, list[SplitClip]], 
     lines.append("paths are absolute" if absolute else f"paths are relative to {os.getcwd()}: run the scripts there")
     lines += ["", "next:", *(f"  {command}" for command in own_config.commands(out, found.classes, clips))]
     if "train.list" in clips:
-        lines.append(f"train.py downloads {network.about} to start from; --pretrain=PATH takes others")
+        lines.append(f"train.py downloads {network.about} and starts from them; --pretrain=PATH names others")
     return "\n".join(lines)
 
 
@@ -180,11 +177,10 @@ def main() -> None:
     with locked_folder(args.out, f"--out {args.out}"):
         existing = [name for name in OUTPUTS if (args.out / name).exists()]
         if existing and not (args.force or args.extend) and not (args.out / MARK).exists():
-            raise InputError(
-                f"--out {args.out}: {existing[0]} exists; --force replaces the lists and config.yaml there"
-            )
+            exists = f"{existing[0]} exists; --force replaces the lists and config.yaml there"
+            raise InputError(f"--out {args.out}: {exists}")
         if args.extend and "train.list" not in existing:
-            raise InputError(f"--extend: no train.list in {args.out}")
+            raise InputError(f"--extend: {args.out} has no train.list to extend: leave --extend out")
         make_lists(args)
 
 
@@ -193,8 +189,8 @@ def make_lists(args: argparse.Namespace) -> None:
     rows, official, before = None, None, {}
     many = bool(args.annotations) and not is_official(args.annotations) and is_of_many(args.annotations)
     if many and args.folds:
-        raise InputError(f"--folds {args.folds}: folds are dealt by one class a clip, and these have several")
-    with nullcontext() if args.extend else suppress(InputError):  # files that will be replaced may have any content
+        raise InputError(f"--folds {args.folds}: leave it out: folds need one class per clip, but these have several")
+    with nullcontext() if args.extend else suppress(InputError):  # lists that are to be replaced may be damaged
         before = listed_in(args.out)
     numbered = read_names(str(args.out / LABELS), "--extend") if args.extend else []
     if args.annotations and is_official(args.annotations):
@@ -203,20 +199,20 @@ def make_lists(args: argparse.Namespace) -> None:
     elif args.annotations:
         rows = (read_many if many else read_annotations)(args.annotations)
     if rows == []:
-        raise InputError(f"--annotations {' '.join(args.annotations)}: no clip in them")
-    # Shown on a terminal only, and after a second: 300,000 files on a network disk take minutes.
+        raise InputError(f"--annotations {' '.join(args.annotations)}: expected clips, found no line of one")
+    # The bar is only for terminals: 300,000 files on a network disk take minutes.
     others: Counter[str] = Counter()
     shown = {"unit": " files", "leave": False, "disable": None, "delay": 1}
     videos = list(tqdm(find_videos(args.videos, others), "finding videos", **shown))
     if not videos:
         no_others = f"; other files: {counted(others)}" if others else ""
         raise InputError(f"--videos {' '.join(args.videos)}: no video files there{no_others}")
-    presplit = rows is None and is_split(videos)  # decided before each video is opened, which may take minutes
+    presplit = rows is None and is_split(videos)  # may raise, so it comes before each video is opened, for minutes
     before = respelled(before, videos)
     bad = {video.path: "an empty file" for video in videos if video.empty}
     broken = find_broken([video.path for video in videos if not video.empty])
     bad |= {path: f"cannot be opened: {reason}" for path, reason in broken.items()}
-    from data.lists.similar import Alike, read_pictures  # it needs NumPy, which nothing else here does
+    from data.lists.similar import Alike, read_pictures  # imports NumPy
 
     looked_at = [v.path for v in videos if v.path not in bad] if args.similar else []
     alike = Alike(read_pictures(looked_at) if looked_at else {}, args.similar)
@@ -231,14 +227,14 @@ def make_lists(args: argparse.Namespace) -> None:
         found = from_annotations(rows, videos, bad, args.labels, official)
     found.notes += notes_on_lists(before, found.clips, rows is None and not presplit)
     if numbered and (new := found.classes.names[len(numbered) :]):
-        found.notes.append(f"new classes, numbered behind the {len(numbered)} before: {len(new)}: {named(new)}")
+        found.notes.append(f"new classes, numbered after the {len(numbered)} old ones: {len(new)}: {named(new)}")
     found.notes += notes_on(args, found, videos, broken, others)
     splits = {clip.path: clip.split for clip in found.clips}
     found.notes += alike.notes(splits, or_else=", or --group names them")
     network, lists = own_config.network_for(found.classes, args.light), lists_of(found)
     if args.folds:
-        alone = [[clip] for clip in found.clips if clip.label is not None]
-        recordings = joined(found.recordings or alone, alike.groups)
+        alone = ([clip] for clip in found.clips if clip.label is not None)
+        recordings = found.recordings or joined(alone, alike.groups)
         folds = deal_folds(recordings, args.folds, args.seed)
         found.notes += notes_on_folds(folds, found.classes.names, len(recordings))
         lists |= lists_of_folds(folds)
@@ -252,33 +248,33 @@ def make_lists(args: argparse.Namespace) -> None:
 def notes_on(
     args: argparse.Namespace, found: Found, videos: list[Video], broken: Mapping[str, str], others: Counter[str]
 ) -> list[str]:
-    """Return lines on possible mistakes. For the files behind them, remarks are added to `found`."""
-    notes = [f"files that are no videos, passed over: {others.total()}: {counted(others)}"] if others else []
+    """Return lines about possible mistakes, and add remarks on their files to `found`."""
+    notes = [f"skipped files that are not videos: {others.total()}: {counted(others)}"] if others else []
     if broken:
         notes.append(f"video files that cannot be opened: {len(broken)}: {named(broken)}; remarks.csv says why")
     if not args.annotations and (empty := empty_folders(args.videos, videos, is_split(videos))):
-        notes.append(f"folders of classes without a video: {len(empty)}: {named(empty)}")
-        found.remarks += [(folder, "a folder of a class without a video") for folder in empty]
+        notes.append(f"class folders without a video: {len(empty)}: {named(empty)}")
+        found.remarks += [(folder, "a class folder without a video") for folder in empty]
     if len(labels := {clip.label for clip in found.clips}) == 1 and None not in labels and not found.many:
-        notes.append(f"only one class, {found.classes.names[labels.pop()]}: any network is right about it every time")
+        notes.append(f"there is only one class, {found.classes.names[labels.pop()]}: any network is always right")
     notes += mirror_advice(found.classes.names)
     return notes + notes_on_copies(found)
 
 
 def notes_on_lists(before: Mapping[str, str], clips: Sequence[SplitClip], may_extend: bool) -> list[str]:
-    """Return a line that compares with the earlier lists, by path. may_extend: whether --extend is possible."""
+    """Return a line about changes since the old lists. before: their splits by path. may_extend: suggest --extend."""
     if not before:
         return []
     splits = {clip.path: clip.split for clip in clips}
     moved = sum(splits.get(path, split) != split for path, split in before.items())
     gone = sum(path not in splits for path in before)
-    line = f"clips in the lists before: {len(before)}; new: {len(splits.keys() - before.keys())}, gone: {gone}"
-    hint = "; --extend leaves each in its list" if moved and may_extend else ""
+    line = f"clips in the old lists: {len(before)}; new: {len(splits.keys() - before.keys())}, gone: {gone}"
+    hint = "; --extend keeps each in its list" if moved and may_extend else ""
     return [f"{line}, now in another split: {moved}{hint}"]
 
 
 def notes_on_copies(found: Found) -> list[str]:
-    """Return a line on clips with the same bytes, which stay in the lists. `found` gets a remark on each."""
+    """Return a line about clips with the same bytes, which stay in the lists, and add a remark on each to `found`."""
     clips, number, splits, labels = {clip.path: clip for clip in found.clips}, 0, 0, 0
     for first, *copies in find_copies(list(clips)):
         number += len(copies)
@@ -290,7 +286,7 @@ def notes_on_copies(found: Found) -> list[str]:
         return []
     what = f"clips with the same bytes as another one: {number}"
     line = f"{what}; of these files {splits} are in two splits, {labels} in two classes; remarks.csv names them"
-    several = "; a clip with several classes: --annotations CSV, with a heading path,labels,split"
+    several = "; for clips of several classes, give --annotations a CSV file with the columns path,labels,split"
     return [line + several * (labels > 0 and not found.many)]
 
 

@@ -1,11 +1,12 @@
-"""Re-encode the videos of a list for sparse reading: small frames, and a key frame every few frames.
+"""Re-encode the videos of a list for fast reading of single frames: small, and with frequent key frames.
 
     python data/reencode.py data/dataset/kinetics/train.list --out data/k400_256 --short_side 256 --keyint 12
 
-To read a frame, a decoder starts at the key frame before it, so close key frames make reading fast, for slightly larger
-files. Frame n stays frame n; rotation is applied, audio dropped. The folder also gets the new list (`path label`) and a
-table of the unreadable videos. Run again, the program resumes, retries unreadable videos, and replaces copies whose
-sources have changed (by size and time). With --fps, videos are made from folders of frames (`folder frames label`).
+To read a frame, a decoder starts at the key frame before it, so frequent key frames make reading fast, for slightly
+larger files. Frame n stays frame n; rotation is applied, audio dropped. The folder also gets the new list (`path
+label`) and a table of the unreadable videos. Run again, the program resumes, retries unreadable videos, and replaces
+copies whose sources have changed (by size and time). With --fps, it makes videos from folders of frames (`folder frames
+label`).
 """
 
 import argparse
@@ -19,7 +20,7 @@ from pathlib import Path
 from typing import TextIO
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a file: the repository's root is not on the path
-from data.arguments import count, rate, template
+from data.arguments import count, documented_parser, rate, template
 from data.checks.records import Records
 from data.copies.copied import CopiedSources
 from data.copies.encoders import reading_times, reencode_all, reencode_on_cluster
@@ -28,7 +29,7 @@ from reader.filelist import Entry, read_list
 from reader.integrity import VideoError
 from reader.labels import LABELS, text_of
 from utils.cli import run
-from utils.config.flags import Parser, check_ray_address
+from utils.config.flags import check_ray_address
 from utils.config.shared_keys import ModelConfig
 from utils.errors import InputError, RunError, os_errors
 from utils.processes.limits import available_cores
@@ -36,13 +37,12 @@ from utils.storage.files import write_csv, write_stream, write_text, writing
 from utils.storage.lock import holds_others, locked_folder
 from utils.storage.stamps import signature
 
-# This many videos are read before and after, to measure the gain.
-NUM_SAMPLES = 20
+NUM_SAMPLES = 20  # videos that are read before and after, to measure the gain
 MANIFEST, SOURCES = "reencode.json", "reencode.jsonl"
 
 
 class Jobs(Sequence[Job]):
-    """The jobs for some videos of a list, by their positions; each is created on access."""
+    """The jobs for the videos at some positions of a list. Each is created on access."""
 
     def __init__(self, entries: Sequence[Entry], positions: Sequence[int], out: Path, settings: Settings):
         self._entries, self._positions, self._out, self._settings = entries, positions, out, settings
@@ -57,7 +57,7 @@ class Jobs(Sequence[Job]):
 
 
 def distinct(entries: Sequence[Entry]) -> Sequence[int]:
-    """Return the positions of the entries whose path did not occur before."""
+    """Return the positions of the first entry of each path."""
     positions, seen = array("q"), set()
     for i, entry in enumerate(entries):
         if entry.path not in seen:
@@ -67,18 +67,16 @@ def distinct(entries: Sequence[Entry]) -> Sequence[int]:
 
 
 def prepare_folder(out: Path, settings: Settings) -> None:
-    """Use a folder that is empty or was made with the same settings. Raises InputError."""
+    """Prepare a folder that is empty or was made with the same settings. Raises InputError for other folders."""
     manifest, content = out / MANIFEST, json.dumps(settings.given()) + "\n"
     with os_errors(InputError, f"--out {out}: cannot be written"):
         if manifest.exists() and manifest.read_text() != content:
             made = manifest.read_text().strip()
-            raise InputError(f"--out {out}: was made with other settings, {made}; name a new folder")
+            raise InputError(f"--out {out}: was made with other settings, {made}: name a new folder")
         if not manifest.exists() and holds_others(out, manifest.name):
-            raise InputError(f"--out {out}: exists and was not made by this script; name a new folder")
-        for folder in filter(os.DirEntry.is_dir, os.scandir(out)):
-            for file in os.scandir(folder):
-                if file.name.startswith(".") and file.name.endswith(".tmp"):  # left by a killed run
-                    os.unlink(file)
+            raise InputError(f"--out {out}: exists and was not made by this script: name a new folder")
+        for left_by_a_killed_run in out.glob("*/.*.tmp"):
+            left_by_a_killed_run.unlink()
     write_text(manifest, content)
 
 
@@ -97,14 +95,14 @@ def write_lists(list_path: Path, entries: Sequence[Entry], out: Path, unreadable
 
 
 def summarize(list_path: Path, jobs: Jobs, num_made: int, num_unreadable: int) -> None:
-    """Print what was done and the gain. jobs: for every video of the new list."""
+    """Print how many videos were re-encoded, and the gain in size and speed. jobs: of all videos of the new list."""
     state = f"{num_made} re-encoded now, {len(jobs) - num_made} there already"
     print(f"{list_path}: {len(jobs)} videos ({state}), {num_unreadable} unreadable")
     if num_unreadable:
-        print(f"{list_path.with_suffix('.unreadable.csv')}: which ones, and why")
+        print(f"{list_path.with_suffix('.unreadable.csv')}: the unreadable videos, with the reason")
     before, after, there = 0, 0, array("q")
     for i, job in enumerate(jobs):
-        with contextlib.suppress(OSError, VideoError):  # the source was removed since an earlier run
+        with contextlib.suppress(OSError, VideoError):  # the source may be gone since an earlier run
             old, new = sum(map(os.path.getsize, job.parts())), os.path.getsize(job.target)
             before, after = before + old, after + new
             there.append(i)
@@ -119,33 +117,34 @@ def summarize(list_path: Path, jobs: Jobs, num_made: int, num_unreadable: int) -
 
 
 def main() -> None:
-    parser = Parser("data/reencode.py", "Re-encodes the videos of a list so that a few frames of each are read fast.")
+    parser = documented_parser("data/reencode.py", __doc__)
     parser.add_argument("list", type=Path, help="file list, with or without labels")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the videos and the new list")
-    parser.add_argument("--short_side", type=count, default=256, help="pixels, if larger now (default: %(default)s)")
+    parser.add_argument("--short_side", type=count, default=256, help="pixels, at most (default: %(default)s)")
     parser.add_argument("--keyint", type=count, default=12, help="frames between key frames (default: %(default)s)")
     parser.add_argument("--crf", type=int, choices=range(52), default=23, metavar="0..51",
                         help="x264's quality, lower is better (default: %(default)s)")  # fmt: skip
     parser.add_argument("--preset", choices=PRESETS, default="medium", help="x264's effort (default: %(default)s)")
-    parser.add_argument("--fps", type=rate, help="the list is of folders of frames, so many a second")
-    parser.add_argument("--filename_tmpl", type=template, default=ModelConfig.filename_tmpl, help="of folders of "
-                        "frames: their files by number, from 1 on, or from 0 (default: %(default)s)")  # fmt: skip
-    parser.add_argument("--data_prefix", default="", metavar="DIR", help="folder that the list's paths begin at")
-    parser.add_argument("--labels", choices=LABELS, default="single", help="multi: the list has several labels a video")
+    parser.add_argument("--fps", type=rate, help="frames per second, for a list of folders of frames")
+    parser.add_argument("--filename_tmpl", type=template, default=ModelConfig.filename_tmpl, help="names of the files "
+                        "in folders of frames, numbered from 1 or 0 (default: %(default)s)")  # fmt: skip
+    parser.add_argument("--data_prefix", default="", metavar="DIR", help="folder where the list's paths begin")
+    parser.add_argument("--labels", choices=LABELS, default="single", help="multi: several labels per video")
     parser.add_argument("--workers", type=count, help="processes (default: one per core)")
-    parser.add_argument("--ray", metavar="WHERE", help="share the list among machines: local, auto or HOST:PORT of Ray")
+    parser.add_argument("--ray", metavar="WHERE", help="use the machines of a Ray cluster: local, auto or HOST:PORT")
     args = parser.parse_args()
     if args.ray is not None:
         check_ray_address(args.ray)
     if args.ray is not None and args.workers is not None:
-        raise InputError(f"--workers={args.workers} and --ray={args.ray}: on a cluster each machine uses all its cores")
+        every = "on a cluster each machine uses all its cores"
+        raise InputError(f"--workers={args.workers} and --ray={args.ray}: leave out --workers: {every}")
 
     frame_format = "mp4" if args.fps is None else "frames"
     how = {"frame_format": frame_format, "prefix": args.data_prefix, "labels": args.labels}
     entries = read_list(str(args.list), num_classes=sys.maxsize, needs_label=False, **how)
     new_list = args.out / args.list.name
     if new_list.resolve() == args.list.resolve():
-        raise InputError(f"--out {args.out}: the new list would replace {args.list}")
+        raise InputError(f"--out {args.out}: the new list would replace {args.list}: name another folder")
     with locked_folder(args.out, f"--out {args.out}"):
         reencode_list(args, entries, new_list)
 
@@ -179,7 +178,7 @@ def reencode_list(args: argparse.Namespace, entries: Sequence[Entry], new_list: 
 def remove_outdated(entries: Sequence[Entry], positions: Sequence[int], out: Path, sources: CopiedSources) -> None:
     """Remove copies whose sources have changed, and print how many. Copies of removed sources stay. Raises RunError.
 
-    If a run was killed before it noted a copy's source, times decide: the copy must not be older.
+    A killed run may not have noted a copy's source. Then the copy stays if it is not older than the source.
     """
     removed = 0
     for i in positions:
@@ -194,7 +193,7 @@ def remove_outdated(entries: Sequence[Entry], positions: Sequence[int], out: Pat
             target.unlink()
         removed += 1
     if removed:
-        print(f"{out}: {removed} copies are of files that have changed since: made again", flush=True)
+        print(f"{out}: {removed} copies are made again, because their sources have changed", flush=True)
 
 
 if __name__ == "__main__":

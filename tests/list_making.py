@@ -1,4 +1,4 @@
-"""For the tests of data/make_lists.py: trees of small videos, and the script as a real process."""
+"""For the tests of data/make_lists.py: folders of small videos, and runs of the script."""
 
 import os
 import subprocess
@@ -11,7 +11,7 @@ HEADING = "label,youtube_id,time_start,time_end,split"
 
 
 def touch(folder: Path, *names: str, content: str | None = None) -> None:
-    """Make files: of this content, or videos of which each has other bytes."""
+    """Make files with this content, or else videos with different bytes."""
     for name in names:
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -19,7 +19,7 @@ def touch(folder: Path, *names: str, content: str | None = None) -> None:
 
 
 def video_bytes(name: str) -> bytes:
-    """Return a video, with a box behind it that no player looks at."""
+    """Return a video that ends with a box that players skip."""
     unused = os.fsencode(name)
     return (FIXTURES / "h264.mp4").read_bytes() + (8 + len(unused)).to_bytes(4) + b"free" + unused
 
@@ -27,7 +27,7 @@ def video_bytes(name: str) -> bytes:
 def make_lists(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
     """Return the ended process of data/make_lists.py, run in the folder.
 
-    All videos of `touch` look the same, if one looks.
+    It does not compare the videos, because those of `touch` all look alike.
     """
     return run_script("data/make_lists", "--out", "lists", "--similar=0", *arguments, cwd=folder)
 

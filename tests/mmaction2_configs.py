@@ -1,10 +1,10 @@
-"""Real configurations of mmaction2, 1.x and 0.x: their facts, read at the commits named, put together as Python."""
+"""Real configurations of mmaction2, 1.x and 0.x: their facts, read at the given commits, as Python."""
 
 from pathlib import Path
 
 
 class Raw(str):
-    """An expression that stands in the file as it is."""
+    """An expression that is written without quotes."""
 
 
 def source(value: object) -> str:
@@ -22,7 +22,7 @@ def source(value: object) -> str:
 
 
 def write(folder: Path, name: str) -> Path:
-    """Write a configuration and all that are its bases below the folder; return its path."""
+    """Write a configuration and its bases below the folder, and return its path."""
     path = folder / FOLDER / f"{name}.py" if name in CONFIGS else folder / name
     lines = CONFIGS[name] if name in CONFIGS else BASES[name]
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -102,7 +102,7 @@ BASES = {
 
 
 def pipeline(clips: int, *crop: dict, sampler: str = "SampleFrames", video: bool = True, **more: object) -> list[dict]:
-    """Return a pipeline of 1.x; more: of its sampler."""
+    """Return a pipeline of 1.x. more: arguments of its sampler."""
     sample = {"type": sampler, "clip_len": 1, "frame_interval": 1, "num_clips": clips, **more}
     first = [{"type": "DecordInit", "**file_client_args": None}] if video else []
     decode = {"type": "DecordDecode" if video else "RawFrameDecode"}
@@ -121,7 +121,7 @@ THREE, RANDOM = {"type": "ThreeCrop", "crop_size": 256}, [{"type": "RandomResize
 
 
 def loaders(batch: int, root: str, lists: tuple[str, str], frames: bool = False, **more: object) -> dict:
-    """Return the data of a file of 1.x: variables, and the loaders that are made of them."""
+    """Return the data of a file of 1.x: variables, and the loaders that use them."""
     found: dict = {"dataset_type": "RawframeDataset" if frames else "VideoDataset", "data_root": root}
     found |= {"ann_file_train": lists[0], "ann_file_val": lists[1]}
     for part, size in (("train", batch), ("val", batch), ("test", 1)):
@@ -151,7 +151,7 @@ def pipelines(train: list[dict], val: list[dict], test: list[dict]) -> dict:
 
 
 def only_pipelines() -> dict:
-    """Return what a child changes of its base's loaders."""
+    """Return the changes of a child to the loaders of its base."""
     return {
         f"{part}_dataloader": {"dataset": {"pipeline": Raw(f"{part}_pipeline")}} for part in ("train", "val", "test")
     }
@@ -160,7 +160,7 @@ def only_pipelines() -> dict:
 def old(
     batch: int, kind: str, lists: tuple[str, str], root: str, clips: int, crop: list[dict], test: dict, **more: object
 ) -> dict:
-    """Return the data of a file of 0.x, in which frames are normalised by a step; more: of each of its data sets."""
+    """Return the data of a file of 0.x, whose pipelines normalise frames. more: keys of each data set."""
     norm = {"type": "Normalize", "**img_norm_cfg": None}
     last = [norm, {"type": "FormatShape", "input_format": "NCHW"}]
     last += [{"type": "Collect", "keys": ["imgs", "label"], "meta_keys": []}, {"type": "ToTensor", "keys": ["imgs"]}]

@@ -1,4 +1,4 @@
-"""Real configurations of PaddleVideo: their facts, read at the commits named, put together anew as trees for YAML."""
+"""Real configurations of PaddleVideo: their facts, read at the given commits, as trees for YAML."""
 
 import json
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ FIVE_PLACES = {"target_size": 224, "allow_duplication": True, "more_fix_crop": F
 
 
 def steps(*given: tuple[str, dict | None]) -> list[dict]:
-    """Return a transform of PaddleVideo's."""
+    """Return the steps of a transform, with those that end it."""
     return [{name: arguments} for name, arguments in given] + END
 
 
@@ -50,7 +50,7 @@ def cosine(epochs: int, start: float, base: float) -> dict:
 
 @dataclass(frozen=True)
 class Paddle:
-    """What a YAML of PaddleVideo says."""
+    """The facts of a YAML file of PaddleVideo."""
 
     backbone: dict
     head: dict
@@ -192,5 +192,5 @@ SLOWFAST = {
 
 
 def as_yaml(tree: dict) -> str:
-    """Return the text of a configuration; without anchors, which PyYAML puts where one list stands twice."""
+    """Return the text of a configuration, without PyYAML's anchors for lists that occur twice."""
     return yaml.safe_dump(json.loads(json.dumps(tree)), sort_keys=False)

@@ -1,20 +1,25 @@
-"""Videos of many labels through the scripts: trained, evaluated, predicted, exported; what does not go with them."""
+"""Videos of many labels through the scripts: training, evaluation, prediction, export; and settings that do not fit."""
 
 import csv
 import json
 import math
+import os
 import re
 import shutil
+import sys
+from itertools import product
+from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
 
-from conftest import ROOT, run_script
+from conftest import ROOT, run_narrow, run_python, run_script
 from inference.api import Classifier
 from metrics.many import ManyScores
 from results.probabilities import write_probabilities
 from server_process import Server, form, post
+from tools import combine, compare
 from utils.config.loading import load_config
 from utils.errors import InputError
 
@@ -23,7 +28,7 @@ NAMES = ["opening a door", "closing a door", "walking_past", "waving"]
 
 @pytest.fixture(scope="module")
 def many(workspace, tmp_path_factory):
-    """Provide a folder with lists of many labels, their configuration, and what train.py has left in `run`."""
+    """Provide a folder with lists of many labels, their configuration, and the files of train.py in `run`."""
     folder = tmp_path_factory.mktemp("many")
     for name, videos in (("train", workspace.videos), ("test", workspace.held_out)):
         lines = [
@@ -37,14 +42,8 @@ def many(workspace, tmp_path_factory):
         tree[section]["filelist"] = str(folder / f"{name}.list")
     tree["TEST"] |= {"seg_num": 3}
     (folder / "many.yaml").write_text(yaml.safe_dump(tree))
-    flags = (
-        "--pretrain=none",
-        "--fix_random_seed=True",
-        f"--save_dir={folder / 'run'}",
-        "--set",
-        "TRAIN.mixup_alpha=0.2",
-    )
-    ended = run_script("train", f"--config={folder / 'many.yaml'}", *flags)
+    flags = "--pretrain=none", "--fix_random_seed=True", "--set=TRAIN.mixup_alpha=0.2", f"--save_dir={folder / 'run'}"
+    ended = run_narrow("train", f"--config={folder / 'many.yaml'}", *flags)
     assert ended.returncode == 0, ended.stderr
     (folder / "said").write_text(ended.stdout)
     return folder
@@ -70,16 +69,21 @@ def test_what_training_says_and_keeps(many):
     assert f"Best mAP {best['mAP']:.2f}% after epoch {best['epoch']}" in html
 
 
-def test_evaluation(many, tmp_path):
-    ended = run_script("eval", *weights(many), f"--save_dir={tmp_path}")
-    assert ended.returncode == 0, ended.stderr
-    metrics = json.loads((tmp_path / "metrics.json").read_text())
-    rows = [json.loads(line) for line in (tmp_path / "evaluation.jsonl").read_text().splitlines()[1:]]
+@pytest.fixture(scope="module")
+def evaluated(many) -> Path:
+    """Provide the folder of an eval.py."""
+    run_narrow("eval", *weights(many), f"--save_dir={many / 'eval'}").check_returncode()
+    return many / "eval"
+
+
+def test_evaluation(many, evaluated):
+    metrics = json.loads((evaluated / "metrics.json").read_text())
+    rows = [json.loads(line) for line in (evaluated / "evaluation.jsonl").read_text().splitlines()[1:]]
     sums = ManyScores(4)
     for row in rows:
         sums.add(row)
     manifest = json.loads((many / "run" / "TSN_best.json").read_text())
-    # The list is that of the validation, of which another engine has computed the same.
+    # The validation has read the same list, with another engine.
     assert sums.thresholds() == pytest.approx(manifest["thresholds"], abs=1e-3)
     assert {name: metrics[name] for name in sums.means} == sums.means
     assert metrics["mAP"] == pytest.approx(manifest["progress"]["best_top1"], abs=0.01)
@@ -88,16 +92,16 @@ def test_evaluation(many, tmp_path):
         assert (told["videos"], told["named"], told["threshold"]) == (found.videos, found.named, found.threshold)
         assert told["average_precision"] == found.average_precision and told["f1"] == found.scores["f1"]
     assert metrics["mean_f1"] == pytest.approx(np.mean([found.scores["f1"] for found in classes]))
-    with open(tmp_path / "predictions.csv", newline="") as file:
+    with open(evaluated / "predictions.csv", newline="") as file:
         lines = list(csv.DictReader(file))
     assert sum(line["named"] == "1" for line in lines) == sum(found.named for found in classes)
-    assert sum(line["true"] == "1" for line in lines) == 7 and not (tmp_path / "confusion.csv").exists()
-    html = (tmp_path / "report.html").read_text()
+    assert sum(line["true"] == "1" for line in lines) == 7 and not (evaluated / "confusion.csv").exists()
+    html = (evaluated / "report.html").read_text()
     assert f"mAP {metrics['mAP']:.2f}% of 5 videos" in html and "onfusion" not in html.split("<script")[0]
 
 
 def test_prediction_export_and_the_call(many, tmp_path):
-    ended = run_script("predict", *weights(many), f"--save_dir={tmp_path / 'a'}")
+    ended = run_narrow("predict", *weights(many), f"--save_dir={tmp_path / 'a'}")
     assert ended.returncode == 0, ended.stderr
     rows = json.loads((tmp_path / "a" / "predictions.json").read_text())
     chosen = json.loads((many / "run" / "TSN_best.json").read_text())["thresholds"]
@@ -110,8 +114,9 @@ def test_prediction_export_and_the_call(many, tmp_path):
             assert classify(row["video"])["predictions"] == row["predictions"]
     assert "report.html" in [path.name for path in (tmp_path / "a").iterdir()]
     out = tmp_path / "exported"
-    assert run_script("export", *weights(many), f"--save_dir={out}").returncode == 0
-    ended = run_script("predict", weights(many)[0], f"--weights={out}", f"--save_dir={tmp_path / 'b'}")
+    flags = [str(ROOT / "tests/narrow.py"), *weights(many), f"--save_dir={out}"]
+    run_python(flags, {**os.environ, "TSN_TEST_SCRIPT": "export"}, ROOT, 120, kind="export").check_returncode()
+    ended = run_narrow("predict", weights(many)[0], f"--weights={out}", f"--save_dir={tmp_path / 'b'}")
     assert ended.returncode == 0, ended.stderr
     assert (tmp_path / "b" / "predictions.csv").read_text() == (tmp_path / "a" / "predictions.csv").read_text()
 
@@ -126,7 +131,7 @@ def test_several_networks_compared_and_combined(many, tmp_path):
     (tmp_path / "other.json").write_text(json.dumps(manifest))
     thresholds = [(3 * own + 0.25) / 4 for own in chosen]
     flags = f"--config={many / 'many.yaml'}", f"--weights={best}*3,{tmp_path / 'other'}", "--set", "TEST.seg_num=2"
-    ended = run_script("eval", *flags, f"--save_dir={tmp_path / 'both'}")
+    ended = run_narrow("eval", *flags, f"--save_dir={tmp_path / 'both'}")
     assert ended.returncode == 0, ended.stderr
     metrics = json.loads((tmp_path / "both" / "metrics.json").read_text())
     kept = [np.load(tmp_path / "both" / name / "probabilities.npz") for name in ("network1", "network2", ".")]
@@ -152,20 +157,27 @@ def test_several_networks_compared_and_combined(many, tmp_path):
     assert len(lines) == 5 and lines[1]["labels"].count(";") == 1
     assert "2 runs over 5 videos" in (tmp_path / "compared" / "report.html").read_text()
 
-    ended = run_script("predict", *flags[:2], f"--save_dir={tmp_path / 'said'}")
+    ended = run_narrow("predict", *flags[:2], f"--save_dir={tmp_path / 'said'}")
     assert ended.returncode == 0, ended.stderr
     rows = json.loads((tmp_path / "said" / "predictions.json").read_text())
     with Classifier(many / "many.yaml", flags[1].partition("=")[2]) as classify:
         assert classify.thresholds == pytest.approx(thresholds, abs=1e-5)
         answers = [found["predictions"] for found in classify([row["video"] for row in rows])]
-    with Classifier("", many / "run") as classify:  # the folder of a run says it all
+    with Classifier("", many / "run") as classify:  # the folder of a run is enough
         assert classify.config.model.labels == "multi" and classify.names == NAMES
     for found, row in zip(answers, rows, strict=True):
         assert [p["class_id"] for p in found] == [p["class_id"] for p in row["predictions"]]
         assert all(p["class_id"] == -1 or p["probability"] >= thresholds[p["class_id"]] - 1e-5 for p in found)
 
 
-def test_the_server_and_the_stream_name_all_classes_above_their_thresholds(many, workspace, tmp_path):
+class NarrowServer(Server):
+    def __init__(self, folder: Path, *flags: str):
+        super().__init__(folder, *flags)
+        self._command[0] = "tests/narrow.py"
+
+
+def test_the_server_and_the_stream_name_all_classes_above_their_thresholds(many, workspace, tmp_path, monkeypatch):
+    monkeypatch.setenv("TSN_TEST_SCRIPT", "serve")
     best = many / "run" / "TSN_best"
     for suffix in (".json", ".pdparams"):
         shutil.copy(f"{best}{suffix}", tmp_path / f"all{suffix}")
@@ -174,19 +186,19 @@ def test_the_server_and_the_stream_name_all_classes_above_their_thresholds(many,
     flags = f"--config={many / 'many.yaml'}", f"--weights={tmp_path / 'all'}"
     video = workspace.held_out[0][0]
     (tmp_path / "server").mkdir()
-    with Server(tmp_path / "server", *flags, "--set", "INFER.topk=1") as server:
+    with NarrowServer(tmp_path / "server", *flags, "--set", "INFER.topk=1") as server:
         body = server.send(post(form(video.read_bytes()))).partition(b"\r\n\r\n")[2]
         found = json.loads(body)["predictions"]
         assert sorted(one["class_id"] for one in found) == [0, 1, 2, 3]
     live = f"--source={video}", "--window=0.4", f"--save_dir={tmp_path / 'live'}"
-    ended = run_script("live", *flags, *live)
+    ended = run_narrow("live", *flags, *live)
     assert ended.returncode == 0, ended.stderr
     first = json.loads((tmp_path / "live" / "live.jsonl").read_text().splitlines()[0])
     said = next(line for line in ended.stdout.splitlines() if line.startswith("[LIVE"))
     assert all(f"{one['label']} " in said for one in first["predictions"]) and len(first["predictions"]) == 4
 
 
-def test_one_label_and_many_have_no_mean(many, workspace, tmp_path):
+def test_one_label_and_many_have_no_mean(many, evaluated, workspace, tmp_path, monkeypatch):
     best, one = many / "run" / "TSN_best", tmp_path / "single"
     shutil.copy(f"{best}.pdparams", f"{one}.pdparams")
     manifest = json.loads(best.with_suffix(".json").read_text())
@@ -194,26 +206,24 @@ def test_one_label_and_many_have_no_mean(many, workspace, tmp_path):
     manifest["config"] = re.sub(r"(labels:) *\"?multi\"?", r"\1 single", manifest["config"])
     one.with_suffix(".json").write_text(json.dumps(manifest))
     listed = f"--filelist={workspace.folder / 'test.list'}"
-    ended = run_script("eval", f"--weights={best},{one}", listed, f"--save_dir={tmp_path / 'x'}")
+    ended = run_narrow("eval", f"--weights={best},{one}", listed, f"--save_dir={tmp_path / 'x'}")
     said = f"error: {one}: MODEL.labels is single, but multi in {best}\n"
     assert (ended.returncode, ended.stderr) == (2, said)
 
-    flags = f"--config={many / 'many.yaml'}", f"--weights={best}", f"--save_dir={tmp_path / 'many'}"
-    assert run_script("eval", *flags).returncode == 0
     (tmp_path / "one").mkdir()
     (tmp_path / "one" / "metrics.json").write_text('{"top1_acc": 1, "per_class": []}')
     write_probabilities(tmp_path / "one", ["a.mp4"], [0], NAMES, [np.ones((1, 4)) / 4])
-    folders = str(tmp_path / "many"), str(tmp_path / "one")
-    for pair in (folders, folders[::-1]):
-        for program in ("compare", "combine"):
-            ended = run_script(f"tools/{program}", *pair, "--out", tmp_path / "out")
-            said = f"error: {folders[1]}: of one label a video, but another folder is of many (MODEL.labels)\n"
-            assert (ended.returncode, ended.stderr) == (2, said)
+    folders = [str(evaluated), str(tmp_path / "one")]
+    said = f"^{folders[1]}: of one label a video, but another folder is of many"
+    for pair, program in product((folders, folders[::-1]), (compare, combine)):
+        monkeypatch.setattr(sys, "argv", ["program.py", *pair, f"--out={tmp_path / 'out'}"])
+        with pytest.raises(InputError, match=said):
+            program.main()
 
 
 def test_weights_of_many_labels_are_not_those_of_single_ones(many, workspace, tmp_path):
     flags = f"--weights={many / 'run' / 'TSN_best.pdparams'}", f"--save_dir={tmp_path / 'x'}"
-    ended = run_script("eval", workspace.config, *flags)
+    ended = run_narrow("eval", workspace.config, *flags)
     said = f"{flags[0][10:]}: TSN_best.json beside it says MODEL.labels multi (the configuration has single)"
     assert (ended.returncode, ended.stderr) == (2, f"error: {said}\n")
 

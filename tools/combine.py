@@ -1,8 +1,8 @@
-"""Average the class probabilities of several networks, from folders of eval.py; no network runs again.
+"""Average the class probabilities of several networks, from folders of eval.py, without running a network again.
 
     python tools/combine.py runs/tsn*2 runs/tsm --out runs/both
 
-counts runs/tsn twice as much. It prints the accuracy of the mean (with many labels the mAP) beside those of the
+counts runs/tsn twice. The program prints the accuracy of the mean (with many labels the mAP) beside those of the
 networks, and whether the mean is better than the best network by more than chance. The folder --out gets the files of
 eval.py, for further comparison.
 """

@@ -2,8 +2,8 @@
 
     python tools/compare.py runs/tsn runs/tsm --out runs/compared
 
-Only videos that all runs have count. With many labels it compares the mAP. The folder --out gets comparison.csv, a line
-per video with each run's prediction, and report.html.
+Only videos in all runs count. With many labels it compares the mAP. The folder --out gets comparison.csv, with each
+run's prediction for each video, and report.html.
 """
 
 import sys

@@ -3,7 +3,7 @@
     python tools/repeat.py --config=data/dataset/mine/config.yaml --seeds=5
     python tools/repeat.py --config=data/dataset/mine/config.yaml --folds=5
 
-Each run is a train.py and an eval.py, with another TRAIN.seed, or with the lists that data/make_lists.py --folds wrote
+Each run is a train.py and an eval.py, with its own TRAIN.seed, or with the lists that data/make_lists.py --folds wrote
 beside TRAIN's list. Run the same command again to resume. The folder --out gets repeat.json, report.html and a folder
 for each run.
 """
@@ -61,10 +61,10 @@ def lines(whole: dict) -> list[str]:
 
 
 def left(done: Sequence[dict], runs: int) -> str:
-    """Return in words about how long the remaining runs take; "" before the first is done."""
+    """Return in words how long the remaining runs take; "" before the first is done."""
     if not done:
         return ""
-    # Of runs that share features, the first computes them; the others say more about those to come.
+    # The first run may compute features for all others, so it says little about them.
     seconds = statistics.fmean(one["seconds"] for one in done[1:] or done) * (runs - len(done))
     time = f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
     time = f"{seconds:.0f} s" if seconds < 100 else time
@@ -74,11 +74,11 @@ def left(done: Sequence[dict], runs: int) -> str:
 def main() -> None:
     parser = documented_parser("tools/repeat.py", __doc__)
     add, number = parser.add_argument, several(MOST)
-    add("--config", required=True, metavar="YAML", help="of train.py and eval.py")
+    add("--config", required=True, metavar="YAML", help="configuration of train.py and eval.py")
     which = parser.add_mutually_exclusive_group(required=True)
     which.add_argument("--seeds", type=number, metavar="N", help=f"a run for each TRAIN.seed from 1 to N, 2 to {MOST}")
     which.add_argument("--folds", type=number, metavar="K", help=f"a run for each of K folds, 2 to {MOST}")
-    add("--set", action="append", default=[], metavar="SECTION.key=value", help="any key, for all runs; repeatable")
+    add("--set", action="append", default=[], metavar="SECTION.key=value", help="a key for all runs; repeatable")
     add("--out", type=out_folder, metavar="DIR", default=Path("data/repeat_results"), help="default: %(default)s")
     args = parser.parse_args()
     with locked_folder(args.out, f"--out {args.out}"):
@@ -90,7 +90,7 @@ def main() -> None:
         for number, (one, figures) in enumerate(zip(planned, known), start=1):
             if not figures:
                 say(f"run {number} of {len(planned)}, {one.name}{left(done, len(planned))}")
-                # Folds have other lists, and so other features.
+                # Folds have different lists, and so different features.
                 done.append(one.make([each for each in planned if each.known()] if args.seeds else []))
         done = [one.known() or {} for one in planned]  # in order
         whole = summary(done, bool(args.folds))

@@ -1,4 +1,4 @@
-"""Plan and execute the runs of tools/repeat.py, and find out which are done."""
+"""Plan and execute the runs of tools/repeat.py, and find the finished ones."""
 
 import hashlib
 import json
@@ -18,7 +18,7 @@ from utils.storage.shelf import digest
 
 # A file in the run's folder: the run's identity, and its figures once it is done.
 NAME = "run.json"
-# Of a frozen network, in TRAIN.save_dir: training/features.py.
+# The features of a frozen network, in TRAIN.save_dir: training/features.py.
 FEATURES = "features"
 
 
@@ -53,8 +53,8 @@ class PlannedRun:
                 raise InputError(f"{path}: damaged: remove {self.folder} and run again") from None
         if what != self.what:
             raise InputError(
-                f"{self.folder}: run with another configuration, other lists or other weights to start from: "
-                "--out=DIR for another folder"
+                f"{self.folder}: is a run with another configuration, other lists or other weights to start from: "
+                "name another folder by --out=DIR"
             )
         return figures
 
@@ -89,9 +89,9 @@ class PlannedRun:
         return figures
 
     def take_features(self, others: Sequence["PlannedRun"]) -> None:
-        """Move the features here that a finished run has kept, unless there are some.
+        """Move the features of a finished run here, unless this run has its own.
 
-        They are on the disk once. A rename happens or does not, so a kill leaves them with one of the two.
+        So they are on the disk only once. A rename is atomic, so after a kill one of the two runs has them.
         """
         ours = self.checkpoints / FEATURES
         theirs = next((one.checkpoints for one in others if (one.checkpoints / FEATURES).is_dir()), None)
@@ -105,7 +105,7 @@ class PlannedRun:
         if code := run_script(script, arguments):
             how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
             kind = InputError if code == 2 else RunError
-            raise kind(f"{self.name}: {script} {how}; the same command goes on with this run")
+            raise kind(f"{self.name}: {script} {how}; run the same command again to continue with this run")
 
 
 def plan_runs(config: str, out: Path, seeds: int | None, folds: int | None, sets: Sequence[str]) -> list[PlannedRun]:
@@ -116,8 +116,8 @@ def plan_runs(config: str, out: Path, seeds: int | None, folds: int | None, sets
     loaded = load_config(config, {}, sets, "TRAIN")
     if loaded.model.labels != "single":
         raise InputError(
-            f"MODEL.labels: {loaded.model.labels}: repeat.py works out top-1, which is of one label a video: run "
-            "train.py and eval.py with --set TRAIN.seed=1, 2, ... and compare their mAP"
+            f"MODEL.labels: {loaded.model.labels}: expected single, because repeat.py reports top-1: run train.py and "
+            "eval.py with --set TRAIN.seed=1, 2, ... and compare their mAP"
         )
     if seeds:
         whole = {f"seed {k}": [*sets, f"TRAIN.seed={k}"] for k in range(1, seeds + 1)}
@@ -125,7 +125,7 @@ def plan_runs(config: str, out: Path, seeds: int | None, folds: int | None, sets
         beside = Path(loaded.train.filelist).parent
         lists = [(beside / names.train, beside / names.test) for names in fold_lists(folds + 1)]
         if lists[folds][0].exists():
-            raise InputError(f"--folds={folds}: {lists[folds][0]} is there: the lists are of more folds")
+            raise InputError(f"--folds={folds}: {lists[folds][0]} exists: the lists are for more folds")
         for path in (path for fold in lists[:folds] for path in fold):
             if not path.exists():
                 raise InputError(f"{path}: no such list: data/make_lists.py --folds {folds} writes them")

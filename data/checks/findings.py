@@ -1,4 +1,4 @@
-"""Find what is wrong with the videos of some lists, from the journal's records of them."""
+"""Find the problems of the videos of some lists from their records in the journal."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -10,8 +10,8 @@ from data.checks.oddities import Usual, first_of_each, repeated, usual
 from data.checks.records import Records
 from reader.filelist import Entry
 
-# A value is odd if it is this many times the median or more, or this fraction of it or less. One list may mix cameras
-# of 24 to 60 frames a second. A rate is odd for slow motion, for a time lapse, or if a header is wrong.
+# A value is odd from this many times the median up, and from this fraction of it down. A list may mix cameras of 24 to
+# 60 frames a second. Rates are odd in slow motion, in a time lapse, or if a header is wrong.
 FACTORS = {"length": 2.0, "side": 2.0, "shape": 1.5, "rate": 4.0}
 PROBLEMS = ("unreadable", "duration", "size", "frame rate", "same bytes", "looks alike")
 
@@ -29,7 +29,7 @@ class VideoProblem(NamedTuple):
 class Findings:
     """Numbers for each of the D videos of `listings`, from the last record of each in the journal.
 
-    offsets: int64 [D], the record's offset in the journal; -1: no record, or one of an earlier file.
+    offsets: int64 [D], the record's offset in the journal; -1 if there is no record of the file as it is now.
     """
 
     def __init__(self, listings: Listings, journal: Records, length: str):
@@ -42,7 +42,7 @@ class Findings:
         # Length; square root of the number of pixels; width / height; frames per second.
         self._numbers = {name: np.full(number, np.nan, np.float32) for name in FACTORS}
         self._digests = np.zeros(number, "V32")  # SHA-256 of the candidates
-        self._similar: dict[int, str] = {}  # video -> the one of another list that it looks like
+        self._similar: dict[int, str] = {}  # video -> the video of another list that it looks like
 
     def note(self, video: int, offset: int, record: dict) -> None:
         """Note a record, which starts at `offset` in the journal."""
@@ -67,7 +67,7 @@ class Findings:
         self._digests[video] = bytes.fromhex(sha256)
 
     def note_similar(self, video: int, reason: str) -> None:
-        """Note that a video looks like one of another list."""
+        """Note that a video looks like a video of another list."""
         self._similar[video] = reason
 
     def record(self, video: int) -> dict:
@@ -113,7 +113,7 @@ class Findings:
         return {name: usual(numbers, FACTORS[name]) for name, numbers in self._numbers.items()}
 
     def _first_with_these_bytes(self) -> np.ndarray:
-        """Return int [N]: for each line the first one with a file of equal content; an unreadable one is its own."""
+        """Return int [N]: for each line the first line with the same bytes; for an unreadable video the line itself."""
         contents = np.arange(self.listings.num_videos)  # each content has the number of its first video
         candidates = self.candidates()
         contents[candidates] = candidates[first_of_each(self._digests[candidates])]
@@ -130,4 +130,4 @@ class Findings:
 
 def _shown(range: Usual, unit: str = "") -> str:
     median, low, high = (f"{value:.4g}" for value in range)
-    return f"the median is {median}{unit}, usual is {low} to {high}{unit}"
+    return f"the median is {median}{unit}, the usual range is {low} to {high}{unit}"

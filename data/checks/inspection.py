@@ -1,4 +1,4 @@
-"""Read videos as training does, in reader processes, and describe them; the clips are discarded."""
+"""Read videos as training does, in reader processes, and describe them. The clips themselves are discarded."""
 
 import base64
 import hashlib
@@ -22,7 +22,7 @@ from utils.storage.stamps import signature
 
 
 def is_unchanged(record: dict) -> bool:
-    """Return whether `inspect` would find the same again. A remote file counts as unchanged if it was readable."""
+    """Return whether `inspect` would find the same again. A readable remote file counts as unchanged."""
     if is_remote(record["video"]):
         return record["error"] is None
     return not record["again"] and record["file"] == signature(record["video"])
@@ -43,8 +43,8 @@ class Inspector(VideoProcess):
 
         "video": the path; "file": its signature (utils/storage/stamps.py); "error": why it cannot be read, or None;
         "again": whether the machine may be to blame. A readable video also has "bytes"; "end", a checksum of the last
-        bytes; "frames"; "width" and "height" as shown; "seconds" and "fps", which are None for a pickle. A pickle has
-        its own "label"; a folder of frames has no seconds, fps or label. "pictures": thumbnails in base64, on request.
+        bytes; "frames"; "width" and "height" as shown; "seconds" and "fps", which pickles and folders of frames have
+        not (None); "label", which only pickles have; on request "pictures", thumbnails in base64.
 
         Raises InputError and RunError for faults that are not the video's.
         """
@@ -61,7 +61,7 @@ class Inspector(VideoProcess):
 
 
 def _read(spec: ClipSpec, folder: Path, pictures: bool, path: str, index: int, frames: int | None) -> dict:
-    """Return the record of a readable video. `folder` is created for the copy of a remote one."""
+    """Return the record of a readable video. folder: for the copy of a remote one."""
     with on_this_machine(path, folder) as local:
         seen = Seen()
         _, label = read_clip(spec, local, 0, index, folder, seen, frames)

@@ -14,11 +14,11 @@ class Listings:
     """The N lines of some lists, one list after the other, which name D different videos.
 
     videos: int [N], the video that each line names. firsts: int [D], the first line that names each video. starts:
-    the first line of each list, and N at the end.
+    the first line of each list, and finally N.
     """
 
     def __init__(self, paths: list[str], num_classes: int, frame_format: str, prefix: str = "", labels: str = "single"):
-        """Read the lists. Raises InputError for a list that training would refuse, except for one without labels."""
+        """Read the lists, which may lack labels. Raises InputError for other lists that training would refuse."""
         self.paths, self.lists, self.starts = paths, [], [0]
         digests = []
         for path in paths:
@@ -40,12 +40,12 @@ class Listings:
         return len(self._digests)
 
     def line(self, position: int) -> tuple[str, Entry]:
-        """Return (list, entry) of one of the N lines."""
+        """Return (path of the list, entry) of one of the N lines."""
         which = bisect_right(self.starts, position) - 1
         return self.paths[which], self.lists[which][position - self.starts[which]]
 
     def first_line(self, video: int) -> tuple[str, Entry]:
-        """Return (list, entry) of the first line that names one of the D videos."""
+        """Return (path of the list, entry) of the first line that names one of the D videos."""
         return self.line(int(self.firsts[video]))
 
     def find(self, path: str) -> int | None:
@@ -53,7 +53,7 @@ class Listings:
         return find(self._digests, path)
 
     def unknown(self, known: np.ndarray) -> Iterator[tuple[str, int, int | None]]:
-        """Yield (path, position in its list, frames) at the first line of each video not `known`, bool [D]."""
+        """Yield (path, position in its list, frames) for each video that is not `known`, bool [D]."""
         for position, video in enumerate(self.videos):
             if self.firsts[video] == position and not known[video]:
                 which = bisect_right(self.starts, position) - 1

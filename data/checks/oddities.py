@@ -4,14 +4,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-# Within this many robust standard deviations of the median nothing is odd, however many times the median it is.
+# A value within this many robust standard deviations of the median is never odd.
 DEVIATIONS = 5.0
 # The median absolute deviation times this estimates the standard deviation of a normal distribution.
 _NORMAL = 1.4826
 
 
 class Usual(NamedTuple):
-    """The median and its surroundings: a value is odd at or below `low` and at or above `high`."""
+    """The median and limits: a value is odd from `low` down and from `high` up."""
 
     median: float
     low: float
@@ -26,15 +26,15 @@ def usual(values: np.ndarray, factor: float) -> Usual:
     """Return the limits beyond which a value is odd.
 
     They are `factor` times the median and the median divided by `factor`, or DEVIATIONS robust standard deviations of
-    the logarithm if that is further away. A list of many kinds of videos has a large deviation, so nothing in it is
-    odd. values: float [N], NaN if unknown.
+    the logarithm if that is further away. Lists with many kinds of videos have a large deviation and no odd values.
+    values: float [N], NaN if unknown.
     """
     logs = np.log(values[np.isfinite(values) & (values > 0)])
     if not len(logs):
         return Usual(np.nan, -np.inf, np.inf)
     median = np.median(logs)
     distance = max(np.log(factor), DEVIATIONS * _NORMAL * np.median(np.abs(logs - median)))
-    distance *= 1 - 1e-6  # exactly half of the median is odd, despite rounding
+    distance *= 1 - 1e-6  # so that exactly half of the median is odd, despite rounding
     return Usual(*np.exp([median, median - distance, median + distance]).tolist())
 
 

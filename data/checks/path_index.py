@@ -1,4 +1,4 @@
-"""Find a path among many in 8 bytes each: two paths of a million collide in one of 40 million lists."""
+"""Find a path among many with 8 bytes for each. Of 40 million lists of a million paths, one has a collision."""
 
 import os
 from collections.abc import Iterable

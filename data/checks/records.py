@@ -14,14 +14,13 @@ from utils.storage.lines import end_of_lines, parsed, to_line
 class Records(AbstractContextManager):
     """An append-only file of JSON objects, one per line; the first line holds the settings of the others.
 
-    A context manager. The lock of its folder keeps other runs out. No record is kept in memory: whoever needs a record
-    again remembers its offset.
+    The caller locks the folder. No record is kept in memory; `at` reads one again.
     """
 
     def __init__(self, path: Path, settings: Mapping[str, object]):
         """Create the file, or open it and drop a last line that was cut off.
 
-        Raises InputError if it has other settings, or cannot be opened.
+        Raises InputError if its settings differ, or it cannot be opened.
         """
         self._path = path
         heading = to_line({"settings": settings}).encode()

@@ -1,4 +1,4 @@
-"""Find clips of one list that look like clips of another: the test would ask for what was shown in training."""
+"""Find clips of one list that look like clips of another, so that a test may repeat what training has shown."""
 
 import base64
 from pathlib import Path
@@ -11,10 +11,10 @@ from reader.clip import ClipSpec
 
 
 def look_for_pairs(findings: Findings, threshold: float, spec: ClipSpec, page: Path) -> list[str]:
-    """Return lines on the readable videos that look alike, and write a page of the pairs if there are any.
+    """Return lines about readable videos that look alike, and write a page of the pairs if there are any.
 
-    Videos that look like one of an earlier list are noted in the findings. A video belongs to the first line that
-    names it.
+    The findings get a note on each video that looks like one of an earlier list. A video belongs to the first list
+    that names it.
     """
     listings = findings.listings
     readable = np.flatnonzero(findings.readable)

@@ -1,4 +1,4 @@
-"""Remember what each copy in a folder was made of, so that changed sources are copied again."""
+"""Remember from which file each copy in a folder was made, so that changed sources are copied again."""
 
 from collections.abc import Sequence
 
@@ -12,7 +12,7 @@ _NONE = (-1, -1)
 
 
 class CopiedSources:
-    """The signature (utils/storage/stamps.py) of each copy's source; it takes 24 bytes of memory a video."""
+    """The signature (utils/storage/stamps.py) of each copy's source. It takes 24 bytes of memory per video."""
 
     def __init__(self, journal: Records, entries: Sequence[Entry], positions: Sequence[int]):
         """Read the journal's signatures of the entries at these positions."""
@@ -30,6 +30,9 @@ class CopiedSources:
         return None if known == list(_NONE) else known
 
     def note(self, source: str, file: list[int] | None) -> None:
-        """Store the signature that a source had before it was copied. Raises RunError."""
-        if file is not None:  # None: it has gone in the meantime, or is remote
+        """Store the signature that a source had before it was copied. Raises RunError.
+
+        file: None if the source is remote or gone.
+        """
+        if file is not None:
             self._journal.add({"video": source, "file": file})

@@ -17,14 +17,13 @@ from utils.log import progress_bar
 from utils.processes.limits import GRANT, available_cores
 from utils.processes.parallel import ask_all
 
-# Seconds after which a video is given up.
-TIME_LIMIT = 3600.0
+TIME_LIMIT = 3600.0  # seconds for a video
 # Videos that a machine of a cluster gets at a time.
 _AT_ONCE = 50
 
 
 def reencode_all(jobs: Sequence[Job], workers: int, done: Callable[[Job], None] = lambda job: None) -> dict[str, str]:
-    """Re-encode all sources, and return {source: reason} for those that cannot be.
+    """Re-encode all sources, and return {source: reason} for the unreadable ones.
 
     done: called for every other job. Raises RunError for faults that are not a video's.
     """
@@ -115,7 +114,7 @@ class Encoder:
         return safely(lambda: enter(self._folder))
 
     def compute(self, jobs: list[Job]):
-        """Call `reencode_all` for the jobs that earlier attempts have left; return a Failure if it raises."""
+        """Call `reencode_all` for the jobs without a copy yet; return a Failure if it raises."""
         from apps.cluster.worker import safely
 
         left = [job for job in jobs if not job.target.exists()]

@@ -24,13 +24,13 @@ PRESETS = ("ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "sl
 
 @dataclass(frozen=True)
 class Settings:
-    """How videos are encoded: the short side is reduced to at most `short_side`; crf and preset are x264's."""
+    """How videos are encoded. crf and preset are x264's."""
 
-    short_side: int
+    short_side: int  # pixels, at most
     keyint: int
     crf: int
     preset: str
-    fps: float | None = None  # for folders of frames; None: the sources are videos
+    fps: float | None = None  # for folders of frames; None if the sources are videos
     filename_tmpl: str | None = None  # for folders of frames, see reader/frame_folder.py
 
     def given(self) -> dict[str, object]:
@@ -46,10 +46,10 @@ class Job:
     target: Path
     settings: Settings
     file: list[int] | None = None
-    frames: int | None = None  # the number that the list gives for a folder
+    frames: int | None = None  # the number in the list, for folders of frames
 
     def parts(self) -> Iterable[str]:
-        """Return the files that make up the source. Raises VideoError if it should be a folder and is not."""
+        """Return the files that make up the source. Raises VideoError if an expected folder is none."""
         template = self.settings.filename_tmpl
         return [self.source] if template is None else frame_paths(self.source, template, self.frames)
 
@@ -57,7 +57,7 @@ class Job:
 def target_of(out: Path, source: str) -> Path:
     """Return the path of the re-encoded video: out/folder/name-DIGEST.mp4.
 
-    The digest of the whole path keeps files of the same name apart, whatever else is in the list.
+    The digest of the whole path keeps files of the same name apart.
     """
     path = os.path.abspath(source)
     # With 8 digits, a million videos of the same name would collide more than a hundred times.

@@ -6,25 +6,21 @@ import sys
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-from data.lists.splits import split_of
+from data.lists.splits import split_of_line
 from reader.videos import Video
 from utils.errors import InputError
 
-# The usual downloaders end names with start and end in seconds, padded with zeros or not.
+# Downloaders end names with start and end in seconds, with or without leading zeros.
 CLIP_NAME = re.compile(r"(.+)_(\d{1,9})_(\d{1,9})")
 
 
 @dataclass(frozen=True, slots=True)
 class Annotation:
-    """A line of an annotation file, which describes one clip. `label` is "" if it was not published.
+    """A line of an annotation file, which describes one clip. Data sets other than Kinetics have no times."""
 
-    youtube_id: for data sets other than Kinetics the file's name without its suffix; these have no times.
-    """
-
-    label: str
-    youtube_id: str
+    label: str  # "" if it was not published
+    youtube_id: str  # for data sets other than Kinetics, the file's name without its suffix
     start: int | None  # seconds
     end: int | None  # seconds
     split: str
@@ -36,7 +32,7 @@ class Annotation:
 
     @property
     def file_name(self) -> str:
-        """Name the file as downloaders do."""
+        """Return the name that downloaders give to the file, without its suffix."""
         return self.youtube_id if self.start is None else f"{self.youtube_id}_{self.start:06d}_{self.end:06d}"
 
 
@@ -45,40 +41,36 @@ def read_annotations(paths: Sequence[str]) -> list[Annotation]:
     return [row for path in paths for row in _read_file(path)]
 
 
-def _read_file(path: str) -> Iterator[Annotation]:
+def csv_lines(path: str, needed: Sequence[str]) -> Iterator[tuple[dict[str, str], str]]:
+    """Yield (the texts by column, file:line) for each line of a CSV file.
+
+    Raises InputError for a file that cannot be read, is not CSV or lacks a needed column.
+    """
     try:
         with open(path, encoding="utf-8-sig", newline="") as file:
             lines = csv.DictReader(file, skipinitialspace=True, strict=True)
-            columns = [(name or "").strip() for name in lines.fieldnames or []]
-            lines.fieldnames = columns
-            missing = [name for name in ("youtube_id", "time_start", "time_end") if name not in columns]
-            if missing:
-                raise InputError(
-                    f"{path}:1: expected a heading with youtube_id, time_start and time_end; no {missing[0]}"
-                )
-            split = split_of(re.split("[-_.]", Path(path).stem)[-1])  # train.csv, kinetics400_val.csv
+            lines.fieldnames = columns = [(name or "").strip() for name in lines.fieldnames or []]
+            if missing := [name for name in needed if name not in columns]:
+                raise InputError(f"{path}:1: expected a heading with {', '.join(needed)}; {missing[0]} is missing")
             for line in lines:
-                yield _parse(line, f"{path}:{lines.line_num}", split)
+                yield {name: (line[name] or "").strip() for name in columns}, f"{path}:{lines.line_num}"
     except OSError as error:
         raise InputError(f"{path}: the annotations cannot be read: {error.strerror}") from None
     except (UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path}: no CSV file: {error}") from None
+        raise InputError(f"{path}: not a CSV file: {error}") from None
 
 
-def _parse(line: dict[str, str | None], where: str, split_of_file: str | None) -> Annotation:
-    youtube_id, start, end, label, split = (
-        (line.get(name) or "").strip() for name in ("youtube_id", "time_start", "time_end", "label", "split")
-    )
-    if not youtube_id:
-        raise InputError(f"{where}: no youtube_id")
-    try:
-        seconds = int(float(start)), int(float(end))
-    except (ValueError, OverflowError):
-        raise InputError(f"{where}: time_start and time_end must be seconds, not {start!r} and {end!r}") from None
-    known = split_of(split) if split else split_of_file
-    if known is None:
-        raise InputError(f"{where}: split {split!r}: expected train, val or test, here or as the file's name")
-    return Annotation(sys.intern(label), youtube_id, *seconds, sys.intern(known), where)
+def _read_file(path: str) -> Iterator[Annotation]:
+    for line, where in csv_lines(path, ("youtube_id", "time_start", "time_end")):
+        youtube_id, start, end = line["youtube_id"], line["time_start"], line["time_end"]
+        if not youtube_id:
+            raise InputError(f"{where}: youtube_id is empty")
+        try:
+            seconds = int(float(start)), int(float(end))
+        except (ValueError, OverflowError):
+            raise InputError(f"{where}: time_start and time_end must be seconds, not {start!r} and {end!r}") from None
+        label, split = sys.intern(line.get("label", "")), split_of_line(line.get("split", ""), path, where)
+        yield Annotation(label, youtube_id, *seconds, split, where)
 
 
 def drop_repeated(rows: Iterable[Annotation]) -> tuple[list[Annotation], list[tuple[str, str]]]:
@@ -88,22 +80,22 @@ def drop_repeated(rows: Iterable[Annotation]) -> tuple[list[Annotation], list[tu
     for row in rows:
         kept = first.setdefault(row.clip, row)
         if kept is not row:
-            other = " with another split" if kept.split != row.split else ""
-            other = other or (" with another label" if kept.label != row.label else "")
-            remarks.append((row.where, f"the same clip{other} as {kept.where}, which counts"))
+            other = "split" if kept.split != row.split else "label" if kept.label != row.label else ""
+            differs = f"; only its {other} differs" if other else ""
+            remarks.append((row.where, f"the same clip as {kept.where}, which is used{differs}"))
     return list(first.values()), remarks
 
 
 def match(
     rows: Sequence[Annotation], videos: Sequence[Video], bad: Mapping[str, str]
 ) -> tuple[dict[int, Video], dict[int, str], list[tuple[str, str]]]:
-    """Find the video of each row's clip: ({row number: video}, {row number: why there is none}, remarks on files).
+    """Return ({row number: its video}, {row number: why it has none}, remarks on files).
 
     A file is named `id_start_end`, or just `id` if the annotations have only one clip with that id. Files in `bad`
     (path: reason) count as missing. If a clip has several files, the first good one in the order of `videos` is taken.
     """
     numbers = {row.clip: number for number, row in enumerate(rows)}
-    of_id: dict[str, int | None] = {}  # id -> the row of its only clip; None: it has several clips
+    of_id: dict[str, int | None] = {}  # id -> the row of its only clip; None if it has several clips
     for number, row in enumerate(rows):
         of_id[row.youtube_id] = None if row.youtube_id in of_id else number
     cut: set[str] = set()  # ids that have a file for at least one clip
@@ -132,6 +124,6 @@ def match(
         if good:
             found[number] = good[0]
         else:
-            times = "only other times" if row.youtube_id in cut else "no file"
+            times = "only files with other times" if row.youtube_id in cut else "no file"
             missing[number] = bad[same[0].path].removeprefix("an ") if same else times
     return found, missing, remarks + strangers

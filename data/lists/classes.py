@@ -1,4 +1,4 @@
-"""Number classes: as Kinetics-400 does, in alphabetical order, or behind the classes of existing lists."""
+"""Number classes: as Kinetics-400 does, in alphabetical order, or after the classes of existing lists."""
 
 import unicodedata
 from collections.abc import Iterable, Sequence
@@ -14,9 +14,9 @@ KINETICS_LABELS = Path(__file__).parents[1] / "dataset" / "kinetics_labels.json"
 
 @lru_cache(10_000)  # the same few names come with every video
 def loose(name: str) -> str:
-    """Return a name's letters and digits in lower case, which all its spellings share.
+    """Return a name's letters and digits in lower case.
 
-    Copies of Kinetics-400 differ in blanks, underscores, parentheses and apostrophes. The 400 names stay distinct
+    Copies of Kinetics-400 differ in blanks, underscores, parentheses and apostrophes. Its 400 names stay distinct
     without them.
     """
     return "".join(c for c in unicodedata.normalize("NFKC", name).casefold() if c.isalnum())
@@ -24,7 +24,7 @@ def loose(name: str) -> str:
 
 @lru_cache(10_000)
 def label_of(name: str) -> str:
-    """Return a name as label lists spell it, with words joined by `_`."""
+    """Return a name with its words joined by `_`, as in label lists."""
     return "_".join(unicodedata.normalize("NFC", name).replace("_", " ").split()) or name
 
 
@@ -54,7 +54,7 @@ def choose_classes(found: Iterable[str], labels: str | None, before: Sequence[st
     found = sorted(set(found))
     for name in found:
         if is_hidden(label_of(name)):
-            raise InputError(f"the class {name!r} has a character in its name that no label list may hold: rename it")
+            raise InputError(f"the class {name!r}: a label list cannot hold a character of this name: rename the class")
     if before and labels in (None, "own"):
         return _extended(found, before)
     if labels != "own":
@@ -77,7 +77,7 @@ def in_order(names: Iterable[str]) -> list[str]:
 
 
 def _extended(found: Iterable[str], before: Sequence[str]) -> Classes:
-    """Return the classes in `before`, even those without a clip now, followed by the new ones."""
+    """Return the classes in `before`, including those that have lost their clips, followed by the new ones."""
     known = read_classes(str(KINETICS_LABELS))
     if list(before) != known.names:  # Kinetics-400's names match in any spelling, own names exactly
         known = Classes(list(before), "", {name: i for i, name in enumerate(before)})
@@ -103,7 +103,7 @@ def read_classes(path: str) -> Classes:
 def classes_of(names: Sequence[str], source: str, where: str) -> Classes:
     """Return the classes with these names, in the order of `source`.
 
-    Raises InputError, whose message begins with `where`.
+    where: begins the message of an InputError.
     """
     if not names or not all(map(loose, names)) or any(map(is_hidden, names)):
         raise InputError(f"{where}: expected a JSON list of names")
@@ -111,5 +111,5 @@ def classes_of(names: Sequence[str], source: str, where: str) -> Classes:
     for i, name in enumerate(names):
         first = ids.setdefault(loose(name), i)
         if first != i:
-            raise InputError(f"{where}: {names[first]!r} and {name!r} cannot be told apart")
+            raise InputError(f"{where}: {names[first]!r} and {name!r} have the same letters and digits: rename one")
     return Classes(list(names), source, ids)

@@ -16,9 +16,9 @@ from reader.labels import Label
 from reader.videos import Video
 from utils.errors import InputError
 
-# Exchanges of two recordings are tried in classes with at most this many. With more, moving single ones is enough.
+# Classes with more recordings than this need no exchanges of two: moving single recordings is enough.
 EXCHANGED = 40
-# The best of this many deals is taken. 20 found the optimum for each of 150 small sets. Many recordings need fewer.
+# Deals that are tried, of which the best is taken. 20 found the optimum for each of 150 small sets.
 MOST_DEALS = 20
 OfPath = TypeVar("OfPath", "SplitClip", Video)
 NONE_HELD: Mapping[str, str] = MappingProxyType({})
@@ -34,7 +34,7 @@ class SplitClip:
 
 
 def split_counts(number: int, shares: Sequence[float], held: Sequence[int] = (0, 0, 0)) -> list[int]:
-    """Return how many of a class's clips go to train, val and test: one each while they last, the rest by shares.
+    """Return how many clips of a class go to train, val and test: first one each, then the rest by shares.
 
     held: the number of clips that each split already has.
     """
@@ -82,15 +82,13 @@ def find_recordings(videos: Sequence[Video], expression: re.Pattern) -> tuple[li
         recordings[bool(name), name or video.path].append(video)
     alone = sum(not named for named, _ in recordings)
     if alone == len(videos):
-        raise InputError(
-            f"--group {expression.pattern}: found in none of {alone} paths below the folders of the classes, "
-            f"such as {_below_class(videos[0])}"
-        )
+        paths = f"{alone} paths below the class folders, such as {_below_class(videos[0])}"
+        raise InputError(f"--group {expression.pattern}: matches none of the {paths}")
     return list(recordings.values()), alone
 
 
 def joined(recordings: Iterable[Sequence[OfPath]], groups: Iterable[Sequence[str]]) -> list[list[OfPath]]:
-    """Return the recordings, merging those that share a group of paths."""
+    """Return the recordings, with those merged that have paths in the same group."""
     of_path = {path: number for number, group in enumerate(groups) for path in group}
     homes: dict[int, list[OfPath]] = {}  # group -> the recording it belongs to
     found: dict[int, list[OfPath]] = {}
@@ -116,7 +114,7 @@ def split_recordings(
     seed: int,
     held: Mapping[str, str] = NONE_HELD,
 ) -> list[SplitClip]:
-    """Return the clips with their splits. All clips of a recording share a split, whatever their classes.
+    """Return the clips with their splits. All clips of a recording get one split, whatever their classes.
 
     The same seed and files give the same splits. held: the split of each path that must stay where it is; the other
     clips of its recording join it.
@@ -138,7 +136,7 @@ def split_recordings(
 
 
 def _held_split(videos: Sequence[Video], held: Mapping[str, str]) -> int | None:
-    """Return the position of the split that already holds most of a recording's clips."""
+    """Return the position of the split that already holds most of a recording's clips, or None."""
     counts = Counter(SPLITS.index(held[video.path]) for video in videos if video.path in held)
     return counts.most_common(1)[0][0] if counts else None
 
@@ -146,9 +144,9 @@ def _held_split(videos: Sequence[Video], held: Mapping[str, str]) -> int | None:
 class _Deal:
     """Assign recordings, given as clips per class, to splits; `splits` holds the position of each recording's split.
 
-    First, every class should have clips for training, then for validation, then for testing, as far as its recordings
-    last. Then the numbers of clips should be near `split_counts`. As long as it helps, one recording is moved or two
-    are exchanged. The result depends on the order of the recordings: the optimum would be a knapsack problem.
+    Every class gets clips for training first, then for validation, then for testing, if it has enough recordings.
+    Then the numbers of clips should be near `split_counts`. As long as it helps, one recording is moved or two are
+    exchanged. The result depends on the order of the recordings: the optimum would be a knapsack problem.
     """
 
     def __init__(self, recordings: Sequence[Counter[int]], shares: Sequence[float], held: Sequence[int | None]):
@@ -159,7 +157,7 @@ class _Deal:
             numbers.update(recording)
         self._wanted = {label: split_counts(number, shares) for label, number in numbers.items()}
         self._counts = {label: [0, 0, 0] for label in numbers}
-        self.splits = [split or 0 for split in held]  # everything else starts in training
+        self.splits = [split or 0 for split in held]  # the free ones start in training
         for recording, split in zip(recordings, self.splits):
             self._add(recording, split, 1)
         open_splits = [split for split in range(3) if shares[split]]
@@ -200,7 +198,10 @@ class _Deal:
             self.splits[i] = split
 
     def badness(self, labels: Iterable[int] | None = None) -> tuple[int, ...]:
-        """Return (classes that lack a clip for train, val, test, squared error of the counts); None: for all labels."""
+        """Return (classes that lack a clip for train, val and test, the squared error of the counts).
+
+        labels: the classes to count; None for all.
+        """
         pairs = [(self._counts[label], self._wanted[label]) for label in labels or self._wanted]
         empty = [sum(want[i] > 0 and not count[i] for count, want in pairs) for i in range(3)]
         return *empty, sum((count[i] - want[i]) ** 2 for count, want in pairs for i in range(3))

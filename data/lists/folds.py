@@ -26,14 +26,14 @@ def fold_lists(number: int) -> list[FoldLists]:
 def deal_folds(recordings: Sequence[Sequence[SplitClip]], number: int, seed: int) -> list[list[SplitClip]]:
     """Return the clips of each fold, with each recording in one fold and each class spread as evenly as possible.
 
-    The same seed and clips give the same folds. Recordings with the most clips of one class come first. Each goes to
+    The same seed and clips give the same folds. Recordings with many clips of one class are dealt first. Each goes to
     the fold where it adds least to the sum of squared clips per class and fold, and on a tie to the fold with the
     fewest clips. If every recording is a single clip, the folds' counts of a class differ by at most one.
 
     Raises InputError if there are fewer recordings than folds.
     """
     if len(recordings) < number:
-        raise InputError(f"--folds {number}: the clips are of {len(recordings)} recordings, each of them in one fold")
+        raise InputError(f"--folds {number}: expected no more folds than recordings, which are {len(recordings)}")
     order = sorted(recordings, key=lambda clips: clips[0].path)
     random.Random(seed).shuffle(order)
     order.sort(key=lambda clips: sum(n * n for n in Counter(clip.label for clip in clips).values()), reverse=True)
@@ -58,10 +58,10 @@ def lists_of_folds(folds: Sequence[Sequence[SplitClip]]) -> dict[str, list[Split
 
 
 def notes_on_folds(folds: Sequence[Sequence[SplitClip]], names: Sequence[str], recordings: int) -> list[str]:
-    """Return lines that say how large the folds are and which classes are missing in some."""
+    """Return lines about the sizes of the folds, and about classes that are missing in some folds."""
     sizes = [len(fold) for fold in folds]
     clips = f"{min(sizes)} to {max(sizes)} clips" if min(sizes) < max(sizes) else f"{sizes[0]} clips each"
-    lines = [f"{len(folds)} folds over all {sum(sizes)} clips, of {recordings} recordings: {clips}"]
+    lines = [f"{len(folds)} folds of all {sum(sizes)} clips, from {recordings} recordings: {clips}"]
     found: dict[int | None, set[int]] = {}
     for k, fold in enumerate(folds):
         for clip in fold:
@@ -69,6 +69,6 @@ def notes_on_folds(folds: Sequence[Sequence[SplitClip]], names: Sequence[str], r
     if lacking := [names[label] for label, where in sorted(found.items()) if len(where) < len(folds)]:
         alone = sum(len(where) == 1 for where in found.values())
         shown = ", ".join(lacking[:5]) + (", ..." if len(lacking) > 5 else "")
-        untrained = f"all in one fold, for which none is left to train on: {alone}"
-        lines.append(f"classes that not all folds test: {len(lacking)}: {shown}; {untrained}")
+        untrained = f"classes in one fold only, which are tested but not trained: {alone}"
+        lines.append(f"classes that some folds do not test: {len(lacking)}: {shown}; {untrained}")
     return lines

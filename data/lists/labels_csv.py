@@ -1,18 +1,16 @@
-"""Read CSV files that name several classes a video, and find the videos: for MODEL.labels multi."""
+"""Read CSV files that name several classes per video, and find the videos: for MODEL.labels multi."""
 
 import csv
 import os
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from pathlib import Path
 
-from data.lists.annotations import Annotation, drop_repeated
+from data.lists.annotations import Annotation, csv_lines, drop_repeated
 from data.lists.classes import choose_classes, label_of
 from data.lists.dealing import SplitClip
 from data.lists.found import Found
-from data.lists.splits import split_of
+from data.lists.splits import split_of_line
 from reader.videos import Video
 from utils.errors import InputError, os_errors
 
@@ -20,52 +18,34 @@ COLUMNS = ("path", "labels")
 
 
 def is_of_many(paths: Sequence[str]) -> bool:
-    """Return whether the first file has the heading of such a file. Raise InputError where it cannot be read."""
-    return set(COLUMNS) <= set(_heading(paths[0]))
-
-
-def _heading(path: str) -> list[str]:
-    unreadable = os_errors(InputError, f"{path}: the annotations cannot be read")
-    with unreadable, open(path, encoding="utf-8-sig", errors="replace", newline="") as file, suppress(csv.Error):
-        return [name.strip() for name in next(csv.reader(file), [])]
-    return []  # a damaged file: whoever reads its lines tells
+    """Return whether the first file has the columns path and labels. Raises InputError if it cannot be read."""
+    unreadable = os_errors(InputError, f"{paths[0]}: the annotations cannot be read")
+    with unreadable, open(paths[0], encoding="utf-8-sig", errors="replace", newline="") as file, suppress(csv.Error):
+        return {name.strip() for name in next(csv.reader(file), [])} >= set(COLUMNS)
+    return False  # a damaged file: `csv_lines` raises the error
 
 
 def read_many(paths: Sequence[str]) -> list[Annotation]:
-    """Return the lines of all files, whose label has the names of the classes with `;` between them.
+    """Return the lines of all files. A line's label holds the names of its classes, separated by `;`.
 
     Raises InputError, with file:line, if a file has another format.
     """
     rows = []
     for path in paths:
-        if not set(COLUMNS) <= set(heading := _heading(path)):
-            raise InputError(f"{path}:1: expected a heading with path and labels, as in {paths[0]}")
-        of_file = split_of(re.split("[-_.]", Path(path).stem)[-1])  # train.csv, mine_val.csv
-        try:
-            with open(path, encoding="utf-8-sig", newline="") as file:
-                lines = csv.DictReader(file, heading, skipinitialspace=True, strict=True)
-                next(lines)
-                rows += [_parse(line, f"{path}:{lines.line_num}", of_file) for line in lines]
-        except (UnicodeDecodeError, csv.Error) as error:
-            raise InputError(f"{path}: no CSV file: {error}") from None
+        for line, where in csv_lines(path, COLUMNS):
+            names = [name.strip() for name in line["labels"].split(";") if name.strip()]
+            if not line["path"] or not names:
+                empty = "labels" if line["path"] else "path"
+                raise InputError(f"{where}: {empty} is empty; expected a line such as clip.mp4,jump;run,train")
+            split = split_of_line(line.get("split", ""), path, where)
+            rows.append(Annotation(";".join(names), os.path.normpath(line["path"]), None, None, split, where))
     return rows
 
 
-def _parse(line: dict[str, str | None], where: str, split_of_file: str | None) -> Annotation:
-    path, labels, split = ((line.get(name) or "").strip() for name in (*COLUMNS, "split"))
-    names = [name.strip() for name in labels.split(";") if name.strip()]
-    if not path or not names:
-        raise InputError(f"{where}: no {'labels' if path else 'path'}; expected a line such as clip.mp4,jump;run,train")
-    known = split_of(split) if split else split_of_file
-    if known is None:
-        raise InputError(f"{where}: split {split!r}: expected train, val or test, here or as the file's name")
-    return Annotation(";".join(names), os.path.normpath(path), None, None, known, where)
-
-
 def from_many(rows: list[Annotation], videos: list[Video], bad: Mapping[str, str], labels: str | None) -> Found:
-    """Return the clips of the lines: a path is one below --videos, or leads to the file from here.
+    """Return the clips of the lines, whose paths begin below --videos or at the working folder.
 
-    bad: why videos cannot be listed, by path. Raises InputError when there is not one.
+    bad: why videos cannot be listed, by path. Raises InputError if no clip is found.
     """
     rows, remarks = drop_repeated(rows)
     classes = choose_classes((name for row in rows for name in row.label.split(";")), labels or "own")

@@ -1,6 +1,6 @@
 """Tell how a data set's folders are meant: one for each class, possibly below train/, val/ and test/.
 
-An ambiguous layout is refused with an error that names both readings, because the choice decides what is learned.
+A layout with two possible meanings is an error that names both, because the choice decides what is learned.
 """
 
 import os
@@ -16,7 +16,7 @@ SHOWN = 5  # names in a message
 
 
 def is_split(videos: Sequence[Video]) -> bool:
-    """Return whether the top folders are train/, val/ and test/. Raises InputError if they may be classes as well."""
+    """Return whether the top folders are train/, val/ and test/. Raises InputError if they may also be classes."""
     first = {video.folders[0] for video in videos if video.folders}
     words = {name for name in first if split_of(name)}
     deeper = any(len(video.folders) > 1 for video in videos if video.folders and video.folders[0] in words)
@@ -25,15 +25,14 @@ def is_split(videos: Sequence[Video]) -> bool:
         return False  # splits would have class folders below them
     if others:
         raise InputError(
-            f"--videos: {named(words)} may split the videos, with the classes in them, or be classes themselves, as "
-            f"{named(others)} beside them: move {named(others)} to another folder, or give folders of classes other "
-            "names"
+            f"--videos: {named(words)} may be splits that hold class folders, or classes like {named(others)} beside "
+            f"them: move {named(others)} to another folder if they are splits, rename them if they are classes"
         )
     return True
 
 
 def check_level(videos: Sequence[Video], depth: int) -> None:
-    """Raise InputError if there is one class folder, and each folder in it may be meant as a class instead."""
+    """Raise InputError if there is only one class folder, and the folders in it may be the classes instead."""
     folders = {video.folders[depth] for video in videos}
     below = {video.folders[depth + 1] if len(video.folders) > depth + 1 else "" for video in videos}
     if len(folders) > 1 or len(below) < 2 or "" in below:
@@ -41,19 +40,19 @@ def check_level(videos: Sequence[Video], depth: int) -> None:
     video = videos[0]
     folder = Path(video.path).parents[len(video.folders) - 1 - depth]
     raise InputError(
-        f"--videos: all {len(videos)} videos lie in the one folder {folder}, in {len(below)} folders ({named(below)}): "
-        f"give --videos {folder.parent if depth else folder} if these are the classes; if all are of one class, put "
-        "them into its folder itself"
+        f"--videos: all {len(videos)} videos are in {len(below)} folders ({named(below)}) of the one folder {folder}: "
+        f"give --videos {folder.parent if depth else folder} if these are the classes; if {folder.name} is the only "
+        "class, move the videos directly into it"
     )
 
 
 def check_names(videos: Iterable[Video], depth: int) -> None:
-    """Raise InputError if a class folder's name is not UTF-8, which archives from other systems can cause."""
+    """Raise InputError if the name of a class folder is not UTF-8, as in archives from other systems."""
     for name in {video.folders[depth] for video in videos}:
         if not name.isprintable() and any("\ud800" <= c <= "\udfff" for c in name):
             raise InputError(
-                f"--videos: the class's folder {os.fsencode(name)!r} has a name that is not UTF-8: rename it, such as "
-                "by convmv"
+                f"--videos: the name of the class folder {os.fsencode(name)!r} is not UTF-8: rename it, for example "
+                "with convmv"
             )
 
 
@@ -72,7 +71,7 @@ def _folders(folder: Path) -> list[Path]:
 
 
 def named(names: Iterable[str]) -> str:
-    """Return the names as text; if there are many, the first ones and their number."""
+    """Return the names as text; if there are many, the first ones and the number of the others."""
     names = sorted(names)
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
     return ", ".join(names[:SHOWN]) + more

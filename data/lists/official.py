@@ -11,13 +11,13 @@ from pathlib import Path, PurePosixPath
 
 from data.lists.annotations import Annotation
 from data.lists.classes import Classes, classes_of
-from data.lists.splits import split_of
+from data.lists.splits import split_of_file
 from utils.errors import InputError, os_errors
 
 _UCF = re.compile(r"(train|test)list(\d+)\.txt")
 _HMDB = re.compile(r"(.+)_test_split(\d+)\.txt")
 _HMDB_SPLITS = {"0": "", "1": "train", "2": "test"}
-_SHOWN = "UCF101's trainlist01.txt, testlist01.txt and classInd.txt, HMDB51's CLASS_test_split1.txt, or " + (
+_FILES = "UCF101's trainlist01.txt, testlist01.txt and classInd.txt, HMDB51's CLASS_test_split1.txt, or " + (
     "something-something-v2-train.json, -validation.json, -test.json and -labels.json"
 )
 
@@ -26,37 +26,40 @@ def is_official(paths: Sequence[str]) -> bool:
     """Return whether these are official split files and not Kinetics CSV files. Raises InputError for a mixture."""
     others = [path for path in paths if Path(path).suffix.lower() in (".txt", ".json")]
     if others and len(others) < len(paths):
-        raise InputError(f"--annotations: {others[0]} and files of another kind: give those of one data set")
+        two = f"{others[0]} and {next(path for path in paths if path not in others)}"
+        raise InputError(f"--annotations: {two} are of different data sets: give the files of one")
     return bool(others)
 
 
 def read_official(paths: Sequence[str]) -> tuple[list[Annotation], Classes | None]:
-    """Return (the clips in any split, the classes by number or None if no file gives numbers).
+    """Return (the clips that have a split, the classes by number or None if no file gives numbers).
 
-    Raises InputError, with file:line for files that have lines, if a file has another format.
+    Raises InputError, with file:line for text files, if a file has another format.
     """
     rows: list[Annotation] = []
     numbers: dict[str, tuple[int, str]] = {}  # class name -> its number, and where the number was read
     source, parts = "", {}
     for path in paths:
         name = Path(path).name
-        split = split_of(re.split("[-_.]", Path(path).stem)[-1])
+        split = split_of_file(path)
         known = _UCF.fullmatch(name) or _HMDB.fullmatch(name)
         if known:
             parts.setdefault(known[2], path)
         if name == "classInd.txt":
             source = path
-            numbers |= {label: (int(number) - 1, where) for number, label, where in _words(path, r"(\d{1,6}) (\S+)")}
+            lines = _words(path, r"(\d{1,6}) (\S+)", "1 Archery")
+            numbers |= {label: (int(number) - 1, where) for number, label, where in lines}
         elif known and known.re is _UCF:
-            for clip, number, where in _words(path, r"(\S.*?/\S.*?)(?: (\d{1,6}))?"):
+            for clip, number, where in _words(path, r"(\S.*?/\S.*?)(?: (\d{1,6}))?", "Archery/v_Archery_g01_c01.avi 1"):
                 label = PurePosixPath(clip).parent.name
                 rows.append(Annotation(label, PurePosixPath(clip).stem, None, None, known[1], where))
                 if number:
                     numbers.setdefault(label, (int(number) - 1, where))
                     source = source or path
         elif known:
-            lines = ((clip, _HMDB_SPLITS[split], where) for clip, split, where in _words(path, r"(\S.*) ([012])"))
-            rows += [Annotation(known[1], Path(c).stem, None, None, split, where) for c, split, where in lines if split]
+            lines = _words(path, r"(\S.*) ([012])", "clip.avi 1")
+            lines = ((Path(clip).stem, _HMDB_SPLITS[number], where) for clip, number, where in lines)
+            rows += [Annotation(known[1], clip, None, None, split, where) for clip, split, where in lines if split]
         elif name.endswith(".json") and split:
             rows += _of_something(path, split)
         elif name.endswith("labels.json"):
@@ -65,11 +68,10 @@ def read_official(paths: Sequence[str]) -> tuple[list[Annotation], Classes | Non
                 str(label): (int(n) if re.fullmatch("[0-9]{1,6}", str(n)) else -1, path) for label, n in content.items()
             }
         else:
-            raise InputError(f"--annotations {path}: expected {_SHOWN}")
+            raise InputError(f"--annotations {path}: expected {_FILES}")
     if len(parts) > 1:
-        raise InputError(
-            f"--annotations: {' and '.join(list(parts.values())[:2])} are of two splits: give those of one"
-        )
+        two = " and ".join(list(parts.values())[:2])
+        raise InputError(f"--annotations: {two} are of different official splits: give the files of one")
     classes = _numbered(numbers, source) if numbers else None
     for row in rows if classes else ():
         if row.label and classes.find(row.label) is None:
@@ -78,16 +80,16 @@ def read_official(paths: Sequence[str]) -> tuple[list[Annotation], Classes | Non
 
 
 def _numbered(numbers: dict[str, tuple[int, str]], source: str) -> Classes:
-    """Return the classes ordered by number; the numbers must be 0 to K - 1."""
+    """Return the classes ordered by number. Raises InputError unless the numbers are 0 to K - 1."""
     names = sorted(numbers, key=lambda name: numbers[name][0])
     for expected, name in enumerate(names):
         if numbers[name][0] != expected:
-            raise InputError(f"{numbers[name][1]}: the number of {name!r}: expected those of the classes one by one")
+            raise InputError(f"{numbers[name][1]}: the number of {name!r}: expected consecutive numbers, each once")
     return classes_of(names, source, source)
 
 
-def _words(path: str, pattern: str) -> Iterator[tuple[str, ...]]:
-    """Yield (the groups of the pattern, file:line) of each line that is not empty."""
+def _words(path: str, pattern: str, example: str) -> Iterator[tuple[str, ...]]:
+    """Yield (the groups of the pattern, file:line) for each line that is not empty. example: of a line."""
     try:
         text = Path(path).read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
@@ -96,7 +98,7 @@ def _words(path: str, pattern: str) -> Iterator[tuple[str, ...]]:
         if line.strip():
             found = re.fullmatch(pattern, line.strip())
             if not found:
-                raise InputError(f"{path}:{number}: not a line of such a file: {line.strip()[:80]!r}")
+                raise InputError(f"{path}:{number}: expected a line such as {example!r}, not {line.strip()[:80]!r}")
             yield *found.groups(), f"{path}:{number}"
 
 
@@ -105,9 +107,10 @@ def _json(path: str, kind: type) -> list | dict:
         with os_errors(InputError, f"{path}: cannot be read"):
             content = json.loads(Path(path).read_bytes())
     except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: no JSON: {error}") from None
+        raise InputError(f"{path}: not JSON: {error}") from None
     if not isinstance(content, kind):
-        raise InputError(f"{path}: expected a {kind.__name__} as Something-Something v2 has it")
+        what = "an object" if kind is dict else "a list"
+        raise InputError(f"{path}: expected {what}, as in Something-Something v2")
     return content
 
 
@@ -117,5 +120,5 @@ def _of_something(path: str, split: str) -> Iterator[Annotation]:
         label = clip.get("template", "") if isinstance(clip, dict) else None
         if not isinstance(label, str) or not re.fullmatch(r"[\w.-]{1,200}", str(clip.get("id", ""))):
             raise InputError(f"{where}: expected an object with id and template")
-        # The templates say "Holding [something]", the label list "Holding something".
+        # Templates have brackets ("Holding [something]"), which the label list has not.
         yield Annotation(label.replace("[", "").replace("]", ""), str(clip["id"]), None, None, split, where)

@@ -1,4 +1,4 @@
-"""Write config.yaml for a data set's lists, ready for train.py, eval.py and predict.py, with a reason for each key."""
+"""Make the text of config.yaml for a data set's lists, ready for all scripts, with a reason for each key."""
 
 import math
 import os
@@ -20,10 +20,10 @@ STEPS, LEAST_EPOCHS, MOST_EPOCHS = 400, 15, 100
 BASE_MEMORY = 1.0e9
 MANY = "    # a clip may have several classes\n    labels: multi\n"
 BALANCED = "    # a class with few clips is seen as often as the others\n    balance_classes: True\n"
-# Up to FROZEN_CLIPS training clips, only the classifier is trained, on at most MOST_VIEWS views of each clip and
+# With at most FROZEN_CLIPS training clips, only the classifier is trained, on at most MOST_VIEWS views of each clip and
 # ALL_VIEWS in total. With 20, 60 and 120 real clips (ResNet-18, random weights), five views a clip gave 3 to 6 points
-# more than one, three views 2 to 5, and a sixth view nothing. 6000 views of 8 frames take PP-TSM about 40 minutes on
-# two cores.
+# more than one, three views 2 to 5, and a sixth view nothing. PP-TSM takes about 40 minutes on two cores for 6000 views
+# of 8 frames.
 FROZEN_CLIPS, MOST_VIEWS, ALL_VIEWS = 2000, 10, 6000
 
 
@@ -37,12 +37,13 @@ def network_for(classes: Classes, light: bool) -> Network:
     if not is_published(classes):
         return LIGHT if light else STRONG
     if light:
-        raise InputError("--light: Kinetics-400's weights know these classes: python predict.py --weights=pptsmv2")
+        pptsmv2 = to_type("predict.py", "--weights=pptsmv2")
+        raise InputError(f"--light: leave it out: published weights know these classes already: {pptsmv2}")
     return IMAGENET
 
 
 def commands(out: Path, classes: Classes, clips: Mapping[str, int]) -> list[str]:
-    """Return what can be called next, word for word; `clips` has the number of clips of each list that is there."""
+    """Return the commands to type next. clips: the number of clips in each list that was written."""
     config = f"--config={out / NAME}"
     train = "train.list" in clips
     lines = [to_type("train.py", config)] * train
@@ -55,7 +56,7 @@ def commands(out: Path, classes: Classes, clips: Mapping[str, int]) -> list[str]
 
 
 def feature_views(clips: int) -> int:
-    """Return how many views of each training clip get features, for a given number of clips."""
+    """Return the number of views per training clip for which features are computed."""
     return max(1, min(MOST_VIEWS, ALL_VIEWS // max(1, clips)))
 
 
@@ -63,15 +64,15 @@ def batch_size(clips: int, memory: int | None, video_memory: float) -> tuple[int
     """Return (the batch size, a power of two; the reason for it). memory: free bytes, None if unknown."""
     size = _power_of_two(max(LEAST_BATCH, min(clips // 10, MOST_BATCH)))
     reasons = {
-        LEAST_BATCH: f"few clips, but BatchNorm's statistics want {LEAST_BATCH} videos",
-        MOST_BATCH: "what each of the original's 8 GPUs had",
+        LEAST_BATCH: f"few clips, but BatchNorm's statistics need {LEAST_BATCH} videos",
+        MOST_BATCH: "as on each of the original's 8 GPUs",
     }
-    why = reasons.get(size, "so that an epoch has ten steps or more")
+    why = reasons.get(size, "an epoch has at least ten steps")
     fits = size if memory is None else int((memory / 2 - BASE_MEMORY) / video_memory)
     if fits < size:
         size = _power_of_two(max(2, fits))
         takes = (BASE_MEMORY + size * video_memory) / 1e9
-        why = f"takes {takes:.1f} GB of memory; {memory / 1e9:.1f} GB were free here"
+        why = f"this takes {takes:.1f} GB of memory; {memory / 1e9:.1f} GB were free here"
     return size, why
 
 
@@ -80,17 +81,15 @@ def _power_of_two(number: int) -> int:
 
 
 def epochs(clips: int, batch: int) -> tuple[int, str]:
-    """Return (the number of epochs for this many training clips, the reason for it)."""
+    """Return (the number of epochs for this number of training clips, the reason for it)."""
     steps = max(1, math.ceil(clips / batch))
     number = min(max(LEAST_EPOCHS, math.ceil(STEPS / steps)), MOST_EPOCHS)
-    return (
-        number,
-        f"{number * steps} steps: fine-tuning wants some hundreds, but {LEAST_EPOCHS} to {MOST_EPOCHS} epochs",
-    )
+    why = f"{number * steps} steps: fine-tuning needs some hundreds, within {LEAST_EPOCHS} to {MOST_EPOCHS} epochs"
+    return number, why
 
 
 def cpu_time(frames: int, cores: int, speed: float) -> str:
-    """Say about how long `frames` frames take without a GPU, at `speed` frames a second on each core."""
+    """Return in words how long `frames` frames take without a GPU. speed: frames a second on each core."""
     minutes = frames / (speed * cores) / 60
     if minutes > 120:
         return f"{minutes / 60:.0f} h" if minutes < 2880 else f"{minutes / 1440:.0f} days"
@@ -98,9 +97,9 @@ def cpu_time(frames: int, cores: int, speed: float) -> str:
 
 
 def config_text(out: Path, classes: Classes, clips: Mapping[str, int], network: Network, many: bool = False) -> str:
-    """Return the configuration for the lists in `out`; `clips` has the number of clips of each list that is there.
+    """Return the configuration for the lists in `out`.
 
-    many: whether a clip may have several classes.
+    clips: the number of clips in each list that was written. many: whether a clip may have several classes.
     """
     train, cores = clips.get("train.list", 0), available_cores()
     batch, why_batch = batch_size(train, available_memory(), network.video_memory)
@@ -109,28 +108,28 @@ def config_text(out: Path, classes: Classes, clips: Mapping[str, int], network: 
     on_cores = f"on {cores} core{'s' * (cores > 1)}"
     dropout, why_dropout = network.frozen_dropout if frozen else network.dropout
     why_frozen = (
-        f"the classifier alone, up to {FROZEN_CLIPS} clips; 0: all is trained, with dropout {network.dropout[0]}"
+        f"trains the classifier only, for up to {FROZEN_CLIPS} clips; 0 trains all, with dropout {network.dropout[0]}"
         if frozen
-        else "all is trained; 5: the classifier alone, without a GPU in a small part of the time"
+        else "trains all; 5 trains the classifier only, in a small part of the time without a GPU"
     )
     views, frames = feature_views(train), train * network.segments
     time = cpu_time(epoch * frames, cores, network.train_speed)
     frozen_time = cpu_time(views * frames, cores, network.feature_speed)
     valid = out / "val.list" if "val.list" in clips else ""
-    about_valid = f"{clips['val.list']} clips" if valid else "'': no clip is left for validation"
+    about_valid = f"{clips['val.list']} clips" if valid else "empty: no clip is left for validation"
     test, about_test = _list_for("test.list", clips)
     infer, about_infer = _list_for("infer.list", clips)
     weights, about_weights = _weights(out, classes, clips, network)
     called = "\n".join(f"#   {_printable(command)}" for command in commands(out, classes, clips))
     return f"""\
-# Written by data/make_lists.py for the lists beside it; its --force writes this file anew as well.
+# Written by data/make_lists.py for the lists beside it. With --force it overwrites this file too.
 #
 {called}
 #
-# What is not here has its default: docs/flags_and_keys.md.
+# Keys that are not here have their defaults: docs/flags_and_keys.md.
 
 MODEL:
-    # as many as kinetics_labels.json has names
+    # the number of names in kinetics_labels.json
     num_classes: {len(classes.names)}
 {MANY * many}\
 {network.keys}\
@@ -138,43 +137,43 @@ MODEL:
     dropout: {dropout}
 
 TRAIN:
-    # The recipe is that of configs/finetune.yaml.
+    # The recipe of configs/finetune.yaml.
     # {train} clips
     filelist: {_quoted(out / "train.list")}
-    # {network.about} downloaded once; without their classifier
+    # {network.about} downloaded once, without their classifier
     pretrain: {_quoted(network.pretrain)}
     # {why_frozen}
     freeze_stages: {5 * frozen}
-    # with freeze_stages 5; fewer for many clips: without a GPU they take about {frozen_time} {on_cores}, once,
-    # and the epochs seconds
+    # for freeze_stages 5; fewer for many clips. Without a GPU they take about {frozen_time} {on_cores}, once;
+    # the epochs then take seconds
     feature_views: {views}
-    # beside the lists: in the common data/checkpoints two data sets would overwrite each other
+    # beside the lists: in the default data/checkpoints, two data sets would overwrite each other
     save_dir: {_quoted(out / "checkpoints")}
     # {why_batch}
     batch_size: {batch}
     # {why_epochs};
-    # with freeze_stages 0, without a GPU, about {time} {on_cores}, at {network.train_speed} frames a second each
+    # with freeze_stages 0 and no GPU, about {time} {on_cores}, at {network.train_speed} frames a second each
     epoch: {epoch}
-    # what MIT's TSM and Wang et al. fine-tune UCF101 with; the original's 0.01 is for 256 videos a step
+    # as MIT's TSM and Wang et al. fine-tune on UCF101; the original's 0.01 is for 256 videos a step
     learning_rate: 0.001
-    # the rate falls in every step, to 0 at the end: no milestones to find for this number of epochs
+    # the rate falls at every step, to 0 at the end, so there are no milestones to choose
     schedule: "cosine"
-    # the classifier starts from random weights, all else from trained ones; 5 is what PP-TSN and TSM take
+    # the classifier starts from random weights, all other layers from trained ones; PP-TSN and TSM use 5
     classifier_learning_rate: 5
 {BALANCED * (not many)}\
-    # crops of several sizes: few clips want more variety
+    # crops of several sizes: few clips need more variety
     multi_scale_crop: 5
-    # what MIT's TSM fine-tunes UCF101 with, as the next one
+    # this and the next key: as MIT's TSM fine-tunes on UCF101
     l2_weight_decay: 5e-4
-    # no step is spoiled by one clip that is unlike all others
+    # one unusual clip does not spoil a step
     clip_gradient_norm: 20
-    # one takes 190 MB; the best one stays as well
+    # one takes 190 MB; the best one is kept as well
     keep_checkpoints: 2
 
 VALID:
     # {about_valid}
     filelist: {_quoted(valid)}
-    # what fits into memory in training fits here
+    # training needs more memory, so this fits too
     batch_size: {batch}
 
 TEST:
@@ -194,23 +193,23 @@ INFER:
 
 
 def _list_for(name: str, clips: Mapping[str, int]) -> tuple[str, str]:
-    """Return (the list to read, a comment on it). If there are no other clips, it is the training list."""
+    """Return (the list to read, a comment on it). Without other clips, it is the training list."""
     if name not in clips and "train.list" in clips:
-        return "train.list", "no clip is left for this: those of training, on which any network looks too good"
+        return "train.list", "no other clip is left: on these training clips, any network looks too good"
     return name, f"{clips.get(name, 0)} clips"
 
 
 def _weights(out: Path, classes: Classes, clips: Mapping[str, int], network: Network) -> tuple[str | Path, str]:
     """Return (the weights to evaluate and predict with, a comment on them)."""
     if "train.list" not in clips and is_published(classes):
-        return "", "'': the published ones, which know these classes"
+        return "", "empty: the published weights, which know these classes"
     if "val.list" in clips:
         return out / "checkpoints" / f"{network.name}_best.pdparams", "train.py's epoch with the best validation"
     return out / "checkpoints" / f"{network.name}.pdparams", "train.py's last epoch"
 
 
 def _quoted(text: str | Path) -> str:
-    """Return any text in YAML's double quotes."""
+    """Return the text in YAML's double quotes."""
     return yaml.safe_dump(str(text), default_style='"', allow_unicode=True, width=1_000_000).strip()
 
 

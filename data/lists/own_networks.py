@@ -23,30 +23,30 @@ class Network:
 STRONG = Network(
     name="TSM",
     keys="""\
-    # the network of the weights that TRAIN.pretrain names: PP-TSM
+    # the network of the weights in TRAIN.pretrain: PP-TSM
     name: "TSM"
-    # as these have it
+    # as in these weights
     backbone: "resnet_vd"
-    # the frames of a video that these were trained with
+    # the frames per video that these weights were trained with
     seg_num: 8
 """,
     pretrain="pptsm",
     about="PP-TSM's weights, which know Kinetics-400's actions,",
-    dropout=(0.8, "what MIT's TSM is fine-tuned with from Kinetics"),
+    dropout=(0.8, "as MIT's TSM is fine-tuned from Kinetics"),
     frozen_dropout=(0.5, "as PP-TSM was trained"),
     segments=8,
     video_memory=0.8e9,
     train_speed=3,
     feature_speed=10,
 )
-# With 8 frames; the strongest file takes 16, which would double what is read and computed.
+# These weights take 8 frames. The strongest ones take 16, which doubles reading and computing.
 LIGHT = Network(
     name="PPTSMv2",
     keys="""\
-    # a network for processors, that of the weights that TRAIN.pretrain names; the stronger ones called pptsmv2, which
-    # take seg_num 16, take twice the time
+    # a network for CPUs, that of the weights in TRAIN.pretrain; the stronger weights pptsmv2 need seg_num 16 and take
+    # twice the time
     name: "PPTSMv2"
-    # the frames of a video that these weights were trained with
+    # the frames per video that these weights were trained with
     seg_num: 8
 """,
     pretrain="pptsmv2-8-distilled",
@@ -62,13 +62,13 @@ LIGHT = Network(
 IMAGENET = Network(
     name="TSN",
     keys="""\
-    # the depth of the ImageNet weights that train.py downloads; another one needs --pretrain=PATH
+    # the depth of the ImageNet weights that train.py downloads; another depth needs --pretrain=PATH
     num_layers: 50
 """,
     pretrain="",
     about="ImageNet weights",
-    dropout=(0.4, "as mmaction2's TSN has it, on UCF101 too"),
-    frozen_dropout=(0.4, "as mmaction2's TSN has it, on UCF101 too"),
+    dropout=(0.4, "as in mmaction2's TSN, also on UCF101"),
+    frozen_dropout=(0.4, "as in mmaction2's TSN, also on UCF101"),
     segments=3,
     video_memory=0.3e9,
     train_speed=3,

@@ -1,4 +1,4 @@
-"""Find clips of the same or nearly the same recording by comparing thumbnails of three frames of each clip."""
+"""Find clips of the same recording by comparing thumbnails of three frames of each clip."""
 
 import math
 from collections import defaultdict
@@ -18,9 +18,9 @@ from utils.processes.parallel import ask_all
 
 SMALL, SHOWN = 16, 120  # sides of thumbnails in pixels: to compare, to show on the page
 FRAMES = 3
-# Up to BLOCK clips are compared pair by pair. With more, random projections order them TABLES times, so that similar
-# clips end up near each other. Two clips with similarity 0.95 meet in one order of three or four: 1 pair in 100 is
-# missed.
+# Up to BLOCK clips are compared pair by pair. More clips are ordered by random projections, TABLES times, so that
+# similar clips end up near each other. Two clips with similarity 0.95 meet in one of three or four orders; 1 pair in
+# 100 is missed.
 BLOCK, TABLES = 512, 16
 ROUNDING = 1e-4
 FLAT = 2.0  # if grey values have a smaller standard deviation, the frames show nothing to compare
@@ -36,12 +36,12 @@ def small_pictures(path: str, side: int, how: Mapping[str, str] | None = None, f
 
 
 def how_of(spec: ClipSpec) -> dict[str, str]:
-    """Return the parts of a spec that say how frames are stored."""
+    """Return the fields of a spec that say how frames are stored."""
     return {"frame_format": spec.frame_format, "filename_tmpl": spec.filename_tmpl}
 
 
 def grey(pictures: np.ndarray) -> np.ndarray:
-    """Return thumbnails in grey, uint8 [FRAMES, side, side], which are what is compared."""
+    """Return thumbnails in grey, for comparison, uint8 [FRAMES, side, side]."""
     return pictures.mean(axis=3).astype(np.uint8)
 
 
@@ -51,16 +51,13 @@ def read_pictures(
     how: Mapping[str, str] | None = None,
     frames: Callable[[str], int | None] = lambda path: None,
 ) -> dict[str, np.ndarray]:
-    """Return the thumbnails of each readable video, by path.
-
-    Processes read them: anybody's file may end one.
-    """
+    """Return the thumbnails of each readable video, by path. Processes read them, because a file may crash one."""
 
     def ask(process: VideoProcess, path: str) -> tuple[str, np.ndarray | None]:
         try:
             return path, process.answer(path, side, how, frames(path))
         except VideoError:
-            return path, None  # data/check.py says why
+            return path, None  # data/check.py reports the reason
 
     found = {}
     children = [VideoProcess(small_pictures) for _ in range(min(available_cores(), len(paths)))]
@@ -75,7 +72,7 @@ def read_pictures(
 def vectors_of(pictures: Sequence[np.ndarray]) -> np.ndarray:
     """Return grey thumbnails as float32 [N, D] of length 1: a dot product is a similarity, 1 for equal thumbnails.
 
-    Vectors of thumbnails that show nothing are 0: they are similar to no other.
+    Thumbnails that show nothing become 0, so they are similar to no other.
     """
     vectors = np.stack([p.reshape(-1) for p in pictures]).astype(np.float32)
     vectors -= vectors.mean(axis=1, keepdims=True)
@@ -111,7 +108,7 @@ def groups_of(vectors: np.ndarray, threshold: float) -> list[list[int]]:
 
 
 def _blocks(vectors: np.ndarray) -> Iterator[np.ndarray]:
-    """Yield positions of at most BLOCK vectors at a time; similar vectors meet in at least one of these blocks."""
+    """Yield positions of at most BLOCK vectors at a time. Similar vectors are together in at least one block."""
     number = len(vectors)
     if number <= BLOCK:
         yield np.arange(number)
@@ -119,7 +116,7 @@ def _blocks(vectors: np.ndarray) -> Iterator[np.ndarray]:
     random, bits = np.random.default_rng(0), math.ceil(math.log2(2 * number / BLOCK))
     for _ in range(TABLES):
         sides = vectors @ random.standard_normal((vectors.shape[1], bits + 1)).astype(np.float32)
-        # The median makes halves of the same size, wherever the vectors lie.
+        # The median makes halves of the same size, whatever the vectors are.
         code = (sides[:, :bits] > np.median(sides[:, :bits], axis=0)) @ (1 << np.arange(bits))
         order = np.lexsort((sides[:, bits], code))
         for start in range(0, number - BLOCK // 2, BLOCK // 2):
@@ -135,7 +132,7 @@ class Alike:
         self._names = list(pictures)
         self._vectors = vectors_of(list(pictures.values())) if pictures else np.zeros((0, 1), np.float32)
         found = groups_of(self._vectors, threshold) if pictures else []
-        # With a fixed camera all clips look alike, which says nothing about recordings.
+        # Clips of a fixed camera all look alike, which says nothing about recordings.
         self.too_many = max((len(group) for group in found if 2 * len(group) > len(pictures)), default=0)
         self._groups = [group for group in found if len(group) != self.too_many]
         self.groups = [[self._names[i] for i in group] for group in self._groups]
@@ -172,7 +169,7 @@ class Alike:
             )
         if self.groups:
             both = sum(len({splits[path] for path in group if path in splits}) > 1 for group in self.groups)
-            where = f"{both} of them on several sides" if both else "each on one side"
+            where = f"{both} of them in several lists" if both else "each in one list"
             number = sum(map(len, self.groups))
             what = f"clips that look alike at {flag}: {number} in {len(self.groups)} groups"
             lines.append(f"{what}, {where}: {page}")

@@ -1,4 +1,4 @@
-"""Tell which video files cannot be opened and which are equal, before they go into lists. Nothing is decoded.
+"""Tell which video files cannot be opened and which are equal, before they go into lists, without decoding.
 
 data/check.py reads the videos of lists as training does, and finds more.
 """
@@ -22,7 +22,7 @@ _FILES_A_PROCESS = 100
 
 
 def find_broken(paths: Sequence[str]) -> dict[str, str]:
-    """Return the reason by path for each file that cannot be opened. Other processes open them: a file may kill one."""
+    """Return the reason by path for each file that cannot be opened. Processes open them: a file may crash one."""
     number = min(available_cores(), 1 + len(paths) // _FILES_A_PROCESS)
     children = [VideoProcess(_open) for _ in range(number)]
     ask = lambda process, path: (path, process.failure(path))  # noqa: E731
@@ -37,7 +37,7 @@ def find_broken(paths: Sequence[str]) -> dict[str, str]:
 
 def _open(path: str) -> None:
     """Raise VideoError if a file cannot be opened."""
-    from reader.packets import open_video, video_stream  # only here: it takes time
+    from reader.packets import open_video, video_stream  # slow to import
 
     try:
         check_file(path)
@@ -45,7 +45,7 @@ def _open(path: str) -> None:
             video_stream(path, container)
     except (VideoError, MemoryError):
         raise
-    except Exception as error:  # the file's fault or ours: data/check.py tells which
+    except Exception as error:  # the file's fault or ours
         raise VideoError(path, describe_failure(path, error)) from error
 
 

@@ -1,4 +1,4 @@
-"""data/check.py: what it finds, what it writes, its exit codes, and that it goes on where it was stopped."""
+"""data/check.py: its findings, files and exit codes, and that it resumes a stopped run."""
 
 import csv
 import json
@@ -15,6 +15,7 @@ import pytest
 from conftest import ROOT, frame_pickle, make_clip, processes, run_script, synthetic_frames, wait_until
 from data.check import main
 from documentation import printed_blocks, read_page
+from fork_server import start_python
 from make_fixtures import FIXTURES
 from utils.errors import InputError
 
@@ -68,7 +69,7 @@ VIDEOS = {
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory) -> tuple[Path, subprocess.CompletedProcess]:
-    """Provide a folder with all that can be wrong, and the ended process; its results are in check/."""
+    """Provide a folder with all kinds of problems, and the ended process; its results are in check/."""
     folder = tmp_path_factory.mktemp("check")
     prepare(folder, {"train.list": TRAIN, "val.list": VAL}, VIDEOS)
     (folder / "v/junk.mp4").write_bytes(b"no video")
@@ -77,17 +78,18 @@ def found(tmp_path_factory) -> tuple[Path, subprocess.CompletedProcess]:
     return folder, check(folder, "train.list", "val.list")
 
 
-def test_what_is_wrong_is_told_line_by_line(found):
+def test_problems_are_reported_line_by_line(found):
     folder, ended = found
-    rate, shape = "the median is 25, usual is 6.25 to 100", "the median is 1.333, usual is 0.8889 to 2"
+    rate = "the median is 25, the usual range is 6.25 to 100"
+    shape = "the median is 1.333, the usual range is 0.8889 to 2"
     assert problems(folder / "check") == [
         ("train.list", "5", "v/junk.mp4", "unreadable", "not a readable video file"),
         ("train.list", "6", "v/rotated.mp4", "size", f"48x64: width / height 0.75; {shape}"),
         ("train.list", "7", "v/slow motion.mp4", "frame rate", f"100 frames/s; {rate}"),
         ("train.list", "8", "v/large.ts", "size",
-         "128x96: root of its pixels 110.9; the median is 55.43, usual is 27.71 to 110.9"),
+         "128x96: root of its pixels 110.9; the median is 55.43, the usual range is 27.71 to 110.9"),
         ("train.list", "9", "v/missing one.mp4", "unreadable", "no such file"),
-        ("train.list", "11", "v/short.mp4", "duration", "0.8 s; the median is 2.4 s, usual is 1.2 to 4.8 s"),
+        ("train.list", "11", "v/short.mp4", "duration", "0.8 s; the median is 2.4 s, the usual range is 1.2 to 4.8 s"),
         ("train.list", "12", "v/a b.mp4", "same bytes", "as train.list:1: v/a b.mp4"),
         ("val.list", "2", "v/copy.mp4", "same bytes", "as train.list:1: v/a b.mp4, which has label 0, not 7"),
         ("val.list", "3", "v/junk.mp4", "unreadable", "not a readable video file"),
@@ -116,7 +118,7 @@ def test_the_readable_lists_keep_order_and_labels(found):
     assert (folder / "check/val.readable.list").read_text() == "v/vp9.webm 1\nv/copy.mp4 7\nv/mjpeg.avi 2\n"
 
 
-def test_bytes_are_compared_among_files_of_one_size_and_end_alone(found):
+def test_bytes_are_compared_only_if_size_and_end_are_equal(found):
     folder, _ = found
     lines = [json.loads(line) for line in (folder / "check/check.jsonl").read_text().splitlines()[1:]]
     sizes = {line["video"]: line["bytes"] for line in lines if "bytes" in line}
@@ -124,7 +126,7 @@ def test_bytes_are_compared_among_files_of_one_size_and_end_alone(found):
     assert sorted(line["video"] for line in lines if "sha256" in line) == ["v/a b.mp4", "v/copy.mp4"]
 
 
-def test_again_it_reads_what_has_changed_alone(found):
+def test_a_second_run_reads_only_changed_videos(found):
     folder, first = found
     shutil.copytree(folder, folder.parent / "again", dirs_exist_ok=True)
     folder = folder.parent / "again"
@@ -147,7 +149,7 @@ def test_again_it_reads_what_has_changed_alone(found):
     assert [row[2:4] for row in rows if row[3] == "unreadable"] == [("v/h264.mkv", "unreadable")]
 
 
-def test_all_is_well(tmp_path):
+def test_a_list_without_problems(tmp_path):
     prepare(tmp_path, {"infer.list": "a.mp4\nb.mkv\n"}, {"a.mp4": "h264.mp4", "b.mkv": "h264.mkv"})
     ended = check(tmp_path, "infer.list", "--out", "new/out")
     assert ended.returncode == 0 and "error" not in ended.stderr
@@ -175,26 +177,26 @@ needs_proc = pytest.mark.skipif(not Path("/proc").exists(), reason="needs /proc"
 
 @needs_proc
 @pytest.mark.parametrize("number, code", [(signal.SIGKILL, -9), (signal.SIGTERM, 143)])
-def test_stopped_it_goes_on(number, code, tmp_path):
+def test_a_stopped_run_is_resumed(number, code, tmp_path):
     names = [f"{i}.mp4" for i in range(150)]
     shutil.copy(FIXTURES / "h264.mp4", tmp_path / names[0])
     for name in names[1:]:
         os.link(tmp_path / names[0], tmp_path / name)
     prepare(tmp_path, {"train.list": "".join(f"{name} 1\n" for name in names)})
-    command = [sys.executable, str(ROOT / "data/check.py"), "train.list", "--config=config.yaml"]
-    process = subprocess.Popen(command, cwd=tmp_path, env={"MARK": str(tmp_path), "PATH": ""}, stderr=subprocess.PIPE)
+    command = [str(ROOT / "data/check.py"), "train.list", "--config=config.yaml"]
+    environment, real = {**os.environ, "MARK": str(tmp_path)}, number == signal.SIGKILL
+    process = start_python(command, environment, tmp_path / "log", cwd=tmp_path, real=real)
     journal = tmp_path / "check/check.jsonl"
     wait_until(lambda: journal.exists() and journal.read_bytes().count(b"\n") > 10)
     process.send_signal(number)
-    process.communicate(timeout=30)
-    assert process.returncode == code
+    assert process.wait(60) == code
     wait_until(lambda: not processes(str(tmp_path)))
     done = [json.loads(line)["video"] for line in journal.read_text().splitlines(keepends=True)[1:] if "}\n" in line]
     assert 10 <= len(done) < 150 and not (tmp_path / "check/problems.csv").exists()
     if number == signal.SIGTERM:
         return
     with open(journal, "a") as file:
-        file.write('{"video": "149.mp4", "fi')  # cut off in writing
+        file.write('{"video": "149.mp4", "fi')  # a line that was cut off
     assert check(tmp_path, "train.list").returncode == 1
     lines = [json.loads(line) for line in journal.read_text().splitlines()[1:]]
     read = [line["video"] for line in lines if "sha256" not in line]
@@ -221,8 +223,8 @@ def test_a_stuck_video_costs_its_time_and_is_tried_again(tmp_path):
     ({"a.list": "\n"}, ["a.list"], "a.list: the file list is empty"),
     ({"a.list": "a.mp4 8\n"}, ["a.list"], "a.list:1: label 8 is outside 0..7 (num_classes is 8)"),
     ({"a.list": "a.mp4 1\nb.mp4\n"}, ["a.list"], "a.list:2: expected 'path label', as on other lines"),
-    ({"a.list": "a.mp4 1\n"}, ["a.list", "./a.list"], "a.list and ./a.list: lists of one name would be written to one "
-     "file"),
+    ({"a.list": "a.mp4 1\n"}, ["a.list", "./a.list"], "a.list and ./a.list: expected lists with different names, "
+     "which their results get"),
     ({"a.list": "a.mp4 1\n"}, ["a.list", "--out", "a.list"], "--out a.list: cannot be created: File exists"),
     ({}, [], "the following arguments are required: LIST; see python data/check.py --help"),
 ])  # fmt: skip
@@ -235,7 +237,7 @@ def test_mistakes(lists, arguments, message, tmp_path, monkeypatch):
     assert not (tmp_path / "check").exists()
 
 
-def test_a_folder_of_other_settings_is_left_alone(tmp_path):
+def test_a_folder_with_other_settings_is_left_alone(tmp_path):
     prepare(tmp_path, {"a.list": "a.mp4 1\n"})
     (tmp_path / "check").mkdir()
     (tmp_path / "check/check.jsonl").write_text("other\n")

@@ -1,4 +1,4 @@
-"""data/make_demo.py: what its clips show, that they are the same every time, and that it makes only what is missing."""
+"""data/make_demo.py: its clips show their classes, are the same on every run, and only missing clips are made."""
 
 import itertools
 import json
@@ -36,7 +36,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory):
-    """Provide a working folder with a small set in its data/demo, and what the script printed."""
+    """Provide a working folder with a small set in its data/demo, and the ended process."""
     folder = tmp_path_factory.mktemp("demo")
     result = make_demo(folder, *SMALL)
     assert result.returncode == 0, result.stderr
@@ -44,7 +44,7 @@ def demo(tmp_path_factory):
 
 
 def test_no_moment_tells_the_class():
-    """By brute force over a clip's possible orders; the three figures stand in the script and in data/README.md."""
+    """Count over all orders of the objects. The three figures are in the script and in data/README.md."""
     assert len(CLASSES) == len(set(CLASSES)) == 8
     for moments, best in {1: 5 / 24, 2: 10 / 24, 3: 1}.items():
         seen: dict[frozenset, list[int]] = {}
@@ -75,7 +75,7 @@ def test_the_centre_of_a_clip_shows_its_class_in_three_moments(demo, subset, mon
     for entry in read_list(f"data/demo/{subset}.list", num_classes=8):
         frames = read_frames(entry.path, lambda n: [i * (n // 3) + (n // 3 - 1) // 2 for i in range(3)])
         assert frames.shape == (3, 72, 96, 3)
-        shown = {named_colour(frame[:, 12:84]) for frame in frames}  # what a square centre crop leaves
+        shown = {named_colour(frame[:, 12:84]) for frame in frames}  # a square centre crop
         assert shown == set(CLASSES[entry.label]) == set(names[entry.label].split("_"))
 
 
@@ -115,7 +115,7 @@ def test_the_same_seed_makes_the_same_clips_with_any_number_of_processes(demo, t
 
 
 def test_encoding_is_repeatable(tmp_path):
-    """Only some clips differ from run to run without the option that write_mp4 gives x264; this one does, often."""
+    """Without the last option of write_mp4, some clips differ from run to run, and this one does so often."""
     frames = draw_clip(np.random.default_rng((0, 0, 0, 2)), CLASSES[0])
     versions = set()
     for _ in range(8):
@@ -124,7 +124,7 @@ def test_encoding_is_repeatable(tmp_path):
     assert len(versions) == 1
 
 
-def test_run_again_it_makes_what_is_missing_and_nothing_else(demo):
+def test_a_second_run_makes_only_missing_clips(demo):
     folder, _ = demo
     out = folder / "data" / "demo"
     before, times = contents(out), {path: path.stat().st_mtime_ns for path in out.glob("*/*/*.mp4")}
@@ -143,7 +143,7 @@ def test_run_again_it_makes_what_is_missing_and_nothing_else(demo):
 def test_another_seed_makes_other_clips_in_their_place(demo, tmp_path):
     folder, _ = demo
     shutil.copytree(folder / "data" / "demo", tmp_path / "a b")
-    result = make_demo(tmp_path, "--out", "a b", "--seed", "1", "--clips_per_class", "1", "1", "1")
+    result = make_demo(tmp_path, "--out", "a b", "--seed", "1", "--clips_per_class", "1", "1", "1", "--workers=1")
     assert result.stdout == "a b: 8 classes, 8 clips for training, 8 for validation, 8 held out (24 made now)\n"
     old, new = contents(folder / "data" / "demo"), contents(tmp_path / "a b")
     assert new.keys() == {name for name in old if not name.endswith("_001.mp4")}
@@ -163,14 +163,14 @@ def test_an_interrupted_run_ends_in_one_line_and_is_completed_by_the_next(tmp_pa
     )
     train = tmp_path / "data" / "demo" / "train"
     assert wait_for(lambda: list(train.glob("*/*.mp4")))
-    os.killpg(process.pid, signal.SIGINT)  # what Ctrl-C does: the workers get it too
+    os.killpg(process.pid, signal.SIGINT)  # like Ctrl-C, which the workers also get
     output, error = process.communicate(timeout=60)
     assert (process.returncode, output, error.splitlines()[-1]) == (130, "", "interrupted") and "Traceback" not in error
     assert wait_for(lambda: not group_alive(process.pid))
     assert not (train.parent / "train.list").exists()
     made = {path: path.stat().st_mtime_ns for path in train.glob("*/*.mp4")}
     assert 0 < len(made) < 48
-    assert make_demo(tmp_path, *many).stdout.endswith(f"({64 - len(made)} made now)\n")
+    assert make_demo(tmp_path, *many, "--workers=1").stdout.endswith(f"({64 - len(made)} made now)\n")
     assert all(path.stat().st_mtime_ns == then for path, then in made.items())
     assert len((train.parent / "train.list").read_text().splitlines()) == 48
 
@@ -199,7 +199,7 @@ def group_alive(group: int) -> bool:
         (["--clips_per_class", "1", "1", "x"],
          "--clips_per_class: expected a whole number from 1 up, not 'x'; see python data/make_demo.py --help"),
         (["--output", "x"], "unrecognized arguments: --output x; see python data/make_demo.py --help"),
-        (["--out", "mine"], "--out mine: exists and was not made by this script; name a new folder"),
+        (["--out", "mine"], "--out mine: exists and was not made by this script: name a new folder"),
         (["--out", "mine/photo.jpg"], "--out mine/photo.jpg: cannot be created: File exists"),
         (["--out", "mine/photo.jpg/x"], "--out mine/photo.jpg/x: cannot be created: Not a directory"),
     ],
@@ -212,7 +212,7 @@ def test_a_mistake_gets_one_line_and_nothing_is_written(tmp_path, arguments, mes
     assert contents(tmp_path) == {"mine/photo.jpg": b"x"}
 
 
-def test_the_configuration_reads_what_the_script_makes():
+def test_the_configuration_reads_these_lists():
     config = load_config(ROOT / "configs" / "tsn_demo.yaml")
     assert config.model.num_classes == len(CLASSES)
     names = {"train.list": config.train, "val.list": config.valid, "test.list": config.test, "infer.list": config.infer}

@@ -1,4 +1,4 @@
-"""data/reencode.py: the same frames in small, close key frames; whole files only; the list and the table it leaves."""
+"""data/reencode.py: the same frames, small and with frequent key frames; whole files only; the new list and table."""
 
 import contextlib
 import csv
@@ -8,7 +8,6 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from PIL import Image
 from conftest import ROOT, processes, run_script, wait_until
 from data import reencode
 from data.copies import encoders, encoding
+from fork_server import ForkedProcess, start_python
 from make_fixtures import FIXTURES, read_number
 from reader.decode import VideoError, read_frames
 from utils.errors import RunError
@@ -35,7 +35,7 @@ SOURCES = {
 
 
 def make_sources(folder: Path) -> Path:
-    """Return a list of readable videos of all kinds, one of them twice, and three that are not readable."""
+    """Return a list of readable videos of all kinds, with one of them twice, and of three unreadable ones."""
     for name, fixture in SOURCES.items():
         (folder / name).parent.mkdir(exist_ok=True)
         shutil.copy(FIXTURES / fixture, folder / name)
@@ -49,7 +49,7 @@ def make_sources(folder: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def done(tmp_path_factory):
-    """Provide a folder in which the list was re-encoded to out/, and the ended process."""
+    """Provide a folder with the list re-encoded to out/, and the ended process."""
     folder = tmp_path_factory.mktemp("reencode")
     make_sources(folder)
     return folder, run_script("data/reencode", "train.list", "--out", "out", "--short_side", "48", cwd=folder)
@@ -80,7 +80,7 @@ def test_the_table_names_what_cannot_be_read(done):
         ["video", "error"],
     ]
     assert "out/train.list: 6 videos (6 re-encoded now, 0 there already), 3 unreadable" in result.stdout
-    assert "out/train.unreadable.csv: which ones, and why" in result.stdout
+    assert "out/train.unreadable.csv: the unreadable videos, with the reason" in result.stdout
 
 
 def test_the_summary_tells_sizes_and_speeds(done):
@@ -154,29 +154,29 @@ def test_copies_of_replaced_and_of_repaired_sources_are_made_anew(tmp_path):
     assert "(3 re-encoded now, 0 there already), 1 unreadable\n" in run()
     (tmp_path / "v/3.mp4").write_bytes(whole)
     make_video(tmp_path / "new.mp4", 32, 32, 7)
-    os.utime(tmp_path / "new.mp4", (1e9, 1e9))  # older than the copy, and nevertheless another one
+    os.utime(tmp_path / "new.mp4", (1e9, 1e9))  # older than the copy, but another file
     os.replace(tmp_path / "new.mp4", tmp_path / "v/0.mp4")
     (tmp_path / "v/1.mp4").unlink()  # its copy stays
     said = run()
-    assert said.startswith("out: 1 copies are of files that have changed since: made again\n")
+    assert said.startswith("out: 1 copies are made again, because their sources have changed\n")
     assert "(2 re-encoded now, 2 there already), 0 unreadable\n" in said
     assert [frames(number) for number in range(4)] == [7, 5, 5, 5]
     assert "(0 re-encoded now, 4 there already)" in run()
 
-    # As a run leaves it that was killed behind a copy, and one from before there were records.
+    # The folder of a run that was killed after a copy, before it noted the source.
     (out / "reencode.jsonl").unlink()
     os.utime(tmp_path / "v/2.mp4", (2**31, 2**31))
     said = run()
-    assert said.startswith("out: 1 copies are of") and "(1 re-encoded now, 3 there already)" in said
-    assert (out / "reencode.jsonl").read_text().count("\n") == 4  # of what is there, behind the settings
+    assert said.startswith("out: 1 copies are made again") and "(1 re-encoded now, 3 there already)" in said
+    assert (out / "reencode.jsonl").read_text().count("\n") == 4  # the settings and three sources
 
 
 @pytest.mark.parametrize("flags, code, message", [
     (["none.list", "--out", "new"], 2, "error: none.list: no such file list"),
-    (["train.list", "--out", "."], 2, "error: --out .: the new list would replace train.list"),
-    (["train.list", "--out", "c"], 2, "error: --out c: exists and was not made by this script; name a new folder"),
+    (["train.list", "--out", "."], 2, "error: --out .: the new list would replace train.list: name another folder"),
+    (["train.list", "--out", "c"], 2, "error: --out c: exists and was not made by this script: name a new folder"),
     (["train.list", "--out", "out"], 2, 'error: --out out: was made with other settings, {"short_side": 48, '
-     '"keyint": 12, "crf": 23, "preset": "medium"}; name a new folder'),
+     '"keyint": 12, "crf": 23, "preset": "medium"}: name a new folder'),
     (["train.list", "--out", "new", "--keyint", "0"], 2,
      "error: --keyint: expected a whole number from 1 up, not '0'; see python data/reencode.py --help"),
     (["train.list"], 2, "error: the following arguments are required: --out; see python data/reencode.py --help"),
@@ -203,13 +203,12 @@ def make_video(path: Path, width: int, height: int, num_frames: int, noise: bool
         out.mux(stream.encode(None))
 
 
-def start(folder: Path, *flags: str) -> subprocess.Popen:
-    """Return a run over the videos in v/, all its processes marked with the folder's name."""
+def start(folder: Path, real: bool, *flags: str) -> subprocess.Popen | ForkedProcess:
+    """Return a run over the videos in v/. Its processes have the folder's name in their environment."""
     names = sorted(path.name for path in (folder / "v").iterdir())
     (folder / "all.list").write_text("".join(f"v/{name} {i}\n" for i, name in enumerate(names)))
-    command = [sys.executable, str(ROOT / "data/reencode.py"), "all.list", "--out", "out", *flags]
-    environment = {"MARK": str(folder), "PATH": ""}
-    return subprocess.Popen(command, cwd=folder, env=environment, stderr=subprocess.PIPE, text=True)
+    command = [str(ROOT / "data/reencode.py"), "all.list", "--out", "out", *flags]
+    return start_python(command, {**os.environ, "MARK": str(folder)}, folder / "log", cwd=folder, real=real)
 
 
 needs_proc = pytest.mark.skipif(not Path("/proc").exists(), reason="needs /proc")
@@ -217,48 +216,47 @@ needs_proc = pytest.mark.skipif(not Path("/proc").exists(), reason="needs /proc"
 
 @needs_proc
 @pytest.mark.parametrize("number, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -9)])
-def test_stopped_it_leaves_whole_videos_and_no_process(number, code, tmp_path):
-    make_video(tmp_path / "v/0.mp4", 320, 240, 200)
+def test_a_stopped_run_leaves_whole_videos_and_no_process(number, code, tmp_path):
+    make_video(tmp_path / "v/0.mp4", 320, 240, 100)
     for i in range(1, 40):
         shutil.copy(tmp_path / "v/0.mp4", tmp_path / f"v/{i}.mp4")
-    process = start(tmp_path, "--preset", "veryfast")
+    process = start(tmp_path, number == signal.SIGINT, "--preset", "veryfast")
     wait_until(lambda: list(tmp_path.glob("out/v/*.mp4")))
     process.send_signal(number)
-    error = process.communicate(timeout=30)[1]
-    assert process.returncode == code
-    assert code == -9 or "Traceback" not in error  # a process being started may well complain that its parent is gone
+    assert process.wait(60) == code
+    # After a kill, a starting process may complain that its parent is gone.
+    assert code == -9 or "Traceback" not in (tmp_path / "log").read_text()
     wait_until(lambda: not processes(str(tmp_path)))
     written = list(tmp_path.glob("out/v/*.mp4"))
     assert 0 < len(written) < 40
-    assert {len(read_frames(str(path), range)) for path in written} == {200}
+    assert {len(read_frames(str(path), range)) for path in written} == {100}
     assert not (tmp_path / "out/all.list").exists()
 
 
-# Frames of noise take 0.15 s each; with close key frames x264 begins to write at once.
+# Frames of noise take 0.15 s each. With frequent key frames x264 begins to write at once.
 SLOW = ("--short_side", "360", "--keyint", "2", "--crf", "10", "--preset", "veryslow")
 
 
 @pytest.fixture(scope="module")
 def slow_video(tmp_path_factory) -> Path:
-    """Return one that takes half a minute to be encoded with SLOW."""
+    """Provide a video that takes ten seconds or more to encode with SLOW."""
     path = tmp_path_factory.mktemp("slow") / "slow.mp4"
-    make_video(path, 640, 360, 200, noise=True)
+    make_video(path, 640, 360, 80, noise=True)
     return path
 
 
 @needs_proc
 @pytest.mark.parametrize("number, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -9)])
-def test_stopped_in_the_middle_of_long_videos_it_leaves_no_process(number, code, slow_video, tmp_path):
+def test_a_run_stopped_in_the_middle_of_long_videos_leaves_no_process(number, code, slow_video, tmp_path):
     (tmp_path / "v").mkdir()
     for i in range(3):
         shutil.copy(slow_video, tmp_path / f"v/{i}.mp4")
-    process = start(tmp_path, *SLOW, "--workers", "2")
+    process = start(tmp_path, number == signal.SIGINT, *SLOW, "--workers", "2")
     try:
         wait_until(lambda: len(list(tmp_path.glob("out/v/.*.tmp"))) == 2)  # both are at work
         process.send_signal(number)
-        process.communicate(timeout=10)
-        assert process.returncode == code
-        wait_until(lambda: not processes(str(tmp_path)), seconds=5)
+        assert process.wait(60) == code
+        wait_until(lambda: not processes(str(tmp_path)), seconds=30)
     finally:
         for pid in [process.pid, *processes(str(tmp_path))]:
             with contextlib.suppress(ProcessLookupError):
@@ -274,7 +272,7 @@ def fast_job(out: Path) -> reencode.Job:
 
 
 def send(number: int, folder: Path, times: int = 1) -> None:
-    """Send a signal to the process that writes a video into the folder, and to the one that comes in its place."""
+    """Send a signal to the process that writes a video into the folder, and then to its successors."""
     sent: set[int] = set()
     for _ in range(times):
         writers = wait_until(lambda: {int(path.name.split(".")[-2]) for path in folder.glob(".*.tmp")} - sent)
@@ -284,7 +282,7 @@ def send(number: int, folder: Path, times: int = 1) -> None:
 
 
 def reencode_under(signal_number: int, times: int, jobs: list[reencode.Job]) -> dict[str, str]:
-    """Return what `reencode_all` with one process makes of the jobs while signals hit it at the first of them."""
+    """Return the result of `reencode_all` with one process that gets a signal at the first job."""
     with ThreadPoolExecutor() as pool:
         sending = pool.submit(send, signal_number, jobs[0].target.parent, times)
         unreadable = reencode.reencode_all(jobs, workers=1)
@@ -303,21 +301,21 @@ def test_a_stuck_video_is_given_up_and_the_next_gets_a_new_process(slow_video, t
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no such signal")
 def test_a_process_that_dies_is_replaced_and_tries_again(tmp_path):
-    make_video(tmp_path / "v/a.mp4", 320, 240, 20, noise=True)
+    make_video(tmp_path / "v/a.mp4", 320, 240, 30, noise=True)
     jobs = [slow_job(tmp_path / "v/a.mp4", tmp_path / "a"), fast_job(tmp_path / "b")]
     assert reencode_under(signal.SIGKILL, 1, jobs) == {}
-    assert [len(read_frames(str(job.target), range)) for job in jobs] == [20, 60]
+    assert [len(read_frames(str(job.target), range)) for job in jobs] == [30, 60]
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no such signal")
-def test_a_video_of_which_the_process_dies_twice_costs_no_other(slow_video, tmp_path):
+def test_a_process_that_dies_twice_costs_no_other_video(slow_video, tmp_path):
     jobs = [slow_job(slow_video, tmp_path / "a"), fast_job(tmp_path / "b")]
     reason = "its encoder process ended with signal 9 (Killed), twice"
     assert reencode_under(signal.SIGKILL, 2, jobs) == {str(slow_video): reason}
     assert not jobs[0].target.exists() and len(read_frames(str(jobs[1].target), range)) == 60
 
 
-def test_what_is_no_videos_fault_ends_the_run(slow_video, tmp_path):
+def test_a_fault_of_no_video_ends_the_run(slow_video, tmp_path):
     (tmp_path / "file").touch()
     jobs = [slow_job(slow_video, tmp_path), fast_job(tmp_path / "file")]
     with pytest.raises(RunError, match=r"large\.ts: (FileExistsError|NotADirectoryError): .*file"):

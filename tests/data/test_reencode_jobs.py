@@ -1,4 +1,4 @@
-"""data/reencode.py and a long list: what it keeps of each video, how far it goes ahead, names that keep apart."""
+"""data/reencode.py and long lists: names that stay distinct, few jobs at a time, measurements."""
 
 import os
 import shutil
@@ -26,8 +26,8 @@ def test_where_a_video_goes(source, expected):
     assert target_of(Path("out"), source) == Path(expected)
 
 
-def test_videos_of_one_name_keep_apart():
-    # The SHA-256 of both paths begin with 398fa6ce.
+def test_videos_of_one_name_have_different_copies():
+    # The SHA-256 of both paths begins with 398fa6ce.
     assert len({target_of(Path("out"), f"/v/{i}/clips/v.mp4") for i in (17260, 50056)}) == 2
 
 
@@ -39,11 +39,11 @@ def test_jobs_are_made_of_the_list_when_they_are_asked_for():
     assert list(jobs) == [Job(f"/v/{n}.mp4", target_of(Path("out"), f"/v/{n}.mp4"), SETTINGS) for n in "bc"]
 
 
-def test_of_a_long_list_few_jobs_are_there_at_a_time(monkeypatch):
+def test_few_jobs_of_a_long_list_exist_at_a_time(monkeypatch):
     drawn, answered, ahead = [], [], []
 
     class Encoder:
-        """In place of a process: answers at once."""
+        """Stands for a process, and answers at once."""
 
         def __init__(self, *_, **how):
             self.close = self.kill = lambda: None
@@ -67,7 +67,7 @@ def test_of_a_long_list_few_jobs_are_there_at_a_time(monkeypatch):
     assert max(ahead) <= 6  # two per process
 
 
-def test_a_video_for_which_memory_is_short_costs_no_other(tmp_path):
+def test_a_video_that_needs_too_much_memory_costs_no_other(tmp_path):
     source = str(FIXTURES / "h264.mp4")
     greedy = shutil.copy(source, tmp_path / "greedy.mp4")
     jobs = [Job(str(greedy), tmp_path / "a.mp4", Greedy()), Job(source, tmp_path / "b.mp4", SETTINGS)]
@@ -75,7 +75,7 @@ def test_a_video_for_which_memory_is_short_costs_no_other(tmp_path):
     assert [path.name for path in tmp_path.iterdir() if path.stem in "ab"] == ["b.mp4"]
 
 
-def test_the_table_of_the_unreadable_is_in_the_order_of_the_list(tmp_path):
+def test_the_table_of_unreadable_videos_has_the_order_of_the_list(tmp_path):
     entries = FileList(Entry(f"/v/{n}.mp4", 4) for n in "caba")
     reencode.write_lists(tmp_path / "x.list", entries, Path("out"), {"/v/a.mp4": "broken", "/v/c.mp4": "gone, too"})
     assert (tmp_path / "x.unreadable.csv").read_text() == 'video,error\n/v/c.mp4,"gone, too"\n/v/a.mp4,broken\n'

@@ -1,4 +1,4 @@
-"""data/reencode.py and labelled videos keep what a player shows: the shape of pixels, turned and mirrored pictures."""
+"""data/reencode.py and labelled videos show what a player shows: the shape of pixels, rotation, mirrored pictures."""
 
 import struct
 from fractions import Fraction
@@ -43,7 +43,7 @@ def test_a_folder_with_a_colon_is_no_protocol(tmp_path, monkeypatch):
 
 
 def shown_as(path: Path) -> tuple[int, int, Fraction]:
-    """Return width, height and shape of the pixels, as ffplay goes by them."""
+    """Return width, height and shape of the pixels, which ffplay uses."""
     with av.open(str(path)) as container:
         stream = container.streams.video[0]
         return stream.width, stream.height, stream.sample_aspect_ratio
@@ -83,8 +83,8 @@ def test_square_pixels_stay_square(tmp_path):
 
 def test_a_mirrored_video_is_written_as_it_is_shown(tmp_path):
     mirrored = bytearray((FIXTURES / "rotated_180.mp4").read_bytes())
-    at = mirrored.index((-(1 << 16)).to_bytes(4, "big", signed=True))  # a, of the display matrix (a, b, u, c, d)
-    mirrored[at : at + 4] = (1 << 16).to_bytes(4, "big")  # upside down alone
+    at = mirrored.index((-(1 << 16)).to_bytes(4, "big", signed=True))  # a of the display matrix (a, b, u, c, d)
+    mirrored[at : at + 4] = (1 << 16).to_bytes(4, "big")  # only upside down
     (tmp_path / "mirrored.mp4").write_bytes(mirrored)
     frames = read_frames(str(reencoded(tmp_path / "mirrored.mp4", tmp_path)), range)
     plain = read_frames(str(FIXTURES / "h264.mp4"), range)

@@ -1,14 +1,12 @@
-"""tools/compare.py on folders as eval.py leaves them."""
+"""tools/compare.py on folders in the format of eval.py."""
 
 import csv
 import json
 import re
-import subprocess
-import sys
 
 import pytest
 
-from conftest import ROOT
+from conftest import run_script
 from metrics.sums import sum_rows
 from results.comparing import compare
 from results.tables import write_evaluation
@@ -18,7 +16,7 @@ NAMES = ["calm", "<b>fight</b>", "other"]
 
 
 def evaluated(folder, answers: dict[str, tuple[int, int]]) -> str:
-    """Return a folder of eval.py: video -> (label, class that was named)."""
+    """Write a folder of eval.py, and return its path. answers: video -> (label, predicted class)."""
     folder.mkdir()
     rows = [
         {"position": i, "video": video.split("#")[0], "label": label, "predicted_class": named,
@@ -34,8 +32,7 @@ def test_two_runs(tmp_path):
     right = {f"{i} a.mp4": (i % 2, i % 2) for i in range(8)}
     a = evaluated(tmp_path / "a", right | {"twice.mp4": (0, 0), "twice.mp4#2": (0, 1), "only here.mp4": (1, 1)})
     b = evaluated(tmp_path / "b", {video: (label, 0) for video, (label, _) in right.items()} | {"twice.mp4": (0, 0)})
-    command = [sys.executable, "tools/compare.py", a, b, "--out", str(tmp_path / "out")]
-    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    ended = run_script("tools/compare", a, b, "--out", tmp_path / "out")
     assert (ended.returncode, ended.stderr) == (0, "")
     assert ended.stdout == (
         "9 videos that all runs have; left out: 2\n"
@@ -55,17 +52,19 @@ def test_two_runs(tmp_path):
     ]
     html = (tmp_path / "out" / "report.html").read_text()
     assert "2 runs over 9 videos" in html and "<b>fight" not in html
-    # The class that the runs differ over most stands first: 4 of 4 right, and none.
+    # The class with the largest difference comes first: 4 of 4 right against none.
     classes = html.partition('id="classes"')[2].partition("</table>")[0]
     assert re.findall(r"<bdi>(.*?)</bdi>", classes) == ["&lt;b&gt;fight&lt;/b&gt;", "calm"]
     assert re.findall(r">([\d.]+)</td>", classes)[:6] == ["4", "100.0", "100.0", "0.0", "0.0", "100.0"]
     [table] = re.findall(r'<script type="application/json">(.*?)</script>', html)
     rows = json.loads(table)["rows"]
-    assert rows["name"] == ["1 a.mp4", "3 a.mp4", "5 a.mp4", "7 a.mp4"] and rows["right"] == [1] * 4  # A alone
+    assert (
+        rows["name"] == ["1 a.mp4", "3 a.mp4", "5 a.mp4", "7 a.mp4"] and rows["right"] == [1] * 4
+    )  # only the first run is right
     assert (rows["true"], rows["named0"], rows["named1"], rows["p0"]) == ([1] * 4, [1] * 4, [0] * 4, [750_000] * 4)
 
 
-def test_what_cannot_be_compared_is_one_line(tmp_path):
+def test_folders_that_cannot_be_compared(tmp_path):
     a = evaluated(tmp_path / "a", {"1.mp4": (0, 0)})
     for folder, said in [
         (str(tmp_path), r": not a folder of eval.py \(metrics.json, predictions.csv: No such file or directory\)$"),

@@ -1,4 +1,4 @@
-"""What tools/convert.py makes of real configurations and of their lists trains: an epoch of one step on made clips."""
+"""Converted configurations and lists of both projects train: an epoch of one step of a narrow network."""
 
 import json
 import shlex
@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from conftest import picture, run_script
+from conftest import picture, run_narrow
 from mmaction2_configs import write
 from paddlevideo_configs import PADDLEVIDEO, as_yaml
 from tools.convert import convert
@@ -17,7 +17,7 @@ SMALL = ("short_size=36", "target_size=32", "batch_size=2", "num_reader_threads=
 
 
 def given(name: str, as_json: bool = False) -> tuple[str, str]:
-    """Return (the file of a configuration in this folder, whose it is). as_json: with lists that are JSON."""
+    """Return (the file of a configuration in this folder, its project). as_json: whether its lists are JSON."""
     if name in PADDLEVIDEO:
         Path("theirs.yaml").write_text(as_yaml(PADDLEVIDEO[name].tree()))
         return "theirs.yaml", "paddlevideo"
@@ -28,7 +28,7 @@ def given(name: str, as_json: bool = False) -> tuple[str, str]:
 
 
 def make_clips(section: SectionConfig, multi: bool, suffix: str, videos: list[Path]) -> None:
-    """Make two clips and their list, all where a converted configuration without lists looks for them."""
+    """Make two clips and their list in the places that a converted configuration names."""
     source, clips = Path(section.filelist), []
     for i, video in enumerate(videos):
         clip: dict = {"label": [i, i + 1] if multi else [i]}
@@ -51,7 +51,7 @@ def make_clips(section: SectionConfig, multi: bool, suffix: str, videos: list[Pa
 
 
 def train(name: str, videos: list[Path], as_json: bool = False) -> tuple[str, list[dict]]:
-    """Return the first list as it is converted and train_log.jsonl; of the keys only sizes and the like are other."""
+    """Return the converted list and train_log.jsonl. Only sizes, engine, weights and intervals are not as converted."""
     config, peer = given(name, as_json)
     Path("plan").mkdir()
     notes = convert(config, peer, Path("plan"), None, 1)
@@ -63,15 +63,15 @@ def train(name: str, videos: list[Path], as_json: bool = False) -> tuple[str, li
     command = shlex.split(convert(config, peer, Path("out"), None, 1)[-1])
     assert command[:2] == ["python", "train.py"]
     sets = [f"--set={section}.{one}" for section in ("TRAIN", "VALID") for one in SMALL]
-    sets.append("--set=MODEL.num_layers=18")
+    sets += ["--set=MODEL.num_layers=18", "--set=TRAIN.engine=eager"]
     how = ["--pretrain=none", "--epoch=1", "--save_dir=run", "--report=False", "--valid_interval=1", *sets]
-    ended = run_script("train", *command[2:], *how, cwd=Path.cwd())
+    ended = run_narrow("train", *command[2:], *how, cwd=Path.cwd())
     assert ended.returncode == 0, ended.stderr
     log = Path("run/train_log.jsonl").read_text().splitlines()
     return Path("out/train.list").read_text(), [json.loads(line) for line in log]
 
 
-# Of each kind a configuration, whether its lists are JSON, and the list that is made of two clips.
+# A configuration of each kind, whether its lists are JSON, and a line of the list that is made of it.
 KINDS = [
     ("tsm_ucf101_videos, 71329cff", False, "ucf101_train_split_1_videos_{}.avi {}\n"),
     ("pptsm_lcnet_k400_8frames_uniform, ce179097", False, "data/k400/rawframes/train_{} 9 {}\n"),
@@ -85,7 +85,7 @@ KINDS = [
 
 
 @pytest.mark.parametrize(("name", "as_json", "line"), KINDS, ids=[kind[0] for kind in KINDS])
-def test_what_is_converted_trains(name, as_json, line, workspace, tmp_path, monkeypatch):
+def test_converted_configurations_train(name, as_json, line, workspace, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     made, log = train(name, [path for path, _ in workspace.videos[:2]], as_json)
     assert made == line.format(0, 0, 1) + line.format(1, 1, 2)

@@ -1,4 +1,8 @@
-"""tools/repeat.py: real trainings one after the other, of which a killed one goes on and a finished one stays."""
+"""tools/repeat.py: it continues after a kill, keeps finished runs, shares features, and refuses what does not fit.
+
+All networks are narrow. Where a test kills or interrupts, train.py is a process that repeat.py has started. Otherwise
+`run_repeat` runs repeat.py.
+"""
 
 import json
 import os
@@ -8,13 +12,26 @@ import uuid
 
 import pytest
 
-from conftest import ROOT, processes, run_script, start_python, wait_until, write_list
+from conftest import ROOT, processes, start_python, wait_until, write_list
 from tools.repeat import left, lines, summary
 from tools.repeated_runs import plan_runs
 from utils.errors import InputError, RunError
-from utils.storage.lock import locked_folder
+from utils.storage import lock
+from weight_formats import random_state, write_pickle
 
 PRETRAIN = "--set=TRAIN.pretrain=none", "--set=TRAIN.epoch=6"
+PROGRAM = f"""
+import os, sys
+sys.path.insert(0, {str(ROOT)!r})
+from tools import repeat, repeated_runs
+from utils.cli import run
+start = repeated_runs.run_script
+def start_narrow(script, arguments):
+    os.environ["TSN_TEST_SCRIPT"] = script.removesuffix(".py")
+    return start("tests/narrow.py", arguments)
+repeated_runs.run_script = start_narrow
+run(repeat.main)
+"""
 
 
 @pytest.fixture
@@ -28,76 +45,74 @@ def folder(workspace, tmp_path):
     return tmp_path
 
 
-def test_killed_in_the_second_run_the_same_command_goes_on_there(workspace, folder):
+def test_killed_in_the_second_run_the_same_command_goes_on_there(workspace, folder, run_repeat):
     out, mark = folder / "out", uuid.uuid4().hex
     given = [workspace.config, "--folds=2", f"--out={out}", f"--set=TRAIN.filelist={folder}/train.list", *PRETRAIN]
-    command = [str(ROOT / "tools/repeat.py"), *given]
+    with pytest.raises(RunError, match="^fold 2: train.py ended with exit code 1; run the same command again to cont"):
+        run_repeat(*given, only="fold1")
     for _ in range(5):
-        process = start_python(command, {**os.environ, "TSN_TEST_MARK": mark}, folder / "log")
-        wait_until(lambda: (out / "fold2/checkpoints/train_log.jsonl").exists(), 200)
+        process = start_python(["-c", PROGRAM, *given], {**os.environ, "TSN_TEST_MARK": mark}, folder / "log")
+        wait_until(lambda: process.poll() is not None or (out / "fold2/checkpoints/train_log.jsonl").exists(), 200)
         process.kill()
         process.wait(20)
         wait_until(lambda: not processes(mark), 30)  # train.py has saved, and ended
         if not (out / "fold2/checkpoints/TSN.pdparams").exists():
             break
-        shutil.rmtree(out)  # a busy machine: the training was over before it was killed
-    assert not (out / "fold2/checkpoints/TSN.pdparams").exists() and not (out / "fold2/evaluation").exists()
+        shutil.rmtree(out / "fold2")  # a busy machine: the training was over before it was killed
+    assert list((out / "fold2/checkpoints").glob("*.pdparams")) and not (out / "fold2/evaluation").exists()
+    assert not (out / "fold2/checkpoints/TSN.pdparams").exists()
     first = (out / "fold1/run.json").stat().st_mtime_ns
-    ended = run_script("tools/repeat", *given, timeout=200)
-    assert ended.returncode == 0, ended.stderr
-    assert f"{out}: 1 of 2 runs are done already\nrun 2 of 2, fold 2; about " in ended.stdout
+    said = run_repeat(*given)
+    assert f"{out}: 1 of 2 runs are done already\nrun 2 of 2, fold 2; about " in said
     assert (out / "fold1/run.json").stat().st_mtime_ns == first
     whole = json.loads((out / "repeat.json").read_text())
     assert [(one["name"], one["videos"]) for one in whole["runs"]] == [("fold 1", 4), ("fold 2", 4)]
-    assert whole["every_video_once"]["videos"] == 8 and ended.stdout.endswith(
-        "\n".join([*lines(whole), f"written to {out}\n"])
-    )
+    assert whole["every_video_once"]["videos"] == 8
+    assert said.endswith("\n".join([*lines(whole), f"written to {out}\n"]))
     html = (out / "report.html").read_text()
     assert f">Top-1 {whole['mean']:.2f}% ± {whole['deviation']:.2f} over 2 runs</span>" in html
     log = [json.loads(line) for line in (out / "fold2/checkpoints/train_log.jsonl").read_text().splitlines()]
     assert {line["mode"] for line in log} == {"train", "epoch"}  # nothing to validate by but the fold itself
-    again = run_script("tools/repeat", *given)
-    assert f"{out}: 2 of 2 runs are done already\n  fold 1: " in again.stdout and again.returncode == 0
-    other = run_script("tools/repeat", *given, "--set=TRAIN.learning_rate=0.5")
-    said = "run with another configuration, other lists or other weights to start from: --out=DIR for another folder"
-    assert (other.returncode, other.stderr) == (2, f"error: {out}/fold1: {said}\n")
+    numbers = [(line["epoch"], line["iter"]) for line in log if line["mode"] == "train"]
+    assert numbers == [(epoch, 0) for epoch in range(6)]
+    assert f"{out}: 2 of 2 runs are done already\n  fold 1: " in run_repeat(*given, only="no script")
+    with pytest.raises(InputError, match=f"^{out}/fold1: is a run with another configuration.*: name another folder"):
+        run_repeat(*given, "--set=TRAIN.learning_rate=0.5")
 
 
-def test_a_run_that_fails_ends_all_with_what_it_was(workspace, tmp_path):
+def test_a_run_that_fails_ends_all_with_its_error(workspace, tmp_path, run_repeat):
     flags = workspace.config, "--seeds=2", f"--out={tmp_path / 'out'}", "--set=TRAIN.pretrain=no.pdparams"
-    ended = run_script("tools/repeat", *flags)
-    *_, theirs, ours = ended.stderr.splitlines()
-    assert ended.returncode == 2 and theirs.startswith("error: no.pdparams: no such weights")
-    assert ours == "error: seed 1: train.py ended with exit code 2; the same command goes on with this run"
+    with pytest.raises(InputError, match="^seed 1: train.py ended with exit code 2; run the same command again to"):
+        run_repeat(*flags)
+    assert "\nerror: no.pdparams: no such weights" in run_repeat.said
 
 
 def test_ctrl_c_is_passed_on_and_the_training_saves_what_it_has(workspace, tmp_path):
     out = tmp_path / "out"
     given = [workspace.config, "--seeds=2", f"--out={out}", "--set=TRAIN.pretrain=none", "--set=TRAIN.epoch=200"]
-    process = start_python([str(ROOT / "tools/repeat.py"), *given], dict(os.environ), tmp_path / "log")
-    wait_until(lambda: (out / "seed1/checkpoints/train_log.jsonl").exists(), 60)
+    process = start_python(["-c", PROGRAM, *given], dict(os.environ), tmp_path / "log")
+    wait_until(lambda: process.poll() is not None or (out / "seed1/checkpoints/train_log.jsonl").exists(), 200)
     process.send_signal(signal.SIGINT)
     assert process.wait(60) == 130
     assert list((out / "seed1/checkpoints").glob("*.pdparams"))
 
 
-def test_seeds_share_the_features_of_a_frozen_network(workspace, tmp_path):
-    out, start = tmp_path / "out", workspace.folder / "random.pdparams"
+def test_seeds_share_the_features_of_a_frozen_network(workspace, tmp_path, run_repeat):
+    out, start = tmp_path / "out", tmp_path / "random.pdparams"
+    write_pickle(start, random_state(18, 4, narrow=True))
     keys = f"pretrain={start}", "freeze_stages=5", "feature_views=2", "epoch=1"
-    ended = run_script(
-        "tools/repeat", workspace.config, "--seeds=2", f"--out={out}", *(f"--set=TRAIN.{k}" for k in keys)
-    )
-    assert ended.returncode == 0, ended.stderr
+    text = run_repeat(workspace.config, "--seeds=2", f"--out={out}", *(f"--set=TRAIN.{k}" for k in keys))
     for what in ("10 training videos, 2 views each", "5 validation videos, 1 centre crop each"):
-        said = [line for line in ended.stdout.splitlines() if line.startswith(f"features of {what}: ")]
+        said = [line for line in text.splitlines() if line.startswith(f"features of {what}: ")]
         assert len(said) == 2 and f"{what}: computed once, in " in said[0], said
         assert said[1].startswith(f"features of {what}: kept in {out / 'seed2/checkpoints/features'}"), said
     assert not (out / "seed1/checkpoints/features").exists()  # once on the disk
     one, other = ((out / f"seed{k}/checkpoints/TSN.pdparams").read_bytes() for k in (1, 2))
-    assert one != other  # the seed is still that of all else
+    assert one != other  # the seed still decides all else
 
 
-def test_features_go_on_to_a_run_that_has_none_and_only_from_a_folder_that_nobody_writes(workspace, tmp_path):
+def test_features_move_to_a_run_without_any_unless_another_process_writes_there(workspace, tmp_path, monkeypatch):
+    monkeypatch.setattr(lock, "PATIENCE", 0.1)
     first, second, third = plan_runs(str(workspace.folder / "tiny.yaml"), tmp_path, 3, None, [])
     for one, text in ((first, "whole"), (second, "begun")):
         (one.checkpoints / "features").mkdir(parents=True)
@@ -105,7 +120,7 @@ def test_features_go_on_to_a_run_that_has_none_and_only_from_a_folder_that_nobod
     second.take_features([first])
     assert (second.checkpoints / "features" / "train").read_text() == "begun"
     with (
-        locked_folder(first.checkpoints, "a train.py"),
+        lock.locked_folder(first.checkpoints, "a train.py"),
         pytest.raises(RunError, match="another run is writing there"),
     ):
         third.take_features([first])
@@ -138,16 +153,16 @@ def test_lists_of_folds_that_do_not_fit(workspace, folder):
     with pytest.raises(InputError, match=r"fold3.train.list: no such list: data/make_lists.py --folds 3 writes them$"):
         plan_runs(config, folder, None, 3, sets)
     (folder / "fold3.train.list").touch()
-    with pytest.raises(InputError, match=r"^--folds=2: .*fold3.train.list is there: the lists are of more folds$"):
+    with pytest.raises(InputError, match=r"^--folds=2: .*fold3.train.list exists: the lists are for more folds$"):
         plan_runs(config, folder, None, 2, sets)
 
 
 def test_many_labels_are_refused_before_anything_is_trained(workspace, tmp_path):
-    with pytest.raises(InputError, match="^MODEL.labels: multi: repeat.py works out top-1, which is of one label"):
+    with pytest.raises(InputError, match="^MODEL.labels: multi: expected single, because .*: run train.py and eval.py"):
         plan_runs(str(workspace.folder / "tiny.yaml"), tmp_path, 2, None, ["MODEL.labels=multi"])
 
 
-def test_figures_are_worked_out_and_say_what_they_cover():
+def test_figures_and_what_they_cover():
     runs = [
         {"name": f"fold {k}", "top1_acc": 100 * right / videos, "right": right, "videos": videos, "unreadable": k - 1,
          "protocol": "8 segments", "seconds": 60.0}

@@ -1,4 +1,4 @@
-"""mmaction2's lists that are not text as ours: JSON, as its build_file_list.py writes it, or with another delimiter."""
+"""Read mmaction2's lists that differ from ours: JSON from its build_file_list.py, or text with another delimiter."""
 
 import json
 import os
@@ -13,14 +13,14 @@ from utils.config.strict_yaml import one_line
 from utils.errors import InputError, os_errors
 from utils.storage.objects import check_path, is_remote
 
-MOST_BYTES = 1 << 27  # Kinetics-400 takes 26 MB; read, it takes some ten times as much memory
+MOST_BYTES = 1 << 27  # Kinetics-400's list has 26 MB, and takes about ten times as much memory
 
 
 def read_clips(path: Path, *, delimiter: str, num_classes: int, frames: bool, prefix: str, labels: str) -> FileList:
-    """Return the clips of a list, never empty: of JSON, or of text with the delimiter between its columns.
+    """Return the clips of a list, which are at least one. delimiter: separates the columns of text.
 
-    The others as for `read_list`. Raises InputError, with the file and the place in it, for what is no list of clips,
-    and for a path that no line of ours can hold.
+    The other arguments are those of `read_list`. Raises InputError, with file and place, for a file that is not a list
+    of clips, and for a path that a line of our lists cannot hold.
     """
     data = _content(path)
     rows = _rows_of_json(path, data, frames) if path.suffix == ".json" else _rows_of_text(path, data, delimiter, frames)
@@ -28,7 +28,7 @@ def read_clips(path: Path, *, delimiter: str, num_classes: int, frames: bool, pr
     for where, name, number, ids in rows:
         label: Label = tuple(sorted(set(ids))) if labels == "multi" else ids[0]
         if labels != "multi" and len(ids) != 1:
-            raise InputError(f"{where}: {len(ids)} labels, but the configuration has no multi_class")
+            raise InputError(f"{where}: expected one label, as the configuration has no multi_class; got {len(ids)}")
         if outside := [one for one in ids_of(label) if not 0 <= one < num_classes]:
             raise InputError(
                 f"{where}: label {outside[0]} is outside 0..{num_classes - 1} (num_classes is {num_classes})"
@@ -39,7 +39,7 @@ def read_clips(path: Path, *, delimiter: str, num_classes: int, frames: bool, pr
         found = LABELS[labels].split_folder(line) if frames else (*LABELS[labels].split(line), None)
         expected = (name, str(number), label) if frames else (name, label, None)
         if not _is_text(name) or name != name.strip() or len(line) > MAX_LINE or found != expected:
-            raise InputError(f"{where}: a path that no line of a list can hold: {one_line(name)}")
+            raise InputError(f"{where}: a line of a list cannot hold this path: {one_line(name)}")
         entries.append(Entry(name, label, len(entries) + 1, number))
     if not entries:
         raise InputError(f"{path}: the list is empty")
@@ -47,10 +47,10 @@ def read_clips(path: Path, *, delimiter: str, num_classes: int, frames: bool, pr
 
 
 def _is_text(name: str) -> bool:
-    """Return whether it is without line ends and their like, and made of characters that a file can hold."""
+    """Return whether a file can hold the name, and it has no control characters such as line ends."""
     try:
         name.encode("utf-8", "surrogateescape")
-    except UnicodeEncodeError:  # half a character, which JSON can spell
+    except UnicodeEncodeError:  # half of a surrogate pair, which JSON can contain
         return False
     return not any(unicodedata.category(character) == "Cc" for character in name)
 
@@ -59,22 +59,22 @@ def _content(path: Path) -> bytes:
     with os_errors(InputError, f"{path}: the list cannot be read"), open(path, "rb") as file:
         data = file.read(MOST_BYTES + 1)
     if len(data) > MOST_BYTES:
-        raise InputError(f"{path}: larger than {MOST_BYTES} bytes: not a list of clips")
+        raise InputError(f"{path}: expected a list of clips, of at most {MOST_BYTES} bytes")
     return data
 
 
 _NUMBER = re.compile(r"[0-9]{1,9}")
-Row = tuple[str, str, int | None, list[int]]  # where it stands, path, frames, labels
+Row = tuple[str, str, int | None, list[int]]  # place in the file, path, frames, labels
 
 
 def _rows_of_json(path: Path, data: bytes, frames: bool) -> Iterator[Row]:
-    """Yield the clips of `[{"filename": ..., "label": [...]}, ...]`, or with "frame_dir" and "total_frames"."""
+    """Yield the clips of `[{"filename": ..., "label": [...]}, ...]`. frames: with "frame_dir" and "total_frames"."""
     try:
         clips = json.loads(data)
     except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: no JSON that can be read: {one_line(str(error))}") from None
+        raise InputError(f"{path}: expected JSON: {one_line(str(error))}") from None
     if not isinstance(clips, list):
-        hint = ": ActivityNet's annotations are not converted" if isinstance(clips, dict) else ""
+        hint = ": annotations of ActivityNet cannot be converted" if isinstance(clips, dict) else ""
         raise InputError(f"{path}: expected a list of clips{hint}")
     key = "frame_dir" if frames else "filename"
     for number, clip in enumerate(clips, start=1):
@@ -89,7 +89,7 @@ def _rows_of_json(path: Path, data: bytes, frames: bool) -> Iterator[Row]:
 
 
 def _rows_of_text(path: Path, data: bytes, delimiter: str, frames: bool) -> Iterator[Row]:
-    """Yield the clips of lines `path,label`, or `folder,frames,label`; behind the path are numbers alone."""
+    """Yield the clips of lines `path,label`, or `folder,frames,label`. Only numbers may follow the path."""
     for number, line in enumerate(data.decode("utf-8-sig", "surrogateescape").split("\n"), start=1):
         if not line.strip():
             continue

@@ -13,8 +13,9 @@ from utils.config.published import published_weights
 from utils.config.strict_yaml import one_line
 from utils.errors import InputError
 
-NETWORKS = "here are TSN, TSM, PP-TSN, PP-TSM and PP-TSMv2 of RGB frames"
+NETWORKS = "supported are TSN, TSM, PP-TSN, PP-TSM and PP-TSMv2 on RGB frames"
 AUTO = "MODEL.decoder stays auto, which reads the same frames"
+CLASSIFIER = "the classifier starts from uniform values within +-1/sqrt(features)"
 _READING = ("VALID", "TRAIN", "TEST")  # MODEL gets the value of the first section that has one
 # Keys that MODEL holds for all sections; each list has its own prefix, or none.
 _INHERITED = [item.name for item in fields(SECTIONS["VALID"]) if item.metadata["inherited"]]
@@ -22,7 +23,7 @@ _INHERITED.remove("data_prefix")
 
 
 class Theirs:
-    """A part of a peer's configuration. All parts share the record of what was asked for."""
+    """A part of a peer's configuration. All parts share the set of the parts that were asked for."""
 
     def __init__(self, value: object, path: tuple = (), name: str = "", asked: set | None = None, there: bool = True):
         self.value, self.path, self.name, self.there = value, path, name, there
@@ -42,32 +43,29 @@ class Theirs:
         return part
 
     def _name(self, key: str | int, value: object) -> str:
-        """Return the name of the part below a key. A pipeline step is named after its type."""
+        """Return the name of the part below a key. Pipeline steps have the names of their types."""
         if isinstance(key, int):
             key = value.get("type", "") if isinstance(value, dict) else key
         return f"{self.name}.{one_line(str(key))}".strip(".") if key != "" else self.name
 
     def ask(self, *keys: str) -> "Theirs":
-        """Return the part below the keys; it and all that is in it count as asked for."""
+        """Return the part below the keys. From now on it counts as asked for, with everything in it."""
         part = self.at(*keys)
         if part.there:
             self._asked.add(part.path)
         return part
 
     def get(self, *keys: str) -> object:
-        """Return the value below the keys; it and all that is in it count as asked for.
-
-        None if it does not exist.
-        """
+        """Return the value of `ask`; None if it does not exist."""
         return self.ask(*keys).value
 
     def first(self, *ways: tuple[str, ...]) -> "Theirs":
-        """Return the first part that exists, which then counts as asked for."""
+        """Return `ask` of the first part that exists."""
         return self.ask(*next((way for way in ways if self.at(*way).value is not None), ways[0]))
 
     @property
     def word(self) -> str:
-        """Return the value if it is text, for example a class's name; otherwise ''."""
+        """Return the value if it is text, for example a class's name; otherwise ""."""
         return self.value if isinstance(self.value, str) else ""
 
     def parts(self) -> list["Theirs"]:
@@ -104,7 +102,7 @@ class Ours:
         value = theirs.value if value is None else value
         section, key = name.split(".")
         if isinstance(value, Unread):
-            self.say(theirs, f"would have to be run: set {name}")
+            self.say(theirs, f"would have to be run, left out: set {name}")
         elif value is not None:
             kind = next(item.metadata["kind"] for item in fields(SECTIONS[section]) if item.name == key)
             try:
@@ -133,15 +131,15 @@ class Ours:
         known = next((row.name for row in published_weights() if row.url.rpartition("/")[2] == file), "")
         if os.path.exists(text) or not (known or scheme):
             if text and not os.path.exists(text):
-                self.say(theirs, "no such file here: TRAIN.pretrain names it as it is")
+                self.say(theirs, "no such file here: TRAIN.pretrain keeps the path")
             self.put("TRAIN.pretrain", theirs, text or "none")
         elif scheme == "torchvision" and any(row.name == name for row in published_weights()):
             self.put("TRAIN.pretrain", theirs, name)
-            self.say(theirs, "ours are torchvision's second ones")
+            self.say(theirs, "TRAIN.pretrain takes torchvision's second weights of this network")
         elif known or scheme == "https":
             self.put("TRAIN.pretrain", theirs, known or text)
         else:
-            self.say(theirs, "no address that is spoken here: give --pretrain=FILE")
+            self.say(theirs, "such addresses are not supported: give --pretrain=FILE")
 
     def say(self, theirs: Theirs | str, text: str) -> None:
         """Note a difference from the peer's configuration."""
@@ -150,11 +148,11 @@ class Ours:
             self.notes.append(line)
 
     def refuse(self, theirs: Theirs, why: str) -> InputError:
-        """Return the error for a configuration that cannot be computed here."""
+        """Return the error for a configuration that is not supported."""
         return InputError(f"{self.file}: {theirs}: {why}; {NETWORKS} ({PAGE})")
 
     def text(self, heading: Sequence[str]) -> str:
-        """Return the YAML: heading and notes as comments, and a MODEL key where all sections agree."""
+        """Return the YAML, with heading and notes as comments. Values that all sections share are MODEL's."""
         values = {section: dict(given) for section, given in self.values.items()}
         for key in ("short_size", "target_size"):  # by default, the frame size used in training
             usual = values["VALID"].get(key, values["TRAIN"].get(key))

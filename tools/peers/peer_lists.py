@@ -22,9 +22,9 @@ LABELS = "kinetics_labels.json"
 
 @dataclass(frozen=True)
 class Source:
-    """A list that a peer's configuration names; its lines stand for `prefix`/PATH + `suffix`.
+    """A list that a peer's configuration names. A line with PATH means the file `prefix`/PATH + `suffix`.
 
-    frames: the lines are `folder number label`, for folders of JPEG files. delimiter: separates the columns.
+    frames: whether the lines are `folder number label`, for folders of JPEG files. delimiter: separates the columns.
     """
 
     file: Theirs
@@ -37,8 +37,8 @@ class Source:
 def write_lists(ours: Ours, sources: dict[str, Source], config: Path, out: Path) -> Iterator[str]:
     """Write each section's list into the folder, name it in the configuration, and yield a line about it.
 
-    The peer's paths are relative to its working folder: this one, or one above the configuration. Raises InputError if
-    a file is no list.
+    The peer's paths begin at its working folder: this one, or one above the configuration. Raises InputError if a file
+    is not a list.
     """
     classes, labels = (ours.values["MODEL"].get(*key) for key in (("num_classes", 400), ("labels", "single")))
     for section, source in sources.items():
@@ -49,7 +49,7 @@ def write_lists(ours: Ours, sources: dict[str, Source], config: Path, out: Path)
         roots = [Path(), *config.absolute().parents]
         root = next((root for root in roots if (root / name).is_file()), None)
         if root is None:
-            ours.say(source.file, f"no such file: {section}.filelist names it as it is")
+            ours.say(source.file, f"no such file: {section}.filelist keeps the path")
             ours.put(f"{section}.filelist", source.file)
             if source.prefix:
                 ours.put(f"{section}.data_prefix", source.file, source.prefix)
@@ -61,15 +61,13 @@ def write_lists(ours: Ours, sources: dict[str, Source], config: Path, out: Path)
         write_stream(target, lambda file, entries=entries, end=source.suffix: file.writelines(_lines(entries, end)))
         missing = sum(not os.path.exists(one.path + source.suffix) for one in entries)
         ours.values[section]["filelist"] = str(target)
-        yield f"{target}: {len(entries)} videos of {root / name}" + (
-            f", {missing} of them not there" if missing else ""
-        )
+        yield f"{target}: {len(entries)} videos of {root / name}" + (f", {missing} of them missing" if missing else "")
 
 
 def _entries(path: Path, source: Source, **how: object) -> FileList:
-    """Return the videos of a list. Raises InputError for what is none."""
+    """Return the videos of a list. Raises InputError for other files."""
     if path.suffix in (".pkl", ".pickle"):
-        raise InputError(f"{source.file}: no pickle is converted; text lists and mmaction2's JSON are ({PAGE})")
+        raise InputError(f"{source.file}: expected a text list or mmaction2's JSON, not a pickle ({PAGE})")
     if path.suffix == ".json" or not source.delimiter.isspace():
         return read_clips(path, delimiter=source.delimiter, frames=source.frames, **how)
     return read_list(str(path), frame_format="frames" if source.frames else "mp4", **how)
@@ -83,7 +81,7 @@ def _lines(entries: FileList, suffix: str) -> Iterator[str]:
 def read_peer_labels(path: str) -> list[str]:
     """Return the names of a label file by class: one per line, with or without their numbers from 0.
 
-    Raises InputError, with file:line, for a file that cannot be read, a number out of order, or a missing name.
+    Raises InputError, with file:line, for an unreadable file, a number out of order, or a missing name.
     """
     with os_errors(InputError, f"{path}: the label list cannot be read"), open(path, "rb") as file:
         data = file.read(MAX_LABELS_BYTES + 1)

@@ -1,25 +1,31 @@
-"""Convert mmaction2's configurations, of 1.x and 0.x. What its keys do was read in release 1.2.0."""
+"""Convert mmaction2's configurations, of 1.x and 0.x. The meaning of its keys is that of release 1.2.0."""
 
 import re
 
-from tools.peers.peer_keys import Ours, Theirs
+from tools.peers.peer_keys import CLASSIFIER, Ours, Theirs
 from tools.peers.peer_lists import Source
 from tools.peers.peer_pipeline import read_pipeline
 
 _NETWORKS = {"ResNet": "TSN", "ResNetTSM": "TSM"}
 _HEADS = ("TSNHead", "TSMHead")
-# The values of a network without these parts; other values mean another network.
+_INPUT = "optical flow, or another input than RGB"
+# Keys of other networks, with the values that switch them off.
 _PLAIN = {"non_local": ((0, 0, 0, 0), False), "temporal_pool": (False,), "shift_div": (8,), "partial_bn": (False,)}
-# Keys without effect here: how the peer runs, and top-1 and top-5, which are always computed.
-_ALWAYS = (
-    "log_level default_scope val_evaluator test_evaluator evaluation train_cfg val_cfg test_cfg auto_scale_lr".split()
-)
+# Keys without effect here: how the peer runs, numbers that follow from others, and top-1 and top-5, always computed.
+_IGNORED = """
+log_level default_scope val_evaluator test_evaluator evaluation train_cfg val_cfg test_cfg auto_scale_lr
+default_hooks.checkpoint.type default_hooks.checkpoint.save_best default_hooks.logger.type
+model.cls_head.in_channels model.cls_head.spatial_type model.cls_head.consensus model.cls_head.is_shift
+model.cls_head.num_segments model.backbone.num_segments model.backbone.norm_cfg model.backbone.with_cp
+model.data_preprocessor.type model.data_preprocessor.format_shape
+optim_wrapper.clip_grad.norm_type optimizer_config.grad_clip.norm_type
+""".split()
 # (section, dataloader in 1.x, data set in 0.x)
 SECTIONS = (("TRAIN", "train"), ("VALID", "val"), ("TEST", "test"))
 
 
 def convert(theirs: Theirs, ours: Ours, devices: int) -> dict[str, Source]:
-    """Fill in our configuration, and return each section's list. Raises InputError if it cannot be computed here."""
+    """Fill in our configuration, and return each section's list. Raises InputError if it is not supported."""
     _network(theirs.at("model"), ours)
     sources = {}
     for section, name in SECTIONS:
@@ -33,13 +39,15 @@ def convert(theirs: Theirs, ours: Ours, devices: int) -> dict[str, Source]:
     _schedule(theirs, ours)
     _weigh(theirs.at("model", "cls_head", "loss_cls", "loss_weight"), ours)
     _running(theirs, ours)
+    for name in _IGNORED:
+        theirs.ask(*name.split("."))
     return sources
 
 
 def _network(model: Theirs, ours: Ours) -> None:
     kind, backbone, head = model.ask("type"), model.at("backbone"), model.at("cls_head")
     if kind.value != "Recognizer2D":
-        raise ours.refuse(kind, "another network, or another task")
+        raise ours.refuse(kind, "another network or task")
     name, over = backbone.ask("type"), head.ask("type")
     if name.word not in _NETWORKS:
         raise ours.refuse(name, "another network")
@@ -49,17 +57,17 @@ def _network(model: Theirs, ours: Ours) -> None:
         if (part := backbone.ask(key)).value not in (None, *values):
             raise ours.refuse(part, "another network")
     if backbone.ask("in_channels").value not in (None, 3):
-        raise ours.refuse(backbone.at("in_channels"), "optical flow, or another input than RGB")
+        raise ours.refuse(backbone.at("in_channels"), _INPUT)
     ours.put("MODEL.name", name, _NETWORKS[name.value])
     ours.put("MODEL.num_layers", backbone.ask("depth"))
     if _NETWORKS[name.value] == "TSM" and backbone.at("depth").value == 101:
-        ours.say(backbone.at("depth"), "features are shifted in every block, there in every second one")
+        ours.say(backbone.at("depth"), "features are shifted in every block; mmaction2 shifts in every second one")
     ours.put("MODEL.num_classes", head.ask("num_classes"))
     ratio = head.ask("dropout_ratio")  # if it is missing, the head's own default
     ours.put("MODEL.dropout", ratio, (0.4 if over.value == "TSNHead" else 0.8) if ratio.value is None else None)
     ours.put("TRAIN.label_smoothing", head.ask("label_smooth_eps"))
     if (deviation := head.ask("init_std")).value is not None:
-        ours.say(deviation, "the classifier starts uniform in +-1/sqrt(features)")
+        ours.say(deviation, CLASSIFIER)
     loss = head.at("loss_cls")
     losses = ("BCELossWithLogits", "CrossEntropyLoss") if head.at("multi_class").value else ("CrossEntropyLoss",)
     if (kind := loss.ask("type")).value not in (None, *losses):
@@ -73,18 +81,13 @@ def _network(model: Theirs, ours: Ours) -> None:
         ours.put("TRAIN.freeze_batch_norm", backbone.at("norm_eval"))
     if backbone.get("norm_cfg", "type") == "SyncBN":
         ours.put("TRAIN.sync_batch_norm", backbone.at("norm_cfg", "type"), True)
-    for part, keys in ((head, ("in_channels", "spatial_type", "consensus", "is_shift", "num_segments")),
-                       (backbone, ("num_segments", "norm_cfg", "with_cp"))):  # fmt: skip
-        for key in keys:
-            part.ask(key)
     ours.start_from(backbone.ask("pretrained"))
     _colours(model.at("data_preprocessor"), ours)
     blending = model.first(("data_preprocessor", "blending"), ("train_cfg", "blending"))
     if blending.get("type") == "MixupBlending":
         ours.put("TRAIN.mixup_alpha", blending.ask("alpha"))
     elif blending.value is not None:
-        ours.say(blending, "none: clips are not mixed")
-    model.ask("data_preprocessor", "type"), model.ask("data_preprocessor", "format_shape")
+        ours.say(blending, "not supported: clips are not mixed")
 
 
 def _colours(given: Theirs, ours: Ours) -> None:
@@ -94,7 +97,7 @@ def _colours(given: Theirs, ours: Ours) -> None:
         if values is None:
             continue
         if not isinstance(values, list | tuple) or len(values) != 3:
-            raise ours.refuse(part, "optical flow, or another input than RGB")
+            raise ours.refuse(part, _INPUT)
         numbers = [ours.number(one) for one in part.parts()]
         ours.put(f"MODEL.{name}", part, None if None in numbers else [round(number / 255, 6) for number in numbers])
     if given.get("to_bgr") or given.get("to_rgb") is False:
@@ -120,16 +123,16 @@ def _loader(loader: Theirs, old: Theirs, ours: Ours, section: str, name: str, de
 def _data(data: Theirs, ours: Ours, section: str) -> Source:
     """Return the list of a data set, and convert how its videos are read."""
     if data.at("type").value == "RepeatDataset":
-        ours.say(data.ask("times"), "the list is seen once an epoch: multiply TRAIN.epoch")
+        ours.say(data.ask("times"), "an epoch reads the list once: multiply TRAIN.epoch by this")
         data.ask("type")
         data = data.at("dataset")
     kind = data.ask("type")
     if kind.value not in ("VideoDataset", "RawframeDataset"):
-        raise ours.refuse(kind, "another kind of data")
+        raise ours.refuse(kind, "another kind of data set")
     if data.ask("modality").value not in (None, "RGB"):
-        raise ours.refuse(data.at("modality"), "optical flow, or another input than RGB")
+        raise ours.refuse(data.at("modality"), _INPUT)
     if data.ask("with_offset").value:
-        raise ours.refuse(data.at("with_offset"), "clips within a folder of frames: each needs a folder of its own")
+        raise ours.refuse(data.at("with_offset"), "several clips in a folder of frames: each needs its own folder")
     if data.ask("multi_class").value:
         ours.put("MODEL.labels", data.at("multi_class"), "multi")
     if kind.value == "RawframeDataset":
@@ -158,7 +161,7 @@ def _optimizer(theirs: Theirs, ours: Ours) -> None:
     wrapper = new if new.value is not None else theirs
     given = wrapper.at("optimizer")
     if (kind := given.ask("type")).value != "SGD":
-        ours.say(kind, "the optimizer is Momentum")
+        ours.say(kind, "not supported: the optimizer is Momentum")
     ours.put("TRAIN.learning_rate", given.ask("lr"))
     for key, name in (("momentum", "momentum"), ("weight_decay", "l2_weight_decay")):
         part = given.ask(key)
@@ -174,21 +177,16 @@ def _optimizer(theirs: Theirs, ours: Ours) -> None:
         ours.put("TRAIN.classifier_learning_rate", constructor, 5 if five else 1)
         ours.put("TRAIN.no_decay_on_bn_and_bias", constructor, True)
     elif constructor:
-        ours.say(constructor, "none: all parameters learn alike")
+        ours.say(constructor, "not supported: all parameters learn at the same rate")
     if new.get("type") == "AmpOptimWrapper" or theirs.ask("fp16").value is not None:
         ours.put("TRAIN.amp", new.at("type"), "O1")
-    for part in (new.at("clip_grad"), theirs.at("optimizer_config", "grad_clip")):
-        part.ask("norm_type")
 
 
 def _schedule(theirs: Theirs, ours: Ours) -> None:
     epochs = theirs.first(("train_cfg", "max_epochs"), ("total_epochs",), ("runner", "max_epochs"))
     ours.put("TRAIN.epoch", epochs)
     if epochs.value is None:
-        ours.say(epochs.name, "not given: TRAIN.epoch is the default")
-    loop = theirs.at("train_cfg")
-    for key in ("val_begin", "by_epoch", *(["type"] if loop.at("type").value == "EpochBasedTrainLoop" else [])):
-        loop.ask(key)
+        ours.say(epochs.name, "not given: TRAIN.epoch has its default")
     rate, old = ours.values["TRAIN"].get("learning_rate", 0.01), theirs.at("lr_config")
     steps = theirs.at("param_scheduler").parts() or (
         [theirs.at("param_scheduler")] if theirs.at("param_scheduler").value else []
@@ -201,11 +199,11 @@ def _schedule(theirs: Theirs, ours: Ours) -> None:
                 ours, step, rate, step.ask("start_factor"), step.ask("end"), step.ask("by_epoch").value is not False
             )
             if step.get("convert_to_iter_based") is not True:
-                ours.say(step, "the rate rises in every step, there once an epoch")
+                ours.say(step, "the rate rises at every step; in mmaction2, once an epoch")
         elif step in falling:
             _fall(ours, step, "milestones", kind.value == "CosineAnnealingLR", step.ask("eta_min"))
         else:
-            ours.say(kind, "none: set TRAIN.schedule and TRAIN.milestones")
+            ours.say(kind, "not supported: set TRAIN.schedule and TRAIN.milestones")
         for key in ("begin", "end", "by_epoch", "T_max", "convert_to_iter_based"):
             step.ask(key)
     if not steps and old.value is not None:
@@ -214,7 +212,7 @@ def _schedule(theirs: Theirs, ours: Ours) -> None:
         if falling:
             _fall(ours, old, "step", policy.value == "CosineAnnealing", old.ask("min_lr"))
         else:
-            ours.say(policy, "none: set TRAIN.schedule and TRAIN.milestones")
+            ours.say(policy, "not supported: set TRAIN.schedule and TRAIN.milestones")
         if old.get("warmup"):
             factor, by_epoch = old.ask("warmup_ratio"), old.get("warmup_by_epoch") is True
             _warm_up(ours, old, rate, factor, old.ask("warmup_iters"), by_epoch)
@@ -225,17 +223,17 @@ def _schedule(theirs: Theirs, ours: Ours) -> None:
 def _fall(ours: Ours, step: Theirs, key: str, cosine: bool, lowest: Theirs) -> None:
     if cosine:
         ours.put("TRAIN.schedule", step, "cosine")
-        ours.say(step, f"to 0 over all epochs, warm-up included; there from begin on to {lowest.value or 0}")
+        ours.say(step, f"falls to 0 over all epochs with the warm-up; in mmaction2, from begin to {lowest.value or 0}")
         return
     ours.put("TRAIN.milestones", step.ask(key))
     if step.at(key).value is None:
-        ours.say(step, f"without {key}: TRAIN.milestones are after a third and two")
+        ours.say(step, f"no {key}: TRAIN.milestones are after one and two thirds of the epochs")
     ours.put("TRAIN.learning_rate_decay", step.ask("gamma"), 0.1 if step.at("gamma").value is None else None)
 
 
 def _warm_up(ours: Ours, step: Theirs, rate: float, factor: Theirs, end: Theirs, by_epoch: bool) -> None:
     if not by_epoch:
-        ours.say(end, "warm-up in steps: TRAIN.warmup_epochs counts epochs, none is set")
+        ours.say(end, "counts steps, but TRAIN.warmup_epochs counts epochs: left out")
         return
     ours.put("TRAIN.warmup_epochs", end)
     start = ours.number(factor, 0.1 if step.at("policy").value else 1 / 3)
@@ -243,7 +241,7 @@ def _warm_up(ours: Ours, step: Theirs, rate: float, factor: Theirs, end: Theirs,
 
 
 def _weigh(weight: Theirs, ours: Ours) -> None:
-    """Let a step be what it is there, where the loss is multiplied by a number: decay and clipping are not."""
+    """Get the steps of a configuration that multiplies the loss by a number."""
     factor, train = ours.number(weight.ask()), ours.values["TRAIN"]
     if factor in (None, 1) or factor <= 0 or "learning_rate" not in train:
         return
@@ -253,11 +251,11 @@ def _weigh(weight: Theirs, ours: Ours) -> None:
     for key in ("l2_weight_decay", "clip_gradient_norm"):
         if train.get(key):
             ours.put(f"TRAIN.{key}", weight, train[key] / factor)
-    ours.say(weight, "the loss is not multiplied, but the rate; decay and clipping are divided: the same steps")
+    ours.say(weight, "multiplies the rate instead of the loss, and divides decay and clipping, for the same steps")
 
 
 def _running(theirs: Theirs, ours: Ours) -> None:
-    """Convert where training starts, what it writes, and how often."""
+    """Convert initial weights, averages, stopping, and what is written when."""
     load, keep = theirs.ask("load_from"), theirs.at("default_hooks", "checkpoint")
     if load.value is not None:
         ours.start_from(load)
@@ -278,16 +276,10 @@ def _running(theirs: Theirs, ours: Ours) -> None:
     ):
         if type(number := theirs.first(*ways).value) is int and number > 0:
             ours.flags.append(f"--{flag}={number}")
-    for name in _ALWAYS:
-        theirs.ask(name)
-    if (other := theirs.at("resume_from")).value is None:
-        other.ask()
-    for part in (keep.at("type"), keep.at("save_best"), theirs.at("default_hooks", "logger", "type")):
-        part.ask()
 
 
 def devices_of(theirs: Theirs, name: str) -> int | None:
-    """Return the number of GPUs that the learning rate is for, if the configuration or its name (8xb32) has it."""
+    """Return the number of GPUs that the learning rate is for; None unless the file or its name (8xb32) gives it."""
     each, total = theirs.at("train_dataloader", "batch_size").value, theirs.at("auto_scale_lr", "base_batch_size").value
     if type(each) is int and type(total) is int and 0 < each <= total and total % each == 0:
         return total // each

@@ -1,6 +1,6 @@
-"""Convert PaddleVideo's configurations. What its keys do was read in release 2.3.1, paddlevideo/."""
+"""Convert PaddleVideo's configurations. The meaning of its keys is that of release 2.3.1."""
 
-from tools.peers.peer_keys import AUTO, Ours, Theirs
+from tools.peers.peer_keys import AUTO, CLASSIFIER, Ours, Theirs
 from tools.peers.peer_lists import Source
 
 # Name of the backbone -> MODEL.name, MODEL.backbone, and the TRAIN keys for its parameters' settings.
@@ -12,13 +12,13 @@ _NETWORKS = {
     "ResNetTweaksTSM": ("TSM", "resnet_vd", _FIVE),
     "PPTSM_v2": ("PPTSMv2", None, {"no_decay_on_bn_and_bias": True}),
 }
-# Name of the head -> its default dropout; PPTSM_v2's is in its backbone.
+# Name of the head -> its default dropout. PPTSM_v2's backbone contains its head.
 _HEADS = {"TSNHead": 0.4, "ppTSNHead": 0.4, "TSMHead": 0.5, "ppTSMHead": 0.8, "MoViNetHead": 0.2}
 SECTIONS = {"train": "TRAIN", "valid": "VALID", "test": "TEST"}
 
 
 def convert(theirs: Theirs, ours: Ours, devices: int) -> dict[str, Source]:
-    """Fill in our configuration, and return each section's list. Raises InputError if it cannot be computed here."""
+    """Fill in our configuration, and return each section's list. Raises InputError if it is not supported."""
     _network(theirs.at("MODEL"), ours)
     _numbers(theirs.at("DATASET"), ours, devices)
     sources = {}
@@ -40,18 +40,15 @@ def convert(theirs: Theirs, ours: Ours, devices: int) -> dict[str, Source]:
         for section in ("TRAIN", "VALID", "TEST", "INFER"):
             ours.put(f"{section}.use_gpu", theirs.at("use_gpu"))
     if (batch := ours.number(theirs.ask("GRADIENT_ACCUMULATION", "global_batch_size"))) is not None:
-        ours.put("TRAIN.accumulate_steps", theirs.at("GRADIENT_ACCUMULATION"), _steps(batch, ours))
+        steps = max(1, int(batch // ours.values["TRAIN"].get("batch_size", 256)))
+        ours.put("TRAIN.accumulate_steps", theirs.at("GRADIENT_ACCUMULATION"), steps)
     return sources
-
-
-def _steps(batch: float, ours: Ours) -> int:
-    return max(1, int(batch // ours.values["TRAIN"].get("batch_size", 256)))
 
 
 def _network(model: Theirs, ours: Ours) -> None:
     framework, backbone, head = model.ask("framework"), model.at("backbone"), model.at("head")
     if framework.value != "Recognizer2D":
-        raise ours.refuse(framework, "another network, or another task")
+        raise ours.refuse(framework, "another network or task")
     name, kind = backbone.ask("name"), head.ask("name")
     if name.word not in _NETWORKS or backbone.at("use_temporal_att").value:
         raise ours.refuse(name if name.word not in _NETWORKS else backbone.at("use_temporal_att"), "another network")
@@ -69,7 +66,7 @@ def _network(model: Theirs, ours: Ours) -> None:
     ours.put("MODEL.dropout", dropout, _HEADS[kind.value] if dropout.value is None else None)
     ours.put("TRAIN.label_smoothing", head.ask("ls_eps"))
     if (deviation := head.ask("std")).value is not None:
-        ours.say(deviation, "the classifier starts uniform in +-1/sqrt(features)")
+        ours.say(deviation, CLASSIFIER)
     if "NHWC" in (backbone.get("data_format"), head.get("data_format")):
         ours.put("TRAIN.channels_last", backbone.at("data_format"), True)
     for part, key in ((head, "in_channels"), (backbone, "num_seg"), (backbone, "use_temporal_att")):
@@ -101,7 +98,7 @@ def _list(data: Theirs, ours: Ours, section: str) -> Source | None:
         ours.put(f"{section}.filename_tmpl", suffix)
         return Source(file, prefix.word, frames=True)
     if kind.value != "VideoDataset":
-        raise ours.refuse(kind, "another kind of data")
+        raise ours.refuse(kind, "another kind of data set")
     return Source(file, prefix.word, suffix.word)
 
 
@@ -119,12 +116,12 @@ def _pipeline(line: Theirs, ours: Ours, section: str) -> None:
     kinds = [step.path[-1] for step in steps]
     flips = False
     if section == "TRAIN" and "Scale" not in kinds:
-        ours.say(line.at("transform"), "no Scale: frames are resized to the short side of 256 before they are cropped")
+        ours.say(line.at("transform"), "no Scale: frames are resized to a short side of 256 before the crop")
     for step, kind in zip(steps, kinds):
         if kind == "Scale":
             _scale(step, ours, section)
         elif kind == "MultiScaleCrop" and "RandomCrop" in kinds:
-            ours.say(step.ask(), "none before a RandomCrop: the random crop alone")
+            ours.say(step.ask(), "not supported before a RandomCrop, which alone is kept")
         elif kind == "MultiScaleCrop":
             positions = 5 if step.at("more_fix_crop").value is False else 13
             ours.put("TRAIN.multi_scale_crop", step.ask(), positions)
@@ -137,7 +134,7 @@ def _pipeline(line: Theirs, ours: Ours, section: str) -> None:
             if kind != "UniformCrop":
                 ours.put(f"{section}.target_size", size)
             elif size.value != ours.values[section].get("short_size"):
-                ours.say(size, "the side of three crops is short_size")
+                ours.say(size, "three crops have the side short_size")
             if section != "TRAIN":
                 ours.put(f"{section}.crops", step, {"TenCrop": 10, "UniformCrop": 3}.get(kind, 1))
             step.ask("do_round")
@@ -152,24 +149,24 @@ def _pipeline(line: Theirs, ours: Ours, section: str) -> None:
             ours.put("MODEL.image_std", step.ask("std"))
             step.ask()
         else:
-            ours.say(step.ask(), "none: left out")
+            ours.say(step.ask(), "not supported, left out")
     if section == "TRAIN":
         ours.put("TRAIN.flip", line.at("transform"), flips)
 
 
 def _sampler(sample: Theirs, ours: Ours, section: str) -> None:
     if (name := sample.ask("name")).value != "Sampler":
-        ours.say(name, "frames are chosen as by Sampler")
+        ours.say(name, "not supported: frames are chosen as by Sampler")
     ours.put(f"{section}.seg_num", sample.ask("num_seg"))
     ways = "linspace" if sample.get("linspace_sample") else "uniform" if sample.get("select_left") else "segment"
     ours.put(f"{section}.sampling", sample, ways)
     if sample.get("seg_len") not in (None, 1):
         ours.say(sample.at("seg_len"), "one frame of each segment")
     if sample.get("valid_mode") is (section == "TRAIN"):
-        ours.say(sample.at("valid_mode"), "TRAIN draws at random, the others do not")
+        ours.say(sample.at("valid_mode"), "TRAIN draws frames at random, the other sections do not")
     for key in ("dense_sample", "frame_interval"):
         if sample.ask(key).value:
-            ours.say(sample.at(key), "none: segments over the whole video")
+            ours.say(sample.at(key), "not supported: segments cover the whole video")
 
 
 def _scale(step: Theirs, ours: Ours, section: str) -> None:
@@ -178,12 +175,12 @@ def _scale(step: Theirs, ours: Ours, section: str) -> None:
     ours.put(f"{section}.resize", step, "opencv" if cv2 else "pillow")
     ours.put(f"{section}.keep_aspect_ratio", step, shape)
     if shape and not step.get("do_round"):
-        ours.say(f"{step.name}.do_round False", "the long side is rounded, for some sizes a pixel more")
+        ours.say(f"{step.name}.do_round False", "the long side is rounded, which adds a pixel for some sizes")
 
 
 def _optimizer(given: Theirs, ours: Ours, epochs: Theirs) -> None:
     if (name := given.ask("name")).value not in (None, "Momentum"):
-        ours.say(name, "the optimizer is Momentum")
+        ours.say(name, "not supported: the optimizer is Momentum")
     ours.put("TRAIN.epoch", epochs)
     ours.put("TRAIN.momentum", given.ask("momentum"))
     ours.put("TRAIN.nesterov", given.ask("use_nesterov"))
@@ -208,9 +205,9 @@ def _optimizer(given: Theirs, ours: Ours, epochs: Theirs) -> None:
         if rate.get("max_epoch") != epochs.value:
             ours.say(rate.at("max_epoch"), "the cosine ends with TRAIN.epoch")
         if rate.get("iter_step") is not True:
-            ours.say(f"{rate.name}.iter_step False", "the rate falls in every step")
+            ours.say(f"{rate.name}.iter_step False", "the rate falls at every step")
     else:
-        ours.say(schedule, "none: set TRAIN.schedule and TRAIN.learning_rate")
+        ours.say(schedule, "not supported: set TRAIN.schedule and TRAIN.learning_rate")
 
 
 def _steps_down(rate: Theirs, ours: Ours) -> None:
@@ -218,13 +215,13 @@ def _steps_down(rate: Theirs, ours: Ours) -> None:
     ours.put("TRAIN.milestones", milestones)
     given = values.value if isinstance(values.value, list) else []
     if len(given) < 2 or not all(type(value) in (int, float) and value > 0 for value in given):
-        ours.say(values, "no falling rates: set TRAIN.learning_rate")
+        ours.say(values, "expected at least two positive rates: set TRAIN.learning_rate")
         return
     ratios = [round(b / a, 6) for a, b in zip(given, given[1:])]
     ours.put("TRAIN.learning_rate", values, given[0])
     ours.put("TRAIN.learning_rate_decay", values, ratios[0])
     if len(set(ratios)) > 1:
-        ours.say(values, f"each time by TRAIN.learning_rate_decay, {ratios[0]}")
+        ours.say(values, f"every milestone multiplies the rate by TRAIN.learning_rate_decay, {ratios[0]}")
 
 
 def _mix(mix: Theirs, ours: Ours) -> None:
@@ -233,4 +230,4 @@ def _mix(mix: Theirs, ours: Ours) -> None:
     if (name := mix.ask("name")).value == "Mixup":
         ours.put("TRAIN.mixup_alpha", mix.ask("alpha"))
     else:
-        ours.say(name, "none: clips are not mixed")
+        ours.say(name, "not supported: clips are not mixed")

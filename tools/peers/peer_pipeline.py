@@ -4,14 +4,14 @@ from tools.peers.peer_keys import AUTO, Ours, Theirs
 
 _DECODERS = ("DecordInit", "PyAVInit", "OpenCVInit")
 _CROPS = {"CenterCrop": 1, "ThreeCrop": 3, "TenCrop": 10}
-# Steps without a key of ours, because there is nothing to choose.
+# Steps without a key of ours, because they leave nothing to choose.
 _ALWAYS = set("DecordDecode PyAVDecode OpenCVDecode RawFrameDecode FrameSelector FormatShape PackActionInputs".split())
 _ALWAYS |= {"Normalize", "Collect", "ToTensor"}
 _SCALES = (1, 0.875, 0.75, 0.66)
 
 
 def read_pipeline(line: Theirs, ours: Ours, section: str) -> None:
-    """Fill in a section's keys. Raises InputError for optical flow, and for values that no key accepts."""
+    """Fill in a section's keys. Raises InputError for optical flow, and for values that our keys do not accept."""
     cut, mirrored = False, 0.0
     for step in line.parts():
         kind = step.ask("type").word
@@ -39,10 +39,10 @@ def read_pipeline(line: Theirs, ours: Ours, section: str) -> None:
             )
         elif kind == "RandomResizedCrop":
             cut = True
-            ours.say(step.ask(), "none: a square of target_size is cut at random out of the resized frame")
+            ours.say(step.ask(), "not supported: a random square of target_size is cut from the resized frame")
         elif kind == "RandomErasing" and section == "TRAIN":
             ours.put("TRAIN.random_erasing", step.ask(), ours.number(step.at("erase_prob"), 0.5))
-            ours.say(kind, "one box of a clip becomes noise")
+            ours.say(kind, "one box per clip becomes noise")
         elif kind == "PytorchVideoWrapper" and step.at("op").value == "RandAugment" and section == "TRAIN":
             ours.put("TRAIN.rand_augment", step.ask(), ours.number(step.at("num_layers"), 2))
             ours.put("TRAIN.rand_augment_magnitude", step.at("magnitude"))
@@ -54,7 +54,7 @@ def read_pipeline(line: Theirs, ours: Ours, section: str) -> None:
             _exchange(step.ask("flip_label_map"), ours)
             step.ask()
         else:
-            ours.say(step.ask(), "none: left out")
+            ours.say(step.ask(), "not supported, left out")
     if section == "TRAIN" and line.value is not None:
         ours.put("TRAIN.flip", line, mirrored > 0)
 
@@ -64,11 +64,11 @@ def _sample(step: Theirs, ours: Ours, section: str) -> None:
     ours.put(f"{section}.seg_num", step.ask("num_clips"))
     ours.put(f"{section}.sampling", step, "uniform")
     if kind.value != "SampleFrames":
-        ours.say(str(kind.value), "none: segments over the whole video, as SampleFrames")
+        ours.say(str(kind.value), "not supported: segments cover the whole video, as with SampleFrames")
     if length.value not in (None, 1):
         ours.say(length, "one frame of each segment")
     if step.ask("twice_sample").value:
-        ours.say(step.at("twice_sample"), "none: the frames are taken once")
+        ours.say(step.at("twice_sample"), "not supported: frames are sampled once")
     step.ask()
 
 
@@ -81,7 +81,7 @@ def _resize(step: Theirs, ours: Ours, section: str, cut: bool) -> None:
         ours.say(step.at("interpolation"), "bilinear")
     step.ask()
     if not sides:
-        ours.say(scale, f"no sides that can be read: set {section}.short_size")
+        ours.say(scale, f"expected sides in pixels: set {section}.short_size")
     elif cut:
         ours.put(f"{section}.target_size", scale, min(sides))
     else:
@@ -89,9 +89,9 @@ def _resize(step: Theirs, ours: Ours, section: str, cut: bool) -> None:
         ours.put(f"{section}.resize", scale, "opencv")
         ours.put(f"{section}.keep_aspect_ratio", scale, keeps)
         if not keeps:
-            ours.say(scale, "frames become 4:3, whatever the sides")
+            ours.say(scale, "frames become 4:3")
         elif len(sides) == 2 and -1 not in given:
-            ours.say(scale, "the short side is resized to the smaller one")
+            ours.say(scale, "the short side is resized to the smaller number")
 
 
 def _crop(step: Theirs, ours: Ours, section: str) -> None:
@@ -100,7 +100,7 @@ def _crop(step: Theirs, ours: Ours, section: str) -> None:
     if crops != 3:
         ours.put(f"{section}.target_size", size, value)
     elif value != ours.values[section].get("short_size"):
-        ours.say(size, "the side of three crops is short_size")
+        ours.say(size, "three crops have the side short_size")
     ours.put(f"{section}.crops", step.ask(), crops)
 
 
@@ -113,16 +113,16 @@ def _multi_scale(step: Theirs, ours: Ours) -> None:
     if step.at("max_wh_scale_gap").value not in (None, 1):
         ours.say(step.at("max_wh_scale_gap"), "sides are at most one scale apart")
     if step.at("random_crop").value:
-        ours.say(step.at("random_crop"), "crops stand at fixed places")
+        ours.say(step.at("random_crop"), "crops have fixed places")
     step.ask()
 
 
 def _exchange(pairs: Theirs, ours: Ours) -> None:
-    """Convert the classes that a mirror exchanges; the peer's dictionary has both directions."""
+    """Convert the classes that a mirrored clip exchanges. The peer's dictionary has both directions."""
     if not isinstance(pairs.value, dict):
         return
     both = {(min(a, b), max(a, b)) for a, b in pairs.value.items() if type(a) is int and type(b) is int}
     if any(pairs.value.get(b) != a or pairs.value.get(a) != b for a, b in both) or 2 * len(both) != len(pairs.value):
-        ours.say(pairs, "only classes that exchange with each other are exchanged")
+        ours.say(pairs, "left out: expected pairs of classes that replace each other: set TRAIN.flip_pairs")
     else:
         ours.put("TRAIN.flip_pairs", pairs, sorted(both))

@@ -1,7 +1,7 @@
-"""Read a Python configuration of mmaction2 without running it: keep assignments whose values can be determined.
+"""Read the assignments of a Python configuration of mmaction2 without running it.
 
 Values are literals, `dict(...)`, names assigned earlier and their items, sums, products, f-strings, and the contents of
-`_base_` files. A child's dictionary is merged over its base's, unless it says `_delete_`. The rest becomes `Unread`.
+`_base_` files. A child's dictionary is merged over its base's, unless it has `_delete_`. Other values become `Unread`.
 """
 
 import ast
@@ -13,9 +13,9 @@ from pathlib import Path
 from utils.config.strict_yaml import one_line, read_text
 from utils.errors import InputError
 
-MOST_FILES = 20  # a real one has five
-MOST_UP = 6  # folders above the file that names it; real ones need two
-MOST_VALUES = 100_000  # in all files together: a few lines that double a list could make any number
+MOST_FILES = 20  # real configurations have five
+MOST_UP = 6  # folders above the file that names a base; real configurations need two
+MOST_VALUES = 100_000  # in all files: a few lines that double a list can make any number of values
 MOST_DEPTH = 50  # of dictionaries within each other
 MOST_TEXT = 10_000  # characters of a composed text
 MOST_NUMBER = 10**15
@@ -42,7 +42,7 @@ class Python:
 def read_python(path: str) -> Python:
     """Return the file's assignments.
 
-    Raises InputError, with file:line, for a file that is no Python or too large, or a `_base_` that cannot be read.
+    Raises InputError, with file:line, for a file that is not Python or too large, or a `_base_` that cannot be read.
     """
     reader = _Reader(Path(path))
     return Python(reader.read(Path(path), ()), reader.helpers, reader.unread)
@@ -64,9 +64,9 @@ class _Reader:
         try:
             lines = ast.parse(text).body
         except SyntaxError as error:
-            raise InputError(f"{name}:{error.lineno or 1}: no Python: {one_line(str(error.msg))}") from None
+            raise InputError(f"{name}:{error.lineno or 1}: expected Python: {one_line(str(error.msg))}") from None
         except (ValueError, RecursionError, MemoryError) as error:
-            raise InputError(f"{name}: no Python that can be read: {one_line(str(error)) or 'too deep'}") from None
+            raise InputError(f"{name}: expected Python: {one_line(str(error)) or 'too deep'}") from None
         self._name, base, own = name, {}, {}
         for line in lines:
             target, value = _assignment(line)
@@ -91,7 +91,7 @@ class _Reader:
             if name.split("/").count("..") > MOST_UP or not file.is_file():
                 raise InputError(f"{where}: no such file: {file}")
             if file in (path, *above):
-                raise InputError(f"{where}: the files are each other's base")
+                raise InputError(f"{where}: a file cannot be its own base")
             found = _merged(found, self.read(file, (path, *above)))
         return found
 
@@ -137,7 +137,7 @@ class _Reader:
         return Unread(_text(node))
 
     def _combined(self, op: type, one: object, other: object) -> object:
-        """Return the value of `one op other`; None if it is too large or no configuration needs it."""
+        """Return the value of `one op other`; None if it is too large or the operation is not supported."""
         kinds = {type(one), type(other)}
         if kinds <= {int, float} and op in _NUMBERS and not (other == 0 and op in (ast.Div, ast.FloorDiv)):
             value = _NUMBERS[op](one, other)
@@ -153,7 +153,7 @@ class _Reader:
         return text if len(text) <= MOST_TEXT else None
 
     def _copy(self, value: object) -> object:
-        """Return a copy: dictionaries are changed later, and doubled values must count twice."""
+        """Return a copy, because dictionaries may change later. Its values count again."""
         left = [(value, 0)]
         while left:
             one, depth = left.pop()
@@ -165,11 +165,11 @@ class _Reader:
     def _count(self, number: int) -> None:
         self._values += number
         if self._values > MOST_VALUES:
-            raise InputError(f"{self._name}: more values, or deeper ones, than a configuration has")
+            raise InputError(f"{self._name}: its values are too many or too deep for a configuration")
 
 
 def _assignment(line: ast.stmt) -> tuple[ast.Name | ast.Subscript | None, ast.expr | None]:
-    """Return a line's target and value; (None, None) if it is no assignment."""
+    """Return a line's target and value; (None, None) if it is not an assignment."""
     match line:
         case ast.Assign(targets=[ast.Name() | ast.Subscript() as target]):
             return target, line.value
@@ -201,7 +201,7 @@ def _set(target: ast.Subscript, value: object, own: dict[str, object]) -> bool:
 
 
 def _paired(keys: list[object], values: object) -> dict[object, object]:
-    """Return a dictionary of keys and values; the key None stands for `**` and a dictionary."""
+    """Return a dictionary of keys and values. The key None means `**` before a dictionary."""
     found: dict[object, object] = {}
     for key, value in zip(keys, values):
         if key is None and isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""data/checks/records.py: records by their offset, a torn end, foreign files."""
+"""data/checks/records.py: records by their offset, files that were cut off, files with other settings."""
 
 import pytest
 
@@ -8,13 +8,13 @@ from utils.errors import InputError
 SETTINGS = {"reading": {"short_side": 256, "augment_seed": None}}
 
 
-def test_records_are_there_again_and_are_found_by_their_offset(tmp_path):
+def test_records_are_kept_and_found_by_their_offset(tmp_path):
     with Records(tmp_path / "j", SETTINGS) as journal:
         assert list(journal.records()) == []
         first = journal.add({"video": "a\udce4.mp4"})
         second = journal.add({"video": "b"})
         assert journal.at(first) == {"video": "a\udce4.mp4"}
-        third = journal.add({"video": "c"})  # behind the end, wherever has been read
+        third = journal.add({"video": "c"})  # at the end, although something else was read
         assert journal.at(second) == {"video": "b"} and journal.at(third) == {"video": "c"}
     with Records(tmp_path / "j", SETTINGS) as journal:
         found = list(journal.records())
@@ -23,7 +23,7 @@ def test_records_are_there_again_and_are_found_by_their_offset(tmp_path):
 
 
 @pytest.mark.parametrize("tail", [b'{"video": "c', b'{"video": "c"}', b"\0" * 100_000])
-def test_what_was_cut_off_in_writing_is_dropped(tail, tmp_path):
+def test_a_line_that_was_cut_off_is_dropped(tail, tmp_path):
     with Records(tmp_path / "j", SETTINGS) as journal:
         journal.add({"video": "a"})
     whole = (tmp_path / "j").read_bytes()
@@ -33,7 +33,7 @@ def test_what_was_cut_off_in_writing_is_dropped(tail, tmp_path):
     assert (tmp_path / "j").read_bytes() == whole
 
 
-def test_killed_in_its_first_line_it_begins_anew(tmp_path):
+def test_a_first_line_that_was_cut_off_is_completed(tmp_path):
     (tmp_path / "j").write_bytes(b'{"settings": {"rea')
     with Records(tmp_path / "j", SETTINGS) as journal:
         journal.add({"video": "a"})
@@ -52,7 +52,7 @@ def test_a_broken_line_costs_no_other(tmp_path):
 
 
 @pytest.mark.parametrize("content", [b"no journal", b'{"settings": {"reading": {"short_side": 128}}}\n'])
-def test_a_journal_of_other_settings_is_left_alone(content, tmp_path):
+def test_a_journal_with_other_settings_is_left_alone(content, tmp_path):
     (tmp_path / "j").write_bytes(content)
     message = f"^{tmp_path}/j: was made with other settings; remove it, or name another folder by --out$"
     with pytest.raises(InputError, match=message):

@@ -1,49 +1,41 @@
-"""data/check.py: clips that look alike in two lists, and lists of folders of frames."""
+"""data/check.py: clips of two lists that look alike, and lists of folders of frames."""
 
 import csv
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from conftest import make_clip, picture
-from data import check
+from conftest import make_clip, picture, run_script
 from data.lists.similar import Alike
-from utils.errors import RunError
 
 CONFIG = "MODEL: {name: TSN, num_classes: 8, topk: 5, seg_num: 2}\nTRAIN: {short_size: 48, target_size: 32}\n"
 
 
 @pytest.fixture
-def run(tmp_path, monkeypatch, capsys):
-    """Provide a function that runs check.py in this process: what it prints, its error and the rows of problems.csv."""
-    monkeypatch.chdir(tmp_path)
+def run(tmp_path):
+    """Provide a function that runs check.py. It returns the output, the error and the rows of problems.csv."""
     (tmp_path / "config.yaml").write_text(CONFIG)
 
     def call(*arguments: str) -> tuple[str, str, list[tuple[str, ...]]]:
-        monkeypatch.setattr(sys, "argv", ["check.py", "--config=config.yaml", *arguments])
-        message = ""
-        try:
-            check.main()
-        except RunError as error:
-            message = str(error)
-        with open("check/problems.csv", newline="") as file:
-            return capsys.readouterr().out, message, [tuple(row) for row in csv.reader(file)][1:]
+        ended = run_script("data/check", "--config=config.yaml", *arguments, cwd=tmp_path)
+        with open(tmp_path / "check/problems.csv", newline="") as file:
+            rows = [tuple(row) for row in csv.reader(file)][1:]
+        return ended.stdout, ended.stderr.removeprefix("error: ").strip(), rows
 
     return call
 
 
 def clip(seed: int, change: float = 1) -> np.ndarray:
-    """Return uint8 [6, 48, 64, 3]; change: how bright, and below 1 with noise."""
+    """Return uint8 [6, 48, 64, 3]. change: the brightness; below 1 there is noise."""
     frames = np.stack([picture(64, 48, seed + i) for i in (0, 0, 100, 100, 200, 200)])
     noise = np.random.default_rng(seed).normal(0, 150 * (1 - change), frames.shape)
     return np.clip(frames * change + noise, 0, 255).astype(np.uint8)
 
 
-def test_clips_of_two_lists_that_look_alike_are_told(run, tmp_path):
+def test_clips_of_two_lists_that_look_alike_are_reported(run, tmp_path):
     for seed in range(8):
         make_clip(tmp_path / f"{seed}.mp4", clip(seed))
     for seed, change in ((0, 0.8), (3, 0.7)):
@@ -62,24 +54,24 @@ def test_clips_of_two_lists_that_look_alike_are_told(run, tmp_path):
         ("val.list", "4", "copy of 1.mp4", "same bytes", "as train.list:2: 1.mp4"),
         ("val.list", "4", "copy of 1.mp4", "looks alike", "1.000, as train.list:2: 1.mp4"),
     ]
-    what = "clips that look alike at --similar=0.95: 6 in 3 groups, 2 of them on several sides: check/similar.html"
+    what = "clips that look alike at --similar=0.95: 6 in 3 groups, 2 of them in several lists: check/similar.html"
     assert out.splitlines()[-1] == what
     assert message.startswith("these lists have problems (1 same bytes, 2 looks alike);")
     page = (tmp_path / "check/similar.html").read_text()
     shown = [page.index(f"{name}.mp4</bdi>") for name in ("copy of 1", "3 darker")]
     assert "In 2 pairs the clips are in different lists." in page and page.count(">Similarity ") == 3
     assert page.count("<img ") == 3 * 2 * 3 and shown[0] < shown[1]
-    # What was found without pictures was read again for them, once.
+    # Videos without thumbnails in the journal were read again, once.
     grown = (tmp_path / "check/check.jsonl").read_text().splitlines()
     assert len(grown) - len(journal) == 9 + 2 and "pictures" in json.loads(grown[-3])
     assert run(*lists) == (out, message, rows)
     assert (tmp_path / "check/check.jsonl").read_text().splitlines() == grown
     (tmp_path / "val.list").write_text("4.mp4 0\n5.mp4 1\n")
     out, message, rows = run(*lists)
-    assert "2 in 1 groups, each on one side" in out and (message, rows) == ("", [])
+    assert "2 in 1 groups, each in one list" in out and (message, rows) == ("", [])
 
 
-def test_the_pair_of_a_clip_is_the_most_similar_one_of_another_side_if_there_is_one():
+def test_a_clip_is_paired_with_the_most_similar_one_preferably_of_another_list():
     random = np.random.default_rng(0)
     base = random.integers(0, 200, (700, 3, 16, 16))
     base[600:] = base[0]
@@ -87,7 +79,7 @@ def test_the_pair_of_a_clip_is_the_most_similar_one_of_another_side_if_there_is_
     noise[650] = 0  # all others are most similar to this one
     pictures = {f"{i}": np.clip(one, 0, 255).astype(np.uint8) for i, one in enumerate(base + noise)}
     pairs = {path: (similarity, other) for similarity, path, other in Alike(pictures, 0.9).pairs({"0": "train"})}
-    assert set(pairs) == {str(i) for i in range(600, 700)}  # of one group of 101
+    assert set(pairs) == {str(i) for i in range(600, 700)}  # one group of 101
     assert {other for _, other in pairs.values()} == {"0"} and all(0.9 < s <= 1 for s, _ in pairs.values())
     alone = {path: other for _, path, other in Alike(pictures, 0.9).pairs({})}
     assert alone["600"] == "0" and {alone[str(i)] for i in range(651, 700)} == {"650"}
@@ -105,7 +97,7 @@ def test_folders_of_frames_are_checked_as_videos_are(run, tmp_path):
     for name, seed in {"a": 0, "b": 1, "c": 2, "copy": 1, "gap": 4}.items():
         folder(tmp_path / "p" / name, clip(seed))
     folder(tmp_path / "p/darker", clip(2, 0.8))
-    (tmp_path / "p/gap/006.jpg").unlink()  # which training did not draw
+    (tmp_path / "p/gap/006.jpg").unlink()  # training does not draw this frame
     folder(tmp_path / "p/short", clip(5)[:2])
     (tmp_path / "train.list").write_text("a 6 0\nb 6 1\nc 6 1\nshort 2 1\ngap 6 1\n")
     (tmp_path / "val.list").write_text("copy 6 1\ndarker 6 2\n")
@@ -118,7 +110,7 @@ def test_folders_of_frames_are_checked_as_videos_are(run, tmp_path):
         ("val.list", "2", "p/darker", "looks alike"),
     ]
     assert [rows[i][4] for i in (0, 1)] == [
-        "2 frames; the median is 6, usual is 3 to 12",
+        "2 frames; the median is 6, the usual range is 3 to 12",
         "frame 006.jpg: No such file or directory",
     ]
     assert (tmp_path / "check/train.readable.list").read_text() == "a 6 0\nb 6 1\nc 6 1\nshort 2 1\n"

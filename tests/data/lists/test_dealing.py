@@ -1,4 +1,4 @@
-"""How data/make_lists.py deals clips to the splits: by shares and seed, each recording in one split."""
+"""data/make_lists.py splits clips by shares and seed, with each recording in one split."""
 
 import json
 import random
@@ -36,7 +36,7 @@ def test_folders_are_split_by_seed_and_each_class_for_itself(tmp_path):
         assert len(together) == len(set(together)) == 41
     assert splits[0] == splits[1] != splits[2]
     assert [len(splits[0][name]) for name in splits[0]] == [33, 4, 4]
-    assert lines(tmp_path, "remarks.csv") == ["where,remark", "v/stray.mp4,in no class's folder"]
+    assert lines(tmp_path, "remarks.csv") == ["where,remark", "v/stray.mp4,not in a class folder"]
     touch(tmp_path / "v", "C++/more.mp4")
     succeed(tmp_path, "--videos", "v", "--force")
     again = {name: lines(tmp_path, name) for name in splits[0]}
@@ -45,7 +45,7 @@ def test_folders_are_split_by_seed_and_each_class_for_itself(tmp_path):
 
 
 @pytest.mark.parametrize("group", [[], ["--group", r"(\d)\d?\.mp4"]], ids=["clips", "recordings"])
-def test_what_is_in_a_list_stays_there_when_clips_come(tmp_path, group):
+def test_listed_clips_stay_in_their_lists_when_clips_come(tmp_path, group):
     touch(tmp_path / "v", *(f"{label}/{i}.mp4" for label in "ab" for i in range(20)))
     succeed(tmp_path, "--videos", "v", "--split", "0.5", "0.25", "0.25", *group)
     names = LISTS
@@ -57,29 +57,27 @@ def test_what_is_in_a_list_stays_there_when_clips_come(tmp_path, group):
     after = {name: set(lines(tmp_path, name)) for name in names}
     assert all(before[name] - {"v/a/0.mp4 0"} <= after[name] for name in names)
     assert sum(map(len, after.values())) == len(set().union(*after.values())) == 59
-    assert "clips in the lists before: 40; new: 20, gone: 1, now in another split: 0" in out
+    assert "clips in the old lists: 40; new: 20, gone: 1, now in another split: 0" in out
     if not group:
         assert [len(after[name]) for name in names] == [30, 15, 14]
-    out = succeed(tmp_path, "--videos", str(tmp_path / "v"), *how[2:], "--force")  # the same ones, written otherwise
-    [moved] = re.findall(
-        r"clips in the lists before: 59; new: 0, gone: 0, now in another split: (\d+); --extend l", out
-    )
+    out = succeed(tmp_path, "--videos", str(tmp_path / "v"), *how[2:], "--force")  # the same clips with absolute paths
+    [moved] = re.findall(r"clips in the old lists: 59; new: 0, gone: 0, now in another split: (\d+); --extend k", out)
     again = {name: {line.removeprefix(f"{tmp_path}/") for line in lines(tmp_path, name)} for name in names}
     assert int(moved) == sum(len(again[name] - after[name]) for name in names) > 0
 
 
-def test_clips_that_folders_divide_otherwise_are_counted_without_advice(tmp_path):
+def test_clips_that_folders_split_in_another_way_are_counted_without_advice(tmp_path):
     touch(tmp_path / "v", "train/a/1.mp4", "train/b/2.mp4", "val/a/3.mp4", "val/b/4.mp4")
     succeed(tmp_path, "--videos", "v")
     train, val = (tmp_path / "lists" / f"{name}.list" for name in ("train", "val"))
     texts = val.read_text(), train.read_text()
     train.write_text(texts[0]), val.write_text(texts[1])
     out = succeed(tmp_path, "--videos", "v", "--force")
-    assert "clips in the lists before: 4; new: 0, gone: 0, now in another split: 4\n" in out
+    assert "clips in the old lists: 4; new: 0, gone: 0, now in another split: 4\n" in out
 
 
 def test_a_new_class_gets_the_next_number(tmp_path):
-    """And one whose clips are gone keeps its own; an explicit label list must number the others as they are."""
+    """Classes whose clips are gone keep their numbers, and a given label list must keep the old numbers."""
     touch(tmp_path / "v", *(f"{label}/{i}.mp4" for label in ("B", "d", "c++") for i in range(4)))
     succeed(tmp_path, "--videos", "v", "--labels", "own")
     names = lambda: json.loads((tmp_path / "lists" / "kinetics_labels.json").read_text())  # noqa: E731
@@ -89,13 +87,13 @@ def test_a_new_class_gets_the_next_number(tmp_path):
     shutil.rmtree(tmp_path / "v" / "B")
     out = succeed(tmp_path, "--videos", "v", "--extend")
     assert names() == ["B", "c++", "d", "archery", "c", "Zumba"]
-    assert "kinetics_labels.json  6 classes, numbered as before, new ones behind the others\n" in out
+    assert "kinetics_labels.json  6 classes, numbered as before, with new ones after the others\n" in out
     after = set().union(*(lines(tmp_path, name) for name in LISTS))
     assert {line for part in before.values() for line in part if "/B/" not in line} <= after
     assert {line.split()[-1] for line in after if "/c/" in line} == {"4"}
     (tmp_path / "v" / "rowing").mkdir()
     touch(tmp_path / "v", "rowing/1.mp4")
-    assert "new classes, numbered behind the 6 before: 1: rowing\n" in succeed(tmp_path, "--videos", "v", "--extend")
+    assert "new classes, numbered after the 6 old ones: 1: rowing\n" in succeed(tmp_path, "--videos", "v", "--extend")
     assert names() == ["B", "c++", "d", "archery", "c", "Zumba", "rowing"]
     (tmp_path / "own.json").write_text('["archery", "b", "d"]')
     with pytest.raises(
@@ -105,10 +103,13 @@ def test_a_new_class_gets_the_next_number(tmp_path):
     assert choose_classes(["b"], str(tmp_path / "own.json"), ["archery", "b"]).names == ["archery", "b", "d"]
 
 
-def test_only_lists_that_are_there_can_be_extended(tmp_path):
+def test_only_existing_lists_can_be_extended(tmp_path):
     touch(tmp_path / "v", "yoga/a.mp4", "yoga/b.mp4")
     result = make_lists(tmp_path, "--videos", "v", "--extend")
-    assert (result.returncode, result.stderr) == (2, "error: --extend: no train.list in lists\n")
+    assert (result.returncode, result.stderr) == (
+        2,
+        "error: --extend: lists has no train.list to extend: leave --extend out\n",
+    )
 
 
 @pytest.mark.parametrize(
@@ -150,7 +151,7 @@ def test_the_first_group_or_the_whole_match_names_the_recording(expression, name
 
 
 def counts(sizes: list[dict[str, int]], shares=SHARES, seed: int = 0) -> tuple[list[tuple[int, ...]], dict[str, str]]:
-    """Return (clips per split of classes a, b, c; split of each recording) for recordings with so many of each."""
+    """Return (clips per split of a, b and c; split of each recording). sizes: clips by class of each recording."""
     recordings = [
         videos(*(f"{name}/{i:03}_{n}.mp4" for name, number in size.items() for n in range(number)))
         for i, size in enumerate(sizes)
@@ -176,7 +177,7 @@ def counts(sizes: list[dict[str, int]], shares=SHARES, seed: int = 0) -> tuple[l
         ([{"a": 4}, {"a": 5}], SHARES, [(5, 4, 0)]),
         ([{"a": 4}, {"a": 5}, {"a": 6}], (0.6, 0.4, 0), [(9, 6, 0)]),
         ([{"a": 1, "b": 2}, {"a": 2, "b": 1}, {"a": 7, "b": 7}], SHARES, [(7, 2, 1), (7, 1, 2)]),
-        ([{"a": 9, "b": 1}, {"b": 9}], SHARES, [(9, 0, 0), (1, 9, 0)]),  # without a there would be nothing to train
+        ([{"a": 9, "b": 1}, {"b": 9}], SHARES, [(9, 0, 0), (1, 9, 0)]),  # otherwise class a would have no training
         ([{"a": 5, "b": 5, "c": 5}] * 3, SHARES, [(5, 5, 5)] * 3),
     ],
 )
@@ -188,7 +189,7 @@ def test_recordings_are_dealt_as_near_to_the_shares_as_they_allow(sizes, shares,
 
 
 def badness(table: list[tuple[int, ...]], wanted: list[list[int]]) -> tuple[int, ...]:
-    """Return (classes without a clip to train, validate, test with; squared distance): what a deal is judged by."""
+    """Return (classes without a clip in train, val and test; squared distance to the wanted numbers)."""
     empty = [sum(want[i] > 0 and not row[i] for row, want in zip(table, wanted)) for i in range(3)]
     return *empty, sum((row[i] - want[i]) ** 2 for row, want in zip(table, wanted) for i in range(3))
 
@@ -220,13 +221,13 @@ def test_the_seed_and_the_files_decide():
 
 
 def test_recordings_through_the_script(tmp_path):
-    """A recording in several classes stays together; a video without a name is one of its own, and counted."""
+    """A recording of several classes stays together. A video without a match is its own recording, and is counted."""
     names = [f"rec{r}_{i}.mp4" for r in range(8) for i in range(3)]
     touch(
         tmp_path / "v", *(f"{c}/{name}" for c in ("yes", "no") for name in names), "yes/odd.mp4", "yes/sub/rec1_9.mp4"
     )
     out = succeed(tmp_path, "--videos", "v", "--group", r"rec(\d+)_", "--split", "0.5", "0.25", "0.25")
-    assert "\n\nrecordings, each in one split: 9; videos that --group finds none in: 1\n\n" in out
+    assert "\n\nrecordings, each in one split: 9; videos without a match of --group: 1\n\n" in out
     assert "classes without a clip for training" not in out
     splits = [set(re.findall(r"rec\d+", "\n".join(lines(tmp_path, name)))) for name in LISTS]
     assert sum(map(len, splits)) == len(set.union(*splits)) == 8

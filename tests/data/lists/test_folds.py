@@ -1,4 +1,4 @@
-"""data/make_lists.py --folds: every clip is tested once, and nothing of its recording was trained on."""
+"""data/make_lists.py --folds: every clip is tested once, by a network that has not seen its recording."""
 
 from collections import Counter
 
@@ -28,8 +28,8 @@ def test_folds_are_even_in_every_class_and_in_all(seed):
         assert {found.get(label, 0) for found in sizes(folds)} == {fewest, fewest + 1}
     assert {len(fold) for fold in folds} == {4, 5}
     assert notes_on_folds(folds, ["a", "b", "c"], 22) == [
-        "5 folds over all 22 clips, of 22 recordings: 4 to 5 clips",
-        "classes that not all folds test: 1: c; all in one fold, for which none is left to train on: 0",
+        "5 folds of all 22 clips, from 22 recordings: 4 to 5 clips",
+        "classes that some folds do not test: 1: c; classes in one fold only, which are tested but not trained: 0",
     ]
 
 
@@ -43,25 +43,25 @@ def test_a_recording_is_in_one_fold_and_its_classes_are_spread():
     ]  # fmt: skip
 
 
-def test_a_fold_is_tested_by_what_is_trained_on_the_others():
+def test_a_fold_is_tested_after_training_on_the_others():
     folds = [recording(0, "a"), recording(0, "b"), recording(1, "c")]
     lists = {name: [clip.path for clip in clips] for name, clips in lists_of_folds(folds).items()}
     assert lists == {
         "fold1.train.list": ["0/b", "1/c"], "fold1.test.list": ["0/a"], "fold2.train.list": ["0/a", "1/c"],
         "fold2.test.list": ["0/b"], "fold3.train.list": ["0/a", "0/b"], "fold3.test.list": ["1/c"],
     }  # fmt: skip
-    assert "; all in one fold, for which none is left to train on: 1" in notes_on_folds(folds, ["x", "y"], 3)[1]
+    assert "; classes in one fold only, which are tested but not trained: 1" in notes_on_folds(folds, ["x", "y"], 3)[1]
 
 
 def test_fewer_recordings_than_folds_are_refused():
-    with pytest.raises(InputError, match="^--folds 3: the clips are of 2 recordings, each of them in one fold$"):
+    with pytest.raises(InputError, match="^--folds 3: expected no more folds than recordings, which are 2$"):
         deal_folds([recording(0, "a", "b"), recording(1, "c")], 3, 0)
 
 
 def test_lists_beside_the_others(tmp_path):
     touch(tmp_path / "v", *(f"{label}/{day}_{i}.mp4" for label in "ab" for day in range(4) for i in range(3)))
     out = succeed(tmp_path, "--videos", "v", "--group", r"(\d)_", "--folds", "4")
-    assert "4 folds over all 24 clips, of 4 recordings: 6 clips each\n" in out
+    assert "4 folds of all 24 clips, from 4 recordings: 6 clips each\n" in out
     assert "  fold4.test.list       6 clips\n" in out
     for fold in "1234":
         test, train = lines(tmp_path, f"fold{fold}.test.list"), lines(tmp_path, f"fold{fold}.train.list")
@@ -76,7 +76,7 @@ def test_lists_beside_the_others(tmp_path):
     expected = "expected a whole number from 2 to 20, not '1'; see python data/make_lists.py --help"
     for flags, said in (
         (["--folds", "1"], f"--folds: {expected}"),
-        (["--folds", "2", "--extend"], "--folds 2: folds are dealt anew: not with --extend"),
+        (["--folds", "2", "--extend"], "--folds 2: expected without --extend: folds are dealt anew each time"),
     ):
         ended = make_lists(tmp_path, "--videos", "v", *flags)
         assert (ended.returncode, ended.stderr) == (2, f"error: {said}\n")

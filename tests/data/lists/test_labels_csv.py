@@ -1,4 +1,4 @@
-"""data/make_lists.py with a CSV file that names several classes a clip."""
+"""data/make_lists.py with a CSV file that names several classes per clip."""
 
 import json
 
@@ -34,19 +34,25 @@ def test_a_clip_has_all_its_classes(tmp_path):
 @pytest.mark.parametrize(
     "text, said",
     [
-        ("path,labels\na.mp4,x\n", "t.csv:2: split '': expected train, val or test, here or as the file's name"),
-        ("path,labels,split\n,x,train\n", "t.csv:2: no path; expected a line such as clip.mp4,jump;run,train"),
-        ("path,labels,split\na.mp4,;,train\n", "t.csv:2: no labels; expected a line such as clip.mp4,jump;run,train"),
+        (
+            "path,labels\na.mp4,x\n",
+            "t.csv:2: split '': expected train, val or test here, or at the end of the file's name",
+        ),
+        ("path,labels,split\n,x,train\n", "t.csv:2: path is empty; expected a line such as clip.mp4,jump;run,train"),
+        (
+            "path,labels,split\na.mp4,;,train\n",
+            "t.csv:2: labels is empty; expected a line such as clip.mp4,jump;run,train",
+        ),
         (
             "path,labels,split\nz.mp4,x,train\n",
             "none of 1 annotated clips is among 1 video files: t.csv:2 has z.mp4, found v/a.mp4",
         ),
     ],
 )
-def test_what_is_wrong_is_one_line(tmp_path, text, said):
+def test_mistakes_are_one_line(tmp_path, text, said):
     touch(tmp_path, "v/a.mp4")
     (tmp_path / "t.csv").write_text(text)
     ended = make_lists(tmp_path, "--videos", "v", "--annotations", "t.csv")
     assert (ended.returncode, ended.stderr) == (2, f"error: {said}\n")
     ended = make_lists(tmp_path, "--videos", "v", "--annotations", "t.csv", "--folds", "3")
-    assert ended.stderr == "error: --folds 3: folds are dealt by one class a clip, and these have several\n"
+    assert ended.stderr.startswith("error: --folds 3: leave it out: folds need one class per clip")

@@ -1,40 +1,39 @@
-"""data/make_lists.py and folders that are not as it takes them: what is named, what is counted, and what is refused."""
+"""data/make_lists.py and unusual folders: which files it names, which it counts, and which layouts it refuses."""
 
 import csv
 import os
 import re
 import shutil
 import signal
-import subprocess
 import sys
 
 import pytest
 
-from conftest import ROOT
+from conftest import ROOT, run_python
 from list_making import annotate, lines, make_lists, succeed, touch, video_bytes
 from make_fixtures import FIXTURES
 
-MEANT = "may split the videos, with the classes in them, or be classes themselves, as"
-MOVE = "to another folder, or give folders of classes other names"
+MEANT = "may be splits that hold class folders, or classes like"
+MOVE = "to another folder if they are splits, rename them if they are classes"
 AMBIGUOUS = [
     (["train/a/1.mp4", "val/a/2.mp4", "yoga/3.mp4"], f"train, val {MEANT} yoga beside them: move yoga {MOVE}"),
     (["Train/a/1.mp4", "x/1.mp4", "y/2.mp4"], f"Train {MEANT} x, y beside them: move x, y {MOVE}"),
     (["test/a/1.mp4", *(f"{c}/1.mp4" for c in "abcdefg")],
      f"test {MEANT} a, b, c, d, e and 2 more beside them: move a, b, c, d, e and 2 more {MOVE}"),
     (["mine/walk/1.mp4", "mine/dance/2.mp4"],
-     "all 2 videos lie in the one folder v/mine, in 2 folders (dance, walk): give --videos v/mine if these are the "
-     "classes; if all are of one class, put them into its folder itself"),
+     "all 2 videos are in 2 folders (dance, walk) of the one folder v/mine: give --videos v/mine if these are the "
+     "classes; if mine is the only class, move the videos directly into it"),
     (["mine/train/walk/1.mp4", "mine/val/walk/2.mp4"],
-     "all 2 videos lie in the one folder v/mine, in 2 folders (train, val): give --videos v/mine if these are the "
-     "classes; if all are of one class, put them into its folder itself"),
+     "all 2 videos are in 2 folders (train, val) of the one folder v/mine: give --videos v/mine if these are the "
+     "classes; if mine is the only class, move the videos directly into it"),
     (["train/mine/walk/1.mp4", "train/mine/dance/2.mp4"],
-     "all 2 videos lie in the one folder v/train/mine, in 2 folders (dance, walk): give --videos v/train if these are "
-     "the classes; if all are of one class, put them into its folder itself"),
+     "all 2 videos are in 2 folders (dance, walk) of the one folder v/train/mine: give --videos v/train if these are "
+     "the classes; if mine is the only class, move the videos directly into it"),
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize("files, message", AMBIGUOUS)
-def test_what_can_be_meant_in_two_ways_is_refused_with_both(tmp_path, files, message):
+def test_a_layout_with_two_meanings_is_refused_with_both(tmp_path, files, message):
     touch(tmp_path / "v", *files)
     result = make_lists(tmp_path, "--videos", "v", "--labels", "own")
     assert (result.returncode, result.stdout, result.stderr) == (2, "", f"error: --videos: {message}\n")
@@ -48,29 +47,29 @@ def test_a_class_whose_name_is_not_text_is_named(tmp_path):
     with open(folder + b"/1.mp4", "wb") as file:
         file.write(video_bytes("1"))
     result = make_lists(tmp_path, "--videos", "v")
-    what = r"the class's folder b'\xcc\xf8\xce\xe8' has a name that is not UTF-8: rename it, such as by convmv"
+    what = r"the name of the class folder b'\xcc\xf8\xce\xe8' is not UTF-8: rename it, for example with convmv"
     assert (result.returncode, result.stderr) == (2, f"error: --videos: {what}\n")
 
 
 CLEAR = [
-    # A stray file beside the splits, which was enough to make them classes.
+    # A stray file beside the splits.
     (["train/a/1.mp4", "train/b/2.mp4", "val/a/3.mp4", "stray.mp4"], ["a", "b"], 2),
     (["train/a/1.mp4", "train/b/2.mp4", "val/3.mp4"], ["a", "b"], 2),
-    # Classes that are called like splits, and have no folders in them.
+    # Classes with names of splits, and no folders in them.
     (["test/1.mp4", "drive/2.mp4"], ["drive", "test"], None),
-    # Folders of recordings in the classes.
+    # Folders of recordings in the class folders.
     (["walk/r1/1.mp4", "walk/r2/2.mp4", "run/r1/3.mp4"], ["run", "walk"], None),
     (["walk/r1/1.mp4", "walk/2.mp4"], ["walk"], None),
 ]
 
 
 @pytest.mark.parametrize("files, classes, trained", CLEAR)
-def test_what_can_be_meant_in_one_way_is_taken_so(tmp_path, files, classes, trained):
+def test_a_layout_with_one_meaning_is_accepted(tmp_path, files, classes, trained):
     touch(tmp_path / "v", *files)
     out = succeed(tmp_path, "--videos", "v", "--labels", "own")
     assert [row.split(",")[1] for row in lines(tmp_path, "classes.csv")[1:]] == classes
     assert trained in (None, len(lines(tmp_path, "train.list")))
-    only = f"only one class, {classes[0]}: any network is right about it every time\n"
+    only = f"there is only one class, {classes[0]}: any network is always right\n"
     assert (only in out) == (len(classes) == 1)
 
 
@@ -92,17 +91,17 @@ def test_every_file_is_named_or_counted(tmp_path):
     ]  # fmt: skip
     assert out.split("\n\nwritten")[0].splitlines()[-3:] == [
         "video files found: 5, in no list: 0",
-        "files that are no videos, passed over: 6: .jpg 2, without a suffix 1, .srt 1, .txt 1, .xyz 1",
-        "folders of classes without a video: 2: v/dance, v/sit",
+        "skipped files that are not videos: 6: .jpg 2, without a suffix 1, .srt 1, .txt 1, .xyz 1",
+        "class folders without a video: 2: v/dance, v/sit",
     ]
     assert set(remarks(tmp_path)) == {"v/dance", "v/sit"}
 
 
-def test_folders_of_classes_below_splits_are_looked_at_as_well(tmp_path):
+def test_class_folders_below_splits_are_looked_at_as_well(tmp_path):
     touch(tmp_path / "v", "train/a/1.mp4", "train/b/2.mp4", "val/a/3.mp4")
     (tmp_path / "v/val/b").mkdir()
     out = succeed(tmp_path, "--videos", "v", "--labels", "own")
-    assert "\nfolders of classes without a video: 1: v/val/b\n" in out
+    assert "\nclass folders without a video: 1: v/val/b\n" in out
 
 
 def test_broken_files_are_in_no_list(tmp_path):
@@ -123,14 +122,14 @@ def test_broken_files_are_in_no_list(tmp_path):
     assert not any(path in listed for path in broken)
 
 
-def test_where_all_are_broken_that_is_said(tmp_path):
+def test_if_all_videos_are_broken_the_error_says_so(tmp_path):
     touch(tmp_path / "v", "walk/1.mp4", "run/2.mp4", content="no video")
     result = make_lists(tmp_path, "--videos", "v")
-    what = "none of 2 videos in folders of classes can be listed; v/run/2.mp4: cannot be opened: "
+    what = "none of 2 videos in class folders can be listed; v/run/2.mp4: cannot be opened: "
     assert result.returncode == 2 and result.stderr.startswith(f"error: {what}")
 
 
-def test_of_an_annotated_clip_whose_file_is_broken_another_is_taken_or_it_is_missing(tmp_path):
+def test_an_annotated_clip_with_a_broken_file_gets_another_file_or_is_missing(tmp_path):
     annotate(tmp_path, "train.csv", "a,one,0,10,train", "a,two,0,10,train", "b,three,0,10,train")
     touch(tmp_path / "v", "two.mp4", "three_0_10.mp4")
     touch(tmp_path / "v", "one_0_10.mp4", "two_0_10.mp4", content="no video")
@@ -147,7 +146,7 @@ def test_files_of_the_same_bytes_are_named(tmp_path):
     shutil.copy(v / "train/a/1.mp4", v / "val/a/copy.mp4")
     shutil.copy(v / "train/a/1.mp4", v / "train/b/wrong.mp4")
     os.link(v / "val/b/4.mp4", v / "val/b/link.mp4")
-    same_size = video_bytes("train/a/9.mp4")  # as that of train/a/1.mp4, but for its bytes
+    same_size = video_bytes("train/a/9.mp4")  # as train/a/1.mp4, but with other bytes
     (v / "train/a/9.mp4").write_bytes(same_size)
     out = succeed(tmp_path, "--videos", "v", "--labels", "own")
     assert remarks(tmp_path) == {
@@ -156,13 +155,13 @@ def test_files_of_the_same_bytes_are_named(tmp_path):
         "v/val/b/link.mp4": "the same bytes as v/val/b/4.mp4; both are listed",
     }
     what = "of these files 1 are in two splits, 1 in two classes; remarks.csv names them"
-    what += "; a clip with several classes: --annotations CSV, with a heading path,labels,split"
+    what += "; for clips of several classes, give --annotations a CSV file with the columns path,labels,split"
     assert f"\nclips with the same bytes as another one: 3; {what}\n" in out
 
 
 @pytest.mark.parametrize("more", [[], ["--force"]])
 @pytest.mark.parametrize("moment", ["train.list", "config.yaml", "classes.csv"])
-def test_killed_on_its_way_the_same_command_goes_on(tmp_path, moment, more):
+def test_after_a_kill_the_same_command_goes_on(tmp_path, moment, more):
     touch(tmp_path / "v", *(f"{name}/{i}.mp4" for name in ("walk", "run") for i in range(5)))
     command = ["--videos", "v", "--labels", "own"]
     program = f"""
@@ -180,13 +179,13 @@ files.write_atomic = write_or_die
 sys.argv[0] = "make_lists.py"
 make_lists.main()
 """
-    if more:  # over lists that are there
+    if more:  # there are lists to replace
         succeed(tmp_path, *command)
-    killed = subprocess.run([sys.executable, "-c", program, "--out", "lists", *command, *more], cwd=tmp_path)
+    killed = run_python(["-c", program, "--out=lists", *command, *more], dict(os.environ), tmp_path, 120)
     assert killed.returncode == -signal.SIGKILL
     assert any(name.endswith(".tmp") for name in os.listdir(tmp_path / "lists"))
     succeed(tmp_path, *command)
     left = set(os.listdir(tmp_path / "lists"))
     assert not [name for name in left if name.startswith(".")] and "classes.csv" in left
-    result = make_lists(tmp_path, *command)  # of what is whole nothing is replaced
+    result = make_lists(tmp_path, *command)  # whole lists are not replaced
     assert result.returncode == 2 and re.search("train.list exists; --force replaces", result.stderr)

@@ -1,4 +1,4 @@
-"""Lists by the official split files of UCF101, HMDB51 and Something-Something v2, written as they are published."""
+"""Lists from the official split files of UCF101, HMDB51 and Something-Something v2, in their published formats."""
 
 import json
 
@@ -62,7 +62,6 @@ def test_ucf101(tmp_path):
 
 
 def test_ucf101_without_classind(tmp_path):
-    """The training list has the numbers, too."""
     touch(tmp_path / "v", "Hammering/v_Hammering_g01_c01.mp4", "HammerThrow/v_HammerThrow_g08_c01.mp4")
     succeed(tmp_path, "--videos", "v", *annotate(tmp_path, {k: UCF[k] for k in ("testlist01.txt", "trainlist01.txt")}))
     assert lines(tmp_path, "test.list") == ["v/Hammering/v_Hammering_g01_c01.mp4 1"]
@@ -74,7 +73,7 @@ def test_hmdb51(tmp_path):
     out = succeed(tmp_path, "--videos", "hmdb", *annotate(tmp_path, HMDB))
     assert lines(tmp_path, "train.list") == [f"hmdb/{clips[0]} 0", f"hmdb/{clips[4]} 1"]
     assert lines(tmp_path, "test.list") == [f"hmdb/{clips[1]} 0", f"hmdb/{clips[2]} 1"]
-    assert "2 classes, numbered in their alphabetical order" in out
+    assert "2 classes, numbered in alphabetical order" in out
     assert json.loads((tmp_path / "lists/kinetics_labels.json").read_text()) == ["brush_hair", "cartwheel"]
 
 
@@ -86,25 +85,25 @@ def test_something_something(tmp_path):
     assert lines(tmp_path, "infer.list") == ["ssv2/4.webm", "ssv2/5.webm"]
     names = json.loads((tmp_path / "lists/kinetics_labels.json").read_text())
     assert names == ["Approaching something with your camera", "Holding something next to something"]
-    assert "test clips without a label, in infer.list alone: 2" in out
+    assert "test clips without a label, only in infer.list: 2" in out
 
 
 MISTAKES = [
-    ({**UCF, "testlist02.txt": "A/b.avi\n"}, "--annotations: trainlist01.txt and testlist02.txt are of two"),
-    ({**UCF, "train.csv": ""}, "--annotations: classInd.txt and files of another kind: give those of one data set"),
+    ({**UCF, "testlist02.txt": "A/b.avi\n"}, "--annotations: trainlist01.txt and testlist02.txt are of different"),
+    ({**UCF, "train.csv": ""}, "--annotations: classInd.txt and train.csv are of different data sets"),
     ({**UCF, "notes.txt": ""}, "--annotations notes.txt: expected UCF101's trainlist01.txt, testlist01.txt and"),
-    ({**UCF, "testlist01.txt": "\n\nno clip\n"}, "testlist01.txt:3: not a line of such a file: 'no clip'"),
-    ({"classInd.txt": "1 HammerThrow\n3 Hammering\n"}, "classInd.txt:2: the number of 'Hammering': expected those of"),
+    ({**UCF, "testlist01.txt": "\n\nno clip\n"}, "testlist01.txt:3: expected a line such as 'Archery/v_"),
+    ({"classInd.txt": "1 HammerThrow\n3 Hammering\n"}, "classInd.txt:2: the number of 'Hammering': expected "),
     ({**UCF, "testlist01.txt": "Ski/v_Ski.avi\n"}, "testlist01.txt:1: classInd.txt has no class 'Ski'"),
-    ({"a_test_split1.txt": "a.avi 3\n"}, "a_test_split1.txt:1: not a line of such a file: 'a.avi 3'"),
-    ({"v2-labels.json": "[]"}, "v2-labels.json: expected a dict as Something-Something v2 has it"),
-    ({"v2-labels.json": '{"a": "0", "b": "x"}'}, "v2-labels.json: the number of 'b': expected those of the classes"),
-    ({"v2-labels.json": '{"a": "%s"}' % ("9" * 5000)}, "v2-labels.json: the number of 'a': expected those of the"),
-    ({"v2-labels.json": "[" * 9999}, "v2-labels.json: no JSON: "),
+    ({"a_test_split1.txt": "a.avi 3\n"}, "a_test_split1.txt:1: expected a line such as 'clip.avi 1', not 'a.avi 3'"),
+    ({"v2-labels.json": "[]"}, "v2-labels.json: expected an object, as in Something-Something v2"),
+    ({"v2-labels.json": '{"a": "0", "b": "x"}'}, "v2-labels.json: the number of 'b': expected consecutive numbers"),
+    ({"v2-labels.json": '{"a": "%s"}' % ("9" * 5000)}, "v2-labels.json: the number of 'a': expected consecutive"),
+    ({"v2-labels.json": "[" * 9999}, "v2-labels.json: not JSON: "),
     ({"v2-labels.json": '{"\\ud800": "0"}'}, "v2-labels.json: expected "),
     ({"v2-train.json": '[{"id": "\\ud800", "template": ""}]'}, "v2-train.json, clip 0: expected an object with id and"),
-    ({"v2-labels.json": '{"a": "0", "A": "1"}'}, "v2-labels.json: 'a' and 'A' cannot be told apart"),
-    ({"v2-train.json": "{"}, "v2-train.json: no JSON: "),
+    ({"v2-labels.json": '{"a": "0", "A": "1"}'}, "v2-labels.json: 'a' and 'A' have the same letters"),
+    ({"v2-train.json": "{"}, "v2-train.json: not JSON: "),
     ({"v2-train.json": '[{"id": "1", "template": 5}]'}, "v2-train.json, clip 0: expected an object with id and"),
     ({"v2-train.json": '["a"]'}, "v2-train.json, clip 0: expected an object with id and template"),
 ]  # fmt: skip
@@ -119,7 +118,7 @@ def test_mistakes_are_named_by_file_and_line(tmp_path, files, message, monkeypat
     assert str(error.value).startswith(message)
 
 
-def test_what_none_of_the_files_is_named_like(tmp_path):
+def test_no_file_has_an_expected_name(tmp_path):
     touch(tmp_path / "v", "a.avi")
     ended = make_lists(tmp_path, "--videos", "v", *annotate(tmp_path, UCF))
     assert ended.returncode == 2 and ended.stderr == (

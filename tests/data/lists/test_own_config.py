@@ -1,4 +1,4 @@
-"""The config.yaml that data/make_lists.py writes beside its lists: what is in it, and that it fits every data set."""
+"""The config.yaml that data/make_lists.py writes beside its lists: its contents, for every kind of data set."""
 
 import os
 import re
@@ -74,7 +74,7 @@ def test_time_without_a_gpu(frames, cores, time):
 
 
 @pytest.mark.parametrize("clips, views", [(0, 10), (1, 10), (600, 10), (601, 9), (2000, 3), (9537, 1), (240_000, 1)])
-def test_views_are_fewer_where_clips_are_many(clips, views):
+def test_many_clips_have_fewer_views(clips, views):
     assert own_config.feature_views(clips) == views
 
 
@@ -102,9 +102,9 @@ def test_a_whole_data_set(tmp_path, monkeypatch):
     assert config.infer.kinetics_labels == "lists/kinetics_labels.json"
     assert config.test.weights == config.infer.weights == "lists/checkpoints/TSM_best.pdparams"
     text = (tmp_path / "config.yaml").read_text()
-    assert "# takes 2.6 GB of memory; 8.0 GB were free here\n    batch_size: 2\n" in text
-    assert "# with freeze_stages 0, without a GPU, about 67 min on 2 cores, at 3 frames a second each\n" in text
-    assert "without a GPU they take about 13 min on 2 cores, once,\n" in text
+    assert "# this takes 2.6 GB of memory; 8.0 GB were free here\n    batch_size: 2\n" in text
+    assert "# with freeze_stages 0 and no GPU, about 67 min on 2 cores, at 3 frames a second each\n" in text
+    assert "Without a GPU they take about 13 min on 2 cores, once;\n" in text
 
 
 @pytest.mark.parametrize(
@@ -119,7 +119,7 @@ def test_a_whole_data_set(tmp_path, monkeypatch):
     ],
 )
 def test_own_classes_start_from_a_network_that_knows_actions(classes, clips, light, network, frozen, dropout, tmp_path):
-    """The name and its keys agree: loading the file for any script raises nothing."""
+    """The name and its keys agree, and each script can load the file."""
     config = written(tmp_path, classes, clips, light)
     for section in ("TRAIN", "TEST", "INFER"):
         assert load_config(tmp_path / "config.yaml", section=section) == config
@@ -134,7 +134,10 @@ def test_own_classes_start_from_a_network_that_knows_actions(classes, clips, lig
 
 
 def test_no_light_network_for_classes_that_weights_know():
-    with pytest.raises(InputError, match="^--light: Kinetics-400's weights know these classes: python predict.py --we"):
+    with pytest.raises(
+        InputError,
+        match="^--light: leave it out: published weights know these classes already: .*predict.py --weights=pptsmv2$",
+    ):
         own_config.network_for(PUBLISHED, True)
 
 
@@ -167,7 +170,7 @@ def test_each_key_has_its_reason(tmp_path):
         (["infer.list"], "", "test", "infer", "TSM"),
     ],
 )
-def test_what_is_read_where_a_split_has_no_clip(tmp_path, left, valid, test, infer, best):
+def test_other_lists_are_read_if_a_split_has_no_clip(tmp_path, left, valid, test, infer, best):
     config = written(tmp_path, CLASSES, dict.fromkeys(left, 5))
     lists = [section.filelist for section in (config.valid, config.test, config.infer)]
     assert lists == [f"lists/{name}.list" if name else "" for name in (valid, test, infer)]
@@ -222,13 +225,13 @@ def test_any_folder_can_be_named(tmp_path, out, monkeypatch):
     assert config.train.save_dir == str(tmp_path / out / "checkpoints")
 
 
-def test_a_light_network_and_what_to_do_about_sides(tmp_path):
+def test_a_light_network_and_advice_about_sides(tmp_path):
     touch(tmp_path / "v", "turn_left/a.mp4", "turn_right/b.mp4")
     out = succeed(tmp_path, "--videos", "v", "--light")
     assert "\nclasses with a side in their names: 2 ('turn_left', 'turn_right'); training mirrors half of " in out
     assert "TRAIN.flip_pairs=[[0, 1]] exchanges the classes of mirrored clips, TRAIN.flip=False mirrors none\n" in out
-    assert out.endswith("\ntrain.py downloads PP-TSMv2's weights, which know Kinetics-400's actions, to start from; "
-                        "--pretrain=PATH takes others\n")  # fmt: skip
+    about = "PP-TSMv2's weights, which know Kinetics-400's actions,"
+    assert out.endswith(f"\ntrain.py downloads {about} and starts from them; --pretrain=PATH names others\n")
     config = load_config(tmp_path / "lists" / "config.yaml", {}, ["TRAIN.flip_pairs=[[0, 1]]"], section="TRAIN")
     assert (config.model.name, config.train.flip_pairs) == ("PPTSMv2", ((0, 1),))
 

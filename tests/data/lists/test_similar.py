@@ -1,4 +1,4 @@
-"""Clips that look alike are found, kept on one side, and shown."""
+"""Clips that look alike are found, kept in one list, and shown."""
 
 import numpy as np
 import pytest
@@ -12,14 +12,14 @@ from reader.videos import Video
 
 def test_pictures_that_are_nearly_the_same_are_found_among_many():
     random = np.random.default_rng(1)
-    pictures = random.integers(0, 256, (3000, 3, 16, 16)).astype(np.uint8)
+    pictures = random.integers(0, 256, (1600, 3, 16, 16)).astype(np.uint8)
     for i in range(0, 200, 4):  # brighter, flatter, noisier: the same recording
-        pictures[2000 + i] = np.clip(pictures[i] * 0.7 + 30 + random.normal(0, 8, (3, 16, 16)), 0, 255)
-    pictures[2999] = pictures[2996] = 90  # nothing to see: similar to none, not even to each other
+        pictures[1000 + i] = np.clip(pictures[i] * 0.7 + 30 + random.normal(0, 8, (3, 16, 16)), 0, 255)
+    pictures[1599] = pictures[1596] = 90  # plain grey is similar to nothing, not even to plain grey
     vectors = vectors_of(list(pictures))
-    assert {tuple(sorted(g)) for g in groups_of(vectors, 0.95)} == {(i, 2000 + i) for i in range(0, 200, 4)}
+    assert {tuple(sorted(g)) for g in groups_of(vectors, 0.95)} == {(i, 1000 + i) for i in range(0, 200, 4)}
     assert groups_of(vectors, 1) == []
-    # All that hangs together is one group, also through a third one.
+    # Pictures that are connected only through a third one are one group.
     chain = np.array([[1, 0], [0.8, 0.6], [0.28, 0.96], [-1, 0]], np.float32)
     assert groups_of(chain, 0.79) == [[0, 1, 2]]
     assert groups_of(chain[[0, 2, 1, 3]], 0.79) == [[0, 1, 2]]
@@ -35,7 +35,7 @@ def test_groups_join_recordings():
 
 @pytest.fixture(scope="module")
 def clips(tmp_path_factory):
-    """Two classes of 10 clips: of 5 recordings, each in its own size and brightness once more."""
+    """Provide two classes of 10 clips: 5 recordings, each twice, in different sizes and brightness."""
     folder = tmp_path_factory.mktemp("clips")
     for label in "ab":
         (folder / "v" / label).mkdir(parents=True)
@@ -46,12 +46,12 @@ def clips(tmp_path_factory):
     return folder
 
 
-def test_clips_that_look_alike_stay_on_one_side(clips):
+def test_clips_that_look_alike_stay_in_one_list(clips):
     out = succeed(clips, "--videos", "v", "--split", "0.6", "0.2", "0.2", "--similar=0.95")
     sides = {line.split()[0]: name for name in ("train", "val", "test") for line in lines(clips, f"{name}.list")}
     assert len(sides) == 20 and len(set(sides.values())) == 3
     assert all(sides[f"v/{c}/{i}.mp4"] == sides[f"v/{c}/{i}x.mp4"] for c in "ab" for i in range(5))
-    assert "clips that look alike at --similar=0.95: 20 in 10 groups, each on one side: similar.html" in out
+    assert "clips that look alike at --similar=0.95: 20 in 10 groups, each in one list: similar.html" in out
     page = (clips / "lists" / "similar.html").read_text()
     assert page.count(">Similarity ") == 10 and page.count("<img ") == 10 * 2 * 3 and "v/b/4x.mp4" in page
     assert "look alike" not in succeed(clips, "--videos", "v", "--force", "--similar=0")

@@ -1,4 +1,4 @@
-"""peer_annotations.py: mmaction2's lists in JSON and with other delimiters; hostile ones are one line."""
+"""peer_annotations.py: mmaction2's lists in JSON and with other delimiters; errors of hostile ones are one line."""
 
 import json
 import time
@@ -14,7 +14,7 @@ from utils.errors import InputError
 
 
 def written(folder: Path, name: str, content: str | bytes, labels: str = "single", classes: int = 9, **how) -> list:
-    """Return the entries of the list that is made of one of theirs, and check that ours says the same."""
+    """Return the entries of the list that is made from one of theirs, and check the line about it."""
     (folder / name).write_bytes(content.encode() if isinstance(content, str) else content)
     ours = Ours("config.py")
     ours.values["MODEL"] = {"num_classes": classes, "labels": labels}
@@ -50,7 +50,7 @@ FRAMES = [
         ("a.txt", b"\xff.mp4,3\n", {"delimiter": ","}, [("p/\udcff.mp4", None, 3)]),
     ],
 )  # fmt: skip
-def test_lists_in_ours(tmp_path, monkeypatch, name, content, how, expected):
+def test_converted_lists(tmp_path, monkeypatch, name, content, how, expected):
     monkeypatch.chdir(tmp_path)
     assert written(tmp_path, name, content, **how) == expected
 
@@ -60,20 +60,20 @@ def clip(**more: object) -> str:
 
 
 PLAIN = {"delimiter": " ", "num_classes": 9, "frames": False, "prefix": "p", "labels": "single"}
-NUMBERS, LINE = "expected 'filename' and 'label', whole numbers", "a path that no line of a list can hold: "
+NUMBERS, LINE = "expected 'filename' and 'label', whole numbers", "a line of a list cannot hold this path: "
 
 
 @pytest.mark.parametrize(
     ("content", "how", "why"),
     [
-        ("{", {}, "a.json: no JSON that can be read: Expecting property name enclosed in double quotes"),
-        (b"\xff\xfe\x00", {}, "a.json: no JSON that can be read: "),
-        ("[" * 200_000, {}, "a.json: no JSON that can be read: "),
-        ('[{"filename": "a.mp4", "label": ' + "9" * 5000 + "}]", {}, "a.json: no JSON that can be read: "),
+        ("{", {}, "a.json: expected JSON: Expecting property name enclosed in double quotes"),
+        (b"\xff\xfe\x00", {}, "a.json: expected JSON: "),
+        ("[" * 200_000, {}, "a.json: expected JSON: "),
+        ('[{"filename": "a.mp4", "label": ' + "9" * 5000 + "}]", {}, "a.json: expected JSON: "),
         ("[]", {}, "a.json: the list is empty"),
         ("3", {}, "a.json: expected a list of clips"),
         ('{"v_1": {"duration_second": 2, "annotations": [{"segment": [0, 1], "label": "a"}]}}', {},
-         "a.json: expected a list of clips: ActivityNet's annotations are not converted"),
+         "a.json: expected a list of clips: annotations of ActivityNet cannot be converted"),
         ("[3]", {}, f"a.json: clip 1: {NUMBERS}"),
         (clip(label=[]), {}, f"a.json: clip 2: {NUMBERS}"),
         (clip(label="1"), {}, f"a.json: clip 2: {NUMBERS}"),
@@ -81,7 +81,7 @@ NUMBERS, LINE = "expected 'filename' and 'label', whole numbers", "a path that n
         (clip(label=[1.0]), {}, f"a.json: clip 2: {NUMBERS}"),
         (clip(label={"action": [1], "scene": [2]}), {}, f"a.json: clip 2: {NUMBERS}"),
         (clip(filename=7), {}, f"a.json: clip 2: {NUMBERS}"),
-        (clip(label=[1, 2]), {}, "a.json: clip 2: 2 labels, but the configuration has no multi_class"),
+        (clip(label=[1, 2]), {}, "a.json: clip 2: expected one label, as the configuration has no multi_class; got 2"),
         (clip(label=[9]), {}, "a.json: clip 2: label 9 is outside 0..8 (num_classes is 9)"),
         (clip(label=[-1]), {"labels": "multi"}, "a.json: clip 2: label -1 is outside 0..8 (num_classes is 9)"),
         (clip(filename="b.mp4 0\n/etc/passwd"), {}, f"a.json: clip 2: {LINE}p/b.mp4 0 /etc/passwd"),
@@ -116,12 +116,12 @@ def test_hostile_json_is_one_line_and_ends_soon(tmp_path, monkeypatch, content, 
     [
         ("a.mp4 3", {}, "a.txt:2: expected 'path,label', got 'a.mp4 3'"),
         ("a.mp4,x", {}, "a.txt:2: expected 'path,label', got 'a.mp4,x'"),
-        ("a.mp4,3,4", {}, "a.txt:2: 2 labels, but the configuration has no multi_class"),
+        ("a.mp4,3,4", {}, "a.txt:2: expected one label, as the configuration has no multi_class; got 2"),
         ("a.mp4," + "9" * 99, {}, "a.txt:2: expected 'path,label', got 'a.mp4,999"),
         ("a,5", {"frames": True}, "a.txt:1: expected 'folder,frames,label', got 'b.mp4,1'"),
     ],
 )
-def test_lines_that_are_none(tmp_path, monkeypatch, line, how, why):
+def test_malformed_lines(tmp_path, monkeypatch, line, how, why):
     monkeypatch.chdir(tmp_path)
     Path("a.txt").write_text(f"b.mp4,1\n{line}\n")
     with pytest.raises(InputError) as error:
@@ -137,12 +137,12 @@ def test_pickles_are_named_and_not_opened(tmp_path, monkeypatch, name):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InputError) as error:
         written(tmp_path, name, b"cos\nsystem\n(S'touch made'\ntR.")
-    said = "no pickle is converted; text lists and mmaction2's JSON are (docs/migration.md)"
+    said = "expected a text list or mmaction2's JSON, not a pickle (docs/migration.md)"
     assert str(error.value) == f"ann_file {name}: {said}" and not Path("made").exists()
 
 
 def test_a_list_that_is_too_large(tmp_path, monkeypatch):
     monkeypatch.setattr("tools.peers.peer_annotations.MOST_BYTES", 99)
     (tmp_path / "a.json").write_text(" " * 100)
-    with pytest.raises(InputError, match="larger than 99 bytes: not a list of clips"):
+    with pytest.raises(InputError, match="expected a list of clips, of at most 99 bytes"):
         read_clips(tmp_path / "a.json", **PLAIN)

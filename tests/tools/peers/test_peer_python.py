@@ -1,4 +1,4 @@
-"""peer_python.py: what is read of a Python configuration, that nothing of it runs, and that hostile ones end."""
+"""peer_python.py: values of Python configurations are read and never run, also those of hostile files."""
 
 import os
 import time
@@ -24,7 +24,7 @@ def read(folder: Path, text: str, **others: str) -> dict:
         ("n = 5\na = [128, 2] * n\nb = 2 * n + 1\nc = n / 2", {"n": 5, "a": [128, 2] * 5, "b": 11, "c": 2.5}),
         ("n = 1\na = f'split_{n}.txt'\nb = 'x' 'y' + 'z'", {"n": 1, "a": "split_1.txt", "b": "xyz"}),
         ("a = dict(x=[dict(y=1)])\na['x'][0]['y'] = 4", {"a": {"x": [{"y": 4}]}}),
-        ("a = dict(x=1)\nb = a\nb['x'] = 2", {"a": {"x": 1}, "b": {"x": 2}}),  # a value, not the same dictionary
+        ("a = dict(x=1)\nb = a\nb['x'] = 2", {"a": {"x": 1}, "b": {"x": 2}}),  # a copy, not the same dictionary
         ("a: int = 3\nb = dict(a=a)['a']", {"a": 3, "b": 3}),
         ("a = {2: 4, 'b': None}", {"a": {2: 4, "b": None}}),
         ("a = open('made', 'w')", {"a": Unread("open('made', 'w')")}),
@@ -34,12 +34,12 @@ def read(folder: Path, text: str, **others: str) -> dict:
         ("a = f'{1:>9999999}'", {"a": Unread("f'{1:>9999999}'")}),
     ],
 )
-def test_what_is_seen_to_be_a_value(text, values, tmp_path, monkeypatch):
+def test_values_and_unread_expressions(text, values, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert read(tmp_path, text) == values and os.listdir(tmp_path) == ["x.py"]
 
 
-def test_bases_are_laid_under_their_children(tmp_path):
+def test_children_are_merged_over_their_bases(tmp_path):
     base = "model = dict(head=dict(n=1, m=2), body=dict(k=1))\nlist = [1, 2]\nroot = 'data'"
     text = "_base_ = ['./base.py']\nmodel = dict(head=dict(n=3), body=dict(_delete_=True, j=2))\nlist = [3]"
     values = {"model": {"head": {"n": 3, "m": 2}, "body": {"j": 2}}, "list": [3], "root": "data"}
@@ -50,20 +50,20 @@ def test_bases_are_laid_under_their_children(tmp_path):
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("a = (", "x.py:1: no Python: '(' was never closed"),
-        ("a = 1\n\0", "x.py:1: no Python: source code string cannot contain null bytes"),
-        ("a = " + "[" * 99_000, "x.py:1: no Python: too many nested parentheses"),
-        ("a = " + "-" * 99_000 + "1", "x.py: no Python that can be read: "),
-        ("a = 1" + "+1" * 49_000, "x.py: no Python that can be read: "),
-        ("a = b" + ".c" * 49_000, "x.py: no Python that can be read: "),
-        ("a = b" + "[0]" * 33_000, "x.py: no Python that can be read: "),
-        ("a = " + "not " * 24_000 + "1", "x.py: no Python that can be read: "),
+        ("a = (", "x.py:1: expected Python: '(' was never closed"),
+        ("a = 1\n\0", "x.py:1: expected Python: source code string cannot contain null bytes"),
+        ("a = " + "[" * 99_000, "x.py:1: expected Python: too many nested parentheses"),
+        ("a = " + "-" * 99_000 + "1", "x.py: expected Python: "),
+        ("a = 1" + "+1" * 49_000, "x.py: expected Python: "),
+        ("a = b" + ".c" * 49_000, "x.py: expected Python: "),
+        ("a = b" + "[0]" * 33_000, "x.py: expected Python: "),
+        ("a = " + "not " * 24_000 + "1", "x.py: expected Python: "),
         ("a = 1\n" + "b" * 100_000, "x.py: larger than 100000 bytes: not a configuration"),
-        ("a = [1, 1]\n" + "a = [a, a]\n" * 60, "x.py: more values, or deeper ones, than a configuration has"),
-        ("a = [1]\n" + "a = a * 1000\n" * 9, "x.py: more values, or deeper ones, than a configuration has"),
-        ("a = dict(x=1)\n" + "a = dict(x=a)\n" * 90, "x.py: more values, or deeper ones, than a configuration has"),
-        ("a = dict(x=1)\n" + "a['x'] = a\n" * 90, "x.py: more values, or deeper ones, than a configuration has"),
-        ("_base_ = 'x.py'", "x.py: _base_ x.py: the files are each other's base"),
+        ("a = [1, 1]\n" + "a = [a, a]\n" * 60, "x.py: its values are too many or too deep"),
+        ("a = [1]\n" + "a = a * 1000\n" * 9, "x.py: its values are too many or too deep"),
+        ("a = dict(x=1)\n" + "a = dict(x=a)\n" * 90, "x.py: its values are too many or too deep"),
+        ("a = dict(x=1)\n" + "a['x'] = a\n" * 90, "x.py: its values are too many or too deep"),
+        ("_base_ = 'x.py'", "x.py: _base_ x.py: a file cannot be its own base"),
         ("_base_ = 'none.py'", "x.py: _base_ none.py: no such file: "),
         ("_base_ = '/etc/passwd'", "x.py: _base_ /etc/passwd: expected the path of a .py file"),
         ("_base_ = '../../../../../../../x.py'", "x.py: _base_ ../../../../../../../x.py: no such file: "),
