@@ -1,7 +1,7 @@
 """predict.py with a file of the original's weights gives the original's probabilities, clip by clip.
 
-The original's whole way is written down here once more: frames are chosen, resized by Pillow, then cropped, and its
-network is computed in NumPy (fluid_reference.py).
+This file repeats each step of the original: it chooses frames, resizes them with Pillow, crops them, and computes the
+network in NumPy (fluid_reference.py).
 """
 
 import json
@@ -38,13 +38,13 @@ def picture(width: int, height: int, random: np.random.Generator) -> np.ndarray:
 
 
 def central_indices(num_frames: int, num_segments: int) -> list[int]:
-    """Return the original's choice: the middle of each segment; of a video with fewer frames all, again and again."""
+    """Return the original's choice: the middle of each segment, or all frames repeatedly if there are fewer."""
     length = num_frames // num_segments
     return [i * length + (length - 1) // 2 if length else i % num_frames for i in range(num_segments)]
 
 
 def prepare(frame: np.ndarray, short_side: int, crop: int) -> np.ndarray:
-    """Return the original's resize, unless the short side fits, and its crop in the centre."""
+    """Return the frame resized as in the original, unless its short side fits, and cropped in the centre."""
     image = Image.fromarray(frame)
     if min(image.size) != short_side:
         sides = short_side, int(short_side * 4 / 3)
@@ -67,7 +67,7 @@ def clips(tmp_path_factory) -> dict[Path, np.ndarray]:
 
 
 def prepared(clips: dict[Path, np.ndarray], num_segments: int) -> np.ndarray:
-    """Return uint8 [N, T, CROP, CROP, 3]: what the original's network gets."""
+    """Return uint8 [N, T, CROP, CROP, 3], the input of the original's network."""
     clips_of = []
     for frames in clips.values():
         chosen = central_indices(len(frames), num_segments)
@@ -76,9 +76,9 @@ def prepared(clips: dict[Path, np.ndarray], num_segments: int) -> np.ndarray:
 
 
 def state_of(clips: dict[Path, np.ndarray], num_layers: int) -> dict[str, np.ndarray]:
-    """Return a ResNet's weights that tell the clips apart by little: a value that differs by 1 here and there shows.
+    """Return a ResNet's weights that are so sensitive that a few pixels that differ by 1 change the answer.
 
-    Its probabilities lie far from 0 and 1, as the classifier's bias balances the classes.
+    The classifier's bias balances the classes, so the probabilities are far from 0 and 1.
     """
     state = random_state(num_layers, len(LABELS), seed=3)
     state["fc_0.w_0"] *= 10
@@ -86,7 +86,7 @@ def state_of(clips: dict[Path, np.ndarray], num_layers: int) -> dict[str, np.nda
     return state
 
 
-# The original's network, and where the frames alone are others a smaller one.
+# The original's network; and other frame numbers, for which a smaller one is enough.
 @pytest.mark.parametrize("num_segments, num_layers", [(3, 50), (7, 18)])
 def test_probabilities_are_the_originals(num_segments, num_layers, clips, workspace, tmp_path):
     state = state_of(clips, num_layers)
@@ -111,4 +111,4 @@ def test_probabilities_are_the_originals(num_segments, num_layers, clips, worksp
     theirs = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     difference = dict(zip(CLIPS, np.abs(ours - theirs).max(axis=1).tolist()))
     assert max(difference.values()) < 0.0005, difference
-    assert theirs.max(axis=1).mean() < 0.9  # no foregone conclusion
+    assert theirs.max(axis=1).mean() < 0.9  # the answers are not obvious

@@ -1,4 +1,4 @@
-"""With a kept graph nothing that answers on a CPU imports paddle: the modules of real runs, at their end."""
+"""With a kept graph, no program that answers on a CPU imports paddle: the modules of real runs show it."""
 
 import json
 import os
@@ -11,7 +11,7 @@ import pytest
 from conftest import ROOT, run_script, wait_until
 from server_process import Server, form, post
 
-# Python imports it at its start; the scripts call what is registered before they end.
+# Python imports this file at its start; the scripts run functions registered with atexit.
 PROBE = """
 import atexit, json, os, sys
 

@@ -1,4 +1,4 @@
-"""What the manifest beside weights holds against the configuration, and what it gives where there is none."""
+"""The manifest beside weights: it must agree with the configuration, or it replaces a missing configuration."""
 
 import hashlib
 import json
@@ -20,7 +20,7 @@ CONTENT = b"read by nobody here"
 
 @pytest.fixture
 def weights(workspace, tmp_path) -> Path:
-    """Provide a file with the manifest of a training by the workspace's configuration."""
+    """Write a file of weights with the manifest of a training with the workspace's configuration."""
     (tmp_path / "TSN.pdparams").write_bytes(CONTENT)
     about = describe_run(load_config(workspace.folder / "tiny.yaml"), {})
     digests = {".pdparams": hashlib.sha256(CONTENT).hexdigest(), ".pdopt": "0" * 64}
@@ -30,13 +30,13 @@ def weights(workspace, tmp_path) -> Path:
 
 def find(workspace, weights: Path, *sets: str, section: str = "INFER") -> None:
     config = load_config(workspace.folder / "tiny.yaml", {f"{section}.weights": str(weights)}, sets, section)
-    find_network(config, getattr(config, section.lower()), "gpu")  # of which no graph is looked for
+    find_network(config, getattr(config, section.lower()), "gpu")  # for a GPU there is no graph to look for
 
 
 def test_a_manifest_that_agrees_says_nothing(workspace, weights, capsys):
     find(workspace, weights)
     find(workspace, weights.with_suffix(""), "MODEL.name=T-s-n", section="TEST")
-    # TRAIN's and other keys are the trainer's own.
+    # Only the training depends on these keys.
     find(workspace, weights, "MODEL.seg_num=5", "MODEL.dropout=0.5")
     assert capsys.readouterr().out == ""
 
@@ -116,7 +116,7 @@ def test_without_a_configuration_the_manifest_is_one(workspace, weights):
     trained = load_config(workspace.folder / "tiny.yaml")
     assert config.model == trained.model
     assert (config.infer.short_size, config.infer.target_size, config.infer.topk) == (36, 32, 2)
-    # The names are the manifest's own. No path in it is followed: it may be a stranger's.
+    # The class names are in the manifest itself. A path in it is never followed: a stranger may have written it.
     assert config.infer.kinetics_labels == str(weights.with_suffix(".json"))
     assert config.infer.filelist != trained.infer.filelist
     given = load_config("", {"INFER.weights": str(weights)}, ["MODEL.num_layers=34"], "INFER")

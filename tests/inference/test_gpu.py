@@ -1,4 +1,4 @@
-"""Prediction on a GPU, which the CPU plays: in which precision it is computed, what is said, a lack of memory."""
+"""Prediction on a GPU, played by the CPU: the precision, what the log says of it, and too little memory."""
 
 from contextlib import contextmanager
 
@@ -20,7 +20,7 @@ OUT = "Out of memory error on GPU 0. Cannot allocate 1GB memory on GPU 0, availa
 
 @pytest.fixture
 def casts(monkeypatch) -> list[dict]:
-    """Return how Paddle is asked to compute, on a GPU that has bfloat16 and float16."""
+    """Record how Paddle is asked to compute, on a GPU that has bfloat16 and float16."""
     FakeGpu(done=True).install(monkeypatch)
     asked = []
 
@@ -82,7 +82,7 @@ def test_a_lack_of_memory_names_the_batch_size(workspace, casts, monkeypatch, sc
 
 
 def test_the_classifier_is_not_rounded():
-    """As classes whose logits are near each other would get the same one."""
+    """Rounding would give classes with similar logits the same logit."""
     model = TSN(4, num_layers=18)
     model.eval()
     inside = []

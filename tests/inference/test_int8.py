@@ -1,4 +1,4 @@
-"""int8: which videos a graph is rounded by, what is compared, when it is refused, and that it is kept."""
+"""int8: the videos for rounding and for comparison, when the graph is refused, and that it is kept."""
 
 import re
 import shutil
@@ -25,7 +25,7 @@ ROUNDED += r"its probabilities change by [\d.e-]+ at most, [\d.e-]+ in the mean"
 
 @pytest.fixture
 def listed(workspace, tmp_path) -> Path:
-    """Provide a list without labels of all 15 clips."""
+    """Write a list of all 15 clips without labels."""
     videos = [video for video, _ in workspace.videos + workspace.held_out]
     (tmp_path / "calibration.list").write_text("".join(f"{video}\n" for video in videos))
     return tmp_path / "calibration.list"
@@ -37,13 +37,13 @@ def config(workspace) -> Config:
 
 
 def in_int8(config: Config, listed: Path, **section: object) -> Config:
-    """Return the configuration with INFER in int8, which accepts any agreement."""
+    """Return the configuration with INFER in int8, accepting any agreement."""
     keys = {"precision": "int8", "calibration": str(listed), "int8_agreement": 0.0}
     return replace(config, infer=replace(config.infer, **(keys | section)))
 
 
 def open_network(folder: Path, config: Config) -> Network:
-    """Return it with random weights, of a narrow TSN."""
+    """Return the network with random weights; a TSN is narrow."""
     weights, num_classes = folder / "random.pdparams", config.model.num_classes
     state = random_pptsm(num_classes) if config.model.name == "PPTSMv2" else random_state(18, num_classes, narrow=True)
     write_pickle(weights, state)
@@ -57,7 +57,7 @@ def test_three_hundred_frames_are_rounded_by_and_as_many_other_videos_compared(c
     calibration = Calibration(in_int8(config, listed), in_int8(config, listed).infer)
     paths = [int(Path(entry.path).stem) for entry in calibration.entries]
     assert len(calibration.used) == used and len(paths) - used == others <= COMPARED
-    assert paths == sorted(set(paths)) and paths[0] == 0 and paths[-1] == videos - 1  # spread over the whole list
+    assert paths == sorted(set(paths)) and paths[0] == 0 and paths[-1] == videos - 1  # from the whole list
 
 
 @pytest.mark.parametrize(
@@ -139,7 +139,7 @@ def test_it_is_kept_and_gives_the_same_bits_however_the_work_is_cut(
     answers = first(frames)
     exact = open_network(tmp_path, replace(config, infer=replace(config.infer, precision="float32")))(frames)
     assert 0 < np.abs(answers - exact).max() < np.abs(exact).max()
-    monkeypatch.setitem(sys.modules, "nncf", None)  # what is kept needs none
+    monkeypatch.setitem(sys.modules, "nncf", None)  # a kept graph does not need it
     monkeypatch.setattr(graph, "trace_segments", None)
     again = open_network(tmp_path, wanted)
     assert again.precision == first.precision
@@ -157,7 +157,7 @@ def test_a_missing_nncf_is_told_with_the_command(workspace, config, listed, monk
 
 
 def test_what_predict_says_and_writes(workspace, listed, tmp_path):
-    """The agreement stands beside the result, and unreadable videos are named and not used."""
+    """The agreement is in the log and on the page, and unreadable videos are named and not used."""
     pytest.importorskip("nncf")
     (tmp_path / "bad.mp4").write_text("no video")
     listed.write_text(f"{tmp_path / 'bad.mp4'}\n{listed.read_text()}")

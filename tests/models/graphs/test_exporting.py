@@ -1,4 +1,4 @@
-"""What export.py writes answers as the network does, in programs without a line of this toolkit, or is not written."""
+"""The files of export.py give the network's answers in programs without this toolkit, or they are not written."""
 
 import errno
 import json
@@ -30,16 +30,16 @@ INSTALL = "pip install -r requirements-onnx.txt"
 
 
 def check_onnx(file: Path, config: Config, model: paddle.nn.Layer, tmp_path: Path) -> None:
-    """Its interface is what the documentation says, its answers are those of the model, its metadata the config."""
+    """Check the documented interface, the answers against the model's, and the configuration in the metadata."""
     session = onnxruntime.InferenceSession(file)
     [given], [answer] = session.get_inputs(), session.get_outputs()
     shape = exporting.graph_shape(config)[1:]
     assert (given.name, given.type, given.shape) == ("frames", "tensor(uint8)", ["N", *shape])
     assert (answer.name, answer.type, answer.shape) == ("probabilities", "tensor(float)", ["N", 4])
     frames = np.random.default_rng(1).integers(0, 256, (2, *shape), dtype=np.uint8)
-    frames[:, ::2] //= 3  # frames that differ: else no shift between them would show
+    frames[:, ::2] //= 3  # a shift between frames shows only if they differ
     expected = probabilities(model, frames)
-    assert expected.std(axis=1).min() > 1e-3, "the classes are all alike: there is nothing to get wrong"
+    assert expected.std(axis=1).min() > 1e-3, "all classes are equal: an error would not show"
     np.testing.assert_allclose(session.run(None, {"frames": frames})[0], expected, atol=1e-5)
     if config.model.name in ("TSM", "PPTSMv2"):
         assert np.abs(probabilities(model, frames[:, ::-1].copy()) - expected).max() > 1e-4
@@ -47,7 +47,7 @@ def check_onnx(file: Path, config: Config, model: paddle.nn.Layer, tmp_path: Pat
     assert load_config(tmp_path / "config.yaml") == config
 
 
-# A side of 45 halves to odd numbers, which the shortcuts of ResNet-vd average in windows beyond the edge.
+# The halves of 45 are odd: the shortcuts of ResNet-vd average windows that reach over the edge.
 NETWORKS = [
     ["MODEL.name=TSN"],
     ["MODEL.name=TSN", "MODEL.backbone=resnet_vd", "INFER.target_size=45", "INFER.short_size=45", "INFER.seglen=2"],
@@ -100,7 +100,7 @@ def test_nothing_is_left_of_a_graph_that_differs(workspace, tmp_path, monkeypatc
 
 
 def test_nothing_is_left_of_a_file_that_differs(workspace, exported, tmp_path, monkeypatch):
-    """The converter gives another network's file, of the same shape."""
+    """The converter returns the file of another network with the same shapes."""
     config, model = tiny_network(workspace)
     monkeypatch.setattr(exporting, "_converted", lambda graph: exported[0] / "model.onnx")
     with pytest.raises(RunError, match="nothing was written$"):
@@ -109,7 +109,7 @@ def test_nothing_is_left_of_a_file_that_differs(workspace, exported, tmp_path, m
 
 
 class FullDisk:
-    """A disk that takes so many bytes more."""
+    """A disk with room for so many bytes."""
 
     def __init__(self, room: int):
         self.room = room
@@ -138,10 +138,10 @@ class FullDisk:
         (RuntimeError(""), 9 << 20, "RuntimeError"),
         (OSError(errno.EDQUOT, "Disk quota exceeded", "x"), 9 << 20, "Disk quota exceeded"),
     ],
-    ids=["no room", "less than a file's", "room", "no word", "the system's"],
+    ids=["no room", "less than a file's", "room", "no message", "the system's"],
 )
 def test_a_full_disk_is_named_whatever_a_library_says_of_it(tmp_path, monkeypatch, error, room, why):
-    """A library says that a file is damaged, which it could not write to its end; some take away what they began."""
+    """Some libraries call the half-written file damaged, others delete it."""
     monkeypatch.setattr(exporting.tempfile, "TemporaryFile", FullDisk(room))
     whole = exporting.whole_or_not_at_all(tmp_path)
     with pytest.raises(RunError) as raised, whole as made, exporting.halfway(made) as traced:
@@ -196,7 +196,7 @@ PROGRAMS = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "export.md").read
 
 @pytest.fixture(scope="module")
 def exported(workspace, tmp_path_factory) -> tuple[Path, list[str]]:
-    """Provide a folder with all formats of a TSM on ResNet-vd, ONNX by export.py, and the settings of its network."""
+    """Return a folder with all formats of a TSM on ResNet-vd (ONNX from export.py), and its network's settings."""
     folder = tmp_path_factory.mktemp("both")
     write_pickle(folder / "TSM.pdparams", random_state(18, len(LABELS), vd=True))
     settings = [*TSM_ON_VD, f"INFER.weights={folder / 'TSM.pdparams'}"]
@@ -237,7 +237,7 @@ def test_all_formats_lie_in_one_folder(exported):
 
 def test_the_programs_of_the_documentation_name_the_classes_of_predict(exported, workspace, tmp_path):
     folder, settings = exported
-    video = str(FIXTURES / "rotated_90.mp4")  # turned, as phones record
+    video = str(FIXTURES / "rotated_90.mp4")  # rotated, as phones record
     flags = [
         f"--video_path={video}",
         "--infer_topk=4",

@@ -1,4 +1,4 @@
-"""Archives unpack inside their folder or not at all."""
+"""Archives are unpacked inside their folder, or not at all."""
 
 import gzip
 import io
@@ -77,7 +77,7 @@ def test_a_declared_size_beyond_reason_is_refused_before_reading(tmp_path):
 
 @pytest.mark.parametrize("kind", ["many files", "a header"])
 def test_a_bomb_stops_early(kind, tmp_path):
-    """256 MB of zeros in 0.25 MB: as members of which each alone would pass, and as one extended header."""
+    """256 MB of zeros in 0.25 MB, as members that are each small enough, and as one extended header."""
     with gzip.open(tmp_path / "bomb.tar.gz", "wb", compresslevel=1) as file:
         if kind == "a header":
             header = tarfile.TarInfo("x")
@@ -99,7 +99,7 @@ def test_a_bomb_stops_early(kind, tmp_path):
 
 
 def test_damage_is_an_archive_error(tmp_path):
-    """Whatever a broken download does to a file, no other exception comes out."""
+    """A file broken by a download raises no other exception."""
     noise = np.random.default_rng(0).bytes(20000)
     good = {}
     for mode in ("w:gz", "w"):
@@ -131,7 +131,7 @@ def test_a_member_does_not_replace_another(names, tmp_path):
 
 
 def test_a_chain_of_headers_is_damage(tmp_path):
-    """Long names are followed by recursion in tarfile."""
+    """Python reads the header after a long name by recursion."""
     header = tarfile.TarInfo("x")
     header.type, header.size = tarfile.GNUTYPE_LONGNAME, 512
     (tmp_path / "a.tar").write_bytes((header.tobuf() + b"y".ljust(512, b"\0")) * 3000)

@@ -1,4 +1,4 @@
-"""The two published files from a server of our own: whole, in parts, broken off, absent, and hostile."""
+"""The original's two files from a server of our own: whole, in parts, interrupted, missing, and hostile."""
 
 import io
 import subprocess
@@ -58,7 +58,7 @@ def test_a_broken_connection_is_resumed_where_it_broke(server, validators, tmp_p
 
 
 def broken(server, folder, *lengths: int) -> InputError:
-    """Return the error of a download that breaks off after so many bytes, and then without any."""
+    """Return the error of a download whose attempts end after these numbers of bytes, and then without any."""
     server.break_after = [*lengths, 0, 0]
     with pytest.raises(InputError) as error:
         published_tsn(folder, server.url)
@@ -104,7 +104,7 @@ def test_without_a_version_nothing_is_resumed(server, validators, tmp_path):
 
 @pytest.mark.parametrize("excess", [0, 7])
 def test_a_part_as_long_as_the_file_or_longer(server, excess, tmp_path):
-    """416: complete, when the length is the file's; else of no use, and fetched anew."""
+    """After 416, a part with the file's length is complete; a longer one is useless, and fetched again."""
     (tmp_path / "TSN.pdparams.part").write_bytes(CONTENT + bytes(excess))
     (tmp_path / "TSN.pdparams.part.version").write_text('"1"')
     assert published_tsn(tmp_path, server.url).read_bytes() == CONTENT
@@ -155,7 +155,7 @@ def test_an_error_of_the_server_is_repeated(server, status, reason, tmp_path):
     ],
 )
 def test_without_a_network_the_error_says_what_to_fetch_and_where_to_put_it(get, name, otherwise, tmp_path):
-    base = "http://127.0.0.1:9/"  # the port where everything is refused
+    base = "http://127.0.0.1:9/"  # nobody listens on this port
     with pytest.raises(InputError) as error:
         get(tmp_path, base)
     assert str(error.value) == (

@@ -1,4 +1,4 @@
-"""What export.py writes is a graph that any program with paddle can run, with the probabilities of predict.py."""
+"""The graph of export.py gives predict.py's probabilities in any program with paddle."""
 
 import json
 import re
@@ -17,7 +17,7 @@ from utils.config.loading import load_config
 from utils.errors import InputError
 from utils.processor import has_bfloat16
 
-# No line of this toolkit: what somebody else's program does with the two files.
+# Another program, without this toolkit, that uses the two files.
 PLAIN_PROGRAM = """
 import sys, numpy, paddle.inference
 predictor = paddle.inference.create_predictor(paddle.inference.Config("model.json", "model.pdiparams"))
@@ -69,7 +69,7 @@ PRECISIONS = ["float32", *["bfloat16"] * has_bfloat16()]
 
 @pytest.fixture(scope="module")
 def predicted(workspace, tmp_path_factory) -> dict[str, np.ndarray]:
-    """Return precision -> the probabilities [N, K] of predict.py from the file of weights."""
+    """Return {precision: the probabilities [N, K] of predict.py from the file of weights}."""
     weights, folder = workspace.folder / "random.pdparams", tmp_path_factory.mktemp("predicted")
     return {name: predict(workspace, weights, folder / name, f"--precision={name}") for name in PRECISIONS}
 

@@ -1,4 +1,4 @@
-"""Published weights by name: downloaded from a server of our own, and the keys that come with them."""
+"""Published weights by name: their download from a server of our own, and the keys that a name sets."""
 
 import hashlib
 import json
@@ -30,7 +30,7 @@ from utils.errors import InputError
 from weight_formats import random_state, renamed, torch_zip, write_pickle
 from weight_server import serving, write_table
 
-# A script with another table than the shipped one.
+# Runs a script with another table than the shipped one.
 PROGRAM = """
 import sys, runpy
 from pathlib import Path
@@ -43,7 +43,7 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path, monkeypatch):
-    """Provide a current folder of the test's own, with the label list where the default says."""
+    """Work in a folder of the test's own, with the label list at its default place."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "data").symlink_to(ROOT / "data")
 
@@ -94,7 +94,7 @@ def test_every_row_can_be_used():
     names = [name for row in rows for name in (row.name, *row.aliases)]
     assert len(set(names)) == len(names) >= 40 and {"pptsm", "pptsm-r101", "pptsn", "tsn", "tsm"} < set(names)
     files = [place_of(row.url).name for row in rows]
-    assert len(set(files)) == len(files)  # all lie in one folder
+    assert len(set(files)) == len(files)  # they are all kept in one folder
     for row in rows:
         assert row.url.startswith("https://") and row.data in ("ImageNet", *CLASSES_OF), row.name
         assert row.sha256 == (row.url[-12:-4] if row.source["title"] in ("mmaction2", "torchvision") else "")
@@ -115,7 +115,7 @@ def test_every_row_can_be_used():
 
 
 def test_a_familys_short_name_is_that_of_its_strongest_file():
-    """As far as the test is computed here by which it is the strongest."""
+    """Files whose accuracy comes from a test that is not available here count last."""
     families = {}
     for row in published_weights():
         if row.top1 and row.data != "ImageNet":
@@ -134,7 +134,7 @@ def load_again(config):
 
 CLASSES_OF = {"Kinetics-400": 400, "Something-Something v2": 174, "UCF101": 101}
 TSN = {"name": "TSN", "backbone": "resnet", "num_layers": 50, "num_classes": 400, "seg_num": 8}
-# section, name -> some of the keys, as their authors have them
+# section, name, some keys of MODEL and some of the section, with the authors' values
 PROTOCOLS = [
     ("TEST", "pptsm", {"name": "TSM", "backbone": "resnet_vd", "num_layers": 50, "seg_num": 8},
      {"seg_num": 8, "sampling": "segment", "resize": "pillow", "keep_aspect_ratio": False, "crops": 1}),
@@ -199,7 +199,7 @@ def test_a_file_that_contradicts_a_name_is_named_by_its_line():
 
 
 def test_the_name_of_the_section_that_is_run_counts():
-    """What a file has for other scripts is no contradiction; without one of its own the others tell the network."""
+    """Other sections' weights are no contradiction. They tell the network of a section that has no weights."""
     Path("x.yaml").write_text(
         "TRAIN:\n    pretrain: pptsm\nINFER:\n    weights: pptsm\nTEST:\n    weights: a.pdparams\n"
     )
@@ -217,7 +217,7 @@ def test_the_class_names_are_the_repositorys_from_any_folder(tmp_path):
 
 
 def test_a_name_that_is_not_read_contradicts_nothing():
-    """TRAIN's, where another script reads a network that was trained from other weights."""
+    """TRAIN.pretrain does not count for a script that reads the trained network."""
     Path("x.yaml").write_text("MODEL:\n    name: TSM\nTRAIN:\n    pretrain: pptsm\nTEST:\n    weights: a.pdparams\n")
     model = load_config("x.yaml", {}, ["MODEL.num_layers=101"], section="TEST").model
     assert (model.num_layers, model.backbone) == (101, "resnet_vd")
@@ -275,7 +275,7 @@ def test_run_sh_lists_names_and_what_is_downloaded(tmp_path, monkeypatch):
 
 @pytest.fixture
 def server(tmp_path, monkeypatch):
-    """Provide a server with a file of weights, and a home folder of the test's own."""
+    """Start a server with a file of weights, and use a home folder of the test's own."""
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     with serving({"a/w.pth": GOOD, "b/w.pth": GOOD + b"\0"}) as server:
@@ -290,7 +290,7 @@ SHA256 = hashlib.sha256(GOOD).hexdigest()
 
 @pytest.mark.parametrize("section", ["", "TRAIN:\n    pretrain: resnet18\n"])
 def test_training_starts_from_a_name(server, section, tmp_path, capsys):
-    """Given by the flag, and in the file."""
+    """The name is in the flag or in the file."""
     server.files["w.pth"] = torch_zip(renamed(random_state(18, 1000), "torch", 18))
     row = {"file": "w.pth", "sha256": hashlib.sha256(server.files["w.pth"]).hexdigest()[:8]}
     write_table(published.TABLE, server, resnet18=row)
@@ -360,7 +360,7 @@ def test_addresses_that_end_alike_have_folders_of_their_own(server, capsys):
     paths = [find_weights(f"{server.url}{name}/w.pth") for name in "aba"]
     assert [path.read_bytes() for path in paths] == [GOOD, GOOD + b"\0", GOOD] and paths[0] == paths[2]
     assert [path for path, _ in server.requests] == ["/a/w.pth", "/b/w.pth"]
-    assert find_weights("tsn") == paths[0]  # whose address it is
+    assert find_weights("tsn") == paths[0]  # the name has the same address
     assert is_here("tsn") and not is_here(server.url + "c")
     assert Path(f"{paths[1]}.sha256").read_text() == hashlib.sha256(GOOD + b"\0").hexdigest() + "  w.pth\n"
 
@@ -375,7 +375,7 @@ def test_a_file_that_has_changed_is_refused(server):
         f"{path}: its SHA-256 begins with {digest[:8]}, not with {SHA256[:8]}: it is damaged, or another file; delete "
         "it and w.pth.sha256 to have it downloaded again"
     )
-    other = find_weights(server.url + "b/w.pth")  # of no digest that is known before
+    other = find_weights(server.url + "b/w.pth")  # its digest is known only from the download
     other.write_bytes(GOOD)
     with pytest.raises(InputError, match=f"begins with {SHA256[:8]}, not with {digest[:8]}"):
         find_weights(server.url + "b/w.pth")
@@ -425,7 +425,7 @@ def test_a_server_leads_to_the_file(server):
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory):
-    """Of 127.0.0.1, signed by itself, with its key."""
+    """Return a file with a self-signed certificate of 127.0.0.1 and its key."""
     if not shutil.which("openssl"):
         pytest.skip("openssl is not installed")
     file = tmp_path_factory.mktemp("tls") / "both.pem"
@@ -436,7 +436,7 @@ def certificate(tmp_path_factory):
     return file
 
 
-def test_https_is_spoken_with_those_who_can_prove_who_they_are(server, certificate, monkeypatch):
+def test_https_needs_a_valid_certificate(server, certificate, monkeypatch):
     with serving({"w.pth": GOOD}, certificate) as secure:
         address = secure.url.replace("http:", "https:") + "w.pth"
         with pytest.raises(InputError, match=r"cannot be downloaded \(.*certificate verify failed") as error:

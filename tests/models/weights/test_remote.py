@@ -1,4 +1,4 @@
-"""Weights in object storage: copied once, anew when they change, bounded, and called by their remote path."""
+"""Weights in object storage: copied once, and again when they change, limited in size, named by their remote path."""
 
 import time
 from pathlib import Path
@@ -41,7 +41,7 @@ def test_a_folder(store):
     assert origin(found / "conv1_bias") == "s3://clips/weights/folder/conv1_bias"
 
 
-def test_other_paths_are_called_as_they_are(root, monkeypatch):
+def test_other_paths_are_their_own_origin(root, monkeypatch):
     for path in ("a/b", "/a", root / "x", root / "x" / "y"):
         assert origin(path) == str(path)
     monkeypatch.setenv(CACHE_VARIABLE, "off")
