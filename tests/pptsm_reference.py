@@ -59,7 +59,8 @@ def random_pptsm(num_classes: int, seed: int = 0, narrow: bool = False) -> dict[
         elif len(shape) == 1:
             array = random.normal(0, 0.2, shape)
         else:
-            array = random.normal(0, (2 / np.prod(shape[1:])) ** 0.5 if len(shape) == 4 else 0.01, shape)
+            classifier = 0.4 if narrow else 0.01
+            array = random.normal(0, (2 / np.prod(shape[1:])) ** 0.5 if len(shape) == 4 else classifier, shape)
         state[name] = array.astype("float32")
     return state
 

@@ -55,7 +55,7 @@ class Case:
         self.config = replace(config, model=model)
         self.weights = folder / f"{name}_{backbone}_{seglen}.pdparams"
         state = random_state(18, NUM_CLASSES, seglen=seglen, vd=backbone == "resnet_vd", narrow=True)
-        write_pickle(self.weights, random_pptsm(NUM_CLASSES) if name == "PPTSMv2" else state)
+        write_pickle(self.weights, random_pptsm(NUM_CLASSES, narrow=True) if name == "PPTSMv2" else state)
         self.section = replace(config.test, precision="float32", weights=str(self.weights), seglen=seglen)
         self.model = load_model(section_model(model, self.section), self.weights)
         random = np.random.default_rng(0)
@@ -89,7 +89,7 @@ def tsn(case_of) -> Case:
 @pytest.mark.parametrize("which", NETWORKS)
 def test_float32_is_exact_for_any_number_of_segments(case_of, which):
     case = case_of(*which)
-    assert softmax(case.exact[3]).std(axis=0).max() > 0.01  # the clips differ: there is something to get wrong
+    assert softmax(case.exact[3]).std(axis=0).max() > 0.01  # the answers to the clips differ
     engine = case.open()
     assert max(difference(engine(case.frames[t]), case.exact[t]) for t in SEGMENTS) < 1e-5
     assert engine.description.startswith("float32 on cpu (OpenVINO), weights ")

@@ -45,8 +45,8 @@ def in_int8(config: Config, listed: Path, **section: object) -> Config:
 def open_network(folder: Path, config: Config) -> Network:
     """Return the network with random weights; a TSN is narrow."""
     weights, num_classes = folder / "random.pdparams", config.model.num_classes
-    state = random_pptsm(num_classes) if config.model.name == "PPTSMv2" else random_state(18, num_classes, narrow=True)
-    write_pickle(weights, state)
+    is_pptsm = config.model.name == "PPTSMv2"
+    write_pickle(weights, (random_pptsm if is_pptsm else random_state)(num_classes=num_classes, narrow=True))
     section = replace(config.infer, weights=str(weights))
     return load_network(config, section, "cpu", 1)
 

@@ -10,12 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from conftest import run_script
+from conftest import run_narrow
 from models.weights.exported import exported_weights
+from networks import export_narrow
 from reader.dataset import ClipSpec, read_clip
 from utils.config.loading import load_config
 from utils.errors import InputError
 from utils.processor import has_bfloat16
+from weight_formats import random_state, write_pickle
 
 # Another program, without this toolkit, that uses the two files.
 PLAIN_PROGRAM = """
@@ -31,9 +33,16 @@ numpy.save(sys.argv[2], predictor.get_output_handle(predictor.get_output_names()
 
 
 @pytest.fixture(scope="module")
-def exported(workspace, tmp_path_factory) -> Path:
+def weights(tmp_path_factory) -> Path:
+    file = tmp_path_factory.mktemp("weights") / "narrow.pdparams"
+    write_pickle(file, random_state(18, 4, narrow=True))
+    return file
+
+
+@pytest.fixture(scope="module")
+def exported(workspace, weights, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("exported")
-    ended = run_script("export", workspace.config, workspace.weights, f"--save_dir={folder}")
+    ended = export_narrow(workspace.config, f"--weights={weights}", f"--save_dir={folder}")
     assert (ended.returncode, ended.stderr) == (0, "")
     compared, done = ended.stdout.splitlines()[-2:]
     assert re.fullmatch(
@@ -49,15 +58,8 @@ def test_files(exported):
 
 def predict(workspace, weights: Path, folder: Path, *flags: str) -> np.ndarray:
     """Return the probabilities [N, K] that predict.py writes."""
-    flags = (
-        workspace.config,
-        f"--weights={weights}",
-        f"--save_dir={folder}",
-        "--infer_topk=4",
-        "--report=False",
-        *flags,
-    )
-    ended = run_script("predict", *flags)
+    flags = f"--weights={weights}", f"--save_dir={folder}", "--infer_topk=4", "--report=False", *flags
+    ended = run_narrow("predict", workspace.config, *flags)
     assert ended.returncode == 0, ended.stderr
     results = json.loads((folder / "predictions.json").read_text())
     by_class = [sorted(r["predictions"], key=lambda p: p["class_id"]) for r in results]
@@ -68,9 +70,9 @@ PRECISIONS = ["float32", *["bfloat16"] * has_bfloat16()]
 
 
 @pytest.fixture(scope="module")
-def predicted(workspace, tmp_path_factory) -> dict[str, np.ndarray]:
+def predicted(workspace, weights, tmp_path_factory) -> dict[str, np.ndarray]:
     """Return {precision: the probabilities [N, K] of predict.py from the file of weights}."""
-    weights, folder = workspace.folder / "random.pdparams", tmp_path_factory.mktemp("predicted")
+    folder = tmp_path_factory.mktemp("predicted")
     return {name: predict(workspace, weights, folder / name, f"--precision={name}") for name in PRECISIONS}
 
 

@@ -21,7 +21,7 @@ REFUSED = "weights.pdparams and config.yaml are not of one export: export again"
 
 
 @pytest.fixture(scope="module")
-def exports(workspace, tmp_path_factory) -> list[Path]:
+def exports(all_narrow, workspace, tmp_path_factory) -> list[Path]:
     """Return the folders of an old export and of a new one with other weights."""
     folders = [tmp_path_factory.mktemp(name) for name in ("old", "new")]
     for number, folder in enumerate(folders):

@@ -6,19 +6,19 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from conftest import ROOT, make_clip, synthetic_frames
+from conftest import ROOT, make_clip, run_python, synthetic_frames
 from inference.api import Classifier
 from models import build_model, model_names
 from models.weights import paths
 from models.weights.download import place_of
 from models.weights.paths import find_weights, is_here
 from models.weights.table import lines
+from narrow import narrow_here
 from pptsm_reference import random_pptsm
 from reader.class_names import read_labels
 from training.start import find_start
@@ -30,13 +30,16 @@ from utils.errors import InputError
 from weight_formats import random_state, renamed, torch_zip, write_pickle
 from weight_server import serving, write_table
 
-# Runs a script with another table than the shipped one.
+# Runs a script with another table than the shipped one, and traces its network narrow.
 PROGRAM = """
 import sys, runpy
 from pathlib import Path
+sys.path.append("tests")
+from models.graphs import trace
+from narrow import trace_narrow
 from utils.config import published
 _, table, *sys.argv = sys.argv
-published.TABLE = Path(table)
+published.TABLE, trace.serve = Path(table), trace_narrow
 runpy.run_path(sys.argv[0], run_name="__main__")
 """
 
@@ -48,27 +51,17 @@ def folder(tmp_path, monkeypatch):
     (tmp_path / "data").symlink_to(ROOT / "data")
 
 
-def start(home, table, *words: str) -> subprocess.CompletedProcess:
-    environment = {**os.environ, "HOME": str(home), "no_proxy": "127.0.0.1"}
-    command = [sys.executable, "-c", PROGRAM, str(table), *words]
-    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
-
-
 def test_a_name_is_all_that_predict_needs(tmp_path, monkeypatch):
     make_clip(tmp_path / "clip.mp4", synthetic_frames(0, 0))
-    state = renamed(random_state(18, 400, vd=True), "paddlevideo_vd", 18, "backbone.", vd=True)
+    state = renamed(random_state(18, 400, vd=True, narrow=True), "paddlevideo_vd", 18, "backbone.", vd=True)
     write_pickle(tmp_path / "weights", state)
-    words = [
-        "predict.py",
-        "--weights=pptsm",
-        f"--video_path={tmp_path / 'clip.mp4'}",
-        f"--save_dir={tmp_path / 'out'}",
-        "--verbose",
-    ]
+    flags = f"--video_path={tmp_path / 'clip.mp4'}", f"--save_dir={tmp_path / 'out'}", "--verbose"
+    command = ["-c", PROGRAM, str(tmp_path / "table.yaml"), "predict.py", "--weights=pptsm", *flags]
     with serving({"file.pdparams": (tmp_path / "weights").read_bytes()}) as server:
         model = {"name": "TSM", "backbone": "resnet_vd", "num_layers": 18, "seg_num": 8}
         write_table(tmp_path / "table.yaml", server, pptsm={"file": "file.pdparams", "model": model})
-        ended = start(tmp_path, tmp_path / "table.yaml", *words)
+        environment = {**os.environ, "HOME": str(tmp_path), "no_proxy": "127.0.0.1"}
+        ended = run_python(command, environment, ROOT, 300, kind="read")
     file = tmp_path / ".paddle" / "weights" / "file.pdparams"
     assert ended.returncode == 0, ended.stderr
     assert f"downloading {server.url}file.pdparams to {file}\n" in ended.stdout
@@ -275,7 +268,8 @@ def test_run_sh_lists_names_and_what_is_downloaded(tmp_path, monkeypatch):
 
 @pytest.fixture
 def server(tmp_path, monkeypatch):
-    """Start a server with a file of weights, and use a home folder of the test's own."""
+    """Start a server with a file of weights, use a home folder of the test's own, and make networks narrow."""
+    narrow_here(monkeypatch.setattr)
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     with serving({"a/w.pth": GOOD, "b/w.pth": GOOD + b"\0"}) as server:
@@ -291,7 +285,7 @@ SHA256 = hashlib.sha256(GOOD).hexdigest()
 @pytest.mark.parametrize("section", ["", "TRAIN:\n    pretrain: resnet18\n"])
 def test_training_starts_from_a_name(server, section, tmp_path, capsys):
     """The name is in the flag or in the file."""
-    server.files["w.pth"] = torch_zip(renamed(random_state(18, 1000), "torch", 18))
+    server.files["w.pth"] = torch_zip(renamed(random_state(18, 1000, narrow=True), "torch", 18))
     row = {"file": "w.pth", "sha256": hashlib.sha256(server.files["w.pth"]).hexdigest()[:8]}
     write_table(published.TABLE, server, resnet18=row)
     Path("x.yaml").write_text(f"MODEL:\n    num_classes: 3\n{section}INFER:\n    kinetics_labels: ''\n")
@@ -301,7 +295,7 @@ def test_training_starts_from_a_name(server, section, tmp_path, capsys):
     find_start(flags, config, 10, {}).load(model)
     file = tmp_path / ".paddle/weights/w.pth"
     assert f"{file}: 100 parameters loaded (torchvision names); left out: fc.bias, fc.weight" in capsys.readouterr().out
-    assert model.num_layers == 18 and model.fc.weight.shape == [512, 3]
+    assert model.num_layers == 18 and model.fc.weight.shape == [64, 3]
 
 
 @pytest.mark.parametrize("frozen, random", [(0, ", or start from random weights by --pretrain=none"), (5, "")])
@@ -330,22 +324,14 @@ def test_without_a_network_training_names_the_file_its_place_and_what_else_to_do
 @pytest.mark.parametrize("frozen", [0, 5])
 def test_own_classes_take_all_of_a_name_but_its_classifier(server, name, model, classes, frozen, capsys):
     if name == "pptsm":
-        state = renamed(random_state(18, classes, vd=True), "paddlevideo_vd", 18, "backbone.", vd=True)
+        state = renamed(random_state(18, classes, vd=True, narrow=True), "paddlevideo_vd", 18, "backbone.", vd=True)
     else:
-        state = random_pptsm(classes)
+        state = random_pptsm(classes, narrow=True)
     write_pickle(Path("weights"), state)
     server.files["w.pdparams"] = Path("weights").read_bytes()
     write_table(published.TABLE, server, **{name: {"file": "w.pdparams", "model": model}})
-    flags = parse_flags(
-        "train",
-        [
-            f"--pretrain={name}",
-            "--set",
-            "MODEL.num_classes=3",
-            f"--set=TRAIN.freeze_stages={frozen}",
-            "--set=INFER.kinetics_labels=",
-        ],
-    )
+    sets = "MODEL.num_classes=3", f"TRAIN.freeze_stages={frozen}", "INFER.kinetics_labels="
+    flags = parse_flags("train", [f"--pretrain={name}", *(f"--set={key}" for key in sets)])
     config = load_config("", flags.section_overrides, flags.sets, "TRAIN")
     network = build_model(config.model)
     fresh = network.fc.weight.numpy()
