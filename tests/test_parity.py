@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from conftest import LABELS, make_clip, run_script, write_list
+from conftest import LABELS, make_clip, run_narrow, run_script, write_list
 from fluid_reference import reference_logits
 from weight_formats import random_state, write_pickle
 
@@ -75,28 +75,31 @@ def prepared(clips: dict[Path, np.ndarray], num_segments: int) -> np.ndarray:
     return np.array(clips_of)
 
 
-def state_of(clips: dict[Path, np.ndarray], num_layers: int) -> dict[str, np.ndarray]:
-    """Return a ResNet's weights that are so sensitive that a few pixels that differ by 1 change the answer.
+def weights_and_logits(frames: np.ndarray, num_layers: int, narrow: bool) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Return (a ResNet's weights, the original's logits [N, K]) for frames [N, T, H, W, C].
 
-    The classifier's bias balances the classes, so the probabilities are far from 0 and 1.
+    The weights are so sensitive that a few pixels that differ by 1 change the answer. The classifier's bias balances
+    the classes, so the probabilities are far from 0 and 1.
     """
-    state = random_state(num_layers, len(LABELS), seed=3)
+    state = random_state(num_layers, len(LABELS), seed=3, narrow=narrow)
     state["fc_0.w_0"] *= 10
-    state["fc_0.b_0"] -= reference_logits(state, prepared(clips, 2), num_layers).mean(axis=0).astype("float32")
-    return state
+    logits = reference_logits(state, frames, num_layers)
+    balance = logits.mean(axis=0).astype("float32")
+    state["fc_0.b_0"] -= balance
+    return state, logits - balance
 
 
-# The original's network; and other frame numbers, for which a smaller one is enough.
-@pytest.mark.parametrize("num_segments, num_layers", [(3, 50), (7, 18)])
-def test_probabilities_are_the_originals(num_segments, num_layers, clips, workspace, tmp_path):
-    state = state_of(clips, num_layers)
+# The original's network; and other frame numbers, for which a small one is enough.
+@pytest.mark.parametrize("num_segments, num_layers, run", [(3, 50, run_script), (7, 18, run_narrow)])
+def test_probabilities_are_the_originals(num_segments, num_layers, run, clips, workspace, tmp_path):
+    state, logits = weights_and_logits(prepared(clips, num_segments), num_layers, run is run_narrow)
     write_pickle(tmp_path / "TSN.pdparams", state)
     filelist = write_list(tmp_path / "clips.list", [(path, 0) for path in clips])
     settings = [
         f"MODEL.num_layers={num_layers}", f"INFER.seg_num={num_segments}", f"INFER.short_size={SHORT_SIDE}",
         f"INFER.target_size={CROP}", "INFER.use_gpu=False",
     ]  # fmt: skip
-    ended = run_script(
+    ended = run(
         "predict", workspace.config, f"--weights={tmp_path / 'TSN.pdparams'}", f"--save_dir={tmp_path / 'out'}",
         f"--filelist={filelist}", "--precision=float32", f"--infer_topk={len(LABELS)}", "--report=False",
         *(flag for setting in settings for flag in ("--set", setting)),
@@ -107,7 +110,6 @@ def test_probabilities_are_the_originals(num_segments, num_layers, clips, worksp
         for prediction in result["predictions"]:
             row[prediction["class_id"]] = prediction["probability"]
 
-    logits = reference_logits(state, prepared(clips, num_segments), num_layers)
     theirs = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     difference = dict(zip(CLIPS, np.abs(ours - theirs).max(axis=1).tolist()))
     assert max(difference.values()) < 0.0005, difference

@@ -4,7 +4,6 @@ import gzip
 import io
 import os
 import tarfile
-import time
 
 import numpy as np
 import pytest
@@ -77,25 +76,23 @@ def test_a_declared_size_beyond_reason_is_refused_before_reading(tmp_path):
 
 @pytest.mark.parametrize("kind", ["many files", "a header"])
 def test_a_bomb_stops_early(kind, tmp_path):
-    """256 MB of zeros in 0.25 MB, as members that are each small enough, and as one extended header."""
+    """64 MB of zeros in 0.3 MB, as members that are each small enough, and as one extended header."""
     with gzip.open(tmp_path / "bomb.tar.gz", "wb", compresslevel=1) as file:
         if kind == "a header":
             header = tarfile.TarInfo("x")
-            header.type, header.size = tarfile.XHDTYPE, 1 << 28
+            header.type, header.size = tarfile.XHDTYPE, 1 << 26
             file.write(header.tobuf())
         for number in range(64):
             if kind == "many files":
                 member = tarfile.TarInfo(f"file{number}")
-                member.size = 1 << 22
+                member.size = 1 << 20
                 file.write(member.tobuf())
-            file.write(bytes(1 << 22))
+            file.write(bytes(1 << 20))
     (tmp_path / "out").mkdir()
-    start = time.monotonic()
     with pytest.raises(FormatError) as error:
         extract(tmp_path / "bomb.tar.gz", tmp_path / "out")
     assert str(error.value) == "it grows to more than 10 times its size when unpacked"
-    assert time.monotonic() - start < 5
-    assert sum(file.stat().st_size for file in (tmp_path / "out").iterdir()) < 40 << 20
+    assert sum(file.stat().st_size for file in (tmp_path / "out").iterdir()) < 10 << 20
 
 
 def test_damage_is_an_archive_error(tmp_path):
