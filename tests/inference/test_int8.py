@@ -4,12 +4,13 @@ import re
 import shutil
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from conftest import make_clip, run_script, synthetic_frames, write_list
+from conftest import NUM_CLASSES, make_clip, run_narrow, synthetic_frames, write_list
 from inference import graph, int8
 from inference.int8 import COMPARED, Agreement, Calibration, compare
 from inference.network import Network, load_network
@@ -36,17 +37,20 @@ def config(workspace) -> Config:
     return load_config(workspace.folder / "tiny.yaml")
 
 
-def in_int8(config: Config, listed: Path, **section: object) -> Config:
+def in_int8(config: Config, listed: str | Path, **section: object) -> Config:
     """Return the configuration with INFER in int8, accepting any agreement."""
     keys = {"precision": "int8", "calibration": str(listed), "int8_agreement": 0.0}
     return replace(config, infer=replace(config.infer, **(keys | section)))
 
 
+def write_narrow(weights: Path, name: str = "TSN") -> None:
+    make = random_pptsm if name == "PPTSMv2" else partial(random_state, 18)
+    write_pickle(weights, make(num_classes=NUM_CLASSES, narrow=True))
+
+
 def open_network(folder: Path, config: Config) -> Network:
-    """Return the network with random weights; a TSN is narrow."""
-    weights, num_classes = folder / "random.pdparams", config.model.num_classes
-    is_pptsm = config.model.name == "PPTSMv2"
-    write_pickle(weights, (random_pptsm if is_pptsm else random_state)(num_classes=num_classes, narrow=True))
+    """Return the network with random weights."""
+    write_narrow(weights := folder / "random.pdparams", config.model.name)
     section = replace(config.infer, weights=str(weights))
     return load_network(config, section, "cpu", 1)
 
@@ -60,24 +64,16 @@ def test_three_hundred_frames_are_rounded_by_and_as_many_other_videos_compared(c
     assert paths == sorted(set(paths)) and paths[0] == 0 and paths[-1] == videos - 1  # from the whole list
 
 
-@pytest.mark.parametrize(
-    "section, message",
-    [
-        ({"calibration": ""}, "--precision=int8 needs INFER.calibration, a list of videos (no labels needed) to "
-         "calibrate with: --set INFER.calibration=FILE"),
-        ({"calibration": "gone.list"}, "gone.list: no such file list"),
-    ],
-)  # fmt: skip
-def test_a_calibration_that_is_not_there_is_told(config, listed, section, message):
-    wanted = in_int8(config, listed, **section)
-    with pytest.raises(InputError) as error:
-        Calibration(wanted, wanted.infer)
-    assert str(error.value) == message
-
-
-def test_one_video_is_too_few(config, tmp_path):
-    wanted = in_int8(config, write_list(tmp_path / "one.list", [(tmp_path / "a.mp4", 0)]))
-    with pytest.raises(InputError, match="one.list: int8 needs two videos or more, to calibrate with and to compare$"):
+@pytest.mark.parametrize("calibration, message", [
+    ("", "--precision=int8 needs INFER.calibration, .* --set INFER.calibration=FILE"),
+    ("gone.list", "gone.list: no such file list"),
+    ("one.list", "one.list: int8 needs two videos or more, .*"),
+])  # fmt: skip
+def test_a_calibration_that_is_missing_or_too_short_is_told(config, tmp_path, monkeypatch, calibration, message):
+    monkeypatch.chdir(tmp_path)
+    write_list(Path("one.list"), [(tmp_path / "a.mp4", 0)])
+    wanted = in_int8(config, calibration)
+    with pytest.raises(InputError, match=f"^{message}$"):
         Calibration(wanted, wanted.infer)
 
 
@@ -118,11 +114,8 @@ def test_a_graph_that_changes_too_many_answers_is_refused_with_its_figures(confi
         return
     with pytest.raises(InputError) as error:
         calibration.checked(agreement)
-    assert str(error.value) == (
-        "--precision=int8 is refused: rounded by 100 videos; of 100 others 94 keep their top-1, its probabilities "
-        "change by 0.25 at most, 0.003 in the mean; 94.0% is below INFER.int8_agreement 0.95: take float32 or "
-        "bfloat16, give other videos by INFER.calibration, or accept it by --set INFER.int8_agreement=0.94"
-    )
+    assert str(error.value).startswith(f"--precision=int8 is refused: {agreement}; 94.0% is below ")
+    assert str(error.value).endswith(" by --set INFER.int8_agreement=0.94")
 
 
 @pytest.mark.parametrize("name", ["TSN", "PPTSMv2"])
@@ -149,11 +142,8 @@ def test_it_is_kept_and_gives_the_same_bits_however_the_work_is_cut(
 def test_a_missing_nncf_is_told_with_the_command(workspace, config, listed, monkeypatch, tmp_path):
     monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "cache"))
     monkeypatch.setitem(sys.modules, "nncf", None)
-    with pytest.raises(InputError) as error:
+    with pytest.raises(InputError, match="^--precision=int8 needs .* nncf, .*: pip install -r requirements-int8.txt$"):
         int8.quantise(None, [])
-    assert str(error.value) == (
-        "--precision=int8 needs the package nncf, which is not installed: pip install -r requirements-int8.txt"
-    )
 
 
 def test_what_predict_says_and_writes(workspace, listed, tmp_path):
@@ -162,8 +152,9 @@ def test_what_predict_says_and_writes(workspace, listed, tmp_path):
     (tmp_path / "bad.mp4").write_text("no video")
     listed.write_text(f"{tmp_path / 'bad.mp4'}\n{listed.read_text()}")
     sets = [f"INFER.calibration={listed}", "INFER.int8_agreement=0"]
-    flags = ["--precision=int8", *(flag for key in sets for flag in ("--set", key)), f"--save_dir={tmp_path / 'out'}"]
-    ended = run_script("predict", workspace.config, workspace.weights, *flags)
+    flags = ["--precision=int8", *(f"--set={key}" for key in sets), f"--save_dir={tmp_path / 'out'}"]
+    write_narrow(tmp_path / "TSN.pdparams")
+    ended = run_narrow("predict", workspace.config, f"--weights={tmp_path / 'TSN.pdparams'}", *flags)
     assert ended.returncode == 0, ended.stderr
     assert f"unreadable, not used for int8: {tmp_path / 'bad.mp4'}: not a readable video file\n" in ended.stdout
     said = re.search(ROUNDED.replace("8 videos", "7 videos").replace("of 7", "of 8"), ended.stdout)
