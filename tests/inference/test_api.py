@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import ROOT, run_script
+from conftest import ROOT, run_python, run_script
 
 # Without `if __name__ == "__main__":`, like a beginner's program or a notebook.
 PROGRAM = """
@@ -99,7 +99,17 @@ def clip(workspace) -> Path:
 
 
 @pytest.fixture(scope="module")
-def printed(workspace, clip, tmp_path_factory) -> list[str]:
+def predicted(workspace, clip, tmp_path_factory) -> dict:
+    """Return predict.py's entry for the clip. A fork traces its graph, which the programs then load."""
+    folder = tmp_path_factory.mktemp("predicted")
+    flags = (f"--video_path={clip}", f"--save_dir={folder}", "--report=False")
+    assert run_script("predict", workspace.config, workspace.weights, *flags).returncode == 0
+    [entry] = json.loads((folder / "predictions.json").read_text())
+    return entry
+
+
+@pytest.fixture(scope="module")
+def printed(workspace, clip, predicted, tmp_path_factory) -> list[str]:
     """Return the lines that PROGRAM prints."""
     folder = tmp_path_factory.mktemp("program")
     (folder / "program.py").write_text(PROGRAM)
@@ -110,12 +120,9 @@ def printed(workspace, clip, tmp_path_factory) -> list[str]:
     return process.stdout.splitlines()
 
 
-def test_a_path_and_its_frames_get_what_predict_writes(workspace, clip, printed, tmp_path):
-    flags = (f"--video_path={clip}", f"--save_dir={tmp_path}", "--report=False")
-    assert run_script("predict", workspace.config, workspace.weights, *flags).returncode == 0
-    [entry] = json.loads((tmp_path / "predictions.json").read_text())
-    assert json.loads(printed[0]) == entry
-    assert json.loads(printed[1]) == {**entry, "video": None}
+def test_a_path_and_its_frames_get_what_predict_writes(predicted, printed):
+    assert json.loads(printed[0]) == predicted
+    assert json.loads(printed[1]) == {**predicted, "video": None}
 
 
 def test_it_answers_in_threads_and_in_workers_of_a_pool(workspace, clip, printed, tmp_path):
@@ -172,10 +179,9 @@ except Exception as error:
 """
 
 
-def test_many_threads_and_lists(workspace, tmp_path):
-    (tmp_path / "many.py").write_text(MANY)
+def test_many_threads_and_lists(workspace):
     files = workspace.folder / "tiny.yaml", workspace.folder / "random.pdparams", workspace.folder / "my clips"
-    process = run_program(tmp_path / "many.py", *files)
+    process = run_python(["-c", MANY, *map(str, files)], dict(os.environ), ROOT, 120, kind="read")
     assert process.returncode == 0, process.stderr
     shown, topk, gone = process.stdout.splitlines()
     assert re.fullmatch(r"Classifier\(TSN, 4 classes, float32 on cpu \(OpenVINO\), weights \S+ \(sha256 \w+\)\)", shown)
