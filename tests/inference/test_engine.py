@@ -194,9 +194,8 @@ def test_a_model_without_frame_features_is_not_traced(tsn, monkeypatch, tmp_path
 
 def test_weights_that_do_not_fit_are_told_as_by_any_script(tsn, tmp_path):
     write_pickle(tmp_path / "w.pdparams", random_state(18, NUM_CLASSES + 1, narrow=True))
-    with pytest.raises(InputError) as error:
+    with pytest.raises(InputError, match=f"^{tmp_path}/w.pdparams: .* {NUM_CLASSES + 1} classes, "):
         tsn.open(weights=str(tmp_path / "w.pdparams"))
-    assert str(error.value).startswith(f"{tmp_path / 'w.pdparams'}: the file has {NUM_CLASSES + 1} classes, ")
 
 
 @pytest.mark.parametrize(

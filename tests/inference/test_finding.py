@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -68,18 +69,14 @@ def test_another_network_is_refused(workspace, weights, sets, difference):
 def test_names_in_another_order_are_refused_and_other_ones_said(workspace, weights, tmp_path, capsys):
     labels = tmp_path / "labels.json"
     labels.write_text(json.dumps([LABELS[1], LABELS[0], *LABELS[2:]]))
-    with pytest.raises(InputError) as error:
+    with pytest.raises(
+        InputError, match=f"^{labels}: .* order .*TSN.json: class 0 .*'closing a door', .*'opening a door'$"
+    ):
         find(workspace, weights, f"INFER.kinetics_labels={labels}")
-    assert str(error.value) == (
-        f"{labels}: the names are in another order than in {tmp_path / 'TSN.json'}: "
-        "class 0 is 'closing a door', it was trained as 'opening a door'"
-    )
     labels.write_text(json.dumps(["die Tür öffnen", *LABELS[1:]]))
     find(workspace, weights, f"INFER.kinetics_labels={labels}")
-    assert capsys.readouterr().out == (
-        f"{labels}: other names than in {tmp_path / 'TSN.json'}: "
-        "class 0 is 'die Tür öffnen', it was trained as 'opening a door'\n"
-    )
+    said = capsys.readouterr().out
+    assert re.fullmatch(f"{labels}: .*{tmp_path}/TSN.json: class 0 .*'die Tür öffnen', .*'opening a door'\n", said)
 
 
 def edited(**values: object):

@@ -30,9 +30,8 @@ def test_a_hyphen_or_an_underscore_does_not_count(name):
 
 @pytest.mark.parametrize("name", ["TSMN", "", "TSN "])
 def test_an_unknown_name_lists_the_known_ones(name):
-    with pytest.raises(InputError) as error:
+    with pytest.raises(InputError, match=f"^unknown model {name!r}; .* PPTSMv2, TSM, TSN$"):
         get_model_class(name)
-    assert str(error.value) == f"unknown model {name!r}; known models: PPTSMv2, TSM, TSN"
 
 
 def test_names_are_known_without_paddle():

@@ -109,9 +109,8 @@ def test_the_state_holds_weights_only_and_the_classifier_starts_as_the_originals
 
 @pytest.mark.parametrize("num_layers", [0, 26, "50"])
 def test_an_unknown_depth_lists_the_known_ones(num_layers):
-    with pytest.raises(InputError) as error:
+    with pytest.raises(InputError, match=f"^MODEL.num_layers is {num_layers}; .* one of 18, 34, 50, 101, 152$"):
         TSN(4, num_layers=num_layers)
-    assert str(error.value) == f"MODEL.num_layers is {num_layers}; a ResNet has one of 18, 34, 50, 101, 152"
 
 
 class Means(paddle.nn.Layer):

@@ -165,10 +165,9 @@ def test_a_converter_that_fails_says_why(workspace, tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     (tmp_path / "out").mkdir()
     config, model = tiny_network(workspace)
-    with pytest.raises(RunError) as error:
+    said = "paddle2onnx .* exit code 1: RuntimeError: no operator of that name"
+    with pytest.raises(RunError, match=f"^{tmp_path / 'out'}: .* {said}$"):
         exporting.save_onnx(model, config, tmp_path / "out")
-    said = "paddle2onnx ended with exit code 1: RuntimeError: no operator of that name"
-    assert str(error.value) == f"{tmp_path / 'out'}: the graph cannot be written: {said}"
     assert list((tmp_path / "out").iterdir()) == []
 
 
@@ -177,9 +176,8 @@ def test_a_missing_package_is_named(package, monkeypatch):
     exporting.check_packages("onnx")
     monkeypatch.setitem(sys.modules, package, None)
     exporting.check_packages("paddle")
-    with pytest.raises(InputError) as error:
+    with pytest.raises(InputError, match=f"^--format=onnx .* {package}, .* not installed: {INSTALL}$"):
         exporting.check_packages("onnx")
-    assert str(error.value) == f"--format=onnx needs the package {package}, which is not installed: {INSTALL}"
 
 
 def test_a_missing_package_is_named_before_anything_is_written(workspace, tmp_path, monkeypatch):

@@ -1,6 +1,7 @@
 """The original's two files from a server of our own: whole, in parts, interrupted, missing, and hostile."""
 
 import io
+import re
 import subprocess
 import sys
 import tarfile
@@ -68,10 +69,10 @@ def broken(server, folder, *lengths: int) -> InputError:
 
 def test_a_part_is_kept_for_the_next_run(server, tmp_path):
     error = broken(server, tmp_path, 1_000_000)
-    assert str(error) == (
-        f"{tmp_path}/TSN.pdparams is not there and cannot be downloaded (the connection ended after 1000000 of "
-        f"3000002 bytes); fetch {server.url}TSN.pdparams by other means and put it at {tmp_path}/TSN.pdparams, or give "
-        "the weights by --weights=PATH"
+    assert re.fullmatch(
+        f"{tmp_path}/TSN.pdparams .* after 1000000 of 3000002 bytes.; fetch {server.url}TSN.pdparams .* put it at "
+        f"{tmp_path}/TSN.pdparams, .* --weights=PATH",
+        str(error),
     )
     assert not (tmp_path / "TSN.pdparams").exists()
     server.requests.clear()
@@ -143,32 +144,21 @@ def test_an_error_of_the_server_is_repeated(server, status, reason, tmp_path):
     assert len(server.requests) == 1
 
 
-@pytest.mark.parametrize(
-    "get, name, otherwise",
-    [
-        (published_tsn, "TSN.pdparams", "give the weights by --weights=PATH"),
-        (
-            imagenet_resnet50,
-            "ResNet50_pretrained.tar.gz",
-            "give others by --pretrain=PATH",
-        ),
-    ],
-)
-def test_without_a_network_the_error_says_what_to_fetch_and_where_to_put_it(get, name, otherwise, tmp_path):
+@pytest.mark.parametrize("get, name, flag", [
+    (published_tsn, "TSN.pdparams", "--weights=PATH"),
+    (imagenet_resnet50, "ResNet50_pretrained.tar.gz", "--pretrain=PATH"),
+])  # fmt: skip
+def test_without_a_network_the_error_says_what_to_fetch_and_where_to_put_it(get, name, flag, tmp_path):
     base = "http://127.0.0.1:9/"  # nobody listens on this port
-    with pytest.raises(InputError) as error:
+    file = tmp_path / name
+    with pytest.raises(InputError, match=f"^{file} .*Connection refused.; fetch {base}{name} .* at {file}, .* {flag}$"):
         get(tmp_path, base)
-    assert str(error.value) == (
-        f"{tmp_path / name} is not there and cannot be downloaded (Connection refused); fetch {base}{name} by other "
-        f"means and put it at {tmp_path / name}, or {otherwise}"
-    )
 
 
 def test_a_folder_that_cannot_be_made_is_the_users_mistake(server, tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(InputError) as error:
+    with pytest.raises(InputError, match=f"^{tmp_path}/file/weights: .* Not a directory$"):
         published_tsn(tmp_path / "file" / "weights", server.url)
-    assert str(error.value) == f"{tmp_path}/file/weights: cannot be written: Not a directory"
 
 
 def test_a_full_disk_is_no_mistake(server, tmp_path, monkeypatch):
@@ -180,9 +170,8 @@ def test_a_full_disk_is_no_mistake(server, tmp_path, monkeypatch):
         return Full() if mode == "wb" else open(path, mode)
 
     monkeypatch.setattr(receiving, "open", open_on_full_disk, raising=False)
-    with pytest.raises(RunError) as error:
+    with pytest.raises(RunError, match=f"^{tmp_path}/TSN.pdparams: .* No space left on device$"):
         published_tsn(tmp_path, server.url)
-    assert str(error.value) == f"{tmp_path}/TSN.pdparams: cannot be written: No space left on device"
     assert not (tmp_path / "TSN.pdparams").exists()
 
 

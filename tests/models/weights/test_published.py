@@ -227,21 +227,14 @@ def test_the_users_own_class_names_are_shown():
     assert load_config("", flags, ["INFER.kinetics_labels=mine.json"]).infer.kinetics_labels == "mine.json"
 
 
-@pytest.mark.parametrize(
-    "value, reason",
-    [
-        (
-            "resnet50",
-            "--weights=resnet50: ImageNet's weights, which were trained on images only: use them for --pretrain",
-        ),
-        ("pptsm", "pptsm: the name of published weights, and pptsm.pdparams is here: write ./pptsm for that"),
-    ],
-)
+@pytest.mark.parametrize("value, reason", [
+    ("resnet50", "--weights=resnet50: ImageNet's weights, .* --pretrain"),
+    ("pptsm", "pptsm: .* published weights, .* pptsm.pdparams .* ./pptsm .*"),
+])  # fmt: skip
 def test_a_name_that_cannot_be_meant(value, reason):
     Path("pptsm.pdparams").touch()
-    with pytest.raises(InputError) as error:
+    with pytest.raises(InputError, match=f"^{reason}$"):
         load_config("", {"INFER.weights": value})
-    assert str(error.value) == reason
     assert find_weights("./pptsm").name == "pptsm.pdparams"
 
 
@@ -306,15 +299,10 @@ def test_without_a_network_training_names_the_file_its_place_and_what_else_to_do
         f"TRAIN:\n    pretrain: pptsm\n    freeze_stages: {frozen}\n"
     )
     flags = parse_flags("train", ["--config=x.yaml"])
-    with pytest.raises(InputError) as error:
-        find_start(flags, load_config("x.yaml", section="TRAIN"), 10, {})
     name = "ppTSM_k400_uniform_distill.pdparams"
     url, file = f"{server.url}PaddleVideo-release2.1/PPTSM/{name}", tmp_path / ".paddle/weights" / name
-    said = re.sub(r"downloaded \(.*?\); ", "downloaded; ", str(error.value))
-    assert said == (
-        f"{file} is not there and cannot be downloaded; fetch {url} by other means and put it at {file}, or "
-        f"give others by --pretrain=PATH{random}"
-    )
+    with pytest.raises(InputError, match=f"^{file} .*503.*; fetch {url} .* at {file}, .* --pretrain=PATH{random}$"):
+        find_start(flags, load_config("x.yaml", section="TRAIN"), 10, {})
 
 
 @pytest.mark.parametrize("name, model, classes", [
@@ -357,10 +345,7 @@ def test_a_file_that_has_changed_is_refused(server):
     with pytest.raises(InputError) as error:
         find_weights("tsn")
     digest = hashlib.sha256(GOOD + b"\0").hexdigest()
-    assert str(error.value) == (
-        f"{path}: its SHA-256 begins with {digest[:8]}, not with {SHA256[:8]}: it is damaged, or another file; delete "
-        "it and w.pth.sha256 to have it downloaded again"
-    )
+    assert re.fullmatch(f"{path}: .* {digest[:8]}, .* {SHA256[:8]}: .* delete .* w.pth.sha256 .*", str(error.value))
     other = find_weights(server.url + "b/w.pth")  # its digest is known only from the download
     other.write_bytes(GOOD)
     with pytest.raises(InputError, match=f"begins with {SHA256[:8]}, not with {digest[:8]}"):
