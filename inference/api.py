@@ -261,9 +261,9 @@ class Classifier:
 
 
 def of_one_video(section: InferConfig, path: str) -> InferConfig:
-    """Return the section that reads a single path: as in the original, a video file whatever the lists hold.
+    """Return the section for a single path: as in the original, it is a video file, whatever format lists have.
 
-    A path that ends like a pickle is read as the section says; so is a folder, if the section reads frames.
+    But a path that ends like a pickle has the section's format, and so has a folder if the section reads frames.
     """
     is_folder = section.format == "frames" and os.path.isdir(path)
     return section if path.endswith(PICKLES) or is_folder else replace(section, format="mp4")

@@ -1,7 +1,7 @@
-"""The two kinds of answers that MODEL.labels chooses: one class a video by softmax, or each class alone by sigmoid.
+"""The two kinds of answers, chosen by MODEL.labels: one class per video (softmax), or each class alone (sigmoid).
 
-With many labels an evaluation's row has "labels": the ids of the video's classes, "probabilities": of all K classes,
-and "loss": the binary cross-entropy in nats, the mean over the classes.
+With many labels, an evaluation's row has "labels", the ids of the video's classes; "probabilities" of all K classes;
+and "loss", the mean over the classes of the binary cross-entropy in nats.
 """
 
 from collections.abc import Callable, Sequence

@@ -140,7 +140,7 @@ def _frames(shape: list[int]) -> np.ndarray:
 def whole_or_not_at_all(folder: Path) -> Iterator[Path]:
     """Yield a folder whose files move to `folder` if the block succeeds. Raises RunError if it fails.
 
-    Leftovers of killed exports are removed, so nobody else may be writing there.
+    It removes the leftovers of killed exports, so no other process may write there.
     """
     try:
         for left in folder.glob(f"{_UNFINISHED}*"):

@@ -102,9 +102,9 @@ def _check_address(url: str) -> None:
     if not is_ours or not parts.hostname:
         raise InputError("expected an address such as https://HOST/FILE for weights")
     if "@" in parts.netloc:
-        raise InputError("no credentials in the address of weights, which ends up in logs and results")
+        raise InputError("the address of weights must not hold credentials: it ends up in logs and results")
     if not is_secure(url):
-        raise InputError(f"{url}: weights are downloaded by https:// alone")
+        raise InputError(f"{url}: weights are downloaded only by https://")
 
 
 def _weights_folder(folder: str | os.PathLike | None, otherwise: str) -> Path:

@@ -47,7 +47,7 @@ def file_with(tmp_path, monkeypatch):
 
 @pytest.fixture
 def refused(file_with):
-    """Provide a check that a model refuses a file: one line, the path first, and then these words in this order."""
+    """Provide a check that a model refuses a file with one line: the path, then these words in this order."""
 
     def check(model, state: dict[str, np.ndarray], words: str, **options) -> None:
         path = file_with(state)

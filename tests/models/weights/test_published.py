@@ -426,8 +426,8 @@ def test_https_needs_a_valid_certificate(server, certificate, monkeypatch):
 @pytest.mark.parametrize(
     "address, reason",
     [
-        ("http://example.org/w.pth", "http://example.org/w.pth: weights are downloaded by https:// alone"),
-        ("https://user:secret@example.org/w.pth", "no credentials in the address of weights, which ends up in logs"),
+        ("http://example.org/w.pth", "http://example.org/w.pth: weights are downloaded only by https://"),
+        ("https://user:secret@example.org/w.pth", "the address of weights must not hold credentials"),
         ("https://", "expected an address such as https://HOST/FILE for weights"),
         ("https://[w", "expected an address such as https://HOST/FILE for weights"),
         ("https://host:port/w", "expected an address such as https://HOST/FILE for weights"),
