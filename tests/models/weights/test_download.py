@@ -1,17 +1,19 @@
 """The original's two files from a server of our own: whole, in parts, interrupted, missing, and hostile."""
 
 import io
+import os
 import re
 import subprocess
 import sys
 import tarfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from models.weights import receiving
-from models.weights.download import imagenet_resnet50, published_tsn
+from conftest import ROOT
+from models.weights import download, receiving
 from utils.errors import InputError, RunError
 from weight_server import serving
 
@@ -27,6 +29,22 @@ def no_proxy(monkeypatch):
 def server():
     with serving({"TSN.pdparams": CONTENT}) as server:
         yield server
+
+
+def published_tsn(folder: Path, url: str) -> Path:
+    return from_server(folder, url, download.published_tsn)
+
+
+def imagenet_resnet50(folder: Path, url: str) -> Path:
+    return from_server(folder, url, lambda: download.imagenet_resnet50("give others by --pretrain=PATH"))
+
+
+def from_server(folder: Path, url: str, get: Callable[[], Path]) -> Path:
+    """Return the result of `get` with this server and this folder for weights."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(download, "BASE_URL", url)
+        patch.setattr(download, "_weights_folder", lambda otherwise: folder)
+        return get()
 
 
 def names_in(folder: Path) -> list[str]:
@@ -46,7 +64,8 @@ def test_a_file_is_downloaded_once(server, tmp_path, capsys):
 
 def test_the_folder_is_in_the_home_folder(server, tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert published_tsn(base_url=server.url) == tmp_path / ".paddle/weights/TSN.pdparams"
+    monkeypatch.setattr(download, "BASE_URL", server.url)
+    assert download.published_tsn() == tmp_path / ".paddle/weights/TSN.pdparams"
 
 
 @pytest.mark.parametrize("validators", [{"ETag": '"1"'}, {"Last-Modified": "Wed, 21 Oct 2015 07:28:00 GMT"}])
@@ -176,17 +195,15 @@ def test_a_full_disk_is_no_mistake(server, tmp_path, monkeypatch):
 
 
 def test_processes_at_once_share_one_download(server, tmp_path):
-    code = f"from models.weights.download import published_tsn; published_tsn({str(tmp_path)!r}, {server.url!r})"
-    root = Path(__file__).parents[3]
-    processes = [
-        subprocess.Popen([sys.executable, "-c", code], cwd=root, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-        for _ in range(3)
-    ]
+    code = f"from models.weights import download; download.BASE_URL = {server.url!r}; download.published_tsn()"
+    how = {"cwd": ROOT, "env": {**os.environ, "HOME": str(tmp_path)}, "stdout": subprocess.DEVNULL}
+    processes = [subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, **how) for _ in range(3)]
     for process in processes:
         _, errors = process.communicate(timeout=60)
         assert process.returncode == 0, errors
+    folder = tmp_path / ".paddle" / "weights"
     assert len(server.requests) == 1
-    assert (tmp_path / "TSN.pdparams").read_bytes() == CONTENT and names_in(tmp_path) == ["TSN.pdparams"]
+    assert (folder / "TSN.pdparams").read_bytes() == CONTENT and names_in(folder) == ["TSN.pdparams"]
 
 
 # --------------------------------------------------------------------------------------------- the archive
