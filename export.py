@@ -37,7 +37,7 @@ def main() -> None:
     use_device("cpu")  # a GPU's convolutions round to TF32: too much for the comparison with other runtimes
 
     from inference.announcing import announce_network
-    from inference.finding import check_manifest, describe_weights, published_weights, weights_digest
+    from inference.finding import check_manifest, describe_weights, original_weights, weights_digest
     from models import section_model
     from models.graphs.exporting import FORMATS, check_packages, graph_shape
     from models.weights.exported import write_thresholds
@@ -47,7 +47,7 @@ def main() -> None:
 
     check_packages(flags.format)
     kept = "int8" if section.precision == "int8" else "float32"
-    path = find_weights(section.weights or published_weights(config.model))
+    path = find_weights(section.weights or original_weights(config.model))
     network, sha256 = section_model(config.model, section), weights_digest(path)
     thresholds = check_manifest(config, network, path, sha256)
     model = load_model(network, path)

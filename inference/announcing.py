@@ -11,7 +11,7 @@ from utils.config.session import announce
 
 
 class Named(Protocol):
-    """What this file reads of a network, here or on another machine."""
+    """The facts about a network, here or on another machine, that are printed."""
 
     description: str
     precision: str
@@ -20,9 +20,10 @@ class Named(Protocol):
 def announce_network(
     flags: Flags, config: Config, section: EngineConfig, data: str, weights: str, precision: str
 ) -> None:
-    """Print model, weights, data, reading and precision, a line each.
+    """Print model, weights, data, reading and precision, one line each.
 
-    data: the videos, in words; "" prints no line. weights, precision: in words.
+    data: the videos, in words; "" prints no line. weights, precision: in words. There is no line for the time that the
+    run will take: nothing is measured yet. The progress bar shows the time left.
     """
     auto = section.precision == "auto" and not precision.startswith("float32")
     facts = {

@@ -1,4 +1,4 @@
-"""The call for notebooks and programs, on which serve.py and live.py are built: a video in, its likeliest classes out.
+"""The call for notebooks and programs: a video in, its likeliest classes out. serve.py and live.py use it, too.
 
 from inference.api import Classifier
 
@@ -34,16 +34,15 @@ from utils.errors import InputError, RunError
 from utils.log import lines_logged
 from utils.processes.limits import available_cores
 
-if TYPE_CHECKING:  # what takes time is imported where it is used
+if TYPE_CHECKING:  # slow to import, so imported where it is used
     from inference.network import Network
 
 PICKLES = (".pkl", ".pickle")
-# So many videos are to come that there shall be a stream for each core.
-ENDLESS = 1_000_000
+ENDLESS = 1_000_000  # a number of videos for which the network gets a stream for each core
 
 
 class Prediction(TypedDict):
-    """A class and how probable it is, from 0 to 1."""
+    """A class and its probability, from 0 to 1."""
 
     class_id: int
     label: str
@@ -51,14 +50,14 @@ class Prediction(TypedDict):
 
 
 class Answer(TypedDict):
-    """The likeliest classes of a video, best first; of many labels those above their thresholds, or `none`."""
+    """The likeliest classes of a video, best first. With many labels: those above their thresholds, or `none`."""
 
-    video: str | None  # its path; None of frames, bytes and files
+    video: str | None  # its path; None for frames, bytes and files
     predictions: list[Prediction]
 
 
 class ListAnswer(TypedDict):
-    """The answer to a video of several; of one that cannot be read `error` says why, and there are no predictions."""
+    """The answer for one of several videos: predictions, or `error` with the reason why it cannot be read."""
 
     video: str | None
     predictions: NotRequired[list[Prediction]]
@@ -66,10 +65,10 @@ class ListAnswer(TypedDict):
 
 
 class Classifier:
-    """A network, or several together, with the names of the classes: a video in, what predict.py writes of it out.
+    """A network, or several together, with the names of the classes. It answers a video as predict.py does.
 
-    Any number of threads may call it, in the process that has made it. A context manager; leaving it, or `close`, ends
-    its reader processes.
+    Any number of threads may call it, but only in the process that made it. It is a context manager: leaving it, or
+    `close`, ends its reader processes.
     """
 
     def __init__(
@@ -78,14 +77,14 @@ class Classifier:
         """Load the network and the names of its classes.
 
         Args:
-            config: the YAML file, whose section INFER holds here as for predict.py; '': what the name of the weights,
-                the manifest beside them or the folder that train.py wrote them to says.
-            weights: file or folder of weights, an address or a name; '': as the configuration says. Of several, as in
-                "a*2,b", the answer is the mean of what they say, of which `a` counts twice; without `config` each
-                reads videos in its own way. `network` and `section` are those of the first.
-            num_videos: as many are to be expected; several are worth a stream for each core from the beginning.
+            config: the YAML file; its section INFER applies, as in predict.py. '': the configuration comes from the
+                name of the weights, from the manifest beside them, or from the folder that train.py wrote.
+            weights: a file or folder of weights, an address or a name; '': INFER.weights. For several networks, as in
+                "a*2,b", the answer is the mean of their probabilities, where `a` counts twice; without `config`, each
+                reads videos in its own way. `network` and `section` are those of the first network.
+            num_videos: the expected number; if there are several, each core gets a stream from the beginning.
 
-        Raises InputError: the configuration, the weights or the label list is not to be had or does not fit.
+        Raises InputError if the configuration, the weights or the label list is missing or does not fit.
         """
         quieten_paddle()
         self._others: list[Classifier] = []
@@ -123,19 +122,20 @@ class Classifier:
     def __call__(self, video: Iterable[Video], *, topk: int | None = None) -> Iterator[ListAnswer]: ...
 
     def __call__(self, video: Video | Iterable[Video], *, topk: int | None = None) -> Answer | Iterator[ListAnswer]:
-        """Return the answer to a video, or give those to several in their order while the next ones are read.
+        """Return the answer for a video; or yield the answers for several, in order, while the next ones are read.
 
         Args:
-            video: a path; bytes or an open file, of which the content is read as that of an upload; or frames
-                uint8 [N, H, W, 3] in RGB, N of any number but 0, of which the configuration's protocol chooses T,
-                resizes and crops them. A list, or whatever else gives one of these after the other, is several.
-            topk: so many classes; None: as the configuration says. Of many labels at most so many of those above
+            video: a path; the content as bytes or as an open file; or frames uint8 [N, H, W, 3] in RGB, N > 0, from
+                which the configuration's protocol chooses T, resizes and crops them. A list or any other iterable of
+                these means several videos.
+            topk: the number of classes; None: INFER.topk. With many labels: the largest number of classes above
                 their thresholds; None: all of them.
 
         Raises:
-            VideoError: the video cannot be read; it has `path` and `reason`. Of several it is an answer instead.
-            InputError: it is none of these, or topk is no number of classes.
-            RunError: this is a fork of the process that has made it.
+            VideoError: the video cannot be read; the error has `path` and `reason`. For one of several videos, the
+                answer says it instead.
+            InputError: `video` is none of these, or `topk` is not from 1 to the number of classes.
+            RunError: this process is a fork of the one that made the Classifier.
         """
         self._check_process()
         if topk is not None and not 0 < topk <= len(self.names):
@@ -147,14 +147,14 @@ class Classifier:
         return self._answers(iter(video), topk)
 
     def named(self, logits: np.ndarray, topk: int | None = None, threshold: float = 0.0) -> list[list[Prediction]]:
-        """Return the classes of each video of logits float32 [N, K], see inference/label_kinds.py.
+        """Return the classes of each video from its logits float32 [N, K], as inference/label_kinds.py describes.
 
-        threshold: see `top_predictions`; of many labels of all classes, in place of those that validation chose.
+        threshold: see `top_predictions`. With many labels, it replaces the thresholds that validation chose.
         """
         return self.kind.naming(self.names, self.section.topk, threshold, self.thresholds)(logits, topk)
 
     def _join(self, weights: Sequence[str]) -> None:
-        """Make the names and thresholds those of all networks together. weights: of each."""
+        """Take names and thresholds from all networks together. weights: those of each, for errors."""
         each = [self, *self._others]
         check_same_labels([one.config.model.labels for one in each], weights)
         self.names = list(check_same_classes([one.names for one in each], weights))
@@ -162,8 +162,8 @@ class Classifier:
             self.thresholds = mean_thresholds([one.network.thresholds for one in each], self._factors)
 
     def close(self) -> None:
-        """End the reader processes; the next call would start others."""
-        if self._process == os.getpid():  # else they are those of the process that has forked
+        """End the reader processes. Another call would start new ones."""
+        if self._process == os.getpid():  # a fork must not end the readers of its parent
             with self._lock:
                 ended = list(self._readers.values())
                 self._readers.clear()
@@ -179,7 +179,7 @@ class Classifier:
         self.close()
 
     def __del__(self) -> None:
-        with suppress(Exception):  # it may not have been made, or the interpreter is on its way out
+        with suppress(Exception):  # __init__ may have failed, or the interpreter is ending
             self.close()
 
     def _load(self, num_videos: int) -> "Network":
@@ -197,7 +197,7 @@ class Classifier:
                 path = video if isinstance(video, (str, os.PathLike)) else None
                 return {"video": path and os.fspath(path), "error": error.reason}
 
-        threads = available_cores() + 1  # one waits for its reader while the others' clips are computed
+        threads = available_cores() + 1  # one more thread waits for a reader while the others' clips are computed
         pending: deque[Future[ListAnswer]] = deque()
         with ThreadPoolExecutor(threads, "classifier") as pool:
             try:
@@ -234,10 +234,7 @@ class Classifier:
 
     @contextmanager
     def _calling(self) -> Iterator[None]:
-        """Open a context of one call.
-
-        The first that is not alone opens the network anew, with a stream for each core.
-        """
+        """Open a context of one call. The first call beside another one opens the network again, with all streams."""
         with self._lock:
             self._calls += 1
             if self._calls > 1 and not self._is_wide:
@@ -251,7 +248,7 @@ class Classifier:
                 self._calls -= 1
 
     def _check_process(self) -> None:
-        if self._process != os.getpid():  # the network's threads are not here: they would be waited for in vain
+        if self._process != os.getpid():  # a fork has no threads of the network: the call would wait for ever
             raise RunError("this Classifier was made before its process forked: make one in each process")
 
     def _reader(self, path: str) -> WorkerPool:
@@ -264,9 +261,9 @@ class Classifier:
 
 
 def of_one_video(section: InferConfig, path: str) -> InferConfig:
-    """Return the section for a path: as in the original a video, whatever lists hold, unless it is called a pickle.
+    """Return the section for a single path: as in the original, it is a video file, whatever format lists have.
 
-    A folder is one of frames where the section reads these.
+    But a path that ends like a pickle has the section's format, and so has a folder if the section reads frames.
     """
     is_folder = section.format == "frames" and os.path.isdir(path)
     return section if path.endswith(PICKLES) or is_folder else replace(section, format="mp4")
@@ -274,7 +271,7 @@ def of_one_video(section: InferConfig, path: str) -> InferConfig:
 
 @contextmanager
 def _arguments_named() -> Iterator[None]:
-    """Open a context whose errors name arguments of the call in place of flags."""
+    """Open a context whose errors name arguments of the call instead of flags."""
     try:
         yield
     except InputError as error:

@@ -1,4 +1,4 @@
-"""Files that take time to make, kept between runs: they are either unchanged or made again.
+"""Files that take time to make, kept between runs. A file that has changed is made again.
 
 They lie in $XDG_CACHE_HOME/paddle-tsn or ~/.cache/paddle-tsn; $PADDLE_TSN_CACHE names another folder, or is `off`.
 """

@@ -1,4 +1,4 @@
-"""The network as Paddle itself computes it: on a GPU, for a look inside, or if it cannot be traced."""
+"""The network as Paddle itself computes it: on a GPU, for heat maps, or if it cannot be traced."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext

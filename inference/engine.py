@@ -28,13 +28,13 @@ def settings(precision: str, streams: int, threads: int) -> dict[str, object]:
 
 
 class Engine:
-    """A graph with one input and one output. Any thread may ask; the answer depends on its frames alone."""
+    """A graph with one input and one output. Any thread may ask. An answer depends only on its frames."""
 
     def __init__(self, compiled: openvino.CompiledModel, streams: int, content: np.ndarray | None = None):
-        """Start the streams; content: of the graph's file, if the graph still uses that memory."""
+        """Start the streams. content: the bytes of the graph's file, if the graph still uses that memory."""
         self.ahead = streams
         self._own = threading.local()  # each thread's request
-        # The threads do not refer to the engine: when nobody uses it any more, they end and release the graph.
+        # The threads do not refer to the engine: when it is garbage, they end and release the graph.
         self._threads = ThreadPoolExecutor(streams, "network", _make_request, (compiled, self._own, content))
 
     def start(self, parts: list[np.ndarray]) -> Callable[[], list[np.ndarray]]:

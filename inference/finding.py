@@ -1,4 +1,4 @@
-"""Find what a network is opened from: its weights, their digest, its kept graph. That is 200 MB to read and hash."""
+"""Find the parts of a network: its weights, their digest, its kept graph. That means reading and hashing 200 MB."""
 
 import os
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -44,12 +44,12 @@ class FoundNetwork:
 
 
 def find_network(config: Config, section: EngineConfig, device: str) -> FoundNetwork:
-    """Return what the network for a section's clips is opened from.
+    """Return the parts of the network for a section's clips.
 
-    Raise InputError if the weights are missing or cannot be read, or the precision is not available.
+    Raises InputError if the weights are missing or cannot be read, or the precision is not available.
     """
     model = section_model(config.model, section)
-    path = find_weights(section.weights or published_weights(model))
+    path = find_weights(section.weights or original_weights(model))
     folder = path if is_exported(path) else None
     if folder:
         path = exported_weights(folder, config, section)
@@ -69,12 +69,12 @@ def find_network(config: Config, section: EngineConfig, device: str) -> FoundNet
 
 
 def check_manifest(config: Config, model: ModelConfig, path: Path, sha256: str) -> list[float] | None:
-    """Return with many labels the threshold from which each class is named; None with single labels.
+    """Return the threshold from which each class is named, with many labels; None with single labels.
 
-    Raise InputError if the manifest beside the weights contradicts the network, or the order of the class names.
+    model: see `section_model`. sha256: of the weights. A line reports a manifest that is damaged or belongs to other
+    weights.
 
-    model: see `section_model`. sha256: of the weights. A line is said about a manifest that is damaged or belongs to
-    other weights.
+    Raises InputError if the manifest beside the weights contradicts the network, or the order of the class names.
     """
     beside = _manifest_of(path, sha256)
     if beside is not None:
@@ -124,7 +124,7 @@ def _compare(config: Config, model: ModelConfig, path: Path, beside: Beside) -> 
 
 
 def find_early(config: Config, section: EngineConfig) -> Future[FoundNetwork] | None:
-    """Return the network while it is found in a thread, beside a script's imports; None if it may not be needed."""
+    """Start to find the network during a script's imports, and return the future; None if it may not be needed."""
     local = section.weights and is_here(section.weights)
     return finding_network(config, section) if local and not (section.use_gpu and has_gpu_build()) else None
 
@@ -138,7 +138,7 @@ def finding_network(config: Config, section: EngineConfig) -> Future[FoundNetwor
         thread.shutdown(wait=False)
 
 
-def published_weights(config: ModelConfig) -> Path:
+def original_weights(config: ModelConfig) -> Path:
     """Return the path of the original's weights. Raise InputError if they cannot be had, or are another model's."""
     if config.name != "TSN" or config.backbone != "resnet":
         raise InputError(

@@ -1,4 +1,4 @@
-"""What a program may give as a video: a path, the file itself, or its frames."""
+"""The values that a program may pass as a video: a path, the file's content, or frames."""
 
 import os
 import shutil
@@ -12,14 +12,14 @@ import numpy as np
 from reader.integrity import VideoError
 from utils.errors import InputError
 
-# A path, the file itself, or its frames uint8 [N, H, W, 3] in RGB.
+# An array holds frames in RGB.
 Video = str | os.PathLike[str] | bytes | BinaryIO | np.ndarray
 EXPECTED = "a path, bytes, an open file or frames uint8 [N, H, W, 3]"
 
 
 @contextmanager
 def opened_video(video: Video) -> Iterator[tuple[str | None, str | np.ndarray]]:
-    """Open a context with the path that is told, if there is one, and what is read: a path, or frames."""
+    """Open a context with (the path for the answer, None for all but paths; the path or the frames to read)."""
     if isinstance(video, np.ndarray):
         yield None, _checked(video)
     elif isinstance(video, (str, os.PathLike)):

@@ -1,4 +1,4 @@
-"""One digest of everything that a compiled graph depends on: if anything differs, the graph is made anew."""
+"""The digest of everything that a compiled graph depends on: if anything differs, the graph is made again."""
 
 import hashlib
 import json

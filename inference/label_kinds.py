@@ -1,7 +1,7 @@
-"""The two kinds of answers that MODEL.labels chooses: one class a video by softmax, or each class alone by sigmoid.
+"""The two kinds of answers, chosen by MODEL.labels: one class per video (softmax), or each class alone (sigmoid).
 
-With many labels an evaluation's row has "labels": the ids of the video's classes, "probabilities": of all K classes,
-and "loss": the binary cross-entropy in nats, the mean over the classes.
+With many labels, an evaluation's row has "labels", the ids of the video's classes; "probabilities" of all K classes;
+and "loss", the mean over the classes of the binary cross-entropy in nats.
 """
 
 from collections.abc import Callable, Sequence
@@ -85,11 +85,11 @@ class LabelKind:
 
 
 def told(kind: LabelKind, predictions: Sequence[dict]) -> Sequence[dict]:
-    """Return the predictions that a line or a frame has room for: the three best, and all that are the answer."""
+    """Return the predictions to show on a line or in a frame: the whole answer, and at least the three best."""
     return predictions[: max(3, len(kind.answer(predictions)))]
 
 
-# The least float32 that is not rounded to others: its logarithm is finite, where a probability is 0.
+# The smallest normal float32, in place of a probability of 0, whose logarithm is not finite.
 _TINY = float(np.finfo(np.float32).tiny)
 
 
@@ -98,7 +98,7 @@ def _logits_of_one(found: np.ndarray) -> np.ndarray:
 
 
 def _logits_of_many(found: np.ndarray) -> np.ndarray:
-    # What is left to 1 is no less than this but for a 1 itself, whose logit is to be finite as well.
+    # 1e-12 is below the gap between 1 and any other float32, and keeps the logit of a 1 finite.
     return _logits_of_one(found) - np.log(np.maximum(1 - found, 1e-12))
 
 

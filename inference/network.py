@@ -1,4 +1,4 @@
-"""A network ready to answer: uint8 frames in, logits and features out, whatever engine computes it."""
+"""A network ready to answer: uint8 frames in, logits and features out, with any engine."""
 
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -30,7 +30,7 @@ class Network:
     start: Start
     ahead: int  # batches to start before waiting for the first one; 0: `start` itself computes
     description: str  # engine, precision, weights: what a reported number depends on
-    precision: str = ""  # engine and precision alone
+    precision: str = ""  # only engine and precision
     weights: str = ""  # the SHA-256 of the weights
     num_features: int = 0  # F
     views: Start | None = None  # `start` for single views, before a video's views are averaged
@@ -63,7 +63,7 @@ def load_network(
         finding = finding or finding_network(config, section)
         from inference.runtime import get_core
 
-        get_core()  # meanwhile
+        get_core()  # while the thread finds the network
         found = finding.result()
         network = _traced(found, section, num_videos, num_ranks)
     else:

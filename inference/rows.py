@@ -1,4 +1,4 @@
-"""The rows of a batch and of a whole pass, which a journal keeps: each video's answer, or the reason there is none.
+"""The rows that a journal keeps: each video's answer, or the reason why there is none.
 
 A row is {"position": in the list, from 0, "video": its path, "file": the signature of the file that was read
 (utils/storage/stamps.py)}, and "error" or the columns of its kind:
@@ -22,11 +22,11 @@ from reader.loader import Batch, Loader
 
 @dataclass(frozen=True)
 class RowKind:
-    """A kind of rows. columns: of a readable video's row, after `position`, `video` and `file`."""
+    """A kind of rows."""
 
     files: str  # the name of the files that keep them
     work: str  # the name of the work that computes them
-    columns: tuple[str, ...]
+    columns: tuple[str, ...]  # of a readable video's row, after `position`, `video` and `file`
 
 
 PREDICTION = RowKind("predictions", "prediction", ("predictions",))
@@ -38,7 +38,6 @@ EVALUATION = RowKind(
 
 # logits [N, K], labels int64 [N] -> for each video its row's columns after `position`, `video` and `file`
 Values = Callable[[np.ndarray, np.ndarray], list[dict]]
-
 
 # The answer for a video whose best class is less probable than --threshold.
 NONE_ID, NONE = -1, "none"
@@ -104,7 +103,7 @@ def compute_rows(
 ) -> Iterator[list[dict]]:
     """Yield the rows of each batch of the positions `order`, which are ascending.
 
-    keep: called first, with the batch and its output.
+    keep: called with each batch and its output before its rows are made.
 
     Raises:
         RuntimeError: the number of rows differs from that of `order` (a defect, never the user's fault).

@@ -8,7 +8,7 @@ import numpy as np
 
 _CONVERTER = "openvino.tools.ovc"  # takes longer to import than the rest of OpenVINO
 
-_hidden = sys.modules.setdefault(_CONVERTER, None) is None  # its import now fails, which OpenVINO tolerates
+_hidden = sys.modules.setdefault(_CONVERTER, None) is None  # makes its import fail, which OpenVINO tolerates
 try:
     import openvino
     from openvino import opset13

@@ -49,10 +49,10 @@ class SqueezeExcitation(nn.Layer):
 
     def forward(self, x: Tensor) -> Tensor:
         means = F.adaptive_avg_pool2d(x, 1, data_format=self.data_format)
-        return x * _sigmoid(self.conv2(F.relu(self.conv1(means))))
+        return x * sigmoid(self.conv2(F.relu(self.conv1(means))))
 
 
-def _sigmoid(x: Tensor) -> Tensor:
+def sigmoid(x: Tensor) -> Tensor:
     """Return F.sigmoid(x), also in the graph format of models/graphs/trace.py, which F.sigmoid does not support."""
     if paddle.in_dynamic_mode() or paddle.framework.use_pir_api():
         return F.sigmoid(x)

@@ -11,7 +11,7 @@ from utils.errors import InputError
 _MODULES = {"PPTSMv2": "models.pptsm_v2", "TSM": "models.tsm", "TSN": "models.tsn"}
 # Networks with a fixed backbone, for which MODEL.backbone and MODEL.num_layers mean nothing.
 _BACKBONES = {"PPTSMv2": "lcnet_v2"}
-# PaddleVideo's names for what takes two keys here.
+# PaddleVideo's names of networks that take two keys here.
 _PEERS = {
     "pptsm": "PaddleVideo's PP-TSM is MODEL.name TSM with MODEL.backbone resnet_vd (docs/migration.md)",
     "pptsn": "PaddleVideo's PP-TSN is MODEL.name TSN with MODEL.backbone resnet_vd (docs/migration.md)",

@@ -1,6 +1,6 @@
-"""The original's TSN in NumPy, and PP-TSN, TSM, PP-TSM beside it, driven by the original's variable names.
+"""The original's TSN in NumPy, and PP-TSN, TSM and PP-TSM, driven by the original's variable names.
 
-What models/ is compared with.
+It shares no code with models/, which is compared with it.
 """
 
 import numpy as np
@@ -22,7 +22,7 @@ def _max_pool(x: np.ndarray) -> np.ndarray:
 
 
 def _average_pool(x: np.ndarray) -> np.ndarray:
-    """Of 2x2 pixels, of fewer at odd ends."""
+    """Return the means of 2x2 pixels; at an odd end, of fewer pixels."""
     rows = np.add.reduceat(x, np.arange(0, x.shape[2], 2), axis=2)
     sums = np.add.reduceat(rows, np.arange(0, x.shape[3], 2), axis=3)
     rows = np.add.reduceat(np.ones_like(x), np.arange(0, x.shape[2], 2), axis=2)
@@ -30,7 +30,7 @@ def _average_pool(x: np.ndarray) -> np.ndarray:
 
 
 def _shifted(x: np.ndarray, num_segments: int, first_from: int) -> np.ndarray:
-    """Shift x [N * T, C, H, W]: an eighth of channels from frame t + first_from, the second from t - first_from."""
+    """Return x [N * T, C, H, W] whose first eighth comes from frame t + first_from, the second from t - first_from."""
     clips = x.reshape(-1, num_segments, *x.shape[1:])
     result, fold = clips.copy(), x.shape[1] // 8
     for channels, step in ((slice(0, fold), first_from), (slice(fold, 2 * fold), -first_from)):
@@ -52,8 +52,8 @@ def reference_logits(
 ) -> np.ndarray:
     """Return logits [N, K] of uint8 frames [N, T, H, W, 3 * seglen], before the softmax.
 
-    first_from: TSM whose first eighth of the channels comes from the next (1) or from the previous frame (-1).
-    slope: of the activation below 0.
+    first_from: for a TSM, the frame that the first eighth of the channels comes from, 1 (the next) or -1 (the
+    previous). slope: of the activation below 0.
     """
 
     def activation(x: np.ndarray) -> np.ndarray:

@@ -1,8 +1,8 @@
-"""A script with an eighth of a ResNet's channels, and all else as it is: python narrow.py FLAGS.
+"""Run a script whose networks have an eighth of their channels: python narrow.py FLAGS.
 
-train.py, or what TSN_TEST_SCRIPT names. For tests that compare whole runs, or processes with each other, whose
-checkpoints and gradients are then small, too. As all is over in no time, it rests where TSN_TEST_REST says, for a
-signal to find it there: after the step "Epoch N, iter N" has been logged, in the middle of "saving" weights, when a
+The script is train.py, or the one that TSN_TEST_SCRIPT names. It is for tests that compare whole runs or processes;
+their checkpoints and gradients are then small, too. Such a run ends before a signal can reach it, so it sleeps at the
+moment that TSN_TEST_REST names: after the step "Epoch N, iter N" was logged, in the middle of "saving" weights, when a
 "validation" begins, or when some "features" have been computed.
 """
 
@@ -25,23 +25,39 @@ choose_device, serve = device.choose_device, trace.serve
 
 
 def narrow(change: Callable[[object, str, object], None]) -> None:
-    """Let networks that are made from now on have fewer channels. change: setattr, or what undoes it again."""
+    """Make the networks narrow that are built from now on. change: setattr, or a function that undoes it later."""
     from models import resnet
+    from models.lcnet_v2 import ConvBN, LCNetV2, SqueezeExcitation
 
-    conv, norm, make = resnet._conv, resnet._norm, resnet.ResNet.__init__
+    conv, norm, make_resnet = resnet._conv, resnet._norm, resnet.ResNet.__init__
+    make_unit, make_squeeze, make_lcnet = (layer.__init__ for layer in (ConvBN, SqueezeExcitation, LCNetV2))
 
-    def make_narrow(network, *arguments, **options) -> None:
-        make(network, *arguments, **options)
+    def eighth(channels: int) -> int:
+        return channels if channels % 32 else channels // 8  # only a layer's channels are multiples of 32
+
+    def make_narrow_resnet(network, *arguments, **options) -> None:
+        make_resnet(network, *arguments, **options)
         network.num_features //= 8
 
-    # Images keep their channels: those of a layer are multiples of 32.
-    change(resnet, "_conv", lambda into, out, *rest: conv(into if into % 32 else into // 8, out // 8, *rest))
+    def make_narrow_unit(layer, into: int, out: int, kernel: int, data_format: str, stride=1, groups=1) -> None:
+        make_unit(layer, eighth(into), eighth(out), kernel, data_format, stride, eighth(groups))
+
+    def make_narrow_lcnet(network, *arguments, **options) -> None:
+        make_lcnet(network, *arguments, **options)
+        out, into = (size // 8 for size in network.last_conv.weight.shape[:2])
+        network.last_conv = type(network.last_conv)(into, out, 1, bias_attr=False, data_format=network.data_format)
+        network.num_features = out
+
+    change(resnet, "_conv", lambda into, out, *rest: conv(eighth(into), out // 8, *rest))
     change(resnet, "_norm", lambda channels, *rest: norm(channels // 8, *rest))
-    change(resnet.ResNet, "__init__", make_narrow)
+    change(resnet.ResNet, "__init__", make_narrow_resnet)
+    change(ConvBN, "__init__", make_narrow_unit)
+    change(SqueezeExcitation, "__init__", lambda layer, channels, *rest: make_squeeze(layer, channels // 8, *rest))
+    change(LCNetV2, "__init__", make_narrow_lcnet)
 
 
 def narrow_here(change: Callable[[object, str, object], None]) -> None:
-    """Let networks of this process be narrow, and those that it has a graph traced of."""
+    """Make the networks of this process narrow, and those of the process that traces its graphs."""
     narrow(change)
     change(trace, "serve", trace_narrow)
 
@@ -87,7 +103,7 @@ def let_it_rest() -> None:
 
 
 def choose_and_change(*arguments) -> str:
-    """Return what a script calls before it builds a network."""
+    """Choose the device, which a script does before it builds a network, and make networks narrow."""
     chosen = choose_device(*arguments)
     device.import_paddle()
     narrow(setattr)
@@ -97,8 +113,8 @@ def choose_and_change(*arguments) -> str:
 
 
 def trace_narrow(pipe: Connection) -> None:
-    """Make the graph of such a network, in a process that has not heard of all this."""
-    os.environ["FLAGS_enable_pir_api"] = "0"  # as `serve` does, but paddle is imported here before it
+    """Trace a narrow network's graph, in the process that does it."""
+    os.environ["FLAGS_enable_pir_api"] = "0"  # `serve` sets it too late: `narrow` imports paddle before
     narrow(setattr)
     serve(pipe)
 

@@ -1,18 +1,19 @@
 """PP-TSMv2 in NumPy, driven by the names in PaddleVideo's files, and random weights under these names.
 
-Shares no code with models/: what it is compared with.
+It shares no code with models/, which is compared with it.
 """
 
 import numpy as np
 
 from fluid_reference import _convolution
+from weight_formats import narrow_shape
 
 DEPTHS = (2, 2, 6, 2)
 PARTS = ("weight", "bias", "_mean", "_variance")
 
 
-def shapes(num_classes: int) -> dict[str, tuple[int, ...]]:
-    """Return what PaddleVideo's file calls each array, and its shape."""
+def shapes(num_classes: int, narrow: bool = False) -> dict[str, tuple[int, ...]]:
+    """Return the shape of each array by its name in PaddleVideo's file. narrow: for the networks of narrow.py."""
     found: dict[str, tuple[int, ...]] = {}
 
     def unit(name: str, *shape: int) -> None:
@@ -41,29 +42,34 @@ def shapes(num_classes: int) -> dict[str, tuple[int, ...]]:
             else:
                 unit(f"{name}.pw_conv", out, channels, 1, 1)
             channels = out
-    found |= {"last_conv.weight": (1280, 1024, 1, 1), "fc.weight": (1280, num_classes), "fc.bias": (num_classes,)}
+    found["last_conv.weight"] = (1280, 1024, 1, 1)
+    if narrow:
+        found = {name: narrow_shape(s) if len(s) == 4 else (s[0] // 8,) for name, s in found.items()}
+    found |= {"fc.weight": (1280 // (8 if narrow else 1), num_classes), "fc.bias": (num_classes,)}
     return {f"backbone.{name}": shape for name, shape in found.items()}
 
 
-def random_pptsm(num_classes: int, seed: int = 0) -> dict[str, np.ndarray]:
+def random_pptsm(num_classes: int, seed: int = 0, narrow: bool = False) -> dict[str, np.ndarray]:
     """Return float32 arrays of a whole network under PaddleVideo's names; activations stay of order 1."""
     random = np.random.default_rng(seed)
     state = {}
-    for name, shape in shapes(num_classes).items():
+    for name, shape in shapes(num_classes, narrow).items():
         if name.endswith("_variance") or ".bn.weight" in name:
             array = random.uniform(0.5, 1.5, shape)
         elif len(shape) == 1:
             array = random.normal(0, 0.2, shape)
         else:
-            array = random.normal(0, (2 / np.prod(shape[1:])) ** 0.5 if len(shape) == 4 else 0.01, shape)
+            classifier = 0.4 if narrow else 0.01
+            array = random.normal(0, (2 / np.prod(shape[1:])) ** 0.5 if len(shape) == 4 else classifier, shape)
         state[name] = array.astype("float32")
     return state
 
 
 def pptsm_logits(state: dict[str, np.ndarray], frames: np.ndarray, share: int, direction: int = 1) -> np.ndarray:
-    """float64 logits [N, K] of uint8 frames [N, T, H, W, 3]. share: one in so many channels is shifted each way.
+    """Return logits float64 [N, K] of uint8 frames [N, T, H, W, 3].
 
-    direction: 1 as PaddleVideo, whose first channels come from the frame before.
+    share: 1/share of the channels is shifted in each direction. direction: 1 as in PaddleVideo, whose first channels
+    come from the previous frame, or -1.
     """
     arrays = {name.removeprefix("backbone."): array.astype("float64") for name, array in state.items()}
 

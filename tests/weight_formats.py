@@ -1,6 +1,6 @@
-"""A ResNet with random weights in every format that people hold, written from the structure of the network.
+"""A ResNet with random weights in every format that people have, written from the structure of the network.
 
-Shares no code with models/: the names below are spelled a second time. As a program it writes a file in the original's
+It shares no code with models/: it spells all names a second time. As a program, it writes a file in the original's
 format: `python tests/weight_formats.py TSN.pdparams --num_classes 400`.
 """
 
@@ -21,14 +21,11 @@ BLOCKS = {18: [2, 2, 2, 2], 34: [3, 4, 6, 3], 50: [3, 4, 6, 3], 101: [3, 4, 23, 
 
 @dataclass
 class Unit:
-    """A convolution and its batch normalisation. role: "stem", "short", or "0", "1", "2" in a block.
-
-    The three convolutions of a ResNet-vd's stem are numbered by `block`.
-    """
+    """A convolution and its batch normalisation."""
 
     stage: int  # 2 to 5 as in the paper's conv2_x; 1 for the stem
-    block: int
-    role: str
+    block: int  # for a ResNet-vd's stem, the number of the convolution
+    role: str  # "stem", "short", or "0", "1", "2" in a block
     shape: tuple[int, int, int, int]
 
 
@@ -124,11 +121,11 @@ def _mit_names(unit: Unit, num_layers: int) -> list[str]:
     return [conv.replace("conv1.", "conv1.net.") if unit.role == "0" else conv, *norm]
 
 
-# What stands before the names of the backbone in whole networks' files.
+# The prefix of the backbone's names in files of whole networks.
 BEFORE = dict.fromkeys(("paddlevideo", "paddlevideo_vd", "mmaction2", "mmaction2_tsm"), "backbone.")
 BEFORE |= {"tsn_pytorch": "module.base_model.", "mit_tsm": "module.base_model."}
 _TRANSPOSED = ("torch", "mmaction2", "mmaction2_tsm", "tsn_pytorch", "mit_tsm")
-# family -> (names of a unit's five arrays, of the classifier's two)
+# family -> (function for the names of a unit's five arrays, names of the classifier's two)
 NAMES = {
     "fluid": (_fluid_names, ("fc_0.w_0", "fc_0.b_0")),
     "paddlevideo": (_paddlevideo_names, ("head.fc.weight", "head.fc.bias")),
@@ -144,7 +141,7 @@ NAMES = {
 
 
 def unit_names(unit: Unit, num_layers: int, family: str) -> list[str]:
-    """Return what a family calls the weight, scale, offset, mean and variance of a unit."""
+    """Return a family's names of a unit's weight, scale, offset, mean and variance."""
     return NAMES[family][0](unit, num_layers)
 
 
@@ -156,9 +153,9 @@ def random_state(
     vd: bool = False,
     narrow: bool = False,
 ) -> dict[str, np.ndarray]:
-    """Return float32 arrays of a whole TSN under the original's names; activations stay of order 1.
+    """Return float32 arrays of a whole TSN under the original's names, with which activations stay of order 1.
 
-    narrow: of the networks of narrow.py.
+    narrow: for the networks of narrow.py.
     """
     random = np.random.default_rng(seed)
     state = {}
@@ -182,7 +179,7 @@ def random_state(
 
 
 def narrow_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Return that of a convolution with an eighth of the channels. An image keeps its own, no multiple of 32."""
+    """Return the shape of a convolution with an eighth of the channels, except for an image's (no multiple of 32)."""
     out, into, *kernel = shape
     return out // 8, into if into % 32 else into // 8, *kernel
 
@@ -190,7 +187,7 @@ def narrow_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
 def renamed(
     state: dict[str, np.ndarray], family: str, num_layers: int, backbone: str = "", vd: bool = False
 ) -> dict[str, np.ndarray]:
-    """Return the arrays of `random_state` under another family's names, `backbone` before those of the backbone."""
+    """Return the arrays of `random_state` under another family's names. backbone: the prefix of the backbone's."""
     unit_names, classifier = NAMES[family]
     result = {}
     for unit in units(num_layers, vd=vd):
@@ -240,9 +237,9 @@ STORAGES = {"f4": "Float", "f8": "Double", "f2": "Half", "i8": "Long"}  # NumPy'
 
 
 def torch_pickle(content: dict, older: bool = False) -> tuple[bytes, dict[str, np.ndarray]]:
-    """Return (what torch.save pickles, the storages behind it) of a dictionary of arrays, dictionaries, texts, `bytes`.
+    """Return (the pickle that torch.save makes, its storages) of a dictionary of arrays, dictionaries, texts, `bytes`.
 
-    The latter are operations of the pickle machine as they are. Each array has a storage of its own.
+    `bytes` are operations of the pickle machine, copied as they are. Each array has its own storage.
     """
     storages: dict[str, np.ndarray] = {}
 
@@ -277,11 +274,11 @@ def torch_pickle(content: dict, older: bool = False) -> tuple[bytes, dict[str, n
 
 
 def torch_zip(content: dict, byteorder: bytes = b"little") -> bytes:
-    """Return the bytes of torch.save(content) since PyTorch 1.6, see torch_pickle."""
+    """Return the bytes of torch.save(content) since PyTorch 1.6. content: see `torch_pickle`."""
     pickled, storages = torch_pickle(content)
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as archive:
-        archive.writestr(zipfile.ZipInfo("archive/data.pkl"), pickled)  # of 1980: the same bytes whenever
+        archive.writestr(zipfile.ZipInfo("archive/data.pkl"), pickled)  # dated 1980, so the bytes are always the same
         archive.writestr(zipfile.ZipInfo("archive/byteorder"), byteorder)
         for key, array in storages.items():
             archive.writestr(zipfile.ZipInfo(f"archive/data/{key}"), array.tobytes())
@@ -290,7 +287,7 @@ def torch_zip(content: dict, byteorder: bytes = b"little") -> bytes:
 
 
 def torch_older(content: dict, little_endian: bool = True) -> bytes:
-    """Return the bytes of torch.save(content) before PyTorch 1.6, see torch_pickle."""
+    """Return the bytes of torch.save(content) before PyTorch 1.6. content: see `torch_pickle`."""
     pickled, storages = torch_pickle(content, older=True)
     system = {"protocol_version": 1001, "little_endian": little_endian, "type_sizes": {"short": 2, "int": 4, "long": 4}}
     parts = [pickle.dumps(part, 2) for part in (0x1950A86A20F9469CFC6C, 1001, system)]
@@ -325,7 +322,7 @@ def write_folder(folder: str | Path, state: dict[str, np.ndarray]) -> None:
 
 
 def write_archive(path: str | Path, folder: str | Path) -> None:
-    """Write the folder as .tar.gz, with its name in front, as the original's download is."""
+    """Write the folder as .tar.gz whose members begin with its name, as in the original's download."""
     with tarfile.open(path, "w:gz", compresslevel=1) as archive:
         archive.add(folder, arcname=Path(folder).name)
 

@@ -1,4 +1,4 @@
-"""A server of weights on this machine, which does wrong what it is told to, and a table of published weights for it."""
+"""A server of weights on this machine that makes the mistakes it is told to, and a table of weights for it."""
 
 import contextlib
 import http.server
@@ -14,20 +14,20 @@ from utils.config.published import TABLE
 
 
 class Server(http.server.ThreadingHTTPServer):
-    """Serves `files`; what it does wrong is set by the attributes, what it was asked for is in `requests`."""
+    """Serves `files`. The other attributes set its mistakes; `requests` has the paths and ranges asked for."""
 
     daemon_threads = True
 
     def __init__(self):
         super().__init__(("127.0.0.1", 0), Handler)
         self.files: dict[str, bytes] = {}
-        self.ranges = True  # whether it knows the Range header
+        self.ranges = True  # whether it understands the Range header
         self.validators = {"ETag": '"1"'}
-        self.break_after: list[int] = []  # the next answers end after so many bytes of their body
+        self.break_after: list[int] = []  # the number of bytes after which each of the next bodies ends
         self.status = 0
         self.chunked = False
         self.content_range = ""
-        self.location = ""  # where it sends those who ask, instead of an answer
+        self.location = ""  # where it redirects to
         self.requests: list[tuple[str, str | None]] = []
 
     @property
@@ -84,7 +84,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 @contextlib.contextmanager
 def serving(files: dict[str, bytes], certificate: Path | None = None) -> Iterator[Server]:
-    """Yield the running server, with a certificate one of https."""
+    """Yield the running server. With a certificate, it speaks https."""
     server = Server()
     server.files |= files
     if certificate:
@@ -102,7 +102,7 @@ def serving(files: dict[str, bytes], certificate: Path | None = None) -> Iterato
 
 
 def write_table(path: Path, server: Server, **rows: dict) -> None:
-    """Write the table as it is shipped, with this server in place of all others; rows: keys to change, by name."""
+    """Write the shipped table with this server instead of all others. rows: keys to change, by name."""
     tree = yaml.safe_load(TABLE.read_text())
     for source in tree["sources"].values():
         source["files"] = server.url

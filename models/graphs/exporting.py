@@ -140,7 +140,7 @@ def _frames(shape: list[int]) -> np.ndarray:
 def whole_or_not_at_all(folder: Path) -> Iterator[Path]:
     """Yield a folder whose files move to `folder` if the block succeeds. Raises RunError if it fails.
 
-    Leftovers of killed exports are removed, so nobody else may be writing there.
+    It removes the leftovers of killed exports, so no other process may write there.
     """
     try:
         for left in folder.glob(f"{_UNFINISHED}*"):
@@ -160,9 +160,9 @@ def whole_or_not_at_all(folder: Path) -> Iterator[Path]:
 
 @contextmanager
 def halfway(made: Path) -> Iterator[Path]:
-    """Yield a folder within that of `whole_or_not_at_all`, for what is made on the way.
+    """Yield a subfolder of `made` for intermediate files, and remove it if the block succeeds.
 
-    It goes if the block ends well. If not, it goes with `made`: a disk that is full stays full for `_check_space`.
+    If the block fails, the subfolder stays as long as `made`: `_check_space` must find a full disk still full.
     """
     folder = made / "halfway"
     folder.mkdir()
@@ -171,9 +171,10 @@ def halfway(made: Path) -> Iterator[Path]:
 
 
 def _check_space(folder: Path) -> None:
-    """Raise OSError where the folder cannot take another file as large as those it holds.
+    """Raise OSError if the disk has no room for a second copy of the folder's largest file.
 
-    Of a full disk Paddle says what it lacks in half a file, OpenVINO nothing; the latter takes away what it has begun.
+    The libraries do not report a full disk: Paddle complains about the half-written file, and OpenVINO deletes it and
+    gives no reason.
     """
     size = max((file.stat().st_size for file in folder.rglob("*")), default=0)
     with tempfile.TemporaryFile(dir=folder) as file:
@@ -219,7 +220,7 @@ def _converted(graph: Path) -> Path:
     file = graph / f"{STEM}.onnx"
     if ended.returncode or not file.is_file():
         said = [line.strip() for line in ended.stderr.splitlines() if line.strip()]
-        raise RuntimeError(f"paddle2onnx ended with exit code {ended.returncode}: {said[-1] if said else 'no word'}")
+        raise RuntimeError(f"paddle2onnx ended with exit code {ended.returncode}: {said[-1] if said else 'no message'}")
     return file
 
 

@@ -93,18 +93,13 @@ def _segments(config: ModelConfig, weights: Path, shape: Sequence[int | None], f
 
 
 def _videos(config: ModelConfig, weights: Path, shape: Sequence[int | None], folder: Path) -> None:
-    import paddle
     from paddle.nn.functional import softmax
 
+    from models.lcnet_v2 import sigmoid
     from models.weights.fitting import load_model
 
     model = load_model(config, weights)
     model.use_plain_operators()
-
-    def sigmoid(logits: Any) -> Any:
-        # Paddle's own sigmoid refuses this older kind of graph.
-        return softmax(paddle.stack([logits, paddle.zeros_like(logits)], axis=-1))[..., 0]
-
     activation = softmax if config.labels == "single" else sigmoid
     _save(lambda frames: activation(model(frames)), model, shape, folder)
 

@@ -17,7 +17,7 @@ MAX_MEMBERS = 10_000  # ten times the variables of a ResNet-152
 
 
 class _Limited:
-    """A stream that refuses to return more than `limit` bytes, whatever its headers declare."""
+    """A stream that refuses to return more than `limit` bytes, even if a header declares more."""
 
     def __init__(self, stream: IO[bytes], limit: int):
         self.stream = stream

@@ -22,31 +22,24 @@ from utils.storage.shelf import digest
 
 # The address of the original's weights since 2019.
 BASE_URL = "https://paddlemodels.bj.bcebos.com/video_classification/"
-_OTHERWISE = "give the weights by --weights=PATH"
 
 
-def published_tsn(folder: str | os.PathLike | None = None, base_url: str = BASE_URL) -> Path:
-    """Return the path of the original's TSN, trained on Kinetics-400, in `folder` (default: ~/.paddle/weights).
-
-    Raises InputError, RunError.
-    """
-    target = _weights_folder(folder, _OTHERWISE) / "TSN.pdparams"
-    return fetch(base_url + "TSN.pdparams", target, _OTHERWISE)
+def published_tsn() -> Path:
+    """Return the path of the original's TSN, trained on Kinetics-400. Raises InputError, RunError."""
+    otherwise = "give the weights by --weights=PATH"
+    return fetch(BASE_URL + "TSN.pdparams", _weights_folder(otherwise) / "TSN.pdparams", otherwise)
 
 
-def imagenet_resnet50(
-    folder: str | os.PathLike | None = None, base_url: str = BASE_URL, otherwise: str = "give others by --pretrain=PATH"
-) -> Path:
-    """Return the path of the original's ImageNet ResNet-50, unpacked in `folder` (default: ~/.paddle/weights).
+def imagenet_resnet50(otherwise: str) -> Path:
+    """Return the path of the original's ImageNet ResNet-50, unpacked.
 
     otherwise: see `fetch`. Raises InputError, RunError.
     """
-    target = _weights_folder(folder, otherwise) / "ResNet50_pretrained"
+    target = _weights_folder(otherwise) / "ResNet50_pretrained"
     if target.is_dir():
         return target
     archive = target.with_name("ResNet50_pretrained.tar.gz")
-    url = base_url + archive.name
-    fetch(url, archive, otherwise)
+    fetch(BASE_URL + archive.name, archive, otherwise)
     with _locked(target):
         if not target.is_dir():
             _unpack(archive, target)
@@ -85,7 +78,7 @@ def place_of(url: str) -> Path:
     allowed.
     """
     _check_address(url)
-    folder = _weights_folder(None, "give a file by its path")
+    folder = _weights_folder("give a file by its path")
     if all(row.url != url for row in published_weights()):
         folder /= hashlib.sha256(url.encode()).hexdigest()[:12]
     name = re.sub(r"[^\w.+-]", "_", PurePosixPath(unquote(urlsplit(url).path)).name)[-150:].lstrip(".")
@@ -102,14 +95,12 @@ def _check_address(url: str) -> None:
     if not is_ours or not parts.hostname:
         raise InputError("expected an address such as https://HOST/FILE for weights")
     if "@" in parts.netloc:
-        raise InputError("no credentials in the address of weights, which ends up in logs and results")
+        raise InputError("the address of weights must not hold credentials: it ends up in logs and results")
     if not is_secure(url):
-        raise InputError(f"{url}: weights are downloaded by https:// alone")
+        raise InputError(f"{url}: weights are downloaded only by https://")
 
 
-def _weights_folder(folder: str | os.PathLike | None, otherwise: str) -> Path:
-    if folder is not None:
-        return Path(folder)
+def _weights_folder(otherwise: str) -> Path:
     home = os.path.expanduser("~")
     if home == "~":
         raise InputError(f"there is no home folder to download weights to: {otherwise}")

@@ -44,7 +44,6 @@ class LoadReport:
 class Match:
     """The file's arrays under the model's names, and the names without a match on either side."""
 
-    family: str
     arrays: dict[str, np.ndarray]
     source: dict[str, str]  # model's name -> the file's
     missing: tuple[str, ...]
@@ -83,7 +82,7 @@ def load_weights(
         turn_shift(arrays, model.num_layers, is_vd, model.backbone_prefix, model.classifier_prefix)
     for name, array in arrays.items():
         state[name].set_value(array)
-    return LoadReport(named, match.family, len(arrays), match.left_out, match.ignored)
+    return LoadReport(named, match.facts.family.title, len(arrays), match.left_out, match.ignored)
 
 
 @contextmanager
@@ -140,7 +139,6 @@ def match_names(weights: dict[str, np.ndarray], model: nn.Layer, path: str, pret
     extra = [name for name in others if not is_no_weight(name)]
     left_out = tuple(name for name in extra if pretrain and is_classifier(name))
     return Match(
-        family=family.title,
         arrays=arrays,
         source=source,
         missing=tuple(name for name in source if name not in arrays),
@@ -203,7 +201,7 @@ def _check_fit(match: Match, shapes: dict[str, list[int]], model: nn.Layer, path
             f"{path}: this TSM shifts in {facts.shifted_blocks} blocks, as mmaction2 leaves every second one out "
             "with ResNet-101, and here in all; use --pretrain to keep the backbone only"
         )
-    start = f"{path}: does not fit the model ({match.family} names)"
+    start = f"{path}: does not fit the model ({facts.family.title} names)"
     same_names = model.num_layers == facts.num_layers and model.variant == facts.family.variant
     if differing and facts.whole and (fits_else or not same_names):
         raise InputError(f"{start}; {'; '.join(said)}; set {', '.join(keys)}")

@@ -14,10 +14,10 @@ MAX_BYTES = 4 << 30
 
 
 def find_weights(path: str | os.PathLike, otherwise: str = "give a file by its path") -> Path:
-    """Return the file or folder that `path` means: the path itself, or with one of SUFFIXES; a copy if it is remote.
+    """Return the file or folder that `path` means: the path itself, or with one of SUFFIXES.
 
-    Remote are object storage, an address, and published weights, which have a name. otherwise: what the user can do if
-    the download fails. Raises InputError.
+    For a path in object storage, an address or the name of published weights, it is a local copy. otherwise: what the
+    user can do if the download fails. Raises InputError.
     """
     if is_remote(path):
         return fetch(path, SUFFIXES, MAX_BYTES)

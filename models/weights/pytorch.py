@@ -1,4 +1,4 @@
-"""Files of torch.save: tensors by name, read without torch. Nothing is called, and no class is constructed.
+"""Files of torch.save: tensors by name, read without torch, without calling functions or constructing classes.
 
 Since PyTorch 1.6 the file is a zip archive of stored members: */data.pkl, the pickle of everything but the numbers, and
 */data/KEY, the bytes of one storage. The older layout is five pickles: a magic number, the layout's version, the
@@ -114,7 +114,7 @@ def _read_older(data: bytes) -> tuple[Any, ReadStorage]:
     places: dict[str, int] = {}
     for key in keys:
         if not isinstance(key, str) or key not in storages or key in places:
-            raise FormatError("it is damaged: its list of storages names one that nobody uses, or one twice")
+            raise FormatError("it is damaged: its list of storages names one that no tensor uses, or one twice")
         storage = storages[key]
         size = int.from_bytes(data[position : position + 8], "little")
         places[key] = position + 8

@@ -1,4 +1,4 @@
-"""Read every kind of weights file into arrays under the file's names. Nothing in a file is executed."""
+"""Read every kind of weights file into arrays under the file's names, without executing anything in it."""
 
 import os
 from collections.abc import Iterable

@@ -23,7 +23,7 @@ _FOLDER = "weights"  # in the cache folder; it contains KEY/.origin and KEY/NAME
 def fetch(path: str, suffixes: tuple[str, ...], max_bytes: int) -> Path:
     """Return a local copy of the remote file or folder that `path` means: itself, or with one of the suffixes.
 
-    The copy is made anew if a name, a size or a time of change differs. Only a folder's own files are copied, not its
+    It is copied again if a name, a size or a time of change differs. Only a folder's own files are copied, not its
     subfolders. Raises InputError, one line with the path and the reason.
     """
     try:

@@ -1,4 +1,4 @@
-"""The safetensors format: the package reads it, and this module refuses whatever else cannot be a weight.
+"""The safetensors format: the package reads it, and this module refuses entries that cannot be weights.
 
 uint64 n; n bytes of JSON {name: {"dtype", "shape", "data_offsets": [begin, end]}}; the data, little-endian. Defined in
 https://github.com/huggingface/safetensors#format. The package refuses holes, overlaps and bytes that are left over.

@@ -9,7 +9,7 @@ def lines() -> list[str]:
     rows = [("name", "data", "frames", "top-1", "licence", "downloaded"), *map(_cells, published_weights())]
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     table = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows]
-    note = "top-1: as its authors publish it with so many frames x crops; none was measured here"
+    note = "top-1: published by the authors for this number of frames x crops, not measured here"
     return [*table, "", note, "python predict.py --weights=NAME --video_path=clip.mp4; train.py takes --pretrain=NAME"]
 
 

@@ -1,4 +1,4 @@
-"""The pickles in PyTorch's files: tensors, and where their numbers lie. Nothing is called, no class is constructed."""
+"""The pickles in PyTorch's files: tensors and the places of their numbers, without calling or constructing anything."""
 
 import math
 from collections.abc import Callable
@@ -93,7 +93,7 @@ def _empty(name: str, sizes: tuple[int, ...], dtype: str) -> np.ndarray:
 
 
 class TorchMachine(Machine):
-    """Knows tensors and storages; all else, even NumPy arrays, becomes an Unknown, which ignores all operations.
+    """Knows tensors and storages. Everything else, even a NumPy array, becomes an Unknown and ignores all operations.
 
     Dictionary keys that are not text, such as the optimizer's numbers, are left out.
     """

@@ -1,4 +1,4 @@
-"""The call for notebooks: what predict.py writes, from a path or from frames, in a program of a few lines."""
+"""The call for notebooks gives predict.py's answers, for a path or for frames, in a short program."""
 
 import json
 import os
@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from conftest import ROOT, run_script
+from conftest import ROOT, run_python, run_script
 
-# It has no `if __name__ == "__main__":`, as a beginner's and a notebook have none.
+# Without `if __name__ == "__main__":`, like a beginner's program or a notebook.
 PROGRAM = """
 import json, sys
 import av
@@ -31,8 +31,7 @@ with Classifier(config, weights) as classify:
             print(f"{type(error).__name__} {error}")
 """
 
-
-# As a web server or a queue of tasks calls it: in a thread, and in workers of a pool, which are daemons.
+# As a web server or a task queue calls it: in a thread, and in workers of a pool, which are daemons.
 WORKERS = """
 import json, multiprocessing, sys, threading
 from inference.api import Classifier
@@ -53,7 +52,7 @@ if __name__ == "__main__":
     fork = multiprocessing.get_context("fork")
     with fork.Pool(1) as pool:
         said.append(pool.apply(classified))
-        said.append(pool.apply(classified))  # and it is a daemon again: the pool ends with its program
+        said.append(pool.apply(classified))  # the worker is still a daemon: the pool ends with its program
     thread = threading.Thread(target=lambda: said.append(classified()))
     thread.start()
     thread.join()
@@ -63,7 +62,7 @@ if __name__ == "__main__":
 
     def forked():
         theirs.send(classified(made))
-        made.close()  # ends no process of another one
+        made.close()  # does not end the parent's readers
 
     process = fork.Process(target=forked)
     process.start()
@@ -74,8 +73,7 @@ if __name__ == "__main__":
         print("=", json.dumps(each))
 """
 
-
-# With files of its own beside it that are called as packages of the toolkit are, and that Python finds first.
+# Beside files of its own with the names of the toolkit's packages, which Python finds first.
 NAMESAKES = """
 import json, sys
 import utils
@@ -101,8 +99,18 @@ def clip(workspace) -> Path:
 
 
 @pytest.fixture(scope="module")
-def printed(workspace, clip, tmp_path_factory) -> list[str]:
-    """Provide the lines of PROGRAM."""
+def predicted(workspace, clip, tmp_path_factory) -> dict:
+    """Return predict.py's entry for the clip. A fork traces its graph, which the programs then load."""
+    folder = tmp_path_factory.mktemp("predicted")
+    flags = (f"--video_path={clip}", f"--save_dir={folder}", "--report=False")
+    assert run_script("predict", workspace.config, workspace.weights, *flags).returncode == 0
+    [entry] = json.loads((folder / "predictions.json").read_text())
+    return entry
+
+
+@pytest.fixture(scope="module")
+def printed(workspace, clip, predicted, tmp_path_factory) -> list[str]:
+    """Return the lines that PROGRAM prints."""
     folder = tmp_path_factory.mktemp("program")
     (folder / "program.py").write_text(PROGRAM)
     (folder / "text.mp4").write_text("no video")
@@ -112,12 +120,9 @@ def printed(workspace, clip, tmp_path_factory) -> list[str]:
     return process.stdout.splitlines()
 
 
-def test_a_path_and_its_frames_get_what_predict_writes(workspace, clip, printed, tmp_path):
-    flags = (f"--video_path={clip}", f"--save_dir={tmp_path}", "--report=False")
-    assert run_script("predict", workspace.config, workspace.weights, *flags).returncode == 0
-    [entry] = json.loads((tmp_path / "predictions.json").read_text())
-    assert json.loads(printed[0]) == entry
-    assert json.loads(printed[1]) == {**entry, "video": None}
+def test_a_path_and_its_frames_get_what_predict_writes(predicted, printed):
+    assert json.loads(printed[0]) == predicted
+    assert json.loads(printed[1]) == {**predicted, "video": None}
 
 
 def test_it_answers_in_threads_and_in_workers_of_a_pool(workspace, clip, printed, tmp_path):
@@ -130,7 +135,7 @@ def test_it_answers_in_threads_and_in_workers_of_a_pool(workspace, clip, printed
     assert forked == "RunError this Classifier was made before its process forked: make one in each process"
 
 
-# Many at once, and a list: a thread's answer is the one that is given alone, to the bit.
+# Many calls at once, and lists: each answer equals that of a single call, to the bit.
 MANY = """
 import io, json, logging, sys, threading
 from concurrent.futures import ThreadPoolExecutor
@@ -160,7 +165,7 @@ with Classifier(config, weights) as classify:
     assert several[3]["predictions"] == alone[13]["predictions"][:1]
     with open(clips[0], "rb") as file:
         assert classify(file)["predictions"] == alone[12]["predictions"]
-    endless = classify(path for path in iter(lambda: clips[0], None))  # is asked for no more than is taken
+    endless = classify(path for path in iter(lambda: clips[0], None))  # the call takes only as many as it answers
     assert [next(endless)["video"] for _ in range(3)] == [str(clips[0])] * 3
     endless.close()
     try:
@@ -174,10 +179,9 @@ except Exception as error:
 """
 
 
-def test_many_threads_and_lists(workspace, tmp_path):
-    (tmp_path / "many.py").write_text(MANY)
+def test_many_threads_and_lists(workspace):
     files = workspace.folder / "tiny.yaml", workspace.folder / "random.pdparams", workspace.folder / "my clips"
-    process = run_program(tmp_path / "many.py", *files)
+    process = run_python(["-c", MANY, *map(str, files)], dict(os.environ), ROOT, 120, kind="read")
     assert process.returncode == 0, process.stderr
     shown, topk, gone = process.stdout.splitlines()
     assert re.fullmatch(r"Classifier\(TSN, 4 classes, float32 on cpu \(OpenVINO\), weights \S+ \(sha256 \w+\)\)", shown)

@@ -1,4 +1,4 @@
-"""Kept folders: used when whole, made again when not, never stale, few."""
+"""Kept folders are used if they are whole, and made again if not."""
 
 import hashlib
 from pathlib import Path
@@ -14,7 +14,7 @@ def key(word: str) -> str:
 
 
 class Work:
-    """What is made and loaded, with a count of each."""
+    """Files to make and load, with counts of both."""
 
     def __init__(self, content: str = "content"):
         self.content, self.made, self.loaded = content, 0, 0
@@ -115,7 +115,7 @@ def test_two_processes_at_once(root):
     slow, fast = Work("same"), Work("same")
 
     def make(folder: Path) -> str:
-        fast.run()  # another process is done first
+        fast.run()  # another process is faster
         return slow.make(folder)
 
     assert load_or_make(key("a"), None, slow.load, make) == "same"

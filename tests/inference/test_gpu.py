@@ -1,5 +1,6 @@
-"""Prediction on a GPU, which the CPU plays: in which precision it is computed, what is said, a lack of memory."""
+"""Prediction on a GPU, played by the CPU: the precision, what the log says of it, and too little memory."""
 
+from collections.abc import Callable
 from contextlib import contextmanager
 
 import numpy as np
@@ -14,13 +15,15 @@ from models.tsn import TSN
 from utils.config.loading import load_config
 from utils.errors import InputError, RunError
 from utils.processes import precision
+from weight_formats import random_state, write_pickle
 
+pytestmark = pytest.mark.usefixtures("narrow_networks")
 OUT = "Out of memory error on GPU 0. Cannot allocate 1GB memory on GPU 0, available memory is only 7MB"
 
 
 @pytest.fixture
 def casts(monkeypatch) -> list[dict]:
-    """Return how Paddle is asked to compute, on a GPU that has bfloat16 and float16."""
+    """Record how Paddle is asked to compute, on a GPU that has bfloat16 and float16."""
     FakeGpu(done=True).install(monkeypatch)
     asked = []
 
@@ -36,24 +39,30 @@ def casts(monkeypatch) -> list[dict]:
     return asked
 
 
-def on_gpu(workspace, script: str, **keys: str) -> network.Network:
-    section = {"eval": "TEST", "predict": "INFER"}[script]
-    given = {f"{section}.{key}": value for key, value in keys.items()}
-    weights = {f"{section}.weights": str(workspace.folder / "random.pdparams")}
-    config = load_config(workspace.folder / "tiny.yaml", given | weights)
-    return load_network(config, getattr(config, section.lower()), "gpu", 5)
+@pytest.fixture(scope="module")
+def on_gpu(workspace, tmp_path_factory) -> Callable[..., network.Network]:
+    """Return a function: section of the configuration, keys -> its network with random weights."""
+    weights = tmp_path_factory.mktemp("gpu") / "random.pdparams"
+    write_pickle(weights, random_state(18, 4, narrow=True))
+
+    def load(section: str, **keys: str) -> network.Network:
+        given = {f"{section}.{key}": value for key, value in (keys | {"weights": str(weights)}).items()}
+        config = load_config(workspace.folder / "tiny.yaml", given)
+        return load_network(config, getattr(config, section.lower()), "gpu", 5)
+
+    return load
 
 
-@pytest.mark.parametrize("script, wanted, computed, said", [
-    ("predict", "auto", "bfloat16", ""),
-    ("predict", "bfloat16", "bfloat16", ""),
-    ("eval", "float16", "float16", ""),
-    ("eval", "float32", "float32 (TF32)", ""),
-    ("predict", "int8", "float32 (TF32)", "precision int8 is for the CPU's engine: TSN is computed in float32 on the "
+@pytest.mark.parametrize("section, wanted, computed, said", [
+    ("INFER", "auto", "bfloat16", ""),
+    ("INFER", "bfloat16", "bfloat16", ""),
+    ("TEST", "float16", "float16", ""),
+    ("TEST", "float32", "float32 (TF32)", ""),
+    ("INFER", "int8", "float32 (TF32)", "precision int8 is for the CPU's engine: TSN is computed in float32 on the "
      "gpu\n"),
 ])  # fmt: skip
-def test_the_precision_is_computed_in_and_said(workspace, casts, capsys, script, wanted, computed, said):
-    loaded = on_gpu(workspace, script, precision=wanted)
+def test_the_precision_is_computed_in_and_said(on_gpu, casts, capsys, section, wanted, computed, said):
+    loaded = on_gpu(section, precision=wanted)
     assert loaded.precision == f"{computed} on gpu (eager)" and loaded.description.startswith(f"{loaded.precision}, ")
     assert capsys.readouterr().out == said
     logits = loaded(np.zeros((2, 3, 32, 32, 3), np.uint8))
@@ -61,16 +70,16 @@ def test_the_precision_is_computed_in_and_said(workspace, casts, capsys, script,
     assert casts == ([] if "32" in computed else [{"level": "O1", "dtype": computed}])
 
 
-def test_what_the_gpu_does_not_have_is_an_error_before_weights_are_loaded(workspace, casts, monkeypatch):
+def test_what_the_gpu_does_not_have_is_an_error_before_weights_are_loaded(on_gpu, casts, monkeypatch):
     monkeypatch.setattr(precision, "gpu_has", lambda dtype: dtype == "float16")
     with pytest.raises(InputError, match="^--precision=bfloat16: this GPU does not have it, .* float16 is the fastest"):
-        on_gpu(workspace, "predict", precision="bfloat16")
+        on_gpu("INFER", precision="bfloat16")
 
 
-@pytest.mark.parametrize("script, section", [("eval", "TEST"), ("predict", "INFER")])
+@pytest.mark.parametrize("section", ["TEST", "INFER"])
 @pytest.mark.parametrize("part", ["features", "classify"])
-def test_a_lack_of_memory_names_the_batch_size(workspace, casts, monkeypatch, script, section, part):
-    loaded = on_gpu(workspace, script, precision="float32")
+def test_a_lack_of_memory_names_the_batch_size(on_gpu, casts, monkeypatch, section, part):
+    loaded = on_gpu(section, precision="float32")
 
     def fail(*_):
         raise MemoryError(f"ResourceExhaustedError:\n\n{OUT}.\n\nPlease check whether ...\n")
@@ -82,7 +91,7 @@ def test_a_lack_of_memory_names_the_batch_size(workspace, casts, monkeypatch, sc
 
 
 def test_the_classifier_is_not_rounded():
-    """As classes whose logits are near each other would get the same one."""
+    """Rounding would give classes with similar logits the same logit."""
     model = TSN(4, num_layers=18)
     model.eval()
     inside = []

@@ -1,4 +1,4 @@
-"""Answers of many labels: each class by itself, above its own threshold."""
+"""Answers with many labels: each class alone, above its own threshold."""
 
 import numpy as np
 import pytest
@@ -16,10 +16,10 @@ ENTRIES = [Entry("x.mp4", (0, 2))]
 @pytest.mark.parametrize(
     "how, ids",
     [
-        ({}, [0, 2]),  # from 0.5 on
+        ({}, [0, 2]),  # from 0.5 up
         ({"thresholds": [0.9, 0.2, 0.6000001]}, [1]),
         ({"thresholds": [0.9, 0.2, 0.1]}, [2, 1]),  # the most probable first
-        ({"thresholds": [0.9, 0.2, 0.1], "threshold": 0.25}, [0, 2, 1]),  # one for all
+        ({"thresholds": [0.9, 0.2, 0.1], "threshold": 0.25}, [0, 2, 1]),  # one threshold for all
         ({"k": 1}, [0]),
         ({"threshold": 1.0}, [NONE_ID]),
     ],

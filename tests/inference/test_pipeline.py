@@ -1,4 +1,4 @@
-"""Batches come back in order with their logits, and as many as the network wants are under way."""
+"""Batches come back in order with their logits, and the network gets as many ahead as it asks for."""
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ def output(frames: np.ndarray) -> Output:
 
 
 class Recorded:
-    """A network that notes what it is asked and when it is waited for."""
+    """A network that records when it is asked and when it is waited for."""
 
     def __init__(self, ahead: int):
         self.ahead, self.events = ahead, []

@@ -1,4 +1,4 @@
-"""A user's program under type checkers: what is right passes, a key or an argument that there is not is found."""
+"""Type checkers accept a user's correct program, and find wrong keys and arguments in it."""
 
 import json
 import re
@@ -32,7 +32,7 @@ with Classifier("configs/tsn.yaml", "TSN.pdparams") as classify:
     classify("a.mp4", k=3)  # wrong
 """
 WRONG = {number for number, line in enumerate(PROGRAM.splitlines(), start=1) if "# wrong" in line}
-# Of what the call imports itself mypy needs to know NumPy alone.
+# mypy need not follow any import of inference.api but NumPy.
 MYPY = """[mypy]
 mypy_path = {}
 follow_imports = skip

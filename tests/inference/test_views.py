@@ -1,4 +1,4 @@
-"""The answers for a video's views, made one: exactly, whatever the logits are and however the views were computed."""
+"""The answers for a video's views become one, exactly, whatever the logits and however the views were computed."""
 
 from types import SimpleNamespace
 
@@ -26,7 +26,7 @@ def test_probabilities():
     assert ours.dtype == np.float32
     mean = softmax(LOGITS.astype(np.float64)).mean(axis=1)
     np.testing.assert_allclose(softmax(ours.astype(np.float64)), mean, rtol=1e-6)
-    assert np.abs(mean - softmax(LOGITS.mean(axis=1))).max() > 0.05  # the other average is another
+    assert np.abs(mean - softmax(LOGITS.mean(axis=1))).max() > 0.05  # the other average would be wrong here
 
 
 @pytest.mark.parametrize("average", ["logits", "probabilities"])
@@ -45,7 +45,7 @@ def test_what_is_not_a_number_stays_so():
 
 
 class Network:
-    """Logits [N, 1] of views: the sum of their pixels, features: each frame's; notes what it is asked."""
+    """A network that records its calls. Logits [N, 1]: the sum of a view's pixels; features: of each frame's."""
 
     def __init__(self):
         self.asked = []

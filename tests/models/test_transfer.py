@@ -1,4 +1,4 @@
-"""Batches on their way to a GPU and back: beside its computations, in one stream, and no thread stands still."""
+"""Batches on their way to a GPU and back: beside its computations, in one stream, while other threads run."""
 
 import sys
 import time
@@ -20,7 +20,7 @@ FRAMES = np.arange(2 * 3 * 4 * 4 * 3, dtype=np.uint8).reshape(2, 3, 4, 4, 3)
 
 
 class Means:
-    """A network whose features are the means of frames and whose logits are those of features."""
+    """A network whose features are the means of frames, and whose logits are its features."""
 
     fc = SimpleNamespace(weight=SimpleNamespace(dtype="float32"))
 
@@ -37,7 +37,7 @@ class Means:
 
 @pytest.mark.parametrize("platform, log, streams", [
     ("linux", ["copies sends", "copies sends", "compute waits"], 1),
-    # There the copies' stream would take its memory from that of the computations.
+    # On Windows, the copies' stream would take its memory from that of the computations.
     ("win32", ["compute sends", "compute sends"], 0),
 ])  # fmt: skip
 def test_all_batches_of_a_run_travel_in_one_stream(monkeypatch, platform, log, streams):
@@ -69,7 +69,7 @@ def test_the_next_batch_is_sent_and_computed_before_an_answer_is_waited_for(monk
 
 
 def test_what_was_sent_is_held_until_its_answer_is_there(monkeypatch):
-    """The copies' stream would put the next batch where this one is still read."""
+    """Otherwise the copies' stream would overwrite a batch that is still being read."""
     FakeGpu(done=True).install(monkeypatch)
     sent = send([FRAMES], "gpu")
     before = sys.getrefcount(sent)
@@ -92,8 +92,8 @@ def test_other_threads_run_while_the_gpu_is_waited_for(monkeypatch):
     start = eager_start(Means(gpu), device="gpu")
     for wait in (wait_for_gpu, lambda: start(FRAMES)()):
         assert share_of_work_done(wait) > 0.95
-    # As it was: the measure can tell the two apart.
-    assert share_of_work_done(lambda: hold_the_interpreter(0.1)) < 0.5
+    # A wait that holds the interpreter fails the measure; on a busy machine, perhaps not at once.
+    assert any(share_of_work_done(lambda: hold_the_interpreter(0.1)) < 0.5 for _ in range(5))
 
 
 def test_an_answer_is_there_when_it_is_given(monkeypatch):

@@ -1,10 +1,9 @@
-"""Archives unpack inside their folder or not at all."""
+"""Archives are unpacked inside their folder, or not at all."""
 
 import gzip
 import io
 import os
 import tarfile
-import time
 
 import numpy as np
 import pytest
@@ -77,29 +76,27 @@ def test_a_declared_size_beyond_reason_is_refused_before_reading(tmp_path):
 
 @pytest.mark.parametrize("kind", ["many files", "a header"])
 def test_a_bomb_stops_early(kind, tmp_path):
-    """256 MB of zeros in 0.25 MB: as members of which each alone would pass, and as one extended header."""
+    """64 MB of zeros in 0.3 MB, as members that are each small enough, and as one extended header."""
     with gzip.open(tmp_path / "bomb.tar.gz", "wb", compresslevel=1) as file:
         if kind == "a header":
             header = tarfile.TarInfo("x")
-            header.type, header.size = tarfile.XHDTYPE, 1 << 28
+            header.type, header.size = tarfile.XHDTYPE, 1 << 26
             file.write(header.tobuf())
         for number in range(64):
             if kind == "many files":
                 member = tarfile.TarInfo(f"file{number}")
-                member.size = 1 << 22
+                member.size = 1 << 20
                 file.write(member.tobuf())
-            file.write(bytes(1 << 22))
+            file.write(bytes(1 << 20))
     (tmp_path / "out").mkdir()
-    start = time.monotonic()
     with pytest.raises(FormatError) as error:
         extract(tmp_path / "bomb.tar.gz", tmp_path / "out")
     assert str(error.value) == "it grows to more than 10 times its size when unpacked"
-    assert time.monotonic() - start < 5
-    assert sum(file.stat().st_size for file in (tmp_path / "out").iterdir()) < 40 << 20
+    assert sum(file.stat().st_size for file in (tmp_path / "out").iterdir()) < 10 << 20
 
 
 def test_damage_is_an_archive_error(tmp_path):
-    """Whatever a broken download does to a file, no other exception comes out."""
+    """A file broken by a download raises no other exception."""
     noise = np.random.default_rng(0).bytes(20000)
     good = {}
     for mode in ("w:gz", "w"):
@@ -131,7 +128,7 @@ def test_a_member_does_not_replace_another(names, tmp_path):
 
 
 def test_a_chain_of_headers_is_damage(tmp_path):
-    """Long names are followed by recursion in tarfile."""
+    """Python reads the header after a long name by recursion."""
     header = tarfile.TarInfo("x")
     header.type, header.size = tarfile.GNUTYPE_LONGNAME, 512
     (tmp_path / "a.tar").write_bytes((header.tobuf() + b"y".ljust(512, b"\0")) * 3000)

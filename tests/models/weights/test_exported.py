@@ -1,23 +1,24 @@
-"""What export.py writes is a graph that any program with paddle can run, with the probabilities of predict.py."""
+"""The graph of export.py gives predict.py's probabilities in any program with paddle."""
 
 import json
+import os
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from conftest import run_script
+from conftest import run_narrow, run_python
 from models.weights.exported import exported_weights
+from networks import export_narrow
 from reader.dataset import ClipSpec, read_clip
 from utils.config.loading import load_config
 from utils.errors import InputError
 from utils.processor import has_bfloat16
+from weight_formats import random_state, write_pickle
 
-# No line of this toolkit: what somebody else's program does with the two files.
+# Another program, without this toolkit, that uses the two files.
 PLAIN_PROGRAM = """
 import sys, numpy, paddle.inference
 predictor = paddle.inference.create_predictor(paddle.inference.Config("model.json", "model.pdiparams"))
@@ -31,9 +32,16 @@ numpy.save(sys.argv[2], predictor.get_output_handle(predictor.get_output_names()
 
 
 @pytest.fixture(scope="module")
-def exported(workspace, tmp_path_factory) -> Path:
+def weights(tmp_path_factory) -> Path:
+    file = tmp_path_factory.mktemp("weights") / "narrow.pdparams"
+    write_pickle(file, random_state(18, 4, narrow=True))
+    return file
+
+
+@pytest.fixture(scope="module")
+def exported(workspace, weights, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("exported")
-    ended = run_script("export", workspace.config, workspace.weights, f"--save_dir={folder}")
+    ended = export_narrow(workspace.config, f"--weights={weights}", f"--save_dir={folder}")
     assert (ended.returncode, ended.stderr) == (0, "")
     compared, done = ended.stdout.splitlines()[-2:]
     assert re.fullmatch(
@@ -49,15 +57,8 @@ def test_files(exported):
 
 def predict(workspace, weights: Path, folder: Path, *flags: str) -> np.ndarray:
     """Return the probabilities [N, K] that predict.py writes."""
-    flags = (
-        workspace.config,
-        f"--weights={weights}",
-        f"--save_dir={folder}",
-        "--infer_topk=4",
-        "--report=False",
-        *flags,
-    )
-    ended = run_script("predict", *flags)
+    flags = f"--weights={weights}", f"--save_dir={folder}", "--infer_topk=4", "--report=False", *flags
+    ended = run_narrow("predict", workspace.config, *flags)
     assert ended.returncode == 0, ended.stderr
     results = json.loads((folder / "predictions.json").read_text())
     by_class = [sorted(r["predictions"], key=lambda p: p["class_id"]) for r in results]
@@ -68,17 +69,19 @@ PRECISIONS = ["float32", *["bfloat16"] * has_bfloat16()]
 
 
 @pytest.fixture(scope="module")
-def predicted(workspace, tmp_path_factory) -> dict[str, np.ndarray]:
-    """Return precision -> the probabilities [N, K] of predict.py from the file of weights."""
-    weights, folder = workspace.folder / "random.pdparams", tmp_path_factory.mktemp("predicted")
+def predicted(workspace, weights, tmp_path_factory) -> dict[str, np.ndarray]:
+    """Return {precision: the probabilities [N, K] of predict.py from the file of weights}."""
+    folder = tmp_path_factory.mktemp("predicted")
     return {name: predict(workspace, weights, folder / name, f"--precision={name}") for name in PRECISIONS}
 
 
 def test_a_plain_program_gets_the_probabilities_of_predict(exported, predicted, workspace, tmp_path):
     spec = ClipSpec(num_segments=3, seglen=1, short_side=36, crop_size=32)
     np.save(tmp_path / "frames.npy", np.stack([read_clip(spec, str(video))[0] for video, _ in workspace.held_out]))
-    command = [sys.executable, "-W", "ignore", "-c", PLAIN_PROGRAM, tmp_path / "frames.npy", tmp_path / "out.npy"]
-    subprocess.run(command, cwd=exported, check=True, capture_output=True, timeout=120)
+    # A fork of a process with paddle. docs/export.md's programs are real processes in tests/models/graphs.
+    command = ["-c", PLAIN_PROGRAM, str(tmp_path / "frames.npy"), str(tmp_path / "out.npy")]
+    ended = run_python(command, dict(os.environ), exported, 120, kind="export")
+    assert ended.returncode == 0, ended.stderr
     np.testing.assert_allclose(np.load(tmp_path / "out.npy"), predicted["float32"], atol=1e-5)
 
 

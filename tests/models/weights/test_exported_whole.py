@@ -1,4 +1,4 @@
-"""A folder that is exported once more is the old one or the new one, or is refused, whenever the export is killed."""
+"""An export that is killed while it replaces another leaves the old one, the new one, or a folder that is refused."""
 
 import os
 import shutil
@@ -21,8 +21,8 @@ REFUSED = "weights.pdparams and config.yaml are not of one export: export again"
 
 
 @pytest.fixture(scope="module")
-def exports(workspace, tmp_path_factory) -> list[Path]:
-    """Provide the folders of an old export and of a new one, of other weights."""
+def exports(all_narrow, workspace, tmp_path_factory) -> list[Path]:
+    """Return the folders of an old export and of a new one with other weights."""
     folders = [tmp_path_factory.mktemp(name) for name in ("old", "new")]
     for number, folder in enumerate(folders):
         config, model = tiny_network(workspace)
@@ -37,14 +37,14 @@ def config_of(workspace, folder: Path) -> Config:
 
 
 def export_again(new: Path, folder: Path) -> None:
-    """Do what save_paddle does with its files, which are there already."""
+    """Replace the folder's files as save_paddle does."""
     with exporting.whole_or_not_at_all(folder) as made:
         for name in NAMES:
             shutil.copyfile(new / name, made / name)
 
 
 def killed_before(renaming: int, new: Path, folder: Path) -> None:
-    """Export in a process that is killed before its renaming of that number, from 0."""
+    """Export in a process that is killed before its renaming number `renaming`, counted from 0."""
     if child := os.fork():
         assert os.waitpid(child, 0)[1] == signal.SIGKILL
         return

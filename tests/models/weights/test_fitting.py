@@ -1,7 +1,6 @@
-"""Each weight format into the model, against the original's network in NumPy."""
+"""Each weight format, loaded into the model, gives the logits of the original's network in NumPy."""
 
 import json
-import shutil
 import struct
 
 import numpy as np
@@ -32,11 +31,12 @@ from weight_formats import (
 
 FRAMES = np.random.default_rng(0).integers(0, 256, (2, 3, 32, 32, 3), "uint8")
 CLASSES = 6  # as in conftest.py
+pytestmark = pytest.mark.usefixtures("all_narrow")
 
 
 @pytest.fixture(scope="module")
 def state() -> dict[str, np.ndarray]:
-    return random_state(18, CLASSES, seed=5)
+    return random_state(18, CLASSES, seed=5, narrow=True)
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +45,7 @@ def expected(state) -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def model() -> TSN:
+def model(all_narrow) -> TSN:
     return unfilled(TSN, CLASSES, num_layers=18).eval()
 
 
@@ -133,7 +133,6 @@ FORMATS = {
 def test_every_format_gives_the_same_logits(form, model, state, expected, tmp_path):
     path = write(form, tmp_path, state, 18)
     report = load_weights(model, path)
-    shutil.rmtree(tmp_path)  # pytest would keep 45 MB for each
     np.testing.assert_allclose(model(paddle.to_tensor(FRAMES)).numpy(), expected, atol=2e-5 * np.abs(expected).max())
     assert (report.family, report.matched) == (FORMATS[form], 5 * 20 + 2)
     assert str(report).startswith(f"{path}: 102 parameters loaded ({FORMATS[form]} names)")
@@ -141,22 +140,25 @@ def test_every_format_gives_the_same_logits(form, model, state, expected, tmp_pa
 
 @pytest.mark.parametrize("num_layers", [18, 34, 50, 152])
 def test_names_of_every_depth(num_layers):
-    """Each array is a number of its own here, so that only the names decide."""
+    """Each array is a different number, so only its name can match it."""
     names = [name for unit in units(num_layers) for name in unit_names(unit, num_layers, "fluid")]
     labels = {name: np.array([[number]]) for number, name in enumerate([*names, "fc_0.w_0", "fc_0.b_0"])}
     model = unfilled(TSN, CLASSES, num_layers=num_layers)
     expected = {name: label.item() for name, label in renamed(labels, "vision", num_layers, "backbone.").items()}
     for family in ("fluid", "paddlevideo", "paddleclas", "vision", "torch", "mmaction2", "mmaction2_tsm"):
-        match = match_names(renamed(labels, family, num_layers), model, "weights", pretrain=False)
-        assert not match.missing and not match.unexpected and not match.left_out, family
-        assert {name: label.item() for name, label in match.arrays.items()} == expected, family
+        assert matched(renamed(labels, family, num_layers), model) == expected, family
     for family in ("tsn_pytorch", "mit_tsm"):
         for module in ("module.", ""):
             named = renamed(labels, family, num_layers, BEFORE[family])
             named = {module + name.removeprefix("module."): array for name, array in named.items()}
-            match = match_names(named, model, "weights", pretrain=False)
-            assert not match.missing and not match.unexpected and not match.left_out, family
-            assert {name: label.item() for name, label in match.arrays.items()} == expected, family
+            assert matched(named, model) == expected, family
+
+
+def matched(named: dict[str, np.ndarray], model: TSN) -> dict[str, int]:
+    """Return {the model's name: its label in the file}, if all names match."""
+    match = match_names(named, model, "weights", pretrain=False)
+    assert not match.missing and not match.unexpected and not match.left_out
+    return {name: label.item() for name, label in match.arrays.items()}
 
 
 @pytest.mark.parametrize("num_layers", [18, 34, 50, 101, 152])
@@ -167,9 +169,7 @@ def test_names_of_resnet_vd(num_layers):
     expected = {n: label.item() for n, label in renamed(labels, "vision", num_layers, "backbone.", vd=True).items()}
     assert expected.keys() == model.state_dict().keys()
     for family in ("fluid", "paddlevideo_vd", "paddleclas", "vision"):
-        match = match_names(renamed(labels, family, num_layers, vd=True), model, "weights", pretrain=False)
-        assert not match.missing and not match.unexpected and not match.left_out, family
-        assert {name: label.item() for name, label in match.arrays.items()} == expected, family
+        assert matched(renamed(labels, family, num_layers, vd=True), model) == expected, family
 
 
 @pytest.mark.parametrize("num_layers", [18, 34, 50, 101, 152])
@@ -214,7 +214,7 @@ def test_other_precisions_become_float32(dtype, small, small_state, tmp_path):
 
 
 def write_bfloat16(path, halves: dict[str, np.ndarray]) -> None:
-    """Write .safetensors by hand: NumPy has no bfloat16 that the package could write."""
+    """Write .safetensors by hand, because NumPy has no bfloat16 for the package to write."""
     header, data = {}, b""
     for name, half in halves.items():
         place = [len(data), len(data) + half.nbytes]
@@ -228,6 +228,5 @@ def write_bfloat16(path, halves: dict[str, np.ndarray]) -> None:
 def test_the_originals_optimizer_state_is_left_out(extra, small, small_state, tmp_path):
     write_folder(tmp_path / "checkpoint", small_state | {extra: np.zeros(1, "int64")})
     report = load_weights(small, tmp_path / "checkpoint")
-    shutil.rmtree(tmp_path)
     text = f"{tmp_path}/checkpoint: 102 parameters loaded (Fluid names); ignored: 1 entries that are no weights"
     assert str(report) == text

@@ -1,4 +1,4 @@
-"""Published weights by name: downloaded from a server of our own, and the keys that come with them."""
+"""Published weights by name: their download from a server of our own, and the keys that a name sets."""
 
 import hashlib
 import json
@@ -6,19 +6,19 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from conftest import ROOT, make_clip, synthetic_frames
+from conftest import ROOT, make_clip, run_python, synthetic_frames
 from inference.api import Classifier
 from models import build_model, model_names
 from models.weights import paths
 from models.weights.download import place_of
 from models.weights.paths import find_weights, is_here
 from models.weights.table import lines
+from narrow import narrow_here
 from pptsm_reference import random_pptsm
 from reader.class_names import read_labels
 from training.start import find_start
@@ -30,45 +30,38 @@ from utils.errors import InputError
 from weight_formats import random_state, renamed, torch_zip, write_pickle
 from weight_server import serving, write_table
 
-# A script with another table than the shipped one.
+# Runs a script with another table than the shipped one, and traces its network narrow.
 PROGRAM = """
 import sys, runpy
 from pathlib import Path
+sys.path.append("tests")
+from models.graphs import trace
+from narrow import trace_narrow
 from utils.config import published
 _, table, *sys.argv = sys.argv
-published.TABLE = Path(table)
+published.TABLE, trace.serve = Path(table), trace_narrow
 runpy.run_path(sys.argv[0], run_name="__main__")
 """
 
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path, monkeypatch):
-    """Provide a current folder of the test's own, with the label list where the default says."""
+    """Work in a folder of the test's own, with the label list at its default place."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "data").symlink_to(ROOT / "data")
 
 
-def start(home, table, *words: str) -> subprocess.CompletedProcess:
-    environment = {**os.environ, "HOME": str(home), "no_proxy": "127.0.0.1"}
-    command = [sys.executable, "-c", PROGRAM, str(table), *words]
-    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
-
-
 def test_a_name_is_all_that_predict_needs(tmp_path, monkeypatch):
     make_clip(tmp_path / "clip.mp4", synthetic_frames(0, 0))
-    state = renamed(random_state(18, 400, vd=True), "paddlevideo_vd", 18, "backbone.", vd=True)
+    state = renamed(random_state(18, 400, vd=True, narrow=True), "paddlevideo_vd", 18, "backbone.", vd=True)
     write_pickle(tmp_path / "weights", state)
-    words = [
-        "predict.py",
-        "--weights=pptsm",
-        f"--video_path={tmp_path / 'clip.mp4'}",
-        f"--save_dir={tmp_path / 'out'}",
-        "--verbose",
-    ]
+    flags = f"--video_path={tmp_path / 'clip.mp4'}", f"--save_dir={tmp_path / 'out'}", "--verbose"
+    command = ["-c", PROGRAM, str(tmp_path / "table.yaml"), "predict.py", "--weights=pptsm", *flags]
     with serving({"file.pdparams": (tmp_path / "weights").read_bytes()}) as server:
         model = {"name": "TSM", "backbone": "resnet_vd", "num_layers": 18, "seg_num": 8}
         write_table(tmp_path / "table.yaml", server, pptsm={"file": "file.pdparams", "model": model})
-        ended = start(tmp_path, tmp_path / "table.yaml", *words)
+        environment = {**os.environ, "HOME": str(tmp_path), "no_proxy": "127.0.0.1"}
+        ended = run_python(command, environment, ROOT, 300, kind="read")
     file = tmp_path / ".paddle" / "weights" / "file.pdparams"
     assert ended.returncode == 0, ended.stderr
     assert f"downloading {server.url}file.pdparams to {file}\n" in ended.stdout
@@ -94,7 +87,7 @@ def test_every_row_can_be_used():
     names = [name for row in rows for name in (row.name, *row.aliases)]
     assert len(set(names)) == len(names) >= 40 and {"pptsm", "pptsm-r101", "pptsn", "tsn", "tsm"} < set(names)
     files = [place_of(row.url).name for row in rows]
-    assert len(set(files)) == len(files)  # all lie in one folder
+    assert len(set(files)) == len(files)  # they are all kept in one folder
     for row in rows:
         assert row.url.startswith("https://") and row.data in ("ImageNet", *CLASSES_OF), row.name
         assert row.sha256 == (row.url[-12:-4] if row.source["title"] in ("mmaction2", "torchvision") else "")
@@ -106,16 +99,16 @@ def test_every_row_can_be_used():
         assert row.top1 and row.model["num_classes"] == CLASSES_OF[row.data]
         for section in ("TEST", "INFER"):
             config = load_config("", {f"{section}.weights": row.name}, section=section)
-            assert load_again(config) == config
             assert all(getattr(config.model, key) == value for key, value in row.model.items())
             assert all(getattr(getattr(config, section.lower()), key) == value for key, value in row.test.items())
+        assert load_again(config) == config
         known = row.data == "Kinetics-400"
         assert config.infer.kinetics_labels == ("./data/dataset/kinetics_labels.json" if known else "")
         assert len(read_labels(config.infer.kinetics_labels, config.model.num_classes)) == config.model.num_classes
 
 
 def test_a_familys_short_name_is_that_of_its_strongest_file():
-    """As far as the test is computed here by which it is the strongest."""
+    """Files whose accuracy comes from a test that is not available here count last."""
     families = {}
     for row in published_weights():
         if row.top1 and row.data != "ImageNet":
@@ -134,7 +127,7 @@ def load_again(config):
 
 CLASSES_OF = {"Kinetics-400": 400, "Something-Something v2": 174, "UCF101": 101}
 TSN = {"name": "TSN", "backbone": "resnet", "num_layers": 50, "num_classes": 400, "seg_num": 8}
-# section, name -> some of the keys, as their authors have them
+# section, name, some keys of MODEL and some of the section, with the authors' values
 PROTOCOLS = [
     ("TEST", "pptsm", {"name": "TSM", "backbone": "resnet_vd", "num_layers": 50, "seg_num": 8},
      {"seg_num": 8, "sampling": "segment", "resize": "pillow", "keep_aspect_ratio": False, "crops": 1}),
@@ -199,7 +192,7 @@ def test_a_file_that_contradicts_a_name_is_named_by_its_line():
 
 
 def test_the_name_of_the_section_that_is_run_counts():
-    """What a file has for other scripts is no contradiction; without one of its own the others tell the network."""
+    """Other sections' weights are no contradiction. They tell the network of a section that has no weights."""
     Path("x.yaml").write_text(
         "TRAIN:\n    pretrain: pptsm\nINFER:\n    weights: pptsm\nTEST:\n    weights: a.pdparams\n"
     )
@@ -217,7 +210,7 @@ def test_the_class_names_are_the_repositorys_from_any_folder(tmp_path):
 
 
 def test_a_name_that_is_not_read_contradicts_nothing():
-    """TRAIN's, where another script reads a network that was trained from other weights."""
+    """TRAIN.pretrain does not count for a script that reads the trained network."""
     Path("x.yaml").write_text("MODEL:\n    name: TSM\nTRAIN:\n    pretrain: pptsm\nTEST:\n    weights: a.pdparams\n")
     model = load_config("x.yaml", {}, ["MODEL.num_layers=101"], section="TEST").model
     assert (model.num_layers, model.backbone) == (101, "resnet_vd")
@@ -234,21 +227,14 @@ def test_the_users_own_class_names_are_shown():
     assert load_config("", flags, ["INFER.kinetics_labels=mine.json"]).infer.kinetics_labels == "mine.json"
 
 
-@pytest.mark.parametrize(
-    "value, reason",
-    [
-        (
-            "resnet50",
-            "--weights=resnet50: ImageNet's weights, which were trained on images only: use them for --pretrain",
-        ),
-        ("pptsm", "pptsm: the name of published weights, and pptsm.pdparams is here: write ./pptsm for that"),
-    ],
-)
+@pytest.mark.parametrize("value, reason", [
+    ("resnet50", "--weights=resnet50: ImageNet's weights, .* --pretrain"),
+    ("pptsm", "pptsm: .* published weights, .* pptsm.pdparams .* ./pptsm .*"),
+])  # fmt: skip
 def test_a_name_that_cannot_be_meant(value, reason):
     Path("pptsm.pdparams").touch()
-    with pytest.raises(InputError) as error:
+    with pytest.raises(InputError, match=f"^{reason}$"):
         load_config("", {"INFER.weights": value})
-    assert str(error.value) == reason
     assert find_weights("./pptsm").name == "pptsm.pdparams"
 
 
@@ -275,7 +261,8 @@ def test_run_sh_lists_names_and_what_is_downloaded(tmp_path, monkeypatch):
 
 @pytest.fixture
 def server(tmp_path, monkeypatch):
-    """Provide a server with a file of weights, and a home folder of the test's own."""
+    """Start a server with a file of weights, use a home folder of the test's own, and make networks narrow."""
+    narrow_here(monkeypatch.setattr)
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     with serving({"a/w.pth": GOOD, "b/w.pth": GOOD + b"\0"}) as server:
@@ -290,8 +277,8 @@ SHA256 = hashlib.sha256(GOOD).hexdigest()
 
 @pytest.mark.parametrize("section", ["", "TRAIN:\n    pretrain: resnet18\n"])
 def test_training_starts_from_a_name(server, section, tmp_path, capsys):
-    """Given by the flag, and in the file."""
-    server.files["w.pth"] = torch_zip(renamed(random_state(18, 1000), "torch", 18))
+    """The name is in the flag or in the file."""
+    server.files["w.pth"] = torch_zip(renamed(random_state(18, 1000, narrow=True), "torch", 18))
     row = {"file": "w.pth", "sha256": hashlib.sha256(server.files["w.pth"]).hexdigest()[:8]}
     write_table(published.TABLE, server, resnet18=row)
     Path("x.yaml").write_text(f"MODEL:\n    num_classes: 3\n{section}INFER:\n    kinetics_labels: ''\n")
@@ -301,7 +288,7 @@ def test_training_starts_from_a_name(server, section, tmp_path, capsys):
     find_start(flags, config, 10, {}).load(model)
     file = tmp_path / ".paddle/weights/w.pth"
     assert f"{file}: 100 parameters loaded (torchvision names); left out: fc.bias, fc.weight" in capsys.readouterr().out
-    assert model.num_layers == 18 and model.fc.weight.shape == [512, 3]
+    assert model.num_layers == 18 and model.fc.weight.shape == [64, 3]
 
 
 @pytest.mark.parametrize("frozen, random", [(0, ", or start from random weights by --pretrain=none"), (5, "")])
@@ -312,15 +299,10 @@ def test_without_a_network_training_names_the_file_its_place_and_what_else_to_do
         f"TRAIN:\n    pretrain: pptsm\n    freeze_stages: {frozen}\n"
     )
     flags = parse_flags("train", ["--config=x.yaml"])
-    with pytest.raises(InputError) as error:
-        find_start(flags, load_config("x.yaml", section="TRAIN"), 10, {})
     name = "ppTSM_k400_uniform_distill.pdparams"
     url, file = f"{server.url}PaddleVideo-release2.1/PPTSM/{name}", tmp_path / ".paddle/weights" / name
-    said = re.sub(r"downloaded \(.*?\); ", "downloaded; ", str(error.value))
-    assert said == (
-        f"{file} is not there and cannot be downloaded; fetch {url} by other means and put it at {file}, or "
-        f"give others by --pretrain=PATH{random}"
-    )
+    with pytest.raises(InputError, match=f"^{file} .*503.*; fetch {url} .* at {file}, .* --pretrain=PATH{random}$"):
+        find_start(flags, load_config("x.yaml", section="TRAIN"), 10, {})
 
 
 @pytest.mark.parametrize("name, model, classes", [
@@ -330,22 +312,14 @@ def test_without_a_network_training_names_the_file_its_place_and_what_else_to_do
 @pytest.mark.parametrize("frozen", [0, 5])
 def test_own_classes_take_all_of_a_name_but_its_classifier(server, name, model, classes, frozen, capsys):
     if name == "pptsm":
-        state = renamed(random_state(18, classes, vd=True), "paddlevideo_vd", 18, "backbone.", vd=True)
+        state = renamed(random_state(18, classes, vd=True, narrow=True), "paddlevideo_vd", 18, "backbone.", vd=True)
     else:
-        state = random_pptsm(classes)
+        state = random_pptsm(classes, narrow=True)
     write_pickle(Path("weights"), state)
     server.files["w.pdparams"] = Path("weights").read_bytes()
     write_table(published.TABLE, server, **{name: {"file": "w.pdparams", "model": model}})
-    flags = parse_flags(
-        "train",
-        [
-            f"--pretrain={name}",
-            "--set",
-            "MODEL.num_classes=3",
-            f"--set=TRAIN.freeze_stages={frozen}",
-            "--set=INFER.kinetics_labels=",
-        ],
-    )
+    sets = "MODEL.num_classes=3", f"TRAIN.freeze_stages={frozen}", "INFER.kinetics_labels="
+    flags = parse_flags("train", [f"--pretrain={name}", *(f"--set={key}" for key in sets)])
     config = load_config("", flags.section_overrides, flags.sets, "TRAIN")
     network = build_model(config.model)
     fresh = network.fc.weight.numpy()
@@ -360,7 +334,7 @@ def test_addresses_that_end_alike_have_folders_of_their_own(server, capsys):
     paths = [find_weights(f"{server.url}{name}/w.pth") for name in "aba"]
     assert [path.read_bytes() for path in paths] == [GOOD, GOOD + b"\0", GOOD] and paths[0] == paths[2]
     assert [path for path, _ in server.requests] == ["/a/w.pth", "/b/w.pth"]
-    assert find_weights("tsn") == paths[0]  # whose address it is
+    assert find_weights("tsn") == paths[0]  # the name has the same address
     assert is_here("tsn") and not is_here(server.url + "c")
     assert Path(f"{paths[1]}.sha256").read_text() == hashlib.sha256(GOOD + b"\0").hexdigest() + "  w.pth\n"
 
@@ -371,11 +345,8 @@ def test_a_file_that_has_changed_is_refused(server):
     with pytest.raises(InputError) as error:
         find_weights("tsn")
     digest = hashlib.sha256(GOOD + b"\0").hexdigest()
-    assert str(error.value) == (
-        f"{path}: its SHA-256 begins with {digest[:8]}, not with {SHA256[:8]}: it is damaged, or another file; delete "
-        "it and w.pth.sha256 to have it downloaded again"
-    )
-    other = find_weights(server.url + "b/w.pth")  # of no digest that is known before
+    assert re.fullmatch(f"{path}: .* {digest[:8]}, .* {SHA256[:8]}: .* delete .* w.pth.sha256 .*", str(error.value))
+    other = find_weights(server.url + "b/w.pth")  # its digest is known only from the download
     other.write_bytes(GOOD)
     with pytest.raises(InputError, match=f"begins with {SHA256[:8]}, not with {digest[:8]}"):
         find_weights(server.url + "b/w.pth")
@@ -425,7 +396,7 @@ def test_a_server_leads_to_the_file(server):
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory):
-    """Of 127.0.0.1, signed by itself, with its key."""
+    """Return a file with a self-signed certificate of 127.0.0.1 and its key."""
     if not shutil.which("openssl"):
         pytest.skip("openssl is not installed")
     file = tmp_path_factory.mktemp("tls") / "both.pem"
@@ -436,7 +407,7 @@ def certificate(tmp_path_factory):
     return file
 
 
-def test_https_is_spoken_with_those_who_can_prove_who_they_are(server, certificate, monkeypatch):
+def test_https_needs_a_valid_certificate(server, certificate, monkeypatch):
     with serving({"w.pth": GOOD}, certificate) as secure:
         address = secure.url.replace("http:", "https:") + "w.pth"
         with pytest.raises(InputError, match=r"cannot be downloaded \(.*certificate verify failed") as error:
@@ -455,8 +426,8 @@ def test_https_is_spoken_with_those_who_can_prove_who_they_are(server, certifica
 @pytest.mark.parametrize(
     "address, reason",
     [
-        ("http://example.org/w.pth", "http://example.org/w.pth: weights are downloaded by https:// alone"),
-        ("https://user:secret@example.org/w.pth", "no credentials in the address of weights, which ends up in logs"),
+        ("http://example.org/w.pth", "http://example.org/w.pth: weights are downloaded only by https://"),
+        ("https://user:secret@example.org/w.pth", "the address of weights must not hold credentials"),
         ("https://", "expected an address such as https://HOST/FILE for weights"),
         ("https://[w", "expected an address such as https://HOST/FILE for weights"),
         ("https://host:port/w", "expected an address such as https://HOST/FILE for weights"),

@@ -1,4 +1,4 @@
-"""Files of torch.save, in both layouts, without torch: what is read, what is passed over, what is refused."""
+"""Files of torch.save, in both layouts, read without torch: weights are read, other objects skipped, damage refused."""
 
 import io
 import os
@@ -46,10 +46,10 @@ def refusal(data: bytes, folder: Path) -> str:
 
 @pytest.mark.parametrize("name", ["torch_2.13", "torch_2.13_older_layout"])
 def test_files_that_torch_wrote(name):
-    """By torch.save of 2.13: {meta, state_dict, message_hub, optimizer}, as mmengine's runner saves.
+    """Files of torch.save 2.13: {meta, state_dict, message_hub, optimizer}, as mmengine's runner saves them.
 
-    The first three tensors share a storage, one is a parameter; meta and message_hub hold objects of a made-up module,
-    NumPy's arrays of objects, functions, sets, keys that are numbers.
+    The first three tensors share a storage, and one is a parameter. meta and message_hub hold objects of an invented
+    module, arrays of objects, functions, sets, and numbers as keys.
     """
     base = np.arange(24, dtype="f4")
     expected = {
@@ -140,7 +140,7 @@ MISPLACED = [
     (tensor(b"(K\7t", b"(K\1t"), BEYOND),
     (tensor(b"(K\2K\3t", b"(K\4K\1t"), BEYOND),
     (tensor(b"(K\3t", b"(K\1t", offset=b"K\4"), BEYOND),
-    (tensor(b"(K\7t", b"(K\0t"), BEYOND),  # as large as wanted, out of nothing
+    (tensor(b"(K\7t", b"(K\0t"), BEYOND),  # stride 0 would make an array of any size
     (tensor(b"(\x8a\6\0\0\0\0\0\1t", b"(K\0t"), NO_SHAPE),
     (tensor(b"(J\xff\xff\xff\xfft", b"(K\1t"), NO_SHAPE),
     (tensor(b"(K\2t", b"(J\xff\xff\xff\xfft"), NO_SHAPE),
@@ -202,7 +202,7 @@ def test_no_cut_goes_unnoticed(tmp_path):
 
 
 def test_tensors_that_share_their_numbers_are_few(tmp_path):
-    """Each is a view, but what uses them makes each an array of its own."""
+    """Each is a view, but their users copy each one."""
     one = torch_pickle({"a": np.ones(50_000, "f4")})[0]
     shared = one[one.index(b"ctorch._utils") : -2]
 
@@ -215,7 +215,7 @@ def test_tensors_that_share_their_numbers_are_few(tmp_path):
 
 
 def test_two_entries_for_one_place_are_refused(tmp_path):
-    """A directory that gives a member's bytes to many names, as zip bombs do."""
+    """A zip bomb's directory gives the bytes of one member many names."""
     data = zipped({f"x/data/{number}": bytes(5000) for number in range(2)} | {"x/data.pkl": b"\x80\2}."})
     start = data.index(b"PK\1\2")
     directory = data[start:].replace(b"x/data/1", b"x/data/0")

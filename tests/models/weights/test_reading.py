@@ -94,7 +94,7 @@ def test_another_kind_of_file_is_named(data, reason, tmp_path):
 
 @pytest.mark.parametrize("name", ["fluid_1.8.5", "fluid_1.8.5_folder", "python_2.7"])
 def test_files_that_the_old_programs_wrote(name):
-    """By fluid.save and fluid.io.save_params of paddlepaddle 1.8.5, and by cPickle of Python 2.7 with NumPy 1.16."""
+    """From fluid.save and fluid.io.save_params of paddlepaddle 1.8.5, and cPickle of Python 2.7 with NumPy 1.16."""
     weight, bias = np.arange(6, dtype="f4").reshape(2, 3), np.array([0.5, -1, 2], "f4")
     assert same(read_weights(FIXTURES / name), {"fc_0.w_0": weight, "fc_0.b_0": bias})
 
@@ -194,7 +194,7 @@ def entry(dtype="F32", shape=(2,), data_offsets=(0, 8)) -> dict:
 
 UNFIT = "its header does not fit its data"
 EXPECTED = "expected one of F64, F32, F16, BF16, I64, I32"
-# Of the two the package takes the last, which fits.
+# The package would take the last entry, which fits.
 TWICE = b'{"a": {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]}, %s' % json.dumps(entry()).encode()[1:]
 
 

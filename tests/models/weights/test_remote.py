@@ -1,4 +1,4 @@
-"""Weights in object storage: copied once, anew when they change, bounded, and called by their remote path."""
+"""Weights in object storage: copied once, and again when they change, limited in size, named by their remote path."""
 
 import time
 from pathlib import Path
@@ -41,7 +41,7 @@ def test_a_folder(store):
     assert origin(found / "conv1_bias") == "s3://clips/weights/folder/conv1_bias"
 
 
-def test_other_paths_are_called_as_they_are(root, monkeypatch):
+def test_other_paths_are_their_own_origin(root, monkeypatch):
     for path in ("a/b", "/a", root / "x", root / "x" / "y"):
         assert origin(path) == str(path)
     monkeypatch.setenv(CACHE_VARIABLE, "off")
@@ -52,24 +52,20 @@ def test_errors_name_the_remote_path(store, monkeypatch):
     path = store.put("weights/broken.pdparams", b"no pickle")
     with pytest.raises(InputError, match=r"^s3://clips/weights/broken.pdparams: not a pickle of weights: "):
         read_weights(path)
-    with pytest.raises(InputError) as error:
+    with pytest.raises(InputError, match=f"^{path}: larger than 0 GB"):
         fetch(path, (), 8)
-    assert str(error.value) == f"{path}: larger than 0 GB: too large for a ResNet's weights"
-    with pytest.raises(InputError) as error:
+    with pytest.raises(
+        InputError, match="^s3://clips/weights/none: no such weights, .* .pdparams, .safetensors, .tar.gz"
+    ):
         find_weights("s3://clips/weights/none")
-    assert str(error.value) == (
-        "s3://clips/weights/none: no such weights, also not with the ending .pdparams, .safetensors, .tar.gz"
-    )
     monkeypatch.setenv(CACHE_VARIABLE, "off")
-    with pytest.raises(InputError) as error:
+    with pytest.raises(InputError, match=f"^{path}: .* PADDLE_TSN_CACHE is off$"):
         find_weights(path)
-    assert str(error.value) == f"{path}: needs a temporary folder on this machine, but PADDLE_TSN_CACHE is off"
 
 
 def test_a_cache_folder_that_cannot_be_written(store, tmp_path, monkeypatch):
     path = store.put("weights/a.pdparams", b"a")
     (tmp_path / "file").touch()
     monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "file"))
-    with pytest.raises(InputError) as error:
+    with pytest.raises(InputError, match=f"^{path}: .* cache folder: Not a directory$"):
         find_weights(path)
-    assert str(error.value) == f"{path}: cannot be copied to the cache folder: Not a directory"
