@@ -1,9 +1,9 @@
 """A script with an eighth of a ResNet's channels, and all else as it is: python narrow.py FLAGS.
 
 train.py, or what TSN_TEST_SCRIPT names. For tests that compare whole runs, or processes with each other, whose
-checkpoints and gradients are then small, too. As all is over in no time, it rests where TSN_TEST_REST says, for a
-signal to find it there: after the step "Epoch N, iter N" has been logged, in the middle of "saving" weights, when a
-"validation" begins, or when some "features" have been computed.
+checkpoints and gradients are then small, too. It waits where TSN_TEST_REST says, so that a signal finds it there: after
+the step "Epoch N, iter N" is logged, in the middle of "saving" weights, before a "validation", or after some "features"
+are computed. It waits for a byte from the pipe TSN_TEST_PIPE, or for a second if there is none.
 """
 
 import os
@@ -25,7 +25,7 @@ choose_device, serve = device.choose_device, trace.serve
 
 
 def narrow(change: Callable[[object, str, object], None]) -> None:
-    """Let networks that are made from now on have fewer channels. change: setattr, or what undoes it again."""
+    """Give networks that are made from now on an eighth of the channels. change: setattr, or one that can be undone."""
     from models import resnet
 
     conv, norm, make = resnet._conv, resnet._norm, resnet.ResNet.__init__
@@ -41,25 +41,30 @@ def narrow(change: Callable[[object, str, object], None]) -> None:
 
 
 def narrow_here(change: Callable[[object, str, object], None]) -> None:
-    """Let networks of this process be narrow, and those that it has a graph traced of."""
+    """Make the networks of this process narrow, and those whose graphs another process traces for it."""
     narrow(change)
     change(trace, "serve", trace_narrow)
 
 
 def rest_at(moment: str) -> None:
-    if os.environ.get("TSN_TEST_REST") == moment:
+    if os.environ.get("TSN_TEST_REST") != moment:
+        return
+    if "TSN_TEST_PIPE" not in os.environ:
         time.sleep(1)
+        return
+    with open(os.environ["TSN_TEST_PIPE"], "rb", buffering=0) as pipe:
+        pipe.read(1)
 
 
 def let_it_rest() -> None:
     import paddle
 
-    import training.features
+    import training.frozen
     import training.run
     from training.loop import StepLog
 
     write, validate, save = StepLog.write, training.run.validate, paddle.save
-    put = training.features.put_records
+    put = training.frozen.put_records
 
     def write_and_rest(log, epoch: int, step: int, *rest) -> None:
         write(log, epoch, step, *rest)
@@ -83,11 +88,11 @@ def let_it_rest() -> None:
         put(path, batches)
 
     StepLog.write, training.run.validate, paddle.save = write_and_rest, rest_and_validate, save_and_rest
-    training.features.put_records = put_and_rest
+    training.frozen.put_records = put_and_rest
 
 
 def choose_and_change(*arguments) -> str:
-    """Return what a script calls before it builds a network."""
+    """Choose the device, as every script does before it builds a network; then change the networks."""
     chosen = choose_device(*arguments)
     device.import_paddle()
     narrow(setattr)
@@ -97,7 +102,7 @@ def choose_and_change(*arguments) -> str:
 
 
 def trace_narrow(pipe: Connection) -> None:
-    """Make the graph of such a network, in a process that has not heard of all this."""
+    """Trace narrow networks in another process, which has none of these changes."""
     os.environ["FLAGS_enable_pir_api"] = "0"  # as `serve` does, but paddle is imported here before it
     narrow(setattr)
     serve(pipe)

@@ -1,7 +1,7 @@
-"""Trains small networks in both engines and prints what came out, as JSON: python engine_program.py, in a process.
+"""Train small networks in both engines and print the results as JSON: python engine_program.py.
 
-paddle takes the graph's format from the environment when it is imported, so pytest's own process will not do;
-test_engine.py judges the numbers.
+It is a process of its own, because paddle reads the graphs' format from the environment when it is imported.
+test_cpu_engine.py judges the numbers.
 """
 
 import json
@@ -31,13 +31,13 @@ from training.recipe import freeze_stages  # noqa: E402
 from utils.config.train_keys import TrainConfig  # noqa: E402
 
 CLASSES = 5
-MEASURED: dict[str, object] = {}  # what the last measurement found
+MEASURED: dict[str, object] = {}  # the results of the last measurement
 
 
 def network(
     num_layers: int, kind: str, seglen: int = 1, seed: int = 0, stages: int = 0, dropout: float = 0.0
 ) -> TSN:  # fmt: skip
-    """kind: an engine; followed by " measured", one that is the faster one of those that were really measured."""
+    """Return a network in an engine. kind: the engine, or "ENGINE measured" to measure both and take this one."""
     paddle.seed(seed)
     model = TSN(CLASSES, num_layers=num_layers, seglen=seglen, dropout=dropout)
     freeze_stages(model, stages)
@@ -65,7 +65,7 @@ def clips(number: int, size: int, seglen: int = 1, seed: int = 0) -> tuple[paddl
 
 
 def gradients(num_layers: int, kind: str, double: bool = False) -> dict[str, np.ndarray]:
-    """Return the gradient of each parameter after one batch; with `double` computed in float64."""
+    """Return the gradient of each parameter after one batch. double: compute in float64."""
     model = network(num_layers, kind)
     frames, labels = clips(4, 64)
     x = frames.flatten(0, 1).astype("float32").transpose([0, 3, 1, 2]) * model.scale + model.shift
@@ -91,9 +91,9 @@ def losses(
     stages: int = 0,
     dropout: float = 0.0,
 ) -> dict[str, object]:
-    """Of batches of these sizes in turn, with an evaluation after each step; and what all weights add up to."""
+    """Return the losses of batches of these sizes, the loss of an evaluation after each, and each weight's sum."""
     model = network(18, kind, seglen, stages=stages, dropout=dropout)
-    # Without statistics of their own the activations are large, and so are the gradients.
+    # Frozen statistics let activations, and so gradients, grow large.
     optimizer = paddle.optimizer.Momentum(1e-6 if freeze else 0.001, parameters=model.parameters())
     found: dict[str, object] = {"train": [], "eval": []}
     for number, size in enumerate(sizes, start=1):
@@ -113,7 +113,7 @@ def losses(
 
 
 def peak_memory(kind: str) -> float:
-    """MB at most, of a process of its own."""
+    """Return this process's peak memory in MB."""
     model = network(18, kind)
     optimizer = paddle.optimizer.Momentum(0.01, parameters=model.parameters())
     for _ in range(2):
@@ -125,12 +125,12 @@ def peak_memory(kind: str) -> float:
 
 
 def graphs_made(sizes: list[int]) -> tuple[int, dict[str, object]]:
-    """Return how many graphs batches of these sizes, in training and in evaluation, need; and what comes of them."""
+    """Return (the number of graphs that batches of these sizes need in training and evaluation, their `losses`)."""
     made, make = [], onednn._graph
     onednn._graph = lambda *arguments: made.append(1) or make(*arguments)
     found = losses("onednn", sizes)
     onednn._graph = make
-    return len(made) - 1, found  # but for the one that was tried
+    return len(made) - 1, found  # without the one of `find_problem`
 
 
 def narrow_networks() -> ExitStack:
@@ -149,7 +149,7 @@ def main() -> dict[str, object]:
     cases = {"plain": {}, "seglen": {"seglen": 2}, "frozen": {"freeze": True}, "accumulated": {"accumulate": 2},
              "stages": {"stages": 3}}  # fmt: skip
     for name, options in cases.items():
-        # What the cases add is the same at any width.
+        # The other cases do not depend on the width.
         with nullcontext() if name == "plain" else narrow_networks():
             for kind in ("eager", "onednn"):
                 found[f"losses {name} {kind}"] = losses(kind, [4, 4, 3, 2], **options)
@@ -165,6 +165,6 @@ def main() -> dict[str, object]:
 if __name__ == "__main__":
     sys.stdout.flush()
     output = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # what the log says goes elsewhere
+    os.dup2(2, 1)  # the log goes to stderr
     result = peak_memory(sys.argv[1]) if len(sys.argv) > 1 else main()
     print(json.dumps(result), file=output, flush=True)

@@ -1,4 +1,4 @@
-"""TRAIN.freeze_stages 5 as real runs: features computed once, kept through anything, and the classifier they train."""
+"""Runs with TRAIN.freeze_stages 5: features are computed once and survive kills, and only the classifier is trained."""
 
 import json
 import re
@@ -30,13 +30,13 @@ RECIPE = [
 
 @pytest.fixture(scope="module")
 def pretrained(undisturbed) -> str:
-    """Return weights to freeze: random ones are refused."""
+    """Provide the flag for weights to freeze, because random ones are refused."""
     return f"--pretrain={undisturbed / 'TSN.pdparams'}"
 
 
 @pytest.fixture(scope="module")
 def flags(workspace, pretrained, tmp_path_factory) -> list[str]:
-    """Of 3 epochs of 20 videos, of which one is not there, with more of some classes than of others."""
+    """Provide flags for 3 epochs of 20 videos in classes of different sizes; one video is missing."""
     videos = [*workspace.videos, *(workspace.videos[i] for i in (0, 4, 8, 0, 4, 8, 0, 1, 5)), (Path("none.mp4"), 2)]
     path = write_list(tmp_path_factory.mktemp("list") / "uneven.list", videos)
     settings = [part for key in [*RECIPE, f"filelist={path}"] for part in ("--set", f"TRAIN.{key}")]
@@ -51,7 +51,7 @@ def alone(workspace, tmp_path_factory, flags) -> Training:
 
 def kept(save_dir: Path, which: str) -> Path:
     (path,) = (save_dir / "features").glob(f"{which}-*")
-    assert path.suffix == ".features"  # no part of a rank
+    assert path.suffix == ".features"  # not a rank's part
     return path
 
 
@@ -64,7 +64,7 @@ def test_the_log_says_what_happens(alone):
     assert [line[:3] for line in steps(alone.save_dir) if line[0] == "valid"] == [("valid", e, 2) for e in range(3)]
 
 
-def test_features_are_those_of_the_videos_as_training_and_validation_cut_them(workspace, alone, monkeypatch):
+def test_features_are_those_of_the_clips_of_training_and_validation(workspace, alone, monkeypatch):
     narrow(monkeypatch.setattr)
     config = load_config(alone.save_dir / "config.yaml")
     model = load_model(config.model, alone.save_dir / "TSN.pdparams")
@@ -82,10 +82,10 @@ def test_features_are_those_of_the_videos_as_training_and_validation_cut_them(wo
             assert (record["video"], record["label"]) == (job % len(entries), entry.label)
             assert np.abs(record["features"].reshape(-1) - exact).max() < 0.02 * exact.max()
             other = records[job - 1]["features"].reshape(-1).astype(np.float32)
-            assert np.abs(other - exact).max() > 0.05 * exact.max()  # there is something to confuse
+            assert np.abs(other - exact).max() > 0.05 * exact.max()  # so that a confusion would show
 
 
-def test_nothing_but_the_classifier_is_trained(alone):
+def test_only_the_classifier_is_trained(alone):
     first, last = (read_weights(alone.save_dir / f"TSN_epoch{epoch}.pdparams") for epoch in (0, 2))
     changed = {name for name in first if not np.array_equal(first[name], last[name])}
     assert changed == {"fc.weight", "fc.bias"}
@@ -102,7 +102,7 @@ def test_killed_anywhere_a_run_ends_with_the_same_bits(workspace, tmp_path, flag
     with open(begun()[0], "ab") as file:
         file.write(b"torn")
     killed = NarrowTraining(workspace, tmp_path, *often, TSN_TEST_REST="Epoch 1, iter 1").says(", continues after ")
-    log = save_dir / "train_log.jsonl"  # the screen has a line for each epoch alone
+    log = save_dir / "train_log.jsonl"  # the screen only has a line for each epoch
     wait_for(
         lambda: log.exists() and '"mode":"train","epoch":1,"iter":1,' in log.read_text().replace(" ", ""), "a step"
     )
@@ -130,7 +130,7 @@ def test_two_processes_compute_the_same(workspace, tmp_path, flags, alone):
 
 
 def test_eval_measures_what_validation_did(workspace, pretrained, tmp_path):
-    """Frames that see each other, three crops, their probabilities averaged, and a video that is not there."""
+    """A network that shifts features between frames, three crops with averaged probabilities, and a missing video."""
     test_list = write_list(tmp_path / "test.list", [*workspace.held_out, (Path("none.mp4"), 2)])
     protocol = [
         "MODEL.name=TSM",
@@ -148,7 +148,7 @@ def test_eval_measures_what_validation_did(workspace, pretrained, tmp_path):
     assert (line["videos"], line["unreadable"]) == (5, 1)
     keys = [*protocol[:2], "TEST.crops=3", "TEST.seg_num=3", f"TEST.filelist={test_list}"]
     weights, out = ended.save_dir / "TSM_best.pdparams", tmp_path / "eval"
-    # As the features are computed: in bfloat16 where the processor has that.
+    # The precision in which features are computed: bfloat16 if the processor has it.
     settings = [f"--weights={weights}", "--use_gpu=False", "--precision=auto"]
     settings += [part for key in keys for part in ("--set", key)]
     run_narrow("eval", workspace.config, f"--save_dir={out}", *settings).check_returncode()
@@ -157,7 +157,7 @@ def test_eval_measures_what_validation_did(workspace, pretrained, tmp_path):
     assert metrics["loss"] == pytest.approx(line["loss"], rel=1e-3)
 
 
-def test_other_lists_and_protocols_have_features_of_their_own_and_old_ones_go(workspace, tmp_path, flags, alone):
+def test_other_protocols_have_their_own_features_and_old_ones_go(workspace, tmp_path, flags, alone):
     folder = shutil.copytree(alone.save_dir / "features", tmp_path / "save" / "features")
     for number in range(4):
         (folder / f"train-{number}.features").write_bytes(b"older")
@@ -166,7 +166,7 @@ def test_other_lists_and_protocols_have_features_of_their_own_and_old_ones_go(wo
     assert f"features of 20 training videos, {VIEWS} views each: kept in " in other.output
     assert "features of 5 validation videos, 1 centre crop each: computed once" in other.output
     names = {path.name for path in folder.iterdir()}
-    assert len(names) == 5 and "notes.txt" in names  # of this run, two others, and what is not ours
+    assert len(names) == 5 and "notes.txt" in names  # of this run, two older files, and a file of the user
 
 
 def test_features_of_replaced_and_of_repaired_videos_are_computed_again(workspace, pretrained, tmp_path):

@@ -1,4 +1,4 @@
-"""A training whose device has too little memory ends with one line, wherever in it that happens."""
+"""A training that runs out of memory ends with one line, in a step or in validation."""
 
 import os
 import subprocess
@@ -9,7 +9,7 @@ import pytest
 from conftest import ROOT
 
 OUT = "Out of memory error on GPU 0. Cannot allocate 1GB memory on GPU 0, available memory is only 7MB"
-# train.py, in which a step, or a batch of the validation, finds too little memory.
+# train.py, whose step or validation runs out of memory.
 PROGRAM = f"""
 import sys
 sys.path[:0] = [{str(ROOT)!r}, {str(ROOT / "tests")!r}]

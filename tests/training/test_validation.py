@@ -1,4 +1,4 @@
-"""Validation: every video of the list counted once, as seen or as unreadable."""
+"""Validation counts each video of the list once, as seen or as unreadable."""
 
 import numpy as np
 import pytest
@@ -23,7 +23,7 @@ def loader(entries, batch_size):
 
 
 class Plain:
-    """A network without features, made of a function from frames to logits."""
+    """A network without features. logits: a function of the frames."""
 
     ahead = 0
 
@@ -36,7 +36,7 @@ class Plain:
 
 @Plain
 def reads_the_colour(frames: np.ndarray) -> np.ndarray:
-    """Return logits [N, 4] from the colour of the moving square: right for every clip."""
+    """Return logits [N, 4] from the colour of the moving square, right for every clip."""
     red, green, blue = (frames[..., c].astype(float) > 220 for c in range(3))
     return np.stack([(red & ~green).sum((1, 2, 3)), (green & ~red).sum((1, 2, 3)), blue.sum((1, 2, 3)),
                      (red & green).sum((1, 2, 3))], axis=1).astype(np.float32) / 100  # fmt: skip
@@ -51,7 +51,7 @@ def test_sums_do_not_depend_on_the_batch_size(entries, batch_size):
     assert len(calls) == -(-10 // batch_size) and result.waited > 0
 
 
-def test_unreadable_videos_are_beside_the_accuracy(entries):
+def test_unreadable_videos_do_not_count_in_the_accuracy(entries):
     bad = [Entry("none.mp4", 0) if i in (0, 1, 7) else e for i, e in enumerate(entries)]
     with loader(bad, 2) as reader:
         result = validate(reads_the_colour, reader, bad, 4, World(), lambda: None)
@@ -78,7 +78,7 @@ def test_a_broken_network_stops_the_validation(entries):
 
 
 class Gathering(World):
-    """A rank beside others that have seen nothing."""
+    """A rank whose peers have seen nothing."""
 
     def all_gather(self, value: object) -> list:
         return [value]
