@@ -44,10 +44,8 @@ class Training:
         self.mark = uuid.uuid4().hex  # in the environment of all its processes
         settings = [
             workspace.config, f"--save_dir={self.save_dir}", "--pretrain=none", "--use_gpu=False", "--log_interval=1",
-            "--fix_random_seed=True", "--set", "TRAIN.engine=onednn", *flags,
+            "--fix_random_seed=True", "--report=False", *flags,
         ]  # fmt: skip
-        for section in ("TRAIN", "VALID"):
-            settings += ["--set", f"{section}.num_reader_threads=1"]
         self._stopped: int | None = None
         self._pipe: int | None = None
         if env.get("TSN_TEST_REST"):

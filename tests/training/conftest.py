@@ -22,7 +22,7 @@ def pytest_collection_modifyitems(items):
 @pytest.fixture(scope="session")
 def undisturbed(workspace, tmp_path_factory) -> Path:
     """Provide the save_dir of a narrow run of 3 epochs that nothing stopped."""
-    return train_narrow(workspace, tmp_path_factory.mktemp("undisturbed"), "--epoch=3").save_dir
+    return train_narrow(workspace, tmp_path_factory.mktemp("undisturbed"), "--epoch=3", "--report=True").save_dir
 
 
 @pytest.fixture

@@ -112,7 +112,7 @@ def test_a_run_validates_and_saves_the_average_and_ends_early_however_often_it_i
 ):
     """BatchNorm is in training mode, so its statistics are averaged too."""
     keys = ("ema=0.8", "patience=2", "learning_rate=0.0001", "checkpoint_minutes=0.00001")
-    flags = ["--epoch=9", "--resume=auto", "--report=False", *(f for key in keys for f in ("--set", f"TRAIN.{key}"))]
+    flags = ["--epoch=9", "--resume=auto", *(f for key in keys for f in ("--set", f"TRAIN.{key}"))]
     alone = train_narrow(workspace, tmp_path / "alone", *flags)
     save_dir, progress = alone.save_dir, manifest(alone.save_dir)["progress"]
     assert (progress["not_better"], progress["epoch"]) == (2, progress["best_epoch"] + 3) and progress["epoch"] < 9
@@ -137,7 +137,7 @@ def test_a_run_validates_and_saves_the_average_and_ends_early_however_often_it_i
 def test_two_processes_validate_and_save_one_average(workspace, tmp_path, monkeypatch):
     """Until then, each process has its own statistics of BatchNorm."""
     keys = ("ema=0.8", "learning_rate=0.0001", "accumulate_steps=2")
-    flags = ["--nproc=2", "--batch_size=2", "--report=False", *(f for key in keys for f in ("--set", f"TRAIN.{key}"))]
+    flags = ["--nproc=2", "--batch_size=2", *(f for key in keys for f in ("--set", f"TRAIN.{key}"))]
     save_dir = train_narrow(workspace, tmp_path, "--epoch=1", *flags).save_dir
     assert validation_losses(save_dir, monkeypatch)[0] == pytest.approx(steps(save_dir)[-1][3], rel=1e-5)
 

@@ -34,10 +34,10 @@ def found() -> dict:
     return run_program()
 
 
-@pytest.mark.parametrize("num_layers", [18, 50])
-def test_gradients_are_as_close_to_float64_as_those_of_eager(found, num_layers):
-    eager, onednn = (statistics.median(found[f"distances {num_layers} {kind}"]) for kind in ("eager", "onednn"))
+def test_gradients_are_as_close_to_float64_as_those_of_eager(found):
+    eager, onednn = (statistics.median(found[f"distances {kind}"]) for kind in ("eager", "onednn"))
     assert onednn <= max(1.5 * eager, ROUNDING)
+    assert max(found["convolutions"].values()) <= ROUNDING
 
 
 @pytest.mark.parametrize("case", ["plain", "seglen", "frozen", "accumulated", "stages"])
@@ -69,7 +69,7 @@ def test_memory():
 
 
 def test_a_run_goes_on_in_the_other_engine(workspace, tmp_path):
-    flags = ("--resume=auto", "--valid_interval=0", "--report=False")
+    flags = ("--resume=auto", "--valid_interval=0")
     eager, onednn, auto = (("--set", f"TRAIN.engine={engine}") for engine in ("eager", "onednn", "auto"))
     first = train_narrow(workspace, tmp_path / "run", "--epoch=1", *flags, *eager)
     assert "engine: eager\n" in first.output and manifest(first.save_dir)["engine"] == "eager"
@@ -83,7 +83,7 @@ def test_a_run_goes_on_in_the_other_engine(workspace, tmp_path):
 
 def test_auto_measures_both_engines_and_trains_like_the_faster_one(workspace, tmp_path):
     """Two processes take the same engine. The weights are, to the bit, those of a run with this engine set."""
-    flags = ("--epoch=1", "--valid_interval=0", "--report=False", "--nproc=2")
+    flags = ("--epoch=1", "--valid_interval=0", "--nproc=2")
     measured = train_narrow(workspace, tmp_path / "measured", *flags, "--set", "TRAIN.engine=auto")
     chosen, seconds = r"(?:eager|onednn, threads: 1)", r"[\d.e+-]+ s"
     line = rf"engine: {chosen} \(auto: a step of [2-6] frames takes {seconds}, (\w+) {seconds}\)"

@@ -10,7 +10,7 @@ from documentation import commands, read_page
 from fault_tools import NarrowTraining, difference, manifest, narrow_at, steps, train_narrow
 
 # A frozen BatchNorm, because a process normalises with its part of the batch.
-FROZEN = ("--epoch=2", "--learning_rate=0.0001", "--report=False", "--set", "TRAIN.freeze_batch_norm=True")
+FROZEN = ("--epoch=2", "--learning_rate=0.0001", "--set", "TRAIN.freeze_batch_norm=True")
 OFTEN = ("--resume=auto", "--set", "TRAIN.checkpoint_minutes=0.00001")
 
 
