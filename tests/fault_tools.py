@@ -4,8 +4,6 @@ import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
 import uuid
 from collections.abc import Callable
@@ -55,14 +53,7 @@ class Training:
         env = {**os.environ, "OMP_NUM_THREADS": "1", "TSN_TEST_MARK": self.mark, **env}
         env.pop("CUDA_VISIBLE_DEVICES", None)  # empty, it ends paddle.distributed.launch
         self._shared_memory = memory_files()
-        if not prefix:
-            self.process = fork_server("train").start([str(self.script), *settings], env, self.log)
-            return
-        command = [sys.executable, *prefix, str(self.script), *settings]
-        with open(self.log, "wb") as log:
-            self.process = subprocess.Popen(
-                command, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT, env=env, start_new_session=True
-            )
+        self.process = fork_server("train").start([*prefix, str(self.script), *settings], env, self.log)
 
     @property
     def output(self) -> str:

@@ -89,7 +89,7 @@ def test_channels_last_gains_in_float16_alone(monkeypatch, capsys, flags, keys, 
 
 
 @pytest.fixture
-def decorated(monkeypatch, flags):
+def decorated(monkeypatch, flags, narrow_networks):
     """Provide a function that decorates a model as on a GPU and returns (model, optimizer, weights before)."""
     module = sys.modules["paddle.amp.auto_cast"]
     place = SimpleNamespace(is_gpu_place=lambda: True, is_xpu_place=lambda: False, is_custom_place=lambda: False)

@@ -11,7 +11,7 @@ import numpy as np
 import paddle
 import pytest
 
-from conftest import NUM_CLASSES, ROOT, Workspace
+from conftest import ROOT, Workspace
 from models import build_model
 from reader.filelist import Entry, FileList
 from training import start as module
@@ -23,11 +23,10 @@ from utils.config.loading import load_config
 from utils.config.train_keys import TrainConfig
 from utils.errors import InputError
 from utils.processes.ranks import World
-from weight_formats import write_original_pdparams
 
 
-@pytest.fixture(scope="module")
-def model(workspace):
+@pytest.fixture
+def model(workspace, narrow_networks):
     return build_model(load_config(str(workspace.folder / "tiny.yaml"), {}, ()).model)
 
 
@@ -134,7 +133,7 @@ def test_a_list_of_milestones_is_compared_as_the_manifest_has_it(workspace, smal
 
 def test_weights_alone_start_a_fine_tuning_run_at_epoch_0(workspace, model, tmp_path, capsys):
     path = tmp_path / "TSN.pdparams"
-    shutil.copy(workspace.folder / "random.pdparams", path)
+    paddle.save(model.state_dict(), str(path))
     for resume in (path, path.with_suffix("")):
         found = start(workspace, f"--resume={resume}")
         assert (found.weights, found.checkpoint) == (str(path), None)
@@ -143,7 +142,9 @@ def test_weights_alone_start_a_fine_tuning_run_at_epoch_0(workspace, model, tmp_
         f"--resume={path} holds weights only: fine-tuning starts from them at epoch 0\n"
         f"weights: {path}: 102 parameters loaded"
     )
-    write_original_pdparams(path, num_layers=18, num_classes=NUM_CLASSES + 1)
+    state = {name: np.pad(tensor.numpy(), [(0, 0)] * (tensor.ndim - 1) + [(0, name.startswith("fc."))])
+             for name, tensor in model.state_dict().items()}  # fmt: skip
+    paddle.save(state, str(path))
     with pytest.raises(InputError) as error:
         start(workspace, f"--resume={path}").load(model)
     assert str(error.value) == (
@@ -362,7 +363,7 @@ CLASSES = ["jump", "run", "sit", "walk"]
     (["swim", "ride"], {}, ""), (None, {}, ""),
 ])  # fmt: skip
 def test_classifier_rows_of_own_weights_follow_the_names_of_their_classes(
-    workspace, tmp_path, capsys, before, kept, new
+    workspace, tmp_path, capsys, narrow_networks, before, kept, new
 ):
     (tmp_path / "labels.json").write_text(json.dumps(CLASSES))
     labels = ["--set", f"INFER.kinetics_labels={tmp_path / 'labels.json'}"]
