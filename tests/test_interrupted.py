@@ -18,7 +18,7 @@ from fork_server import fork_server
 from reader.filelist import read_list
 from utils.storage.stamps import signature
 
-VIDEOS = 48
+VIDEOS = 24
 ROWS = ('"position"', 5)  # of a journal; see resting.py
 
 
@@ -147,7 +147,7 @@ def test_features(predict, predicted, tmp_path):
     features = np.load(tmp_path / "features.npy", mmap_mode="r")
     assert (features.shape, features.dtype) == ((VIDEOS, 3, 512), np.float32)
     unreadable = np.isnan(features).all(axis=(1, 2))
-    assert np.flatnonzero(unreadable).tolist() == [10, 22, 34, 46]
+    assert np.flatnonzero(unreadable).tolist() == [10, 22]
     assert np.isfinite(features[~unreadable]).all() and features[~unreadable].std() > 0.01
 
 
@@ -160,7 +160,7 @@ def test_a_killed_prediction_continues(predict, predicted, killed, tmp_path):
     journal.write_bytes(b"".join([*whole, damaged, b'{"position": 7, "vid\0\0\0\0']))  # as after a power cut
     run = predict(folder).ends(0)
     assert 2 <= run.known() < len(whole) and run.known() % 2 == 0
-    assert run.out.splitlines()[-1] == f"predicted 44 of 48 videos, 4 unreadable; written to {folder}"
+    assert run.out.splitlines()[-1] == f"predicted 22 of 24 videos, 2 unreadable; written to {folder}"
     assert snapshot(folder) == predicted
 
 
@@ -168,9 +168,7 @@ def test_replaced_and_repaired_videos_are_read_again(workspace, predict, videos,
     """Between runs, a missing disk comes back, and another video replaces one of the list."""
     disk, there = tmp_path / "disk", [path for path, _ in workspace.videos[:8]]
     # Existing videos follow, or the run would end before it is killed.
-    listed = write_list(
-        tmp_path / "disk.list", [(disk / path.name, 0) for path in there] * 2 + workspace.videos[:8] * 4
-    )
+    listed = write_list(tmp_path / "disk.list", [(disk / path.name, 0) for path in there] * 2 + workspace.videos[:8])
     flags = (f"--filelist={listed}", "--report=False")
     killed = predict(tmp_path / "out", *flags, rest=ROWS).rests()
     killed.process.kill()
@@ -178,7 +176,7 @@ def test_replaced_and_repaired_videos_are_read_again(workspace, predict, videos,
     disk.mkdir()
     for path in there:
         shutil.copy(path, disk)
-    stopped = predict(tmp_path / "out", *flags, rest=('"predictions"', 20)).rests()
+    stopped = predict(tmp_path / "out", *flags, rest=('"predictions"', 12)).rests()
     stopped.process.terminate()
     stopped.ends(143)
     assert re.search(r"done already: .*: \d+ that could not be read, 0 whose files have changed\n", stopped.out)
@@ -214,12 +212,12 @@ def test_evaluation_by_two_processes_survives_a_full_disk_and_sigterm(workspace,
     flags = ("eval", "--nproc=2", "--set", f"TEST.filelist={videos}", "--set", "TEST.num_reader_threads=1")
     undisturbed = Run(workspace, tmp_path / "a", *flags).ends(0)
     assert "done already" not in undisturbed.out
-    # The list has each of its twelve videos four times.
-    assert undisturbed.out.count(f"{videos}: lines that repeat a video of an earlier line: 36; each line counts\n") == 1
-    ended = Run(workspace, tmp_path / "b", *flags, largest_file=3000).ends(1)
+    # The list has each of its twelve videos twice.
+    assert undisturbed.out.count(f"{videos}: lines that repeat a video of an earlier line: 12; each line counts\n") == 1
+    ended = Run(workspace, tmp_path / "b", *flags, largest_file=2000).ends(1)
     part = r"(rank 1: )?\S+/evaluation\.partial(\.rank1)?\.jsonl"
     assert re.fullmatch(rf"error: {part}: cannot be written: File too large\n", ended.errors)
-    stopped = Run(workspace, tmp_path / "b", *flags, rest=('"position"', 14)).rests()
+    stopped = Run(workspace, tmp_path / "b", *flags, rest=('"position"', 9)).rests()
     stopped.process.terminate()
     stopped.ends(143)
     run = Run(workspace, tmp_path / "b", *flags).ends(0)
