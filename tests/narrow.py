@@ -1,9 +1,10 @@
 """Run a script whose networks have an eighth of their channels: python narrow.py FLAGS.
 
 The script is train.py, or the one that TSN_TEST_SCRIPT names. It is for tests that compare whole runs or processes;
-their checkpoints and gradients are then small, too. Such a run ends before a signal can reach it, so it sleeps at the
-moment that TSN_TEST_REST names: after the step "Epoch N, iter N" was logged, in the middle of "saving" weights, when a
-"validation" begins, or when some "features" have been computed.
+their checkpoints and gradients are then small, too. Such a run ends before a signal can reach it, so it waits at the
+moment that TSN_TEST_REST names: after the step "Epoch N, iter N" is logged, in the middle of "saving" weights, before a
+"validation", or after some "features" are computed. It waits for a byte from the pipe TSN_TEST_PIPE, or for a second if
+there is none.
 """
 
 import os
@@ -63,19 +64,24 @@ def narrow_here(change: Callable[[object, str, object], None]) -> None:
 
 
 def rest_at(moment: str) -> None:
-    if os.environ.get("TSN_TEST_REST") == moment:
+    if os.environ.get("TSN_TEST_REST") != moment:
+        return
+    if "TSN_TEST_PIPE" not in os.environ:
         time.sleep(1)
+        return
+    with open(os.environ["TSN_TEST_PIPE"], "rb", buffering=0) as pipe:
+        pipe.read(1)
 
 
 def let_it_rest() -> None:
     import paddle
 
-    import training.features
+    import training.frozen
     import training.run
     from training.loop import StepLog
 
     write, validate, save = StepLog.write, training.run.validate, paddle.save
-    put = training.features.put_records
+    put = training.frozen.put_records
 
     def write_and_rest(log, epoch: int, step: int, *rest) -> None:
         write(log, epoch, step, *rest)
@@ -99,7 +105,7 @@ def let_it_rest() -> None:
         put(path, batches)
 
     StepLog.write, training.run.validate, paddle.save = write_and_rest, rest_and_validate, save_and_rest
-    training.features.put_records = put_and_rest
+    training.frozen.put_records = put_and_rest
 
 
 def choose_and_change(*arguments) -> str:

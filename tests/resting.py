@@ -1,7 +1,7 @@
-"""A script that rests when its journal has what is named, for a signal to find it there: python resting.py FLAGS.
+"""Run a script that waits at a given point of its journal, so that a signal finds it there: python resting.py FLAGS.
 
-TSN_TEST_SCRIPT names the script, and TSN_TEST_REST a text and how often it must stand in the journal. Each process of
-a run rests over its own one. TSN_TEST_REST_IN names the folder of a single network of several.
+TSN_TEST_SCRIPT names the script; TSN_TEST_REST is a text and how often it must stand in the journal. Each process of a
+run waits at this point of its own journal. TSN_TEST_REST_IN names the network that waits, if there are several.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""The lowest version of each requirement that reads and shows videos; they are fetched where PADDLE_TSN_LOWEST=1."""
+"""The lowest versions of the packages that read and show videos; PADDLE_TSN_LOWEST=1 downloads and tries them."""
 
 import os
 import re
@@ -10,7 +10,7 @@ import pytest
 from conftest import ROOT
 from make_fixtures import FIXTURES
 
-# Of these the lowest and the newest are of one series, or there is one only.
+# Their lowest and newest versions are of one series, or there is only one version.
 SERIES = {"paddlepaddle", "openvino", "decord"}
 WORK = """
 import sys
@@ -35,7 +35,7 @@ for decoder in ("pyav", "opencv"):
 
 
 def lowest() -> list[str]:
-    """Return `name==version`, or with the rest of it where the file names no more than a part."""
+    """Return `name==version` of each requirement, or `name~=` if the file names only a part of the version."""
     lines = re.findall(r"^([\w-]+)>=([\d.]+)", (ROOT / "requirements.txt").read_text(encoding="utf-8"), re.MULTILINE)
     return [f"{name}~={version}.0" if version.count(".") else f"{name}=={version}" for name, version in lines
             if name not in SERIES]  # fmt: skip

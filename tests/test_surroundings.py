@@ -1,4 +1,4 @@
-"""A machine that is not as usual: no temporary folder, no home, no room. It works, or is one line."""
+"""A machine without a temporary folder, a home, or room on its disks: scripts work, or end with one line."""
 
 import os
 import shutil
@@ -8,15 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from conftest import ROOT, Workspace, run_script
+from conftest import ROOT, Workspace, run_python, run_script
 from reader.filelist import read_list
 from utils.config.flags import parse_flags
 from utils.config.loading import load_config
 from utils.storage.files import CACHE_VARIABLE
 
-# For every process of a script: a user whom the system does not know, on a disk that is for reading only.
+# An unknown user on a read-only disk.
 STRANGE = """
-import os, pwd, tempfile
+import os, pwd, runpy, sys, tempfile
 
 def unknown(*_):
     raise KeyError("no such user")
@@ -25,14 +25,14 @@ pwd.getpwuid = pwd.getpwnam = unknown
 os.environ.pop("HOME", None)
 tempfile._candidate_tempdir_list = lambda: [os.environ["TMPDIR"]]
 """
+NOWHERE = {CACHE_VARIABLE: "", "XDG_CACHE_HOME": "", "TMPDIR": "/nonexistent"}
 
 
-@pytest.fixture(scope="module")
-def strange(tmp_path_factory) -> dict[str, str]:
-    """Provide the environment that has it so."""
-    folder = tmp_path_factory.mktemp("strange")
-    (folder / "sitecustomize.py").write_text(STRANGE)
-    return {"PYTHONPATH": str(folder), CACHE_VARIABLE: "", "XDG_CACHE_HOME": "", "TMPDIR": "/nonexistent"}
+def run_strange(script: str, *flags: str, **environment: str) -> subprocess.CompletedProcess:
+    """Return the ended process of a script on such a machine."""
+    program = f"{STRANGE}\nrunpy.run_path(sys.argv.pop(1), run_name='__main__')"
+    arguments = ["-c", program, f"{script}.py", *map(str, flags)]
+    return run_python(arguments, {**os.environ, **NOWHERE, **environment}, ROOT, 120)
 
 
 def flags_of(workspace: Workspace, folder: Path) -> list[str]:
@@ -41,14 +41,16 @@ def flags_of(workspace: Workspace, folder: Path) -> list[str]:
 
 
 @pytest.mark.skipif(not os.access("/dev/shm", os.W_OK), reason="needs a folder in memory")
-def test_without_home_and_temporary_folder_a_local_video_is_predicted(workspace, strange, tmp_path):
-    process = run_script("predict", *flags_of(workspace, tmp_path), **strange)
+def test_without_home_and_temporary_folder_a_local_video_is_predicted(workspace, tmp_path):
+    """Here all processes of the script are strange, and started by the system."""
+    (tmp_path / "sitecustomize.py").write_text(STRANGE)
+    process = run_script("predict", *flags_of(workspace, tmp_path), PYTHONPATH=str(tmp_path), **NOWHERE)
     assert (process.returncode, process.stderr) == (0, "")
     kept = f"the network cannot be kept for the next run (see {CACHE_VARIABLE}): there is no home folder\n"
     assert kept in process.stdout and (tmp_path / "predictions.json").exists()
 
 
-NO_HOME = [  # flags behind the others, environment, what is said
+NO_HOME = [  # more flags, environment, message
     (["--weights=~nobody/TSN"], {}, "~nobody/TSN: no such weights, also not with the ending "),
     ([], {CACHE_VARIABLE: "~nobody/cache"}, f"{CACHE_VARIABLE}=~nobody/cache: there is no such home folder"),
     (["--save_dir=s3://b/o"], {}, "s3://b/o: needs a temporary folder on this machine, but there is no home folder"),
@@ -56,24 +58,29 @@ NO_HOME = [  # flags behind the others, environment, what is said
 
 
 @pytest.mark.parametrize("flags, environment, said", NO_HOME)
-def test_a_home_that_there_is_not_is_one_line(workspace, strange, tmp_path, flags, environment, said):
-    process = run_script("predict", *flags_of(workspace, tmp_path / "out"), *flags, **{**strange, **environment})
+def test_a_missing_home_is_one_line(workspace, tmp_path, flags, environment, said):
+    process = run_strange("predict", *flags_of(workspace, tmp_path / "out"), *flags, **environment)
     assert (process.returncode, process.stderr.count("\n")) == (2, 1)
     assert process.stderr.startswith(f"error: {said}")
 
 
-@pytest.mark.parametrize(
-    "flag, what",
-    [
-        ("--explain=True", "--explain"),
-        ("--save_video=True", "--save_video"),
-        ("--set=INFER.resize=opencv", "resize: opencv"),
-    ],
-)
+WITHOUT_OPENCV = """
+import runpy, sys
+
+sys.modules.pop("cv2", None)
+sys.path.insert(1, sys.argv.pop(1))
+runpy.run_path("predict.py", run_name="__main__")
+"""
+
+
+@pytest.mark.parametrize("flag, what", [
+    ("--explain=True", "--explain"), ("--save_video=True", "--save_video"),
+    ("--set=INFER.resize=opencv", "resize: opencv"),
+])  # fmt: skip
 def test_opencv_that_cannot_be_imported_is_one_line(workspace, tmp_path, flag, what):
     (tmp_path / "cv2.py").write_text("raise ImportError('libGL.so.1: cannot open shared object file')")
     flags = [*flags_of(workspace, tmp_path / "out"), "--set=INFER.short_size=40", flag]
-    process = run_script("predict", *flags, PYTHONPATH=str(tmp_path))
+    process = run_python(["-c", WITHOUT_OPENCV, str(tmp_path), *flags], {**os.environ}, ROOT, 120)
     reason = "which cannot be imported (ImportError: libGL.so.1: cannot open shared object file)"
     assert process.stderr == (
         f"error: {what} needs the package opencv-python-headless, {reason}: pip install -r requirements.txt\n"
@@ -97,22 +104,22 @@ def test_a_tilde_is_the_home_folder(monkeypatch, tmp_path, flag):
         ]
 
 
-def test_weights_to_download_need_a_home(strange, tmp_path):
+def test_weights_to_download_need_a_home(tmp_path):
     flags = ["--config=configs/tsn.yaml", f"--video_path={__file__}", f"--save_dir={tmp_path}", "--report=False"]
-    process = run_script("predict", *flags, **strange)
+    process = run_strange("predict", *flags)
     what = "there is no home folder to download weights to: give the weights by --weights=PATH"
     assert (process.returncode, process.stderr) == (2, f"error: {what}\n")
 
 
 @pytest.mark.parametrize("script", ["data/check", "data/make_lists"])
-def test_lists_are_made_and_checked_without_a_temporary_folder(workspace, strange, tmp_path, script):
+def test_lists_are_made_and_checked_without_a_temporary_folder(workspace, tmp_path, script):
     for label in "ab":
         (tmp_path / "videos" / label).mkdir(parents=True)
         for path, _ in workspace.videos[:3]:
             shutil.copy(path, tmp_path / "videos" / label)
     config, listed = workspace.config, workspace.folder / "test.list"
     flags = {"data/check": [listed, config], "data/make_lists": [f"--videos={tmp_path / 'videos'}"]}[script]
-    process = run_script(script, *flags, f"--out={tmp_path / 'out'}", **strange)
+    process = run_strange(script, *flags, f"--out={tmp_path / 'out'}")
     assert (process.returncode, process.stderr) == (0, "")
 
 
@@ -138,22 +145,14 @@ SCRIPTS = ["predict", "eval", "train", "export", "serve", "live"]
 SCRIPTS += [f"data/{name}" for name in ("check", "make_lists", "reencode", "make_demo")]
 
 
-def test_a_path_without_the_script_s_folder_is_enough(tmp_path):
-    """PYTHONSAFEPATH=1, in another working folder, where a module of one's own lies."""
+def test_scripts_start_from_any_folder_and_without_docstrings(tmp_path):
+    """PYTHONSAFEPATH=1 leaves a script's folder out of the path. -OO removes docstrings and assertions."""
     (tmp_path / "utils.py").write_text("raise SystemExit('not this one')")
     environment = {**os.environ, "PYTHONSAFEPATH": "1"}
     environment.pop("PYTHONPATH", None)
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "cwd": tmp_path, "env": environment}
-    processes = [subprocess.Popen([sys.executable, ROOT / f"{name}.py", "--help"], **pipes) for name in SCRIPTS]
-    for script, process in zip(SCRIPTS, processes):
-        out, errors = process.communicate(timeout=60)
-        assert (process.returncode, errors) == (0, "") and out.startswith("usage: python "), script
-
-
-def test_help_needs_no_docstrings():
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    command = [sys.executable, "-OO"]  # which also leaves assertions out
-    processes = [subprocess.Popen([*command, f"{name}.py", "--help"], cwd=ROOT, **pipes) for name in SCRIPTS]
+    commands = [[sys.executable, "-OO", ROOT / f"{name}.py", "--help"] for name in SCRIPTS]
+    processes = [subprocess.Popen(command, **pipes) for command in commands]
     for script, process in zip(SCRIPTS, processes):
         out, errors = process.communicate(timeout=60)
         assert (process.returncode, errors) == (0, "") and out.startswith("usage: python "), script

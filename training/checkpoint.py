@@ -30,7 +30,7 @@ def save_checkpoint(
     prefix: Path, model: Any, optimizer: Any, progress: Progress, about: Mapping[str, Any],
     averages: Mapping[str, Any] = {},
 ) -> Checkpoint:  # fmt: skip
-    """Return the checkpoint after writing NAME.pdparams, NAME.pdopt and NAME.json; `about`: {"model", "train", ...}.
+    """Write NAME.pdparams, NAME.pdopt and NAME.json, and return the checkpoint. about: {"model", "train", ...}.
 
     averages: replace the weights of these names in NAME.pdparams, see training/average.py.
 
@@ -39,8 +39,10 @@ def save_checkpoint(
     """
     import paddle
 
-    state, momentum = _state_of(model, optimizer)
-    kept = momentum | {OWN + name: state[name].numpy() for name in averages}
+    known, steps = optimizer.state_dict(), stepped(model, optimizer)
+    state = dict(model.state_dict()) | steps
+    kept = {name: known[f"{weight.name}_velocity_0"].numpy() for name, weight in steps.items()}
+    kept |= {OWN + name: state[name].numpy() for name in averages}
     digests = {}
 
     def write_weights(path: Path) -> None:
@@ -64,16 +66,6 @@ def save_checkpoint(
         raise
 
 
-def _state_of(model: Any, optimizer: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the weights, and the momentum as arrays, by name.
-
-    Where training steps a float32 copy of a weight, return the copy.
-    """
-    known, steps = optimizer.state_dict(), stepped(model, optimizer)
-    momentum = {name: known[f"{weight.name}_velocity_0"].numpy() for name, weight in steps.items()}
-    return dict(model.state_dict()) | steps, momentum
-
-
 def stepped(model: Any, optimizer: Any) -> dict[str, Any]:
     """Return the tensors that the optimizer steps, by name: trained parameters, or their float32 copies."""
     copies = optimizer.state_dict().get("master_weights", {})
@@ -81,9 +73,10 @@ def stepped(model: Any, optimizer: Any) -> dict[str, Any]:
 
 
 def copy_checkpoint(source: Checkpoint, target: Path, progress: Progress, about: Mapping[str, Any]) -> Checkpoint:
-    """Return the newest checkpoint, copied to `target`, which may equal `source`, with `progress` in its manifest.
+    """Copy a checkpoint to `target`, which may be its own prefix, and return the copy, now the folder's newest.
 
-    It takes no disk space if the file system has hard links. Raises RunError like `save_checkpoint`.
+    progress, about: for the copy's manifest. With hard links, the copy takes no disk space. Raises RunError like
+    `save_checkpoint`.
     """
     if source.prefix != target:
         for suffix in SUFFIXES:
@@ -101,7 +94,7 @@ def _link(source: Path, temporary: Path, target: Path) -> None:
 
 
 def remove_checkpoint(prefix: Path) -> None:
-    """Delete its files, the manifest first, so that half a checkpoint does not pass as whole. Raises RunError."""
+    """Delete a checkpoint's files. The manifest goes first: the rest does not pass as whole. Raises RunError."""
     for suffix in (".json", *reversed(SUFFIXES)):
         path = with_suffix(prefix, suffix)
         with os_errors(RunError, f"{path}: cannot be deleted"):
@@ -167,7 +160,7 @@ def check_files(checkpoint: Checkpoint) -> None:
 
 
 def read_momentum(prefix: Path, model: Any) -> dict[str, Any]:
-    """Return the arrays of NAME.pdopt by the trained parameters' names, and after OWN those for `set_own`.
+    """Return the arrays of NAME.pdopt by the trained parameters' names; names with OWN have the weights for `set_own`.
 
     Raises InputError if they do not fit.
     """
@@ -220,11 +213,3 @@ def remove_leftovers(folder: Path) -> None:
     """Delete half-written files of a run that was killed while it saved."""
     for path in unfinished(folder, r".+\.(pdparams|pdopt|json|jsonl|yaml|html)"):
         path.unlink(missing_ok=True)
-
-
-def remove_torn(folder: Path, name: str) -> None:
-    """Delete files of the network `name` that a killed run saved within an epoch without a manifest."""
-    for path in folder.glob(f"{name}_epoch*_step*.pd*"):
-        ours = re.fullmatch(r".+_epoch\d+_step\d+\.(pdparams|pdopt)", path.name)  # no other program uses such names
-        if ours and not path.with_suffix(".json").exists():
-            path.unlink(missing_ok=True)

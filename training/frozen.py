@@ -173,10 +173,7 @@ class _KeptFeatures:
         return missing_jobs(self.path, self.dtype, self.jobs, files)
 
     def _take_in_parts(self) -> int:
-        """Return the number of records that the other ranks collected.
-
-        The records are moved to their places.
-        """
+        """Move the records that other ranks collected to their places, and return their number."""
         parts = sorted(self.path.parent.glob(f"{self.path.name}.rank*"))
         number = sum(take_in(self.path, part, self.dtype, self.jobs) for part in parts)
         whole = self.jobs * self.dtype.itemsize

@@ -53,10 +53,7 @@ def _forget() -> None:
 
 
 def _graph(x: Tensor, weight: Tensor, geometry: tuple) -> Callable[[list[Tensor]], Tensor]:
-    """Return the convolution as a graph of its own.
-
-    It is a function of [x, weight], whose weight is an ordinary input.
-    """
+    """Return the convolution as a graph of its own: a function of [x, weight], where the weight is an input."""
     from paddle.jit.dy2static.partial_program import PartialProgramLayerHook
 
     class UseOneDNN(PartialProgramLayerHook):

@@ -25,7 +25,7 @@ from training.recipe import build_optimizer, class_weights, freeze_stages
 from training.remaining import RunClock
 from training.saver import Saver
 from training.schedule import build_schedule
-from training.sources import Lists, Sources, video_sources
+from training.sources import Lists, video_sources
 from training.start import Start, announce_lists, check_agreement, describe_data, describe_run, find_start
 from training.targets import SEEN
 from training.unreadable import Unreadable
@@ -119,7 +119,7 @@ class Run:
         return model, optimizer, average
 
     def _set_engine(self) -> str:
-        """Return the engine for the checkpoints: the CPU's engine, or "" on a GPU, which has only one."""
+        """Return the engine that checkpoints record: the CPU's engine, or "" on a GPU, which has only one."""
         train = self.config.train
         self.amp.set_training_mode(self.model)
         batch = (self.batch_size, train.seg_num, train.image_size, train.image_size, 3 * train.seglen)
@@ -142,11 +142,15 @@ class Run:
         if self.world.is_main:
             self.progress = self.saver.begin(self.start.checkpoint) or self.progress
         self.progress = self.world.broadcast(self.progress)
-        if self.progress.epoch == self.config.train.epoch:
+        over = self.progress.epoch == self.config.train.epoch
+        if over:
             say(f"all {self.progress.epoch} epochs are done already; for more, set a larger TRAIN.epoch")
         with ExitStack() as stack:
             stack.enter_context(memory_errors(self.amp.device, LESS_MEMORY))
-            features = self._features()
+            features = None
+            if self.frozen and not over:  # a signal ends this at once; the next run continues it
+                limit = self.unreadable.limit_own
+                features = feature_sources(self.lists, self.progress.seed, self.model, self.amp.device, limit)
             self.json = stack.enter_context(self._json_log(follow))
             self.stop = stack.enter_context(StopRequest(announced=self.world.is_main))
             self.profiler = stack.enter_context(self._profiler())
@@ -155,12 +159,6 @@ class Run:
                 check_readable(self.sources.valid_loader, self.valid_entries, self.config.valid, self.world)
             self.last_saved = time.monotonic()
             self._epochs()
-
-    def _features(self) -> Sources | None:
-        """Return the features of a frozen network, unless training is over. A signal stops this; it can be resumed."""
-        if not self.frozen or self.progress.epoch == self.config.train.epoch:
-            return None
-        return feature_sources(self.lists, self.progress.seed, self.model, self.amp.device, self.unreadable.limit_own)
 
     def _json_log(self, follow: Callable[[dict], None] | None) -> JsonLog:
         path, epoch, step = self.folder / "train_log.jsonl", self.progress.epoch, self.progress.step
@@ -258,10 +256,7 @@ class Run:
             raise Terminated if terminated else KeyboardInterrupt
 
     def _validate(self, epoch: int) -> tuple[float, tuple[float, ...]]:
-        """Return (the metric in percent on the validation list, thresholds), and log them.
-
-        Every rank validates a part of the list.
-        """
+        """Return (the metric in percent on the validation list, thresholds), and log them, on every rank."""
         self.model.eval()
         start = time.perf_counter()
         sources, classes = self.sources, self.config.model.num_classes

@@ -17,7 +17,6 @@ from training.checkpoint import (
     read_manifest,
     remove_checkpoint,
     remove_leftovers,
-    remove_torn,
     save_checkpoint,
 )  # fmt: skip
 from training.manifest import VALID_LIST
@@ -48,7 +47,6 @@ class Saver:
                     "them one by one; --resume=auto would have continued that run"
                 )
             return None
-        remove_torn(self._folder, self._name)
         progress = self._keep_best(resumed)
         self._newest = copy_checkpoint(resumed, self._prefix(progress), progress, self._about)
         return progress
@@ -116,7 +114,7 @@ class Saver:
         return self._folder / f"{self._name}_epoch{progress.epoch - (progress.step == 0)}"
 
     def _remove_older(self, newest: Progress) -> None:
-        """Delete checkpoints within an epoch and those of older epochs, if they lie before `newest`.
+        """Delete checkpoints within an epoch, whole or torn, and those of older epochs, if they lie before `newest`.
 
         Later checkpoints belong to another run in the folder, which this one cannot resume.
         """

@@ -14,8 +14,8 @@ class Schedule:
     steps_per_epoch: int
     epochs: int
     base: float
-    decay: float = 0.1  # at each milestone
-    milestones: tuple[int, ...] | None = None  # epochs; None: thirds
+    decay: float = 0.1  # a factor at each milestone
+    milestones: tuple[int, ...] | None = None  # epochs; None: after one third of the steps, and after two
     cosine: bool = False
     warmup_epochs: float = 0.0
     warmup_base: float = 0.0
@@ -35,9 +35,12 @@ class Schedule:
     def _rate_at(self, step: float) -> float:
         total = self.epochs * self.steps_per_epoch
         if self.cosine:
-            return cosine_rate_at(step, total, self.base)
+            # Loshchilov and Hutter, https://arxiv.org/abs/1608.03983. Warm-up counts in the total, as in PP-TSN.
+            return self.base * (1 + math.cos(math.pi * step / total)) / 2
         if self.milestones is None:
-            return learning_rate_at(step, total, self.base, self.decay)
+            # Whole numbers, so that thirds are compared without rounding. The original counts
+            # int(total_videos / batch_size + 1) steps per epoch; these are the list's actual steps.
+            return self.base * self.decay ** (int(3 * step >= total) + int(3 * step >= 2 * total))
         return self.base * self.decay ** sum(step >= epoch * self.steps_per_epoch for epoch in self.milestones)
 
 
@@ -60,20 +63,3 @@ def build_schedule(train: TrainConfig, steps_per_epoch: int, step_size: int) -> 
         warmup_epochs=train.warmup_epochs,
         warmup_base=train.warmup_learning_rate * scale,
     )
-
-
-def learning_rate_at(step: float, total_steps: int, base: float, decay: float) -> float:
-    """Return the rate of a step, from 0, of `total_steps`: `base`, times `decay` after one third and again after two.
-
-    The original counts int(total_videos / batch_size + 1) steps per epoch; this uses the actual list's steps.
-    """
-    # Whole numbers, so that thirds are compared without rounding.
-    return base * decay ** (int(3 * step >= total_steps) + int(3 * step >= 2 * total_steps))
-
-
-def cosine_rate_at(step: float, total_steps: int, base: float) -> float:
-    """Return the rate base * (1 + cos(pi * step / total_steps)) / 2.
-
-    Loshchilov and Hutter, https://arxiv.org/abs/1608.03983. Warm-up steps count in total_steps, as in PP-TSN.
-    """
-    return base * (1 + math.cos(math.pi * step / total_steps)) / 2

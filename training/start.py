@@ -35,6 +35,8 @@ from utils.storage.shelf import digest
 LIST = "the digest of the training list"
 SHOWN = 5  # most names in a line
 MOST_NAMES = 500_000  # most bytes of names in a manifest, because reading it is limited too
+# If one of these has changed, the remaining steps of an epoch would be other ones.
+CUTS = ("TRAIN.batch_size", "TRAIN.accumulate_steps", "TRAIN.balance_classes", "the number of videos", LIST, CLASSES)
 # A checkpoint can only be resumed if the model agrees in these keys.
 MODEL_KEYS = ("name", "backbone", "num_layers", "num_classes", "labels", "seglen")
 TRAIN_KEYS = tuple(item.name for item in fields(TrainConfig) if item.name not in NOT_LEARNED)
@@ -173,10 +175,7 @@ def find_start(flags: Flags, config: Config, num_videos: int, data: Mapping[str,
 
 
 def _rows_kept(config: Config, weights: Path) -> dict[int, int]:
-    """Return our classes that the manifest beside the weights also names: our number -> the number there.
-
-    Print which.
-    """
+    """Return, and print, our classes that the manifest beside the weights also names: our number -> its number."""
     names = _names(config)
     try:
         beside = read_beside(weights)
@@ -201,13 +200,10 @@ def _rows_kept(config: Config, weights: Path) -> dict[int, int]:
 
 
 def _weights_alone(resume: str) -> str | None:
-    """Return the weights that --resume names if they are not a checkpoint.
-
-    They are a weights file, or a prefix without other files.
-    """
+    """Return the weights that --resume names if they are no checkpoint: a weights file, or a prefix of nothing else."""
     prefix = prefix_of(resume)
     if prefix == Path(resume) and os.path.isfile(resume):
-        return resume  # of another kind, for example .safetensors
+        return resume  # in another format, for example .safetensors
     others = [with_suffix(prefix, ".json")]
     if not resume.endswith(".pdparams"):
         others.append(with_suffix(prefix, ".pdopt"))
@@ -250,16 +246,7 @@ def _compared(
     for name in data.keys() & checkpoint.data.keys():  # an old checkpoint has no data, and a run may have no validation
         if data[name] != checkpoint.data[name]:
             changed[name] = (one_line(checkpoint.data[name][:8]), data[name][:8])
-    cuts = {
-        "TRAIN.batch_size",
-        "TRAIN.accumulate_steps",
-        "TRAIN.balance_classes",
-        "the number of videos",
-        LIST,
-        CLASSES,
-    }
-    cuts &= changed.keys()
-    if progress.step and cuts:
+    if progress.step and (cuts := changed.keys() & CUTS):
         what = "; ".join(f"{name} was {changed[name][0]}, is {changed[name][1]}" for name in sorted(cuts))
         raise InputError(f"{where} stops within epoch {progress.epoch}, and its remaining steps would change: {what}")
     for name, (there, here) in changed.items():

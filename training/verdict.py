@@ -13,25 +13,23 @@ WIDE = 20.0  # points: with a wider interval, epochs cannot be told apart
 def verdict(
     top1: float, videos: int, labels: Sequence[int | None], num_classes: int, trained: float | None = None
 ) -> list[str]:
-    """Return lines on a top-1 accuracy in percent over `videos` videos.
+    """Return lines about a top-1 accuracy in percent over `videos` videos.
 
-    trained: the accuracy of the last whole epoch on the training videos, or None.
-
-    labels: of the validation list, for the accuracy of always naming the most frequent class; None if unknown: then
-    chance is 1 / num_classes.
+    labels: of the validation list. Chance is the accuracy of always naming their most frequent class, or
+    1 / num_classes if a label is None (unknown). trained: the accuracy of the last whole epoch on the training videos.
     """
     counts = Counter(labels)
     chance = 100 / num_classes if None in counts else 100 * max(counts.values()) / len(labels)
     low, high = wilson(top1 * videos / 100, videos)
     line = f"top1_acc {top1:.2f} of {videos} validation videos: {low:.2f} to {high:.2f} with 95% confidence"
-    lines = [f"{line}; always answering the same class gives {chance:.2f}"]
+    lines = [f"{line}; always answering one class gives {chance:.2f}"]
     if high - low > WIDE:
         lines.append(
             f"{videos} validation videos are too few to choose by: differences below about "
             f"{(high - low) / 2:.0f} points may be noise; use some hundreds"
         )
     if low <= chance:
-        lines.append(f"on these {videos} videos it is no better than always answering the same class")
+        lines.append(f"on these {videos} videos it is no better than always answering one class")
     if trained is not None:
         lines.append(
             f"training top1_acc of the last epoch {trained:.2f}, {trained - top1:+.2f} points from validation; "
@@ -43,15 +41,18 @@ def verdict(
 def _verdict_of_many(
     mean: float, videos: int, labels: Sequence[Label | None], num_classes: int, trained: float | None = None
 ) -> list[str]:
-    """Return the same for an mAP in percent; trained: F1 in percent."""
+    """Return lines about an mAP in percent. trained: the training videos' F1 in percent.
+
+    In a random order a class's average precision is about its share of the videos.
+    """
     counts = Counter(one for label in labels for one in ids_of(label))
     chance = 100 * sum(counts.values()) / max(len(labels) * len(counts), 1)
     lines = [
-        f"mAP {mean:.2f} of {videos} validation videos, the mean over {len(counts)} of {num_classes} classes; a random "
-        f"order would give some {chance:.2f}, the mean share of the videos that a class has"
+        f"mAP {mean:.2f} of {videos} validation videos, the mean over {len(counts)} of {num_classes} classes; "
+        f"a random order gives about {chance:.2f}"
     ]
     if trained is not None:
-        lines.append(f"training f1 of the last epoch {trained:.2f}, each class named from a probability of 0.5 on")
+        lines.append(f"training f1 of the last epoch {trained:.2f}, with the classes of probability 0.5 or more")
     return lines
 
 

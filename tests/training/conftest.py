@@ -1,4 +1,4 @@
-"""A training that nothing disturbs, to compare disturbed ones with; checkpoints of a network of four numbers."""
+"""An undisturbed training to compare others with, and checkpoints of a network of four numbers."""
 
 import sys
 from collections.abc import Callable
@@ -21,13 +21,13 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture(scope="session")
 def undisturbed(workspace, tmp_path_factory) -> Path:
-    """Provide the save_dir of a narrow run of 3 epochs that was never stopped."""
-    return train_narrow(workspace, tmp_path_factory.mktemp("undisturbed"), "--epoch=3").save_dir
+    """Provide the save_dir of a narrow run of 3 epochs that nothing stopped."""
+    return train_narrow(workspace, tmp_path_factory.mktemp("undisturbed"), "--epoch=3", "--report=True").save_dir
 
 
 @pytest.fixture
 def small():
-    """Return (model, optimizer) of a network of four numbers, after a step."""
+    """Provide (model, optimizer) of a network of four numbers, after a step."""
     model = paddle.nn.Linear(1, 2)
     optimizer = paddle.optimizer.Momentum(0.1, parameters=model.parameters())
     model(paddle.ones([1, 1])).sum().backward()
@@ -37,13 +37,13 @@ def small():
 
 @pytest.fixture
 def about(workspace) -> dict:
-    """Provide what a manifest says of the workspace's configuration."""
+    """Provide a manifest's facts about the workspace's configuration."""
     return describe_run(load_config(str(workspace.folder / "tiny.yaml"), {}, ()), {})
 
 
 @pytest.fixture
 def saved(small, about, tmp_path) -> Callable[[str, int, int], Path]:
-    """Provide a function that writes a checkpoint that stands at (epoch, step), and returns its prefix."""
+    """Provide a function that writes a checkpoint at (epoch, step) and returns its prefix."""
 
     def save(name: str, epoch: int, step: int) -> Path:
         save_checkpoint(tmp_path / name, *small, Progress(epoch, step, 5, 10, 4), about)

@@ -1,4 +1,4 @@
-"""Mixed precision and layout on a GPU that is played: what is chosen, said and refused, and O2's copies of weights."""
+"""Mixed precision and layout on a simulated GPU: what is chosen, said and refused, and O2's copies of weights."""
 
 import sys
 from types import SimpleNamespace
@@ -23,7 +23,7 @@ NO_FLOAT16 = "this GPU does not have float16, which begins with compute capabili
 
 @pytest.fixture
 def flags(monkeypatch) -> dict[str, object]:
-    """Provide the flags that Paddle is given, which a build for the CPU does not know; nor has it a scaler."""
+    """Provide the flags given to Paddle. A build for the CPU lacks them, and the scaler."""
     found = {}
     monkeypatch.setattr(paddle.amp, "GradScaler", lambda **how: None)
     monkeypatch.setattr(paddle, "set_flags", found.update)
@@ -89,8 +89,8 @@ def test_channels_last_gains_in_float16_alone(monkeypatch, capsys, flags, keys, 
 
 
 @pytest.fixture
-def decorated(monkeypatch, flags):
-    """Provide a function by which Paddle's own decorate works as on a GPU: (model, optimizer, weights before)."""
+def decorated(monkeypatch, flags, narrow_networks):
+    """Provide a function that decorates a model as on a GPU and returns (model, optimizer, weights before)."""
     module = sys.modules["paddle.amp.auto_cast"]
     place = SimpleNamespace(is_gpu_place=lambda: True, is_xpu_place=lambda: False, is_custom_place=lambda: False)
     monkeypatch.setattr(module, "_dygraph_tracer", lambda: SimpleNamespace(_expected_place=place))
@@ -125,11 +125,10 @@ def test_o2_leaves_the_normalisation_of_frames_as_it_is(decorated):
     for name in ("scale", "shift"):
         buffer = getattr(model, name)
         assert buffer.dtype == paddle.float32 and np.array_equal(buffer.numpy(), before[name])
-    assert set(model.state_dict()) == before.keys() - {"scale", "shift"}  # still no part of the weights
+    assert set(model.state_dict()) == before.keys() - {"scale", "shift"}  # still not among the weights
 
 
 def test_a_step_leaves_no_gradient():
-    """Zeros would be written, and added to."""
     model = paddle.nn.Linear(1, 1)
     model(paddle.ones([1, 1])).backward()
     Amp(TrainConfig(amp="off"), "cpu", seeded=False).step(paddle.optimizer.Momentum(parameters=model.parameters()))

@@ -1,4 +1,4 @@
-"""The weights' moving average, by hand; and runs that validate and save it, go on when stopped, and end early."""
+"""The weights' moving average by hand, and runs that validate, save and resume it, and that end early."""
 
 import re
 import signal
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:When training, we now always tra
 
 
 def normed() -> paddle.nn.Layer:
-    """Return a layer that is frozen, one that is not, and a BatchNorm in training."""
+    """Return a frozen layer, a trained one, and a BatchNorm in training mode."""
     model = paddle.nn.Sequential(paddle.nn.Linear(1, 1), paddle.nn.Linear(1, 1), paddle.nn.BatchNorm2D(1))
     for parameter in model[0].parameters():
         parameter.stop_gradient = True
@@ -38,7 +38,7 @@ def followed(decay: float, model: paddle.nn.Layer) -> MovingAverage:
 
 
 def test_steps_of_the_average():
-    """The decay is 2/11 after the first step and 3/12 after the second; TRAIN.ema where it is less."""
+    """The decay is 2/11 after the first step and 3/12 after the second, or TRAIN.ema if that is less."""
     model = normed()
     names = ["1.bias", "1.weight", "2._mean", "2._variance", "2.bias", "2.weight"]
     for decay, kept in ((0.999, (2 / 11, 3 / 12)), (0.2, (2 / 11, 0.2))):
@@ -70,7 +70,7 @@ def test_the_model_shows_the_average_and_has_its_own_weights_again():
     assert all(np.array_equal(own[name], tensor.numpy()) for name, tensor in model.state_dict().items())
 
 
-def test_of_low_precision_weights_the_float32_copies_are_averaged():
+def test_low_precision_weights_are_averaged_in_float32():
     model = paddle.nn.Linear(1, 1, bias_attr=False)
     average = MovingAverage(0.999, model)
     model.to(dtype="bfloat16")
@@ -110,9 +110,9 @@ def test_patience(not_better, patience, ends):
 def test_a_run_validates_and_saves_the_average_and_ends_early_however_often_it_is_stopped(
     workspace, tmp_path, monkeypatch
 ):
-    """With BatchNorm in training, whose statistics are averaged."""
+    """BatchNorm is in training mode, so its statistics are averaged too."""
     keys = ("ema=0.8", "patience=2", "learning_rate=0.0001", "checkpoint_minutes=0.00001")
-    flags = ["--epoch=9", "--resume=auto", "--report=False", *(f for key in keys for f in ("--set", f"TRAIN.{key}"))]
+    flags = ["--epoch=9", "--resume=auto", *(f for key in keys for f in ("--set", f"TRAIN.{key}"))]
     alone = train_narrow(workspace, tmp_path / "alone", *flags)
     save_dir, progress = alone.save_dir, manifest(alone.save_dir)["progress"]
     assert (progress["not_better"], progress["epoch"]) == (2, progress["best_epoch"] + 3) and progress["epoch"] < 9
@@ -135,15 +135,15 @@ def test_a_run_validates_and_saves_the_average_and_ends_early_however_often_it_i
 
 
 def test_two_processes_validate_and_save_one_average(workspace, tmp_path, monkeypatch):
-    """Of BatchNorm's statistics each has its own until then."""
+    """Until then, each process has its own statistics of BatchNorm."""
     keys = ("ema=0.8", "learning_rate=0.0001", "accumulate_steps=2")
-    flags = ["--nproc=2", "--batch_size=2", "--report=False", *(f for key in keys for f in ("--set", f"TRAIN.{key}"))]
+    flags = ["--nproc=2", "--batch_size=2", *(f for key in keys for f in ("--set", f"TRAIN.{key}"))]
     save_dir = train_narrow(workspace, tmp_path, "--epoch=1", *flags).save_dir
     assert validation_losses(save_dir, monkeypatch)[0] == pytest.approx(steps(save_dir)[-1][3], rel=1e-5)
 
 
 def validation_losses(save_dir: Path, monkeypatch) -> tuple[float, float]:
-    """Return the loss of a run's validation list with the weights of TSN.pdparams, and with those that training had."""
+    """Return a run's validation loss with the weights of TSN.pdparams, and with the weights of the last step."""
     narrow(monkeypatch.setattr)
     config = load_config(save_dir / "config.yaml")
     model = load_model(config.model, save_dir / "TSN.pdparams")

@@ -1,4 +1,4 @@
-"""What is said before the first step of a run that is foolish, and that nothing is said of one that is not."""
+"""The warnings before a run's first step, and settings without one."""
 
 import math
 
@@ -39,7 +39,7 @@ def said(sets: list[str], train: list, valid: list, devices: int = 1) -> list[st
 CASES = [
     ([], TRAIN, VALID, []),
     ([], TRAIN, [], []),
-    ([], [(path, None) for path, _ in TRAIN], VALID, []),  # of pickles, which have their labels themselves
+    ([], [(path, None) for path, _ in TRAIN], VALID, []),  # pickles, whose labels are inside the files
     ([], TRAIN, TRAIN[:100], [f"the validation list is in {HEART}"]),
     ([], TRAIN, [*VALID, *TRAIN[:3]], [f"validation, 103 videos: 3 of its videos are in {HEART}"]),
     (
@@ -129,7 +129,7 @@ def test_a_loss_far_above_chance_names_the_learning_rate(loss, classes, high):
 
 
 def test_a_validation_list_that_cannot_be_read_ends_a_run_before_its_first_step(workspace, tmp_path):
-    """And a loss that grows is told at its epoch's end, with the rate; more segments than frames before."""
+    """A second run warns of more segments than frames before its first step, and of a grown loss after its epoch."""
     gone = write_list(tmp_path / "gone.list", [(tmp_path / f"{i}.mp4", 0) for i in range(6)])
     training = NarrowTraining(workspace, tmp_path, "--set", f"VALID.filelist={gone}").ends(2)
     first = f"{tmp_path / '0.mp4'}: no such file{list_advice('0.mp4', 'no such file')}"

@@ -1,4 +1,4 @@
-"""A full disk, a folder that goes away, a loss that is no number: one line, exit code 1, and the checkpoint before."""
+"""A full disk, a removed folder, a loss that is not finite: one line, exit code 1, and the checkpoint before stays."""
 
 import resource
 import subprocess
@@ -15,12 +15,12 @@ OFTEN = ("--epoch=3", "--set", "TRAIN.checkpoint_minutes=0.00001", "--resume=aut
 
 @pytest.fixture
 def small_disk(tmp_path):
-    """Provide a folder on a file system of its own that holds one checkpoint (1.4 MB) and half of the next."""
+    """Provide a folder on its own file system, with room for a checkpoint (1.4 MB) and half of the next."""
     folder = tmp_path / "save"
     folder.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=2400k", "tmpfs", str(folder)]
     if subprocess.run(mount, capture_output=True).returncode:
-        pytest.skip("only root may mount a tmpfs; test_a_file_that_may_not_grow does the like without")
+        pytest.skip("only root may mount a tmpfs; test_a_file_that_may_not_grow needs no root")
     yield folder
     subprocess.run(["umount", str(folder)], check=True)
 
@@ -36,7 +36,7 @@ def test_a_full_disk_ends_the_run_with_the_checkpoint_before_intact(workspace, t
     train_narrow(workspace, tmp_path, *flags)
     assert (small_disk / "TSN.pdparams").read_bytes() == (undisturbed / "TSN.pdparams").read_bytes()
     assert steps(small_disk) == steps(undisturbed)
-    # keep_checkpoints: the end, the best, and one epoch, here the same as the end.
+    # keep_checkpoints keeps the end, the best, and one epoch, here the last.
     assert {path.stem for path in small_disk.glob("*.pdparams")} == {"TSN", "TSN_best", "TSN_epoch2"}
     assert (small_disk / "TSN_best.pdparams").read_bytes() == (undisturbed / "TSN_best.pdparams").read_bytes()
 
@@ -46,9 +46,9 @@ def test_a_file_that_may_not_grow(workspace, tmp_path, undisturbed):
     for name in ("TSN", "TSN_best", "TSN_epoch2"):
         (save_dir / f"{name}.json").unlink()
     training = narrow_at(workspace, tmp_path, "Epoch 2, iter 0", *OFTEN, PYTHONDONTWRITEBYTECODE="1")
-    limit = 300_000  # bytes: less than the weights, whose writing then fails half-way
+    limit = 300_000  # bytes: less than the weights
     resource.prlimit(training.process.pid, resource.RLIMIT_FSIZE, (limit, limit))
-    training.ends(1)
+    training.release().ends(1)
     assert training.errors == [f"error: {save_dir}/TSN_epoch2_step1.pdparams: cannot be written: File too large"]
     check_files(read_manifest(save_dir / "TSN_epoch1"))
     assert not list(save_dir.glob(".*"))
@@ -58,7 +58,7 @@ def test_a_save_dir_that_goes_away_is_named(workspace, tmp_path):
     flags = ("--epoch=1000", "--set", "TRAIN.keep_checkpoints=1")
     training = narrow_at(workspace, tmp_path, "Epoch 0, iter 1", *flags)
     training.save_dir.rename(tmp_path / "moved")
-    training.ends(1)
+    training.release().ends(1)
     assert not training.save_dir.exists()
     assert len(training.errors) == 1
     assert training.errors[0].startswith(f"error: {training.save_dir}/TSN_")
@@ -67,12 +67,12 @@ def test_a_save_dir_that_goes_away_is_named(workspace, tmp_path):
 
 
 @pytest.mark.parametrize(("minutes", "complaint", "num_videos", "saved"), [
-    # Between two log lines; the epoch's last step has two videos.
+    # No log line reads the loss before the epoch ends; its last step has two videos.
     (0, "the loss is nan in epoch 0, iter 2", 2, []),
-    # The loss was still a number, but its gradients were not.
+    # The loss is finite, but its gradients are not.
     (0.00001, "weights are not finite after epoch 0, iter 1", 4, ["TSN_epoch0_step1"]),
 ])  # fmt: skip
-def test_what_is_not_finite_never_gets_into_a_checkpoint(workspace, tmp_path, minutes, complaint, num_videos, saved):
+def test_a_checkpoint_has_only_finite_weights(workspace, tmp_path, minutes, complaint, num_videos, saved):
     flags = ("--learning_rate=1e30", "--log_interval=1000", "--set", f"TRAIN.checkpoint_minutes={minutes}")
     training = train_narrow(workspace, tmp_path, *flags, code=1)
     assert len(training.errors) == 1

@@ -1,4 +1,4 @@
-"""Kept features: what a file holds after anything that can happen to it, and the batches that are made of it."""
+"""Kept features: the records of a damaged, outdated or merged file, and the batches made from them."""
 
 from pathlib import Path
 
@@ -26,7 +26,7 @@ FILES = np.array([[100 + i, 7] for i in range(10)])
 
 
 def records(*jobs: int, videos: int = 10) -> np.ndarray:
-    """Of videos whose label and features are their position."""
+    """Return records of videos whose label and features equal their position."""
     positions = [job % videos for job in jobs]
     features = np.repeat(np.array(positions, np.float32)[:, None], 4, axis=1)
     batch = Batch(np.empty(0), np.array(positions), positions, files=[[100 + i, 7] for i in positions])
@@ -40,7 +40,7 @@ def missing(path: Path, files: np.ndarray = FILES, jobs: int = 10) -> tuple[list
 
 @pytest.fixture
 def file(tmp_path):
-    """Ten records."""
+    """Provide a file of ten records."""
     path = tmp_path / "file"
     put_records(path, [records(*range(6)), records(*range(6, 10))])
     return path
@@ -67,7 +67,7 @@ def test_records_are_read_as_they_were_written(file):
     ],
     ids=["a byte", "within a record", "zeros", "a bit", "another's", "moved", "zeros behind", "nothing"],
 )
-def test_what_is_damaged_is_missed_and_written_again(file, damage, lost):
+def test_damaged_records_are_missing_and_written_again(file, damage, lost):
     content = file.read_bytes()
     file.write_bytes(damage(content))
     assert missing(file) == (lost, 0, 0)
@@ -75,12 +75,12 @@ def test_what_is_damaged_is_missed_and_written_again(file, damage, lost):
     assert file.read_bytes()[: 10 * SIZE] == content
 
 
-def test_there_may_be_no_file_yet(tmp_path):
+def test_without_a_file_all_records_are_missing(tmp_path):
     assert missing(tmp_path / "none") == ([*range(10)], 0, 0)
 
 
-def test_records_of_replaced_and_of_unreadable_videos_are_missed(file):
-    """Of two views of each of five videos: that of video 3 could not be read, 1 and 4 are other files now."""
+def test_records_of_replaced_and_of_unreadable_videos_are_missing(file):
+    """Five videos with two views each: one view of video 3 was unreadable, and videos 1 and 4 have new files."""
     put_records(file, [records(*range(10), videos=5)])
     batch = Batch(np.empty(0), np.array([4]), [4], [(3, "no such file")], [[104, 7]])
     put_records(file, [records_of(DTYPE, batch, np.zeros((1, 4)), [8], 5, replaced=True)])
@@ -101,7 +101,7 @@ def test_a_remote_video_is_the_same_one_as_long_as_it_could_be_read(file):
 
 @pytest.mark.parametrize("more, said", [(10, "20"), (-1, "9"), (0.5, "10.5")])
 def test_a_file_of_another_number_of_records_is_refused(file, more, said):
-    """As two runs left it that wrote to one file, where nothing kept them apart."""
+    """Two runs may write to one file on a disk without locks."""
     content = file.read_bytes()
     file.write_bytes((content + content)[: int((10 + more) * SIZE)])
     with pytest.raises(RunError) as error:
@@ -129,7 +129,7 @@ def test_parts_of_ranks_are_taken_in(tmp_path, number, ranks):
     assert [path.name for path in tmp_path.iterdir()] == ["whole"]
 
 
-def test_of_the_part_of_a_killed_rank_whole_records_are_taken(file, tmp_path):
+def test_whole_records_of_a_killed_ranks_part_are_taken(file, tmp_path):
     content = file.read_bytes()
     file.write_bytes(content[: 4 * SIZE])
     part = tmp_path / "part"
@@ -169,7 +169,7 @@ def test_batches_have_what_reader_batches_have():
 
 
 def views_seen(epochs: int, order: list[int], views: int = 4, videos: int = 3) -> list[list[int]]:
-    """For each epoch the view of each of `order`."""
+    """Return, for each epoch, the view of each video in `order`."""
     kept = records(*range(views * videos), videos=videos)
     kept["features"] = np.repeat(np.arange(views), videos)[:, None]
     loader = loader_of(kept, views=views, seed=5)
@@ -180,7 +180,7 @@ def test_every_epoch_sees_another_view_until_all_are_seen():
     seen = np.array(views_seen(8, [0, 1, 2]))
     assert all(sorted(seen[:4, video]) == [0, 1, 2, 3] for video in range(3))
     assert np.array_equal(seen[4:], seen[:4])
-    assert len(set(seen[0])) > 1  # not all begin with the same one
+    assert len(set(seen[0])) > 1  # they begin with different views
 
 
 def test_a_video_that_is_drawn_twice_in_an_epoch_shows_two_views():

@@ -1,4 +1,4 @@
-"""How an epoch is cut into steps, and how a loss that is no number is told, by whichever process it comes from."""
+"""The steps of an epoch, and the message about a loss that is not finite, on whichever rank it occurs."""
 
 import itertools
 
@@ -23,7 +23,7 @@ def test_an_epoch_in_steps(steps, cut):
 
 
 class Pair(World):
-    """Rank 1 of two; what the other one says is given."""
+    """Rank 1 of two, with the other rank's values in `others`."""
 
     def all_gather(self, value):
         return [self.others.pop(0), value]
@@ -35,7 +35,7 @@ def guard_beside(*others) -> LossGuard:
     return LossGuard(world)
 
 
-def test_a_loss_that_is_no_number_is_named_where_it_came_first():
+def test_the_first_loss_that_is_not_finite_is_named():
     guard = LossGuard(World())
     for step, loss in enumerate((1.0, float("inf"), float("nan"))):
         guard.add(7, step, paddle.to_tensor(loss), [f"{step}.mp4", "a b.mp4"])
@@ -61,7 +61,7 @@ def test_all_processes_stop_with_the_same_message(other, ours, message):
     assert str(error.value) == message.format("the last checkpoint is from before it; videos of the step: ")
 
 
-def test_losses_are_read_at_the_latest_after_a_hundred_steps():
+def test_losses_are_read_after_a_hundred_steps_at_most():
     guard = LossGuard(World())
     guard.add(0, 0, paddle.to_tensor(float("nan")), [])
     for step in range(1, LossGuard.LIMIT - 1):
@@ -71,7 +71,7 @@ def test_losses_are_read_at_the_latest_after_a_hundred_steps():
 
 
 @pytest.mark.parametrize("place", ["weight", "_mean"])
-def test_weights_and_statistics_are_looked_at_too(place):
+def test_weights_and_statistics_are_checked_too(place):
     model = paddle.nn.BatchNorm2D(2)
     guard = LossGuard(World())
     guard.add(3, 4, paddle.to_tensor(1.0), ["x.mp4"])
@@ -84,7 +84,7 @@ def test_weights_and_statistics_are_looked_at_too(place):
     )
 
 
-def test_dropout_draws_anew_in_each_step_and_the_same_when_a_run_goes_on():
+def test_each_step_has_its_own_seed_for_dropout():
     seeds = {step_seed(*place) for place in itertools.product((0, 1000), (0, 1), (0, 1), (0, 1))}
     assert len(seeds) == 16 and step_seed(1000, 1, 0, 1) in seeds
     for seed in seeds:

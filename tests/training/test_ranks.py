@@ -1,8 +1,7 @@
-"""Several processes as one: the numbers do not depend on how many there are, and none outlives the others."""
+"""Several processes train as one: the result does not depend on their number, and none outlives the others."""
 
 import re
 import signal
-import time
 
 import pytest
 
@@ -10,8 +9,8 @@ from conftest import free_port, write_list
 from documentation import commands, read_page
 from fault_tools import NarrowTraining, difference, manifest, narrow_at, steps, train_narrow
 
-# A frozen BatchNorm: its statistics are those of a batch, and each process has a part of it.
-FROZEN = ("--epoch=2", "--learning_rate=0.0001", "--report=False", "--set", "TRAIN.freeze_batch_norm=True")
+# A frozen BatchNorm, because a process normalises with its part of the batch.
+FROZEN = ("--epoch=2", "--learning_rate=0.0001", "--set", "TRAIN.freeze_batch_norm=True")
 OFTEN = ("--resume=auto", "--set", "TRAIN.checkpoint_minutes=0.00001")
 
 
@@ -39,7 +38,7 @@ def assert_equal_to_rounding(one, other):
 
 
 def test_the_result_does_not_depend_on_the_number_of_processes(workspace, tmp_path):
-    """Three here: one meets a video that it cannot read, and two have nothing to do in the epoch's last step."""
+    """Three processes: one meets an unreadable video, and two have nothing to do in the epoch's last step."""
     (tmp_path / "garbage.mp4").write_bytes(b"\0" * 1000)
     videos = [*workspace.videos, *workspace.held_out[:2], (tmp_path / "garbage.mp4", 0)]
     path = write_list(tmp_path / "x.list", videos)
@@ -54,7 +53,7 @@ def test_the_result_does_not_depend_on_the_number_of_processes(workspace, tmp_pa
 
 def test_accumulated_batches_are_one_large_one(workspace, tmp_path, videos, alone):
     flags = ("--batch_size=3", "--set", "TRAIN.accumulate_steps=2", "--set", videos)
-    # And a learning rate that is meant for steps of 12 videos is halved for those of 6.
+    # A learning rate for steps of 12 videos is halved for steps of 6.
     flags += ("--learning_rate=0.0002", "--set", "TRAIN.learning_rate_batch=12")
     training = train_narrow(workspace, tmp_path, *FROZEN, *flags)
     assert "learning rate 0.0002 for 12 videos a step, scaled to 0.0001 for 6\n" in training.output
@@ -63,12 +62,12 @@ def test_accumulated_batches_are_one_large_one(workspace, tmp_path, videos, alon
 
 def test_a_killed_rank_ends_the_run_and_any_number_of_processes_goes_on(workspace, tmp_path, videos, alone):
     flags = (*FROZEN, *OFTEN, "--batch_size=6", "--set", videos)
-    # One process is asked to leave.
-    narrow_at(workspace, tmp_path, "Epoch 0, iter 0", *flags).signal(signal.SIGTERM).ends(143)
+    # One process is asked to stop.
+    narrow_at(workspace, tmp_path, "Epoch 0, iter 0", *flags).signal(signal.SIGTERM).release().ends(143)
     # Two go on, and one of them is killed.
     training = narrow_at(workspace, tmp_path, "Epoch 1, iter 0", *flags, "--nproc=2")
     assert "resumed from" in training.output
-    training.signal(signal.SIGKILL, rank=1).ends(1, seconds=30)
+    training.signal(signal.SIGKILL, rank=1).release().ends(1, seconds=30)
     assert len(training.errors) == 1 and "Traceback" not in training.output
     assert re.fullmatch(
         r"error: rank 1 of 2 was killed by signal 9 \(SIGKILL\); all ranks were ended; its last lines: .+",
@@ -86,11 +85,9 @@ def test_a_killed_launcher_leaves_nothing_behind(workspace, tmp_path):
 
 def test_a_second_ctrl_c_ends_all_ranks_at_once(workspace, tmp_path):
     flags = ("--nproc=2", "--epoch=100", "--set", "TRAIN.buf_size=1")
-    training = NarrowTraining(workspace, tmp_path, *flags).says("data: 10 videos").stop_reader()
-    training.is_silent(3)  # what is read already has been trained on
-    training.signal(signal.SIGINT)
-    time.sleep(2)
-    assert training.process.poll() is None  # a rank waits for its videos, the other one for that rank
+    training = NarrowTraining(workspace, tmp_path, *flags).says("data: 10 videos").stop_reader().is_idle()
+    training.signal(signal.SIGINT).says("stopping after this step").is_idle()
+    assert training.process.poll() is None  # a rank waits for its videos, and the other one for that rank
     training.signal(signal.SIGINT).ends(130, seconds=45)
 
 
@@ -102,7 +99,7 @@ def test_a_mistake_is_named_once_and_not_by_every_rank(workspace, tmp_path):
 
 
 def test_paddles_launcher_on_two_machines(workspace, tmp_path, videos, alone):
-    """The commands of docs/devices.md, two launchers on this one; only the first one's save_dir is written."""
+    """Two launchers on this machine, by the commands of docs/devices.md. Only the first one writes its save_dir."""
     port = free_port()
     machines = []
     for rank, line in enumerate(line for line in commands(read_page("docs/devices.md")) if "launch" in line):

@@ -1,8 +1,9 @@
-"""What a recipe adds to training, against values computed by hand; and runs with all of it, resumed and shared."""
+"""The parts of a recipe against values computed by hand; runs with all of them, killed, resumed, in two processes."""
 
 import math
 import re
 import signal
+import time
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import paddle
 import pytest
 
 from conftest import ROOT, write_list
-from fault_tools import difference, manifest, narrow_at, steps, train_narrow
+from fault_tools import NarrowTraining, Training, difference, manifest, narrow_at, steps, train_narrow, wait_for
 from models.pptsm_v2 import PPTSMv2
 from models.tsm import TSM
 from models.tsn import TSN
@@ -34,7 +35,7 @@ GRADIENT = {"body.weight": 1.0, "body.bias": 2.0, "fc.weight": -2.0, "fc.bias": 
 
 
 class Tiny(paddle.nn.Layer):
-    """Four numbers, of which those called bias have one dimension."""
+    """A model of four numbers; the biases have one dimension."""
 
     classifier_prefix = "fc."
 
@@ -49,7 +50,7 @@ class Tiny(paddle.nn.Layer):
 
 
 def trained(steps: int = 1, accumulate: int = 1, **recipe) -> dict[str, float]:
-    """Return the numbers after steps of rate 0.1, each of the same gradient, which comes in so many parts."""
+    """Return the numbers after steps of rate 0.1. Each step has the same gradient, in `accumulate` parts."""
     model = Tiny()
     settings = {"learning_rate": 0.1, "l2_weight_decay": 0.0, "momentum": 0.5, **recipe}
     optimizer = build_optimizer(model, TrainConfig(**settings))
@@ -75,10 +76,10 @@ def trained(steps: int = 1, accumulate: int = 1, **recipe) -> dict[str, float]:
     (1, {"classifier_learning_rate": 5.0}, (1.9, -1.2, 4.0, -3.0)),
     (1, {"classifier_learning_rate": 5.0, "l2_weight_decay": 0.2}, (1.86, -1.18, 3.7, -3.2)),
     (1, {"classifier_learning_rate": 1.0}, (1.9, -1.2, 3.2, 0.2)),
-    # g * 1 / 5, as one vector; no change where it is shorter
+    # g * 1 / 5, as one vector; a shorter gradient stays
     (1, {"clip_gradient_norm": 1.0}, (1.98, -1.04, 3.04, 0.92)),
     (1, {"clip_gradient_norm": 6.0}, (1.9, -1.2, 3.2, 0.6)),
-    # not of the penalty: g / 5 + 0.2 * w
+    # the penalty is not clipped: g / 5 + 0.2 * w
     (1, {"clip_gradient_norm": 1.0, "l2_weight_decay": 0.2}, (1.94, -1.02, 2.98, 0.9)),
     # g / 5 + 0.2 * w for the weights alone, 1.5 times it with Nesterov's momentum, times 1, 1, 5 and 10
     (1, {"clip_gradient_norm": 1.0, "l2_weight_decay": 0.2, "no_decay_on_bn_and_bias": True, "nesterov": True,
@@ -96,7 +97,7 @@ def test_steps_of_the_optimizer(steps, recipe, expected):
     {"clip_gradient_norm": 0.5},
 ])  # fmt: skip
 def test_all_weights_are_stepped_in_one_call_to_the_same_bits(recipe):
-    """As one by one, by Paddle's other operator."""
+    """Paddle's other operator steps them one by one."""
     ends = []
     for together in (True, False):
         model = Tiny()
@@ -109,10 +110,10 @@ def test_all_weights_are_stepped_in_one_call_to_the_same_bits(recipe):
             optimizer.clear_grad()
         ends.append((model.values(), [value.item() for value in optimizer.state_dict().values() if value.size == 1]))
     assert ends[0] == ends[1]
-    assert not build_optimizer(Tiny(), TrainConfig(amp="O2"))._use_multi_tensor  # GPUs cannot, of bfloat16
+    assert not build_optimizer(Tiny(), TrainConfig(amp="O2"))._use_multi_tensor  # a GPU cannot in bfloat16
 
 
-def test_of_a_network_batch_norm_and_the_classifiers_bias_have_no_penalty():
+def test_batch_norm_and_the_classifiers_bias_have_no_penalty():
     model = TSN(3, num_layers=18)
     build_optimizer(model, TrainConfig(no_decay_on_bn_and_bias=True))
     without = {name for name, p in model.named_parameters() if not p.stop_gradient and p.regularizer is not None}
@@ -139,7 +140,7 @@ def target(label: int, smoothing: float) -> list[float]:
     (0.0, ()), (0.1, ()), (0.5, ()), (0.0, (2, 1, 0.5, 3)), (0.1, (2, 1, 0.5, 3)),
 ])  # fmt: skip
 def test_label_smoothing_and_weights_of_classes(smoothing, weights):
-    """The sum of weight * loss: divided by the number of videos, it is no mean of weights."""
+    """The sum of weight * loss is divided by the number of videos, not by the sum of the weights."""
     frames = paddle.zeros([3, 2, 4, 4, 3], dtype="uint8")
     objective = Objective(0, label_smoothing=smoothing, weights=weights)
     same, losses = objective(frames, paddle.to_tensor(LABELS), 0, 0, 0)
@@ -153,7 +154,7 @@ def test_label_smoothing_and_weights_of_classes(smoothing, weights):
 
 @pytest.mark.parametrize(("asked", "expected"), [
     ("none", ()), ((1.0, 0.5, 4.0, 2.0), (1.0, 0.5, 4.0, 2.0)),
-    ("balanced", (6 / (3 * 3), 6 / (3 * 2), 1.0, 6 / (3 * 1))),  # of class 2 there is no video
+    ("balanced", (6 / (3 * 3), 6 / (3 * 2), 1.0, 6 / (3 * 1))),  # class 2 has no video
 ])  # fmt: skip
 def test_weights_of_classes(asked, expected):
     assert class_weights(asked, [0, 1, 0, 3, 1, 0], 4) == pytest.approx(expected)
@@ -225,7 +226,7 @@ def test_frozen_stages_stay_as_they_are(kind, backbone, number):
         stages = ["backbone.stem.", *(f"backbone.groups.{i}." for i in range(3)), "backbone."]
     frozen = {name for name in before if name.replace("bn1", "conv1", 1).startswith(tuple(stages[:number]))}
     assert frozen <= same
-    # A bias in front of a mean of zero may not move.
+    # A bias before a BatchNorm may stay the same.
     assert {name for name in before.keys() - frozen if name.endswith(("conv1.weight", "_mean", "fc.weight"))} <= (
         before.keys() - same
     )
@@ -235,7 +236,7 @@ def test_frozen_stages_stay_as_they_are(kind, backbone, number):
 
 def test_frozen_layers_keep_float32_where_the_others_become_low_precision(monkeypatch):
     asked = {}
-    monkeypatch.setattr(paddle, "set_flags", lambda flags: None)  # those of a GPU
+    monkeypatch.setattr(paddle, "set_flags", lambda flags: None)  # flags of a GPU
     monkeypatch.setattr("training.amp.gpu_has", lambda dtype: True)
     monkeypatch.setattr(paddle.amp, "decorate", lambda model, optimizer, **how: asked.update(how) or (model, optimizer))
     for number in (0, 2):
@@ -267,7 +268,7 @@ def test_rates_of_the_shipped_recipes(name, rates):
 
 # --- all of it, in runs -------------------------------------------------------------------------------------------
 
-# BatchNorm as it starts: a process normalises with its part of the batch.
+# A frozen BatchNorm, because a process normalises with its part of the batch.
 ALL = [
     "schedule=cosine", "warmup_epochs=1", "warmup_learning_rate=0.001", "nesterov=True", "clip_gradient_norm=1",
     "label_smoothing=0.1", "mixup_alpha=0.4", "multi_scale_crop=13", "no_decay_on_bn_and_bias=True",
@@ -279,12 +280,12 @@ ALL = [
 
 @pytest.fixture(scope="module")
 def flags(workspace, undisturbed, tmp_path_factory) -> list[str]:
-    """Of 3 epochs of 20 videos, 10, 5, 3 and 2 of a class: steps of 4 + 4, 4 + 4 and 4."""
+    """Return flags for 2 epochs of 20 videos, 10, 5, 3 and 2 of a class: steps of 4 + 4, 4 + 4 and 4."""
     videos = [*workspace.videos, *(workspace.videos[i] for i in (0, 4, 8, 0, 4, 8, 0, 1, 5, 2))]
     path = write_list(tmp_path_factory.mktemp("list") / "uneven.list", videos)
     settings = (part for key in [*ALL, f"filelist={path}"] for part in ("--set", f"TRAIN.{key}"))
-    weights = f"--pretrain={undisturbed / 'TSN.pdparams'}"  # of random ones none may be frozen
-    return ["--epoch=3", "--resume=auto", "--report=False", weights, *settings]
+    weights = f"--pretrain={undisturbed / 'TSN.pdparams'}"  # random weights may not be frozen
+    return ["--epoch=2", "--resume=auto", "--set", "TRAIN.engine=onednn", weights, *settings]
 
 
 @pytest.fixture(scope="module")
@@ -293,23 +294,51 @@ def alone(workspace, tmp_path_factory, flags) -> Path:
     return train_narrow(workspace, tmp_path_factory.mktemp("alone"), *flags).save_dir
 
 
-def test_a_run_with_everything_is_resumed_to_the_bit(workspace, tmp_path, flags, alone):
-    often = ("--set", "TRAIN.checkpoint_minutes=0.00001")
-    killed = narrow_at(workspace, tmp_path, "Epoch 1, iter 1", *flags, *often)
-    killed.signal(signal.SIGKILL).ends(-signal.SIGKILL)
-    resumed = train_narrow(workspace, tmp_path, *flags)
-    assert re.search("resumed from .*: epoch 1, iter 1\n", resumed.output) and " was " not in resumed.output
+def test_killed_at_any_moment_a_run_with_everything_ends_with_the_same_bits(workspace, tmp_path, flags, alone):
+    save_dir, often = tmp_path / "save", ("--report=True", "--set", "TRAIN.checkpoint_minutes=0.00001")
+
+    def run(rest: str = "") -> Training:
+        return NarrowTraining(workspace, tmp_path, *flags, *often, TSN_TEST_REST=rest)
+
+    def kill(training: Training) -> None:
+        training.signal(signal.SIGKILL).ends(-signal.SIGKILL)
+
+    # Within an epoch.
+    kill(run("Epoch 0, iter 1").says("Epoch 0, iter 1"))
+    # While a checkpoint is written: half of its file is there.
+    training = run("saving").says("resumed from")
+    wait_for(lambda: list(save_dir.glob(".*.pdparams.*.tmp")), "a temporary file", pause=0.001)
+    kill(training)
+    assert list(save_dir.glob(".*.pdparams.*.tmp"))
+    # During a validation: the epoch's checkpoint is there, and its line in the log is not.
+    training = run("validation").says("resumed from")
+    wait_for(lambda: (save_dir / "TSN_epoch0.json").exists(), "the checkpoint of an epoch", pause=0.001)
+    kill(training)
+    assert steps(save_dir)[-1][:3] == ("train", 0, 2)
+    # In a later epoch, then at a random moment.
+    kill(run("Epoch 1, iter 1").says("Epoch 1, iter 1"))
+    training = run().says("resumed from")
+    time.sleep(delay := np.random.default_rng().uniform(0, 1))
+    print(f"killed after {delay} s")
+    training.signal(signal.SIGKILL).process.wait()
+    resumed = run().ends(0)
+    assert "resumed from" in resumed.output and " was " not in resumed.output
+    assert not list(save_dir.glob(".*.tmp"))
     for name in ("TSN.pdparams", "TSN.pdopt", "TSN_best.pdparams"):
-        assert (tmp_path / "save" / name).read_bytes() == (alone / name).read_bytes(), name
-    assert steps(tmp_path / "save") == steps(alone)
+        assert (save_dir / name).read_bytes() == (alone / name).read_bytes(), name
+    assert steps(save_dir) == steps(alone)
+    for name in ("TSN", "TSN_best", "TSN_epoch1"):
+        ours, theirs = (manifest(folder, name)["progress"] for folder in (save_dir, alone))
+        assert ours == theirs, name
 
 
 def test_a_run_with_everything_is_the_same_in_two_processes(workspace, tmp_path, flags, alone):
-    # Asked to leave, they finish the step, save, and leave together.
-    stopped = narrow_at(workspace, tmp_path, "Epoch 1, iter 0", *flags, "--nproc=2")
-    stopped.signal(signal.SIGTERM).ends(143, seconds=30)
+    # After a signal they finish the step, save, and leave together.
+    flags = [*flags, "--nproc=2", "--set", "TRAIN.engine=eager"]
+    stopped = narrow_at(workspace, tmp_path, "Epoch 1, iter 0", *flags)
+    stopped.signal(signal.SIGTERM).says("stopping after this step").release().ends(143, seconds=30)
     assert stopped.output.count("terminated") == 1 and not stopped.errors
-    resumed = train_narrow(workspace, tmp_path, *flags, "--nproc=2")
+    resumed = train_narrow(workspace, tmp_path, *flags)
     assert re.search("resumed from .*: epoch 1, iter 1\n", resumed.output)
     save_dir = resumed.save_dir
     assert difference(save_dir / "TSN.pdparams", alone / "TSN.pdparams") < 1e-6

@@ -1,4 +1,4 @@
-"""What is said of the time that is left, on a clock that a test sets."""
+"""The remaining time of a run, on a simulated clock."""
 
 import time
 from types import SimpleNamespace
@@ -13,7 +13,7 @@ NOON = time.mktime((2026, 12, 1, 12, 0, 0, 0, 0, -1))
 
 @pytest.fixture
 def clock(monkeypatch) -> SimpleNamespace:
-    """Return the seconds that pass when `clock.now` is added to; it starts at noon."""
+    """Provide a clock that starts at noon; a test adds seconds to `clock.now`."""
     clock = SimpleNamespace(now=0.0)
     local = lambda seconds=None: time.localtime(NOON + clock.now if seconds is None else seconds)  # noqa: E731
     fake = {"perf_counter": lambda: clock.now, "time": lambda: NOON + clock.now, "localtime": local}
@@ -29,18 +29,18 @@ def test_duration(seconds, words):
     assert duration(seconds) == words
 
 
-def test_the_day_is_named_where_it_is_another_one(clock):
+def test_another_day_is_named(clock):
     assert (at(5 * 3600 + 40 * 60), at(12 * 3600)) == ("17:40", "2026-12-02 00:00")
 
 
-def test_a_pace_is_that_of_the_last_pieces_but_the_first(clock):
+def test_a_pace_covers_the_last_pieces_without_the_first(clock):
     pace = Pace()
     assert pace.seconds(9) == 0.0
     for number, seconds in enumerate([500, *[2] * SOME]):
         clock.now += seconds
         assert pace.did(4) == (number == SOME)
     assert pace.seconds(10) == pytest.approx(5.0)
-    clock.now += 1000  # a validation, say
+    clock.now += 1000  # such as a validation
     pace.begin()
     for _ in range(RECENT):
         clock.now += 8
@@ -48,8 +48,8 @@ def test_a_pace_is_that_of_the_last_pieces_but_the_first(clock):
     assert pace.seconds(10) == pytest.approx(40.0)
 
 
-def test_a_long_run_tells_when_it_ends_after_some_steps_and_with_its_first_validation(clock, capsys):
-    """30 steps of 6 s an epoch, 21 epochs, every second one validated, which takes 2 minutes."""
+def test_a_long_run_says_when_it_ends_after_some_steps_and_after_its_first_validation(clock, capsys):
+    """21 epochs of 30 steps of 6 s, and a validation of 2 minutes after every second epoch."""
     run = RunClock(30, 21, 2, patience=3)
     said = []
     for epoch in range(2):
@@ -70,7 +70,7 @@ def test_a_long_run_tells_when_it_ends_after_some_steps_and_with_its_first_valid
     assert capsys.readouterr().out == "" and run.seconds(20, 30) == 0 and run.seconds(19, 30) == 180 + 130
 
 
-def test_a_short_run_tells_nothing(clock, capsys):
+def test_a_short_run_says_nothing(clock, capsys):
     run = RunClock(5, 4, 1)
     for epoch in range(4):
         for step in range(5):
@@ -84,7 +84,7 @@ def test_a_short_run_tells_nothing(clock, capsys):
     assert bar == "" and capsys.readouterr().out == ""
 
 
-def test_features_tell_when_training_begins(clock, capsys):
+def test_features_say_when_training_begins(clock, capsys):
     pace = Pace()
     for number in range(SOME + 1):
         clock.now += 4

@@ -1,4 +1,4 @@
-"""Which checkpoints a run keeps, in a folder that may hold those of others."""
+"""The checkpoints that a run keeps, in a folder that may also hold another run's."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -18,12 +18,13 @@ def names(folder: Path) -> list[str]:
     return sorted(path.stem for path in folder.glob("*.pdparams"))
 
 
-def test_the_newest_epochs_stay_and_what_is_of_another_run(saver, saved, small, tmp_path, capsys):
+def test_the_newest_epochs_and_another_runs_checkpoints_stay(saver, saved, small, tmp_path, capsys):
     for epoch in range(2):
         saved(f"TSN_epoch{epoch}", epoch + 1, 0)
     for name, epoch, step in (("TSN_epoch1_step2", 1, 2), ("TSN_epoch2_step1", 2, 1), ("TSN_epoch5", 6, 0),
                               ("TSN_epoch3_step1", 3, 1), ("TSN_best", 1, 0)):  # fmt: skip
         saved(name, epoch, step)
+    (tmp_path / "TSN_epoch1_step2.json").unlink()  # a torn one
     saver = saver(keep=2)
     saver.begin(read_manifest(tmp_path / "TSN_epoch1"))
     saver.save(*small, Progress(2, 2, 5, 10, 4))
@@ -54,7 +55,7 @@ def test_a_new_run_says_what_it_overwrites(saver, saved, tmp_path, capsys):
     ("other", (2, 0), "TSN_epoch1"), ("other", (2, 1), "TSN_epoch2_step1"), ("other", (2, 3), "TSN_epoch2"),
     ("TSN_epoch1", (2, 0), "TSN_epoch1"), ("TSN", (2, 0), "TSN_epoch1"),
 ])  # fmt: skip
-def test_what_a_run_goes_on_from_becomes_the_newest(saver, saved, tmp_path, name, stands, becomes):
+def test_the_resumed_checkpoint_becomes_the_newest(saver, saved, tmp_path, name, stands, becomes):
     resumed = read_manifest(saved(name, *stands))
     saved("TSN_epoch8", 9, 0)
     assert saver().begin(resumed) == resumed.progress

@@ -1,10 +1,10 @@
-"""The learning rate of every step, against a count by hand."""
+"""The learning rate of every step, against values computed by hand."""
 
 import math
 
 import pytest
 
-from training.schedule import Schedule, build_schedule, learning_rate_at
+from training.schedule import Schedule, build_schedule
 from utils.config.train_keys import TrainConfig
 
 
@@ -19,11 +19,11 @@ def test_the_rate_falls_at_one_and_two_thirds(total, falls):
     for step in {0, 1, *(fall + i for fall in falls for i in (-1, 0)), total - 1}:
         if 0 <= step < total:
             expected = 0.01 * 0.1 ** sum(step >= fall for fall in falls)
-            assert learning_rate_at(step, total, 0.01, 0.1) == pytest.approx(expected, rel=1e-12), step
+            assert Schedule(1, total, 0.01)(step, 0) == pytest.approx(expected, rel=1e-12), step
 
 
 def rates(**train) -> list[float]:
-    """Of 4 epochs of 3 steps."""
+    """Return the rates of 4 epochs of 3 steps."""
     schedule = build_schedule(TrainConfig(epoch=4, learning_rate=0.8, **train), steps_per_epoch=3, step_size=6)
     return [schedule(epoch, step) for epoch in range(4) for step in range(3)]
 
@@ -41,7 +41,7 @@ COSINE = [0.4 * (1 + math.cos(math.pi * step / 12)) for step in range(12)]
     ({"warmup_epochs": 2.0, "milestones": (2,)}, [0.08 * step / 6 for step in range(6)] + [0.08] * 6),
     ({"warmup_epochs": 0.5, "milestones": (3,)}, [0, 0.8 / 1.5] + [0.8] * 7 + [0.08] * 3),
     ({"schedule": "cosine"}, COSINE),
-    ({"schedule": "cosine", "milestones": (1, 3)}, COSINE),  # which are for steps
+    ({"schedule": "cosine", "milestones": (1, 3)}, COSINE),  # milestones are for the other schedule
     ({"schedule": "cosine", "warmup_epochs": 2.0, "warmup_learning_rate": 0.1},
      [0.1, 0.15, 0.2, 0.25, 0.3, 0.35, *COSINE[6:]]),  # 0.4 is the cosine's rate after 2 of 4 epochs
     ({"learning_rate_batch": 3, "warmup_epochs": 1.0, "warmup_learning_rate": 0.1},

@@ -1,4 +1,4 @@
-"""What --resume and --pretrain lead to, and what they refuse."""
+"""The starting points of --resume and --pretrain, and what they refuse."""
 
 import json
 import shutil
@@ -11,7 +11,7 @@ import numpy as np
 import paddle
 import pytest
 
-from conftest import NUM_CLASSES, ROOT, Workspace
+from conftest import ROOT, Workspace
 from models import build_model
 from reader.filelist import Entry, FileList
 from training import start as module
@@ -23,16 +23,15 @@ from utils.config.loading import load_config
 from utils.config.train_keys import TrainConfig
 from utils.errors import InputError
 from utils.processes.ranks import World
-from weight_formats import write_original_pdparams
 
 
-@pytest.fixture(scope="module")
-def model(workspace):
+@pytest.fixture
+def model(workspace, narrow_networks):
     return build_model(load_config(str(workspace.folder / "tiny.yaml"), {}, ()).model)
 
 
 def start(workspace: Workspace, *flags: str, num_videos: int = 10, data: Mapping[str, str] = MappingProxyType({})):
-    """Where a run of these flags begins, on a list of so many videos, with the digests `data`."""
+    """Return the start of a run with these flags. data: digests by name, see `describe_data`."""
     parsed = parse_flags("train", [workspace.config, *flags])
     return find_start(parsed, load_config(parsed.config, parsed.section_overrides, parsed.sets), num_videos, data)
 
@@ -97,7 +96,7 @@ def test_a_checkpoint_from_before_a_key_has_its_default(workspace, saved, about,
         start(workspace, f"--resume={prefix}", "--set", "MODEL.backbone=resnet_vd")
 
 
-def test_what_may_change_is_said(workspace, saved, capsys):
+def test_changed_settings_are_said(workspace, saved, capsys):
     prefix = saved("TSN_epoch0", 1, 0)
     start(workspace, f"--resume={prefix}", "--learning_rate=0.5", "--epoch=7", "--batch_size=2", num_videos=11)
     assert capsys.readouterr().out.splitlines() == [
@@ -134,7 +133,7 @@ def test_a_list_of_milestones_is_compared_as_the_manifest_has_it(workspace, smal
 
 def test_weights_alone_start_a_fine_tuning_run_at_epoch_0(workspace, model, tmp_path, capsys):
     path = tmp_path / "TSN.pdparams"
-    shutil.copy(workspace.folder / "random.pdparams", path)
+    paddle.save(model.state_dict(), str(path))
     for resume in (path, path.with_suffix("")):
         found = start(workspace, f"--resume={resume}")
         assert (found.weights, found.checkpoint) == (str(path), None)
@@ -143,7 +142,9 @@ def test_weights_alone_start_a_fine_tuning_run_at_epoch_0(workspace, model, tmp_
         f"--resume={path} holds weights only: fine-tuning starts from them at epoch 0\n"
         f"weights: {path}: 102 parameters loaded"
     )
-    write_original_pdparams(path, num_layers=18, num_classes=NUM_CLASSES + 1)
+    state = {name: np.pad(tensor.numpy(), [(0, 0)] * (tensor.ndim - 1) + [(0, name.startswith("fc."))])
+             for name, tensor in model.state_dict().items()}  # fmt: skip
+    paddle.save(state, str(path))
     with pytest.raises(InputError) as error:
         start(workspace, f"--resume={path}").load(model)
     assert str(error.value) == (
@@ -152,12 +153,12 @@ def test_weights_alone_start_a_fine_tuning_run_at_epoch_0(workspace, model, tmp_
     )
 
 
-def test_weights_that_lie_beside_their_momentum_are_only_taken_when_they_are_named(workspace, saved):
+def test_weights_beside_their_momentum_are_only_taken_by_name(workspace, saved):
     prefix = saved("TSN_epoch3", 4, 0)
     Path(f"{prefix}.json").unlink()
     with pytest.raises(InputError, match="torn checkpoint: TSN_epoch3.json is missing"):
         start(workspace, f"--resume={prefix}")
-    with pytest.raises(InputError, match="no whole checkpoint in"):  # not the first one: something is lost
+    with pytest.raises(InputError, match="no whole checkpoint in"):  # not the first checkpoint: something is lost
         start(workspace, f"--save_dir={prefix.parent}", "--resume=auto")
     assert start(workspace, f"--resume={prefix}.pdparams").weights == f"{prefix}.pdparams"
 
@@ -207,7 +208,7 @@ def test_another_list_of_the_same_length_is_said_and_within_an_epoch_refused(
     for prefix in (between, inside):
         start(workspace, f"--resume={prefix}", data=DATA)
         without = {other: digest for other, digest in DATA.items() if other != name}
-        start(workspace, f"--resume={prefix}", data=without)  # no validation, or no names any more
+        start(workspace, f"--resume={prefix}", data=without)  # a run without validation, or without names
         assert capsys.readouterr().out == ""
     other = DATA | {name: "f" * 64}
     start(workspace, f"--resume={between}", data=other)
@@ -242,7 +243,7 @@ def test_the_best_epoch_of_another_validation_list_is_no_longer_the_best(workspa
     ]
 
 
-def test_what_a_run_is_trained_on(workspace, tmp_path):
+def test_digests_tell_lists_and_names_apart(workspace, tmp_path):
     config = load_config(str(workspace.folder / "tiny.yaml"), {}, ())
     whole = describe_data(config, file_list(TEN), file_list(FIVE))
     assert whole.keys() == DATA.keys()
@@ -264,7 +265,7 @@ def test_what_a_run_is_trained_on(workspace, tmp_path):
 
 
 def test_labels_of_other_classes_end_a_run_before_it_trains(workspace):
-    others = ROOT / "data/dataset/kinetics_labels.json"  # what a YAML without the key has
+    others = ROOT / "data/dataset/kinetics_labels.json"  # the default of the key
     config = load_config(workspace.folder / "tiny.yaml", {}, [f"INFER.kinetics_labels={others}"])
     with pytest.raises(InputError) as error:
         describe_data(config, file_list(TEN), file_list(FIVE))
@@ -282,7 +283,7 @@ def test_random_weights_are_not_frozen(workspace, saved, about, stages):
     assert "--pretrain=PATH" in said and said.endswith("TRAIN.freeze_stages=0")
     about["train"]["freeze_stages"] = stages
     prefix = saved("TSN_epoch0", 1, 0)
-    assert start(workspace, f"--resume={prefix}", *frozen).checkpoint.prefix == prefix  # weights that have been trained
+    assert start(workspace, f"--resume={prefix}", *frozen).checkpoint.prefix == prefix
 
 
 def test_without_a_network_random_weights_are_advised_where_they_can_learn(workspace, monkeypatch):
@@ -295,7 +296,7 @@ def test_without_a_network_random_weights_are_advised_where_they_can_learn(works
 
 
 class SecondOfTwo(World):
-    """Rank 1 beside a rank 0 that has what `broadcast` is told before."""
+    """Rank 1 of two; `broadcast` returns the value of its first call, as if it were rank 0's."""
 
     def broadcast(self, value):
         if not hasattr(self, "theirs"):
@@ -314,7 +315,7 @@ class SecondOfTwo(World):
     ([], (ELSEWHERE, FIVE), ""),
     ([], (TEN, FIVE), ""),
 ])  # fmt: skip
-def test_machines_that_are_not_started_alike_are_told(workspace, flags, lists, difference):
+def test_machines_started_with_different_settings_are_refused(workspace, flags, lists, difference):
     world = SecondOfTwo(1, 2)
     digests = [file_list(videos).label_digest[:8] for videos in (SHUFFLED, TEN, SHUFFLED[:5], FIVE)]
     for given, listed, expected in (([], (TEN, FIVE), ""), (flags, lists, difference.format(*digests))):
@@ -329,7 +330,7 @@ def test_machines_that_are_not_started_alike_are_told(workspace, flags, lists, d
 
 
 @pytest.mark.parametrize("key", ["amp=O1", "amp=O2", "sync_batch_norm=True", "channels_last=True"])
-def test_what_needs_a_gpu_is_refused_on_the_cpu(workspace, key):
+def test_settings_for_a_gpu_are_refused_on_the_cpu(workspace, key):
     name = key.partition("=")[0]
     config = load_config(str(workspace.folder / "tiny.yaml"), {}, [f"TRAIN.{key}"])
     with pytest.raises(InputError, match=f"^TRAIN.{name} needs a GPU: Paddle has no such training on the CPU$"):
@@ -346,7 +347,7 @@ def test_frozen_batch_norm_keeps_its_statistics(model):
         assert np.array_equal(before, statistics.numpy()) == frozen
 
 
-def test_num_gpus_is_only_a_word(capsys):
+def test_num_gpus_only_warns(capsys):
     for number, device, ranks in ((8, "gpu", 8), (None, "gpu", 2), (8, "cpu", 1)):
         check_num_gpus(number, device, ranks)
     assert capsys.readouterr().out == ""
@@ -361,8 +362,8 @@ CLASSES = ["jump", "run", "sit", "walk"]
     (["run", "jump", "walk"], {0: 1, 1: 0, 3: 2}, "; new: 'sit'"), (CLASSES, {0: 0, 1: 1, 2: 2, 3: 3}, ""),
     (["swim", "ride"], {}, ""), (None, {}, ""),
 ])  # fmt: skip
-def test_of_own_weights_the_classifiers_rows_stay_with_the_names_of_their_classes(
-    workspace, tmp_path, capsys, before, kept, new
+def test_classifier_rows_of_own_weights_follow_the_names_of_their_classes(
+    workspace, tmp_path, capsys, narrow_networks, before, kept, new
 ):
     (tmp_path / "labels.json").write_text(json.dumps(CLASSES))
     labels = ["--set", f"INFER.kinetics_labels={tmp_path / 'labels.json'}"]
@@ -386,7 +387,7 @@ def test_of_own_weights_the_classifiers_rows_stay_with_the_names_of_their_classe
             expected = theirs.numpy()[..., kept[k]] if k in kept else before_it[..., k]
             assert np.array_equal(ours.numpy()[..., k], expected)
     assert np.array_equal(model.backbone.conv1.weight.numpy(), old.backbone.conv1.weight.numpy())
-    if kept:  # other weights of this name, and a damaged manifest
+    if kept:  # then other weights under this name, and a damaged manifest
         capsys.readouterr()
         shutil.copy(workspace.folder / "random.pdparams", f"{prefix}.pdparams")
         assert start(workspace, f"--pretrain={prefix}.pdparams", *labels).rows == {}

@@ -1,4 +1,4 @@
-"""Training on many labels: the loss by hand, with weights and mixed videos, and what a whole epoch counts."""
+"""Training with many labels: the loss by hand, with weights and mixed videos, and the sums of an epoch."""
 
 import math
 
@@ -15,7 +15,7 @@ TRUE = [[1, 0, 1], [0, 0, 0], [0, 1, 0]]
 
 
 def cross_entropy(logits, targets, weights=(1, 1, 1)) -> float:
-    """Return the mean over the classes of weight * loss, target by target."""
+    """Return the mean over the classes of weight * loss."""
     sigmoid = [1 / (1 + math.exp(-z)) for z in logits]
     each = [-t * math.log(p) - (1 - t) * math.log(1 - p) for p, t in zip(sigmoid, targets)]
     return sum(w * loss for w, loss in zip(weights, each)) / 3
@@ -34,7 +34,7 @@ def test_binary_cross_entropy(alpha, weights):
     assert float(losses(paddle.to_tensor(LOGITS))) == pytest.approx(expected, rel=1e-6)
 
 
-def test_an_epoch_counts_what_its_batches_do():
+def test_an_epoch_has_the_sums_of_its_batches():
     seen, true = SEEN["multi"], np.array(TRUE, np.uint8)
     sums = seen.of_batch(paddle.to_tensor(LOGITS), paddle.to_tensor(true))
     own = seen.counts(3, *(one.item() for one in sums))

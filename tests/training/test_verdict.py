@@ -1,8 +1,8 @@
-"""What is said of the best validation accuracy, with intervals that were found another way."""
+"""The lines about the best validation result, with intervals computed elsewhere."""
 
 import pytest
 
-from training.verdict import verdict
+from training.verdict import VERDICTS, verdict
 
 TOO_FEW = "{} validation videos are too few to choose by: differences below about {} points may be noise"
 CASES = [
@@ -11,7 +11,7 @@ CASES = [
     (90.0, 10, [0] * 9 + [1], 2, ("59.58 to 98.21", "90.00", True), TOO_FEW.format(10, 19)),
     (75.0, 19_881, [0, 1, 2, 3] * 5_000, 400, ("74.39 to 75.60", "25.00", False), ""),
     (30.0, 2_000, [0, 1, 2] * 1_000, 3, ("28.03 to 32.05", "33.33", True), ""),
-    # Of pickles, which have their labels themselves.
+    # Pickles, whose labels are inside the files.
     (60.0, 500, [None] * 500, 4, ("55.65 to 64.20", "25.00", False), ""),
 ]
 
@@ -30,3 +30,17 @@ def test_training_stands_beside_validation():
     *lines, last = verdict(50.0, 10, [0, 1] * 5, 2, 97.5)
     assert lines == verdict(50.0, 10, [0, 1] * 5, 2)
     assert last == ("training top1_acc of the last epoch 97.50, +47.50 points from validation; chance is 50.00")
+
+
+@pytest.mark.parametrize("kind, label", [("single", 7), ("multi", (3, 7))])
+def test_lines_fit_the_terminal(kind, label):
+    lines = VERDICTS[kind](51.23, 123_456, [label] * 100_000 + [label] * 23_456, 1000, 100.0)
+    lines += VERDICTS[kind](5.0, 12, [label] * 12, 1000, 100.0)
+    assert max(map(len, lines)) <= 120
+
+
+def test_many_labels():
+    """Four videos with five labels of three classes."""
+    line, trained = VERDICTS["multi"](62.5, 4, [(0, 1), (0,), (2,), (1,)], 4, 81.25)
+    assert line.startswith("mAP 62.50 of 4 validation videos, the mean over 3 of 4 classes; ") and "41.67" in line
+    assert trained.startswith("training f1 of the last epoch 81.25, ")

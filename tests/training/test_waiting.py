@@ -1,4 +1,4 @@
-"""What training asks of a GPU, played on the CPU: its batches, and when it is waited for."""
+"""Batches on a simulated GPU, and the moments when training waits for it."""
 
 from contextlib import ExitStack, nullcontext
 from types import SimpleNamespace
@@ -43,13 +43,13 @@ def test_other_threads_run_while_a_step_is_waited_for(monkeypatch):
 
 
 @pytest.mark.parametrize("seconds, waited", [(0.2, [1.5, 0.0]), (0.0, [1.5, 1.5])])
-def test_what_a_gpu_still_computes_is_not_waited_for_data(monkeypatch, seconds, waited):
+def test_time_in_which_the_gpu_computes_is_not_waiting_for_data(monkeypatch, seconds, waited):
     FakeGpu(seconds=seconds).install(monkeypatch)
     assert [each for *_, each in on_device(batches(2, 1.5), "gpu")] == waited
 
 
 class Overflowing:
-    """A scaler that reads from the GPU whether there was an overflow."""
+    """A scaler that reads the overflow flag from the GPU."""
 
     def step(self, optimizer) -> None:
         assert self.gpu.events[-1].query()
@@ -87,8 +87,8 @@ def draw_heat_maps(gpu: FakeGpu) -> None:
 
 
 @pytest.mark.parametrize("read", [check_loss, check_weights, step_in_float16, draw_heat_maps])
-def test_what_is_read_from_a_gpu_is_there_by_then(monkeypatch, read):
-    """Else Paddle waits for it, and no other thread runs meanwhile."""
+def test_training_waits_for_the_gpu_before_it_reads_from_it(monkeypatch, read):
+    """If Paddle waits, no other thread runs meanwhile."""
     gpu = FakeGpu(seconds=0.01).install(monkeypatch)
     read(gpu)
     assert gpu.events and gpu.events[-1].query()
