@@ -1,4 +1,4 @@
-"""One run, one folder: what an earlier run left goes, what this tool has made is no clip, "none" is in every output."""
+"""Files of an earlier run are removed, labelled videos are no input, and "none" is in every output."""
 
 import csv
 import json
@@ -25,7 +25,7 @@ from utils.storage.lock import FolderLock
 
 @pytest.fixture(scope="module")
 def clips(workspace, tmp_path_factory):
-    """Two clips in a folder with labelled videos, timelines and a page of both, made with --threshold=1."""
+    """Make a folder with two clips, and their labelled videos, timelines and page, made with --threshold=1."""
     folder = tmp_path_factory.mktemp("one") / "clips"
     folder.mkdir()
     make_clip(folder / "a.mp4", synthetic_frames(0, 0, length=30))
@@ -64,7 +64,7 @@ def test_what_this_tool_has_made_is_no_clip(clips, tmp_path, capsys):
     for name in ("a.mp4", "a.labelled.mp4"):
         shutil.copy(clips / name, tmp_path)
     (tmp_path / "a.labelled.mp4").rename(tmp_path / "holiday.mp4")
-    shutil.copy(clips / "b.mp4", tmp_path / "b.labelled.mp4")  # is not, whatever it is called
+    shutil.copy(clips / "b.mp4", tmp_path / "b.labelled.mp4")  # only its name is that of a labelled video
     for pattern in ("", "/*.mp4"):
         found = [entry.path for entry in videos_at(f"{tmp_path}{pattern}")]
         assert found == [f"{tmp_path}/a.mp4", f"{tmp_path}/b.labelled.mp4"]
@@ -77,7 +77,7 @@ def test_what_this_tool_has_made_is_no_clip(clips, tmp_path, capsys):
 
 def test_what_an_earlier_run_left_is_removed_and_said(clips, workspace, tmp_path):
     folder = tmp_path / "clips"
-    shutil.copytree(clips, folder)  # keeps the times of change
+    shutil.copytree(clips, folder)  # keeps the modification times
     (folder / "b.vtt").write_text("WEBVTT\n\nmine by now\n")
     given = [workspace.config, workspace.weights, f"--save_dir={folder}", "--report=False"]
     ended = run_script("predict", *given, f"--video_path={folder}/a.mp4")

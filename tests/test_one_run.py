@@ -1,4 +1,4 @@
-"""Every script that writes to a folder leaves one alone that another run writes to."""
+"""No script writes to a folder while another run writes there."""
 
 import os
 import shutil

@@ -1,4 +1,4 @@
-"""predict.py over a folder with all that it makes of each video, as real processes; what it says where it cannot."""
+"""predict.py over a folder, with every output for each video; the errors if that is impossible."""
 
 import csv
 import json
@@ -23,7 +23,7 @@ SECTION = InferConfig(decoder="auto")
 
 @pytest.fixture(scope="module")
 def clips(workspace, tmp_path_factory):
-    """Two clips of one name, one of another, and one that is cut off."""
+    """Make two clips of the same name, one of another name, and one that is cut off."""
     folder = tmp_path_factory.mktemp("per_video") / "clips"
     (folder / "more").mkdir(parents=True)
     make_clip(folder / "a.mp4", synthetic_frames(0, 0, length=30))
@@ -35,7 +35,7 @@ def clips(workspace, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def made(clips, workspace):
-    """Provide what predict.py says of the folder, and where its files are."""
+    """Run predict.py over the folder. Return its stdout and the folder of its files."""
     save_dir = clips.parent / "results"
     wanted = ["--window=0.6", "--stride=0.2", "--save_video=True", "--explain=True"]
     ended = run_script(
@@ -73,7 +73,7 @@ def test_timelines(made, clips):
     assert sorted(path.name for path in folder.glob("*.vtt")) == ["a.vtt", "a_2.vtt", "b.vtt"]
     assert (folder / "a.vtt").read_text().startswith("WEBVTT\n\n00:00:00.000 --> 00:00:00.400\n")
     assert f"timeline of {clips}/a.mp4: 4 windows of 0.6 s, every 0.2 s\n" in out
-    # One window over the whole of a short clip is what the clip is.
+    # A single window over a short clip has the clip's answer.
     [whole] = [row for row in json.loads((folder / "predictions.json").read_text()) if row["video"].endswith("b.mp4")]
     [window] = [record for record in records if record["video"].endswith("b.mp4")]
     for ours, theirs in zip(window["predictions"], whole["predictions"]):
@@ -102,7 +102,7 @@ def test_all_of_it_is_in_the_report(made):
 
 
 def test_what_a_killed_run_had_half_made_is_removed_by_the_next_one(workspace, tmp_path):
-    """Killed while it writes the labelled video; the next one, of a single video as well, does not even make one."""
+    """The run is killed while it writes the labelled video; the next run writes none."""
     make_clip(tmp_path / "a.mp4", synthetic_frames(0, 0, length=750))
     given = [workspace.config, workspace.weights, f"--video_path={tmp_path}/a.mp4", "--report=False"]
     given += [f"--save_dir={tmp_path}/out"]
@@ -121,7 +121,7 @@ def test_what_a_killed_run_had_half_made_is_removed_by_the_next_one(workspace, t
 
 
 def test_one_video(clips, workspace, tmp_path):
-    """Its timeline is on the screen; what cannot be made of it is an error, once the rest is there."""
+    """Its timeline is on the screen."""
     given = [workspace.config, workspace.weights, f"--video_path={clips}/a.mp4", "--window=0.6", "--report=False"]
     ended = run_script("predict", *given, "--set", "INFER.seg_num=2", f"--save_dir={tmp_path}")
     assert ended.returncode == 0, ended.stderr

@@ -1,4 +1,4 @@
-"""--weights=a*3,b: the mean of two networks that see other frames, and the same bytes however the run was ended."""
+"""--weights=a*3,b: the mean of two networks that see different frames; interrupted runs write the same bytes."""
 
 import json
 import os
@@ -24,7 +24,7 @@ SEGMENTS = {"a": 2, "b": 3}
 
 @pytest.fixture(scope="module")
 def networks(workspace, tmp_path_factory) -> dict[str, str]:
-    """--weights, and --filelist with a missing video; both networks have a manifest, and each its number of frames."""
+    """Return --weights, and --filelist with a missing video. Each network has a manifest and its number of segments."""
     folder = tmp_path_factory.mktemp("networks")
     for seed, (name, segments) in enumerate(SEGMENTS.items()):
         write_original_pdparams(folder / f"{name}.pdparams", num_layers=18, num_classes=4, seed=seed)
@@ -115,7 +115,7 @@ def test_the_call_is_the_mean_in_any_thread(networks, workspace, tmp_path):
             expected = said[video]["predictions"]
             assert [p["class_id"] for p in row["predictions"]] == [p["class_id"] for p in expected]
             assert row["predictions"][0]["probability"] == pytest.approx(expected[0]["probability"], abs=1e-6)
-        with open(videos[0], "rb") as file:  # which is read once, for both
+        with open(videos[0], "rb") as file:  # it is read once for both networks
             assert classify(file) == {"video": None, "predictions": found[0]["predictions"]}
         with pytest.raises(VideoError, match="^the content: "):
             classify(b"text")
@@ -170,7 +170,7 @@ def test_what_several_networks_cannot_do_is_one_line(networks, tmp_path, script,
 
 
 def with_other_classes(networks, tmp_path):
-    """Return a folder with both networks, of which the second has its classes in another order."""
+    """Return a folder with both networks; the second one has its classes in another order."""
     folder = tmp_path / "other"
     shutil.copytree(networks["folder"], folder)
     manifest = json.loads((folder / "b.json").read_text())

@@ -1,4 +1,4 @@
-"""Videos that cannot be read: replaced in training, beside the accuracy in evaluation, an entry of prediction."""
+"""Unreadable videos: training replaces them, evaluation counts them, prediction writes an entry for them."""
 
 import csv
 import json
@@ -13,12 +13,12 @@ from utils.config.foreign import list_advice
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess:
-    return run_script(*arguments, OMP_NUM_THREADS="1")  # more of them would wait for each other
+    return run_script(*arguments, OMP_NUM_THREADS="1")  # more threads would wait for each other
 
 
 @pytest.fixture(scope="module")
 def broken(workspace, tmp_path_factory) -> dict[str, Path]:
-    """Return one file of each kind that is no whole video."""
+    """Make a file of each kind that is not a complete video."""
     folder = tmp_path_factory.mktemp("broken videos")
     whole = workspace.videos[0][0].read_bytes()
     middle = len(whole) // 2
@@ -97,7 +97,7 @@ def test_evaluation_reports_them_beside_the_accuracy(workspace, broken, tmp_path
     with open(tmp_path / "predictions.csv", newline="") as file:
         assert [row["video"] for row in csv.DictReader(file)] == [str(path) for path, _ in workspace.held_out]
 
-    # the same figures as without them
+    # The figures are the same as without them.
     plain = run("eval", workspace.config, workspace.weights, f"--save_dir={tmp_path / 'plain'}", "--report=False")
     assert plain.returncode == 0, plain.stderr
     theirs = json.loads((tmp_path / "plain" / "metrics.json").read_text())
@@ -140,7 +140,7 @@ def test_prediction_writes_an_entry_and_goes_on(workspace, broken, tmp_path):
 
 
 def test_frame_pickles_go_the_same_way(workspace, tmp_path):
-    """The original's second format through a whole evaluation: labels come from the pickles."""
+    """An evaluation reads the original's second format; labels come from the pickles."""
     from conftest import frame_pickle
 
     for number, content in enumerate(

@@ -1,4 +1,4 @@
-"""The curves of two classes against counts by hand."""
+"""The curves of two classes, computed by hand."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ def test_curves_by_hand():
     assert found.values.tolist() == [np.inf, 0.9, 0.8, 0.3, 0.1]
     assert found.roc.tolist() == [[0, 0], [0, 1 / 3], [0.5, 2 / 3], [0.5, 1], [1, 1]]
     assert found.precision_recall.tolist() == [[1 / 3, 1], [2 / 3, 2 / 3], [1, 3 / 4], [1, 3 / 5]]
-    # Of the six pairs 4 in order, one tied (0.8), one the wrong way.
+    # Of the six pairs, four are in order, one is tied (0.8), and one is the wrong way round.
     assert found.area == pytest.approx(4.5 / 6)
     assert found.average_precision == pytest.approx((1 + 2 / 3 + 3 / 4) / 3)
 

@@ -1,4 +1,4 @@
-"""Windows from frames that arrive: what the network is given, how often, and what is said of each window."""
+"""Windows from frames that arrive: the frames that the network gets, and the answer for each window."""
 
 from dataclasses import replace
 
@@ -23,7 +23,7 @@ SECTION = InferConfig(seg_num=2, topk=1)
 
 
 class Counting:
-    """A network whose logits are (b, 3 - b), b the mean brightness of a view's frames; notes what it is given."""
+    """A network whose logits are (b, 3 - b), b the mean brightness of a view's frames. It notes its inputs."""
 
     def __init__(self, frames_apart: bool, section: InferConfig = SECTION, ahead: int = 0):
         self.given = []
@@ -38,7 +38,7 @@ class Counting:
 
 
 def frames(*numbers_and_uses, views: int = 1) -> Frames:
-    """Return frames of one colour each, of which view v is v brighter."""
+    """Return frames of one colour each; view v is v brighter than view 0."""
     numbers, uses = zip(*numbers_and_uses)
     crops = np.array(numbers, np.uint8)[:, None] + np.arange(views, dtype=np.uint8)  # [B, V]
     return Frames(np.tile(crops[:, :, None, None, None], (1, 1, 4, 4, 3)), list(uses))

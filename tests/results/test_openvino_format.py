@@ -1,4 +1,4 @@
-"""export.py --format=openvino: the network's own answers, in float32 and int8, in programs that have OpenVINO alone."""
+"""export.py --format=openvino: programs with OpenVINO alone get the network's answers, in float32 and int8."""
 
 import re
 import subprocess
@@ -14,7 +14,7 @@ from networks import probabilities, tiny_network
 from results.openvino_format import save_openvino
 from utils.errors import RunError
 
-# A side of 45 halves to odd numbers, which the shortcuts of ResNet-vd average in windows beyond the edge.
+# A side of 45 halves to odd numbers, so the shortcuts of ResNet-vd average over windows that cross the edge.
 NETWORKS = {
     "TSN": ["MODEL.name=TSN"],
     "TSN on vd": ["MODEL.name=TSN", "MODEL.backbone=resnet_vd", "INFER.target_size=45", "INFER.short_size=45",
@@ -23,7 +23,7 @@ NETWORKS = {
     "TSM on vd": ["MODEL.name=TSM", "MODEL.backbone=resnet_vd"],
     "PPTSMv2": ["MODEL.name=PPTSMv2", "MODEL.seg_num=6"],
 }  # fmt: skip
-# No line of this toolkit: what somebody else's program does with the two files.
+# A program of somebody else, without a line of this toolkit.
 PROGRAM = """
 import sys, numpy, openvino
 network = openvino.Core().compile_model("model.xml", "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
@@ -47,9 +47,9 @@ def test_a_plain_program_gets_the_probabilities_of_the_tiny_network(workspace, t
     assert {file.name for file in tmp_path.iterdir()} == {"model.xml", "model.bin"}
     shape = exporting.graph_shape(config)[1:]
     frames = np.random.default_rng(1).integers(0, 256, (2, *shape), dtype=np.uint8)
-    frames[:, ::2] //= 3  # frames that differ: else no shift between them would show
+    frames[:, ::2] //= 3  # with equal frames, a shift between them would not show
     expected = probabilities(model, frames)
-    assert expected.std(axis=1).min() > 1e-3, "the classes are all alike: there is nothing to get wrong"
+    assert expected.std(axis=1).min() > 1e-3, "the classes are too alike to show a mistake"
     np.testing.assert_allclose(run_plain(tmp_path, frames), expected, atol=1e-5)
 
 
