@@ -2,15 +2,14 @@
 
 import csv
 import json
+import os
 import shutil
 import signal
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 
-from conftest import ROOT, make_clip, run_script, synthetic_frames, wait_until, write_list
+from conftest import ROOT, make_clip, run_script, start_python, synthetic_frames, wait_until, write_list
 from inference.rows import NONE, top_predictions
 from metrics.sums import wilson
 from reader.build import in_train_list
@@ -20,7 +19,6 @@ from results.row_checks import prediction_fits
 from results.task import check_readable
 from utils.config.loading import load_config
 from utils.errors import RunError
-from utils.storage.lock import FolderLock
 
 
 @pytest.fixture(scope="module")
@@ -89,14 +87,6 @@ def test_what_an_earlier_run_left_is_removed_and_said(clips, workspace, tmp_path
     assert f"{folder}: removed files of an earlier run: {removed}\n" in ended.stdout
 
 
-def test_a_second_single_prediction_into_one_folder_is_refused_at_once(clips, workspace, tmp_path):
-    given = [workspace.config, workspace.weights, f"--video_path={clips}/a.mp4", f"--save_dir={tmp_path}"]
-    with FolderLock(tmp_path, "the first"):
-        ended = run_script("predict", *given)
-    assert ended.returncode == 1 and "another run is writing there" in ended.stderr
-    assert "predicting" not in ended.stdout
-
-
 def test_where_no_video_can_be_read_the_run_has_failed(workspace, tmp_path):
     (tmp_path / "clips").mkdir()
     for name in "ab":
@@ -143,25 +133,20 @@ def test_without_a_list_of_training_nothing_is_known(workspace, tmp_path):
 
 def test_after_an_interruption_what_is_made_of_videos_is_kept(clips, workspace, tmp_path):
     (tmp_path / "clips").mkdir()
-    make_clip(tmp_path / "clips/a.mp4", synthetic_frames(0, 0, length=12))
-    make_clip(tmp_path / "clips/b.mp4", synthetic_frames(0, 0, length=2500))
+    for name in ("a.mp4", "b.mp4"):
+        shutil.copy(clips / name, tmp_path / "clips")
     out = tmp_path / "out"
-    given = [
-        workspace.config,
-        workspace.weights,
-        f"--video_path={tmp_path}/clips",
-        f"--save_dir={out}",
-        "--report=False",
-    ]
-    wanted = ["--save_video", "--window=30"]
-    ended = subprocess.Popen([sys.executable, "predict.py", *given, *wanted], cwd=ROOT, stdout=subprocess.DEVNULL)
+    given = [workspace.config, workspace.weights, f"--video_path={tmp_path}/clips", f"--save_dir={out}"]
+    given += ["--report=False", "--save_video", "--window=30"]
+    command = [str(ROOT / "tests/labelling.py"), *given]
+    ended = start_python(command, {**os.environ, "TSN_TEST_REST": "b"}, tmp_path / "log")
     try:
         wait_until(lambda: [*out.glob(".b.labelled.mp4.*.tmp")], seconds=90)
     finally:
         ended.send_signal(signal.SIGINT)
-        assert ended.wait() == 130
+        assert ended.wait(60) == 130
     before = (out / "a.labelled.mp4").stat()
-    again = run_script("predict", *given, *wanted)
+    again = run_script("predict", *given)
     assert again.returncode == 0, again.stderr
     assert (out / "a.labelled.mp4").stat().st_mtime_ns == before.st_mtime_ns
     assert {row["video"] for row in json.loads((out / "timeline.json").read_text())} == {

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 import pytest
 
-from conftest import LABELS, make_clip, picture, run_script, write_list
+from conftest import LABELS, make_clip, picture, run_narrow, write_list
 from fluid_reference import reference_logits
 from weight_formats import random_state, write_pickle
 
@@ -61,7 +61,7 @@ def clips(tmp_path_factory) -> dict[Path, np.ndarray]:
 @pytest.fixture(scope="module")
 def state(clips, tmp_path_factory) -> dict[str, np.ndarray]:
     """Return weights whose probabilities differ from crop to crop and lie far from 0 and 1."""
-    state = random_state(18, len(LABELS), seed=3)
+    state = random_state(18, len(LABELS), seed=3, narrow=True)
     state["fc_0.w_0"] *= 10
     centres = np.concatenate([views_of(frames, 1) for frames in clips.values()])
     state["fc_0.b_0"] -= reference_logits(state, centres, 18).mean(axis=0).astype("float32")
@@ -105,7 +105,7 @@ def exported(files, workspace, tmp_path_factory) -> Path:
     """Export a configuration with three crops: the graph is of one crop's size. Return the folder."""
     folder = tmp_path_factory.mktemp("exported")
     three = flags_of("INFER", 3, "probabilities")
-    ended = run_script("export", workspace.config, f"--weights={files['weights']}", f"--save_dir={folder}", *three)
+    ended = run_narrow("export", workspace.config, f"--weights={files['weights']}", f"--save_dir={folder}", *three)
     assert ended.returncode == 0, ended.stderr
     assert f"uint8 frames [N, {SEGMENTS}, {SHORT}, {SHORT}, 3] in" in ended.stdout
     return folder
@@ -115,7 +115,7 @@ def exported(files, workspace, tmp_path_factory) -> Path:
 def test_predict_gives_the_peers_probabilities(
     crops, average, from_folder, clips, expected, exported, files, workspace, tmp_path
 ):
-    ended = run_script(
+    ended = run_narrow(
         "predict", workspace.config, f"--weights={exported if from_folder else files['weights']}", "--report=False",
         f"--filelist={files['list']}", "--batch_size=25", "--precision=float32", f"--infer_topk={len(LABELS)}",
         f"--save_dir={tmp_path / 'out'}", *flags_of("INFER", crops, average),
@@ -138,7 +138,7 @@ def test_predict_gives_the_peers_probabilities(
 
 
 def test_eval_measures_it_in_two_processes(expected, files, workspace, tmp_path):
-    ended = run_script(
+    ended = run_narrow(
         "eval", workspace.config, f"--weights={files['weights']}", "--set", f"TEST.filelist={files['list']}",
         "--precision=float32", f"--save_dir={tmp_path / 'out'}", "--nproc=2", *flags_of("TEST", 10, "probabilities"),
         "--report=False",
@@ -164,11 +164,11 @@ def test_validation_is_the_evaluation(workspace, files, tmp_path):
     common = ["MODEL.sampling=uniform", "MODEL.resize=opencv", "MODEL.crops=10", "MODEL.average=probabilities"]
     common = [flag for setting in common for flag in ("--set", setting)]
     recipe = ["--set", "TRAIN.multi_scale_crop=13", "--pretrain=none", "--epoch=1", "--nproc=2", "--report=False"]
-    ended = run_script("train", workspace.config, *common, *recipe, f"--save_dir={tmp_path / 'run'}")
+    ended = run_narrow("train", workspace.config, *common, *recipe, f"--save_dir={tmp_path / 'run'}")
     assert ended.returncode == 0, ended.stderr
     assert re.search(r"^validation: 5 videos of ", ended.stdout, re.MULTILINE)
     valid = json.loads((tmp_path / "run" / "train_log.jsonl").read_text().splitlines()[-1])
-    ended = run_script(
+    ended = run_narrow(
         "eval", workspace.config, *common, "--set", "TEST.seg_num=3", f"--weights={tmp_path / 'run' / 'TSN.pdparams'}",
         f"--save_dir={tmp_path / 'out'}", "--report=False",
     )  # fmt: skip
@@ -179,7 +179,7 @@ def test_validation_is_the_evaluation(workspace, files, tmp_path):
 
 
 def test_an_exported_graph_is_of_the_size_of_its_crop(exported, files, workspace, tmp_path):
-    ended = run_script(
+    ended = run_narrow(
         "predict", workspace.config, f"--weights={exported}", f"--filelist={files['list']}",
         f"--save_dir={tmp_path / 'none'}", *flags_of("INFER", 10, "logits"),
     )  # fmt: skip

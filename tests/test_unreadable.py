@@ -2,14 +2,14 @@
 
 import csv
 import json
-import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from conftest import ROOT, run_narrow, run_script, write_list
+from conftest import ROOT, frame_pickle, run_narrow, run_script, write_list
 from utils.config.foreign import list_advice
+from weight_formats import random_state, write_pickle
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess:
@@ -88,9 +88,7 @@ def test_evaluation_reports_them_beside_the_accuracy(workspace, broken, tmp_path
     assert "videos: 5, unreadable: 6; " in last
     metrics = json.loads((tmp_path / "metrics.json").read_text())
     assert metrics["videos"] == 5
-    assert [entry["video"] for entry in metrics["unreadable"]] == [
-        str(path) for path in broken.values()
-    ]  # in list order
+    assert [entry["video"] for entry in metrics["unreadable"]] == [*map(str, broken.values())]  # in list order
     assert all(entry["error"] for entry in metrics["unreadable"])
     for path in broken.values():
         assert ended.stdout.count(f"unreadable, not counted: {path}: ") == 1
@@ -106,14 +104,8 @@ def test_evaluation_reports_them_beside_the_accuracy(workspace, broken, tmp_path
 
 def test_nothing_to_evaluate(workspace, broken, tmp_path):
     filelist = write_list(tmp_path / "bad.list", [(broken["missing.mp4"], 0), (broken["garbage.mp4"], 0)])
-    ended = run(
-        "eval",
-        workspace.config,
-        workspace.weights,
-        f"--save_dir={tmp_path / 'out'}",
-        "--set",
-        f"TEST.filelist={filelist}",
-    )
+    flags = workspace.config, workspace.weights, f"--save_dir={tmp_path / 'out'}"
+    ended = run("eval", *flags, "--set", f"TEST.filelist={filelist}")
     assert ended.returncode == 2 and not (tmp_path / "out").exists()
     advice = list_advice("", "no such file")
     assert ended.stderr == f"error: {filelist}: none of its 2 videos can be read: no such file{advice}\n"
@@ -141,18 +133,15 @@ def test_prediction_writes_an_entry_and_goes_on(workspace, broken, tmp_path):
 
 def test_frame_pickles_go_the_same_way(workspace, tmp_path):
     """An evaluation reads the original's second format; labels come from the pickles."""
-    from conftest import frame_pickle
-
-    for number, content in enumerate(
-        [frame_pickle(0), frame_pickle(3), frame_pickle(7), b"no pickle", frame_pickle(1)[:-50]]
-    ):
+    write_pickle(tmp_path / "narrow.pdparams", random_state(18, 4, narrow=True))
+    contents = [frame_pickle(0), frame_pickle(3), frame_pickle(7), b"no pickle", frame_pickle(1)[:-50]]
+    for number, content in enumerate(contents):
         (tmp_path / f"v {number}.pkl").write_bytes(content)
     filelist = tmp_path / "pkl.list"
     filelist.write_text("".join(f"{tmp_path}/v {number}.pkl\n" for number in range(5)))
-    shutil.copy(workspace.folder / "tiny.yaml", tmp_path)
-    ended = run(
-        "eval", workspace.config, workspace.weights, f"--save_dir={tmp_path}",
-        "--set", "MODEL.format=pkl", "--set", f"TEST.filelist={filelist}",
+    ended = run_narrow(
+        "eval", workspace.config, f"--weights={tmp_path}/narrow.pdparams", f"--save_dir={tmp_path}",
+        "--set", "MODEL.format=pkl", "--set", f"TEST.filelist={filelist}", OMP_NUM_THREADS="1",
     )  # fmt: skip
     assert ended.returncode == 0, ended.stderr
     metrics = json.loads((tmp_path / "metrics.json").read_text())
