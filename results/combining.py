@@ -113,7 +113,7 @@ def _picked(run: EvaluatedRun, found: Probabilities, videos: Sequence[Key]) -> n
     Raises InputError if probabilities.npz and predictions.csv come from different runs.
     """
     if [video for video, _ in run.rows] != found.paths.tolist():
-        raise InputError(f"{run.name}: probabilities.npz and predictions.csv are of different videos")
+        raise InputError(f"{run.name}: probabilities.npz and predictions.csv have different videos: run eval.py again")
     place = {key: i for i, key in enumerate(run.rows)}
     return found.probabilities[[place[key] for key in videos]]
 

@@ -72,7 +72,7 @@ class Comparison(SharedVideos):
 
     def score(self, number: int) -> int:
         """Return how many shared videos a run has right."""
-        return sum(map(self.runs[number].right, self.videos))
+        return self.share_of(self.runs[number])[0]
 
     def figures(self, number: int) -> str:
         """Return a run's accuracy over the shared videos, in words."""
@@ -152,7 +152,7 @@ def read_metrics(folder: str) -> dict:
 def _read_run(folder: str) -> EvaluatedRun:
     metrics = read_metrics(folder)
     if "mAP" in metrics:
-        raise InputError(f"{folder}: of many labels a video (MODEL.labels), but another folder is of one")
+        raise InputError(f"{folder}: its videos have many labels, but those of another folder have one (MODEL.labels)")
     try:
         with open(Path(folder) / "predictions.csv", newline="", encoding="utf-8", errors="surrogateescape") as file:
             lines = list(csv.DictReader(file))

@@ -124,5 +124,5 @@ def compare_many(folders: Sequence[str]) -> ManyComparison:
 def _read_run(folder: str) -> ManyRun:
     metrics, found = read_metrics(folder), read_probabilities(folder)
     if found.thresholds is None:
-        raise InputError(f"{folder}: of one label a video, but another folder is of many (MODEL.labels)")
+        raise InputError(f"{folder}: its videos have one label, but those of another folder have many (MODEL.labels)")
     return ManyRun(folder, metrics, found, {key: i for i, key in enumerate(keys_of(found.paths.tolist()))})

@@ -54,7 +54,7 @@ def evaluate(
             say(f"{section.filelist}: lines that repeat a video of an earlier line: {repeated}; each line counts")
 
         if trained := in_train_list(config, entries):
-            say(f"{trained} of these {len(entries)} videos are also in TRAIN's list {config.train.filelist} as well")
+            say(f"{trained} of these {len(entries)} videos are also in TRAIN's list {config.train.filelist}")
 
         results = RESULTS[config.model.labels](names, network.thresholds)
         kept = results.kept(written_to(flags.save_dir), range(world.rank, len(entries), world.size), world)

@@ -183,6 +183,6 @@ def test_an_exported_graph_is_of_the_size_of_its_crop(exported, files, workspace
         "predict", workspace.config, f"--weights={exported}", f"--filelist={files['list']}",
         f"--save_dir={tmp_path / 'none'}", *flags_of("INFER", 10, "logits"),
     )  # fmt: skip
-    message = f"exported with target_size {SHORT} (the configuration has {SIDE})"
-    assert (ended.returncode, ended.stderr) == (2, f"error: {exported}: {message}\n")
+    assert ended.returncode == 2 and ended.stderr.startswith(f"error: {exported}: ")
+    assert f"target_size {SHORT} " in ended.stderr and f" {SIDE})\n" in ended.stderr
     assert not (tmp_path / "none").exists()

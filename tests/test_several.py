@@ -158,13 +158,13 @@ def test_a_video_that_one_network_cannot_read_has_no_mean():
 
 
 REFUSED = [
-    ("predict", "--features=True", "--features=True: is for one network; --weights names 2"),
-    ("predict", "--explain=True", "--explain=True: is for one network; --weights names 2"),
-    ("predict", "--window=2", "--window=2.0: is for one network; --weights names 2"),
-    ("predict", "--ray=local", "--ray=local: is for one network; --weights names 2"),
-    ("eval", "--save_dir=s3://bucket/x", "--save_dir=s3://bucket/x: several networks need a folder on this machine"),
-    ("export", "", "--weights={weights}: several networks are for predict.py, eval.py and inference.api"),
-    ("live", "", "--weights={weights}: several networks are for predict.py, eval.py and inference.api"),
+    ("predict", "--features=True", "--weights names 2"),
+    ("predict", "--explain=True", "--weights names 2"),
+    ("predict", "--window=2", "--weights names 2"),
+    ("predict", "--ray=local", "--weights names 2"),
+    ("eval", "--save_dir=s3://bucket/x", "a folder on this machine"),
+    ("export", "", "predict.py, eval.py and inference.api"),
+    ("live", "", "predict.py, eval.py and inference.api"),
 ]
 
 
@@ -172,8 +172,8 @@ REFUSED = [
 def test_what_several_networks_cannot_do_is_one_line(networks, tmp_path, script, flag, said):
     command = [str(ROOT / f"{script}.py"), networks["weights"], *([flag] if flag else [])]
     ended = run_python(command, dict(os.environ), tmp_path, 120, kind="read")  # none of them comes to import paddle
-    expected = said.format(weights=networks["weights"].partition("=")[2])
-    assert (ended.returncode, ended.stderr) == (2, f"error: {expected}\n") and not os.listdir(tmp_path)
+    assert ended.returncode == 2 and not os.listdir(tmp_path)
+    assert ended.stderr.startswith(f"error: {flag or networks['weights']}") and ended.stderr.endswith(f"{said}\n")
 
 
 def with_other_classes(networks, tmp_path):

@@ -107,8 +107,8 @@ def test_nothing_to_evaluate(workspace, broken, tmp_path):
     flags = workspace.config, workspace.weights, f"--save_dir={tmp_path / 'out'}"
     ended = run("eval", *flags, "--set", f"TEST.filelist={filelist}")
     assert ended.returncode == 2 and not (tmp_path / "out").exists()
-    advice = list_advice("", "no such file")
-    assert ended.stderr == f"error: {filelist}: none of its 2 videos can be read: no such file{advice}\n"
+    said = f"error: {filelist}: none of its 2 videos can be read: no such file"
+    assert ended.stderr == f"{said}{list_advice('', 'no such file')}\n"
 
 
 def test_prediction_writes_an_entry_and_goes_on(workspace, broken, tmp_path):

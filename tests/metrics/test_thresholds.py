@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from metrics.thresholds import Counts, Thresholds
+from metrics.thresholds import Thresholds
 
 
 def test_curves_by_hand():
@@ -21,7 +21,7 @@ def test_curves_by_hand():
     [(0.0, (3, 2, 0, 0)), (0.3, (3, 1, 0, 1)), (0.8, (2, 1, 1, 1)), (0.81, (1, 0, 2, 2)), (1.0, (0, 0, 3, 2))],
 )
 def test_a_score_at_the_threshold_is_found(threshold, counts):
-    assert Thresholds([0.9, 0.8, 0.3], [0.8, 0.1]).counts(threshold) == Counts(*counts)
+    assert Thresholds([0.9, 0.8, 0.3], [0.8, 0.1]).counts(threshold) == counts
 
 
 def test_areas_of_all_right_all_wrong_and_all_the_same():

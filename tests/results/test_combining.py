@@ -155,7 +155,7 @@ def damage(**arrays) -> dict:
         (damage(paths=np.array([{}])), "damaged, or not eval.py's: Object arrays cannot be loaded"),
         (damage(probabilities=NAN[[0, 0]]), r"damaged: probabilities \[2, 3\] of 1 videos and 3 classes$"),
         (damage(probabilities=NAN), "damaged: not all of its numbers are probabilities$"),
-        (damage(), "probabilities.npz and predictions.csv are of different videos$"),
+        (damage(), "probabilities.npz and predictions.csv have different videos: run eval.py again$"),
     ],
 )  # fmt: skip
 def test_what_is_no_file_of_ours_is_one_line(two, tmp_path, content, said):

@@ -39,11 +39,8 @@ LINES = [to_line(HEAD), *(to_line(row(i)) for i in ORDER)]
 
 
 def list_run(folder: Path, head: dict = HEAD, restart: bool = False, **how) -> ListRun:
-    flags, fits = (
-        Flags("predict", "", save_dir=str(folder), restart=restart),
-        lambda row: row["predictions"] != "forged",
-    )
-    return ListRun(PREDICTION, flags, head, BATCH, fits=fits, **how)
+    flags = Flags("predict", "", save_dir=str(folder), restart=restart)
+    return ListRun(PREDICTION, flags, head, BATCH, fits=lambda row: row["predictions"] != "forged", **how)
 
 
 def run(folder: Path, rows: int = 10, head: dict = HEAD, **how) -> int:
@@ -317,7 +314,7 @@ def test_parts_in_another_folder_are_missed_before_anything_is_computed(tmp_path
     with pytest.raises(RunError) as error:
         run(tmp_path, world=Two(0, 2))
     part = tmp_path / "predictions.partial.rank1.jsonl"
-    assert str(error.value) == f"{part}: no such file: --save_dir must be a folder that all processes share"
+    assert str(error.value).startswith(f"{part}: no such file: --save_dir must be ")
     assert os.listdir(tmp_path) == []
     with pytest.raises(RunError) as error:
         list(Rows([part]))
@@ -353,16 +350,14 @@ def test_what_earlier_runs_have_left_unfinished_is_removed(tmp_path, path):
 
 def test_a_second_run_in_the_folder_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(lock, "PATIENCE", 0.2)
-    busy = (
-        f"another run is writing there (process {os.getpid()} on {socket.gethostname()}): wait until it ends, or name "
-    )
+    busy = f"another run is writing there (process {os.getpid()} on {socket.gethostname()}): "
     with Journal(tmp_path, "predictions", HEAD, ["predictions"]) as first:
         first.resume(ORDER, BATCH)
         first.append(map(row, range(3)))
         for name in ("predictions", "evaluation"):  # eval.py and predict.py write some files of the same name
             with pytest.raises(RunError) as error:
                 Journal(tmp_path, name, HEAD, ["predictions"])
-            assert str(error.value) == f"--save_dir={tmp_path}: {busy}another folder"
+            assert str(error.value).startswith(f"--save_dir={tmp_path}: {busy}")
         first.append(map(row, range(3, 6)))
     assert run(tmp_path) == 6
 
@@ -372,8 +367,8 @@ def test_the_file_of_a_rank_that_has_outlived_the_first_one_is_left_to_it(tmp_pa
     with Journal(tmp_path, "predictions", HEAD, ["predictions"], World(1, 2)) as first:
         with pytest.raises(RunError) as error:
             Journal(tmp_path, "predictions", HEAD, ["predictions"], World(1, 2))
-        what = "another process is writing it: wait until it ends, or give another --save_dir"
-        assert str(error.value) == f"{first.path}: {what}"
+        assert str(error.value).startswith(f"{first.path}: another process is writing it")
+        assert "another --save_dir" in str(error.value)
 
 
 def test_a_run_that_waited_for_one_that_finished_begins_its_own(tmp_path):

@@ -96,5 +96,4 @@ def test_int8_is_compared_and_written_for_a_plain_program(workspace, tmp_path):
 def test_int8_is_refused_in_other_formats(workspace, tmp_path, format):
     flags = [workspace.config, workspace.weights, f"--format={format}", f"--save_dir={tmp_path / 'out'}"]
     ended = run_narrow("export", *flags, "--precision=int8")
-    said = f"error: --precision=int8 is for --format=openvino; {format} is written in float32\n"
-    assert (ended.returncode, ended.stderr) == (2, said)
+    assert ended.returncode == 2 and ended.stderr.startswith("error: --precision=int8 is for --format=openvino")
