@@ -61,7 +61,7 @@ class Combination:
 
 
 def combine(folders: Sequence[str], factors: Sequence[float]) -> Combination:
-    """Return the mean of the runs in these folders, weighted by these factors; so are thresholds of many labels.
+    """Return the mean of the runs in these folders, weighted by these factors; with many labels, of thresholds too.
 
     A video that one run could not read is unreadable, even if other runs could read it.
 

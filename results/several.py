@@ -123,7 +123,7 @@ def deliver_evaluations(
 
 
 def _pass(task: Task, world: World, device: str, stack: ExitStack) -> tuple[ListRun, str, list[float] | None]:
-    """Return (the run of one network with all rows known, the protocol in words, its thresholds)."""
+    """Compute one network's rows. Return (its run, its protocol in words, its thresholds)."""
     order = range(world.rank, len(task.entries), world.size)
     with task.opened(world, device) as (loader, network, protocol):
         kept = FeatureFile(task.folder, order, [len(task.names)], "float32", world, PROBABILITIES, task.kind)

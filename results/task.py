@@ -77,7 +77,7 @@ class Task:
 
     @property
     def kind(self) -> LabelKind:
-        """Return whether videos have one label or many."""
+        """Return the kind of labels, one or many a video."""
         return KINDS[self.config.model.labels]
 
     def naming(self, network: "Network") -> Naming:
