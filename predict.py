@@ -29,7 +29,6 @@ def main() -> None:
 
     finding = None if flags.ray or flags.nproc or len(networks) > 1 else find_early(config, config.infer)
 
-    from reader.build import build_loader, describe_protocol
     from results.task import check_readable, read_task
     from utils.log import say
     from utils.processes.world import open_world
@@ -45,21 +44,12 @@ def main() -> None:
         predict_on_cluster(task)
         return
 
-    section, total = task.section, len(task.entries)
-    world, device = open_world(flags, config, section, total)
-    size = -(-section.batch_size // world.size)
-    loader = build_loader(config, section, task.entries, needs_label=False, batch_size=size, world=world)
+    total = len(task.entries)
+    world, device = open_world(flags, config, task.section, total)
     # A single video's folder is taken at once, a list's when its rows are known.
     alone = task.single and world.is_main
     held = locked_folder(task.folder, f"--save_dir={flags.save_dir}") if alone else nullcontext()
-    with held, loader:  # its processes start while the network is loaded
-        from inference.announcing import announce_network, weights_and_precision
-        from inference.network import load_network
-
-        network = load_network(config, section, device, total, world.ranks_here, finding)
-        announce_network(flags, config, section, task.data, *weights_and_precision(network))
-        protocol = f"{describe_protocol(section)}, {network.description}"
-
+    with held, task.opened(world, device, finding) as (loader, network, protocol):
         from results.passes import predict
 
         done = predict(task, network, world, loader, protocol)

@@ -1,18 +1,18 @@
-"""How far chance may take the mAP of some videos, and the difference of two networks': the videos drawn anew."""
+"""Intervals of mAP, and of the difference between two networks, by drawing the videos again (bootstrap)."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-# Draws of the videos; of more than so many videos * classes * draws there are fewer, which say the same less finely.
+# The number of draws. Above MOST_WORK videos * classes * draws there are fewer, which makes intervals coarser.
 DRAWS, FEWEST_DRAWS, MOST_WORK = 1000, 100, 2_000_000_000
-_AT_ONCE = 2_000_000  # numbers of videos that are held of some draws
+_AT_ONCE = 2_000_000  # counts of videos held in memory
 
 
 @dataclass(frozen=True)
 class Difference:
-    """The mAP of two runs over the same videos, in percent, and the 95% interval of the first less the second."""
+    """The mAP of two runs over the same videos, in percent, and the 95% interval of the first minus the second."""
 
     first: float
     second: float
@@ -35,8 +35,8 @@ class Difference:
 def drawn_maps(scores: Sequence[np.ndarray], labels: np.ndarray) -> np.ndarray:
     """Return float64 [R, D]: the mAP in percent of R runs over D draws of as many videos, the same for all runs.
 
-    scores: of each run [N, K]. labels: [N, K], 0 or 1. A draw's mAP is over the classes that it has videos of; NaN
-    where there are none. Efron, "Bootstrap methods: another look at the jackknife", 1979.
+    scores: [N, K] of each run. labels: [N, K], 0 or 1. A draw's mAP is the mean over the classes with videos in the
+    draw, or NaN if there are none. Efron, "Bootstrap methods: another look at the jackknife", 1979.
     """
     videos, known = len(labels), np.flatnonzero(labels.any(axis=0))
     draws = max(FEWEST_DRAWS, min(DRAWS, MOST_WORK // max(1, videos * len(known))))
@@ -45,19 +45,19 @@ def drawn_maps(scores: Sequence[np.ndarray], labels: np.ndarray) -> np.ndarray:
 
 
 def interval(values: np.ndarray) -> tuple[float, float]:
-    """Return the 95% interval of the values [D], those that are NaN left out."""
+    """Return the 95% interval of the values [D] that are not NaN."""
     values = values[~np.isnan(values)]
     low, high = np.percentile(values, [2.5, 97.5]) if len(values) else (np.nan, np.nan)
     return float(low), float(high)
 
 
 def difference(first: float, second: float, drawn_first: np.ndarray, drawn_second: np.ndarray) -> Difference:
-    """Return the difference of two runs, of their mAP over all videos and over the same draws."""
+    """Return the difference of two runs from their mAP over all videos and over the same draws [D]."""
     return Difference(first, second, *interval(drawn_first - drawn_second), len(drawn_first))
 
 
 def _drawn(videos: int, draws: int) -> Iterator[np.ndarray]:
-    """Give how often each video is in each draw, int64 [D, N] of some draws at a time; always the same ones."""
+    """Yield how often each draw has each video, int64 [D, N] for D draws at a time, the same numbers every time."""
     random, step = np.random.default_rng(0), max(1, _AT_ONCE // videos)
     for first in range(0, draws, step):
         yield random.multinomial(videos, np.full(videos, 1 / videos), min(step, draws - first))
@@ -74,9 +74,9 @@ def _maps(scores: Sequence[np.ndarray], labels: np.ndarray, known: np.ndarray, t
 
 
 def _average_precisions(scores: np.ndarray, true: np.ndarray, times: np.ndarray) -> np.ndarray:
-    """Return that of each draw as metrics/many.py:average_precision has it, each video as often as `times` says."""
+    """Return each draw's average precision [D] in percent, as metrics/many.py does. times: [D, N] of each video."""
     order = np.argsort(-scores, kind="stable")
-    ends = np.append(np.flatnonzero(np.diff(scores[order])), len(order) - 1)  # of equal scores the last one
+    ends = np.append(np.flatnonzero(np.diff(scores[order])), len(order) - 1)  # the last one of equal scores
     drawn = times[:, order]
     named = drawn.cumsum(axis=1)[:, ends]
     right = (drawn * true[order]).cumsum(axis=1)[:, ends]

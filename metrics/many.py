@@ -113,7 +113,7 @@ class ManyScores:
 
     @classmethod
     def of(cls, probabilities: np.ndarray, labels: np.ndarray) -> "ManyScores":
-        """Return those of probabilities and labels (0 or 1) [N, K], whose loss is not known and 0."""
+        """Return the scores of probabilities and labels (0 or 1) [N, K], with a loss of 0 because it is unknown."""
         scores = cls(labels.shape[1])
         scores._probabilities.frombytes(probabilities.astype(np.float32).tobytes())
         scores._labels += labels.astype(np.uint8).tobytes()

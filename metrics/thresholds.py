@@ -1,19 +1,8 @@
 """Two classes at every threshold: the curves, the areas below them, and the counts at a threshold."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
-
-
-@dataclass(frozen=True)
-class Counts:
-    """The numbers of videos found rightly, found wrongly, missed, and rightly not found."""
-
-    hits: int
-    false_alarms: int
-    misses: int
-    rest: int
 
 
 class Thresholds:
@@ -30,10 +19,10 @@ class Thresholds:
     def _found(scores: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
         return len(scores) - np.searchsorted(scores, thresholds)
 
-    def counts(self, threshold: float) -> Counts:
-        """Count the videos at a threshold."""
+    def counts(self, threshold: float) -> tuple[int, int, int, int]:
+        """Return the numbers of videos found rightly, found wrongly, missed, and rightly not found at a threshold."""
         hits, wrong = (int(self._found(scores, np.float64(threshold))) for scores in (self._with, self._without))
-        return Counts(hits, wrong, len(self._with) - hits, len(self._without) - wrong)
+        return hits, wrong, len(self._with) - hits, len(self._without) - wrong
 
     @property
     def roc(self) -> np.ndarray:

@@ -6,11 +6,10 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import reduce
-from operator import and_, or_
 from pathlib import Path
 from typing import Protocol
 
+from metrics.bootstrap import Difference
 from metrics.mcnemar import Paired, pair
 from metrics.sums import wilson
 from utils.errors import InputError
@@ -21,7 +20,7 @@ Key = tuple[str, int]
 
 
 class Run(Protocol):
-    """What eval.py left in a folder, of videos with one label or many."""
+    """The files that eval.py left in a folder, for one label or many."""
 
     name: str
     metrics: dict
@@ -30,7 +29,7 @@ class Run(Protocol):
 
 @dataclass(frozen=True)
 class EvaluatedRun:
-    """The files that eval.py left in a folder."""
+    """A run with one label a video."""
 
     name: str
     metrics: dict
@@ -41,41 +40,53 @@ class EvaluatedRun:
 
 
 @dataclass(frozen=True)
-class Comparison:
-    """Several runs over the videos that they share, in the order of the first run."""
+class SharedVideos:
+    """Several runs over the videos that they share, in the order of the first run. Methods take a run's number."""
 
-    runs: Sequence[EvaluatedRun]
+    runs: Sequence[Run]
     videos: Sequence[Key]
     left_out: int  # videos that not all runs have
+
+    def pairs(self) -> Iterator[tuple[Run, Run, Paired | Difference]]:
+        """Yield each pair of runs with the test of their difference."""
+        for a, b in itertools.combinations(range(len(self.runs)), 2):
+            yield self.runs[a], self.runs[b], self.paired(a, b)
+
+    def lines(self) -> list[str]:
+        """Return the screen line of each run."""
+        return [f"  {self.figures(number)}: {run.name}" for number, run in enumerate(self.runs)]
+
+    def said(self) -> str:
+        """Return the lines for the screen."""
+        lines = [f"{len(self.videos)} videos that all runs have; left out: {self.left_out}", *self.lines()]
+        for a, b, found in self.pairs():
+            lines += [f"{a.name} against {b.name}:", f"  {found}"]
+        return "\n".join(lines)
+
+
+@dataclass(frozen=True)
+class Comparison(SharedVideos):
+    """Runs with one label a video."""
+
     class_names: dict[str, str]  # by class id, as in the files
 
-    def said_of(self, run: EvaluatedRun) -> str:
-        """Return the screen line of a run: its accuracy over the shared videos."""
-        right, (low, high) = self.share_of(run)
-        share = 100 * right / len(self.videos)
-        return f"  top-1 {share:6.2f}%, 95% interval {low:.1f} to {high:.1f}: {run.name}"
+    def score(self, number: int) -> int:
+        """Return how many shared videos a run has right."""
+        return self.share_of(self.runs[number])[0]
+
+    def figures(self, number: int) -> str:
+        """Return a run's accuracy over the shared videos, in words."""
+        right, (low, high) = self.share_of(self.runs[number])
+        return f"top-1 {100 * right / len(self.videos):6.2f}%, 95% interval {low:.1f} to {high:.1f}"
 
     def share_of(self, run: EvaluatedRun) -> tuple[int, tuple[float, float]]:
         """Return how many shared videos a run has right, and the 95% interval in percent."""
         right = sum(map(run.right, self.videos))
         return right, wilson(right, len(self.videos))
 
-    def pairs(self) -> Iterator[tuple[EvaluatedRun, EvaluatedRun, Paired]]:
-        """Yield each pair of runs with the test of their difference."""
-        for a, b in itertools.combinations(self.runs, 2):
-            yield a, b, self.paired(a, b)
-
-    def paired(self, a: EvaluatedRun, b: EvaluatedRun) -> Paired:
-        """Return the paired test of two runs."""
-        return pair(list(map(a.right, self.videos)), list(map(b.right, self.videos)))
-
-    def said(self) -> str:
-        """Return the lines for the screen."""
-        lines = [f"{len(self.videos)} videos that all runs have; left out: {self.left_out}"]
-        lines += map(self.said_of, self.runs)
-        for a, b, found in self.pairs():
-            lines += [f"{a.name} against {b.name}:", f"  {found}"]
-        return "\n".join(lines)
+    def paired(self, a: int, b: int) -> Paired:
+        """Return McNemar's test of two runs."""
+        return pair(*(list(map(self.runs[number].right, self.videos)) for number in (a, b)))
 
     def table(self) -> tuple[list[str], Iterator[list]]:
         """Return the heading and the lines of comparison.csv, a line for each video."""
@@ -85,10 +96,6 @@ class Comparison:
             + [value for one in self.runs for value in (one.rows[key]["predicted_name"], int(one.right(key)))]
             for key in self.videos
         )
-
-    def alone(self, a: EvaluatedRun, b: EvaluatedRun) -> list[Key]:
-        """Return the videos that `a` has right and `b` has wrong."""
-        return [key for key in self.videos if a.right(key) and not b.right(key)]
 
 
 def compare(folders: Sequence[str]) -> Comparison:
@@ -105,9 +112,9 @@ def compare(folders: Sequence[str]) -> Comparison:
 
 
 def shared_by(runs: Sequence[Run]) -> tuple[list[Key], int]:
-    """Return the videos that all runs have, in the order of the first, and the number of those that not all have.
+    """Return (the videos that all runs have, in the order of the first run; how many videos not all runs have).
 
-    Raise InputError where there are none.
+    Raises InputError if the runs have no video in common.
     """
     everywhere = [key for key in runs[0].rows if all(key in run.rows for run in runs)]
     if not everywhere:
@@ -115,26 +122,12 @@ def shared_by(runs: Sequence[Run]) -> tuple[list[Key], int]:
     return everywhere, len(set().union(*(run.rows for run in runs))) - len(everywhere)
 
 
-def not_counted(runs: Sequence[Run], videos: Iterable[Key]) -> tuple[Counter[str], int, dict[str, str]]:
-    """Return what is not counted: of the videos on all lists those that one could not read, how often, and why.
-
-    videos: those that are counted. The number is that of the videos which are not on the lists of all.
-    """
-    lists, why = [], {}
-    for run in runs:
-        errors = [(one["video"], one["error"]) for one in run.metrics.get("unreadable", ())]
-        lists.append(Counter(video for video, _ in [*run.rows, *errors]))
-        why = {video: f"{run.name}: {error}" for video, error in errors} | why
-    on_all, on_any = reduce(and_, lists), reduce(or_, lists)
-    return on_all - Counter(video for video, _ in videos), (on_any - on_all).total(), why
-
-
 def is_of_many(folder: str) -> bool:
-    """Return whether a folder of eval.py is of videos with many labels; False for what is no such folder."""
+    """Return whether a folder of eval.py is of videos with many labels; False if it is no such folder."""
     try:
         return "mAP" in read_metrics(folder)
     except InputError:
-        return False  # whoever reads the rest says what is wrong
+        return False  # the function that reads the whole folder raises the error
 
 
 def keys_of(videos: Iterable[str]) -> Iterator[Key]:
@@ -146,7 +139,7 @@ def keys_of(videos: Iterable[str]) -> Iterator[Key]:
 
 
 def read_metrics(folder: str) -> dict:
-    """Return what metrics.json says. Raise InputError where there is none, or it is damaged."""
+    """Return the content of metrics.json. Raises InputError if it is missing or damaged."""
     try:
         metrics = json.loads((Path(folder) / "metrics.json").read_text("utf-8"))
         if not isinstance(metrics, dict):
@@ -159,7 +152,7 @@ def read_metrics(folder: str) -> dict:
 def _read_run(folder: str) -> EvaluatedRun:
     metrics = read_metrics(folder)
     if "mAP" in metrics:
-        raise InputError(f"{folder}: of many labels a video (MODEL.labels), but another folder is of one")
+        raise InputError(f"{folder}: its videos have many labels, but those of another folder have one (MODEL.labels)")
     try:
         with open(Path(folder) / "predictions.csv", newline="", encoding="utf-8", errors="surrogateescape") as file:
             lines = list(csv.DictReader(file))

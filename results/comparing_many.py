@@ -1,4 +1,4 @@
-"""Folders of eval.py with many labels a video laid side by side, over the videos that all of them have."""
+"""Compare folders of eval.py with many labels a video, over the videos that they share."""
 
 import itertools
 from collections.abc import Iterator, Sequence
@@ -11,14 +11,14 @@ from inference.several_networks import check_same_classes
 from metrics.bootstrap import Difference, difference, drawn_maps, interval
 from metrics.many import ManyClass, ManyScores
 from metrics.sums import mean_scores
-from results.comparing import Key, keys_of, read_metrics, shared_by
+from results.comparing import Key, SharedVideos, keys_of, read_metrics, shared_by
 from results.probabilities import Probabilities, read_probabilities
 from utils.errors import InputError
 
 
 @dataclass(frozen=True)
 class ManyRun:
-    """What eval.py left in a folder."""
+    """A run with many labels a video."""
 
     name: str
     metrics: dict
@@ -27,27 +27,24 @@ class ManyRun:
 
 
 @dataclass(frozen=True)
-class ManyComparison:
-    """Runs over the videos that all of them have, in the order of the first."""
+class ManyComparison(SharedVideos):
+    """Runs with many labels a video."""
 
-    runs: Sequence[ManyRun]
-    videos: Sequence[Key]
-    left_out: int  # videos that some have and others have not
     names: Sequence[str]  # of the classes
 
     @cached_property
     def labels(self) -> np.ndarray:
-        """uint8 [N, K], 0 or 1."""
+        """The labels of the videos, uint8 [N, K], 0 or 1."""
         return self._picked(self.runs[0], self.runs[0].found.labels)
 
     @cached_property
     def probabilities(self) -> list[np.ndarray]:
-        """Of each run float32 [N, K]."""
+        """The probabilities of each run, float32 [N, K]."""
         return [self._picked(run, run.found.probabilities) for run in self.runs]
 
     @cached_property
     def scores(self) -> list[ManyScores]:
-        """What is counted of each run over these videos; the loss is not."""
+        """The sums of each run over these videos, without the loss."""
         return [ManyScores.of(own, self.labels) for own in self.probabilities]
 
     @cached_property
@@ -57,49 +54,39 @@ class ManyComparison:
 
     @cached_property
     def classes(self) -> list[list[ManyClass]]:
-        """Of each run what is known of each class, named from the run's own thresholds on."""
-        return [one.classes(run.found.thresholds) for one, run in zip(self.scores, self.runs)]
+        """The counts of each run's classes, named from the run's own thresholds on."""
+        return [one.classes(run.found.thresholds.tolist()) for one, run in zip(self.scores, self.runs)]
 
     @cached_property
     def drawn(self) -> np.ndarray:
-        """float64 [R, D], see metrics/bootstrap.py."""
+        """The mAP of each run over each draw of the videos, float64 [R, D], see metrics/bootstrap.py."""
         return drawn_maps(self.probabilities, self.labels)
 
     def f1(self, number: int) -> float:
-        """Return the mean F1 of a run over the classes that have videos, in percent."""
+        """Return the mean F1 of a run over the classes with videos, in percent."""
         return mean_scores(self.classes[number])["f1"]
 
     def interval(self, number: int) -> tuple[float, float]:
         """Return the 95% interval of a run's mAP."""
         return interval(self.drawn[number])
 
-    def lines(self) -> list[str]:
-        """Return the line of each run: its figures over these videos."""
-        return [
-            figures_line(self.maps[number], self.interval(number), self.f1(number), run.name)
-            for number, run in enumerate(self.runs)
-        ]
+    def score(self, number: int) -> float:
+        """Return the mAP of a run, in percent."""
+        return self.maps[number]
+
+    def figures(self, number: int) -> str:
+        """Return a run's mAP with its interval and its mean F1, in words."""
+        low, high = self.interval(number)
+        within = f"mAP {self.maps[number]:6.2f}%, 95% interval {low:.1f} to {high:.1f}"
+        return f"{within}; mean F1 {self.f1(number):6.2f}%"
 
     def paired(self, a: int, b: int) -> Difference:
         """Return the difference of two runs."""
         return difference(self.maps[a], self.maps[b], self.drawn[a], self.drawn[b])
 
-    def pairs(self) -> Iterator[tuple[ManyRun, ManyRun, Difference]]:
-        """Give every two runs, and their difference."""
-        for a, b in itertools.combinations(range(len(self.runs)), 2):
-            yield self.runs[a], self.runs[b], self.paired(a, b)
-
-    def said(self) -> str:
-        """Return the lines for the screen."""
-        lines = [f"{len(self.videos)} videos that all runs have; left out: {self.left_out}", *self.lines()]
-        for a, b, found in self.pairs():
-            lines += [f"{a.name} against {b.name}:", f"  {found}"]
-        return "\n".join(lines)
-
     def table(self) -> tuple[list[str], Iterator[list]]:
         """Return the heading and the lines of comparison.csv, a line for each video."""
-        header = ["video", "labels"]
-        header += [f"{run.name}: {what}" for run in self.runs for what in ("named", "right")]
+        header = ["video", "labels", *(f"{run.name}: {what}" for run in self.runs for what in ("named", "right"))]
         named = [own >= np.float32(run.found.thresholds) for own, run in zip(self.probabilities, self.runs)]
 
         def lines() -> Iterator[list]:
@@ -117,14 +104,11 @@ class ManyComparison:
         return values[[run.rows[key] for key in self.videos]]
 
 
-def figures_line(mean_precision: float, limits: tuple[float, float], f1: float, name: str) -> str:
-    """Return the line for the screen on a run, or the mean of some: mAP with its 95% interval, and mean F1."""
-    low, high = limits
-    return f"  mAP {mean_precision:6.2f}%, 95% interval {low:.1f} to {high:.1f}; mean F1 {f1:6.2f}%: {name}"
-
-
 def compare_many(folders: Sequence[str]) -> ManyComparison:
-    """Read the runs. Raise InputError for what is none, has no video in common, other classes or other labels."""
+    """Read the runs.
+
+    Raises InputError for folders without a run, without shared videos, or with differing classes or labels.
+    """
     runs = [_read_run(folder) for folder in folders]
     names = check_same_classes([run.found.names.tolist() for run in runs], folders)
     videos, left_out = shared_by(runs)
@@ -133,12 +117,12 @@ def compare_many(folders: Sequence[str]) -> ManyComparison:
         differ = (comparison._picked(run, run.found.labels) != comparison.labels).any(axis=1)
         if differ.any():
             video = videos[int(np.argmax(differ))][0]
-            raise InputError(f"{video}: its labels are others in {run.name} than in {runs[0].name}")
+            raise InputError(f"{video}: its labels differ between {runs[0].name} and {run.name}")
     return comparison
 
 
 def _read_run(folder: str) -> ManyRun:
     metrics, found = read_metrics(folder), read_probabilities(folder)
     if found.thresholds is None:
-        raise InputError(f"{folder}: of one label a video, but another folder is of many (MODEL.labels)")
+        raise InputError(f"{folder}: its videos have one label, but those of another folder have many (MODEL.labels)")
     return ManyRun(folder, metrics, found, {key: i for i, key in enumerate(keys_of(found.paths.tolist()))})

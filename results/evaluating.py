@@ -6,17 +6,16 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 
-from inference.announcing import announce_network, weights_and_precision
 from inference.finding import FoundNetwork
-from inference.network import load_network
 from inference.rows import compute_rows
 from metrics.sums import EvaluationSums
-from reader.build import build_loader, describe_protocol, in_train_list
+from reader.build import in_train_list
 from reader.filelist import FileList
 from results.evaluations import RESULTS
 from results.fingerprint import fingerprint
 from results.journal import Rows, read_rows
 from results.list_run import ListRun
+from results.opening import opened
 from results.pages.frames import frames_seen
 from results.parquet import write_evaluation_parquet
 from utils.config.flags import Flags
@@ -35,7 +34,6 @@ class Evaluation:
 
     run: ListRun
     sums: EvaluationSums
-    protocol: str
     write: Callable[[Rows], None]  # writes all files except the journal
 
 
@@ -46,24 +44,20 @@ def evaluate(
 ) -> Iterator[Evaluation | None]:  # fmt: skip
     """Yield the evaluation of one network, or None except on rank 0. Within the context, the journal stays locked."""
     section = config.test
-    loader = build_loader(config, section, entries, batch_size=-(-section.batch_size // world.size), world=world)
-    with ExitStack() as reading:  # the reader processes start while the network is loaded
-        reading.enter_context(loader)
-        network = load_network(config, section, device, len(entries), world.ranks_here, finding)
+    with ExitStack() as reading:
         data = f"{len(entries)} videos of {section.filelist}"
-        announce_network(flags, config, section, data, *weights_and_precision(network))
-        protocol = f"{describe_protocol(section)}, {network.description}"
+        how = flags, config, section, entries, data, True, world, device, finding
+        loader, network, protocol = reading.enter_context(opened(*how))
         repeated = entries.repeated()
         different = 1 - repeated / len(entries)
         if repeated:
             say(f"{section.filelist}: lines that repeat a video of an earlier line: {repeated}; each line counts")
 
         if trained := in_train_list(config, entries):
-            say(f"{trained} of these {len(entries)} videos are also in TRAIN's list {config.train.filelist} as well")
+            say(f"{trained} of these {len(entries)} videos are also in TRAIN's list {config.train.filelist}")
 
         results = RESULTS[config.model.labels](names, network.thresholds)
-        order = range(world.rank, len(entries), world.size)
-        kept = results.kept(written_to(flags.save_dir), order, world)
+        kept = results.kept(written_to(flags.save_dir), range(world.rank, len(entries), world.size), world)
         compute = partial(compute_rows, network, loader, entries, results.values, keep=kept and kept.take)
         what = fingerprint("eval", config, section, network, names, entries, world.size)
         fits = results.fits(entries)
@@ -101,4 +95,4 @@ def evaluate(
                     page = run.folder / "report.html"
                     results.write_page(page, rows, sums, metrics, about, frames, beside)
 
-            yield Evaluation(run, sums, protocol, write)
+            yield Evaluation(run, sums, write)

@@ -8,13 +8,12 @@ from inference.rows import Values
 from metrics.many import ManyScores
 from metrics.sums import EvaluationSums, mean_scores, sum_rows, wilson
 from results.feature_file import PROBABILITIES, FeatureFile
-from results.many_tables import write_many_evaluation
 from results.pages.evaluation import write_evaluation_page
 from results.pages.many_labels import write_many_page
 from results.pages.page import Frames
 from results.probabilities import write_probabilities, write_rows_probabilities
 from results.row_checks import Fits, evaluation_fits, many_evaluation_fits
-from results.tables import write_evaluation
+from results.tables import write_evaluation, write_many_evaluation
 from utils.processes.ranks import World
 
 
@@ -24,7 +23,7 @@ class OneLabelResults:
     kind = ONE.evaluation
 
     def __init__(self, names: Sequence[str], thresholds: Sequence[float] | None = None):
-        """names: the class names. thresholds: used with many labels only."""
+        """names: of the classes. thresholds: used with many labels only."""
         self.names, self.values = names, ONE.evaluations_of(names)
 
     def fits(self, entries: Sequence) -> Fits:
@@ -56,15 +55,9 @@ class OneLabelResults:
         write_rows_probabilities(folder, rows, kept, self.names)
 
     def write_page(
-        self,
-        path: Path,
-        rows: Iterable[dict],
-        sums: EvaluationSums,
-        metrics: dict,
-        facts: Mapping,
-        frames: Frames,
+        self, path: Path, rows: Iterable[dict], sums: EvaluationSums, metrics: dict, facts: Mapping, frames: Frames,
         beside: Path | None,
-    ) -> None:
+    ) -> None:  # fmt: skip
         """Write report.html."""
         write_evaluation_page(path, rows, sums, metrics, self.names, facts, frames, beside)
 
@@ -111,16 +104,7 @@ class ManyLabelResults:
         paths = [row["video"] for row in rows if "error" not in row]
         write_probabilities(folder, paths, sums.labels, self.names, [sums.probabilities], self.thresholds)
 
-    def write_page(
-        self,
-        path: Path,
-        rows: Iterable[dict],
-        sums: ManyScores,
-        metrics: dict,
-        facts: Mapping,
-        frames: Frames,
-        beside: Path | None,
-    ) -> None:
+    def write_page(self, path: Path, rows: object, sums: ManyScores, metrics: dict, facts: Mapping, *_) -> None:
         """Write report.html."""
         write_many_page(path, sums, sums.classes(self.thresholds), metrics, self.names, facts)
 

@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Self
 
@@ -32,6 +32,17 @@ def remove_unfinished(folder: Path) -> None:
     remove_files(unfinished(folder / "explain", _HEAT_MAPS))
     for name in UNFINISHED:
         shutil.rmtree(folder / name, ignore_errors=True)
+
+
+@contextmanager
+def forgetting(runs: "Sequence[ListRun]") -> Iterator[None]:
+    """Forget the rows of the runs if an InputError passes: there is nothing to resume."""
+    try:
+        yield
+    except InputError:
+        for run in runs:
+            run.forget()
+        raise
 
 
 class ListRun:
@@ -100,11 +111,8 @@ class ListRun:
         write: gets the rows of all ranks by position. Its errors are passed on. After a RunError, the same command
         tries again; after an InputError, nothing is kept to resume from.
         """
-        try:
+        with forgetting([self]):
             write(self.journal.rows())
-        except InputError:
-            self.forget()
-            raise
         self.journal.finish()
         remove_files([self.folder / MADE])
         replace_earlier(self.folder)

@@ -59,12 +59,12 @@ def write_parquet(folder: Path, rows: Iterable[dict], features: FeatureFile | No
 
 
 def write_evaluation_parquet(folder: Path, rows: Iterable[dict], kept: FeatureFile | None, num_classes: int) -> None:
-    """Write the dataset of an evaluation: each video's label and the probabilities of all classes, null where unread.
+    """Write the dataset of an evaluation: each video's label, and its probabilities, null for an unreadable video.
 
-    rows: in the order of the list, see inference/rows.py. kept: has their probabilities by position; None: they have
-    them themselves, and several labels each.
+    rows: in the order of the list, see inference/rows.py. kept: holds their probabilities by position; None: rows with
+    many labels hold their own.
 
-    Raises InputError without pyarrow, RunError where a file cannot be written.
+    Raises InputError without pyarrow, RunError if a file cannot be written.
     """
     pa = open_pyarrow()
     label = ("label", pa.int32()) if kept else ("labels", pa.list_(pa.int32()))
@@ -76,7 +76,7 @@ def write_evaluation_parquet(folder: Path, rows: Iterable[dict], kept: FeatureFi
 def _write_parts(
     final: Path, rows: Iterable[dict], features: FeatureFile | None, schema: object, rows_per_part: int
 ) -> int:
-    """Write a dataset by parts and return the number of unreadable videos."""
+    """Write a dataset in parts, and return the number of unreadable videos."""
     unfinished, rows, unreadable, number = final.with_name(f".{final.name}.tmp"), iter(rows), 0, 0
     shutil.rmtree(unfinished, ignore_errors=True)
     with writing(final):

@@ -12,26 +12,41 @@ Fits = Callable[[dict], bool]
 
 def prediction_fits(names: Sequence[str], k: int, entries: Sequence[Entry], threshold: float = 0.0) -> Fits:
     """Return the check for PREDICTION's rows: the k best classes of an entry, with NONE before unsure ones."""
-    number, keys = min(k, len(names)), ("class_id", "label", "probability")
+    number = min(k, len(names))
+
+    def ids_fit(ids: list[int]) -> bool:
+        best = ids[1:] if threshold and ids[:1] == [NONE_ID] else ids
+        return len(best) == number and NONE_ID not in best
+
+    return _classes_fit(names, entries, ids_fit)
+
+
+def many_predictions_fit(names: Sequence[str], k: int, entries: Sequence[Entry], threshold: float = 0.0) -> Fits:
+    """Return the check for PREDICTION's rows with many labels: any number of different classes, or NONE alone."""
+    return _classes_fit(names, entries, lambda ids: len(set(ids)) == len(ids) and (NONE_ID not in ids or len(ids) == 1))
+
+
+PREDICTION_FITS = {"single": prediction_fits, "multi": many_predictions_fit}
+
+
+def _classes_fit(names: Sequence[str], entries: Sequence[Entry], ids_fit: Callable[[list[int]], bool]) -> Fits:
+    """Return the check for rows with classes of these names, one or more; ids_fit: whether a row can have these ids."""
+    labels, keys = {NONE_ID: NONE} | dict(enumerate(names)), ("class_id", "label", "probability")
 
     def fits(row: dict) -> bool:
-        best = row["predictions"]
-        if threshold and type(best) is list and best[:1] and type(best[0]) is dict and best[0].get("label") == NONE:
-            probability = best[0].get("probability")
-            if type(probability) is not float or best[0].get("class_id") != NONE_ID or len(best) != number + 1:
-                return False
-            best = best[1:]
-        if type(best) is not list or len(best) != number or not _is_of(row, entries):
+        named, ids = row["predictions"], []
+        if type(named) is not list or not named or not _is_of(row, entries):
             return False
-        for found in best:  # one loop without calls, because there may be millions of rows
+        for found in named:  # one loop without calls, because there may be millions of rows
             if type(found) is not dict or tuple(found) != keys:
                 return False
             class_id, name, probability = found.values()
-            if type(class_id) is not int or not 0 <= class_id < len(names) or name != names[class_id]:
+            if type(class_id) is not int or class_id not in labels or name != labels[class_id]:
                 return False
             if type(probability) is not float or not 0 <= probability <= 1:
                 return False
-        return True
+            ids.append(class_id)
+        return ids_fit(ids)
 
     return fits
 
@@ -43,42 +58,17 @@ def evaluation_fits(names: Sequence[str], entries: Sequence[Entry]) -> Fits:
         label, best, name, probability, rank, true_probability, loss = (row[key] for key in EVALUATION.columns)
         return (
             all(type(value) is int for value in (label, best, rank))
-            and all(type(value) is float for value in (probability, true_probability, loss))
             and 0 <= label < len(names)
             and 0 <= best < len(names)
             and name == names[best]
             and 1 <= rank <= len(names)
-            and 0 <= probability <= 1
-            and 0 <= true_probability <= 1
-            and 0 <= loss < math.inf
+            and _is_share(probability)
+            and _is_share(true_probability)
+            and _is_loss(loss)
             and _is_of(row, entries)
         )
 
     return fits
-
-
-def many_predictions_fit(names: Sequence[str], k: int, entries: Sequence[Entry], threshold: float = 0.0) -> Fits:
-    """Return the check for PREDICTION's rows with many labels: any number of different classes, or NONE alone."""
-
-    def fits(row: dict) -> bool:
-        named = row["predictions"]
-        if type(named) is not list or not named or not _is_of(row, entries):
-            return False
-        for found in named:
-            if type(found) is not dict or tuple(found) != ("class_id", "label", "probability"):
-                return False
-            class_id, name, probability = found.values()
-            if type(class_id) is not int or not NONE_ID <= class_id < len(names):
-                return False
-            if name != (NONE if class_id == NONE_ID else names[class_id]) or not _is_share(probability):
-                return False
-        ids = [found["class_id"] for found in named]
-        return len(set(ids)) == len(ids) and (NONE_ID not in ids or len(ids) == 1)
-
-    return fits
-
-
-PREDICTION_FITS = {"single": prediction_fits, "multi": many_predictions_fit}
 
 
 def many_evaluation_fits(num_classes: int, entries: Sequence[Entry]) -> Fits:
@@ -91,8 +81,7 @@ def many_evaluation_fits(num_classes: int, entries: Sequence[Entry]) -> Fits:
             and all(type(one) is int and 0 <= one < num_classes for one in labels)
             and len(probabilities) == num_classes
             and all(map(_is_share, probabilities))
-            and type(loss) is float
-            and 0 <= loss < math.inf
+            and _is_loss(loss)
             and _is_of(row, entries)
         )
 
@@ -101,6 +90,10 @@ def many_evaluation_fits(num_classes: int, entries: Sequence[Entry]) -> Fits:
 
 def _is_share(value: object) -> bool:
     return type(value) is float and 0 <= value <= 1
+
+
+def _is_loss(value: object) -> bool:
+    return type(value) is float and 0 <= value < math.inf
 
 
 def _is_of(row: dict, entries: Sequence[Entry]) -> bool:

@@ -9,9 +9,7 @@ from functools import partial
 from itertools import islice
 from pathlib import Path
 
-from inference.announcing import announce_network, weights_and_precision
 from inference.label_kinds import MANY, LabelKind, Naming
-from inference.network import load_network
 from inference.rows import compute_rows, predictions_of
 from inference.several_networks import (
     check_same_classes,
@@ -21,14 +19,13 @@ from inference.several_networks import (
     mean_thresholds,
 )
 from metrics.sums import EvaluationSums
-from reader.build import build_loader, describe_protocol
 from reader.filelist import FileList
-from results.combining_many import combine_runs
+from results.combining import combine
 from results.evaluating import Evaluation
 from results.feature_file import PROBABILITIES, FeatureFile
 from results.leftovers import replace_earlier
 from results.list_results import write_list_results
-from results.list_run import ListRun, remove_unfinished
+from results.list_run import ListRun, forgetting, remove_unfinished
 from results.pages.frames import frames_seen
 from results.pages.prediction import write_prediction_page
 from results.passes import open_list_run
@@ -102,12 +99,8 @@ def predict_several(
         of_mean = mean_thresholds(thresholds, factors) if kind is MANY else None
         naming = kind.naming(names, first.section.topk, first.flags.threshold, of_mean)
         rows, protocol = MeanRows(runs, factors, kind, naming), describe_mean(protocols, factors, kind)
-        try:
+        with forgetting(runs):
             return _deliver(runs, rows, tasks, folder, protocol)
-        except InputError:
-            for run in runs:
-                run.forget()
-            raise
 
 
 def deliver_evaluations(
@@ -118,14 +111,10 @@ def deliver_evaluations(
     done: one per network. Raises InputError if a network could not read any video.
     """
     runs = [one.run for one in done]
-    try:
+    with forgetting(runs):
         for one in done:
             one.write(one.run.journal.rows())
-        found = combine_runs([str(run.folder) for run in runs], factors)
-    except InputError:
-        for run in runs:
-            run.forget()
-        raise
+        found = combine([str(run.folder) for run in runs], factors)
     say(found.said())
     remove_unfinished(folder)
     found.write(folder, report)
@@ -134,14 +123,9 @@ def deliver_evaluations(
 
 
 def _pass(task: Task, world: World, device: str, stack: ExitStack) -> tuple[ListRun, str, list[float] | None]:
-    """Return (the run of one network with all rows known, the protocol in words, its thresholds)."""
-    section, total = task.section, len(task.entries)
-    size = -(-section.batch_size // world.size)
-    order = range(world.rank, total, world.size)
-    with build_loader(task.config, section, task.entries, needs_label=False, batch_size=size, world=world) as loader:
-        network = load_network(task.config, section, device, total, world.ranks_here)
-        announce_network(task.flags, task.config, section, task.data, *weights_and_precision(network))
-        protocol = f"{describe_protocol(section)}, {network.description}"
+    """Compute one network's rows. Return (its run, its protocol in words, its thresholds)."""
+    order = range(world.rank, len(task.entries), world.size)
+    with task.opened(world, device) as (loader, network, protocol):
         kept = FeatureFile(task.folder, order, [len(task.names)], "float32", world, PROBABILITIES, task.kind)
         values = predictions_of(task.naming(network))
         run = stack.enter_context(open_list_run(task, network, world, loader, kept))

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TextIO
 
+from metrics.many import ManyClass
 from metrics.sums import EvaluationSums, wilson
 from utils.storage.files import write_csv, write_stream
 
@@ -58,6 +59,42 @@ def write_evaluation(
         }
         for k, found in sorted(sums.classes.items())
         if found.videos
+    )
+    write_metrics(folder, rows, metrics, per_class)
+
+
+def write_many_evaluation(
+    folder: Path, rows: Iterable[dict], classes: Sequence[ManyClass], metrics: dict, names: Sequence[str]
+) -> None:
+    """Write predictions.csv and metrics.json of an evaluation with many labels.
+
+    predictions.csv has a line with the probability for each class that a video has or is given. rows: as in
+    `write_evaluation`, see inference/label_kinds.py.
+    """
+    header = ["video", "class_id", "label", "true", "named", "probability", "threshold"]
+
+    def lines():
+        for row in rows:
+            true = set(row.get("labels", ()))
+            for k, probability in enumerate(row.get("probabilities", ())):
+                named = probability >= classes[k].threshold
+                if named or k in true:
+                    flags = int(k in true), int(named)
+                    yield [row["video"], k, names[k], *flags, probability, classes[k].threshold]
+
+    write_csv(folder / "predictions.csv", header, lines())
+    per_class = (
+        {
+            "class_id": k,
+            "label": names[k],
+            "videos": found.videos,
+            "named": found.named,
+            "average_precision": found.average_precision if found.videos else None,
+            **found.scores,
+            "threshold": found.threshold,
+        }
+        for k, found in enumerate(classes)
+        if found.videos or found.named
     )
     write_metrics(folder, rows, metrics, per_class)
 

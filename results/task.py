@@ -5,6 +5,8 @@ import json
 import os
 import re
 from collections.abc import Iterable, Sequence
+from concurrent.futures import Future
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -22,6 +24,7 @@ from reader.videos import videos_at
 from results.fingerprint import fingerprint
 from results.finished import Finished
 from results.list_results import check_list_flags
+from results.opening import Opened, opened
 from results.pages.extras import wants_report
 from results.pages.frames import frames_seen, shown, shown_positions
 from results.pages.per_video import PerVideo, check_wanted
@@ -33,10 +36,12 @@ from utils.config.keys import InferConfig
 from utils.config.loading import Config
 from utils.config.strict_yaml import one_line
 from utils.errors import InputError, RunError
+from utils.processes.ranks import World
 from utils.storage.files import check_save_dir, written_to
 from utils.storage.objects import is_remote
 
 if TYPE_CHECKING:  # slow imports happen where they are used
+    from inference.finding import FoundNetwork
     from inference.network import Network
 
 
@@ -72,12 +77,19 @@ class Task:
 
     @property
     def kind(self) -> LabelKind:
-        """Return whether videos have one label or many."""
+        """Return the kind of labels, one or many a video."""
         return KINDS[self.config.model.labels]
 
     def naming(self, network: "Network") -> Naming:
         """Return the function that names the classes of a video."""
         return self.kind.naming(self.names, self.section.topk, self.flags.threshold, network.thresholds)
+
+    def opened(
+        self, world: World, device: str, finding: "Future[FoundNetwork] | None" = None
+    ) -> AbstractContextManager[Opened]:
+        """Return the context of the task's readers and network."""
+        how = self.flags, self.config, self.section, self.entries, self.data
+        return opened(*how, False, world, device, finding)
 
     def fits(self) -> Fits:
         """Return the check for prediction rows."""

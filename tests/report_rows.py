@@ -1,4 +1,4 @@
-"""Rows as eval.py and predict.py have them, and what hostile ones hold."""
+"""Rows of eval.py and predict.py with random values, and a hostile text for them."""
 
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -6,7 +6,7 @@ import numpy as np
 
 from metrics.accuracy import log_softmax, top_classes, true_class_rank
 
-# A file's name, a class's or an error's, that would run where it is taken for markup.
+# A name of a file or a class, or an error, that would run as a script if a page took it for markup.
 HOSTILE = "\"'></td><script>window.hacked = 1</script><img src=x onerror='window.hacked = 1'>{{ 7 * 7 }}"
 
 
@@ -29,7 +29,7 @@ def evaluation_rows(logits: np.ndarray, labels: np.ndarray, folder: str = "clips
 
 
 def prediction_rows(videos: int, names: Sequence[str]) -> Iterator[dict]:
-    """Yield a row for each video, every hundredth of them unreadable."""
+    """Yield a row for each video; one in a hundred is unreadable."""
     for i in range(videos):
         if i % 100 == 7:
             yield {"position": i, "video": f"clips/{i}.mp4", "error": "truncated"}
@@ -43,7 +43,7 @@ def prediction_rows(videos: int, names: Sequence[str]) -> Iterator[dict]:
 
 
 def timeline_records(video: str, names: Sequence[str], windows: int = 60) -> list[dict]:
-    """Return the windows of a video, of classes in turn."""
+    """Return the windows of a video, with the classes in turn."""
     return [
         {
             "video": video,
@@ -56,7 +56,7 @@ def timeline_records(video: str, names: Sequence[str], windows: int = 60) -> lis
 
 
 def noise_frames(positions: Iterable[int]) -> Iterator[tuple[int, np.ndarray]]:
-    """Yield six frames of each video, such as no picture format makes small."""
+    """Yield six frames of each video, noise that no picture format can compress."""
     for position in positions:
         yield position, np.random.default_rng(position).integers(0, 256, (6, 224, 224, 3), dtype=np.uint8)
 

@@ -214,7 +214,7 @@ def test_one_label_and_many_have_no_mean(many, evaluated, workspace, tmp_path, m
     (tmp_path / "one" / "metrics.json").write_text('{"top1_acc": 1, "per_class": []}')
     write_probabilities(tmp_path / "one", ["a.mp4"], [0], NAMES, [np.ones((1, 4)) / 4])
     folders = [str(evaluated), str(tmp_path / "one")]
-    said = f"^{folders[1]}: of one label a video, but another folder is of many"
+    said = f"^{folders[1]}: its videos have one label, "
     for pair, program in product((folders, folders[::-1]), (compare, combine)):
         monkeypatch.setattr(sys, "argv", ["program.py", *pair, f"--out={tmp_path / 'out'}"])
         with pytest.raises(InputError, match=said):

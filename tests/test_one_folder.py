@@ -1,16 +1,15 @@
-"""One run, one folder: what an earlier run left goes, what this tool has made is no clip, "none" is in every output."""
+"""Files of an earlier run are removed, labelled videos are no input, and "none" is in every output."""
 
 import csv
 import json
+import os
 import shutil
 import signal
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 
-from conftest import ROOT, make_clip, run_script, synthetic_frames, wait_until, write_list
+from conftest import ROOT, make_clip, run_script, start_python, synthetic_frames, wait_until, write_list
 from inference.rows import NONE, top_predictions
 from metrics.sums import wilson
 from reader.build import in_train_list
@@ -20,12 +19,11 @@ from results.row_checks import prediction_fits
 from results.task import check_readable
 from utils.config.loading import load_config
 from utils.errors import RunError
-from utils.storage.lock import FolderLock
 
 
 @pytest.fixture(scope="module")
 def clips(workspace, tmp_path_factory):
-    """Two clips in a folder with labelled videos, timelines and a page of both, made with --threshold=1."""
+    """Make a folder with two clips, and their labelled videos, timelines and page, made with --threshold=1."""
     folder = tmp_path_factory.mktemp("one") / "clips"
     folder.mkdir()
     make_clip(folder / "a.mp4", synthetic_frames(0, 0, length=30))
@@ -64,7 +62,7 @@ def test_what_this_tool_has_made_is_no_clip(clips, tmp_path, capsys):
     for name in ("a.mp4", "a.labelled.mp4"):
         shutil.copy(clips / name, tmp_path)
     (tmp_path / "a.labelled.mp4").rename(tmp_path / "holiday.mp4")
-    shutil.copy(clips / "b.mp4", tmp_path / "b.labelled.mp4")  # is not, whatever it is called
+    shutil.copy(clips / "b.mp4", tmp_path / "b.labelled.mp4")  # only its name is that of a labelled video
     for pattern in ("", "/*.mp4"):
         found = [entry.path for entry in videos_at(f"{tmp_path}{pattern}")]
         assert found == [f"{tmp_path}/a.mp4", f"{tmp_path}/b.labelled.mp4"]
@@ -77,7 +75,7 @@ def test_what_this_tool_has_made_is_no_clip(clips, tmp_path, capsys):
 
 def test_what_an_earlier_run_left_is_removed_and_said(clips, workspace, tmp_path):
     folder = tmp_path / "clips"
-    shutil.copytree(clips, folder)  # keeps the times of change
+    shutil.copytree(clips, folder)  # keeps the modification times
     (folder / "b.vtt").write_text("WEBVTT\n\nmine by now\n")
     given = [workspace.config, workspace.weights, f"--save_dir={folder}", "--report=False"]
     ended = run_script("predict", *given, f"--video_path={folder}/a.mp4")
@@ -87,14 +85,6 @@ def test_what_an_earlier_run_left_is_removed_and_said(clips, workspace, tmp_path
     ]  # fmt: skip
     removed = "a.labelled.mp4, a.vtt, b.labelled.mp4 and 4 more"
     assert f"{folder}: removed files of an earlier run: {removed}\n" in ended.stdout
-
-
-def test_a_second_single_prediction_into_one_folder_is_refused_at_once(clips, workspace, tmp_path):
-    given = [workspace.config, workspace.weights, f"--video_path={clips}/a.mp4", f"--save_dir={tmp_path}"]
-    with FolderLock(tmp_path, "the first"):
-        ended = run_script("predict", *given)
-    assert ended.returncode == 1 and "another run is writing there" in ended.stderr
-    assert "predicting" not in ended.stdout
 
 
 def test_where_no_video_can_be_read_the_run_has_failed(workspace, tmp_path):
@@ -143,25 +133,20 @@ def test_without_a_list_of_training_nothing_is_known(workspace, tmp_path):
 
 def test_after_an_interruption_what_is_made_of_videos_is_kept(clips, workspace, tmp_path):
     (tmp_path / "clips").mkdir()
-    make_clip(tmp_path / "clips/a.mp4", synthetic_frames(0, 0, length=12))
-    make_clip(tmp_path / "clips/b.mp4", synthetic_frames(0, 0, length=2500))
+    for name in ("a.mp4", "b.mp4"):
+        shutil.copy(clips / name, tmp_path / "clips")
     out = tmp_path / "out"
-    given = [
-        workspace.config,
-        workspace.weights,
-        f"--video_path={tmp_path}/clips",
-        f"--save_dir={out}",
-        "--report=False",
-    ]
-    wanted = ["--save_video", "--window=30"]
-    ended = subprocess.Popen([sys.executable, "predict.py", *given, *wanted], cwd=ROOT, stdout=subprocess.DEVNULL)
+    given = [workspace.config, workspace.weights, f"--video_path={tmp_path}/clips", f"--save_dir={out}"]
+    given += ["--report=False", "--save_video", "--window=30"]
+    command = [str(ROOT / "tests/labelling.py"), *given]
+    ended = start_python(command, {**os.environ, "TSN_TEST_REST": "b"}, tmp_path / "log")
     try:
         wait_until(lambda: [*out.glob(".b.labelled.mp4.*.tmp")], seconds=90)
     finally:
         ended.send_signal(signal.SIGINT)
-        assert ended.wait() == 130
+        assert ended.wait(60) == 130
     before = (out / "a.labelled.mp4").stat()
-    again = run_script("predict", *given, *wanted)
+    again = run_script("predict", *given)
     assert again.returncode == 0, again.stderr
     assert (out / "a.labelled.mp4").stat().st_mtime_ns == before.st_mtime_ns
     assert {row["video"] for row in json.loads((out / "timeline.json").read_text())} == {

@@ -1,24 +1,24 @@
-"""Videos that cannot be read: replaced in training, beside the accuracy in evaluation, an entry of prediction."""
+"""Unreadable videos: training replaces them, evaluation counts them, prediction writes an entry for them."""
 
 import csv
 import json
-import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from conftest import ROOT, run_narrow, run_script, write_list
+from conftest import ROOT, frame_pickle, run_narrow, run_script, write_list
 from utils.config.foreign import list_advice
+from weight_formats import random_state, write_pickle
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess:
-    return run_script(*arguments, OMP_NUM_THREADS="1")  # more of them would wait for each other
+    return run_script(*arguments, OMP_NUM_THREADS="1")  # more threads would wait for each other
 
 
 @pytest.fixture(scope="module")
 def broken(workspace, tmp_path_factory) -> dict[str, Path]:
-    """Return one file of each kind that is no whole video."""
+    """Make a file of each kind that is not a complete video."""
     folder = tmp_path_factory.mktemp("broken videos")
     whole = workspace.videos[0][0].read_bytes()
     middle = len(whole) // 2
@@ -88,16 +88,14 @@ def test_evaluation_reports_them_beside_the_accuracy(workspace, broken, tmp_path
     assert "videos: 5, unreadable: 6; " in last
     metrics = json.loads((tmp_path / "metrics.json").read_text())
     assert metrics["videos"] == 5
-    assert [entry["video"] for entry in metrics["unreadable"]] == [
-        str(path) for path in broken.values()
-    ]  # in list order
+    assert [entry["video"] for entry in metrics["unreadable"]] == [*map(str, broken.values())]  # in list order
     assert all(entry["error"] for entry in metrics["unreadable"])
     for path in broken.values():
         assert ended.stdout.count(f"unreadable, not counted: {path}: ") == 1
     with open(tmp_path / "predictions.csv", newline="") as file:
         assert [row["video"] for row in csv.DictReader(file)] == [str(path) for path, _ in workspace.held_out]
 
-    # the same figures as without them
+    # The figures are the same as without them.
     plain = run("eval", workspace.config, workspace.weights, f"--save_dir={tmp_path / 'plain'}", "--report=False")
     assert plain.returncode == 0, plain.stderr
     theirs = json.loads((tmp_path / "plain" / "metrics.json").read_text())
@@ -106,17 +104,11 @@ def test_evaluation_reports_them_beside_the_accuracy(workspace, broken, tmp_path
 
 def test_nothing_to_evaluate(workspace, broken, tmp_path):
     filelist = write_list(tmp_path / "bad.list", [(broken["missing.mp4"], 0), (broken["garbage.mp4"], 0)])
-    ended = run(
-        "eval",
-        workspace.config,
-        workspace.weights,
-        f"--save_dir={tmp_path / 'out'}",
-        "--set",
-        f"TEST.filelist={filelist}",
-    )
+    flags = workspace.config, workspace.weights, f"--save_dir={tmp_path / 'out'}"
+    ended = run("eval", *flags, "--set", f"TEST.filelist={filelist}")
     assert ended.returncode == 2 and not (tmp_path / "out").exists()
-    advice = list_advice("", "no such file")
-    assert ended.stderr == f"error: {filelist}: none of its 2 videos can be read: no such file{advice}\n"
+    said = f"error: {filelist}: none of its 2 videos can be read: no such file"
+    assert ended.stderr == f"{said}{list_advice('', 'no such file')}\n"
 
 
 def test_prediction_writes_an_entry_and_goes_on(workspace, broken, tmp_path):
@@ -140,19 +132,16 @@ def test_prediction_writes_an_entry_and_goes_on(workspace, broken, tmp_path):
 
 
 def test_frame_pickles_go_the_same_way(workspace, tmp_path):
-    """The original's second format through a whole evaluation: labels come from the pickles."""
-    from conftest import frame_pickle
-
-    for number, content in enumerate(
-        [frame_pickle(0), frame_pickle(3), frame_pickle(7), b"no pickle", frame_pickle(1)[:-50]]
-    ):
+    """An evaluation reads the original's second format; labels come from the pickles."""
+    write_pickle(tmp_path / "narrow.pdparams", random_state(18, 4, narrow=True))
+    contents = [frame_pickle(0), frame_pickle(3), frame_pickle(7), b"no pickle", frame_pickle(1)[:-50]]
+    for number, content in enumerate(contents):
         (tmp_path / f"v {number}.pkl").write_bytes(content)
     filelist = tmp_path / "pkl.list"
     filelist.write_text("".join(f"{tmp_path}/v {number}.pkl\n" for number in range(5)))
-    shutil.copy(workspace.folder / "tiny.yaml", tmp_path)
-    ended = run(
-        "eval", workspace.config, workspace.weights, f"--save_dir={tmp_path}",
-        "--set", "MODEL.format=pkl", "--set", f"TEST.filelist={filelist}",
+    ended = run_narrow(
+        "eval", workspace.config, f"--weights={tmp_path}/narrow.pdparams", f"--save_dir={tmp_path}",
+        "--set", "MODEL.format=pkl", "--set", f"TEST.filelist={filelist}", OMP_NUM_THREADS="1",
     )  # fmt: skip
     assert ended.returncode == 0, ended.stderr
     metrics = json.loads((tmp_path / "metrics.json").read_text())

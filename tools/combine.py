@@ -12,7 +12,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a file: the repository's root is not on the path
 from data.arguments import evaluated_runs
-from results.combining_many import combine_runs
+from results.combining import combine
 from results.pages.extras import wants_report
 from utils.cli import run
 from utils.config.weights_flag import factor_of
@@ -21,7 +21,7 @@ from utils.storage.lock import locked_folder
 
 def main() -> None:
     args = evaluated_runs("tools/combine.py", __doc__, "RUN[*FACTOR]", "data/combine_results")
-    combination = combine_runs(*zip(*map(factor_of, args.runs)))
+    combination = combine(*zip(*map(factor_of, args.runs)))
     print(combination.said())
     out = args.out
     with locked_folder(out, f"--out {out}"):

@@ -3,7 +3,6 @@
 import json
 from array import array
 from collections.abc import Sequence
-from dataclasses import astuple
 
 import numpy as np
 from markupsafe import Markup
@@ -35,7 +34,7 @@ class TwoClasses:
 
 
 def _drawn(class_id: int, name: str, found: Thresholds) -> dict:
-    counts = [astuple(found.counts(percent / 100)) for percent in range(101)]
+    counts = [found.counts(percent / 100) for percent in range(101)]
     with_class, without = counts[0][0], counts[0][1]
     return {
         "id": class_id,

@@ -1,4 +1,4 @@
-"""Loss, ranks and counts against hand computations."""
+"""Loss, ranks and counts, computed by hand."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""The draws of the videos: the same mAP as of videos that are repeated, and intervals that hold what they promise."""
+"""Draws of the videos: their mAP equals that of repeated videos, and their intervals tell networks apart."""
 
 import numpy as np
 import pytest
@@ -8,13 +8,13 @@ from metrics.many import average_precision
 
 
 def sample(videos: int, seed: int, noise: float = 1.0):
-    """Return labels [N, 3] and scores of a network that sees them behind noise."""
+    """Return labels [N, 3], and scores: the labels with noise, some of them equal."""
     random = np.random.default_rng(seed)
     labels = (random.random((videos, 3)) < 0.3).astype(np.uint8)
-    return labels, np.round(labels + random.normal(0, noise, labels.shape), 1).astype(np.float32)  # some are equal
+    return labels, np.round(labels + random.normal(0, noise, labels.shape), 1).astype(np.float32)
 
 
-def test_a_draw_is_what_the_repeated_videos_are():
+def test_a_draw_equals_repeated_videos():
     labels, scores = sample(40, 1)
     times = np.random.default_rng(2).multinomial(40, np.full(40, 1 / 40), 5)
     found = _average_precisions(scores[:, 0], labels[:, 0] > 0, times)

@@ -1,4 +1,4 @@
-"""Average precision, F1 and thresholds of many labels, against values of scikit-learn and of the definition."""
+"""Average precision, F1 and thresholds of many labels, compared with scikit-learn and with the definition."""
 
 import math
 
@@ -27,7 +27,7 @@ def scores_of(scores, true) -> ManyScores:
 
 
 def test_the_values_of_scikit_learn():
-    """What average_precision_score of scikit-learn 1.9.1 gives, average None, "macro" and "micro"; scores are tied."""
+    """The values are from average_precision_score of scikit-learn 1.9.1, average None, "macro" and "micro"."""
     sums = scores_of(SCORES, TRUE)
     found = [one.average_precision for one in sums.classes([0.5] * 3)]
     assert found == pytest.approx([75.55555555555556, 80.55555555555556, 64.44444444444444], abs=1e-9)
@@ -36,7 +36,7 @@ def test_the_values_of_scikit_learn():
 
 
 def by_definition(scores: np.ndarray, true: np.ndarray) -> float:
-    """Return, in percent, precision at each score, with the recall that it adds; one score after the other."""
+    """Return the average precision in percent: at each score, the precision times the recall that it adds."""
     total, before = 0.0, 0.0
     for score in sorted(set(scores.tolist()), reverse=True):
         named = scores >= score
@@ -55,7 +55,7 @@ def test_the_definition_on_random_scores(seed):
     random = np.random.default_rng(seed)
     number = random.integers(1, 40)
     scores = random.random(number).astype(np.float32)
-    scores = scores if seed % 2 else (scores * 8).round() / 8  # with many that are equal
+    scores = scores if seed % 2 else (scores * 8).round() / 8  # many are equal
     true = random.integers(0, 2, number).astype(np.uint8)
     true[0] = 1
     assert average_precision(scores, true) == pytest.approx(by_definition(scores, true), abs=1e-9)
@@ -66,7 +66,7 @@ def test_the_definition_on_random_scores(seed):
 @pytest.mark.parametrize(
     "scores, true, threshold",
     [
-        ([0.9, 0.5, 0.25], [1, 1, 0], 0.375),  # in the middle between the two
+        ([0.9, 0.5, 0.25], [1, 1, 0], 0.375),  # halfway between the two
         ([0.9, 0.5, 0.25], [1, 0, 0], 0.7),
         ([0.5, 0.5, 0.5], [1, 0, 1], 0.25),  # all are named
         ([0.9, 0.5, 0.25], [0, 0, 0], 0.5),  # nothing is known

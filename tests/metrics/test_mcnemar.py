@@ -1,4 +1,4 @@
-"""McNemar's test, by hand and beside scipy-free arithmetic of known tables."""
+"""McNemar's test, compared with p-values computed by hand."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Mean, deviation and interval of several runs: worked out by hand, and Student's t by adding up its density."""
+"""Mean, deviation and interval of several runs, computed by hand; Student's t by integrating its density."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""The sums behind the page of an evaluation, by hand, and by the numbers that metrics.json has."""
+"""The sums for the page of an evaluation, computed by hand and compared with metrics.json."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Folders of eval.py made one: means worked out by hand, and every video counted once."""
+"""Combined folders of eval.py: means computed by hand, and every video counted once."""
 
 import csv
 import json
@@ -20,7 +20,7 @@ NAMES = ["calm", "fight", "other"]
 
 
 def evaluated(folder, answers: dict[str, tuple[int, list[float]] | str], names=NAMES) -> str:
-    """Return a folder of eval.py: video -> (label, probabilities), or why it could not be read."""
+    """Return a folder of eval.py. answers: video -> (label, probabilities), or the error. "#" ends a video's name."""
     folder.mkdir()
     rows = []
     for i, (video, answer) in enumerate(answers.items()):
@@ -133,8 +133,9 @@ def test_networks_of_other_classes_have_no_mean(two, tmp_path, names, said):
     third = evaluated(tmp_path / "c", {"1.mp4": (0, [0.5] * len(names))}, names)
     with pytest.raises(InputError, match=f"^{third}{said}"):
         combine([*two, third], [1, 1, 1])
-    numbers = [str(k) for k in range(3)]  # what stands where no names are known
-    assert combine([evaluated(tmp_path / "d", {"1.mp4": (0, [1, 0, 0])}, numbers), two[0]], [1, 1]).names == NAMES
+    numbers = [str(k) for k in range(3)]  # the names of classes without names
+    nameless = evaluated(tmp_path / "d", {"1.mp4": (0, [1, 0, 0])}, numbers)
+    assert combine([nameless, two[0]], [1, 1]).results.names == NAMES
 
 
 NAN = np.full((1, 3), np.nan, np.float32)
@@ -154,7 +155,7 @@ def damage(**arrays) -> dict:
         (damage(paths=np.array([{}])), "damaged, or not eval.py's: Object arrays cannot be loaded"),
         (damage(probabilities=NAN[[0, 0]]), r"damaged: probabilities \[2, 3\] of 1 videos and 3 classes$"),
         (damage(probabilities=NAN), "damaged: not all of its numbers are probabilities$"),
-        (damage(), "probabilities.npz and predictions.csv are of different videos$"),
+        (damage(), "probabilities.npz and predictions.csv have different videos: run eval.py again$"),
     ],
 )  # fmt: skip
 def test_what_is_no_file_of_ours_is_one_line(two, tmp_path, content, said):

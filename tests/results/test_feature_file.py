@@ -1,4 +1,4 @@
-"""features.npy: a row per video of the list, NaN for the unreadable ones, the same however often the run was ended."""
+"""features.npy has a row per video, NaN for unreadable ones; interrupted runs write the same file."""
 
 import os
 
@@ -60,7 +60,7 @@ def test_files_that_another_run_has_left_are_removed(tmp_path):
 
 
 def test_all_unreadable(tmp_path):
-    """Such a batch comes without features."""
+    """The loader gives such a batch no features."""
     file = FeatureFile(tmp_path, range(2), (F,), "float32")
     file.open(0)
     file.put(Batch(np.empty(0), np.empty(0), [], [(0, "bad"), (1, "bad")]), np.empty((0, 1, 1), np.float32))
@@ -75,7 +75,7 @@ def test_a_run_goes_on(tmp_path, known):
         file.open(0)
     for batch in batches(range(N)):
         whole.put(*batch)
-    for batch in list(batches(range(N)))[: known // 2 + 1]:  # the last of them is not in the journal yet
+    for batch in list(batches(range(N)))[: known // 2 + 1]:  # the journal does not have the last one yet
         ended.put(*batch)
     again = FeatureFile(ended.path.parent, range(N), (F,), "float32")
     assert again.open(known)
@@ -136,7 +136,7 @@ def test_a_run_that_ended_between_its_last_two_renamings(tmp_path):
 
 
 def test_there_is_room_for_all_rows_before_the_first_is_computed(tmp_path):
-    """A page that finds no room when it is written through the map would end the process with a signal."""
+    """Otherwise a page of the map without room on the disk would end the process with a signal."""
     file = FeatureFile(tmp_path, range(1_000_000), (2048,), "float32")
     with largest_file(1_000_000), pytest.raises(RunError) as error:
         file.open(0)

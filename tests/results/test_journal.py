@@ -1,4 +1,4 @@
-"""The journal: whole batches of this very run are kept, and nothing else; what is kept is final."""
+"""The journal keeps complete batches of this run and nothing else, and never computes them again."""
 
 import json
 import os
@@ -30,7 +30,7 @@ ORDER, BATCH = range(10), 3
 
 
 def row(position: int) -> dict:
-    """Of a remote video, which counts as the same one as long as it could be read."""
+    """Return the row of a remote video, which never counts as changed."""
     video = f"s3://b/{position} \udcff.mp4"
     return {"position": position, "video": video, "file": None, "predictions": [{"probability": 0.1 + 0.2}]}
 
@@ -39,15 +39,12 @@ LINES = [to_line(HEAD), *(to_line(row(i)) for i in ORDER)]
 
 
 def list_run(folder: Path, head: dict = HEAD, restart: bool = False, **how) -> ListRun:
-    flags, fits = (
-        Flags("predict", "", save_dir=str(folder), restart=restart),
-        lambda row: row["predictions"] != "forged",
-    )
-    return ListRun(PREDICTION, flags, head, BATCH, fits=fits, **how)
+    flags = Flags("predict", "", save_dir=str(folder), restart=restart)
+    return ListRun(PREDICTION, flags, head, BATCH, fits=lambda row: row["predictions"] != "forged", **how)
 
 
 def run(folder: Path, rows: int = 10, head: dict = HEAD, **how) -> int:
-    """Write the first `rows` of the list that are not known yet, batch by batch; returns how many were known."""
+    """Write the unknown ones of the first `rows` rows, batch by batch. Return the number of known rows."""
     with list_run(folder, head, **how) as opened:
         journal, known = opened.journal, opened.journal.known.count
         for start in range(known, rows, BATCH):
@@ -69,7 +66,7 @@ def test_what_is_written(tmp_path, path, capsys):
 
 @pytest.mark.parametrize("there", range(12))
 def test_a_run_goes_on_behind_its_last_whole_batch(tmp_path, path, capsys, there):
-    """`there`: lines of the file, the head included; the last batch has one video."""
+    """there: the number of lines in the file, with the head. The last batch has one video."""
     path.write_text("".join(LINES[:there]))
     known = 10 if there == 11 else max(0, there - 1) // BATCH * BATCH
     assert run(tmp_path) == known
@@ -86,13 +83,13 @@ WHOLE = "".join(LINES[:7]).encode()  # two batches
     [
         LINES[7][:1],
         LINES[7][:-2],
-        LINES[7][:-1],  # all but the end of the line: a row that goes on there would be lost
+        LINES[7][:-1],  # only the end of the line is missing
         "\0" * 5000,
         LINES[7] + "\0" * 100,
         LINES[7] + LINES[8] + LINES[9][:-1],
         LINES[7] + "\n" + LINES[8],
-        LINES[8] + LINES[9] + LINES[10],  # one is missing
-        LINES[6] + LINES[7] + LINES[8],  # one is there twice
+        LINES[8] + LINES[9] + LINES[10],  # a row is missing
+        LINES[6] + LINES[7] + LINES[8],  # a row stands twice
         LINES[7] + LINES[8].replace("position", "posit\0on") + LINES[9],
         LINES[7] + LINES[8].replace("predictions", "label") + LINES[9],
         LINES[7] + LINES[8].replace("}]}", "}") + LINES[9],
@@ -155,7 +152,7 @@ def videos(tmp_path) -> list[Path]:
 
 
 def read(videos: list[Path], positions: Iterable[int], answer: float) -> list[dict]:
-    """Return the rows as a pass makes them now."""
+    """Return the rows that a pass would write now."""
     rows = []
     for i in positions:
         start, file = {"position": i, "video": str(videos[i])}, signature(str(videos[i]))
@@ -165,7 +162,7 @@ def read(videos: list[Path], positions: Iterable[int], answer: float) -> list[di
 
 
 def go_on(folder: Path, videos: list[Path], answer: float, most: int = 99, **how) -> list[int]:
-    """Return the positions that a run does; its answers tell it from others."""
+    """Run, and return the positions that were computed. answer: the probability in this run's rows."""
     done = []
     with list_run(folder, **how) as opened:
         journal = opened.journal
@@ -210,7 +207,7 @@ def test_what_has_changed_is_done_again_with_its_batch(tmp_path, path, videos, c
     assert sorted(os.listdir(tmp_path)) == [path.name, "videos"]
 
 
-def test_of_a_disk_that_was_away_every_video_is_read(tmp_path, path, videos, capsys):
+def test_videos_of_a_missing_disk_are_read_once_it_is_back(tmp_path, path, videos, capsys):
     (tmp_path / "videos").rename(tmp_path / "away")
     assert go_on(tmp_path, videos, 0.25, 6) == [*range(6)]
     (tmp_path / "away").rename(tmp_path / "videos")
@@ -225,7 +222,7 @@ def test_a_run_that_was_killed_while_it_did_batches_again_goes_on_with_them(tmp_
     go_on(tmp_path, videos, 0.25)
     for i in (1, 4):
         touch(videos[i])
-    assert go_on(tmp_path, videos, 0.5, BATCH) == [0, 1, 2]  # these stand behind the others now
+    assert go_on(tmp_path, videos, 0.5, BATCH) == [0, 1, 2]  # their rows are now the last in the file
     with open(path, "ab") as file:
         file.write(to_line(read(videos, [3], 0.5)[0]).encode()[:-5])
     assert go_on(tmp_path, videos, 0.75) == [3, 4, 5]
@@ -301,7 +298,7 @@ def test_after_its_end_a_run_touches_no_file_of_the_next_one(tmp_path, path):
 
 @pytest.mark.parametrize("undelivered", [True, False])
 def test_what_could_not_be_uploaded_is_known(tmp_path, path, undelivered):
-    """The folder stands for a remote one; only what could not be uploaded remains in it."""
+    """The folder stands for a remote one: its files are those that could not be uploaded."""
     path.with_name("predictions.jsonl").write_text("".join(LINES))
     with Journal(tmp_path, "predictions", HEAD, ["predictions"], undelivered=undelivered) as journal:
         journal.resume(ORDER, BATCH)
@@ -317,7 +314,7 @@ def test_parts_in_another_folder_are_missed_before_anything_is_computed(tmp_path
     with pytest.raises(RunError) as error:
         run(tmp_path, world=Two(0, 2))
     part = tmp_path / "predictions.partial.rank1.jsonl"
-    assert str(error.value) == f"{part}: no such file: --save_dir must be a folder that all processes share"
+    assert str(error.value).startswith(f"{part}: no such file: --save_dir must be ")
     assert os.listdir(tmp_path) == []
     with pytest.raises(RunError) as error:
         list(Rows([part]))
@@ -326,7 +323,7 @@ def test_parts_in_another_folder_are_missed_before_anything_is_computed(tmp_path
 
 def test_what_earlier_runs_have_left_unfinished_is_removed(tmp_path, path):
     for rank in (1, 12):
-        part_path(tmp_path, "predictions", rank).write_text("of a run of more ranks")
+        part_path(tmp_path, "predictions", rank).write_text("of a run with more ranks")
     (tmp_path / "explain").mkdir()
     for name in (
         ".predictions.partial.jsonl.7.tmp",
@@ -339,7 +336,7 @@ def test_what_earlier_runs_have_left_unfinished_is_removed(tmp_path, path):
         ".a\nb.labelled.mp4.7.tmp",
         "explain/.a clip_seg1.png.7.tmp",
     ):
-        (tmp_path / name).write_text("of one that was killed")
+        (tmp_path / name).write_text("of a killed run")
     (tmp_path / ".predictions.parquet.tmp").mkdir()
     (tmp_path / ".predictions.parquet.tmp" / "part-000000.parquet").touch()
     others = ["evaluation.partial.rank1.jsonl", ".TSN.pdparams.77.tmp", ".tmp", "notes.tmp", "a.labelled.mp4", "a.vtt"]
@@ -353,16 +350,14 @@ def test_what_earlier_runs_have_left_unfinished_is_removed(tmp_path, path):
 
 def test_a_second_run_in_the_folder_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(lock, "PATIENCE", 0.2)
-    busy = (
-        f"another run is writing there (process {os.getpid()} on {socket.gethostname()}): wait until it ends, or name "
-    )
+    busy = f"another run is writing there (process {os.getpid()} on {socket.gethostname()}): "
     with Journal(tmp_path, "predictions", HEAD, ["predictions"]) as first:
         first.resume(ORDER, BATCH)
         first.append(map(row, range(3)))
-        for name in ("predictions", "evaluation"):  # eval.py and predict.py write files of the same names
+        for name in ("predictions", "evaluation"):  # eval.py and predict.py write some files of the same name
             with pytest.raises(RunError) as error:
                 Journal(tmp_path, name, HEAD, ["predictions"])
-            assert str(error.value) == f"--save_dir={tmp_path}: {busy}another folder"
+            assert str(error.value).startswith(f"--save_dir={tmp_path}: {busy}")
         first.append(map(row, range(3, 6)))
     assert run(tmp_path) == 6
 
@@ -372,12 +367,12 @@ def test_the_file_of_a_rank_that_has_outlived_the_first_one_is_left_to_it(tmp_pa
     with Journal(tmp_path, "predictions", HEAD, ["predictions"], World(1, 2)) as first:
         with pytest.raises(RunError) as error:
             Journal(tmp_path, "predictions", HEAD, ["predictions"], World(1, 2))
-        what = "another process is writing it: wait until it ends, or give another --save_dir"
-        assert str(error.value) == f"{first.path}: {what}"
+        assert str(error.value).startswith(f"{first.path}: another process is writing it")
+        assert "another --save_dir" in str(error.value)
 
 
 def test_a_run_that_waited_for_one_that_finished_begins_its_own(tmp_path):
-    """The file it has opened has got another name meanwhile."""
+    """The file that it waits for is renamed meanwhile."""
     journal = Journal(tmp_path, "predictions", HEAD, ["predictions"])
     journal.resume(ORDER, BATCH)
     journal.append(map(row, ORDER))
@@ -393,7 +388,7 @@ def test_a_run_that_waited_for_one_that_finished_begins_its_own(tmp_path):
 
 
 def test_a_full_disk_costs_the_batch_in_hand(tmp_path, path):
-    """A limit on the size of files stands for the disk: the row that reaches it is torn."""
+    """A limit on the size of files stands for a full disk: the row that reaches it is cut."""
     limit = len("".join(LINES[:5])) + 10
     with largest_file(limit), pytest.raises(RunError) as error:
         run(tmp_path)
@@ -423,7 +418,7 @@ def test_what_is_not_a_number_never_gets_in(tmp_path):
 
 
 def final_files(folder: Path, rows: int) -> int:
-    """Return the most bytes that Python has held while they were made."""
+    """Write the final files, and return the largest number of bytes that Python held meanwhile."""
     best = [{"class_id": k, "label": "a class", "probability": 0.1} for k in range(5)]
     with Journal(folder, "predictions", HEAD, ["predictions"]) as journal:
         journal.resume(range(rows), BATCH)
@@ -441,8 +436,8 @@ def final_files(folder: Path, rows: int) -> int:
 
 
 def test_the_memory_for_the_final_files_does_not_grow_with_the_list(tmp_path):
-    """A row takes 2 kB as an object: 3,000 would be 6 MB."""
-    assert final_files(tmp_path / "long", 3_000) < final_files(tmp_path / "short", 10) + 500_000
+    """A row takes 2 kB as an object: 1,500 rows would take 3 MB."""
+    assert final_files(tmp_path / "long", 1_500) < final_files(tmp_path / "short", 10) + 500_000
 
 
 @pytest.mark.parametrize("value", [0.1 + 0.2, 5e-324, 1.7976931348623157e308, 1e22, 3])

@@ -1,4 +1,4 @@
-"""predictions.parquet as pyarrow and pandas read it."""
+"""The Parquet datasets of predict.py and eval.py, read by pyarrow and pandas."""
 
 import os
 
@@ -31,7 +31,7 @@ def test_the_whole_dataset(tmp_path, dtype, shape, ranks):
         features.open(0)
         for position in range(rank, 7, ranks):
             features.write(position, values[position : position + 1])
-    (tmp_path / ".predictions.parquet.tmp").mkdir()  # of a run that was killed
+    (tmp_path / ".predictions.parquet.tmp").mkdir()  # of a killed run
     (tmp_path / "predictions.parquet").mkdir()
     (tmp_path / "predictions.parquet" / "part-000009.parquet").touch()  # of an earlier run
     assert parquet.write_parquet(tmp_path, map(row, range(7)), features, 3) == 2

@@ -27,7 +27,7 @@ def probabilities(*rows) -> np.ndarray:
 
 
 def evaluation(position: int, video: str, label: int, best: int, rank: int = 1, name: str = "x") -> dict:
-    """Return a row as inference/rows.py makes it."""
+    """Return a row of an evaluation, see inference/rows.py."""
     values = {"label": label, "predicted_class": best, "predicted_name": name, "probability": 0.6, "rank": rank}
     return {"position": position, "video": video, **values, "true_probability": 0.1 + 0.2, "loss": 0.25}
 
@@ -83,7 +83,7 @@ def test_many_classes_need_no_table_of_all(tmp_path):
 
 
 def test_sums_are_taken_in_the_order_of_the_list():
-    """Sums of floats depend on their order: those of ranks or of a resumed run must not have another one."""
+    """The sum of floats depends on their order: ranks and resumed runs must add in the same order."""
     losses = np.random.default_rng(0).exponential(1, 1000).tolist()
     all_rows = [{**evaluation(i, "a", 0, 0), "loss": loss} for i, loss in enumerate(losses)]
     in_turn = 0.0
