@@ -121,7 +121,7 @@ def test_prediction_export_and_the_call(many, tmp_path):
     assert (tmp_path / "b" / "predictions.csv").read_text() == (tmp_path / "a" / "predictions.csv").read_text()
 
 
-def test_several_networks_compared_and_combined(many, tmp_path):
+def test_several_networks_compared_and_combined(many, tmp_path, narrow_networks):
     best = many / "run" / "TSN_best"
     for suffix in (".json", ".pdparams"):
         shutil.copy(f"{best}{suffix}", tmp_path / f"other{suffix}")
