@@ -152,10 +152,10 @@ def test_a_video_that_one_network_cannot_read_has_no_mean():
 
 
 REFUSED = [
-    ("predict", "--features=True", "--features=True: is for one network; --weights names 2"),
-    ("predict", "--explain=True", "--explain=True: is for one network; --weights names 2"),
-    ("predict", "--window=2", "--window=2.0: is for one network; --weights names 2"),
-    ("predict", "--ray=local", "--ray=local: is for one network; --weights names 2"),
+    ("predict", "--features=True", "--features=True: works with one network only; --weights names 2"),
+    ("predict", "--explain=True", "--explain=True: works with one network only; --weights names 2"),
+    ("predict", "--window=2", "--window=2.0: works with one network only; --weights names 2"),
+    ("predict", "--ray=local", "--ray=local: works with one network only; --weights names 2"),
     ("eval", "--save_dir=s3://bucket/x", "--save_dir=s3://bucket/x: several networks need a folder on this machine"),
     ("export", "", "--weights={weights}: several networks are for predict.py, eval.py and inference.api"),
     ("live", "", "--weights={weights}: several networks are for predict.py, eval.py and inference.api"),

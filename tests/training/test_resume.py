@@ -113,7 +113,7 @@ def test_a_second_ctrl_c_stops_at_once(workspace, tmp_path):
     training = NarrowTraining(workspace, tmp_path, *flags).says("data: 10 videos").stop_reader()
     training.is_silent(2)  # what is read already has been trained on
     training.signal(signal.SIGINT)
-    training.says("stopping after this step, which is saved; Ctrl-C again: at once, without")
+    training.says("stopping after this step and saving it; Ctrl-C again stops at once, without saving")
     time.sleep(1)
     assert training.process.poll() is None  # it waits for the step, which waits for its videos
     training.signal(signal.SIGINT).ends(130, seconds=45)

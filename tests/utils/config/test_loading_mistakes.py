@@ -184,7 +184,7 @@ BAD_FILES = [
     ),
     (
         "TRAIN:\n    flip: False\n    flip_pairs: [[1, 2]]\n",
-        "x.yaml:3: TRAIN.flip_pairs says what a mirror exchanges, but TRAIN.flip is False",
+        "x.yaml:3: TRAIN.flip_pairs needs TRAIN.flip True",
     ),
     # together
     (

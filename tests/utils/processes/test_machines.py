@@ -129,8 +129,8 @@ def test_who_is_done_ends_nobody(tmp_path):
 
 
 @pytest.mark.parametrize("device, said", [
-    ("'gpu'", "rank 2 on {0} would run on a gpu, rank 0 on {0} on a cpu: they would wait for each other; a GPU for "
-     "each, or --use_gpu=False for all"),
+    ("'gpu'", "rank 2 on {0} would run on a gpu, rank 0 on {0} on a cpu: give each a GPU, or set --use_gpu=False for "
+     "all"),
     ("'cpu'\nwith ranks.problems_shared(): raise InputError('no GPU is visible')", "rank 2 on {0}: no GPU is visible"),
 ])  # fmt: skip
 def test_where_one_machine_has_no_gpu_all_say_so_at_once(tmp_path, device, said):

@@ -67,7 +67,7 @@ def test_an_upload_that_fails_keeps_the_files(store):
         publish(folder, path)
     url = path.replace("out", "out/results.json")
     reason = "the server cannot be reached: Could not connect to server (2 attempts)"
-    kept = f"what it should hold is kept in {folder}, from where the same command goes on"
+    kept = f"the files are kept in {folder}, from where the same command continues"
     assert str(error.value) == f"{url}: cannot be written: {reason}; {kept}"
     assert (folder / "results.json").read_text() == "{}"
 
