@@ -1,4 +1,4 @@
-"""Every mistake a user can make with a file or a flag: one line, exit code 2, nothing written, nothing overwritten."""
+"""Test mistakes with files and flags: each gives one line and exit code 2, and writes nothing."""
 
 import importlib
 import json
@@ -17,7 +17,7 @@ from conftest import LABELS, ROOT, run_script, snapshot
 from utils.errors import InputError
 
 SCRIPTS = ("train", "eval", "predict", "export")
-# What earlier runs have left in the folder that results go to.
+# Files of earlier runs in the folder for results.
 EARLIER = (
     "config.yaml",
     "train_log.jsonl",
@@ -29,7 +29,7 @@ EARLIER = (
 )
 
 
-# Calls the main function of the script of each row in one process, and prints what they say.
+# Calls the main function of each row's script, all in one process, and prints their errors.
 PROGRAM = """
 import importlib, json, sys
 from utils.cli import quieten_paddle
@@ -74,14 +74,14 @@ def fill(folder: Path, workspace) -> None:
 
 @pytest.fixture
 def place(workspace, tmp_path, monkeypatch) -> Path:
-    """Provide the current folder, filled."""
+    """Provide the current folder, filled by `fill`."""
     monkeypatch.chdir(tmp_path)
     fill(tmp_path, workspace)
     return tmp_path
 
 
 def say_all(rows: list[tuple[str, list[str]]], folder: Path, *path: str) -> list[str]:
-    """Return what PROGRAM prints of (script, flags), run in the folder, which it leaves as it is.
+    """Return the errors that PROGRAM prints for rows of (script, flags). The folder must stay as it is.
 
     path: for PYTHONPATH.
     """
@@ -96,14 +96,14 @@ def say_all(rows: list[tuple[str, list[str]]], folder: Path, *path: str) -> list
 
 @pytest.fixture(scope="session")
 def without_paddle(tmp_path_factory) -> str:
-    """Provide a folder for PYTHONPATH in which `import paddle` fails: what is wrong must be known before."""
+    """Provide a folder for PYTHONPATH in which `import paddle` fails, because errors must come before it."""
     folder = tmp_path_factory.mktemp("without_paddle")
     (folder / "paddle.py").write_text("raise RuntimeError('paddle was imported')")
     return str(folder)
 
 
 NO_LIST = "no.list: no such file list"
-# script, flags, the line behind "error: "
+# script, flags, the line after "error: "
 BEFORE_PADDLE = [
     *((script, "--config=no.yaml", "no.yaml: cannot be read: No such file or directory") for script in SCRIPTS),
     ("train", "--config=results", "results: "),
@@ -160,7 +160,7 @@ def quick_flags(script: str, flags: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def said_before(workspace, without_paddle, tmp_path_factory) -> list[str]:
-    """Provide what is said to each row of BEFORE_PADDLE, in a process in which paddle cannot be imported."""
+    """Provide the error for each row of BEFORE_PADDLE, from a process in which paddle cannot be imported."""
     folder = tmp_path_factory.mktemp("before")
     fill(folder, workspace)
     return say_all([(script, quick_flags(script, flags)) for script, flags, _ in BEFORE_PADDLE], folder, without_paddle)
@@ -191,7 +191,7 @@ def test_known_before_paddle_is_loaded_in_a_process_of_its_own(place, without_pa
     assert snapshot(place) == before
 
 
-# script, flags, the message: these need paddle, and most of them share the process of the tests
+# script, flags, the message; these need paddle, and most of them share the process of the tests
 WITH_PADDLE = [
     ("train", "--model_name=SlowFast", r"unknown model 'SlowFast'.*TSN"),
     ("eval", "--model_name=SlowFast", r"unknown model 'SlowFast'.*TSN"),
@@ -210,7 +210,7 @@ WITH_PADDLE = [
     ("train", "--resume=no", r"no\.json: .*"),
     ("train", "--resume=results", r"--resume=results: no whole checkpoint in results"),
 ]
-# predict.py wants to set paddle up itself.
+# predict.py sets paddle up itself, so these need another process.
 UNREADABLE = [
     ("predict", "--video_path=file", r"file: "),
     ("predict", "--video_path=audio_only.mp4", r"audio_only\.mp4: "),
@@ -250,7 +250,7 @@ def flags_for(script: str, flags: str) -> list[str]:
 
 
 def mistake(monkeypatch, script: str, flags: list[str]) -> str:
-    """Return what a script's main function says when it is called in this process."""
+    """Return the error of a script's main function, called in this process."""
     import paddle  # noqa: F401  (as all tests have it, before a script changes how it is set up)
 
     monkeypatch.setattr(sys, "argv", [f"{script}.py", *flags])

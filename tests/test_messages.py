@@ -1,6 +1,6 @@
-"""The last line and the exit code of the commands that users mistype most, against tests/golden/messages.txt.
+"""Compare the last line and the exit code of often mistyped commands with tests/golden/messages.txt.
 
-This writes the file anew, so that a change of words is one diff to read:
+This command writes the file again, so that a change of words is one diff:
 
     PADDLE_TSN_WRITE_MESSAGES=1 python -m pytest tests/test_messages.py
 """
@@ -73,7 +73,7 @@ COMMANDS = [
     "tools/convert.py --from paddlevideo no.yaml --out converted",
     f"predict.py {CONFIG} {WEIGHTS} --video_path=clip.mp4 --save_dir=predicted --report=False",
 ]
-# Runs each command by its main function, in one process, as utils.cli.run does, and prints (exit code, last line).
+# Runs each command as utils.cli.run does, but all in one process, and prints (exit code, last line).
 PROGRAM = """
 import contextlib, importlib, io, json, sys
 from utils.cli import exit_code, quieten_paddle
@@ -92,7 +92,7 @@ print(json.dumps(ends))
 
 @pytest.fixture(scope="module")
 def said(workspace, tmp_path_factory) -> str:
-    """Provide each command with its last line and its exit code, as the golden file has them."""
+    """Provide each command with its last line and its exit code, in the form of the golden file."""
     folder = tmp_path_factory.mktemp("messages")
     fill(folder, workspace)
     add_videos(folder, workspace)

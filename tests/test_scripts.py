@@ -1,4 +1,4 @@
-"""The way of a user through the scripts, each as a process of its own: what they print and the files they leave."""
+"""Run the scripts as a user does, each in its own process, and check what they print and write."""
 
 import csv
 import json
@@ -20,14 +20,14 @@ from utils.config.loading import Config, load_config
 
 STAMP = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d"
 NUMBER = r"\d+\.\d+"
-METRICS = rf"Loss: {NUMBER}, top1_acc: {NUMBER}"  # of 4 classes there is no top 5
+METRICS = rf"Loss: {NUMBER}, top1_acc: {NUMBER}"  # with 4 classes there is no top 5
 TRAIN_LINE = re.compile(rf"\[TRAIN {STAMP}\] Epoch (\d+), iter (\d+), time {NUMBER}, {METRICS}")
 VALID_LINE = re.compile(rf"\[VALID {STAMP}\] Epoch (\d+), {METRICS}, videos: 5, unreadable: 0, time {NUMBER}")
 TRAIN_KEYS = ["mode", "epoch", "iter", "loss", "top1_acc", "lr", "videos_per_second", "data_wait"]
 
 
 def ended_script(*arguments: str) -> subprocess.CompletedProcess:
-    return run_script(*arguments, OMP_NUM_THREADS="1")  # more of them would wait for each other
+    return run_script(*arguments, OMP_NUM_THREADS="1")  # more threads would wait for each other
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess:
@@ -74,7 +74,7 @@ def test_training_writes_its_log(trained):
     written = json_lines(trained[1] / "train_log.jsonl")
     epochs = [line for line in written if line["mode"] == "epoch"]
     assert [(line["epoch"], line["iter"]) for line in epochs] == [(0, 2), (1, 2)]
-    for epoch, line in enumerate(epochs):  # of batches of 4, 4 and 2, each of which is logged
+    for epoch, line in enumerate(epochs):  # each has batches of 4, 4 and 2 videos, all logged
         steps = [line for line in written if (line["mode"], line["epoch"]) == ("train", epoch)]
         for key in ("loss", "top1_acc"):
             mean = sum(size * step[key] for size, step in zip((4, 4, 2), steps)) / 10
@@ -97,7 +97,7 @@ def test_training_writes_its_log(trained):
 
 
 def test_training_says_what_is_to_be_looked_at(trained):
-    """Before its first step, and on its page; at the end how far training and validation lie apart."""
+    """It warns before the first step and on the page; the last lines compare training with validation."""
     out, folder = trained
     doubt = "5 validation videos: an accuracy of 50% may be 17 to 83 with 95% confidence"
     assert out.index(doubt) < out.index("Epoch 0, iter 0") and doubt in (folder / "report.html").read_text()
@@ -107,7 +107,7 @@ def test_training_says_what_is_to_be_looked_at(trained):
 
 
 def test_training_draws_its_page(trained):
-    """With the numbers of the last validation, and all that the curves show."""
+    """It has the numbers of the last validation, and all curves."""
     html = (trained[1] / "report.html").read_text()
     line = json_lines(trained[1] / "train_log.jsonl")[-1]
     assert f">{line['loss']:,.4f}<" in html and f">{line['top1_acc']:.2f}%<" in html
@@ -131,7 +131,7 @@ def test_training_writes_its_checkpoints(trained, workspace):
 
 
 def test_a_seed_gives_the_same_weights_bit_for_bit(trained, workspace, tmp_path):
-    """One reader process instead of two, another buffer, no validation: none of it may matter."""
+    """The number of readers, the buffer and validation must not change the weights."""
     run(
         "train",
         workspace.config,
@@ -154,7 +154,7 @@ def test_a_seed_gives_the_same_weights_bit_for_bit(trained, workspace, tmp_path)
 
 
 def test_a_resumed_run_goes_on_where_it_stood(trained, workspace, tmp_path):
-    """Epoch 1 from the checkpoint of epoch 0 is the epoch 1 of the run that was never stopped."""
+    """Epoch 1 from the checkpoint of epoch 0 gives the same bits as in a run without interruption."""
     for suffix in ("pdparams", "pdopt", "json"):
         (tmp_path / f"TSN_epoch0.{suffix}").symlink_to(trained[1] / f"TSN_epoch0.{suffix}")
     out = run("train", workspace.config, "--resume=auto", "--log_interval=1", f"--save_dir={tmp_path}").stdout
@@ -230,7 +230,7 @@ def test_the_page_of_an_evaluation_has_its_numbers(evaluated):
 
 
 def test_the_log_of_training_agrees_with_the_evaluation(trained, workspace, tmp_path):
-    """Validation and eval.py measure the same thing: with the same segments they give the same numbers."""
+    """With the same segments, validation and eval.py give the same numbers."""
     how = ("--set", "TEST.seg_num=3", "--batch_size=5", "--report=False")
     run("eval", workspace.config, weights(trained[1]), f"--save_dir={tmp_path}", *how)
     metrics = json.loads((tmp_path / "metrics.json").read_text())
@@ -254,7 +254,7 @@ def predicted(trained, workspace, tmp_path_factory) -> tuple[str, Path]:
 
 
 def test_prediction_of_a_list(predicted, workspace):
-    """A batch of 8 on 5 videos gives 5 results; the original printed none."""
+    """A batch of 8 with only 5 videos gives 5 results; the original printed none."""
     out, folder = predicted
     results = json.loads((folder / "predictions.json").read_text())
     assert [result["video"] for result in results] == [str(path) for path, _ in workspace.held_out]
@@ -318,7 +318,7 @@ def test_an_exported_network_gives_the_same_probabilities(predicted, trained, wo
 
 
 def test_trained_weights_need_no_configuration_and_refuse_another_one(predicted, trained, workspace, tmp_path):
-    """Their manifest has the network, how its videos are read, and the names of its classes."""
+    """Their manifest describes the network, the protocol and the class names."""
     flags, videos = [weights(trained[1]), f"--save_dir={tmp_path}"], f"filelist={workspace.folder / 'test.list'}"
     predict = ["predict", *flags, "--report=False", f"--{videos}", "--set", "INFER.precision=float32"]
     out = succeeded(run_script(*predict)).stdout
@@ -331,10 +331,10 @@ def test_trained_weights_need_no_configuration_and_refuse_another_one(predicted,
 
 
 def test_golden_losses(workspace, tmp_path):
-    """The first 10 steps from weights, videos and augmentation that never change: a change of any number shows.
+    """Compare the first 10 steps, with fixed weights, videos and augmentation, with figures of an earlier version.
 
-    The figures were computed with Paddle 3.3.1 on the CPU, eagerly; SSE4.2 and AVX-512 agreed to 6 digits, and so does
-    oneDNN, which computes them here.
+    They were computed by Paddle 3.3.1 on the CPU, eagerly. SSE4.2 and AVX-512 agreed to 6 digits, as does oneDNN, which
+    this test uses.
     """
     golden = [1.264315, 1.461686, 1.538959, 1.663312, 1.477107, 1.557627, 1.413703, 1.708689, 1.506912, 1.568936]
     (tmp_path / "ten.list").write_text((workspace.folder / "train.list").read_text() * 5)
@@ -370,7 +370,7 @@ SHELL_SETTINGS = (
 
 
 def run_sh(*words: str, **settings: str) -> subprocess.CompletedProcess:
-    """Run `bash run.sh WORDS` with the settings in its environment, from another folder."""
+    """Run `bash run.sh WORDS` from another folder, with the settings in its environment."""
     environment = {k: v for k, v in os.environ.items() if k not in SHELL_SETTINGS}
     environment |= {"VIRTUAL_ENV": sys.prefix, "OMP_NUM_THREADS": "1", **settings}
     return subprocess.run(
@@ -385,9 +385,9 @@ def run_sh(*words: str, **settings: str) -> subprocess.CompletedProcess:
 
 @pytest.fixture
 def started(tmp_path) -> Callable[..., tuple[Flags, Config]]:
-    """Provide a function like `run_sh` that gives the flags and configuration of the script that it would start.
+    """Provide a function like `run_sh` that returns the flags and the configuration of the script to be started.
 
-    Its virtual environment has all packages, and a Python that writes down what it is called with.
+    It uses a virtual environment whose Python has all packages and writes its arguments to a file.
     """
     python = tmp_path / "venv" / "bin" / "python"
     python.parent.mkdir(parents=True)
@@ -459,7 +459,7 @@ def test_run_sh_ends_as_its_script_does(words, code, stderr):
 
 
 def test_tsm_goes_the_whole_way(workspace, tmp_path):
-    """On ResNet-vd with dropout: killed after an epoch it ends with the same bits; exported, it predicts the same."""
+    """Train on ResNet-vd with dropout, and resume after an epoch; export, predict and evaluate."""
     keys = [workspace.config, "--model_name=tsm", "--set", "MODEL.backbone=resnet_vd", "--set", "MODEL.dropout=0.5"]
     keys.append("--report=False")
     training = [*keys, "--fix_random_seed=True", "--valid_interval=0"]
@@ -480,7 +480,7 @@ def test_tsm_goes_the_whole_way(workspace, tmp_path):
 
 
 def test_pptsm_v2_goes_the_whole_way(workspace, tmp_path):
-    """Trained, then its classifier alone on kept features; exported, it predicts the same; eval.py measures it."""
+    """Train, then train only the classifier on kept features; export, predict and evaluate."""
     keys = [workspace.config, "--model_name=PP-TSMv2", "--set", "MODEL.dropout=0.2", "--report=False"]
     first, second, exported = (tmp_path / name for name in ("first", "second", "exported"))
     training = ["train", *keys, "--epoch=1", "--fix_random_seed=True"]
@@ -495,7 +495,7 @@ def test_pptsm_v2_goes_the_whole_way(workspace, tmp_path):
         succeeded(run_script("predict", *named, f"--weights={weights}", f"--save_dir={tmp_path / to}"))
         results.append((tmp_path / to / "predictions.json").read_text())
     assert results[0] == results[1] and len(json.loads(results[0])) == 5
-    # TEST has the list of VALID, and segments of its own
+    # TEST has the list of VALID, but another number of segments
     succeeded(
         run_script(
             "eval",

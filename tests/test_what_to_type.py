@@ -1,4 +1,4 @@
-"""What people type who know other programs, or a shell: one line says what to type here."""
+"""Test what users of other programs, or of a shell, may type: one line says what to type instead."""
 
 import os
 import shutil
@@ -113,7 +113,7 @@ PREDICTIONS = [[{"class_id": k, "label": "ab"[k], "probability": 0.75}] for k in
 
 def test_what_the_screen_shows():
     assert describe_in_list({"video": "x.mp4", "predictions": PREDICTIONS[1]}) == "x.mp4: b 75.0%"
-    classes = [0, 0, 0, 1, 1, 1, 1, 1, 1, 0]  # of windows of 10 s, one behind the other
+    classes = [0, 0, 0, 1, 1, 1, 1, 1, 1, 0]  # the class of each window of 10 s
     said = [{"video": "x", "predictions": PREDICTIONS[k]} for k in classes]
     records = [{**what, "start": 10 * i, "end": 10 * i + 10} for i, what in enumerate(said)]
     assert described(records).splitlines() == [

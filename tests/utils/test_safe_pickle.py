@@ -1,4 +1,4 @@
-"""Pickles of weights are read; pickles that want anything else are refused and nothing of them runs."""
+"""Test that pickles of weights are read, and that no other pickle runs anything."""
 
 import os
 import pickle
@@ -61,7 +61,7 @@ def test_pairs_scalars_byte_names_and_the_name_table():
 
 
 class Call:
-    """Pickles as the call of a function."""
+    """An object that pickles as the call of a function."""
 
     def __init__(self, function, *arguments):
         self.call = function, arguments
@@ -162,7 +162,7 @@ def test_damage_and_bombs_are_refused(data, reason):
 
 
 def test_the_same_bytes_are_not_copied_again_and_again():
-    """One megabyte of Python 2 string, used by a thousand arrays, would be a gigabyte."""
+    """A thousand arrays that use the same string of a megabyte would need a gigabyte."""
     text = b"T" + struct.pack("<i", 1 << 20) + bytes(1 << 20) + b"q\x01"
     array = ARRAY + b"(K\x01(J" + struct.pack("<i", 1 << 18) + b"t" + DTYPE + b"\x89h\x01tb"
     entries = b"".join(b"U\x04" + f"{number:04}".encode() + array for number in range(1000))
@@ -182,7 +182,6 @@ def test_deep_nesting_neither_recurses_nor_hangs():
 
 
 def test_random_damage_is_an_error_or_an_array():
-    """No other exception comes out, whatever a broken disk does to a file."""
     random = np.random.default_rng(0)
     originals = [pickle.dumps(ARRAYS, protocol) for protocol in (0, 2, 4)] + [python2_pickle({"a": ARRAYS["a"]})]
     for _ in range(4000):

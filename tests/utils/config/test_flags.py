@@ -1,4 +1,4 @@
-"""The flags of the scripts: names, defaults, where they go, and the exact line each mistake gets."""
+"""Test the flags of the scripts: their names, defaults and keys, and the error for each mistake."""
 
 import os
 import subprocess

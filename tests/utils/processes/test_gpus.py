@@ -1,4 +1,4 @@
-"""Processes on a machine with GPUs that is played: one for each, and errors at once where one would wait for ever."""
+"""Simulate a machine with GPUs: each GPU has a process, and a missing one is an error at once, not a long wait."""
 
 import os
 import subprocess
@@ -48,7 +48,7 @@ def start(folder, gpus, packages, *words, **settings):
 
 @pytest.mark.parametrize("gpus, packages, visible, said", [
     (2, GPU, None, ["[rank 1] gpu 1", "gpu 0"]),
-    (2, "paddlepaddle-gpu 0.0.0", None, ["[rank 1] gpu 1", "gpu 0"]),  # built by oneself
+    (2, "paddlepaddle-gpu 0.0.0", None, ["[rank 1] gpu 1", "gpu 0"]),  # a private build
     (4, GPU, "3,1", ["[rank 1] gpu 1", "gpu 3"]),
     (4, GPU, "3,-1,1", ["gpu 3,-1,1"]),
     (1, GPU, None, ["gpu all"]),
@@ -71,7 +71,7 @@ def test_a_process_for_each_gpu(tmp_path, gpus, packages, visible, said):
     (2, OLD, {}, TOO_OLD),
     (1, OLD, {}, TOO_OLD),
     (2, BOTH, {}, f"{BOTH_BUILDS}: {INSTALL_FOR_GPUS}; {ON_CPU}"),
-    # Started by Paddle's launcher.
+    # Paddle's launcher has started it.
     (0, GPU, {"FLAGS_selected_gpus": "0", "PADDLE_LOCAL_RANK": "0"},
      "a launcher has started this process for a GPU (FLAGS_selected_gpus=0, CUDA_VISIBLE_DEVICES=), but no GPU is "
      "visible (see CUDA_VISIBLE_DEVICES)"),

@@ -1,4 +1,4 @@
-"""Ranks that the launcher starts and links: real processes, of a program that joins them without paddle."""
+"""Test the launcher with real ranks, whose program connects them without paddle."""
 
 import os
 import signal
@@ -13,7 +13,7 @@ import pytest
 from conftest import ROOT, processes, wait_until
 from utils.processes.launch import _environments
 
-# Rank 1 alone, or with a third argument each, does what the first one says, at the point that the second one names.
+# At the moment that the second argument names, rank 1 executes the first argument; with a third one, all ranks do.
 PROGRAM = f"""
 import os, signal, sys, time
 sys.path.insert(0, {str(ROOT)!r})
@@ -43,7 +43,7 @@ run(main)
 
 
 class Launched:
-    """A launcher with three ranks under way."""
+    """A running launcher with three ranks."""
 
     def __init__(self, folder: Path, *arguments: str):
         self.mark, self._folder = uuid.uuid4().hex, folder
@@ -56,12 +56,12 @@ class Launched:
         )  # fmt: skip
 
     def waits(self) -> "Launched":
-        """Return when rank 0 has come as far as to wait for rank 1, which does as WAIT says."""
+        """Return once rank 0 waits for rank 1, which executes WAIT."""
         wait_until(lambda: {"started0", "waits"} <= set(os.listdir(self._folder)), 60)
         return self
 
     def ends(self, code: int) -> tuple[str, str]:
-        """Return its stdout and stderr; no process of it is left."""
+        """Return its stdout and stderr, after all its processes have ended with the expected exit code."""
         said = self.process.communicate(timeout=100)
         assert self.process.returncode == code, said
         wait_until(lambda: not processes(self.mark))
@@ -91,7 +91,7 @@ def test_a_rank_that_ends_ends_them_all_with_one_line(tmp_path, end, code, error
     assert Launched(tmp_path, end, moment).ends(code) == ("", f"error: {error}\n")
 
 
-# What rank 1 does for the others to wait for it.
+# Rank 1 executes this, and the others wait for it.
 WAIT = "open('waits', 'w').close(); time.sleep(100)"
 
 
@@ -105,7 +105,7 @@ def test_a_signal_while_a_rank_waits_for_another(tmp_path, number, code, said, m
     assert launched.ends(code) == ("", f"{said}\n")
 
 
-# Joins as Paddle does, in which no signal is heard: its threads wait with Python's lock.
+# Stands for Paddle's way to connect ranks, which does not react to signals: its threads wait with Python's lock.
 DEAF = "signal.signal(signal.SIGINT, signal.SIG_IGN); signal.signal(signal.SIGTERM, signal.SIG_IGN); "
 DEAF += "open('deaf' + os.environ['PADDLE_TRAINER_ID'], 'w').close(); time.sleep(100)"
 

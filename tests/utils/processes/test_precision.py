@@ -1,4 +1,4 @@
-"""Which arithmetic runs on which processor, and on a GPU, which is played."""
+"""Test the choice of the precision on processors, and on simulated GPUs."""
 
 import pytest
 
@@ -44,7 +44,7 @@ def test_float16_is_for_gpus(monkeypatch, features, fastest):
     assert str(raised.value) == f"--precision=float16 is for a GPU; {fastest} is the fastest here, on the CPU"
 
 
-# What GPUs compute in, by generation.
+# The types that GPUs compute in, by generation.
 PASCAL, VOLTA, AMPERE = (), ("float16",), ("float16", "bfloat16")
 
 

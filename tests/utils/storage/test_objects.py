@@ -1,4 +1,4 @@
-"""Object storage through a real S3 server, and what becomes of servers that refuse, break off, or say nothing."""
+"""Test object storage with a real S3 server, and with servers that refuse, break off, or do not answer."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""A save_dir in object storage: known to be writable beforehand, written to locally, uploaded whole at the end."""
+"""Test a save_dir in object storage: checked beforehand, written locally, and uploaded at the end."""
 
 import os
 from pathlib import Path
@@ -39,7 +39,7 @@ def test_the_same_command_finds_the_same_folder(store):
 
 
 def test_the_journal_is_uploaded_last():
-    """Whoever finds it finds all the others."""
+    """So a program that sees it finds all other files."""
     uploaded = []
 
     def answer(request):

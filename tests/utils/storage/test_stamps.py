@@ -1,4 +1,4 @@
-"""stamps.py: what is another file now is told from what it was, a frame of a folder too."""
+"""Test that the signature of a file or a folder of frames changes with its content."""
 
 import os
 from pathlib import Path
@@ -16,7 +16,7 @@ def folder_of(path: Path) -> Path:
 
 
 def over(file: Path, content: bytes, moved: int) -> None:
-    """Write over a file in its place, so that neither the folder's time nor its size change; moved: by so many ns."""
+    """Overwrite a file, which changes neither the time nor the size of its folder; moved: ns added to its time."""
     time = file.stat().st_mtime_ns
     file.write_bytes(content)
     os.utime(file, ns=(time, time + moved))
