@@ -1,8 +1,8 @@
-"""A script with an eighth of a ResNet's channels, and all else as it is: python narrow.py FLAGS.
+"""Run a script with an eighth of a network's channels, and all else unchanged: python narrow.py FLAGS.
 
-train.py, or what TSN_TEST_SCRIPT names. For tests that compare whole runs, or processes with each other, whose
-checkpoints and gradients are then small, too. As all is over in no time, it rests where TSN_TEST_REST says, for a
-signal to find it there: after the step "Epoch N, iter N" has been logged, in the middle of "saving" weights, when a
+The script is train.py, or the one that TSN_TEST_SCRIPT names. Tests use it to compare whole runs or processes, because
+checkpoints and gradients are then small, too. The run is so short that a signal could miss it. So it rests for a second
+at the moment that TSN_TEST_REST names: after the log line "Epoch N, iter N", in the middle of "saving" weights, when a
 "validation" begins, or when some "features" have been computed.
 """
 
@@ -25,8 +25,8 @@ choose_device, serve = device.choose_device, trace.serve
 
 
 def narrow(change: Callable[[object, str, object], None]) -> None:
-    """Let networks that are made from now on have fewer channels. change: setattr, or what undoes it again."""
-    from models import resnet
+    """Give networks fewer channels from now on. change: setattr, or monkeypatch's, which undoes it."""
+    from models import lcnet_v2, resnet
 
     conv, norm, make = resnet._conv, resnet._norm, resnet.ResNet.__init__
 
@@ -38,10 +38,12 @@ def narrow(change: Callable[[object, str, object], None]) -> None:
     change(resnet, "_conv", lambda into, out, *rest: conv(into if into % 32 else into // 8, out // 8, *rest))
     change(resnet, "_norm", lambda channels, *rest: norm(channels // 8, *rest))
     change(resnet.ResNet, "__init__", make_narrow)
+    change(lcnet_v2, "GROUPS", tuple((channels // 8, *rest) for channels, *rest in lcnet_v2.GROUPS))
+    change(lcnet_v2.LCNetV2, "num_features", lcnet_v2.LCNetV2.num_features // 8)
 
 
 def narrow_here(change: Callable[[object, str, object], None]) -> None:
-    """Let networks of this process be narrow, and those that it has a graph traced of."""
+    """Give the networks of this process fewer channels, and those of the processes that trace its graphs."""
     narrow(change)
     change(trace, "serve", trace_narrow)
 
@@ -87,7 +89,7 @@ def let_it_rest() -> None:
 
 
 def choose_and_change(*arguments) -> str:
-    """Return what a script calls before it builds a network."""
+    """Choose the device, which a script does before it builds a network, and narrow its networks."""
     chosen = choose_device(*arguments)
     device.import_paddle()
     narrow(setattr)
@@ -97,7 +99,7 @@ def choose_and_change(*arguments) -> str:
 
 
 def trace_narrow(pipe: Connection) -> None:
-    """Make the graph of such a network, in a process that has not heard of all this."""
+    """Trace the graph of a narrow network, in a new process."""
     os.environ["FLAGS_enable_pir_api"] = "0"  # as `serve` does, but paddle is imported here before it
     narrow(setattr)
     serve(pipe)

@@ -26,19 +26,9 @@ VALID_LINE = re.compile(rf"\[VALID {STAMP}\] Epoch (\d+), {METRICS}, videos: 5, 
 TRAIN_KEYS = ["mode", "epoch", "iter", "loss", "top1_acc", "lr", "videos_per_second", "data_wait"]
 
 
-def ended_script(*arguments: str) -> subprocess.CompletedProcess:
-    return run_script(*arguments, OMP_NUM_THREADS="1")  # more threads would wait for each other
-
-
-def run(*arguments: str) -> subprocess.CompletedProcess:
-    return succeeded(ended_script(*arguments))
-
-
-def narrow(*arguments: str) -> subprocess.CompletedProcess:
-    return succeeded(run_narrow(*arguments, OMP_NUM_THREADS="1"))
-
-
-def succeeded(ended: subprocess.CompletedProcess) -> subprocess.CompletedProcess:
+def run(*arguments: str, start: Callable = run_narrow) -> subprocess.CompletedProcess:
+    """Return the ended process of a script, which must succeed; by default its network is narrow."""
+    ended = start(*arguments, OMP_NUM_THREADS="1")  # more threads would wait for each other
     assert ended.returncode == 0, ended.stderr
     return ended
 
@@ -303,7 +293,7 @@ def test_prediction_of_one_video(predicted, trained, workspace, tmp_path):
     )  # fmt: skip
     names = {".made.json", "config.yaml", "predictions.json", "predictions.csv", "features.npy"}
     assert set(os.listdir(tmp_path)) == names
-    assert np.load(tmp_path / "features.npy").shape == (1, 3, 512)
+    assert np.load(tmp_path / "features.npy").shape == (1, 3, 64)
     assert [(video, len(classes)) for video, classes in probabilities(tmp_path).items()] == [(str(video), 2)]
     assert_close(tmp_path, predicted[1])
     assert not (tmp_path / "report.html").exists()
@@ -321,12 +311,13 @@ def test_trained_weights_need_no_configuration_and_refuse_another_one(predicted,
     """Their manifest describes the network, the protocol and the class names."""
     flags, videos = [weights(trained[1]), f"--save_dir={tmp_path}"], f"filelist={workspace.folder / 'test.list'}"
     predict = ["predict", *flags, "--report=False", f"--{videos}", "--set", "INFER.precision=float32"]
-    out = succeeded(run_script(*predict)).stdout
-    assert f"(configuration: {trained[1] / 'TSN.json'})" in out and LABELS[0] in out
+    out = run(*predict).stdout
+    assert f"(configuration: {trained[1] / 'TSN.json'})" in out
+    assert any(f": {label} " in out for label in LABELS)
     assert (tmp_path / "predictions.json").read_text() == (predicted[1] / "predictions.json").read_text()
     message = "TSN.json beside it says MODEL.name TSN (the configuration has TSM)"
     for command in (["eval", *flags, "--set", f"TEST.{videos}"], [*predict, workspace.config], ["export", *flags]):
-        ended = run_script(*command, "--model_name=TSM")
+        ended = run_narrow(*command, "--model_name=TSM")
         assert (ended.returncode, message in ended.stderr) == (2, True), ended.stderr
 
 
@@ -342,7 +333,7 @@ def test_golden_losses(workspace, tmp_path):
         "train", workspace.config, f"--resume={workspace.folder / 'random.pdparams'}", "--fix_random_seed=True",
         "--use_gpu=False", "--log_interval=1", "--valid_interval=0", "--report=False", "--batch_size=5", "--epoch=1",
         "--learning_rate=0.001", "--set", f"TRAIN.filelist={tmp_path / 'ten.list'}", f"--save_dir={tmp_path / 'out'}",
-        "--set", "TRAIN.engine=onednn",
+        "--set", "TRAIN.engine=onednn", start=run_script,
     )  # fmt: skip
     lines = json_lines(tmp_path / "out" / "train_log.jsonl")
     losses = [line["loss"] for line in lines if line["mode"] == "train"]
@@ -424,26 +415,14 @@ def test_run_sh_takes_settings_from_the_environment_and_flags(started, workspace
     flags, config = started("train", "train", "TSN", path, epoch="5", valid_interval="3", **settings)
     assert (config.train.pretrain, flags.resume, flags.log_interval, flags.valid_interval) == ("none", "auto", 7, 3)
     assert (config.train.epoch, config.train.learning_rate, config.train.use_gpu) == (5, 0.5, False)
-
-
-def test_run_sh_runs(workspace, tmp_path):
-    words = ("--epoch=1", "--set", "TRAIN.batch_size=10", f"--save_dir={tmp_path / 'train'}", "--report=False")
-    settings = {"pretrain": "none", "log_interval": "1", "valid_interval": "0", "fix_random_seed": "True"}
-    train = run_sh("train", "TSN", workspace.config.removeprefix("--config="), *words, batch_size="3", **settings)
-    assert train.returncode == 0 and "; 1 epoch of 1 step, seed 1000" in train.stdout, train.stderr
-    assert "VALID" not in train.stdout.split("data: ")[1]
-    assert (tmp_path / "train" / "TSN.pdparams").exists()
+    _, config = started("train", "train", "TSN", path, "--set", "TRAIN.batch_size=10", batch_size="3")
+    assert config.train.batch_size == 10
 
 
 @pytest.mark.parametrize(
     "words, code, stderr",
     [
         (("eval", "TSN", "none.yaml"), 2, "error: none.yaml: cannot be read: No such file or directory\n"),
-        (
-            ("eval", "TSN", "configs/tsn.yaml", "--wieghts=x"),
-            2,
-            "error: unknown flag --wieghts; did you mean --weights?\n",
-        ),
         (("train", "TSN"), 2, None),
         (("fly", "TSN", "configs/tsn.yaml"), 2, None),
         ((), 2, None),
@@ -464,18 +443,18 @@ def test_tsm_goes_the_whole_way(workspace, tmp_path):
     keys.append("--report=False")
     training = [*keys, "--fix_random_seed=True", "--valid_interval=0"]
     whole, again, exported = (tmp_path / name for name in ("whole", "again", "exported"))
-    narrow("train", *training, "--pretrain=none", f"--save_dir={whole}")
-    narrow("train", *training, f"--resume={whole / 'TSM_epoch0'}", f"--save_dir={again}")
+    run("train", *training, "--pretrain=none", f"--save_dir={whole}")
+    run("train", *training, f"--resume={whole / 'TSM_epoch0'}", f"--save_dir={again}")
     assert (whole / "TSM.pdparams").read_bytes() == (again / "TSM.pdparams").read_bytes()
     flags = ["--epoch=1", f"--pretrain={whole / 'TSM'}", f"--save_dir={tmp_path / 'b'}"]
-    assert "(our names)" in narrow("train", *training, *flags).stdout
-    narrow("export", *keys[:-1], f"--weights={whole / 'TSM'}", f"--save_dir={exported}")
+    assert "(our names)" in run("train", *training, *flags).stdout
+    run("export", *keys[:-1], f"--weights={whole / 'TSM'}", f"--save_dir={exported}")
     results = []
     for weights, to in ((whole / "TSM", "a"), (exported, "b")):
-        narrow("predict", *keys, f"--weights={weights}", f"--save_dir={tmp_path / to}")
+        run("predict", *keys, f"--weights={weights}", f"--save_dir={tmp_path / to}")
         results.append((tmp_path / to / "predictions.json").read_text())
     assert results[0] == results[1] and len(json.loads(results[0])) == 5
-    narrow("eval", *keys, f"--weights={whole / 'TSM'}", f"--save_dir={tmp_path / 'eval'}")
+    run("eval", *keys, f"--weights={whole / 'TSM'}", f"--save_dir={tmp_path / 'eval'}")
     assert json.loads((tmp_path / "eval" / "metrics.json").read_text())["videos"] == 5
 
 
@@ -484,36 +463,28 @@ def test_pptsm_v2_goes_the_whole_way(workspace, tmp_path):
     keys = [workspace.config, "--model_name=PP-TSMv2", "--set", "MODEL.dropout=0.2", "--report=False"]
     first, second, exported = (tmp_path / name for name in ("first", "second", "exported"))
     training = ["train", *keys, "--epoch=1", "--fix_random_seed=True"]
-    succeeded(run_script(*training, "--pretrain=none", "--set", "TRAIN.mixup_alpha=0.2", f"--save_dir={first}"))
+    run(*training, "--pretrain=none", "--set", "TRAIN.mixup_alpha=0.2", f"--save_dir={first}")
     frozen = ["--set", "TRAIN.freeze_stages=5", "--set", "TRAIN.feature_views=2", f"--save_dir={second}"]
-    said = succeeded(run_script(*training, f"--pretrain={first / 'PPTSMv2'}", *frozen)).stdout
+    said = run(*training, f"--pretrain={first / 'PPTSMv2'}", *frozen).stdout
     assert "the classifier's rows of 4 of 4 classes are kept" in said and "2 views each: computed once" in said
     run("export", *keys[:-1], f"--weights={second / 'PPTSMv2'}", f"--save_dir={exported}")
     results = []
     for weights, to in ((second / "PPTSMv2", "a"), (exported, "b")):
         named = [keys[0], "--model_name=PPTSMv2", *keys[2:]]  # which is the same name
-        succeeded(run_script("predict", *named, f"--weights={weights}", f"--save_dir={tmp_path / to}"))
+        run("predict", *named, f"--weights={weights}", f"--save_dir={tmp_path / to}")
         results.append((tmp_path / to / "predictions.json").read_text())
     assert results[0] == results[1] and len(json.loads(results[0])) == 5
     # TEST has the list of VALID, but another number of segments
-    succeeded(
-        run_script(
-            "eval",
-            *keys,
-            "--set",
-            "TEST.seg_num=3",
-            f"--weights={second / 'PPTSMv2'}",
-            f"--save_dir={tmp_path / 'eval'}",
-        )
-    )
+    flags = ["--set", "TEST.seg_num=3", f"--weights={second / 'PPTSMv2'}", f"--save_dir={tmp_path / 'eval'}"]
+    run("eval", *keys, *flags)
     metrics = json.loads((tmp_path / "eval" / "metrics.json").read_text())
-    kept = json.loads((second / "train_log.jsonl").read_text().splitlines()[-1])
+    kept = json_lines(second / "train_log.jsonl")[-1]
     assert metrics["top1_acc"] == kept["top1_acc"] and metrics["loss"] == pytest.approx(kept["loss"], rel=1e-3)
 
 
 @pytest.mark.parametrize("script", ["eval", "predict", "export"])
 def test_weights_to_download_are_of_one_network(script, workspace, tmp_path):
-    ended = ended_script(script, workspace.config, "--model_name=TSM", f"--save_dir={tmp_path / 'out'}")
+    ended = run_narrow(script, workspace.config, "--model_name=TSM", f"--save_dir={tmp_path / 'out'}")
     assert (ended.returncode, ended.stderr) == (
         2,
         "error: there are weights to download for MODEL.name TSN with MODEL.backbone resnet, not for TSM with "
