@@ -8,12 +8,10 @@ This command writes the file again, so that a change of words is one diff:
 import json
 import os
 import shlex
-import subprocess
-import sys
 
 import pytest
 
-from conftest import ROOT
+from conftest import ROOT, run_python
 from test_bad_input import add_videos, fill
 
 GOLDEN = ROOT / "tests/golden/messages.txt"
@@ -74,11 +72,11 @@ COMMANDS = [
     f"predict.py {CONFIG} {WEIGHTS} --video_path=clip.mp4 --save_dir=predicted --report=False",
 ]
 # Runs each command as utils.cli.run does, but all in one process, and prints (exit code, last line).
-PROGRAM = """
+PROGRAM = f"""
 import contextlib, importlib, io, json, sys
-from utils.cli import exit_code, quieten_paddle
+sys.path.insert(0, {str(ROOT)!r})
+from utils.cli import exit_code
 
-quieten_paddle()
 ends = []
 for script, *flags in json.loads(sys.argv[1]):
     sys.argv = [script, *flags]
@@ -99,9 +97,7 @@ def said(workspace, tmp_path_factory) -> str:
     (folder / "clip.mp4").write_bytes(workspace.videos[0][0].read_bytes())
     (folder / "empty_folder").mkdir()
     words = json.dumps([shlex.split(command) for command in COMMANDS])
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-c", PROGRAM, words]
-    ended = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=240)
+    ended = run_python(["-c", PROGRAM, words], dict(os.environ), folder, timeout=240, kind="train")
     assert ended.returncode == 0, ended.stderr
     ends = json.loads(ended.stdout.splitlines()[-1])
     known = {str(workspace.folder): "WORKSPACE", str(folder): "FOLDER", str(ROOT): "TOOLKIT"}
