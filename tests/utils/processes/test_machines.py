@@ -7,15 +7,13 @@ import os
 import re
 import signal
 import socket
-import subprocess
-import sys
 import uuid
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
-from conftest import ROOT, free_port, processes, wait_until
+from conftest import ROOT, free_port, processes, start_python, wait_until
 from fork_server import fork_server
 
 # Rank 2 executes the first argument, the other ranks execute the second one. The time limits are short.
@@ -193,10 +191,10 @@ def test_a_killed_launcher_ends_the_ranks_of_all_machines(tmp_path):
     waits += f"assert world.all_gather(rank) == [0, 1]; open(f'{tmp_path}/waits{{rank}}', 'w').close(); hang()"
     common = "--nnodes=2", f"--master=127.0.0.1:{free_port()}", "--nproc_per_node=1"
     launchers = [
-        subprocess.Popen(
-            [sys.executable, "-m", "paddle.distributed.launch", *common, f"--rank={number}",
-             f"--log_dir={tmp_path / f'logs{number}'}", tmp_path / "program.py", waits, waits],
-            env=environment, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        start_python(
+            ["-m", "paddle.distributed.launch", *common, f"--rank={number}", f"--log_dir={tmp_path / f'logs{number}'}",
+             str(tmp_path / "program.py"), waits, waits],
+            environment, tmp_path / f"launcher{number}", cwd=tmp_path, kind="train",
         )
         for number in range(2)
     ]  # fmt: skip
