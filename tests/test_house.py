@@ -5,6 +5,7 @@ import graphlib
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Iterator
 from importlib.util import resolve_name
 
 import pytest
@@ -41,10 +42,18 @@ BELOW = {
 }
 
 
+def statements(tree: ast.AST) -> Iterator[ast.stmt]:
+    """Yield all statements of the tree, also those within other statements."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.stmt | ast.ExceptHandler | ast.match_case):
+            yield node
+            yield from statements(node)
+
+
 def imports(source: str, package: str) -> set[str]:
     """Return all our modules that a file of `package` imports, also within functions and for type checkers."""
     found = set()
-    for node in ast.walk(ast.parse(source)):
+    for node in statements(ast.parse(source)):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
