@@ -2,7 +2,7 @@
 
 from dataclasses import Field, dataclass, field, fields
 
-from utils.config.kinds import Auto, Choice, Colour, Kind, Number, Template, Text, Truth, Whole
+from utils.config.kinds import Choice, Kind, ListOf, Number, Template, Text, Truth, Whole, WordOr
 
 
 def key(default: object, kind: Kind, meaning: str) -> Field:
@@ -19,6 +19,11 @@ def from_model(name: str) -> Field:
     """Return a key of MODEL that a section may override; otherwise MODEL's value applies."""
     model = {item.name: item for item in fields(ModelConfig)}[name]
     return field(default=model.default, metadata={**model.metadata, "inherited": True})
+
+
+def _three(each: Number) -> ListOf:
+    allowed = str(each).removeprefix("a number ")
+    return ListOf(each, f"a list of three numbers, each {allowed}", lambda values: len(values) == 3)
 
 
 @dataclass(frozen=True)
@@ -45,8 +50,8 @@ class ModelConfig:
     )
     seg_num: int = key(3, Whole(1, 1000), "segments of a video; each gives seglen frames")
     seglen: int = key(1, Whole(1, 100), "consecutive frames per segment, stacked as channels")
-    image_mean: tuple = key((0.485, 0.456, 0.406), Colour(Number(-1e3, 1e3)), "subtracted from RGB in 0..1")
-    image_std: tuple = key((0.229, 0.224, 0.225), Colour(Number(0, 1e3, above=True)), "RGB is divided by it after that")
+    image_mean: tuple = key((0.485, 0.456, 0.406), _three(Number(-1e3, 1e3)), "subtracted from RGB in 0..1")
+    image_std: tuple = key((0.229, 0.224, 0.225), _three(Number(0, 1e3, above=True)), "RGB is divided by it after that")
     backbone: str = key(
         "resnet",
         Choice(("resnet", "resnet_vd")),
@@ -96,7 +101,7 @@ class SectionConfig:
     target_size: int = key(224, Whole(1, 4096), "side of the square cropped from them, in pixels; at most short_size")
     num_reader_threads: int | str = key(
         "auto",
-        Auto(Whole(1, 256)),
+        WordOr(("auto",), Whole(1, 256)),
         "processes that decode at the same time, for each device; auto, which is also the most: the machine's cores, "
         "divided by its devices",
     )

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from utils.config.kinds import Choice, ClassWeights, Number, Pairs, Rising, Text, Truth, Whole
+from utils.config.kinds import Choice, ListOf, Number, Pairs, Text, Truth, Whole, WordOr
 from utils.config.shared_keys import SectionConfig, key
 
 
@@ -65,7 +65,9 @@ class TrainConfig(SectionConfig):
     )
     milestones: tuple | None = key(
         None,
-        Rising(1),
+        ListOf(
+            Whole(1), "a list of rising whole numbers from 1 up", lambda values: list(values) == sorted(set(values))
+        ),
         "with schedule steps: the epochs after which the rate falls; none: after 1/3 and 2/3 of the steps",
     )
     warmup_epochs: float = key(
@@ -116,7 +118,7 @@ class TrainConfig(SectionConfig):
     )
     class_weights: str | tuple = key(
         "none",
-        ClassWeights(),
+        WordOr(("none", "balanced"), ListOf(Number(0, above=True), "a list of a number above 0 for each class")),
         "factors for the loss of each class; balanced: videos / (classes * videos of the class), with mean 1",
     )
     logger: str = key(
