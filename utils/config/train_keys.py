@@ -47,7 +47,7 @@ class TrainConfig(SectionConfig):
     multi_scale_crop: str | int = key(
         "none",
         Choice(("none", 5, 13)),
-        "5, 13: crops of several sizes and shapes at one of this many positions, resized to target_size",
+        "not none: crops of several sizes and shapes at one of this many positions, resized to target_size",
     )
     flip: bool = key(True, Truth(), "True: mirror half of the clips, at random; False: none, if left and right differ")
     flip_pairs: tuple = key(
