@@ -6,15 +6,7 @@ from dataclasses import dataclass
 from utils.config.kinds import Choice, Kind, Number, Text, Truth, Whole
 
 # The configuration section whose keys a script's flags set.
-SECTION_OF = {
-    "train": "TRAIN",
-    "eval": "TEST",
-    "predict": "INFER",
-    "export": "INFER",
-    "serve": "INFER",
-    "live": "INFER",
-}
-
+SECTION_OF = {"train": "TRAIN", "eval": "TEST"} | dict.fromkeys(("predict", "export", "serve", "live"), "INFER")
 ABOUT = {
     "train": "Train a network on the list of TRAIN, validating on the list of VALID.",
     "eval": "Measure loss, top-1 and top-5 accuracy on the list of TEST.",

@@ -27,17 +27,7 @@ SUFFIXES = (".pdparams", ".safetensors", ".tar.gz")
 WEIGHTS_KEYS = {"TRAIN": "TRAIN.pretrain", "TEST": "TEST.weights", "INFER": "INFER.weights"}
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 # The keys for reading videos. A name sets all of them, and those missing in the table get their defaults.
-_TEST_KEYS = (
-    "seglen",
-    "image_mean",
-    "image_std",
-    "sampling",
-    "resize",
-    "crops",
-    "average",
-    "short_size",
-    "target_size",
-)
+_TEST_KEYS = "seglen image_mean image_std sampling resize crops average short_size target_size".split()
 
 
 @dataclass(frozen=True)

@@ -38,8 +38,7 @@ class TrainConfig(SectionConfig):
     engine: str = key(
         "auto",
         Choice(("auto", "eager", "onednn")),
-        "what computes a step on the CPU: onednn: oneDNN's convolutions; eager: Paddle's own; auto: the faster one, as "
-        "measured; on a GPU: eager",
+        "computes a step on the CPU: oneDNN's convolutions, Paddle's (eager), or the faster one (auto); on a GPU eager",
     )
     checkpoint_minutes: float = key(0.0, Number(0), "also save within an epoch, after this many minutes; 0: never")
     keep_checkpoints: int = key(0, Whole(0), "number of newest checkpoints kept on disk; 0: all")
@@ -90,8 +89,7 @@ class TrainConfig(SectionConfig):
     classifier_learning_rate: float | None = key(
         None,
         Number(0, above=True),
-        "the classifier's weight learns at this multiple of learning_rate, its bias at twice that; none: both at "
-        "learning_rate",
+        "multiple of learning_rate for the classifier's weight; twice that for its bias; none: both as the rest",
     )
     freeze_stages: int = key(
         0,
@@ -110,8 +108,7 @@ class TrainConfig(SectionConfig):
     ema: float = key(
         0.0,
         Number(0, 1, below=True),
-        "share of the weights' moving average that a step keeps, such as 0.999; the average is validated and saved; "
-        "0: no average",
+        "share that a step keeps of the weights' moving average (validated and saved), such as 0.999; 0: none",
     )
     patience: int = key(
         0, Whole(0), "training ends after this many validations without a new best top-1; 0: it does not"
