@@ -79,7 +79,7 @@ def train(
         if valid_entries
         else "none",
         "seed": training.progress.seed,
-        **({"to be looked at": "; ".join(doubts)} if doubts else {}),
+        **({"warnings": "; ".join(doubts)} if doubts else {}),
         "configuration": config.dump(),
     }
     with following(folder, report, config, training.steps.per_epoch, facts) as follow:

@@ -321,6 +321,20 @@ def test_trained_weights_need_no_configuration_and_refuse_another_one(predicted,
         assert (ended.returncode, message in ended.stderr) == (2, True), ended.stderr
 
 
+def test_a_runs_folder_is_its_best_weights_and_its_configuration(trained, workspace, tmp_path):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    for name in ("TSN.pdparams", "TSN_best.pdparams", "config.yaml"):
+        (folder / name).symlink_to(trained[1] / name)
+    (folder / "TSN.json").write_text("{}")
+    video = f"--video_path={workspace.held_out[0][0]}"
+    given = ["predict", f"--weights={folder}", video, f"--save_dir={tmp_path}/out", "--report=False"]
+    out = run(*given).stdout
+    assert f"(configuration: {folder}/config.yaml)\n" in out and "TSN_best.pdparams" in out
+    other = run_narrow(*given, workspace.config, "--set", "MODEL.num_layers=34")
+    assert other.returncode == 2 and f"--config={folder}/config.yaml\n" in other.stderr
+
+
 def test_golden_losses(workspace, tmp_path):
     """Compare the first 10 steps, with fixed weights, videos and augmentation, with figures of an earlier version.
 

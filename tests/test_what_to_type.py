@@ -1,11 +1,9 @@
 """Test what users of other programs, or of a shell, may type: one line says what to type instead."""
 
 import os
-import shutil
 
 import pytest
 
-from conftest import run_script
 from reader.build import read_section_list
 from reader.filelist import read_list
 from results.list_run import ListRun
@@ -91,21 +89,6 @@ def test_a_stride_that_leaves_gaps(capsys):
     assert capsys.readouterr().out == (
         "--stride=5 is longer than --window=2: the video between two windows is skipped; --stride=2 covers all of it\n"
     )
-
-
-def test_a_runs_folder_is_its_best_weights_and_its_configuration(workspace, tmp_path):
-    run, video = tmp_path / "run", workspace.held_out[0][0]
-    run.mkdir()
-    for name in ("TSN.pdparams", "TSN_best.pdparams"):
-        shutil.copy(workspace.folder / "random.pdparams", run / name)
-    (run / "TSN.json").write_text("{}")
-    shutil.copy(workspace.folder / "tiny.yaml", run / "config.yaml")
-    given = [f"--video_path={video}", f"--save_dir={tmp_path}/out", "--report=False"]
-    ended = run_script("predict", f"--weights={run}", *given)
-    assert ended.returncode == 0, ended.stderr
-    assert f"(configuration: {run}/config.yaml)\n" in ended.stdout and "TSN_best.pdparams" in ended.stdout
-    other = run_script("predict", f"--weights={run}", *given, workspace.config, "--set", "MODEL.num_layers=34")
-    assert other.returncode == 2 and f"--config={run}/config.yaml\n" in other.stderr
 
 
 PREDICTIONS = [[{"class_id": k, "label": "ab"[k], "probability": 0.75}] for k in (0, 1)]
