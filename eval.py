@@ -1,8 +1,8 @@
-"""Measures a network on the list of TEST: `python eval.py --config=./configs/tsn.yaml --weights=TSN.pdparams`.
+"""Measure a network on the list of TEST: `python eval.py --config=./configs/tsn.yaml --weights=TSN.pdparams`.
 
-Writes to --save_dir: metrics.json, predictions.csv, confusion.csv, probabilities.npz, config.yaml, report.html and
-evaluation.jsonl, from which a run that was ended goes on with the same command; with --format=parquet what each video
-is and its probabilities of all classes in evaluation.parquet/, too.
+It writes to --save_dir: metrics.json, predictions.csv, confusion.csv, probabilities.npz, config.yaml, report.html and
+evaluation.jsonl, from which the same command continues an interrupted run. --format=parquet adds evaluation.parquet/,
+with each video's label and its probabilities of all classes.
 """
 
 import sys
@@ -38,7 +38,9 @@ def main() -> None:
 
         open_pyarrow()
         if len(networks) > 1:
-            raise InputError("--format=parquet is for one network; of several probabilities.npz holds the mean")
+            raise InputError(
+                "--format=parquet works with one network only; for several, probabilities.npz holds the mean"
+            )
     check_save_dir(flags.save_dir)
     lists = [read_section_list(one.config, one.config.test) for one in networks]
     names = [class_names(one.config.infer.kinetics_labels, one.config.model.num_classes) for one in networks]

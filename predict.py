@@ -1,10 +1,10 @@
-"""Names the classes of one video, or of each video of a folder, a pattern or a list.
+"""Name the classes of one video, or of each video of a folder, a pattern or a list.
 
     python predict.py --config=./configs/tsn.yaml --weights=TSN.pdparams --video_path=clip.mp4
 
-Writes to --save_dir: predictions.json, predictions.csv, report.html, with --features features.npy, and of a list
-predictions.jsonl, from which a run that was ended goes on with the same command. With --window, --save_video and
---explain also what results/pages/per_video.py names.
+It writes to --save_dir: predictions.json, predictions.csv, report.html, with --features features.npy, and for a list
+predictions.jsonl, from which the same command continues an interrupted run. results/pages/per_video.py lists the files
+of --window, --save_video and --explain.
 """
 
 import sys
@@ -46,7 +46,7 @@ def main() -> None:
 
     total = len(task.entries)
     world, device = open_world(flags, config, task.section, total)
-    # A single video's folder is taken at once, a list's when its rows are known.
+    # A single video's folder is locked at once, a list's folder when its rows are known.
     alone = task.single and world.is_main
     held = locked_folder(task.folder, f"--save_dir={flags.save_dir}") if alone else nullcontext()
     with held, task.opened(world, device, finding) as (loader, network, protocol):

@@ -1,6 +1,6 @@
-"""Trains a network: `python train.py --model_name=TSN --config=./configs/tsn.yaml --pretrain=none`.
+"""Train a network: `python train.py --model_name=TSN --config=./configs/tsn.yaml --pretrain=none`.
 
-Writes to --save_dir: TSN_epoch{N} after each epoch, TSN at the end, TSN_best by validation top-1 (.pdparams, .pdopt
+It writes to --save_dir: TSN_epoch{N} after each epoch, TSN at the end, TSN_best by validation top-1 (.pdparams, .pdopt
 and .json each), config.yaml, train_log.jsonl and report.html.
 """
 
@@ -41,7 +41,7 @@ def main() -> None:
     valid_entries = read_section_list(config, config.valid) if validates else FileList([])
     set_environment()
     world, device = open_world(flags, config, config.train, tensors=True)
-    # From before checkpoints are looked for: what this run goes on from is no other's to replace.
+    # Lock before looking for checkpoints: no other run may replace the one that this run continues from.
     folder = Path(config.train.save_dir)
     with locked_folder(folder, f"--save_dir={folder}") if world.is_main else nullcontext():
         train(flags, config, entries, valid_entries, device, world, report)
@@ -51,7 +51,7 @@ def train(
     flags: "Flags", config: "Config", entries: "FileList", valid_entries: "FileList",
     device: str, world: "World", report: bool,
 ) -> None:  # fmt: skip
-    """Train in a folder that is this run's alone, once all ranks have come together."""
+    """Train in the locked folder, with all ranks connected."""
     from inference.announcing import describe_model
     from reader.build import describe_protocol
     from results.pages.training import following
@@ -79,7 +79,7 @@ def train(
         if valid_entries
         else "none",
         "seed": training.progress.seed,
-        **({"to be looked at": "; ".join(doubts)} if doubts else {}),
+        **({"warnings": "; ".join(doubts)} if doubts else {}),
         "configuration": config.dump(),
     }
     with following(folder, report, config, training.steps.per_epoch, facts) as follow:

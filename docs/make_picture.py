@@ -1,7 +1,6 @@
-"""The picture that README.md opens with, docs/demo.png: `python docs/make_picture.py`, after `bash run.sh demo`.
+"""Make the picture that README.md opens with, docs/demo.png: `python docs/make_picture.py`, after `bash run.sh demo`.
 
-On the left what predict.py answers for three held-out clips, on the right what eval.py says of all, as report.html
-shows them in Chromium.
+It shows two pages as Chromium draws them: the answers of predict.py for three held-out clips, and the page of eval.py.
 """
 
 import io
@@ -18,7 +17,7 @@ from utils.errors import InputError
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "data" / "demo" / "results" / name / "report.html" for name in ("predict", "eval")]
 WIDTHS, HEIGHT = (440, 1040), 1000
-TOPS = (".of-cards", "body")  # what each picture begins with
+TOPS = (".of-cards", "body")  # the element at the top of each picture
 
 
 def main() -> None:
@@ -26,9 +25,9 @@ def main() -> None:
 
     chromium = shutil.which("chromium")
     if missing := [page for page in PAGES if not page.exists()]:
-        raise InputError(f"{missing[0]}: no such page: bash run.sh demo makes it")
+        raise InputError(f"{missing[0]}: no such page; make it with: bash run.sh demo")
     if chromium is None:
-        raise InputError("no chromium on the PATH")
+        raise InputError("no chromium on the PATH; install it")
     pictures = []
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])

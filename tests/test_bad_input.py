@@ -1,23 +1,20 @@
-"""Every mistake a user can make with a file or a flag: one line, exit code 2, nothing written, nothing overwritten."""
+"""Test mistakes with files and flags: each gives one line and exit code 2, and writes nothing."""
 
-import importlib
 import json
 import os
 import pickle
 import re
 import shutil
-import subprocess
 import sys
 from pathlib import Path
-from unittest import mock
 
 import pytest
 
-from conftest import LABELS, ROOT, run_script, snapshot
-from utils.errors import InputError
+from conftest import LABELS, ROOT, run_python, run_script, snapshot
+from utils.processes.device import gpus_to_use
 
 SCRIPTS = ("train", "eval", "predict", "export")
-# What earlier runs have left in the folder that results go to.
+# Files of earlier runs in the folder for results.
 EARLIER = (
     "config.yaml",
     "train_log.jsonl",
@@ -29,14 +26,14 @@ EARLIER = (
 )
 
 
-# Calls the main function of the script of each row in one process, and prints what they say.
+# Calls the main function of each row's script, all in one process, and prints their errors.
 PROGRAM = """
 import importlib, json, sys
-from utils.cli import quieten_paddle
 
-quieten_paddle()
+path, rows = json.loads(sys.argv[1])
+sys.path[:0] = path
 said = []
-for script, flags in json.loads(sys.argv[1]):
+for script, flags in rows:
     sys.argv = [f"{script}.py", *flags]
     try:
         importlib.import_module(script).main()
@@ -74,21 +71,20 @@ def fill(folder: Path, workspace) -> None:
 
 @pytest.fixture
 def place(workspace, tmp_path, monkeypatch) -> Path:
-    """Provide the current folder, filled."""
+    """Provide the current folder, filled by `fill`."""
     monkeypatch.chdir(tmp_path)
     fill(tmp_path, workspace)
     return tmp_path
 
 
-def say_all(rows: list[tuple[str, list[str]]], folder: Path, *path: str) -> list[str]:
-    """Return what PROGRAM prints of (script, flags), run in the folder, which it leaves as it is.
+def errors(rows: list[tuple[str, list[str]]], folder: Path, kind: str, *path: str) -> list[str]:
+    """Return the errors that PROGRAM prints for rows of (script, flags). The folder must stay as it is.
 
-    path: for PYTHONPATH.
+    kind: "train" for a process with paddle, "read" for one without, see ForkServer. path: folders for sys.path.
     """
     before = snapshot(folder)
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([*path, str(ROOT)])}
-    command = [sys.executable, "-c", PROGRAM, json.dumps(rows)]
-    ended = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=240)
+    command = ["-c", PROGRAM, json.dumps([[*path, str(ROOT)], rows])]
+    ended = run_python(command, dict(os.environ), folder, timeout=240, kind=kind)
     assert (ended.returncode, ended.stderr) == (0, "")
     assert snapshot(folder) == before
     return json.loads(ended.stdout.splitlines()[-1])
@@ -96,14 +92,14 @@ def say_all(rows: list[tuple[str, list[str]]], folder: Path, *path: str) -> list
 
 @pytest.fixture(scope="session")
 def without_paddle(tmp_path_factory) -> str:
-    """Provide a folder for PYTHONPATH in which `import paddle` fails: what is wrong must be known before."""
+    """Provide a folder for sys.path in which `import paddle` fails, because errors must come before it."""
     folder = tmp_path_factory.mktemp("without_paddle")
     (folder / "paddle.py").write_text("raise RuntimeError('paddle was imported')")
     return str(folder)
 
 
 NO_LIST = "no.list: no such file list"
-# script, flags, the line behind "error: "
+# script, flags, the line after "error: "
 BEFORE_PADDLE = [
     *((script, "--config=no.yaml", "no.yaml: cannot be read: No such file or directory") for script in SCRIPTS),
     ("train", "--config=results", "results: "),
@@ -160,10 +156,11 @@ def quick_flags(script: str, flags: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def said_before(workspace, without_paddle, tmp_path_factory) -> list[str]:
-    """Provide what is said to each row of BEFORE_PADDLE, in a process in which paddle cannot be imported."""
+    """Provide the error for each row of BEFORE_PADDLE, from a process in which paddle cannot be imported."""
     folder = tmp_path_factory.mktemp("before")
     fill(folder, workspace)
-    return say_all([(script, quick_flags(script, flags)) for script, flags, _ in BEFORE_PADDLE], folder, without_paddle)
+    rows = [(script, quick_flags(script, flags)) for script, flags, _ in BEFORE_PADDLE]
+    return errors(rows, folder, "read", without_paddle)
 
 
 @pytest.mark.parametrize("number", range(len(BEFORE_PADDLE)), ids=[" ".join(row[:2]) for row in BEFORE_PADDLE])
@@ -178,8 +175,8 @@ ROWS = {(script, flags): message for script, flags, message in BEFORE_PADDLE}
 @pytest.mark.parametrize(
     "script, flags",
     [
-        *((script, "--config=no.yaml") for script in SCRIPTS), ("train", "--weights=w"), ("eval", "--save_dir=file"),
-        ("predict", "--video_path=empty"),
+        ("train", "--weights=w"), ("eval", "--save_dir=file"), ("predict", "--video_path=empty"),
+        ("export", "--config=no.yaml"),
     ],
 )  # fmt: skip
 def test_known_before_paddle_is_loaded_in_a_process_of_its_own(place, without_paddle, script, flags):
@@ -191,7 +188,7 @@ def test_known_before_paddle_is_loaded_in_a_process_of_its_own(place, without_pa
     assert snapshot(place) == before
 
 
-# script, flags, the message: these need paddle, and most of them share the process of the tests
+# script, flags, a pattern for the message; these need paddle
 WITH_PADDLE = [
     ("train", "--model_name=SlowFast", r"unknown model 'SlowFast'.*TSN"),
     ("eval", "--model_name=SlowFast", r"unknown model 'SlowFast'.*TSN"),
@@ -209,9 +206,8 @@ WITH_PADDLE = [
     ("eval", "--set MODEL.num_classes=5 --set INFER.kinetics_labels=none", r"random\.pdparams: .*4.*num_classes.*5"),
     ("train", "--resume=no", r"no\.json: .*"),
     ("train", "--resume=results", r"--resume=results: no whole checkpoint in results"),
-]
-# predict.py wants to set paddle up itself.
-UNREADABLE = [
+    # A folder that does not exist is not created.
+    *((script, "--save_dir=new/deep --model_name=SlowFast", "unknown model 'SlowFast'") for script in SCRIPTS),
     ("predict", "--video_path=file", r"file: "),
     ("predict", "--video_path=audio_only.mp4", r"audio_only\.mp4: "),
     ("predict", "--video_path=truncated.mp4", r"truncated\.mp4: "),
@@ -249,33 +245,22 @@ def flags_for(script: str, flags: str) -> list[str]:
     return [*given, *flags.split(" ")]
 
 
-def mistake(monkeypatch, script: str, flags: list[str]) -> str:
-    """Return what a script's main function says when it is called in this process."""
-    import paddle  # noqa: F401  (as all tests have it, before a script changes how it is set up)
-
-    monkeypatch.setattr(sys, "argv", [f"{script}.py", *flags])
-    with mock.patch.dict(os.environ), pytest.raises(InputError) as error:
-        importlib.import_module(script).main()
-    assert "\n" not in str(error.value)
-    return str(error.value)
+@pytest.fixture(scope="module")
+def said_with_paddle(workspace, tmp_path_factory) -> list[str]:
+    """Provide the error for each row of WITH_PADDLE."""
+    folder = tmp_path_factory.mktemp("with")
+    fill(folder, workspace)
+    add_videos(folder, workspace)
+    return errors([(script, flags_for(script, flags)) for script, flags, _ in WITH_PADDLE], folder, "train")
 
 
-@pytest.mark.parametrize("script, flags, message", WITH_PADDLE)
-def test_known_once_paddle_is_loaded(place_with_videos, monkeypatch, script, flags, message):
-    before = snapshot(place_with_videos)
-    assert re.match(message, mistake(monkeypatch, script, flags_for(script, flags)))
-    assert snapshot(place_with_videos) == before
+@pytest.mark.parametrize("number", range(len(WITH_PADDLE)), ids=[" ".join(row[:2]) for row in WITH_PADDLE])
+def test_known_once_paddle_is_loaded(said_with_paddle, number):
+    said, (_, _, message) = said_with_paddle[number], WITH_PADDLE[number]
+    assert re.match(f"InputError: {message}", said) and "\n" not in said
 
 
-def test_a_video_that_cannot_be_read_is_named(workspace, tmp_path):
-    fill(tmp_path, workspace)
-    add_videos(tmp_path, workspace)
-    rows = [(script, flags_for(script, flags)) for script, flags, _ in UNREADABLE]
-    for said, (_, _, message) in zip(say_all(rows, tmp_path), UNREADABLE, strict=True):
-        assert re.fullmatch(f"InputError: {message}.*", said)
-
-
-@pytest.mark.parametrize("script, flags, message", [WITH_PADDLE[9], WITH_PADDLE[14], UNREADABLE[3]])
+@pytest.mark.parametrize("script, flags, message", [WITH_PADDLE[9], WITH_PADDLE[14], WITH_PADDLE[-1]])
 def test_the_same_in_a_process_of_its_own(place_with_videos, script, flags, message):
     before = snapshot(place_with_videos)
     ended = run_script(script, *flags_for(script, flags), cwd=place_with_videos)
@@ -284,22 +269,10 @@ def test_the_same_in_a_process_of_its_own(place_with_videos, script, flags, mess
     assert snapshot(place_with_videos) == before
 
 
-@pytest.mark.parametrize("script", SCRIPTS)
-def test_a_gpu_that_is_not_there(place, monkeypatch, script):
-    import paddle
-
-    if paddle.is_compiled_with_cuda() and paddle.device.cuda.device_count():
-        pytest.skip("there is a GPU")
+@pytest.mark.skipif(bool(gpus_to_use()), reason="there is a GPU")
+def test_a_gpu_that_is_not_there(place):
     missing = r"--use_gpu=True: (this paddlepaddle is a CPU build: pip .*|no GPU is visible \(.*\))"
-    assert re.fullmatch(missing, mistake(monkeypatch, script, flags_for(script, "--use_gpu=True")))
-    if script == "predict":
-        ended = run_script(script, *flags_for(script, "--use_gpu=True"), cwd=place)
-        assert ended.returncode == 2 and re.fullmatch(f"error: {missing}\n", ended.stderr)
-
-
-@pytest.mark.parametrize("script", SCRIPTS)
-def test_a_folder_that_is_not_there_is_not_made(place, monkeypatch, script):
-    source = "--pretrain=none" if script == "train" else "--weights=random.pdparams"
-    flags = ["--config=tiny.yaml", "--save_dir=new/deep", "--model_name=SlowFast", source]
-    assert mistake(monkeypatch, script, flags).startswith("unknown model 'SlowFast'")
-    assert not Path("new").exists()
+    rows = [(script, flags_for(script, "--use_gpu=True")) for script in SCRIPTS]
+    assert all(re.fullmatch(f"InputError: {missing}", said) for said in errors(rows, place, "train"))
+    ended = run_script(*rows[2][:1], *rows[2][1], cwd=place)
+    assert ended.returncode == 2 and re.fullmatch(f"error: {missing}\n", ended.stderr)

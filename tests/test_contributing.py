@@ -1,4 +1,4 @@
-"""What CONTRIBUTING.md says: its commands run, what it names is there, and its map has every room."""
+"""Check CONTRIBUTING.md: its commands run, the files that it names exist, and its table has every room."""
 
 import ast
 import re
@@ -16,7 +16,7 @@ PLACES = sorted({name for name in NAMES if "/" in name or re.search(r"\.(py|md|s
 
 @pytest.fixture(scope="module")
 def copy(tmp_path_factory) -> Path:
-    """Provide a copy of the repository, with tiny clips in place of those that the benchmark would make."""
+    """Provide a copy of the repository, with tiny clips in place of the clips that the benchmark would make."""
     folder = tmp_path_factory.mktemp("contributing") / "copy"
     copy_repository(folder)
     clips = folder / "benchmarks" / "results" / "clips"
@@ -52,7 +52,7 @@ def test_what_the_guide_names_is_there(place):
 
 
 def names_of(node: ast.stmt) -> list[str]:
-    """Return what a statement defines: a function, a class or a variable."""
+    """Return the names that a statement defines: functions, classes, variables."""
     targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", node)]
     return [getattr(target, "name", getattr(target, "id", "")) for target in targets]
 

@@ -1,4 +1,4 @@
-"""A fork of tests/fork_server.py is as good as a Python that the system has started: from within, and from outside."""
+"""Test that a fork of tests/fork_server.py behaves like a Python process that the system has started."""
 
 import os
 import signal

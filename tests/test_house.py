@@ -1,17 +1,18 @@
-"""The house in order: which room may import which, no circle of files, no paddle where it costs time, no long file."""
+"""Check the structure: allowed imports between rooms, no import cycle, no paddle at the start, no long file."""
 
 import ast
 import graphlib
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Iterator
 from importlib.util import resolve_name
 
 import pytest
 
 from conftest import ROOT, python_files
 
-# Arrows run down: every room, and those whose files it may import besides its own.
+# Each room, and the rooms below it that its files may import.
 LOW = {"utils", "reader", "models", "models.weights", "models.graphs", "metrics"}
 ANSWERS = LOW | {"inference", "results"}
 DATA = {"tools.peers", "data.lists", "data.checks", "data.copies"}
@@ -41,10 +42,18 @@ BELOW = {
 }
 
 
+def statements(tree: ast.AST) -> Iterator[ast.stmt]:
+    """Yield all statements of the tree, also those within other statements."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.stmt | ast.ExceptHandler | ast.match_case):
+            yield node
+            yield from statements(node)
+
+
 def imports(source: str, package: str) -> set[str]:
-    """Return every module of ours that a file of `package` imports, be it in a function or for type checkers alone."""
+    """Return all our modules that a file of `package` imports, also within functions and for type checkers."""
     found = set()
-    for node in ast.walk(ast.parse(source)):
+    for node in statements(ast.parse(source)):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -53,21 +62,21 @@ def imports(source: str, package: str) -> set[str]:
     return found & FILES.keys()
 
 
-# A module is called by its path, in tests/ from there on.
+# The names of modules, which for tests begin below tests/.
 FILES = {".".join(p.with_suffix("").parts).removeprefix("tests.").removesuffix(".__init__"): p for p in python_files()}
 FOLDERS = {m: ".".join(path.parent.parts) or "scripts" for m, path in FILES.items() if path.parts[0] != "tests"}
-del FOLDERS["apps"]  # four rooms under one roof
+del FOLDERS["apps"]  # it has four rooms
 ROOMS = {m: next((r for r in (m, folder) if r in BELOW), folder.split(".")[0]) for m, folder in FOLDERS.items()}
 
 
 @pytest.fixture(scope="module")
 def graph() -> dict[str, set[str]]:
-    """Of every module those of ours that it imports."""
+    """Provide the modules of ours that each module imports."""
     return {m: imports((ROOT / path).read_text("utf-8"), ".".join(path.parent.parts)) for m, path in FILES.items()}
 
 
 def test_no_file_imports_one_that_imports_it(graph):
-    graphlib.TopologicalSorter(graph).prepare()  # its error names the files of a circle
+    graphlib.TopologicalSorter(graph).prepare()  # its error names the files of a cycle
 
 
 @pytest.mark.parametrize("room", sorted({*BELOW, *ROOMS.values()}))
@@ -80,7 +89,7 @@ def test_a_room_imports_those_below_it_alone(room, graph):
 def test_each_file_has_a_name_of_its_own():
     ours = (
         FILES[module] for module, room in ROOMS.items() if room != "benchmarks"
-    )  # those are called as what they time
+    )  # benchmarks have the names of the files that they time
     names = Counter(path.name for path in ours if path.name != "__init__.py")
     assert [name for name, number in names.items() if number > 1] == []
 

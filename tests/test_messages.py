@@ -1,6 +1,6 @@
-"""The last line and the exit code of the commands that users mistype most, against tests/golden/messages.txt.
+"""Compare the last line and the exit code of often mistyped commands with tests/golden/messages.txt.
 
-This writes the file anew, so that a change of words is one diff to read:
+This command writes the file again, so that a change of words is one diff:
 
     PADDLE_TSN_WRITE_MESSAGES=1 python -m pytest tests/test_messages.py
 """
@@ -8,12 +8,10 @@ This writes the file anew, so that a change of words is one diff to read:
 import json
 import os
 import shlex
-import subprocess
-import sys
 
 import pytest
 
-from conftest import ROOT
+from conftest import ROOT, run_python
 from test_bad_input import add_videos, fill
 
 GOLDEN = ROOT / "tests/golden/messages.txt"
@@ -73,12 +71,12 @@ COMMANDS = [
     "tools/convert.py --from paddlevideo no.yaml --out converted",
     f"predict.py {CONFIG} {WEIGHTS} --video_path=clip.mp4 --save_dir=predicted --report=False",
 ]
-# Runs each command by its main function, in one process, as utils.cli.run does, and prints (exit code, last line).
-PROGRAM = """
+# Runs each command as utils.cli.run does, but all in one process, and prints (exit code, last line).
+PROGRAM = f"""
 import contextlib, importlib, io, json, sys
-from utils.cli import exit_code, quieten_paddle
+sys.path.insert(0, {str(ROOT)!r})
+from utils.cli import exit_code
 
-quieten_paddle()
 ends = []
 for script, *flags in json.loads(sys.argv[1]):
     sys.argv = [script, *flags]
@@ -92,16 +90,14 @@ print(json.dumps(ends))
 
 @pytest.fixture(scope="module")
 def said(workspace, tmp_path_factory) -> str:
-    """Provide each command with its last line and its exit code, as the golden file has them."""
+    """Provide each command with its last line and its exit code, in the form of the golden file."""
     folder = tmp_path_factory.mktemp("messages")
     fill(folder, workspace)
     add_videos(folder, workspace)
     (folder / "clip.mp4").write_bytes(workspace.videos[0][0].read_bytes())
     (folder / "empty_folder").mkdir()
     words = json.dumps([shlex.split(command) for command in COMMANDS])
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-c", PROGRAM, words]
-    ended = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=240)
+    ended = run_python(["-c", PROGRAM, words], dict(os.environ), folder, timeout=240, kind="train")
     assert ended.returncode == 0, ended.stderr
     ends = json.loads(ended.stdout.splitlines()[-1])
     known = {str(workspace.folder): "WORKSPACE", str(folder): "FOLDER", str(ROOT): "TOOLKIT"}

@@ -110,14 +110,12 @@ def test_eval(store, workspace, inputs, exported):
         ("predict", [f"--save_dir={MISSING}"], f"--save_dir={MISSING}: cannot be written: no such bucket"),
         ("predict", [f"--filelist={MISSING}"], f"{MISSING}: the file list cannot be read: no such bucket"),
         ("predict", [f"--video_path={MISSING}"], f"{MISSING}: no such bucket"),
-        ("predict", ["--weights=s3://me:word@b/x"], "--weights: no credentials in a path, which ends up in logs and "
-         "results: give them by the environment"),
+        ("predict", ["--weights=s3://me:word@b/x"], "--weights: no credentials in a path, because it appears in logs "
+         "and results: set them in the environment"),
         ("predict", ["--set", "INFER.weights=s3://b/x?key=word"], "--set INFER.weights: s3:// takes region, scheme, "
-         "endpoint_override behind the ?, not key"),
-        ("train", ["--save_dir=s3://b/x"], "--save_dir=s3://b/x: checkpoints are written to and read from local "
-         "folders alone"),
-        ("train", ["--resume=s3://b/x"], "--resume=s3://b/x: checkpoints are written to and read from local folders "
-         "alone"),
+         "endpoint_override after the ?, not key"),
+        ("train", ["--save_dir=s3://b/x"], "--save_dir=s3://b/x: checkpoints need a local folder"),
+        ("train", ["--resume=s3://b/x"], "--resume=s3://b/x: checkpoints need a local folder"),
     ],
 )  # fmt: skip
 def test_mistakes_are_one_line_before_work_begins(store, workspace, tmp_path, script, flags, message):

@@ -1,4 +1,4 @@
-"""What ruff says of every file, with the rules and the layout of pyproject.toml, in one pinned version."""
+"""Check every file with the pinned version of ruff and the rules of pyproject.toml."""
 
 import re
 import subprocess
@@ -15,7 +15,7 @@ from conftest import ROOT, python_files
 
 @pytest.mark.parametrize("arguments", ["check", "format --check --diff"])
 def test_ruff_finds_nothing(arguments):
-    # The files by name: a virtual environment or what a run has left here is not ours.
+    # The files by name, without those of a virtual environment or of earlier runs.
     command = [sys.executable, "-m", "ruff", *arguments.split(), "--no-cache", *map(str, python_files())]
     ruff = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert ruff.returncode == 0, f"{ruff.stdout}\n{ruff.stderr}"

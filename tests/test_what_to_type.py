@@ -1,11 +1,9 @@
-"""What people type who know other programs, or a shell: one line says what to type here."""
+"""Test what users of other programs, or of a shell, may type: one line says what to type instead."""
 
 import os
-import shutil
 
 import pytest
 
-from conftest import run_script
 from reader.build import read_section_list
 from reader.filelist import read_list
 from results.list_run import ListRun
@@ -93,27 +91,12 @@ def test_a_stride_that_leaves_gaps(capsys):
     )
 
 
-def test_a_runs_folder_is_its_best_weights_and_its_configuration(workspace, tmp_path):
-    run, video = tmp_path / "run", workspace.held_out[0][0]
-    run.mkdir()
-    for name in ("TSN.pdparams", "TSN_best.pdparams"):
-        shutil.copy(workspace.folder / "random.pdparams", run / name)
-    (run / "TSN.json").write_text("{}")
-    shutil.copy(workspace.folder / "tiny.yaml", run / "config.yaml")
-    given = [f"--video_path={video}", f"--save_dir={tmp_path}/out", "--report=False"]
-    ended = run_script("predict", f"--weights={run}", *given)
-    assert ended.returncode == 0, ended.stderr
-    assert f"(configuration: {run}/config.yaml)\n" in ended.stdout and "TSN_best.pdparams" in ended.stdout
-    other = run_script("predict", f"--weights={run}", *given, workspace.config, "--set", "MODEL.num_layers=34")
-    assert other.returncode == 2 and f"--config={run}/config.yaml\n" in other.stderr
-
-
 PREDICTIONS = [[{"class_id": k, "label": "ab"[k], "probability": 0.75}] for k in (0, 1)]
 
 
 def test_what_the_screen_shows():
     assert describe_in_list({"video": "x.mp4", "predictions": PREDICTIONS[1]}) == "x.mp4: b 75.0%"
-    classes = [0, 0, 0, 1, 1, 1, 1, 1, 1, 0]  # of windows of 10 s, one behind the other
+    classes = [0, 0, 0, 1, 1, 1, 1, 1, 1, 0]  # the class of each window of 10 s
     said = [{"video": "x", "predictions": PREDICTIONS[k]} for k in classes]
     records = [{**what, "start": 10 * i, "end": 10 * i + 10} for i, what in enumerate(said)]
     assert described(records).splitlines() == [

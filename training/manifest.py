@@ -10,12 +10,12 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from utils.config.beside import read_json, thresholds_of
 from utils.config.strict_yaml import one_line
 from utils.errors import InputError
 from utils.storage.files import write_text
 
 MANIFEST_FORMAT = 1
-MAX_MANIFEST_BYTES = 1_000_000
 SUFFIXES = (".pdparams", ".pdopt")
 # The data that runs are compared by, as messages and manifests name it.
 VALID_LIST, CLASSES = "the digest of the validation list", "the digest of the class names"
@@ -86,11 +86,8 @@ def read_manifest(prefix: Path) -> Checkpoint:
     """Return the contents of NAME.json; its files may be torn. Raises InputError if it is missing or not ours."""
     path = with_suffix(prefix, ".json")
     try:
-        with open(path, "rb") as file:
-            manifest = json.loads(file.read(MAX_MANIFEST_BYTES))
-        progress = Progress(**manifest["progress"], thresholds=tuple(manifest.get("thresholds", ())))
-        if not all(type(one) in (int, float) and 0 <= one <= 1 for one in progress.thresholds):
-            raise ValueError("thresholds are not shares")
+        manifest = read_json(path)
+        progress = Progress(**manifest["progress"], thresholds=tuple(thresholds_of(manifest) or ()))
         for field in fields(Progress)[:-1]:
             value = getattr(progress, field.name)
             if type(value) is not int and not (field.type is float and type(value) is float):

@@ -1,4 +1,4 @@
-"""Define the errors that end a script with one line instead of a traceback, and make such lines of others."""
+"""Define the errors that end a script with one line instead of a traceback, and turn other errors into them."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -7,12 +7,12 @@ BFLOAT16 = {"avx512_bf16", "amx_bf16"}
 
 
 def has_bfloat16() -> bool:
-    """Return whether the processor reports bfloat16 arithmetic; known on Linux only."""
+    """Return whether the processor reports bfloat16 arithmetic; False if the system is not Linux."""
     return not BFLOAT16.isdisjoint(processor().split())
 
 
 def processor() -> str:
-    """Return the processor's name and features as Linux reports them; elsewhere ""."""
+    """Return the processor's name and features as Linux reports them; "" on other systems."""
     try:
         text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
     except OSError:

@@ -125,7 +125,7 @@ def test_eval_writes_it_beside_probabilities(workspace, tmp_path):
 def test_several_networks_have_no_such_dataset(workspace, tmp_path):
     two = f"--weights={workspace.folder}/random.pdparams,{workspace.folder}/random.pdparams"
     ended = run_script("eval", workspace.config, two, "--format=parquet", f"--save_dir={tmp_path}/out")
-    why = "--format=parquet is for one network; of several probabilities.npz holds the mean"
+    why = "--format=parquet works with one network only; for several, probabilities.npz holds the mean"
     assert (ended.returncode, ended.stderr) == (2, f"error: {why}\n") and not (tmp_path / "out").exists()
 
 

@@ -79,7 +79,7 @@ def test_a_signal_during_the_start_ends_it_with_nothing_written(workspace, tmp_p
 def test_a_second_ctrl_c_stops_at_once(workspace, tmp_path):
     flags = ("--epoch=100", "--set", "TRAIN.buf_size=1")
     training = NarrowTraining(workspace, tmp_path, *flags).says("data: 10 videos").stop_reader().is_idle()
-    training.signal(signal.SIGINT).says("stopping after this step, which is saved; Ctrl-C again: at once, without")
+    training.signal(signal.SIGINT).says("stopping after this step and saving it; Ctrl-C again stops at once, without")
     assert training.is_idle().process.poll() is None  # the step waits for its videos
     training.signal(signal.SIGINT).ends(130, seconds=45)
     assert training.output.endswith("interrupted\n") and "Traceback" not in training.output

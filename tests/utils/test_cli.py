@@ -1,4 +1,4 @@
-"""How a script ends: exit code, stderr, and signals that let it clean up."""
+"""Test how a script ends: its exit code, its stderr, and the signals that let it clean up."""
 
 import os
 import signal
@@ -79,7 +79,7 @@ def test_no_name_of_a_file_is_a_command_to_the_terminal(tmp_path):
 
 FULL, CLOSED = "/dev/full", "&-"
 LOST = "error: the standard output cannot be written: No space left on device\n"
-STREAMS = [  # what is done, the shell's redirections, exit code, stderr
+STREAMS = [  # the program, the shell's redirections, the exit code, stderr
     ("print('said')", ">" + CLOSED, 0, ""),
     ("print('said')", ">" + FULL, 1, LOST),
     ("raise SystemExit(3)", ">" + FULL, 1, LOST),
@@ -91,7 +91,7 @@ STREAMS = [  # what is done, the shell's redirections, exit code, stderr
     ("[print('x' * 999, file=sys.stderr) for _ in range(99)]", "2>" + FULL, 0, ""),
     ("print('said', file=sys.stderr)", "<&- >&- 2>&-", 0, ""),
     ("sys.stderr.write('\\udcff\\n')", "", 0, "\\udcff\n"),
-    # Files, and what a child prints, do not get the numbers of closed streams.
+    # No file gets the number of a closed stream, and so a child's output.
     ("f = open('file', 'w'); os.system('echo child'); assert os.stat('file').st_size == 0", "<&- >&-", 0, ""),
     ("raise OSError(28, 'a defect')", "", 1, None),
 ]

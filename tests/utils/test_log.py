@@ -1,4 +1,4 @@
-"""Lines for people, and the JSON log that survives interruptions."""
+"""Test lines for people, and the JSON log that survives interruptions."""
 
 import json
 import re
@@ -81,7 +81,7 @@ FULL = [
     [
         (0, 0, 0),
         (0, 2, 2),
-        (0, 3, 3),  # the epoch is trained, its validation is done again
+        (0, 3, 3),  # the epoch is trained; its validation runs again
         (1, 0, 4),
         (1, 1, 5),
         (2, 0, 8),

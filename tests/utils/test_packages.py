@@ -1,4 +1,4 @@
-"""What a missing package's line says to install."""
+"""Test what the error about a missing package says to install."""
 
 import pytest
 

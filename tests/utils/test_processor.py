@@ -1,4 +1,4 @@
-"""What the processor says of itself, where nobody asks Linux."""
+"""Test the processor's features on a system other than Linux."""
 
 from utils import processor
 

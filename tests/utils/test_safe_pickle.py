@@ -1,4 +1,4 @@
-"""Pickles of weights are read; pickles that want anything else are refused and nothing of them runs."""
+"""Test that pickles of weights are read, and that no other pickle runs anything."""
 
 import os
 import pickle
@@ -9,8 +9,9 @@ from collections import OrderedDict
 import numpy as np
 import pytest
 
+from utils import safe_pickle
 from utils.errors import FormatError
-from utils.safe_pickle import MAX_OPERATIONS, read_pickle
+from utils.safe_pickle import read_pickle
 from weight_formats import python2_pickle
 
 ARRAYS = {
@@ -61,7 +62,7 @@ def test_pairs_scalars_byte_names_and_the_name_table():
 
 
 class Call:
-    """Pickles as the call of a function."""
+    """An object that pickles as the call of a function."""
 
     def __init__(self, function, *arguments):
         self.call = function, arguments
@@ -136,7 +137,7 @@ BOMBS = [
     (b"\x80\x02\x82\x01.", "it uses EXT1, " + NOT_NEEDED),
     (b"\x80\x02}2.", "it uses DUP, " + NOT_NEEDED),
     (b"\x80\x02ccollections\nOrderedDict\n)\x81.", "it uses NEWOBJ, " + NOT_NEEDED),
-    (b"\x80\x02" + b"}" * (MAX_OPERATIONS + 1) + b".", f"it has more than {MAX_OPERATIONS} operations"),
+    (b"\x80\x02" + b"}" * 10_000 + b".", "it has more than 10000 operations"),
     (b"\x80\x02" + b"(" * 1000 + b"t" * 999 + b".", "it holds a tuple, expected a dictionary of arrays"),
     (b"\x80\x02}s.", "it is damaged (IndexError)"),
     (b"\x80\x02K\x01K\x01K\x01s.", "it is damaged: no dictionary to add to"),
@@ -155,14 +156,15 @@ BOMBS = [
 
 
 @pytest.mark.parametrize("data, reason", BOMBS, ids=range(len(BOMBS)))
-def test_damage_and_bombs_are_refused(data, reason):
+def test_damage_and_bombs_are_refused(monkeypatch, data, reason):
+    monkeypatch.setattr(safe_pickle, "MAX_OPERATIONS", 10_000)
     with pytest.raises(FormatError) as error:
         read_pickle(data)
     assert str(error.value) == reason
 
 
 def test_the_same_bytes_are_not_copied_again_and_again():
-    """One megabyte of Python 2 string, used by a thousand arrays, would be a gigabyte."""
+    """A thousand arrays that use the same string of a megabyte would need a gigabyte."""
     text = b"T" + struct.pack("<i", 1 << 20) + bytes(1 << 20) + b"q\x01"
     array = ARRAY + b"(K\x01(J" + struct.pack("<i", 1 << 18) + b"t" + DTYPE + b"\x89h\x01tb"
     entries = b"".join(b"U\x04" + f"{number:04}".encode() + array for number in range(1000))
@@ -172,7 +174,7 @@ def test_the_same_bytes_are_not_copied_again_and_again():
 
 
 def test_deep_nesting_neither_recurses_nor_hangs():
-    nested = b"\x80\x02}U\x01w" + b"(" * 200_000 + b"t" * 200_000 + b"s."
+    nested = b"\x80\x02}U\x01w" + b"(" * 50_000 + b"t" * 50_000 + b"s."
     with pytest.raises(FormatError, match="'w' is a tuple, expected an array"):
         read_pickle(nested)
     # 2**1000 leaves when hashed or printed
@@ -182,10 +184,9 @@ def test_deep_nesting_neither_recurses_nor_hangs():
 
 
 def test_random_damage_is_an_error_or_an_array():
-    """No other exception comes out, whatever a broken disk does to a file."""
     random = np.random.default_rng(0)
     originals = [pickle.dumps(ARRAYS, protocol) for protocol in (0, 2, 4)] + [python2_pickle({"a": ARRAYS["a"]})]
-    for _ in range(4000):
+    for _ in range(1500):
         data = bytearray(originals[random.integers(len(originals))])
         for position in random.integers(0, len(data), random.integers(1, 6)):
             data[position] = random.integers(256)

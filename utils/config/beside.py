@@ -6,12 +6,13 @@ The file may come from anybody: each value is checked like one of a configuratio
 import json
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from utils.config.keys import SECTIONS
 from utils.config.kinds import Kind, Number, Text
-from utils.config.shared_keys import ModelConfig
+from utils.config.shared_keys import ModelConfig, kinds_of
 from utils.config.strict_yaml import MAX_BYTES as MAX_YAML
 from utils.config.strict_yaml import Item, one_line, parse
 from utils.errors import InputError, os_errors
@@ -41,6 +42,23 @@ def path_beside(weights: object) -> Path | None:
     return path if stem and Path(f"{stem}.pdparams").is_file() and path.is_file() else None
 
 
+def read_json(path: Path) -> Any:
+    """Return the contents of a small JSON file. Raises OSError; ValueError or RecursionError if it is damaged."""
+    with open(path, "rb") as file:
+        data = file.read(MAX_BYTES + 1)
+    if len(data) > MAX_BYTES:
+        raise ValueError(f"larger than {MAX_BYTES} bytes")
+    return json.loads(data)
+
+
+def thresholds_of(manifest: Mapping) -> list[float] | None:
+    """Return the thresholds of the classes; None if there are none. Raises ValueError if one is not from 0 to 1."""
+    thresholds = manifest.get("thresholds")
+    if thresholds is not None and not isinstance(thresholds, list):
+        raise ValueError("thresholds: expected a list")
+    return thresholds and [_checked("thresholds", Number(0, 1), one) for one in thresholds]
+
+
 def read_beside(weights: object) -> Beside | None:
     """Return the manifest; None if there is none, or if it is another JSON file.
 
@@ -49,19 +67,15 @@ def read_beside(weights: object) -> Beside | None:
     path = path_beside(weights)
     if path is None:
         return None
-    with os_errors(InputError, f"{path}: cannot be read"), open(path, "rb") as file:
-        data = file.read(MAX_BYTES + 1)
     try:
-        if len(data) > MAX_BYTES:
-            raise ValueError(f"larger than {MAX_BYTES} bytes")
-        manifest = json.loads(data)
+        with os_errors(InputError, f"{path}: cannot be read"):
+            manifest = read_json(path)
         if not isinstance(manifest, dict) or not {"format", "model", "train"} <= manifest.keys():
             return None
         given = {key: manifest["model"][key] for key in _OF_MODEL if key in manifest["model"]}
         given.setdefault("labels", "single")  # older versions had no other kind
         given |= {key: manifest["train"][key] for key in _OF_TRAIN if key in manifest["train"]}
-        kinds = _kinds(ModelConfig)
-        network = {key: _checked(key, kinds[key], value) for key, value in given.items()}
+        network = {key: _checked(key, kinds_of(ModelConfig)[key], value) for key, value in given.items()}
         classes, files = manifest.get("classes"), manifest.get("files", {})
         if classes is not None and (
             not isinstance(classes, list)
@@ -69,11 +83,9 @@ def read_beside(weights: object) -> Beside | None:
             or len(classes) != network.get("num_classes", len(classes))
         ):
             raise ValueError("classes are not as many names as num_classes")
-        thresholds = manifest.get("thresholds")
-        if thresholds is not None:
-            if not isinstance(thresholds, list) or len(thresholds) != network.get("num_classes", len(thresholds)):
-                raise ValueError("thresholds are not as many numbers as num_classes")
-            thresholds = [_checked("thresholds", Number(0, 1), one) for one in thresholds]
+        thresholds = thresholds_of(manifest)
+        if thresholds is not None and len(thresholds) != network.get("num_classes", len(thresholds)):
+            raise ValueError("thresholds are not as many numbers as num_classes")
         sha256 = next((str(digest) for name, digest in files.items() if name.endswith(".pdparams")), "")
         return Beside(path, network, classes, str(manifest.get("config", ""))[:MAX_YAML], sha256, thresholds)
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
@@ -99,16 +111,12 @@ def add_manifest(
         tree = parse(found.config, lambda line: f"{found.path}: line {line} of its configuration").value
         for name, item in read_tree(tree if isinstance(tree, dict) else {}).items():
             home, _, key = name.partition(".")
-            if home == "MODEL" or (home == section and not isinstance(_kinds(SECTIONS[home]).get(key), Text)):
+            if home == "MODEL" or (home == section and not isinstance(kinds_of(SECTIONS[home]).get(key), Text)):
                 given.setdefault(name, item)
         for key, value in found.network.items():
             given.setdefault(f"MODEL.{key}", Item(value, one_line(str(value)), str(found.path)))
     if found and found.classes:
         given.setdefault("INFER.kinetics_labels", Item(str(found.path), str(found.path), str(found.path)))
-
-
-def _kinds(section: type) -> dict[str, Kind]:
-    return {item.name: item.metadata["kind"] for item in fields(section)}
 
 
 def _checked(key: str, kind: Kind, value: object) -> object:

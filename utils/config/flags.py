@@ -102,7 +102,7 @@ def _check_cluster(flags: Flags) -> None:
     if flags.ray is not None and (flags.nproc or 1) > 1:
         raise InputError(f"--nproc={flags.nproc} and --ray={flags.ray}: on a cluster each machine uses all its cores")
     if flags.shard_size is not None and flags.ray is None and flags.format != "parquet":
-        raise InputError(f"--shard_size={flags.shard_size}: is for --ray and --format=parquet")
+        raise InputError(f"--shard_size={flags.shard_size}: needs --ray or --format=parquet")
 
 
 class Parser(argparse.ArgumentParser):

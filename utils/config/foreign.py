@@ -14,30 +14,30 @@ _NUMBERED = re.compile(r"\s*0\s+\S")
 
 
 def config_advice(path: str, text: str) -> str:
-    """Return the program that the configuration belongs to and the command that converts it; '' if unknown."""
+    """Return whose configuration this is and the command that converts it; '' if it is unknown."""
     for peer, pattern in _CONFIGS.items():
         if pattern.search(text):
-            return f"a configuration of {WHOSE[peer]}: {_command(peer, path)}"
+            return f"a configuration of {WHOSE[peer]}; {_command(peer, path)}"
     return ""
 
 
 def labels_advice(path: str, data: bytes) -> str:
-    """Return the program that the label list belongs to and the command that converts it; '' if it is none."""
+    """Return whose label list this is and the command that converts it; '' if it is unknown."""
     first = data[:1000].decode("utf-8", "replace").partition("\n")[0].strip()
     if not path.endswith(".txt") or not first.isprintable() or first[:1] in ("", "[", "{", "\ufffd"):
         return ""
     peer = "paddlevideo" if _NUMBERED.match(first) else "mmaction2"
-    return f"a label list as {WHOSE[peer]} has it: {_command(peer, f'--labels={path}')}"
+    return f"a label list of {WHOSE[peer]}; {_command(peer, f'--labels={path}')}"
 
 
 def list_advice(path: str, reason: str) -> str:
     """Return advice on a peer's list if none of its videos can be read. path, reason: of the first video."""
     if reason != "no such file":
         return ""
-    frames = ", and with three columns folders of frames, MODEL.format frames" if re.search(r"\S\s+\d+$", path) else ""
+    frames = ", and for three columns MODEL.format=frames" if re.search(r"\S\s+\d+$", path) else ""
     peers = " and ".join(WHOSE.values())
-    return f"; lists of {peers} name what lies below their data_prefix, here MODEL.data_prefix{frames} ({PAGE})"
+    return f"; for a list of {peers} set MODEL.data_prefix to its data_prefix{frames} ({PAGE})"
 
 
 def _command(peer: str, file: str) -> str:
-    return f"python tools/convert.py --from={peer} {file} makes ours of it ({PAGE})"
+    return f"convert it: python tools/convert.py --from={peer} {file} ({PAGE})"

@@ -21,7 +21,7 @@ class ValidConfig(SectionConfig):
 
 _PRECISION = Choice(("auto", "float32", "bfloat16", "float16", "int8"))
 _ARITHMETIC = (
-    "arithmetic; auto: bfloat16 where the processor or GPU has it; float16: on a GPU; int8: on the CPU, see calibration"
+    "arithmetic; auto: bfloat16 if the processor or GPU has it; float16: on a GPU; int8: on the CPU, see calibration"
 )
 
 
@@ -32,12 +32,12 @@ class EngineConfig(SectionConfig):
     weights: str = key("", Text(empty=True), "file, folder, address or name of weights; '': the original's, downloaded")
     precision: str = key("auto", _PRECISION, _ARITHMETIC)
     calibration: str = key(
-        "", Text(empty=True), "for precision int8: a list of videos, of which no labels are needed, to round by"
+        "", Text(empty=True), "for precision int8: a list of videos, with or without labels, to choose the rounding by"
     )
     int8_agreement: float = key(
         0.95,
         Number(0, 1),
-        "for precision int8: the share of calibration videos that must keep their likeliest class",
+        "for precision int8: the share of calibration videos that must keep their most probable class",
     )
 
 
@@ -60,15 +60,17 @@ class InferConfig(EngineConfig):
     video_path: str = key(
         "",
         Text(empty=True),
-        "a video, a folder of them, or a pattern such as clips/*.mp4, instead of the list; '': the list",
+        "a video, a folder of videos, or a pattern such as clips/*.mp4, instead of the list; '': the list",
     )
     feature_dtype: str = key(
-        "float32", Choice(("float16", "float32")), "of the features that --features writes; float16: half the disk"
+        "float32",
+        Choice(("float16", "float32")),
+        "the type of the features that --features writes; float16: half the size",
     )
     kinetics_labels: str = key(
         "./data/dataset/kinetics_labels.json",
         Text(empty=True),
-        "JSON list with the name of each class; '': they are called by their number",
+        "JSON list with the name of each class; '': their numbers are their names",
     )
 
 

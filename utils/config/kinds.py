@@ -3,6 +3,7 @@
 import math
 import os
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 
 
@@ -20,19 +21,6 @@ class Whole:
 
     def __str__(self) -> str:
         return f"a whole number from {self.low} " + ("up" if self.high is None else f"to {self.high}")
-
-
-@dataclass(frozen=True)
-class Auto:
-    """The word auto, or a value of another kind."""
-
-    other: Whole
-
-    def read(self, value: object) -> int | str:
-        return value if value == "auto" else self.other.read(value)
-
-    def __str__(self) -> str:
-        return f"auto, or {self.other}"
 
 
 @dataclass(frozen=True)
@@ -124,36 +112,37 @@ class Choice:
 
 
 @dataclass(frozen=True)
-class Colour:
-    """Three numbers, for red, green and blue."""
+class ListOf:
+    """A list of values of one kind, at least one; `fits` says whether they go together, `text` what is allowed."""
 
-    each: Number
+    each: Number | Whole
+    text: str
+    fits: Callable[[tuple], bool] = bool
 
-    def read(self, value: object) -> tuple[float, float, float]:
-        if not isinstance(value, list | tuple) or len(value) != 3:
+    def read(self, value: object) -> tuple:
+        if not isinstance(value, list | tuple):
             raise ValueError
-        return tuple(self.each.read(channel) for channel in value)
+        values = tuple(self.each.read(one) for one in value)
+        if not values or not self.fits(values):
+            raise ValueError
+        return values
 
     def __str__(self) -> str:
-        return f"a list of three numbers, each {str(self.each).removeprefix('a number ')}"
+        return self.text
 
 
 @dataclass(frozen=True)
-class Rising:
-    """Whole numbers from `low`, each larger than the one before; at least one."""
+class WordOr:
+    """One of a few words, or a value of another kind."""
 
-    low: int
+    words: tuple[str, ...]
+    other: Whole | ListOf
 
-    def read(self, value: object) -> tuple[int, ...]:
-        if not isinstance(value, list | tuple) or not value:
-            raise ValueError
-        numbers = tuple(Whole(self.low).read(number) for number in value)
-        if any(a >= b for a, b in zip(numbers, numbers[1:])):
-            raise ValueError
-        return numbers
+    def read(self, value: object) -> object:
+        return value if value in self.words else self.other.read(value)
 
     def __str__(self) -> str:
-        return f"a list of rising whole numbers from {self.low} up"
+        return f"{', '.join(self.words)}, or {self.other}"
 
 
 @dataclass(frozen=True)
@@ -173,19 +162,4 @@ class Pairs:
         return "a list of pairs of classes, each by its name or number, none of them twice"
 
 
-@dataclass(frozen=True)
-class ClassWeights:
-    """The word none or balanced, or a number above 0 for each class."""
-
-    def read(self, value: object) -> str | tuple[float, ...]:
-        if value in ("none", "balanced"):
-            return value
-        if not isinstance(value, list | tuple) or not value:
-            raise ValueError
-        return tuple(Number(0, above=True).read(number) for number in value)
-
-    def __str__(self) -> str:
-        return "none, balanced, or a list of a number above 0 for each class"
-
-
-Kind = Whole | Auto | Number | Truth | Text | Choice | Colour | Rising | Pairs | ClassWeights
+Kind = Whole | Number | Truth | Text | Choice | ListOf | WordOr | Pairs

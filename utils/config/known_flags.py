@@ -6,21 +6,13 @@ from dataclasses import dataclass
 from utils.config.kinds import Choice, Kind, Number, Text, Truth, Whole
 
 # The configuration section whose keys a script's flags set.
-SECTION_OF = {
-    "train": "TRAIN",
-    "eval": "TEST",
-    "predict": "INFER",
-    "export": "INFER",
-    "serve": "INFER",
-    "live": "INFER",
-}
-
+SECTION_OF = {"train": "TRAIN", "eval": "TEST"} | dict.fromkeys(("predict", "export", "serve", "live"), "INFER")
 ABOUT = {
     "train": "Train a network on the list of TRAIN, validating on the list of VALID.",
     "eval": "Measure loss, top-1 and top-5 accuracy on the list of TEST.",
     "predict": "Name the classes of one video, or of each video of a folder, of a pattern or on the list of INFER.",
     "export": "Write the network as a folder for inference: uint8 frames in, probabilities out.",
-    "serve": "A page to drop a video on, and an endpoint that names its classes.",
+    "serve": "Serve a page to drop a video on, and an endpoint that names its classes.",
     "live": "Name what a camera, a stream or a video shows, every few seconds.",
 }
 EXAMPLE = {
@@ -35,10 +27,11 @@ EXAMPLE = {
 
 @dataclass(frozen=True)
 class Flag:
-    """A flag. `defaults` has the scripts that know it. With `key` and without a default, it sets a configuration key.
+    """A flag.
 
-    `key`: "MODEL.name", or a key of the script's own section, for example "batch_size". The default is then the file's.
+    `defaults`: its default for each script that has it; None: not given, or the file's value if it has a `key`.
     `kind`: the kind of its values; None: a switch without a value. `load_config` checks the values of keys.
+    `key`: the configuration key that it sets: "MODEL.name", or a key of the script's own section such as "batch_size".
     """
 
     name: str
@@ -71,20 +64,20 @@ FLAGS = (
     Flag("model_name", "the model; upper and lower case are the same", _same(_ALL), key="MODEL.name"),
     Flag("config", "the YAML file", _same(_ALL, "configs/tsn.yaml")),
     Flag("batch_size", "videos per step, of all devices together", _same("train eval predict"), key="batch_size"),
-    Flag("learning_rate", "learning rate at the start", _same("train"), key="learning_rate"),
-    Flag("epoch", "times the training list is seen", _same("train"), key="epoch"),
+    Flag("learning_rate", "the learning rate at the start", _same("train"), key="learning_rate"),
+    Flag("epoch", "passes over the training list", _same("train"), key="epoch"),
     Flag(
         "pretrain",
-        "weights to start from: file, folder, https:// or a name of `bash run.sh weights`; none: random; nowhere "
-        "given: ImageNet's, downloaded",
+        "weights to start from: file, folder, https:// or a name of `bash run.sh weights`; none: random; not given: "
+        "ImageNet's, downloaded",
         _same("train"),
         key="pretrain",
     ),
-    Flag("resume", "checkpoint to go on from: file, prefix without suffix, directory, or auto", _same("train")),
+    Flag("resume", "checkpoint to continue from: file, prefix without suffix, directory, or auto", _same("train")),
     Flag(
         "weights",
-        "file or folder of weights, https:// or a name of `bash run.sh weights`; nowhere given: the original's, "
-        "downloaded; a*2,b of eval and predict: the mean of several networks, of which a counts twice",
+        "file or folder of weights, https:// or a name of `bash run.sh weights`; not given: the original's, "
+        "downloaded; a*2,b for eval and predict: the mean of two networks, where a counts twice",
         _same("eval predict export serve live"),
         key="weights",
     ),
@@ -101,36 +94,41 @@ FLAGS = (
     Flag("infer_topk", "classes named per video", _same("predict serve live"), key="topk"),
     Flag(
         "features",
-        "True: features.npy [N, F] besides, the mean over segments; segments: [N, T, F]",
+        "True: also write features.npy [N, F], the mean over segments; segments: [N, T, F]",
         _same("predict", False),
         Choice((False, True, "segments")),
     ),
     Flag(
         "window",
-        "seconds; the classes of each window of so many besides: timeline.csv, timeline.json, NAME.vtt",
+        "seconds of a window; also write the classes of each window: timeline.csv, timeline.json, NAME.vtt",
         _same("predict"),
         Number(0.1, 86400),
     ),
-    Flag("window", "seconds of stream that an answer is about", _same("live", 4.0), Number(0.1, 3600)),
-    Flag("stride", "seconds between starts; not given: half of --window", _same("predict live"), Number(0.1, 86400)),
+    Flag("window", "seconds of the stream per answer", _same("live", 4.0), Number(0.1, 3600)),
+    Flag(
+        "stride",
+        "seconds from one window's start to the next; not given: half of --window",
+        _same("predict live"),
+        Number(0.1, 86400),
+    ),
     Flag(
         "save_video",
-        "True: NAME.labelled.mp4 besides, each video with its classes drawn on it",
+        "True: also write NAME.labelled.mp4, each video with its classes drawn on it",
         _same("predict", False),
         Truth(),
     ),
-    Flag("save_video", "True: live.mp4 besides, with the classes drawn on it", _same("live", False), Truth()),
+    Flag("save_video", "True: also write live.mp4, with the classes drawn on it", _same("live", False), Truth()),
     Flag("source", "a camera's number, /dev/videoN, an address (rtsp, http, https, udp) or a video", _same("live")),
     Flag(
         "threshold",
-        "0 to 1; an answer less probable than this is none; of many labels: for each class, in place of its own",
+        "0 to 1; a less probable answer counts as none; with many labels: replaces each class's own threshold",
         _same("predict live", 0.0),
         Number(0, 1),
     ),
-    Flag("strict", "True: exit code 1 where any video could not be read", _same("eval predict", False), Truth()),
+    Flag("strict", "True: exit code 1 if any video could not be read", _same("eval predict", False), Truth()),
     Flag(
         "explain",
-        "True: explain/NAME_segT.png besides, where in its frames the network sees the class",
+        "True: also write explain/NAME_segT.png, which shows where in a frame the network sees the class",
         _same("predict", False),
         Truth(),
     ),
@@ -141,14 +139,17 @@ FLAGS = (
         key="precision",
     ),
     Flag("save_dir", "where results go", _SAVE_DIR, key="save_dir"),
-    Flag("report", "write report.html; not given: where jinja2 is installed", _same("train eval predict"), Truth()),
+    Flag("report", "write report.html; not given: if jinja2 is installed", _same("train eval predict"), Truth()),
     Flag("log_interval", "batches between two log lines", {"train": 10, "eval": 1, "predict": 1}, Whole(1)),
     Flag("valid_interval", "epochs between two validations; 0: never", _same("train", 1), Whole(0)),
-    Flag("fix_random_seed", "True: seeded by TRAIN.seed, the same bits in one engine", _same("train", False), Truth()),
     Flag(
-        "nproc", "processes on the CPU; on GPUs there is one per visible device", _same("train eval predict"), Whole(1)
+        "fix_random_seed",
+        "True: use TRAIN.seed; one engine then gives the same bits again",
+        _same("train", False),
+        Truth(),
     ),
-    Flag("ray", "share a list among machines, in shards: local, auto or HOST:PORT of a Ray cluster", _same("predict")),
+    Flag("nproc", "processes on the CPU; on GPUs: one per visible device", _same("train eval predict"), Whole(1)),
+    Flag("ray", "divide a list among machines, in shards: local, auto or HOST:PORT of a Ray cluster", _same("predict")),
     Flag(
         "shard_size",
         "videos per shard or Parquet part, rounded up to whole batches; not given: 1000",
@@ -163,31 +164,35 @@ FLAGS = (
     ),
     Flag(
         "format",
-        "parquet: evaluation.parquet/, too, with the probabilities of all classes",
+        "parquet: also write evaluation.parquet/, with the probabilities of all classes",
         _same("eval", "csv"),
         Choice(("csv", "parquet")),
     ),
     Flag(
         "format",
-        "paddle: for predict.py and programs with Paddle; onnx, openvino: without",
+        "paddle: for predict.py and programs with Paddle; onnx, openvino: for programs without",
         _same("export", "paddle"),
         Choice(("paddle", "onnx", "openvino")),
     ),
-    Flag("restart", "True: drop what an earlier run knows already", _same("eval predict", False), Truth()),
+    Flag("restart", "True: drop the results of an earlier run", _same("eval predict", False), Truth()),
     Flag("is_profiler", "1: write a profile of a few steps", _same("train", False), Truth()),
     Flag("profiler_path", "where the profile goes", _same("train", "./")),
-    Flag("host", "the address to listen on; one that other machines reach needs --token", _same("serve", "127.0.0.1")),
-    Flag("port", "the port to listen on; 0: any that is free", _same("serve", 8000), Whole(0, 65535)),
-    Flag("token", "who asks must send `Authorization: Bearer TOKEN`", _same("serve")),
-    Flag("token_file", "a file that holds the token; $PADDLE_TSN_TOKEN may hold it, too", _same("serve")),
-    Flag("allow_origin", "pages that may ask besides its own: https://HOST, several with commas", _same("serve")),
+    Flag(
+        "host",
+        "the address to listen on; if other machines can reach it, --token is needed",
+        _same("serve", "127.0.0.1"),
+    ),
+    Flag("port", "the port to listen on; 0: any free one", _same("serve", 8000), Whole(0, 65535)),
+    Flag("token", "requests must send `Authorization: Bearer TOKEN`", _same("serve")),
+    Flag("token_file", "a file with the token; $PADDLE_TSN_TOKEN may hold it instead", _same("serve")),
+    Flag("allow_origin", "other pages that may send requests: https://HOST, several with commas", _same("serve")),
     Flag("metrics", "True: /metrics for Prometheus", _same("serve", False), Truth()),
-    Flag("max_upload_mb", "megabytes of an upload, at most", _same("serve", 256), Whole(1, 1_000_000)),
-    Flag("max_seconds", "seconds that a video may last", _same("serve", 600.0), Number(0, above=True)),
-    Flag("max_waiting", "videos in hand; to more uploads the answer is 503", _same("serve", 32), Whole(1, 100_000)),
+    Flag("max_upload_mb", "most megabytes of an upload", _same("serve", 256), Whole(1, 1_000_000)),
+    Flag("max_seconds", "most seconds of a video", _same("serve", 600.0), Number(0, above=True)),
+    Flag("max_waiting", "most videos at a time; further uploads get 503", _same("serve", 32), Whole(1, 100_000)),
     Flag(
         "grace_seconds",
-        "seconds after SIGTERM or Ctrl-C that uploads still have to come in",
+        "seconds that uploads have to arrive after SIGTERM or Ctrl-C",
         _same("serve", 8.0),
         Number(0),
     ),

@@ -16,7 +16,7 @@ from utils.config.beside import add_manifest
 from utils.config.keys import IGNORED_KEYS, SECTIONS, InferConfig, TestConfig, ValidConfig
 from utils.config.kinds import Kind, Text, Truth
 from utils.config.published import WEIGHTS_KEYS, add_keys
-from utils.config.shared_keys import ModelConfig, SectionConfig
+from utils.config.shared_keys import ModelConfig, SectionConfig, kinds_of
 from utils.config.strict_yaml import Item, one_line, parse, read_file
 from utils.config.together import check_together
 from utils.config.train_keys import TrainConfig
@@ -184,21 +184,17 @@ def _check_section(section: str, where: str) -> None:
 
 def _kind(section: str, name: str, where: str) -> Kind | None:
     """Return the kind of the key's values; None for a key without effect. Raises InputError for an unknown key."""
-    kinds = _kinds(section)
+    kinds = kinds_of(SECTIONS[section])
     if name in kinds:
         return kinds[name]
     if name in IGNORED_KEYS:
         return None
-    homes = [other for other in SECTIONS if name in _kinds(other)]
+    homes = [other for other, keys in SECTIONS.items() if name in kinds_of(keys)]
     if homes:
         hint = f"it belongs to {' or '.join(homes)}"
     else:
         hint = _nearest(name.lower(), kinds) or f"the keys of {section} are {', '.join(kinds)}"
     raise InputError(f"{where}: unknown key {section}.{one_line(name)}; {hint}")
-
-
-def _kinds(section: str) -> dict[str, Kind]:
-    return {item.name: item.metadata["kind"] for item in fields(SECTIONS[section])}
 
 
 def _nearest(word: str, known: Iterable[str]) -> str:

@@ -27,17 +27,7 @@ SUFFIXES = (".pdparams", ".safetensors", ".tar.gz")
 WEIGHTS_KEYS = {"TRAIN": "TRAIN.pretrain", "TEST": "TEST.weights", "INFER": "INFER.weights"}
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 # The keys for reading videos. A name sets all of them, and those missing in the table get their defaults.
-_TEST_KEYS = (
-    "seglen",
-    "image_mean",
-    "image_std",
-    "sampling",
-    "resize",
-    "crops",
-    "average",
-    "short_size",
-    "target_size",
-)
+_TEST_KEYS = "seglen image_mean image_std sampling resize crops average short_size target_size".split()
 
 
 @dataclass(frozen=True)
@@ -67,17 +57,15 @@ class Published:
         """Return the keys that it sets if nothing else does."""
         if section == "TRAIN":
             return {"MODEL.seg_num": self.model["seg_num"]} if "seg_num" in self.model else {}
-        is_elsewhere = self.labels and not os.path.exists(self.labels)  # use the repository's file from any folder
-        return {
-            "INFER.kinetics_labels": str(Path(__file__).resolve().parents[2] / self.labels)
-            if is_elsewhere
-            else self.labels
-        }
+        labels = self.labels
+        if labels and not os.path.exists(labels):  # use the repository's file from any folder
+            labels = str(Path(__file__).resolve().parents[2] / labels)
+        return {"INFER.kinetics_labels": labels}
 
     def __str__(self) -> str:
-        accuracy = f", top-1 {self.top1:g} as published" if self.top1 else ""
+        accuracy = f", published top-1 {self.top1:g}" if self.top1 else ""
         other = f" with {self.of_another_test}" if self.of_another_test else ""
-        return f"{self.name}, {self.source['title']}'s of {self.data}{accuracy}{other}"
+        return f"{self.name}, by {self.source['title']} for {self.data}{accuracy}{other}"
 
 
 @lru_cache(1)

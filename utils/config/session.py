@@ -40,7 +40,7 @@ def open_networks(script: str) -> tuple[Flags, list[OneOfSeveral]]:
         return flags, [OneOfSeveral(flags, _load(flags), 1.0)]
     for name in _OF_ONE:
         if value := getattr(flags, name):
-            raise InputError(f"--{name}={value}: is for one network; --weights names {len(several)}")
+            raise InputError(f"--{name}={value}: works with one network only; --weights names {len(several)}")
     if is_remote(flags.save_dir):
         raise InputError(f"--save_dir={flags.save_dir}: several networks need a folder on this machine")
     networks = []
@@ -64,7 +64,7 @@ def _load(flags: Flags) -> Config:
 
 
 def announce(flags: Flags, config: Config, model: str, **facts: str) -> None:
-    """Print what the run goes by: a line for its model and each fact, then the keys without effect.
+    """Print the settings of a run: a line for its model and each fact, then the keys without effect.
 
     model: in words; its line also names the configuration. facts: the text of each line by its label. With --verbose
     every key is printed.
@@ -78,10 +78,9 @@ def announce(flags: Flags, config: Config, model: str, **facts: str) -> None:
             say(f"{label}: {text}")
     if flags.verbose:
         say("every key of the configuration:")
-    shown = ("MODEL", SECTION_OF[flags.script], *(["VALID"] if flags.script == "train" else []))
-    for section in shown if flags.verbose else ():
-        values = asdict(getattr(config, section.lower()))
-        say(f"  {section}: " + ", ".join(f"{key}={value}" for key, value in values.items()))
+        for section in ("MODEL", SECTION_OF[flags.script], *(["VALID"] if flags.script == "train" else [])):
+            values = asdict(getattr(config, section.lower()))
+            say(f"  {section}: " + ", ".join(f"{key}={value}" for key, value in values.items()))
     if named := find_published(weights):
         say(f"published weights: {named}")
     if config.ignored_keys:

@@ -2,12 +2,17 @@
 
 from dataclasses import Field, dataclass, field, fields
 
-from utils.config.kinds import Auto, Choice, Colour, Kind, Number, Template, Text, Truth, Whole
+from utils.config.kinds import Choice, Kind, ListOf, Number, Template, Text, Truth, Whole, WordOr
 
 
 def key(default: object, kind: Kind, meaning: str) -> Field:
     """Return a dataclass field for a key. `kind` checks its values, `meaning` is its line in the reference table."""
     return field(default=default, metadata={"kind": kind, "meaning": meaning, "inherited": False})
+
+
+def kinds_of(section: type) -> dict[str, Kind]:
+    """Return the kind of each key of a section's class."""
+    return {item.name: item.metadata["kind"] for item in fields(section)}
 
 
 def from_model(name: str) -> Field:
@@ -16,11 +21,16 @@ def from_model(name: str) -> Field:
     return field(default=model.default, metadata={**model.metadata, "inherited": True})
 
 
+def _three(each: Number) -> ListOf:
+    allowed = str(each).removeprefix("a number ")
+    return ListOf(each, f"a list of three numbers, each {allowed}", lambda values: len(values) == 3)
+
+
 @dataclass(frozen=True)
 class ModelConfig:
     """MODEL: the network, and the keys that every section inherits."""
 
-    name: str = key("TSN", Text(), "the model: TSN, TSM, PPTSMv2, in upper or lower case")
+    name: str = key("TSN", Text(), "the model: TSN, TSM or PPTSMv2, in upper or lower case")
     format: str = key(
         "mp4",
         Choice(("mp4", "pkl", "frames")),
@@ -29,33 +39,33 @@ class ModelConfig:
     filename_tmpl: str = key(
         "img_{:05}.jpg",
         Template(),
-        "of format frames: the files (JPEG, PNG) by their number, from 1 on, or from 0 where it is there",
+        "for format frames: the files (JPEG, PNG) by number, from 1 on, or from 0 if there is such a file",
     )
-    data_prefix: str = key("", Text(empty=True), "folder that paths of the lists begin at, unless they begin with a /")
+    data_prefix: str = key("", Text(empty=True), "the folder for relative paths in the lists")
     num_classes: int = key(400, Whole(1, 1_000_000), "classes; labels run from 0 to num_classes - 1")
     labels: str = key(
         "single",
         Choice(("single", "multi")),
         "single: a class for each video; multi: one or several, lists `path 3,17,40` or `path 3 17 40`",
     )
-    seg_num: int = key(3, Whole(1, 1000), "segments a video is cut into; each gives seglen frames")
+    seg_num: int = key(3, Whole(1, 1000), "segments of a video; each gives seglen frames")
     seglen: int = key(1, Whole(1, 100), "consecutive frames per segment, stacked as channels")
-    image_mean: tuple = key((0.485, 0.456, 0.406), Colour(Number(-1e3, 1e3)), "subtracted from RGB in 0..1")
-    image_std: tuple = key((0.229, 0.224, 0.225), Colour(Number(0, 1e3, above=True)), "RGB is divided by it after that")
+    image_mean: tuple = key((0.485, 0.456, 0.406), _three(Number(-1e3, 1e3)), "subtracted from RGB in 0..1")
+    image_std: tuple = key((0.229, 0.224, 0.225), _three(Number(0, 1e3, above=True)), "RGB is divided by it after that")
     backbone: str = key(
         "resnet",
         Choice(("resnet", "resnet_vd")),
-        "of TSN and TSM; resnet: v1.5; resnet_vd: as in PP-TSN and PP-TSM",
+        "for TSN and TSM; resnet: v1.5; resnet_vd: as in PP-TSN and PP-TSM",
     )
     num_layers: int = key(50, Choice((18, 34, 50, 101, 152)), "depth of the ResNet of TSN and TSM")
     dropout: float = key(0.0, Number(0, 1, below=True), "share of the features hidden from the classifier in training")
-    topk: int = key(5, Whole(1), "classes named per video; num_classes, where the file or the default has more")
+    topk: int = key(5, Whole(1), "classes named per video; at most num_classes: larger values of the file are cut")
     decoder: str = key("auto", Choice(("auto", "pyav", "decord", "opencv")), "the library that decodes videos")
     sampling: str = key(
         "segment",
         Choice(("segment", "uniform", "linspace")),
-        "which frames: the original's, mmaction2's, or those of PP-TSN's test (TRAIN draws as the original does, with "
-        "uniform as mmaction2)",
+        "which frames: segment: the original's; uniform: mmaction2's; linspace: those of PP-TSN's test (TRAIN draws as "
+        "the original, with uniform as mmaction2)",
     )
     resize: str = key(
         "pillow",
@@ -65,19 +75,19 @@ class ModelConfig:
     keep_aspect_ratio: bool = key(
         False,
         Truth(),
-        "False: frames become 4:3 as in the original; True: keep their shape; not given: False with pillow, True with "
-        "opencv",
+        "False: frames become 4:3 as in the original; True: they keep their shape; not given: False with pillow, True "
+        "with opencv",
     )
     crops: int = key(
         1,
         Choice((1, 3, 10)),
-        "1: centre; 3: ends and middle of the long side, of side short_size; 10: corners and centre, and their mirrors "
-        "(TRAIN: always 1, random)",
+        "1: centre; 3: ends and middle of the long side, with side short_size; 10: corners and centre, and their "
+        "mirror images (TRAIN: always 1, random)",
     )
     average: str = key(
         "logits",
         Choice(("logits", "probabilities")),
-        "what is averaged over a video's crops; the peers' TSM: probabilities",
+        "which of them are averaged over a video's crops; the peers' TSM: probabilities",
     )
 
 
@@ -91,15 +101,13 @@ class SectionConfig:
     target_size: int = key(224, Whole(1, 4096), "side of the square cropped from them, in pixels; at most short_size")
     num_reader_threads: int | str = key(
         "auto",
-        Auto(Whole(1, 256)),
-        "processes that decode at the same time, for each device; auto, and at most: the cores of its machine, shared "
-        "by the devices that are there",
+        WordOr(("auto",), Whole(1, 256)),
+        "processes that decode at the same time, for each device; auto, which is also the most: the machine's cores, "
+        "divided by its devices",
     )
-    buf_size: int = key(1024, Whole(1, 1_000_000), "videos read ahead, at most")
-    video_timeout: float = key(
-        60.0, Number(0, 86400, above=True), "seconds after which a video is given up as unreadable"
-    )
-    use_gpu: bool = key(True, Truth(), "True: the GPU where there is one, else the CPU; False: the CPU")
+    buf_size: int = key(1024, Whole(1, 1_000_000), "most videos read ahead")
+    video_timeout: float = key(60.0, Number(0, 86400, above=True), "seconds after which a video counts as unreadable")
+    use_gpu: bool = key(True, Truth(), "True: the GPU if there is one, else the CPU; False: the CPU")
     seg_num: int = from_model("seg_num")
     seglen: int = from_model("seglen")
     image_mean: tuple = from_model("image_mean")

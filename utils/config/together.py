@@ -36,7 +36,7 @@ def check_together(resolved: Mapping[str, Mapping[str, object]], given: Mapping[
             raise InputError(f"{where}: {name} must be the same in TRAIN and VALID")
     if resolved["TRAIN"]["flip_pairs"] and not resolved["TRAIN"]["flip"]:
         where = _last_given(given, "TRAIN.flip", "TRAIN.flip_pairs")
-        raise InputError(f"{where}: TRAIN.flip_pairs says what a mirror exchanges, but TRAIN.flip is False")
+        raise InputError(f"{where}: TRAIN.flip_pairs needs TRAIN.flip True")
     weights = resolved["TRAIN"]["class_weights"]
     if isinstance(weights, tuple) and len(weights) != num_classes:
         where = _last_given(given, "TRAIN.class_weights", "MODEL.num_classes")

@@ -30,10 +30,7 @@ def split_weights(text: str | None) -> list[tuple[str, float]]:
 
 def factor_of(text: str) -> tuple[str, float]:
     """Return the path and its factor: ("a", 2.0) for a*2, 1.0 without. Raises InputError for a factor of 0."""
-    found = (
-        None if is_there(text) else re.fullmatch(r"(.*)\*(\d{1,6}(?:\.\d{1,6})?|\.\d{1,6})", text, re.ASCII | re.DOTALL)
-    )
-    if not found:
+    if is_there(text) or not (found := _WITH_FACTOR.fullmatch(text)):
         return text, 1.0
     if not float(found[2]):
         raise InputError(f"{text}: expected a factor above 0")

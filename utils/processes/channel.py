@@ -12,7 +12,7 @@ import socket
 from collections.abc import Iterator, Sequence
 from multiprocessing.connection import Client, Connection, Listener
 from secrets import token_bytes
-from typing import Any, Protocol
+from typing import Any
 
 from utils.errors import RunError
 from utils.processes.watch import PEER_GONE, Watch
@@ -23,15 +23,6 @@ LINKS = "TSN_LINK_FDS"
 # asks and answers, so a process may be busy for longer.
 KEEPALIVE = {"TCP_KEEPIDLE": 5, "TCP_KEEPINTVL": 4, "TCP_KEEPCNT": 3}
 _ADDRESS = "tsn_channel"  # the key in the store
-
-
-class Store(Protocol):
-    """A store that all ranks can read: Paddle's TCPStore."""
-
-    def set(self, key: str, value: str) -> None: ...
-
-    def get(self, key: str) -> bytes:
-        """Return the value as soon as there is one."""
 
 
 class Channel:
@@ -47,12 +38,12 @@ class Channel:
         self._hosts: list[str] = []  # the ranks' host names, once they have exchanged them
 
     @classmethod
-    def over_network(cls, rank: int, size: int, host: str, store: Store) -> "Channel":
+    def over_network(cls, rank: int, size: int, host: str, store: Any) -> "Channel":
         """Return a channel over a port of rank 0, which admits ranks with the key. All ranks call it and wait.
 
         Args:
             host: the address under which the other ranks reach this process.
-            store: used once, to publish the address of rank 0.
+            store: Paddle's TCPStore, used once, to publish the address of rank 0.
         """
         if rank > 0:
             address, port, key = json.loads(store.get(_ADDRESS))

@@ -222,14 +222,11 @@ def _daemon_hidden():
     It forbids them because they could outlive a killed daemon; ours end with their parent, however that ends.
     """
     current = multiprocessing.current_process()
-    before = current.daemon
-    if before:
-        current.daemon = False
+    before, current.daemon = current.daemon, False
     try:
         yield
     finally:
-        if before:
-            current.daemon = True
+        current.daemon = before
 
 
 def _describe_exit(code: int | None) -> str:

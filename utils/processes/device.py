@@ -39,7 +39,7 @@ _set_handler = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p)
 
 def import_paddle():
     """Import paddle, but keep our SIGTERM handler: the import installs one that ends the process on the spot."""
-    temporary_root()  # the import needs it, too
+    temporary_root()  # the import needs it
     with signals_held():
         ours = _get_handler(signal.SIGTERM)
         import paddle
@@ -54,7 +54,7 @@ def has_gpu_build() -> bool:
 
 
 def has_gpu() -> bool:
-    """Return whether this machine has a GPU of NVIDIA's, told by the files of its driver."""
+    """Return whether this machine has an NVIDIA GPU, which the files of its driver show."""
     return any(map(os.path.exists, ("/proc/driver/nvidia/version", "/dev/nvidiactl", "/dev/dxg")))
 
 
@@ -142,7 +142,7 @@ def memory_errors(device: str, remedy: str) -> Iterator[None]:
 
 
 def _missing() -> tuple[str, str]:
-    """Return (why there is no GPU, what to look at), ("", "") if there is one. Raise InputError as `gpus_to_use`."""
+    """Return (why there is no GPU, where to look); ("", "") if there is one. Raise InputError as `gpus_to_use` does."""
     if gpus_to_use():
         return "", ""
     if not has_gpu_build():

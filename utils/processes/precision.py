@@ -44,8 +44,8 @@ def choose_gpu_precision(wanted: str) -> str:
     if wanted in CAPABILITIES and not gpu_has(wanted):
         fastest = "float16" if wanted == "bfloat16" and gpu_has("float16") else "float32"
         raise InputError(
-            f"--precision={wanted}: this GPU does not have it, which begins with compute capability "
-            f"{CAPABILITIES[wanted]}.0; {fastest} is the fastest here"
+            f"--precision={wanted}: this GPU does not have it: it needs compute capability "
+            f"{CAPABILITIES[wanted]}.0 or higher; {fastest} is the fastest here"
         )
     return wanted
 

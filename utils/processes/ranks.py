@@ -28,9 +28,9 @@ RANK_MARK = "[rank "
 # Seconds in which NCCL must connect all GPUs; with hundreds of GPUs it takes minutes.
 FIRST_SUM = 300.0
 _NO_SUM = (
-    "the first sum over all GPUs has not ended after {limit:g} s: NCCL does not reach one from another. What helps: "
-    "NCCL_P2P_DISABLE=1 where GPUs of a machine cannot copy to each other, NCCL_SOCKET_IFNAME=NAME where machines have "
-    "several networks; NCCL_DEBUG=INFO tells more"
+    "the first sum over all GPUs has not ended after {limit:g} s, so NCCL cannot connect them: try NCCL_P2P_DISABLE=1 "
+    "if GPUs of a machine cannot copy to each other, NCCL_SOCKET_IFNAME=NAME if machines have several networks; "
+    "NCCL_DEBUG=INFO tells more"
 )
 
 
@@ -45,9 +45,9 @@ def env_size() -> int:
 
 
 def env_ranks_here() -> int:
-    """Return how many of these processes run on this machine: those whose endpoints have its address, with this one.
+    """Return the number of these processes on this machine, including this one: their endpoints have its address.
 
-    With very many endpoints paddle.distributed.launch leaves out the endpoints, but not their number.
+    paddle.distributed.launch leaves out the endpoints if there are very many, but not their number.
     """
     host = os.environ.get("PADDLE_CURRENT_ENDPOINT", "").rpartition(":")[0]
     hosts = [end.rpartition(":")[0] for end in os.environ.get("PADDLE_TRAINER_ENDPOINTS", "").split(",")]
@@ -225,8 +225,8 @@ def _meet_ranks(device: str) -> "Channel":
             raise InputError(f"rank {channel.name(rank)}: {found}")
         if found != devices[0]:
             raise InputError(
-                f"rank {channel.name(rank)} would run on a {found}, rank {channel.name(0)} on a {devices[0]}: they "
-                "would wait for each other; a GPU for each, or --use_gpu=False for all"
+                f"rank {channel.name(rank)} would run on a {found}, rank {channel.name(0)} on a {devices[0]}: give "
+                "each a GPU, or set --use_gpu=False for all"
             )
     return channel
 

@@ -7,7 +7,7 @@ import sys
 import threading
 from collections.abc import Iterator
 
-STOPPING = b"stopping after this step, which is saved; Ctrl-C again: at once, without\n"
+STOPPING = b"stopping after this step and saving it; Ctrl-C again stops at once, without saving\n"
 
 
 class StopRequest:

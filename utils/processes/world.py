@@ -1,4 +1,4 @@
-"""From a checked configuration to the processes that share its work, one for each device."""
+"""Start the processes that share the work of a run, one for each device."""
 
 from utils.config.flags import Flags
 from utils.config.loading import Config
@@ -13,8 +13,8 @@ def open_world(
 ) -> tuple[World, str]:
     """Return the processes that share the work, and this one's device, "gpu" or "cpu".
 
-    If there are several, the launching process never returns. useful: see `start_ranks`. tensors: whether they share
-    tensors, too. Raise InputError if the device is not available.
+    If there are several, the launching process never returns. useful: see `start_ranks`. tensors: whether they also
+    share tensors. Raise InputError if the device is not available.
     """
     start_ranks(flags.nproc, section.use_gpu, useful)
 

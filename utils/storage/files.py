@@ -197,8 +197,8 @@ def publish(folder: Path, path: str, clear: bool = True) -> str:
             upload(file, url)
         except StorageError as error:
             raise RunError(
-                f"{url}: cannot be written: {error.strerror}; what it should hold is kept in {folder}, from where "
-                "the same command goes on"
+                f"{url}: cannot be written: {error.strerror}; the files are kept in {folder}, from where the same "
+                "command continues"
             ) from None
     if clear:
         shutil.rmtree(folder, ignore_errors=True)
@@ -208,4 +208,4 @@ def publish(folder: Path, path: str, clear: bool = True) -> str:
 def check_local(name: str, path: str) -> None:
     """Raise InputError if `path`, given as `name`, is remote, because checkpoints need a local folder."""
     if is_remote(path):
-        raise InputError(f"{name}={path}: checkpoints are written to and read from local folders alone")
+        raise InputError(f"{name}={path}: checkpoints need a local folder")

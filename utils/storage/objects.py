@@ -63,12 +63,12 @@ def check_path(path: str, where: str) -> None:
     scheme, authority, _, query = _split(path)
     if ":" in authority.partition("@")[0] and (scheme != "hdfs" or "@" in authority):
         raise InputError(
-            f"{where}: no credentials in a path, which ends up in logs and results: give them by the environment"
+            f"{where}: no credentials in a path, because it appears in logs and results: set them in the environment"
         )
     if scheme != "hdfs" and not re.fullmatch(r"[\w.-]+", authority):
         raise InputError(f"{where}: expected {scheme}://BUCKET/PATH")
     for name in query.keys() - {*_PARAMETERS[scheme]}:
-        raise InputError(f"{where}: {scheme}:// takes {', '.join(_PARAMETERS[scheme])} behind the ?, not {name}")
+        raise InputError(f"{where}: {scheme}:// takes {', '.join(_PARAMETERS[scheme])} after the ?, not {name}")
 
 
 def file_name(path: str) -> str:

@@ -1,4 +1,4 @@
-"""Folders kept under a digest of what they were made from: whole or not there; the least recently used go first."""
+"""Keep folders, each under a digest of its sources: whole or missing; the least recently used are removed first."""
 
 import hashlib
 import os

@@ -34,7 +34,7 @@ def _of_folder(path: str, latest: int) -> list[int]:
 
 
 def _status(entry: os.DirEntry) -> os.stat_result:
-    """Return the status of what a link points to; of one that points nowhere its own."""
+    """Return the status of a link's target, or of the link itself if it has none."""
     try:
         return entry.stat()
     except OSError:

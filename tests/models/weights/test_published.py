@@ -67,7 +67,7 @@ def test_a_name_is_all_that_predict_needs(tmp_path, monkeypatch):
     assert f"downloading {server.url}file.pdparams to {file}\n" in ended.stdout
     assert "model: TSM resnet_vd-18, 400 classes (configuration: no file)\n" in ended.stdout
     assert "backbone=resnet_vd, num_layers=18" in ended.stdout
-    named = "pptsm-r50-uniform-distilled, PaddleVideo's of Kinetics-400, top-1 75.11 as published"
+    named = "pptsm-r50-uniform-distilled, by PaddleVideo for Kinetics-400, published top-1 75.11"
     assert f"\npublished weights: {named}\n" in ended.stdout
     assert "reading: 8 segments, short side 256 (4:3), 1 centre crop 224, sampling segment" in ended.stdout
     [result] = json.loads((tmp_path / "out" / "predictions.json").read_text())

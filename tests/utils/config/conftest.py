@@ -1,4 +1,4 @@
-"""Fixtures of the tests of utils."""
+"""Share a fixture among the tests of utils/config."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ import pytest
 
 @pytest.fixture
 def write_config(tmp_path, monkeypatch):
-    """Return a function that writes x.yaml into an empty current folder and return its name."""
+    """Provide a function that writes x.yaml into an empty current folder and returns its name."""
     monkeypatch.chdir(tmp_path)
 
     def write(content: str | bytes) -> str:

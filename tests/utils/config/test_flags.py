@@ -1,4 +1,4 @@
-"""The flags of the scripts: names, defaults, where they go, and the exact line each mistake gets."""
+"""Test the flags of the scripts: their names, defaults and keys, and the error for each mistake."""
 
 import os
 import subprocess
@@ -199,7 +199,7 @@ def test_tables_are_printed_without_importing_the_heavy_packages(module, first):
     [
         (["--ray=here"], "--ray=here: expected local, auto or HOST:PORT"),
         (["--ray=auto", "--nproc=2"], "--nproc=2 and --ray=auto: on a cluster each machine uses all its cores"),
-        (["--shard_size=5"], "--shard_size=5: is for --ray and --format=parquet"),
+        (["--shard_size=5"], "--shard_size=5: needs --ray or --format=parquet"),
         (["--ray=local", "--shard_size=0"], "--shard_size=0: expected a whole number from 1 up"),
     ],
 )

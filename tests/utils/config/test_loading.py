@@ -1,4 +1,4 @@
-"""What load_config accepts, and what it resolves it to."""
+"""Test what load_config accepts, and the values that it resolves."""
 
 import dataclasses
 import random
@@ -18,7 +18,7 @@ ORIGINALS = sorted((ROOT / "tests" / "configs").glob("original_*.yaml"))
 
 @pytest.mark.parametrize("text", ["off", "Off", "'off'", "False"])
 def test_off_is_a_word(tmp_path, text):
-    """Which YAML takes for False."""
+    """YAML reads it as False."""
     (tmp_path / "x.yaml").write_text(f"TRAIN:\n    amp: {text}\n")
     config = load_config(tmp_path / "x.yaml")
     assert config.train.amp == load_config(tmp_path / "x.yaml", {}, [f"TRAIN.amp={text}"]).train.amp == "off"
@@ -53,7 +53,7 @@ def test_both_originals_and_the_shipped_files_are_there():
 
 @pytest.mark.parametrize("path", ORIGINALS, ids=lambda path: path.name)
 def test_every_value_of_the_originals_arrives(path):
-    """Against PyYAML's own reading, except that it takes 1e-4 for a text."""
+    """Compare with PyYAML, which reads 1e-4 as a text."""
     config = load_config(path)
     tree = yaml.safe_load(path.read_text())
     ignored = []
@@ -94,8 +94,8 @@ def test_shipped_tsn_is_the_original_but_for_the_format():
 
 def test_defaults_are_the_values_of_the_shipped_file(write_config):
     config, default = load_config(ROOT / "configs" / "tsn.yaml"), load_config(write_config("MODEL:\n"))
-    # Three keys have no such default: TEST inherits its segments, a device count that nobody gave warns of nothing, and
-    # readers that nobody has counted are as many as there are cores.
+    # Three keys have another default: TEST inherits its segments, no device count is expected, and there are as many
+    # readers as cores.
     own = {"test": {"seg_num": 7}, "train": {"num_gpus": 8}}
     sections = {
         name: dataclasses.replace(getattr(default, name), num_reader_threads=12, **own.get(name, {}))
@@ -352,8 +352,8 @@ def test_what_the_working_folder_lacks_is_sought_beside_the_toolkit(tmp_path, mo
     (tmp_path / "x.yaml").write_text(f"INFER:\n    kinetics_labels: ./{labels}\n    filelist: gone.list\n")
     infer = load_config("x.yaml").infer
     assert (infer.kinetics_labels, infer.filelist) == (str(ROOT / labels), "gone.list")
-    assert load_config("configs/tsn_demo.yaml").model.num_layers == 18  # there is none here either
-    flags = {"INFER.kinetics_labels": labels}  # what is typed means the working folder
+    assert load_config("configs/tsn_demo.yaml").model.num_layers == 18  # it is missing here, too
+    flags = {"INFER.kinetics_labels": labels}  # a flag's path belongs to the working folder
     assert load_config("x.yaml", flags).infer.kinetics_labels == labels
     (tmp_path / labels).parent.mkdir(parents=True)
     (tmp_path / labels).touch()

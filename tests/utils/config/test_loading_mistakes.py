@@ -1,4 +1,4 @@
-"""The exact line that each mistake in a configuration gets, and what hostile files get."""
+"""Test the error for each mistake in a configuration, and for hostile files."""
 
 import random
 import time
@@ -21,248 +21,145 @@ def error(path, flags=None, sets=()) -> str:
     return message
 
 
-BAD_FILES = [
-    # names
-    ("TRAIN:\n    lerning_rate: 0.1\n", "x.yaml:2: unknown key TRAIN.lerning_rate; did you mean learning_rate?"),
-    ("TRAIN:\n    Batch_Size: 8\n", "x.yaml:2: unknown key TRAIN.Batch_Size; did you mean batch_size?"),
-    ("TEST:\n\n    seg_nun: 8\n", "x.yaml:3: unknown key TEST.seg_nun; did you mean seg_num?"),
-    ("TEST:\n    num_classes: 8\n", "x.yaml:2: unknown key TEST.num_classes; it belongs to MODEL"),
-    ("VALID:\n    precision: auto\n", "x.yaml:2: unknown key VALID.precision; it belongs to TEST or INFER"),
-    ("MODEL:\n    epoch: 8\n", "x.yaml:2: unknown key MODEL.epoch; it belongs to TRAIN"),
-    (
-        "MODEL:\n    zzz: 8\n",
-        "x.yaml:2: unknown key MODEL.zzz; the keys of MODEL are name, format, filename_tmpl, "
-        "data_prefix, num_classes, labels, seg_num, seglen, image_mean, image_std, backbone, num_layers, dropout, "
-        "topk, decoder, sampling, resize, keep_aspect_ratio, crops, average",
-    ),
-    ("TRIAN:\n    epoch: 8\n", "x.yaml:1: unknown section TRIAN; did you mean TRAIN?"),
-    ("MODEL:\ntrain:\n    epoch: 8\n", "x.yaml:2: unknown section train; did you mean TRAIN?"),
-    ("SOLVER:\n", "x.yaml:1: unknown section SOLVER; the sections are MODEL, TRAIN, VALID, TEST, INFER"),
-    ("epoch: 8\n", "x.yaml:1: unknown section epoch; the sections are MODEL, TRAIN, VALID, TEST, INFER"),
-    ("3: 8\n", "x.yaml:1: unknown section 3; the sections are MODEL, TRAIN, VALID, TEST, INFER"),
-    ("MODEL:\n    topk: 3\n    seglen: 1\n    topk: 7\n", "x.yaml:4: duplicate key topk, first given at x.yaml:2"),
-    ("MODEL:\n    seg_num: 3\n\nMODEL:\n    topk: 3\n", "x.yaml:4: duplicate key MODEL, first given at x.yaml:1"),
-    ("TRAIN:\n    use_dali: 1\n    use_dali: 2\n", "x.yaml:3: duplicate key use_dali, first given at x.yaml:2"),
-    # types
-    ("TRAIN:\n    batch_size: yes\n", "x.yaml:2: TRAIN.batch_size: expected a whole number from 1 to 65536, not yes"),
-    ("TRAIN:\n    batch_size: True\n", "x.yaml:2: TRAIN.batch_size: expected a whole number from 1 to 65536, not True"),
-    ('TRAIN:\n    batch_size: "3"\n', 'x.yaml:2: TRAIN.batch_size: expected a whole number from 1 to 65536, not "3"'),
-    ("TRAIN:\n    batch_size: 3.0\n", "x.yaml:2: TRAIN.batch_size: expected a whole number from 1 to 65536, not 3.0"),
-    ("TRAIN:\n    batch_size: 1e2\n", "x.yaml:2: TRAIN.batch_size: expected a whole number from 1 to 65536, not 1e2"),
-    ("TRAIN:\n    batch_size: 010\n", "x.yaml:2: TRAIN.batch_size: expected a whole number from 1 to 65536, not 010"),
-    ("TRAIN:\n    batch_size: 1:30\n", "x.yaml:2: TRAIN.batch_size: expected a whole number from 1 to 65536, not 1:30"),
-    ("TRAIN:\n    batch_size: [8]\n", "x.yaml:2: TRAIN.batch_size: expected a whole number from 1 to 65536, not [8]"),
-    ("TRAIN:\n    batch_size:\n", "x.yaml:2: TRAIN.batch_size: expected a whole number from 1 to 65536, not nothing"),
-    ("TRAIN:\n    batch_size: null\n", "x.yaml:2: TRAIN.batch_size: expected a whole number from 1 to 65536, not null"),
-    (
-        "TRAIN:\n    batch_size:\n        global: 8\n",
-        "x.yaml:2: TRAIN.batch_size: expected a whole number from 1 to 65536, not global: 8",
-    ),
-    ("TRAIN:\n    learning_rate: 0,1\n", "x.yaml:2: TRAIN.learning_rate: expected a number above 0, not 0,1"),
-    ('TRAIN:\n    learning_rate: "0.1"\n', 'x.yaml:2: TRAIN.learning_rate: expected a number above 0, not "0.1"'),
-    ("TRAIN:\n    learning_rate: true\n", "x.yaml:2: TRAIN.learning_rate: expected a number above 0, not true"),
-    ("TRAIN:\n    use_gpu: 1\n", "x.yaml:2: TRAIN.use_gpu: expected True or False, not 1"),
-    ("TRAIN:\n    use_gpu: 'True'\n", "x.yaml:2: TRAIN.use_gpu: expected True or False, not 'True'"),
-    ("TRAIN:\n    use_gpu: maybe\n", "x.yaml:2: TRAIN.use_gpu: expected True or False, not maybe"),
-    ("TEST:\n    filelist: 12\n", "x.yaml:2: TEST.filelist: expected a text that is not empty, not 12"),
-    ("TEST:\n    filelist: ''\n", "x.yaml:2: TEST.filelist: expected a text that is not empty, not ''"),
-    ("TEST:\n    filelist: [a, b]\n", "x.yaml:2: TEST.filelist: expected a text that is not empty, not [a, b]"),
-    ('TEST:\n    filelist: "a\\0b"\n', 'x.yaml:2: TEST.filelist: expected a text that is not empty, not "a\\0b"'),
-    ('TEST:\n    filelist: "\\uD800"\n', 'x.yaml:2: TEST.filelist: expected a text that is not empty, not "\\uD800"'),
-    ("TEST:\n  filelist: |\n   a\n   b\n", "x.yaml:2: TEST.filelist: expected a text that is not empty, not | a b"),
-    ("MODEL:\n    name: '  '\n", "x.yaml:2: MODEL.name: expected a text that is not empty, not ' '"),
-    ("MODEL:\n    format: video\n", "x.yaml:2: MODEL.format: expected one of mp4, pkl, frames, not video"),
-    ("MODEL:\n    format: [mp4]\n", "x.yaml:2: MODEL.format: expected one of mp4, pkl, frames, not [mp4]"),
-    ("MODEL:\n    decoder: av\n", "x.yaml:2: MODEL.decoder: expected one of auto, pyav, decord, opencv, not av"),
-    ("INFER:\n    precision: 8\n",
-     "x.yaml:2: INFER.precision: expected one of auto, float32, bfloat16, float16, int8, not 8"),
-    ("MODEL:\n    num_layers: 51\n", "x.yaml:2: MODEL.num_layers: expected one of 18, 34, 50, 101, 152, not 51"),
-    ("MODEL:\n    num_layers: 50.0\n", "x.yaml:2: MODEL.num_layers: expected one of 18, 34, 50, 101, 152, not 50.0"),
-    ("MODEL:\n    num_layers: '50'\n", "x.yaml:2: MODEL.num_layers: expected one of 18, 34, 50, 101, 152, not '50'"),
-    ("TRAIN:\n    crops: 10\n", "x.yaml:2: TRAIN.crops: expected 1, not 10"),
-    ("TEST:\n    crops: 5\n", "x.yaml:2: TEST.crops: expected one of 1, 3, 10, not 5"),
-    ("MODEL:\n    crops: True\n", "x.yaml:2: MODEL.crops: expected one of 1, 3, 10, not True"),
-    ("MODEL:\n    average: '1'\n", "x.yaml:2: MODEL.average: expected one of logits, probabilities, not '1'"),
-    ("INFER:\n    sampling: 3\n", "x.yaml:2: INFER.sampling: expected one of segment, uniform, linspace, not 3"),
-    ("VALID:\n    resize: cv2\n", "x.yaml:2: VALID.resize: expected one of pillow, opencv, not cv2"),
-    ("TRAIN:\n    multi_scale_crop: 10\n", "x.yaml:2: TRAIN.multi_scale_crop: expected one of none, 5, 13, not 10"),
-    ("TRAIN:\n    multi_scale_crop: '5'\n", "x.yaml:2: TRAIN.multi_scale_crop: expected one of none, 5, 13, not '5'"),
-    ("VALID:\n    multi_scale_crop: 5\n", "x.yaml:2: unknown key VALID.multi_scale_crop; it belongs to TRAIN"),
-    # ranges
-    ("MODEL:\n    seg_num: 0\n", "x.yaml:2: MODEL.seg_num: expected a whole number from 1 to 1000, not 0"),
-    ("TEST:\n    seg_num: -7\n", "x.yaml:2: TEST.seg_num: expected a whole number from 1 to 1000, not -7"),
-    ("MODEL:\n    topk: 0\n", "x.yaml:2: MODEL.topk: expected a whole number from 1 up, not 0"),
-    (
-        "TRAIN:\n    num_reader_threads: all\n",
-        "x.yaml:2: TRAIN.num_reader_threads: expected auto, or a whole number from 1 to 256, not all",
-    ),
-    (
-        "TEST:\n    num_reader_threads: 0\n",
-        "x.yaml:2: TEST.num_reader_threads: expected auto, or a whole number from 1 to 256, not 0",
-    ),
-    ("TRAIN:\n    seed: -1\n", "x.yaml:2: TRAIN.seed: expected a whole number from 0 to 2147483647, not -1"),
-    ("TRAIN:\n    momentum: 1\n", "x.yaml:2: TRAIN.momentum: expected a number from 0, below 1, not 1"),
-    ("TRAIN:\n    momentum: -0.1\n", "x.yaml:2: TRAIN.momentum: expected a number from 0, below 1, not -0.1"),
-    ("TRAIN:\n    learning_rate: 0\n", "x.yaml:2: TRAIN.learning_rate: expected a number above 0, not 0"),
-    ("TRAIN:\n    l2_weight_decay: -1e-4\n", "x.yaml:2: TRAIN.l2_weight_decay: expected a number from 0 up, not -1e-4"),
-    ("TRAIN:\n    max_unreadable: 1.5\n", "x.yaml:2: TRAIN.max_unreadable: expected a number from 0 to 1, not 1.5"),
-    (
-        f"TRAIN:\n    buf_size: {'9' * 5000}\n",
-        f"x.yaml:2: TRAIN.buf_size: expected a whole number from 1 to 1000000, not {'9' * 77}...",
-    ),
-    # not finite
-    ("TRAIN:\n    learning_rate: .nan\n", "x.yaml:2: TRAIN.learning_rate: expected a number above 0, not .nan"),
-    ("TRAIN:\n    learning_rate: .inf\n", "x.yaml:2: TRAIN.learning_rate: expected a number above 0, not .inf"),
-    ("TRAIN:\n    learning_rate: 1e999\n", "x.yaml:2: TRAIN.learning_rate: expected a number above 0, not 1e999"),
-    ("TRAIN:\n    learning_rate: nan\n", "x.yaml:2: TRAIN.learning_rate: expected a number above 0, not nan"),
-    # colours
-    (
-        "MODEL:\n    image_mean: [0.5, 0.5]\n",
-        "x.yaml:2: MODEL.image_mean: expected a list of three numbers, each from -1000 to 1000, not [0.5, 0.5]",
-    ),
-    (
-        "MODEL:\n    image_mean: 0.5\n",
-        "x.yaml:2: MODEL.image_mean: expected a list of three numbers, each from -1000 to 1000, not 0.5",
-    ),
-    (
-        "MODEL:\n    image_mean: [0.5, x, 0.5]\n",
-        "x.yaml:2: MODEL.image_mean: expected a list of three numbers, each from -1000 to 1000, not [0.5, x, 0.5]",
-    ),
-    (
-        "VALID:\n    image_mean:\n        - 0\n        - [1]\n        - {a: b}\n",
-        "x.yaml:2: VALID.image_mean: expected a list of three numbers, each from -1000 to 1000, not - 0 - [1] - {a: b}",
-    ),
-    (
-        "MODEL:\n    image_std: [0.2, 0, 0.2]\n",
-        "x.yaml:2: MODEL.image_std: expected a list of three numbers, each above 0 to 1000, not [0.2, 0, 0.2]",
-    ),
-    (
-        "MODEL:\n    image_std: [0.2, .inf, 0.2]\n",
-        "x.yaml:2: MODEL.image_std: expected a list of three numbers, each above 0 to 1000, not [0.2, .inf, 0.2]",
-    ),
-    # milestones
-    (
-        "TRAIN:\n    milestones: 40\n",
-        "x.yaml:2: TRAIN.milestones: expected a list of rising whole numbers from 1 up, not 40",
-    ),
-    (
-        "TRAIN:\n    milestones: []\n",
-        "x.yaml:2: TRAIN.milestones: expected a list of rising whole numbers from 1 up, not []",
-    ),
-    (
-        "TRAIN:\n    milestones: [40, 40]\n",
-        "x.yaml:2: TRAIN.milestones: expected a list of rising whole numbers from 1 up, not [40, 40]",
-    ),
-    (
-        "TRAIN:\n    milestones: [80, 40]\n",
-        "x.yaml:2: TRAIN.milestones: expected a list of rising whole numbers from 1 up, not [80, 40]",
-    ),
-    (
-        "TRAIN:\n    milestones: [0, 40]\n",
-        "x.yaml:2: TRAIN.milestones: expected a list of rising whole numbers from 1 up, not [0, 40]",
-    ),
-    (
-        "TRAIN:\n    milestones: [1.5]\n",
-        "x.yaml:2: TRAIN.milestones: expected a list of rising whole numbers from 1 up, not [1.5]",
-    ),
-    (
-        "TRAIN:\n    milestones: [true]\n",
-        "x.yaml:2: TRAIN.milestones: expected a list of rising whole numbers from 1 up, not [true]",
-    ),
-    (
-        "TRAIN:\n    milestones: [[1]]\n",
-        "x.yaml:2: TRAIN.milestones: expected a list of rising whole numbers from 1 up, not [[1]]",
-    ),
-    # flip_pairs
-    *(
-        (
-            f"TRAIN:\n    flip_pairs: {value}\n",
-            "x.yaml:2: TRAIN.flip_pairs: expected a list of pairs of classes, each by its name or number, none of them "
-            f"twice, not {value}",
-        )
-        for value in ("[1, 2]", "[[1, 2, 3]]", "[[left, right], [left, up]]", "[[1.5, 2]]")
-    ),
-    (
-        "TRAIN:\n    flip: False\n    flip_pairs: [[1, 2]]\n",
-        "x.yaml:3: TRAIN.flip_pairs says what a mirror exchanges, but TRAIN.flip is False",
-    ),
-    # together
-    (
-        "MODEL:\n    format: pkl\nTRAIN:\n    balance_classes: True\n",
-        "x.yaml:4: TRAIN.balance_classes needs labels in the list; with format pkl they are in the pickles",
-    ),
-    (
-        "MODEL:\n    format: pkl\nTRAIN:\n    class_weights: balanced\n",
-        "x.yaml:4: TRAIN.class_weights needs labels in the list; with format pkl they are in the pickles",
-    ),
-    (
-        "TRAIN:\n    class_weights: balanced\n    balance_classes: True\n",
-        "x.yaml:3: class_weights balanced and balance_classes both balance the classes: turn one off",
-    ),
-    (
-        "TRAIN:\n    class_weights: [1, 2]\nMODEL:\n    num_classes: 3\n    topk: 1\n",
-        "x.yaml:4: TRAIN.class_weights has 2 numbers, num_classes is 3",
-    ),
-    *(
-        (
-            f"TRAIN:\n    class_weights: {value}\n",
-            "x.yaml:2: TRAIN.class_weights: expected none, balanced, or a list of a number above 0 for each class, not "
-            f"{value}",
-        )
-        for value in ("even", "[]", "[1, 0]", "[1, balanced]", "2")
-    ),
-    ("TRAIN:\n    target_size: 300\n", "x.yaml:2: TRAIN: target_size 300 is larger than short_size 256"),
-    ("TEST:\n    short_size: 112\n", "x.yaml:2: TEST: target_size 224 is larger than short_size 112"),
-    ("VALID:\n    seglen: 5\n", "x.yaml:2: seglen must be the same in TRAIN and VALID"),
-    ("TRAIN:\n    image_mean: [0, 0, 0]\n", "x.yaml:2: image_mean must be the same in TRAIN and VALID"),
-    # shape of the file
-    ("", "x.yaml: the file is empty"),
-    ("# only a remark\n", "x.yaml: the file is empty"),
-    ("---\n...\n", "x.yaml: the file is empty"),
-    ("- MODEL\n", "x.yaml:1: expected sections like `MODEL:`, not - MODEL"),
-    ("TSN\n", "x.yaml:1: expected sections like `MODEL:`, not TSN"),
-    ("MODEL: 3\n", "x.yaml:1: section MODEL: expected lines `key: value`, not 3"),
-    ("MODEL:\n    - seg_num: 3\n", "x.yaml:1: section MODEL: expected lines `key: value`, not - seg_num: 3"),
-    ("MODEL:\n    [a, b]: 3\n", "x.yaml:2: a key must be a word"),
-    # not YAML
-    ("MODEL:\n\tseg_num: 3\n", "x.yaml:2: not valid YAML: a tab; indent with blanks"),
-    ("MODEL:\n    image_mean: [0.5, 0.5\n", "x.yaml:3: not valid YAML: expected ',' or ']', but got '<stream end>'"),
-    ("MODEL:\n    name: 'TSN\n", "x.yaml:3: not valid YAML: found unexpected end of stream"),
-    ("MODEL:\n    seg_num 3\n    topk: 2\n", "x.yaml:3: not valid YAML: mapping values are not allowed here"),
-    ("MODEL: a: b\n", "x.yaml:1: not valid YAML: mapping values are not allowed here"),
-    (
-        "MODEL:\n    seg_num: 3\n  topk: 2\n",
-        "x.yaml:3: not valid YAML: expected <block end>, but found '<block mapping start>'",
-    ),
-    ("MODEL:\n---\nTRAIN:\n", "x.yaml:2: not valid YAML: but found another document"),
-    ("MODEL:\n    name: a\x00b\n", "x.yaml:2: not valid YAML: character '\\x00'"),
-    ('MODEL:\n    name: "\\UFFFFFFFF"\n', "x.yaml:2: not valid YAML: a number out of range"),
-    (b"MODEL:\n    name: \xff\xfe\n", "x.yaml:2: not UTF-8 text"),
-    ("MODEL:\n    name: TSN\n".encode("utf-16"), "x.yaml:1: not UTF-8 text"),
-    (b"a" * (MAX_BYTES + 1), f"x.yaml: larger than {MAX_BYTES} bytes: not a configuration"),
-    # YAML that is not wanted
-    ("A: &a 3\nMODEL:\n    seg_num: *a\n", "x.yaml:1: anchors and aliases (& and *) are not accepted"),
-    ("MODEL:\n    seg_num: *a\n", "x.yaml:2: anchors and aliases (& and *) are not accepted"),
-    (
-        "MODEL:\n    <<: {seg_num: 3}\n",
-        "x.yaml:2: unknown key MODEL.<<; the keys of MODEL are name, format, filename_tmpl, "
-        "data_prefix, num_classes, labels, seg_num, seglen, image_mean, image_std, backbone, num_layers, dropout, "
-        "topk, decoder, sampling, resize, keep_aspect_ratio, crops, average",
-    ),
-    (
-        "MODEL:\n    name: !!python/object/apply:os.system ['touch pwned']\n",
-        "x.yaml:2: tags are not accepted: tag:yaml.org,2002:python/object/apply:os.system",
-    ),
-    ("MODEL:\n    seg_num: !!int '3'\n", "x.yaml:2: tags are not accepted: tag:yaml.org,2002:int"),
-    ("MODEL: !mine\n    seg_num: 3\n", "x.yaml:1: tags are not accepted: !mine"),
-    ("MODEL: " + "[" * 50000, "x.yaml:1: nested deeper than 8 levels"),
+# SECTION.key, the allowed values as the message names them, and values that are not allowed.
+BAD_VALUES = [
+    ("TRAIN.batch_size", "a whole number from 1 to 65536",
+     ["yes", "True", '"3"', "3.0", "1e2", "010", "1:30", "[8]", "null"]),
+    ("TRAIN.learning_rate", "a number above 0",
+     ["0,1", '"0.1"', "true", "0", ".nan", ".inf", "1e999", "nan"]),
+    ("TRAIN.use_gpu", "True or False", ["1", "'True'", "maybe"]),
+    ("TEST.filelist", "a text that is not empty", ["12", "''", "[a, b]", r'"a\0b"', r'"\uD800"']),
+    ("MODEL.format", "one of mp4, pkl, frames", ["video", "[mp4]"]),
+    ("MODEL.decoder", "one of auto, pyav, decord, opencv", ["av"]),
+    ("INFER.precision", "one of auto, float32, bfloat16, float16, int8", ["8"]),
+    ("MODEL.num_layers", "one of 18, 34, 50, 101, 152", ["51", "50.0", "'50'"]),
+    ("TRAIN.crops", "1", ["10"]),
+    ("TEST.crops", "one of 1, 3, 10", ["5"]),
+    ("MODEL.crops", "one of 1, 3, 10", ["True"]),
+    ("MODEL.average", "one of logits, probabilities", ["'1'"]),
+    ("INFER.sampling", "one of segment, uniform, linspace", ["3"]),
+    ("VALID.resize", "one of pillow, opencv", ["cv2"]),
+    ("TRAIN.multi_scale_crop", "one of none, 5, 13", ["10", "'5'"]),
+    ("MODEL.seg_num", "a whole number from 1 to 1000", ["0"]),
+    ("TEST.seg_num", "a whole number from 1 to 1000", ["-7"]),
+    ("MODEL.topk", "a whole number from 1 up", ["0"]),
+    ("TRAIN.num_reader_threads", "auto, or a whole number from 1 to 256", ["all"]),
+    ("TEST.num_reader_threads", "auto, or a whole number from 1 to 256", ["0"]),
+    ("TRAIN.seed", "a whole number from 0 to 2147483647", ["-1"]),
+    ("TRAIN.momentum", "a number from 0, below 1", ["1", "-0.1"]),
+    ("TRAIN.l2_weight_decay", "a number from 0 up", ["-1e-4"]),
+    ("TRAIN.max_unreadable", "a number from 0 to 1", ["1.5"]),
+    ("MODEL.image_mean", "a list of three numbers, each from -1000 to 1000", ["[0.5, 0.5]", "0.5", "[0.5, x, 0.5]"]),
+    ("MODEL.image_std", "a list of three numbers, each above 0 to 1000", ["[0.2, 0, 0.2]", "[0.2, .inf, 0.2]"]),
+    ("TRAIN.milestones", "a list of rising whole numbers from 1 up",
+     ["40", "[]", "[40, 40]", "[80, 40]", "[0, 40]", "[1.5]", "[true]", "[[1]]"]),
+    ("TRAIN.flip_pairs", "a list of pairs of classes, each by its name or number, none of them twice",
+     ["[1, 2]", "[[1, 2, 3]]", "[[left, right], [left, up]]", "[[1.5, 2]]"]),
+    ("TRAIN.class_weights", "none, balanced, or a list of a number above 0 for each class",
+     ["even", "[]", "[1, 0]", "[1, balanced]", "2"]),
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("text, expected", BAD_FILES, ids=range(len(BAD_FILES)))
-def test_mistakes_in_the_file(write_config, text, expected):
-    assert error(write_config(text)) == expected
+@pytest.mark.parametrize(
+    "name, allowed, value", [(name, allowed, value) for name, allowed, values in BAD_VALUES for value in values]
+)
+def test_values_that_a_key_does_not_allow(write_config, name, allowed, value):
+    section, key = name.split(".")
+    message = error(write_config(f"{section}:\n    {key}: {value}\n"))
+    assert message == f"x.yaml:2: {name}: expected {allowed}, not {value}"
+
+
+SECTIONS = "the sections are MODEL, TRAIN, VALID, TEST, INFER"
+BATCH_SIZE = "TRAIN.batch_size: expected a whole number from 1 to 65536"
+# The file, the line that the message names, and other parts of the message: the value and the remedy.
+BAD_FILES = [
+    # names
+    ("TRAIN:\n    lerning_rate: 0.1\n", 2, "unknown key TRAIN.lerning_rate", "did you mean learning_rate?"),
+    ("TRAIN:\n    Batch_Size: 8\n", 2, "unknown key TRAIN.Batch_Size", "did you mean batch_size?"),
+    ("TEST:\n\n    seg_nun: 8\n", 3, "unknown key TEST.seg_nun", "did you mean seg_num?"),
+    ("TEST:\n    num_classes: 8\n", 2, "unknown key TEST.num_classes", "it belongs to MODEL"),
+    ("VALID:\n    precision: auto\n", 2, "unknown key VALID.precision", "it belongs to TEST or INFER"),
+    ("VALID:\n    multi_scale_crop: 5\n", 2, "unknown key VALID.multi_scale_crop", "it belongs to TRAIN"),
+    ("MODEL:\n    epoch: 8\n", 2, "unknown key MODEL.epoch", "it belongs to TRAIN"),
+    ("MODEL:\n    zzz: 8\n", 2, "unknown key MODEL.zzz", "the keys of MODEL are name, format, ", ", crops, average"),
+    ("TRIAN:\n    epoch: 8\n", 1, "unknown section TRIAN", "did you mean TRAIN?"),
+    ("MODEL:\ntrain:\n    epoch: 8\n", 2, "unknown section train", "did you mean TRAIN?"),
+    ("SOLVER:\n", 1, "unknown section SOLVER", SECTIONS),
+    ("epoch: 8\n", 1, "unknown section epoch", SECTIONS),
+    ("3: 8\n", 1, "unknown section 3", SECTIONS),
+    ("MODEL:\n    topk: 3\n    seglen: 1\n    topk: 7\n", 4, "duplicate key topk", "x.yaml:2"),
+    ("MODEL:\n    seg_num: 3\n\nMODEL:\n    topk: 3\n", 4, "duplicate key MODEL", "x.yaml:1"),
+    ("TRAIN:\n    use_dali: 1\n    use_dali: 2\n", 3, "duplicate key use_dali", "x.yaml:2"),
+    # values that the message shows in another form
+    ("TRAIN:\n    batch_size:\n", 2, f"{BATCH_SIZE}, not nothing"),
+    ("TRAIN:\n    batch_size:\n        global: 8\n", 2, f"{BATCH_SIZE}, not global: 8"),
+    ("TEST:\n  filelist: |\n   a\n   b\n", 2, "TEST.filelist", "not | a b"),
+    ("MODEL:\n    name: '  '\n", 2, "MODEL.name", "not ' '"),
+    (f"TRAIN:\n    buf_size: {'9' * 5000}\n", 2, "TRAIN.buf_size", f"not {'9' * 77}..."),
+    ("VALID:\n    image_mean:\n        - 0\n        - [1]\n        - {a: b}\n", 2, "VALID.image_mean",
+     "not - 0 - [1] - {a: b}"),
+    # values that do not fit together
+    ("TRAIN:\n    flip: False\n    flip_pairs: [[1, 2]]\n", 3, "TRAIN.flip_pairs", "TRAIN.flip True"),
+    ("MODEL:\n    format: pkl\nTRAIN:\n    balance_classes: True\n", 4, "TRAIN.balance_classes", "format pkl"),
+    ("MODEL:\n    format: pkl\nTRAIN:\n    class_weights: balanced\n", 4, "TRAIN.class_weights", "format pkl"),
+    ("TRAIN:\n    class_weights: balanced\n    balance_classes: True\n", 3, "class_weights", "balance_classes",
+     "turn one off"),
+    ("TRAIN:\n    class_weights: [1, 2]\nMODEL:\n    num_classes: 3\n    topk: 1\n", 4, "TRAIN.class_weights",
+     "2 numbers", "num_classes is 3"),
+    ("TRAIN:\n    target_size: 300\n", 2, "TRAIN: target_size 300 is larger than short_size 256"),
+    ("TEST:\n    short_size: 112\n", 2, "TEST: target_size 224 is larger than short_size 112"),
+    ("VALID:\n    seglen: 5\n", 2, "seglen", "the same in TRAIN and VALID"),
+    ("TRAIN:\n    image_mean: [0, 0, 0]\n", 2, "image_mean", "the same in TRAIN and VALID"),
+    # shape of the file
+    ("- MODEL\n", 1, "expected sections like `MODEL:`", "not - MODEL"),
+    ("TSN\n", 1, "expected sections like `MODEL:`", "not TSN"),
+    ("MODEL: 3\n", 1, "section MODEL: expected lines `key: value`", "not 3"),
+    ("MODEL:\n    - seg_num: 3\n", 1, "section MODEL: expected lines `key: value`", "not - seg_num: 3"),
+    ("MODEL:\n    [a, b]: 3\n", 2, "a key must be a word"),
+    # not YAML
+    ("MODEL:\n\tseg_num: 3\n", 2, "not valid YAML: a tab", "indent with blanks"),
+    ("MODEL:\n    image_mean: [0.5, 0.5\n", 3, "not valid YAML: expected ',' or ']', but got '<stream end>'"),
+    ("MODEL:\n    name: 'TSN\n", 3, "not valid YAML: found unexpected end of stream"),
+    ("MODEL:\n    seg_num 3\n    topk: 2\n", 3, "not valid YAML: mapping values are not allowed here"),
+    ("MODEL: a: b\n", 1, "not valid YAML: mapping values are not allowed here"),
+    ("MODEL:\n    seg_num: 3\n  topk: 2\n", 3, "not valid YAML: ", "found '<block mapping start>'"),
+    ("MODEL:\n---\nTRAIN:\n", 2, "not valid YAML: but found another document"),
+    ("MODEL:\n    name: a\x00b\n", 2, "not valid YAML: character '\\x00'"),
+    ('MODEL:\n    name: "\\UFFFFFFFF"\n', 2, "not valid YAML: a number out of range"),
+    (b"MODEL:\n    name: \xff\xfe\n", 2, "not UTF-8 text"),
+    ("MODEL:\n    name: TSN\n".encode("utf-16"), 1, "not UTF-8 text"),
+    # YAML that is not accepted
+    ("A: &a 3\nMODEL:\n    seg_num: *a\n", 1, "anchors and aliases (& and *) are not accepted"),
+    ("MODEL:\n    seg_num: *a\n", 2, "anchors and aliases (& and *) are not accepted"),
+    ("MODEL:\n    <<: {seg_num: 3}\n", 2, "unknown key MODEL.<<"),
+    ("MODEL:\n    name: !!python/object/apply:os.system ['touch pwned']\n", 2,
+     "tags are not accepted: tag:yaml.org,2002:python/object/apply:os.system"),
+    ("MODEL:\n    seg_num: !!int '3'\n", 2, "tags are not accepted: tag:yaml.org,2002:int"),
+    ("MODEL: !mine\n    seg_num: 3\n", 1, "tags are not accepted: !mine"),
+    ("MODEL: " + "[" * 50000, 1, "nested deeper than 8 levels"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("number", range(len(BAD_FILES)))
+def test_mistakes_in_the_file(write_config, number):
+    text, line, *words = BAD_FILES[number]
+    message = error(write_config(text))
+    assert message.startswith(f"x.yaml:{line}: ") and [word for word in words if word not in message] == []
     assert sorted(path.name for path in Path().iterdir()) == ["x.yaml"]
+
+
+@pytest.mark.parametrize(
+    "text, expected",
+    [
+        ("", "the file is empty"),
+        ("# only a remark\n", "the file is empty"),
+        ("---\n...\n", "the file is empty"),
+        (b"a" * (MAX_BYTES + 1), f"larger than {MAX_BYTES} bytes: not a configuration"),
+    ],
+    ids=range(4),
+)
+def test_files_that_hold_no_configuration(write_config, text, expected):
+    assert error(write_config(text)) == f"x.yaml: {expected}"
 
 
 @pytest.mark.parametrize(
@@ -344,15 +241,15 @@ def test_aliases_that_would_blow_up_are_refused_at_once(write_config):
     assert error(write_config("\n".join(lines))) == "x.yaml:1: anchors and aliases (& and *) are not accepted"
 
 
-@pytest.mark.parametrize("value", ["9" * 90_000 + "x", "[" + "1," * 45_000 + "]", "_" * 90_000, "1e" + "9" * 90_000])
+@pytest.mark.parametrize("value", ["9" * 90_000 + "x", "[" + "1," * 15_000 + "]", "_" * 90_000, "1e" + "9" * 90_000])
 def test_long_values_take_no_time(write_config, value):
     path, start = write_config(f"TRAIN:\n    epoch: {value}\n"), time.process_time()
     assert error(path).startswith("x.yaml:2: TRAIN.epoch: expected a whole number from 1 to 1000000, not ")
-    assert time.process_time() - start < 10  # quadratic work would take minutes
+    assert time.process_time() - start < 10  # work that grows with the square of the length would take minutes
 
 
 def test_garbage_gets_one_line_and_never_another_exception(write_config):
-    """Bit flips, cuts and splices of a real file: it loads, or an InputError says why."""
+    """Flip bits of a real file, cut it and insert pieces: it loads, or an InputError says why not."""
     chance = random.Random(0)
     source = ORIGINAL.read_bytes()
     pieces = b"&a *a !!python/name:id [ { ] } , %TAG \x85 \xe2\x80\xa8 \xff \xef\xbb\xbf ... # ' \" \\ ` @ \0".split()

@@ -1,4 +1,4 @@
-"""What every script says once: the configuration it goes by, and what has no effect."""
+"""Test what every script prints once: its configuration, and the keys without effect."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""--weights=a*2,b: which networks that is, and paths that hold such signs."""
+"""Test which networks --weights=a*2,b names, also with paths that contain these signs."""
 
 import pytest
 
@@ -12,7 +12,7 @@ from utils.errors import InputError
         (None, []),
         ("", []),
         ("a.pdparams", []),
-        ("a*2", []),  # one network, whose path that may be
+        ("a*2", []),  # one network: this may be its path
         ("a,b", [("a", 1), ("b", 1)]),
         ("a*2,b*.5", [("a", 2), ("b", 0.5)]),
         ("pptsn,https://host/b.pth*3,c", [("pptsn", 1), ("https://host/b.pth", 3), ("c", 1)]),

@@ -1,4 +1,4 @@
-"""Which device it is, and that paddle is imported only where it must be asked."""
+"""Test the choice of the device, and that paddle is imported only if it is needed for that."""
 
 import re
 import signal
@@ -19,7 +19,7 @@ NO_GPU = "no GPU is visible (see CUDA_VISIBLE_DEVICES)"
 
 
 def install(monkeypatch, package: str, gpus: int) -> None:
-    """Stand for a machine with so many GPUs on which a build is installed: "gpu", "cpu", or none at all."""
+    """Simulate a machine with this number of GPUs and an installed build of paddle: "gpu", "cpu", or "" for none."""
 
     def is_compiled_with_cuda() -> bool:
         assert "gpu" in package, "asked a CPU build"
@@ -110,7 +110,7 @@ def test_other_errors_stay_what_they_are(error):
 
 
 def run_program(*lines: str) -> str:
-    """Return what a program that begins with an import of `device` prints."""
+    """Return what a program prints after it has imported `device`."""
     program = "\n".join(["import sys", "from utils.processes import device", *lines])
     ended = subprocess.run([sys.executable, "-W", "ignore", "-c", program], cwd=ROOT, capture_output=True, text=True)
     assert ended.returncode == 0, ended.stderr
@@ -125,7 +125,7 @@ def test_paddle_is_not_imported_for_a_cpu():
 
 
 def test_sigterm_is_still_ours_with_paddle():
-    """Even where another thread imports it, as that of serve.py does which makes heat maps."""
+    """Import it in another thread, as serve.py does for heat maps."""
     said = run_program(
         "import signal; from threading import Thread",
         "signal.signal(signal.SIGTERM, lambda number, frame: print('ours', number))",

@@ -1,18 +1,17 @@
-"""Processes on a machine with GPUs that is played: one for each, and errors at once where one would wait for ever."""
+"""Simulate a machine with GPUs: each GPU has a process, and a missing one is an error at once, not a long wait."""
 
 import os
-import subprocess
-import sys
 
 import pytest
 
-from conftest import ROOT, run_script
+from conftest import ROOT, run_python, run_script
 from gpu_machine import play_gpus
 from utils.processes.device import BOTH_BUILDS, INSTALL_FOR_GPUS
 
 PROGRAM = f"""
-import os, sys
-sys.path.insert(0, {str(ROOT)!r})
+import os, runpy, sys
+sys.path[:0] = os.environ["PLAYED_SITE"], {str(ROOT)!r}
+runpy.run_path(os.environ["PLAYED_SITE"] + "/sitecustomize.py")
 from utils.cli import run
 from utils.log import say
 from utils.processes.device import choose_device
@@ -38,17 +37,17 @@ GPU, OLD, BOTH = "paddlepaddle-gpu 3.3.1", "paddlepaddle-gpu 2.6.2", "paddlepadd
 TOO_OLD = f"paddlepaddle-gpu 2.6.2 is too old, 3.3 is needed on a GPU: {INSTALL_FOR_GPUS}"
 
 
-def start(folder, gpus, packages, *words, **settings):
+def start(folder, gpus, packages, *words, real=False, **settings):
     environment = {k: v for k, v in os.environ.items() if k not in ("CUDA_VISIBLE_DEVICES", "PYTHONPATH")}
-    environment |= play_gpus(folder / "site", gpus, packages) | settings
+    played = play_gpus(folder / "site", gpus, packages)
+    environment |= {"PLAYED_SITE": played.pop("PYTHONPATH")} | played | settings
     (folder / "program.py").write_text(PROGRAM)
-    command = [sys.executable, folder / "program.py", *words]
-    return subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True, timeout=60)
+    return run_python(["program.py", *words], environment, folder, 60, real)
 
 
 @pytest.mark.parametrize("gpus, packages, visible, said", [
     (2, GPU, None, ["[rank 1] gpu 1", "gpu 0"]),
-    (2, "paddlepaddle-gpu 0.0.0", None, ["[rank 1] gpu 1", "gpu 0"]),  # built by oneself
+    (2, "paddlepaddle-gpu 0.0.0", None, ["[rank 1] gpu 1", "gpu 0"]),  # a private build
     (4, GPU, "3,1", ["[rank 1] gpu 1", "gpu 3"]),
     (4, GPU, "3,-1,1", ["gpu 3,-1,1"]),
     (1, GPU, None, ["gpu all"]),
@@ -59,7 +58,7 @@ def start(folder, gpus, packages, *words, **settings):
 ])  # fmt: skip
 def test_a_process_for_each_gpu(tmp_path, gpus, packages, visible, said):
     settings = {} if visible is None else {"CUDA_VISIBLE_DEVICES": visible}
-    ended = start(tmp_path, gpus, packages, **settings)
+    ended = start(tmp_path, gpus, packages, real=visible == "3,1", **settings)
     assert (ended.stderr, sorted(ended.stdout.splitlines())) == ("", said)
 
 
@@ -71,7 +70,7 @@ def test_a_process_for_each_gpu(tmp_path, gpus, packages, visible, said):
     (2, OLD, {}, TOO_OLD),
     (1, OLD, {}, TOO_OLD),
     (2, BOTH, {}, f"{BOTH_BUILDS}: {INSTALL_FOR_GPUS}; {ON_CPU}"),
-    # Started by Paddle's launcher.
+    # Paddle's launcher has started it.
     (0, GPU, {"FLAGS_selected_gpus": "0", "PADDLE_LOCAL_RANK": "0"},
      "a launcher has started this process for a GPU (FLAGS_selected_gpus=0, CUDA_VISIBLE_DEVICES=), but no GPU is "
      "visible (see CUDA_VISIBLE_DEVICES)"),

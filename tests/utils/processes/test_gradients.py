@@ -1,4 +1,4 @@
-"""Gradients that are added up over ranks: in which pieces, in which order, and of which backward."""
+"""Test the sums of gradients over ranks: their pieces, their order, and the backward that they belong to."""
 
 from types import SimpleNamespace
 
@@ -28,9 +28,9 @@ class Network(paddle.nn.Layer):
 
 @pytest.fixture
 def sums(monkeypatch) -> list[object]:
-    """Provide what happens, in order.
+    """Provide the log of all sums: the size of each at its start, and "there" at its end.
 
-    The size of each sum that is asked for, of two ranks that have the same, and its end.
+    It stands for two ranks with equal gradients.
     """
     log = []
 
@@ -45,7 +45,7 @@ def sums(monkeypatch) -> list[object]:
 
 
 def step(network: Network, total: GradientSum, sums: list[object], batches: int = 2) -> None:
-    """Of two batches, or of none, as where a rank has no video."""
+    """Take a step of this number of batches; 0: the rank has no video."""
     for weight in network.weights:
         weight.clear_gradient(set_to_zero=False)
     sums.clear()
@@ -61,7 +61,7 @@ def step(network: Network, total: GradientSum, sums: list[object], batches: int 
     ("gpu", 32, [8, 8], []),  # two of the weights are 32 bytes
     ("gpu", 40, [12], [4]),  # the last piece is not full, but complete
     ("gpu", None, [16], []),
-    ("cpu", None, [], [16]),  # gloo's sums would only hold backward up
+    ("cpu", None, [], [16]),  # gloo's sums would delay backward
 ])  # fmt: skip
 def test_sums_begin_while_the_last_backward_computes_the_rest(sums, device, piece, early, late):
     network = Network()
@@ -72,7 +72,7 @@ def test_sums_begin_while_the_last_backward_computes_the_rest(sums, device, piec
     for _ in range(2):
         step(network, total, sums)
         if device == "gpu":
-            early, late = early + late, []  # a piece goes with its first weight, which backward comes to last
+            early, late = early + late, []  # a piece is sent with its first weight, the last one that backward reaches
         there = ["there"] * len(early + late)
         assert sums == ["backward", *early, "backward", *late, *there]
         assert network.gradients() == [None, *([2 * value for value in values] for values in alone[1:])]
@@ -82,7 +82,7 @@ def test_sums_begin_while_the_last_backward_computes_the_rest(sums, device, piec
 
 
 def test_pieces_of_two_precisions_are_sent_in_one_order(sums):
-    """The last one that is complete may come first: all ranks wait for the same one."""
+    """All ranks must send the pieces in the same order, even if a later piece is complete first."""
     network = Network()
     low = paddle.nn.Linear(2, 2).astype("bfloat16")
     total = GradientSum([*low.parameters(), *network.parameters()], World(0, 2, device="gpu"), 32)

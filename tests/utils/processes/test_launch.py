@@ -1,27 +1,28 @@
-"""Ranks that the launcher starts and links: real processes, of a program that joins them without paddle."""
+"""Test the launcher with real ranks, whose program connects them without paddle."""
 
 import os
 import signal
 import socket
-import subprocess
-import sys
 import uuid
 from pathlib import Path
 
 import pytest
 
-from conftest import ROOT, processes, wait_until
+from conftest import ROOT, processes, start_python, wait_until
 from utils.processes.launch import _environments
 
-# Rank 1 alone, or with a third argument each, does what the first one says, at the point that the second one names.
+# At the moment that the second argument names, rank 1 executes the first argument; with a third one, all ranks do.
 PROGRAM = f"""
 import os, signal, sys, time
 sys.path.insert(0, {str(ROOT)!r})
 from utils.cli import run
 from utils.errors import InputError
 from utils.log import say
+from utils.processes import launch
 from utils.processes.launch import start_ranks
 from utils.processes.ranks import linked_ranks
+
+launch.ALONE = float(os.environ.get("TEST_ALONE", launch.ALONE))
 
 def at(moment):
     if moment in sys.argv and (len(sys.argv) > 3 or os.environ.get("PADDLE_TRAINER_ID") == "1"):
@@ -43,33 +44,32 @@ run(main)
 
 
 class Launched:
-    """A launcher with three ranks under way."""
+    """A running launcher with three ranks."""
 
-    def __init__(self, folder: Path, *arguments: str):
+    def __init__(self, folder: Path, *arguments: str, real: bool = False):
+        """Start it; real: by the system, not as a fork, and so its ranks."""
         self.mark, self._folder = uuid.uuid4().hex, folder
-        program = folder / "program.py"
-        program.write_text(PROGRAM)
+        self._outputs = folder / "out", folder / "errors"
+        (folder / "program.py").write_text(PROGRAM)
         environment = {**os.environ, "TSN_TEST_MARK": self.mark}
-        self.process = subprocess.Popen(
-            [sys.executable, program, *arguments], env=environment, text=True, cwd=folder,
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        )  # fmt: skip
+        self.process = start_python(["program.py", *arguments], environment, *self._outputs, folder, real)
 
     def waits(self) -> "Launched":
-        """Return when rank 0 has come as far as to wait for rank 1, which does as WAIT says."""
+        """Return once rank 0 waits for rank 1, which executes WAIT."""
         wait_until(lambda: {"started0", "waits"} <= set(os.listdir(self._folder)), 60)
         return self
 
     def ends(self, code: int) -> tuple[str, str]:
-        """Return its stdout and stderr; no process of it is left."""
-        said = self.process.communicate(timeout=100)
-        assert self.process.returncode == code, said
+        """Return its stdout and stderr, after all its processes have ended with the expected exit code."""
+        ended = self.process.wait(100)
+        out, errors = (path.read_text() for path in self._outputs)
+        assert ended == code, (out, errors)
         wait_until(lambda: not processes(self.mark))
-        return said
+        return out, errors
 
 
 def test_ranks_are_linked_without_paddle(tmp_path):
-    out, errors = Launched(tmp_path).ends(0)
+    out, errors = Launched(tmp_path, real=True).ends(0)
     values = [(rank, 10**6 * rank) for rank in range(3)]
     said = f"linked {values} [3, 3] 0 False"
     assert errors == "" and sorted(out.splitlines()) == [f"[rank 1] {said}", f"[rank 2] {said}", said]
@@ -91,7 +91,7 @@ def test_a_rank_that_ends_ends_them_all_with_one_line(tmp_path, end, code, error
     assert Launched(tmp_path, end, moment).ends(code) == ("", f"error: {error}\n")
 
 
-# What rank 1 does for the others to wait for it.
+# Rank 1 executes this, and the others wait for it.
 WAIT = "open('waits', 'w').close(); time.sleep(100)"
 
 
@@ -105,13 +105,14 @@ def test_a_signal_while_a_rank_waits_for_another(tmp_path, number, code, said, m
     assert launched.ends(code) == ("", f"{said}\n")
 
 
-# Joins as Paddle does, in which no signal is heard: its threads wait with Python's lock.
+# Stands for Paddle's way to connect ranks, which does not react to signals: its threads wait with Python's lock.
 DEAF = "signal.signal(signal.SIGINT, signal.SIG_IGN); signal.signal(signal.SIGTERM, signal.SIG_IGN); "
 DEAF += "open('deaf' + os.environ['PADDLE_TRAINER_ID'], 'w').close(); time.sleep(100)"
 
 
 @pytest.mark.parametrize("number, code", [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_a_signal_while_ranks_that_never_join_hear_none(tmp_path, number, code):
+def test_a_signal_while_ranks_that_never_join_hear_none(tmp_path, monkeypatch, number, code):
+    monkeypatch.setenv("TEST_ALONE", "0.5")
     launched = Launched(tmp_path, DEAF, "before joining", "each")
     wait_until(lambda: {"deaf0", "deaf1", "deaf2"} <= set(os.listdir(tmp_path)), 60)
     launched.process.send_signal(number)

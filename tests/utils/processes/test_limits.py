@@ -1,4 +1,4 @@
-"""Cores and memory as the machine and a container's limits leave them."""
+"""Test the cores and the memory that a machine and a container's limits leave."""
 
 import os
 from pathlib import Path
@@ -67,7 +67,7 @@ MACHINE = {"proc/meminfo": "MemTotal:       16000000 kB\nMemFree: 1 kB\nMemAvail
             | {"cgroup/user/job/memory.stat": "anon 3\ninactive_file 2\nactive_file 1\n"}, 3,
         ),
         (V2 | {"cgroup/user/memory.max": "7", "cgroup/user/memory.current": "6"}, 1),
-        # Version 1 writes a number that no machine has where there is no limit.
+        # In version 1, no limit is a number larger than any machine's memory.
         (MACHINE | V1 | {"cgroup/memory/memory.limit_in_bytes": f"{1 << 63}"}
          | {"cgroup/memory/memory.usage_in_bytes": "1"}, 8 * GIB),
         (MACHINE | V1 | {"cgroup/memory/memory.limit_in_bytes": f"{GIB}"}

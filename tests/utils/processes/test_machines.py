@@ -1,24 +1,22 @@
-"""Ranks of several machines, here on this one: what ends one ends all, and each says which was lost.
+"""Test ranks of several machines, simulated on this one: the end of one ends all, and each names the lost rank.
 
-They are started as Paddle's launcher starts them, without one of ours that would end the others of its machine.
+They start as under Paddle's launcher: our own launcher would end the other ranks of its machine.
 """
 
 import os
 import re
 import signal
 import socket
-import subprocess
-import sys
 import uuid
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
-from conftest import ROOT, free_port, processes, wait_until
+from conftest import ROOT, free_port, processes, start_python, wait_until
 from fork_server import fork_server
 
-# Rank 2 does what the first argument says, each other one what the second one does. The limits are tests'.
+# Rank 2 executes the first argument, the other ranks execute the second one. The time limits are short.
 PROGRAM = f"""
 import ctypes, os, signal, socket, struct, sys, time
 sys.path.insert(0, {str(ROOT)!r})
@@ -34,7 +32,7 @@ rank = int(os.environ["PADDLE_TRAINER_ID"])
 paddle = import_paddle()
 
 def cut(world):
-    # From now on the system drops whatever arrives for this rank: so it is when a network is cut.
+    # From now on the system drops all data that arrives for this rank, as after the loss of a network.
     program = struct.pack("HBBI", 6, 0, 0, 0)
     filter = struct.pack("HP", 1, ctypes.addressof(buffer := ctypes.create_string_buffer(program)))
     for connection in world.channel._watched + world.channel._others:
@@ -56,7 +54,7 @@ HOST = re.escape(socket.gethostname())
 def end_of_ranks(
     folder: Path, commands: Sequence[Sequence[str]], **settings: Sequence[str | None]
 ) -> list[tuple[int, str]]:
-    """Return the exit code of each rank, and what it has said; each has its command, and its value of each variable."""
+    """Return the exit code and the output of each rank. commands, settings: one per rank; None: variable not set."""
     folder.mkdir(exist_ok=True)
     (folder / "program.py").write_text(PROGRAM)
     number = len(commands)
@@ -78,7 +76,7 @@ def end_of_ranks(
 
 
 def end_of_three(folder: Path, rank2: str, others: str, grace: str = "0.2") -> list[tuple[int, str]]:
-    """Return the same of the program: rank 2 does one thing, the others do the other."""
+    """Return the exit codes and outputs of PROGRAM in three ranks."""
     return end_of_ranks(folder, [[str(folder / "program.py"), rank2, others]] * 3, TEST_GRACE=[grace] * 3)
 
 
@@ -94,7 +92,7 @@ GONE = "another process has ended: rank 2 on "
     ("cut(world); watch.GRACE = 0.2; hang()", 1, "", f"error: another process has ended: rank 0 on {HOST}\n"),
 ])  # fmt: skip
 def test_the_end_of_a_rank_ends_those_of_all_machines(tmp_path, end, code, words, said, others):
-    grace = "0.2" if others == "hang()" else "30"  # who hears of it ends by itself
+    grace = "0.2" if others == "hang()" else "30"  # ranks that notice it end by themselves
     *survivors, (its_code, its_words) = end_of_three(tmp_path, JOIN + end, JOIN + others, grace)
     assert its_code == code and re.fullmatch(said, its_words), its_words
     for code, said in survivors:
@@ -119,7 +117,7 @@ def test_a_rank_that_ends_while_they_connect_is_named(tmp_path):
 
 
 def test_who_is_done_ends_nobody(tmp_path):
-    """And who hears of another's end by itself has time to end in good order."""
+    """Also, a rank that notices another's end by itself has time to clean up."""
     done = end_of_three(tmp_path / "done", JOIN, JOIN + "time.sleep(1)")
     assert done == [(0, "")] * 3
     unwinds = "\ntry: world.all_gather(None)\nfinally: time.sleep(1); print('unwound')"
@@ -129,8 +127,8 @@ def test_who_is_done_ends_nobody(tmp_path):
 
 
 @pytest.mark.parametrize("device, said", [
-    ("'gpu'", "rank 2 on {0} would run on a gpu, rank 0 on {0} on a cpu: they would wait for each other; a GPU for "
-     "each, or --use_gpu=False for all"),
+    ("'gpu'", "rank 2 on {0} would run on a gpu, rank 0 on {0} on a cpu: give each a GPU, or set --use_gpu=False for "
+     "all"),
     ("'cpu'\nwith ranks.problems_shared(): raise InputError('no GPU is visible')", "rank 2 on {0}: no GPU is visible"),
 ])  # fmt: skip
 def test_where_one_machine_has_no_gpu_all_say_so_at_once(tmp_path, device, said):
@@ -140,7 +138,7 @@ def test_where_one_machine_has_no_gpu_all_say_so_at_once(tmp_path, device, said)
 
 @pytest.mark.parametrize("script", ["train", "eval"])
 def test_a_rank_that_does_not_see_its_gpu_is_an_error_of_all(workspace, tmp_path, script):
-    """Of the scripts; a launcher has started rank 1 for a GPU."""
+    """Run scripts, of which a launcher has started rank 1 for a GPU."""
     flags = [f"--save_dir={tmp_path / 'run'}", "--pretrain=none"] if script == "train" else [workspace.weights]
     command = [str(ROOT / f"{script}.py"), workspace.config, *flags]
     ends = end_of_ranks(tmp_path / "ranks", [command] * 2, FLAGS_selected_gpus=[None, "0"], PADDLE_LOCAL_RANK=["0"] * 2)
@@ -152,7 +150,7 @@ def test_a_rank_that_does_not_see_its_gpu_is_an_error_of_all(workspace, tmp_path
         )
 
 
-# NCCL, played: it is told to connect the GPUs, and never comes back.
+# Stands for NCCL, which is told to connect the GPUs and never returns.
 DEAF = """
 ranks.FIRST_SUM = 0.5
 paddle.distributed.init_parallel_env = lambda: None
@@ -167,7 +165,7 @@ def test_the_first_sum_over_gpus_has_a_time_limit(tmp_path):
         assert "NCCL_P2P_DISABLE=1" in said and "NCCL_SOCKET_IFNAME" in said and "after 0.5 s" in said
 
 
-# Rank r has a gradient of r + 1, rank 2 none: in pieces of one weight each, while backward goes on.
+# Rank r has a gradient of r + 1, rank 2 has none. Each weight is a piece, sent while backward continues.
 PIECES = """
 from utils.processes.gradients import GradientSum
 weights = [paddle.create_parameter([4], "float32") for _ in range(3)]
@@ -185,18 +183,18 @@ def test_gradients_are_summed_in_pieces(tmp_path):
 
 
 def test_a_killed_launcher_ends_the_ranks_of_all_machines(tmp_path):
-    """Two of Paddle's, which link none; what is left to say is in their ranks' logs."""
+    """Use two of Paddle's launchers, which write their ranks' output to logs."""
     (tmp_path / "program.py").write_text(PROGRAM)
     environment = {**os.environ, "TEST_GRACE": "0.2", "TSN_TEST_MARK": (mark := uuid.uuid4().hex)}
-    environment.pop("CUDA_VISIBLE_DEVICES", None)  # empty, it ends paddle.distributed.launch
+    environment.pop("CUDA_VISIBLE_DEVICES", None)  # an empty one ends paddle.distributed.launch
     waits = "assert ranks.linked_ranks() is None; " + JOIN
     waits += f"assert world.all_gather(rank) == [0, 1]; open(f'{tmp_path}/waits{{rank}}', 'w').close(); hang()"
     common = "--nnodes=2", f"--master=127.0.0.1:{free_port()}", "--nproc_per_node=1"
     launchers = [
-        subprocess.Popen(
-            [sys.executable, "-m", "paddle.distributed.launch", *common, f"--rank={number}",
-             f"--log_dir={tmp_path / f'logs{number}'}", tmp_path / "program.py", waits, waits],
-            env=environment, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        start_python(
+            ["-m", "paddle.distributed.launch", *common, f"--rank={number}", f"--log_dir={tmp_path / f'logs{number}'}",
+             str(tmp_path / "program.py"), waits, waits],
+            environment, tmp_path / f"launcher{number}", cwd=tmp_path, kind="train",
         )
         for number in range(2)
     ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""Which arithmetic runs on which processor, and on a GPU, which is played."""
+"""Test the choice of the precision on processors, and on simulated GPUs."""
 
 import pytest
 
@@ -44,7 +44,7 @@ def test_float16_is_for_gpus(monkeypatch, features, fastest):
     assert str(raised.value) == f"--precision=float16 is for a GPU; {fastest} is the fastest here, on the CPU"
 
 
-# What GPUs compute in, by generation.
+# The types that GPUs compute in, by generation.
 PASCAL, VOLTA, AMPERE = (), ("float16",), ("float16", "bfloat16")
 
 
@@ -52,11 +52,11 @@ PASCAL, VOLTA, AMPERE = (), ("float16",), ("float16", "bfloat16")
     (AMPERE, "auto", "bfloat16"), (VOLTA, "auto", "float32"), (PASCAL, "auto", "float32"),
     (AMPERE, "bfloat16", "bfloat16"), (AMPERE, "float16", "float16"), (VOLTA, "float16", "float16"),
     (AMPERE, "float32", "float32"), (AMPERE, "int8", "float32"),
-    (VOLTA, "bfloat16", "--precision=bfloat16: this GPU does not have it, which begins with compute capability 8.0; "
+    (VOLTA, "bfloat16", "--precision=bfloat16: this GPU does not have it: it needs compute capability 8.0 or higher; "
      "float16 is the fastest here"),
-    (PASCAL, "bfloat16", "--precision=bfloat16: this GPU does not have it, which begins with compute capability 8.0; "
+    (PASCAL, "bfloat16", "--precision=bfloat16: this GPU does not have it: it needs compute capability 8.0 or higher; "
      "float32 is the fastest here"),
-    (PASCAL, "float16", "--precision=float16: this GPU does not have it, which begins with compute capability 7.0; "
+    (PASCAL, "float16", "--precision=float16: this GPU does not have it: it needs compute capability 7.0 or higher; "
      "float32 is the fastest here"),
 ])  # fmt: skip
 def test_choice_on_a_gpu(monkeypatch, has, wanted, chosen):

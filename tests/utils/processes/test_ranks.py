@@ -1,4 +1,4 @@
-"""Who reads what, and messages between processes, here between threads."""
+"""Test how ranks divide the videos, and their messages, with threads in place of processes."""
 
 import json
 import os
@@ -52,7 +52,10 @@ TWO_MACHINES = "10.0.0.1:6170,10.0.0.1:6171,10.0.0.2:6170,10.0.0.2:6171,10.0.0.2
     [
         ({"PADDLE_TRAINER_ENDPOINTS": TWO_MACHINES, "PADDLE_CURRENT_ENDPOINT": "10.0.0.1:6171"}, 2),
         ({"PADDLE_TRAINER_ENDPOINTS": TWO_MACHINES, "PADDLE_CURRENT_ENDPOINT": "10.0.0.2:6172"}, 3),
-        ({"PADDLE_CURRENT_ENDPOINT": "10.0.0.2:6172", "PADDLE_LOCAL_SIZE": "3"}, 3),  # too many endpoints to be told
+        (
+            {"PADDLE_CURRENT_ENDPOINT": "10.0.0.2:6172", "PADDLE_LOCAL_SIZE": "3"},
+            3,
+        ),  # with too many endpoints, Paddle leaves them out
         ({}, 5),
     ],
 )
@@ -78,7 +81,7 @@ def test_alone_every_method_is_the_identity():
 
 
 class Store:
-    """What all ranks can read."""
+    """A store that all ranks can read."""
 
     def __init__(self):
         self.values, self.is_set = {}, Event()
@@ -99,7 +102,7 @@ def close(channel: Channel) -> None:
 
 @pytest.fixture(params=["inherited", "over_network"])
 def channels(request, monkeypatch):
-    """Three connected channels."""
+    """Provide three connected channels."""
     if request.param == "inherited":
         with linked(3) as links:
             copies = [[os.dup(descriptor) for descriptor in descriptors] for descriptors in links]
@@ -140,7 +143,7 @@ def test_who_is_gone_is_named(channels, gone):
 
 
 def test_who_links_processes_keeps_none_of_their_ends():
-    """Else nobody would see the end of one."""
+    """With an open copy, the other ranks would not notice the end of a rank."""
     with linked(3) as links:
         assert list(map(len, links)) == [2, 1, 1]
     for descriptor in sum(links, []):

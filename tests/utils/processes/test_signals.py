@@ -1,4 +1,4 @@
-"""Signals that wait until what must not be interrupted is done."""
+"""Test that signals wait while they are held."""
 
 import os
 import signal
@@ -15,7 +15,7 @@ def interrupt() -> None:
 
 @pytest.mark.parametrize("with_threads", [False, True])
 def test_ctrl_c_waits_for_the_end_of_the_context(with_threads):
-    """Also where another thread, which does not block it, is given the signal."""
+    """Also if the system delivers the signal to another thread."""
     waiting = threading.Event()
     other = threading.Thread(target=waiting.wait)
     if with_threads:

@@ -1,4 +1,4 @@
-"""Copies of remote files: as the file is, and gone whatever happens."""
+"""Test that copies of remote files are complete, and are always removed."""
 
 import os
 import subprocess
@@ -66,7 +66,7 @@ def test_what_a_killed_program_has_left_is_removed_by_the_next(store, temporary)
     (temporary / "another's").mkdir()
     with subprocess.Popen([sys.executable, "-c", PROGRAM, path], cwd=ROOT) as program:
         wait_until(lambda: list(temporary.glob("*/copy")))
-        assert len(looks_old()) == 2 == len(looks_old())  # it lives
+        assert len(looks_old()) == 2 == len(looks_old())  # the program still runs
         program.kill()
     temporary_folder()
     assert os.listdir(temporary) == ["another's"]

@@ -1,4 +1,4 @@
-"""Files are whole or absent, and a folder that cannot be written is known beforehand."""
+"""Test that files are whole or missing, and that a folder is known beforehand to be writable."""
 
 import os
 from pathlib import Path

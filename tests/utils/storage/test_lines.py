@@ -1,4 +1,4 @@
-"""Lines of JSON: what is one, what is torn or damaged, and where the last whole one ends."""
+"""Test lines of JSON: whole, torn and damaged ones, and the end of the last whole one."""
 
 import io
 import math

@@ -1,4 +1,4 @@
-"""One run a folder: who is refused, what the line says, and that nothing which has ended is in the way."""
+"""Test that one run at a time writes to a folder: the error of a second run, and that no ended run blocks another."""
 
 import errno
 import os
@@ -23,7 +23,7 @@ def hurry(monkeypatch) -> None:
 
 
 def hold(folder: Path) -> subprocess.Popen:
-    """Return a process that has the folder."""
+    """Return a process that has the folder locked."""
     program = "import pathlib, sys; from utils.storage.lock import locked_folder\n"
     program += "with locked_folder(pathlib.Path(sys.argv[1]), '--out x'): print('has it', flush=True); sys.stdin.read()"
     command = [sys.executable, "-c", program, str(folder)]
@@ -63,7 +63,7 @@ def test_a_killed_run_is_in_nobodys_way(tmp_path):
     with hold(tmp_path / "new") as other:
         other.send_signal(signal.SIGKILL)
     assert os.listdir(tmp_path / "new") == [".lock"]
-    assert os.stat(tmp_path / "new/.lock").st_mode & 0o777 == 0o666  # nor in that of another user
+    assert os.stat(tmp_path / "new/.lock").st_mode & 0o777 == 0o666  # so that another user can lock it, too
     with locked_folder(tmp_path / "new", "--out new"):
         pass
     assert os.listdir(tmp_path) == ["new"] and os.listdir(tmp_path / "new") == []
@@ -109,7 +109,7 @@ def test_what_a_run_leaves_that_is_killed_at_once_is_nobody_elses(tmp_path):
 
 
 def test_the_lock_of_another_run_is_not_taken_away(tmp_path):
-    """The folder has been moved away, and another run has made one of its name."""
+    """The folder was moved away, and another run has created one of the same name."""
     (tmp_path / "mine").mkdir()
     ours = FolderLock(tmp_path / "mine", "--out mine")
     (tmp_path / "mine").rename(tmp_path / "moved")

@@ -1,4 +1,4 @@
-"""Object storage through a real S3 server, and what becomes of servers that refuse, break off, or say nothing."""
+"""Test object storage with a real S3 server, and with servers that refuse, break off, or do not answer."""
 
 import os
 import subprocess
@@ -38,7 +38,7 @@ def test_what_is_remote(path, remote):
     assert is_remote(path) is remote
 
 
-SECRET = "no credentials in a path, which ends up in logs and results: give them by the environment"
+SECRET = "no credentials in a path, because it appears in logs and results: set them in the environment"
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,7 @@ SECRET = "no credentials in a path, which ends up in logs and results: give them
         ("hdfs://user:word@host:8020/k", SECRET),
         ("s3:///k", "expected s3://BUCKET/PATH"),
         ("s3://key@bucket/k", "expected s3://BUCKET/PATH"),
-        ("s3://b/k?secret=word", "s3:// takes region, scheme, endpoint_override behind the ?, not secret"),
+        ("s3://b/k?secret=word", "s3:// takes region, scheme, endpoint_override after the ?, not secret"),
     ],
 )
 def test_paths_that_are_refused_are_not_shown(path, problem):

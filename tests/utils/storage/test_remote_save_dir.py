@@ -1,4 +1,4 @@
-"""A save_dir in object storage: known to be writable beforehand, written to locally, uploaded whole at the end."""
+"""Test a save_dir in object storage: checked beforehand, written locally, and uploaded at the end."""
 
 import os
 from pathlib import Path
@@ -39,7 +39,7 @@ def test_the_same_command_finds_the_same_folder(store):
 
 
 def test_the_journal_is_uploaded_last():
-    """Whoever finds it finds all the others."""
+    """So a program that sees it finds all other files."""
     uploaded = []
 
     def answer(request):
@@ -67,7 +67,7 @@ def test_an_upload_that_fails_keeps_the_files(store):
         publish(folder, path)
     url = path.replace("out", "out/results.json")
     reason = "the server cannot be reached: Could not connect to server (2 attempts)"
-    kept = f"what it should hold is kept in {folder}, from where the same command goes on"
+    kept = f"the files are kept in {folder}, from where the same command continues"
     assert str(error.value) == f"{url}: cannot be written: {reason}; {kept}"
     assert (folder / "results.json").read_text() == "{}"
 

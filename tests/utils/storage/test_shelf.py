@@ -1,4 +1,4 @@
-"""Folders kept under a digest: the longest unused go first, and nothing goes that is not ours."""
+"""Test folders kept under a digest: the least recently used are removed first, and other files stay."""
 
 import hashlib
 import os
@@ -33,7 +33,7 @@ def test_the_longest_unused_are_removed_and_only_they(tmp_path):
     for number, word in enumerate("abcd"):
         put(shelf, word)
         os.utime(shelf.place(key(word)), (1000 + number,) * 2)
-    assert kept(shelf, "abcd") == "abcd"  # 300 bytes beyond the last one
+    assert kept(shelf, "abcd") == "abcd"  # 300 bytes in addition to the last one
     shelf.touch(key("a"))
     put(shelf, "e")
     assert kept(shelf, "abcde") == "acde"
