@@ -31,7 +31,7 @@ _READING = ("reader.build", "reader.dataset", "utils.processes.world")
 _ANSWERING = ("inference.graph", "inference.network", "results.pages.page", "results.passes", "results.task", *_READING)
 # What each kind of server has imported.
 IMPORTED = {
-    "train": ("training.run", *_READING),
+    "train": ("training.run", *_ANSWERING),
     "export": ("models.graphs.exporting", "results.openvino_format", *_READING),
     "read": ("apps.serving.app", *_ANSWERING),
 }
@@ -51,11 +51,6 @@ class ForkServer:
         """kind: "train", which has imported paddle as train.py does; "export", as export.py; "read", none at all."""
         self._socket = connected(kind)
         self._ended: dict[int, int] = {}  # process -> its exit code
-
-    def may_start(self, environment: Mapping[str, str]) -> bool:
-        """Return whether nothing is different in the environment that was read before the fork."""
-        names = {*environment, *_ENVIRONMENT}
-        return not any(_READ.match(name) and environment.get(name) != _ENVIRONMENT.get(name) for name in names)
 
     def start(
         self,
@@ -129,6 +124,12 @@ class ForkedProcess:
         self.send_signal(signal.SIGKILL)
 
 
+def may_fork(environment: Mapping[str, str]) -> bool:
+    """Return whether nothing is different in the environment that Python and libraries read before the fork."""
+    names = {*environment, *_ENVIRONMENT}
+    return not any(_READ.match(name) and environment.get(name) != _ENVIRONMENT.get(name) for name in names)
+
+
 def connected(kind: str) -> socket.socket:
     """Return a connection to the server that all processes of the tests share; whoever wants it first starts it."""
     folder = forks_folder()
@@ -170,10 +171,12 @@ def start_python(
     What it says goes to `log`, and what it says on stderr to `errors` (None: to the log, too).
     """
     script = Path(arguments[0]).stem
-    usual = {"train": "train", "export": "export", "narrow": "train"}.get(script, "read")
-    server = fork_server(kind or usual)
-    if not real and server.may_start(environment):
-        return server.start(arguments, environment, log, errors, cwd)
+    narrow = script == "narrow"
+    if narrow:
+        script = environment.get("TSN_TEST_SCRIPT", "train")
+    kind = kind or {"train": "train", "export": "export"}.get(script, "train" if narrow else "read")
+    if not real and may_fork(environment):
+        return fork_server(kind).start(arguments, environment, log, errors, cwd)
     with open(log, "wb") as out, open(errors or log, "ab") as err:
         command = [sys.executable, *arguments]
         streams = {"stdout": out, "stderr": err if errors else out}
@@ -302,6 +305,7 @@ def main(kind: str, folder: str) -> None:
     """Be the process that forks."""
     sys.path[0] = str(ROOT)
     from utils.cli import quieten_paddle
+    from utils.config.published import published_weights
 
     quieten_paddle()
     if kind == "train":
@@ -315,6 +319,7 @@ def main(kind: str, folder: str) -> None:
     for name in IMPORTED[kind]:
         with suppress(ImportError):  # not all packages are everywhere
             import_module(name)
+    published_weights()  # which is kept once it is read
     if pages := sys.modules.get("results.pages.page"):
         for name in pages._pages().list_templates(["html"]):
             pages._pages().get_template(name)

@@ -1,12 +1,8 @@
 """Networks for tests, without numbers or with the same random ones each time, and Paddle's own answers."""
 
-import os
-import subprocess
-
 import numpy as np
 import paddle
 
-from conftest import ROOT, run_python
 from models import build_model, section_model
 from utils.config.loading import Config, load_config
 
@@ -24,12 +20,6 @@ def tiny_network(workspace, *settings: str) -> tuple[Config, paddle.nn.Layer]:
     model = build_model(section_model(config.model, config.infer))
     model.eval()
     return config, model
-
-
-def export_narrow(*flags: str) -> subprocess.CompletedProcess:
-    """Return the ended process of export.py for narrow networks; see narrow.py."""
-    environment = {**os.environ, "TSN_TEST_SCRIPT": "export"}
-    return run_python([str(ROOT / "tests" / "narrow.py"), *flags], environment, ROOT, 120, kind="export")
 
 
 def eager(model: paddle.nn.Layer, frames: np.ndarray) -> np.ndarray:

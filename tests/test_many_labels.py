@@ -3,7 +3,6 @@
 import csv
 import json
 import math
-import os
 import re
 import shutil
 import sys
@@ -14,7 +13,7 @@ import numpy as np
 import pytest
 import yaml
 
-from conftest import ROOT, run_narrow, run_python, run_script
+from conftest import ROOT, run_narrow, run_script
 from inference.api import Classifier
 from metrics.many import ManyScores
 from results.probabilities import write_probabilities
@@ -114,8 +113,7 @@ def test_prediction_export_and_the_call(many, tmp_path):
             assert classify(row["video"])["predictions"] == row["predictions"]
     assert "report.html" in [path.name for path in (tmp_path / "a").iterdir()]
     out = tmp_path / "exported"
-    flags = [str(ROOT / "tests/narrow.py"), *weights(many), f"--save_dir={out}"]
-    run_python(flags, {**os.environ, "TSN_TEST_SCRIPT": "export"}, ROOT, 120, kind="export").check_returncode()
+    run_narrow("export", *weights(many), f"--save_dir={out}").check_returncode()
     ended = run_narrow("predict", weights(many)[0], f"--weights={out}", f"--save_dir={tmp_path / 'b'}")
     assert ended.returncode == 0, ended.stderr
     assert (tmp_path / "b" / "predictions.csv").read_text() == (tmp_path / "a" / "predictions.csv").read_text()

@@ -18,7 +18,7 @@ from make_fixtures import FIXTURES
 from models import section_model
 from models.graphs import exporting
 from models.weights.fitting import load_model
-from networks import export_narrow, probabilities, tiny_network
+from networks import probabilities, tiny_network
 from results.openvino_format import save_openvino
 from utils.config.loading import Config, load_config
 from utils.errors import InputError, RunError
@@ -212,7 +212,7 @@ def exported(all_narrow, workspace, tmp_path_factory) -> tuple[Path, list[str]]:
     config, model = loaded(workspace, settings)
     exporting.save_paddle(model, config, out)
     save_openvino(model, config, out)
-    ended = export_narrow(workspace.config, *flags_of(settings), f"--save_dir={out}", "--format=onnx")
+    ended = run_narrow("export", workspace.config, *flags_of(settings), f"--save_dir={out}", "--format=onnx")
     assert (ended.returncode, ended.stderr) == (0, "")
     compared, done = ended.stdout.splitlines()[-2:]
     assert re.fullmatch(

@@ -11,7 +11,6 @@ import pytest
 
 from conftest import run_narrow, run_python
 from models.weights.exported import exported_weights
-from networks import export_narrow
 from reader.dataset import ClipSpec, read_clip
 from utils.config.loading import load_config
 from utils.errors import InputError
@@ -41,7 +40,7 @@ def weights(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def exported(workspace, weights, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("exported")
-    ended = export_narrow(workspace.config, f"--weights={weights}", f"--save_dir={folder}")
+    ended = run_narrow("export", workspace.config, f"--weights={weights}", f"--save_dir={folder}")
     assert (ended.returncode, ended.stderr) == (0, "")
     compared, done = ended.stdout.splitlines()[-2:]
     assert re.fullmatch(
