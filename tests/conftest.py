@@ -1,4 +1,4 @@
-"""What many tests share: tiny lossless clips, a tiny configuration, random weights, and scripts as real processes."""
+"""Tools for many tests: tiny lossless clips, a tiny configuration, random weights, and scripts as processes."""
 
 import io
 import json
@@ -20,11 +20,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-# Before fork_server.py takes it for its processes; see below.
+# Before fork_server.py copies the environment for its processes; the reason is below.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
-# Before NumPy is imported: its second thread only waits for the first, and keeps a core busy with that.
+# Before NumPy is imported: its second thread only waits for the first one, and keeps a core busy with that.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-# And before paddle is: its threads would go round and round for a fifth of a second after each piece of work.
+# Before paddle is imported: its threads would spin for a fifth of a second after each piece of work.
 os.environ.setdefault("KMP_BLOCKTIME", "0")
 
 import av
@@ -40,14 +40,14 @@ if TYPE_CHECKING:
     from object_store import Store
     from server_process import Server
 
-# All processes of the tests, which have their environment of the first one, share the servers that fork.
+# All processes of the tests inherit this folder from the first one, and so share the servers that fork.
 forks_folder()
 
-# A shell that starts the tests in the background has them ignore Ctrl-C, and with them every process they start.
+# If a shell starts the tests in the background, they ignore Ctrl-C, and so would every process that they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# What Python compiles is kept, whatever the shell wants: three processes would compile all tests, and each program that
-# they start all that it imports.
+# Compiled modules are kept, whatever the environment says. Otherwise each process would compile all tests, and each
+# program that they start would compile all its imports.
 sys.dont_write_bytecode = False
 
 ROOT = Path(__file__).parents[1]
@@ -56,7 +56,7 @@ LABELS = ["opening a door", "closing a door", "walking_past", "waving"]
 
 
 def make_clip(path: Path, frames: np.ndarray, fps: int = 25) -> None:
-    """Write uint8 frames [T, H, W, 3] as H.264 that gives the same pixels back, whatever the encoder's version."""
+    """Write uint8 frames [T, H, W, 3] as lossless H.264, which does not depend on the encoder's version."""
     with av.open(str(path), "w") as file:
         stream = file.add_stream("libx264rgb", rate=fps, options={"qp": "0", "preset": "ultrafast", "g": "4"})
         stream.height, stream.width, stream.pix_fmt = *frames.shape[1:3], "rgb24"
@@ -84,7 +84,7 @@ def picture(width: int, height: int, seed: int = 0) -> np.ndarray:
 
 
 def frame_pickle(label: int) -> bytes:
-    """Return a video in the original's second format: four JPEG frames of 44x36."""
+    """Return a video of four 44x36 JPEG frames in the original's second format."""
     file = io.BytesIO()
     Image.new("RGB", (44, 36), (50 * min(label, 5), 0, 0)).save(file, "JPEG")
     return pickle.dumps(("video", label, [file.getvalue()] * 4), 2)
@@ -98,7 +98,7 @@ def write_list(path: Path, videos: list[tuple[Path, int]]) -> Path:
 
 @dataclass
 class Workspace:
-    """A folder with all that the scripts need."""
+    """A folder with everything that the scripts need."""
 
     folder: Path
     videos: list[tuple[Path, int]]  # 10 of training, with labels
@@ -113,7 +113,7 @@ class Workspace:
         return f"--weights={self.folder / 'random.pdparams'}"
 
 
-# The files that take longest, each its tens of seconds: they begin first, or one process would end with them alone.
+# The slowest files begin first. Otherwise one process would still run them when the others have ended.
 LONGEST = (
     "apps/cluster/test_ray.py", "docs/test_commands.py", "test_scripts.py", "data/test_guide.py",
     "inference/test_engine.py", "models/graphs/test_exporting.py", "fuzz/test_fuzz.py", "training/test_cpu_engine.py",
@@ -134,9 +134,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def cache(tmp_path_factory) -> None:
-    """Networks that predict.py keeps for its next run go where the tests go, not to the user's cache.
+    """Keep graphs in a folder of the tests, not in the user's cache.
 
-    One folder for all processes of the tests: a graph takes seconds to make.
+    All processes of the tests share the folder, because a graph takes seconds to make.
     """
     base = tmp_path_factory.getbasetemp()
     os.environ["PADDLE_TSN_CACHE"] = str((base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "cache")
@@ -144,7 +144,7 @@ def cache(tmp_path_factory) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def tracing() -> None:
-    """Provide what traces a graph for the tests themselves is a fork, too, of a process that has imported paddle."""
+    """Let a fork of a process that has imported paddle trace the graphs of the tests' own process."""
     trace_in_forks()
 
 
@@ -158,7 +158,7 @@ def narrow_networks(monkeypatch) -> None:
 
 @pytest.fixture
 def temporary(tmp_path, monkeypatch) -> Path:
-    """Provide a folder of temporary files of the test's own, here and in the processes that are started."""
+    """Provide a folder for this test's temporary files, also for those of the processes that it starts."""
     folder = tmp_path / "temporary"
     folder.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(folder))
@@ -168,7 +168,7 @@ def temporary(tmp_path, monkeypatch) -> Path:
 
 @pytest.fixture(scope="session")
 def store() -> "Iterator[Store]":
-    """Provide a real S3 server on this machine, which the environment names as the endpoint."""
+    """Provide a real S3 server on this machine; the environment names it as the endpoint."""
     from object_store import Store  # skips where pyarrow or the server is not installed
 
     with Store() as server:
@@ -188,7 +188,7 @@ def workspace(tmp_path_factory) -> Workspace:
     write_list(folder / "train.list", videos[:10])
     write_list(folder / "test.list", videos[10:])
     (folder / "labels.json").write_text(json.dumps(LABELS))
-    # A given engine: the one that is measured to be the faster one is not the same everywhere.
+    # The engine is given, because the one that is measured as faster is not the same on every machine.
     reading = {"short_size": 36, "target_size": 32, "num_reader_threads": 1, "buf_size": 8}
     tree = {
         "MODEL": {"name": "TSN", "num_classes": NUM_CLASSES, "seg_num": 3, "num_layers": 18, "topk": 3},
@@ -208,7 +208,7 @@ def workspace(tmp_path_factory) -> Workspace:
 
 @pytest.fixture(scope="session")
 def server(workspace, tmp_path_factory) -> "Iterator[Server]":
-    """Provide a serve.py with small limits, whose temporary files are gone after each test that uses it."""
+    """Provide a serve.py with small limits."""
     pytest.importorskip("fastapi")
     from server_process import Server
 
@@ -225,7 +225,7 @@ def python_files() -> list[Path]:
 
 
 def copy_repository(folder: Path, *without: str) -> None:
-    """Copy the repository without what runs have left in it, and without the folders `without`."""
+    """Copy the repository without the outputs of runs, and without the folders `without`."""
     left = {"runs", "benchmarks/results", *without}
     left |= {
         f"data/{name}" for name in ("demo", "checkpoints", "evaluate_results", "predict_results", "inference_model")
@@ -240,12 +240,12 @@ def copy_repository(folder: Path, *without: str) -> None:
 
 
 def reader_environment(**env: str) -> dict[str, str]:
-    """Return the environment of somebody in a copy of the repository, where Python keeps what it has compiled."""
+    """Return the environment of a reader in a copy of the repository, where Python keeps compiled modules."""
     return {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"} | env
 
 
 def run_command(command: str, cwd: Path, timeout: float = 240) -> subprocess.CompletedProcess:
-    """Run a line of shell to its end as a reader of the documentation types it, with our Python as `python`."""
+    """Run a line of shell as a reader of the documentation types it, with our Python as `python`."""
     environment = f"VIRTUAL_ENV={shlex.quote(sys.prefix)} PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH"
     line = ["bash", "-c", f"export {environment}; {command}"]
     return subprocess.run(line, cwd=cwd, env=reader_environment(), capture_output=True, text=True, timeout=timeout)
@@ -256,14 +256,14 @@ def run_script(
 ) -> subprocess.CompletedProcess:
     """Return the ended process of `python SCRIPT.py FLAGS`, with its stdout and stderr as text.
 
-    real: started by the system. Otherwise that is done only where the environment asks for it, see fork_server.py.
+    real: let the system start it. Otherwise it is a fork unless the environment forbids that, see fork_server.py.
     """
     arguments, environment = [str(ROOT / f"{script}.py"), *map(str, flags)], {**os.environ, **env}
     return run_python(arguments, environment, cwd, timeout, real)
 
 
 def run_narrow(script: str, *flags: str, **env: str) -> subprocess.CompletedProcess:
-    """Return the same of a script whose ResNets have an eighth of their channels; see narrow.py."""
+    """Return the same for a script whose networks have an eighth of their channels; see narrow.py."""
     return run_script("tests/narrow", *flags, TSN_TEST_SCRIPT=script, **env)
 
 
@@ -275,7 +275,7 @@ def run_python(
     real: bool = False,
     kind: str | None = None,
 ) -> subprocess.CompletedProcess:
-    """Return the same of `python ARGUMENTS`. kind: see ForkServer; by default that of the script, which comes first."""
+    """Return the same for `python ARGUMENTS`. kind: see ForkServer; None: that of the script, the first argument."""
     with tempfile.TemporaryDirectory() as folder:
         out, errors = Path(folder, "out"), Path(folder, "errors")
         process = start_python(arguments, environment, out, errors, cwd, real, kind)
@@ -288,14 +288,14 @@ def run_python(
 
 
 def snapshot(folder: Path) -> dict[str, bytes | str]:
-    """Return the content of every file below the folder, of a link its target, and the folders.
+    """Return the content of every file below the folder, the target of every link, and the folders.
 
-    Of a page it is all but the time and the command that it was made by, commands that name its folder, and how far up
-    its links go.
+    A page's content comes without the time and command that made it, without commands that name its folder, and without
+    the number of folders that its links go up.
     """
     content = {}
     for path in sorted(folder.rglob("*")):
-        if path.name == ".made.json":  # has the times of the others
+        if path.name == ".made.json":  # holds the other files' times
             continue
         name = str(path.relative_to(folder))
         content[name] = os.readlink(path) if path.is_symlink() else path.read_bytes() if path.is_file() else "folder"
@@ -307,9 +307,9 @@ def snapshot(folder: Path) -> dict[str, bytes | str]:
 
 @contextmanager
 def largest_file(size: int) -> Iterator[None]:
-    """Open a context in which no file of this process can grow beyond so many bytes: stands for a disk that is full.
+    """Open a context in which no file of this process can grow beyond `size` bytes, as on a full disk.
 
-    Nor does Python compile modules to files meanwhile: it would keep half of one without a word.
+    Python keeps no compiled modules in it, because it would silently keep half of one.
     """
     import resource
 
@@ -324,7 +324,7 @@ def largest_file(size: int) -> Iterator[None]:
 
 
 def wait_until(condition: Callable[[], Any], seconds: float = 20) -> Any:
-    """Return the first result of `condition()` that is true."""
+    """Call `condition()` until its result is true, and return the result."""
     limit = time.monotonic() + seconds
     while not (result := condition()):
         assert time.monotonic() < limit, "it did not happen"
@@ -333,7 +333,7 @@ def wait_until(condition: Callable[[], Any], seconds: float = 20) -> Any:
 
 
 def free_port() -> int:
-    """Return a port of 127.0.0.1 that nobody listens on, of those that the system gives to nobody who asks for any."""
+    """Return a free port of 127.0.0.1, outside the range from which the system chooses ports itself."""
     while True:
         port = 20_000 + secrets.randbelow(12_000)
         with socket.socket() as free, suppress(OSError):
@@ -342,10 +342,10 @@ def free_port() -> int:
 
 
 def children(pid: int | str) -> list[int]:
-    """Return the living processes that a process, or this one ("self"), has started; needs /proc."""
+    """Return the living children of a process, or of this one ("self"); needs /proc."""
     found = []
     for thread in Path(f"/proc/{pid}/task").iterdir():
-        with suppress(FileNotFoundError):  # the thread has just ended: its children are another's now
+        with suppress(FileNotFoundError):  # the thread has just ended
             found += map(int, (thread / "children").read_text().split())
     return found
 
@@ -357,18 +357,18 @@ def processes(mark: str) -> list[int]:
 
 
 def memory_files() -> set[Path]:
-    """Return the files in memory that programs may share; folders are not of this kind."""
+    """Return the files of shared memory, without folders."""
     with os.scandir("/dev/shm") as entries:
         return {Path(entry.path) for entry in entries if entry.is_file(follow_symlinks=False)}
 
 
 def forgotten(before: set[Path]) -> set[Path]:
-    """Return those that there are now, were not `before`, and that no living process has: other tests' are theirs."""
+    """Return the files of shared memory that are new since `before` and that no living process holds."""
     if not (new := memory_files() - before):
         return new
     held = set()
     for process in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError):  # it has just ended
+        with suppress(OSError):  # the process has just ended
             held |= set(re.findall(r"/dev/shm/.+", (process / "maps").read_text()))
             for descriptor in (process / "fd").iterdir():
                 with suppress(OSError):  # it has just been closed

@@ -1,8 +1,8 @@
-"""Scripts as forks of a process that has imported what they import: a run costs its own work, and no imports.
+"""Run scripts as forks of a process that has already imported their packages, so a run costs no imports.
 
-Each is a process of its own all the same, in a session of its own, with its own environment, working folder and log: it
-can be killed, stopped and starved. What must be started by the system is not for this: what is told to the interpreter,
-or what Python and libraries take from the environment when they are imported.
+A fork is still a process of its own, with its own session, environment, working folder and log. It can be killed,
+stopped and starved. Some runs must be started by the system: those with flags for the interpreter, and those that
+change a variable which Python or a library reads while it is imported.
 """
 
 import atexit
@@ -29,26 +29,26 @@ from forks import ROOT, become, fork_instead_of_starting, keep, started, state, 
 
 _READING = ("reader.build", "reader.dataset", "utils.processes.world")
 _ANSWERING = ("inference.graph", "inference.network", "results.pages.page", "results.passes", "results.task", *_READING)
-# What each kind of server has imported.
+# The modules that each kind of server has imported.
 IMPORTED = {
     "train": ("training.run", *_ANSWERING),
     "export": ("models.graphs.exporting", "results.openvino_format", *_READING),
     "read": ("apps.serving.app", *_ANSWERING),
 }
 _LONGEST = 1 << 20  # bytes of a message
-_FOLDER = "TSN_TEST_FORKS"  # the environment variable that names forks_folder()
-_started: list[subprocess.Popen] = []  # servers, which may outlive this process
+_FOLDER = "TSN_TEST_FORKS"  # the environment variable that holds forks_folder()
+_started: list[subprocess.Popen] = []  # servers that this process started, and which may outlive it
 _ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}  # before any test has changed it
-# Variables of the environment that Python, or what the server has imported, has read already. LD_LIBRARY_PATH is not
-# among them: OpenCV changes it in whoever imports it, the server as well.
+# Environment variables that Python or the server's imports have already read. LD_LIBRARY_PATH is not among them:
+# OpenCV changes it in every process that imports it, and so in the server, too.
 _READ = re.compile(r"PYTHON(?!DONTWRITEBYTECODE)|LC_|LANG|LD_(?!LIBRARY_PATH)|FLAGS_|KMP_|OPENBLAS_|MKL_|MALLOC_")
 
 
 class ForkServer:
-    """The process that forks, or our connection to it. It ends when the last process that is connected has ended."""
+    """A connection to a process that forks. That process ends when nobody is connected to it any more."""
 
     def __init__(self, kind: str):
-        """kind: "train", which has imported paddle as train.py does; "export", as export.py; "read", none at all."""
+        """kind: "train" has imported paddle as train.py does, "export" as export.py does, "read" has not."""
         self._socket = connected(kind)
         self._ended: dict[int, int] = {}  # process -> its exit code
 
@@ -61,22 +61,23 @@ class ForkServer:
         cwd: Path = ROOT,
         largest_file: int | None = None,
     ) -> "ForkedProcess":
-        """Start `python COMMAND` with this environment and working folder; what it says goes to the log.
+        """Start `python COMMAND` with this environment and working folder; its output goes to the log.
 
         Args:
-            errors: where its stderr goes; None: to the log.
-            largest_file: bytes, a limit as of `ulimit -f`. Python would keep half of a compiled module without a word.
+            errors: the file for its stderr; None: the log.
+            largest_file: a limit in bytes, as `ulimit -f` sets it. Such a process keeps no compiled modules, because
+                Python would silently keep half of one.
         """
         log.touch()
         request = [list(command), dict(environment), str(cwd), str(log), str(errors or log), largest_file]
         self._socket.send(json.dumps(request).encode())
         while isinstance(message := self._receive(None), list):
             self._ended[message[0]] = message[1]
-        self._ended.pop(message, None)  # of an earlier process of the same number
+        self._ended.pop(message, None)  # of an earlier process with the same number
         return ForkedProcess(self, message)
 
     def exit_code(self, pid: int, seconds: float | None) -> int | None:
-        """Return that of a process, waiting so long for its end (None: without limit); None where it still runs."""
+        """Wait up to `seconds` (None: for ever) and return the exit code of a process, or None if it still runs."""
         deadline = None if seconds is None else time.monotonic() + seconds
         while pid not in self._ended:
             left = None if deadline is None else max(0.0, deadline - time.monotonic())
@@ -95,7 +96,7 @@ class ForkServer:
 
 
 class ForkedProcess:
-    """As much of subprocess.Popen as the tests need."""
+    """The part of subprocess.Popen's interface that the tests need."""
 
     def __init__(self, server: ForkServer, pid: int):
         self._server, self.pid = server, pid
@@ -125,22 +126,22 @@ class ForkedProcess:
 
 
 def may_fork(environment: Mapping[str, str]) -> bool:
-    """Return whether nothing is different in the environment that Python and libraries read before the fork."""
+    """Return whether the variables that were read before the fork have the same values in this environment."""
     names = {*environment, *_ENVIRONMENT}
     return not any(_READ.match(name) and environment.get(name) != _ENVIRONMENT.get(name) for name in names)
 
 
 def connected(kind: str) -> socket.socket:
-    """Return a connection to the server that all processes of the tests share; whoever wants it first starts it."""
+    """Connect to the server that all processes of the tests share; the first process that needs it starts it."""
     folder = forks_folder()
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with open(folder / f"{kind}.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        with suppress(OSError):  # there is none, or it is about to end
+        with suppress(OSError):  # no server is there, or it is about to end
             connection.connect(str(folder / kind))
             return connection
         command = [sys.executable, __file__, kind, str(folder)]
-        # Not of our group: Ctrl-C ends us, and then it ends, too.
+        # In a group of its own, so Ctrl-C does not reach it. It ends when we have ended.
         _started.append(
             subprocess.Popen(command, cwd=ROOT, env=_ENVIRONMENT, stdout=subprocess.DEVNULL, process_group=0)
         )
@@ -150,10 +151,10 @@ def connected(kind: str) -> socket.socket:
 
 @cache
 def fork_server(kind: str) -> ForkServer:
-    """Return that of this process, made when it is first asked."""
+    """Return this process's connection, made on the first call."""
     server = ForkServer(kind)
     if kind != "train":
-        fork_server("train")  # which traces the others' graphs
+        fork_server("train")  # it traces the graphs of the other kinds
     return server
 
 
@@ -166,9 +167,9 @@ def start_python(
     real: bool = False,
     kind: str | None = None,
 ) -> ForkedProcess | subprocess.Popen:
-    """Start `python ARGUMENTS`: a fork where its environment allows that, and it is not `real`.
+    """Start `python ARGUMENTS`, as a fork if its environment allows that and `real` is False.
 
-    What it says goes to `log`, and what it says on stderr to `errors` (None: to the log, too).
+    Its output goes to `log`, and its stderr to `errors` (None: to the log, too).
     """
     script = Path(arguments[0]).stem
     narrow = script == "narrow"
@@ -184,12 +185,12 @@ def start_python(
 
 
 def trace_in_forks() -> None:
-    """Have graphs traced by forks of the server from now on, where this process wants one."""
+    """Let forks of the server trace the graphs that this process needs from now on."""
     trace_in_forks_of(lambda: fork_server("train") and listening("train", forks_folder()))
 
 
 def listening(kind: str, folder: Path) -> Path:
-    """Return where such a server listens, once it does."""
+    """Wait until such a server listens, and return its socket's path."""
     end = time.monotonic() + 100
     while not (place := folder / kind).exists():
         assert time.monotonic() < end, f"the server {kind} has not come up"
@@ -198,15 +199,15 @@ def listening(kind: str, folder: Path) -> Path:
 
 
 def forks_folder() -> Path:
-    """Return where servers listen, and forks say what they are: a file for each, called after its number."""
-    if _FOLDER not in os.environ:  # the first process of the tests; the others have it from its environment
+    """Return the folder with the servers' sockets, and with a file about each fork, named after its number."""
+    if _FOLDER not in os.environ:  # in the first process; the others inherit its environment
         os.environ[_FOLDER] = folder = tempfile.mkdtemp(prefix="forks-")
         atexit.register(shutil.rmtree, folder)
     return Path(os.environ[_FOLDER])
 
 
 def process_file(pid: int, name: str) -> bytes:
-    """/proc/PID/NAME, or of a fork what would stand there of a process that the system has started; b"": it has ended.
+    """Return /proc/PID/NAME; for a fork, what this would be if the system had started it; b"" if it has ended.
 
     name: "environ" or "cmdline".
     """
@@ -223,10 +224,10 @@ def process_file(pid: int, name: str) -> bytes:
 
 
 def serve(kind: str, folder: Path) -> None:
-    """Fork for each request, and say when a fork has ended; until nobody is connected any more.
+    """Fork for each request and report the fork's end, until nobody is connected any more.
 
-    A request comes with the descriptors that the fork is to have, and is the only one of its connection; or without,
-    and then what the fork says goes to files.
+    A request with descriptors is the only one on its connection, and the fork gets these descriptors. The output of a
+    fork without descriptors goes to files.
     """
     wake, woken = os.pipe()
     os.set_blocking(woken, False)
@@ -237,8 +238,8 @@ def serve(kind: str, folder: Path) -> None:
     listener.listen(64)
     os.rename(folder / f".{os.getpid()}", folder / kind)
     connections: set[socket.socket] = set()
-    asked: dict[int, socket.socket] = {}  # process -> who asked for it, and hears of its end
-    single: dict[socket.socket, int] = {}  # who asked with descriptors -> the process
+    asked: dict[int, socket.socket] = {}  # process -> the connection that gets its exit code
+    single: dict[socket.socket, int] = {}  # the connection of a request with descriptors -> its process
     while True:
         ready, _, _ = select.select([wake, listener, *connections], [], [], 60)
         if wake in ready:
@@ -247,7 +248,7 @@ def serve(kind: str, folder: Path) -> None:
             connections.add(listener.accept()[0])
         for connection in connections.intersection(ready):
             message, descriptors, _, _ = socket.recv_fds(connection, _LONGEST, 100)
-            if not message:  # whoever asked has ended
+            if not message:  # the other end has gone
                 connections.remove(connection)
                 connection.close()
                 if connection in single:
@@ -277,14 +278,14 @@ def serve(kind: str, folder: Path) -> None:
 
 
 def has_left(place: Path, listener: socket.socket) -> bool:
-    """Give up the server's place, and return whether nobody has connected to it meanwhile."""
+    """Remove the server's socket, and return whether nobody has connected in the meantime."""
     with suppress(FileNotFoundError):
         place.unlink()
     return not select.select([listener], [], [], 0)[0]
 
 
 def prepare(environment: dict[str, str], cwd: str, log: str, errors: str, largest_file: int | None) -> None:
-    """Make a fork a process of its own."""
+    """Turn a fork into an independent process."""
     signal.set_wakeup_fd(-1)
     os.setsid()
     become(environment if largest_file is None else {**environment, "PYTHONDONTWRITEBYTECODE": "1"})
@@ -297,12 +298,12 @@ def prepare(environment: dict[str, str], cwd: str, log: str, errors: str, larges
     if largest_file is not None:
         import resource
 
-        # What it says of itself may be larger, so that it can be raised for that, see forks.py.
+        # Only the soft limit: forks.py raises it to write the file about the fork.
         resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, resource.RLIM_INFINITY))
 
 
 def main(kind: str, folder: str) -> None:
-    """Be the process that forks."""
+    """Import the modules, then fork for requests."""
     sys.path[0] = str(ROOT)
     from utils.cli import quieten_paddle
     from utils.config.published import published_weights
@@ -319,12 +320,12 @@ def main(kind: str, folder: str) -> None:
     for name in IMPORTED[kind]:
         with suppress(ImportError):  # not all packages are everywhere
             import_module(name)
-    published_weights()  # which is kept once it is read
+    published_weights()  # is read once and kept
     if pages := sys.modules.get("results.pages.page"):
         for name in pages._pages().list_templates(["html"]):
             pages._pages().get_template(name)
     assert kind != "read" or "paddle" not in sys.modules
-    # What is there now is nobody's to collect: the forks share its memory as long as they do not write into it.
+    # The garbage collector must not write to these objects: forks share their memory until someone does.
     gc.freeze()
 
     fork_instead_of_starting(Path(folder))

@@ -1,7 +1,7 @@
-"""What a fork of tests/fork_server.py does to be as good as a Python that the system has just started.
+"""Make a fork of tests/fork_server.py behave like a Python that the system has just started.
 
-Its reader processes and its ranks are forks, too, where the script would start an interpreter for each: with the
-descriptors, the signals, the session and the environment that they would have had, and what is sent to them is pickled.
+Its reader processes and its ranks are forks, too, where the script would start an interpreter for each. They get the
+descriptors, signals, session and environment that they would have had, and what is sent to them is pickled.
 """
 
 import atexit
@@ -27,18 +27,18 @@ from pathlib import Path
 from typing import NoReturn
 
 ROOT = Path(__file__).parents[1]
-# Python sets none of these up again; paddle's handlers of the last ones write pages.
+# Python does not reset these; paddle's handlers of the last five print pages.
 _SIGNALS = "SIGTERM", "SIGCHLD", "SIGHUP", "SIGUSR1", "SIGSEGV", "SIGABRT", "SIGBUS", "SIGFPE", "SIGILL"
 _OURS = tuple(f"{path}{os.sep}" if path.is_dir() else str(path) for path in ROOT.iterdir() if path.name[0] != ".")
 _launching = threading.local()
-_WRAPPED = "encoding", "errors", "line_buffering", "write_through"  # what a standard stream is wrapped with
-_streams: list[object] = []  # not collected: they would write what their process has written
+_WRAPPED = "encoding", "errors", "line_buffering", "write_through"  # what a fork keeps of a standard stream
+_streams: list[object] = []  # kept, because a collected stream would write its parent's output again
 
 
 def started(command: list[str], prepare: Callable[[], object], folder: Path) -> int:
-    """Return the process of `python COMMAND`, a fork of this one, after it has called `prepare`.
+    """Fork a process that calls `prepare` and then runs `python COMMAND`; return its number.
 
-    folder: where it says what /proc would say of a process that the system has started.
+    folder: for the file about it, which stands in for /proc.
     """
     if (pid := os.fork()) == 0:
         try:
@@ -61,15 +61,15 @@ def become(environment: Mapping[str, str]) -> None:
 
 
 def keep(descriptors: Iterable[int]) -> None:
-    """Close all other descriptors but the standard streams.
+    """Close all descriptors except these and the standard streams.
 
-    Their numbers stay taken: an object that is left of before the fork closes what it holds for its own.
+    Their numbers stay in use, because an object from before the fork may still close the number that it holds.
     """
     nothing = os.open(os.devnull, os.O_RDWR)
     for number in map(int, os.listdir("/proc/self/fd")):
         if number > 2 and number not in descriptors:
             with suppress(OSError):
-                os.fstat(number)  # and not that of the listing
+                os.fstat(number)  # fails for the listing's own, which is closed
                 os.dup2(nothing, number, inheritable=False)
 
 
@@ -90,9 +90,9 @@ def _begin() -> None:
         setattr(sys, f"__{name}__", text)
     resource_tracker._resource_tracker._fd = resource_tracker._resource_tracker._pid = None
     if child := sys.modules.get("utils.processes.child"):
-        child._STARTING = threading.Lock()  # the thread that forked has it
+        child._STARTING = threading.Lock()  # the thread that forked holds it
     if pools := sys.modules.get("concurrent.futures.thread"):
-        pools._threads_queues.clear()  # threads of who has forked, which nobody can wait for
+        pools._threads_queues.clear()  # threads of the parent, which do not exist here
 
 
 def _tell(command: list[str], folder: Path) -> None:
@@ -103,23 +103,20 @@ def _tell(command: list[str], folder: Path) -> None:
     }
     unfinished = folder / f".{os.getpid()}"
     limit, most = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))  # the test's limit is for its program's files
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))  # the test limits the files of its program only
     unfinished.write_text(json.dumps(about), errors="surrogateescape")
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, most))
     unfinished.rename(folder / str(os.getpid()))
 
 
 def state(pid: int) -> tuple[str, str]:
-    """Return (state, when it was started, in ticks) of a process: a number may be given again."""
+    """Return a process's (state, start time in ticks); numbers alone are not unique, as they are used again."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return fields[0], fields[19]
 
 
 def _live(command: list[str]) -> NoReturn:
-    """Return the life of a program, and its end as Python ends it.
-
-    Whatever happens, not in the code of who has forked.
-    """
+    """Run a program and end as Python would end it, without ever returning to the code that forked."""
     code: object = 70
     try:
         try:
@@ -136,7 +133,7 @@ def _live(command: list[str]) -> NoReturn:
         threading._shutdown()
         atexit._run_exitfuncs()
         for stream in (sys.stdout, sys.stderr):
-            with suppress(OSError, ValueError):  # closed, as Python's tracker of resources does with them
+            with suppress(OSError, ValueError):  # the stream is closed: Python's resource tracker does that
                 stream.flush()
     finally:
         os._exit(code)
@@ -156,7 +153,7 @@ def _run(command: list[str]) -> None:
         runpy.run_module(rest[0], run_name="__main__", alter_sys=True)
     else:
         folder = Path(what).resolve().parent
-        if not folder.is_relative_to(ROOT):  # a program of another folder has its own modules, or those of a copy
+        if not folder.is_relative_to(ROOT):  # it has modules of its own, or is in a copy of the repository
             _forget_modules()
         sys.argv, sys.path[0] = list(command), str(folder)
         program.__dict__.update(__file__=os.path.abspath(what), __builtins__=__builtins__)
@@ -164,14 +161,14 @@ def _run(command: list[str]) -> None:
 
 
 def _forget_modules() -> None:
-    """Have the repository's modules imported anew: none is as another program has left it."""
+    """Forget the repository's modules, so that the program imports its own."""
     for name, module in list(sys.modules.items()):
         if (getattr(module, "__file__", None) or "").startswith(_OURS):
             del sys.modules[name]
 
 
 def fork_instead_of_starting(folder: Path) -> None:
-    """From now on readers, ranks, and Python's tracker of resources are forks of who wants them."""
+    """Let readers, ranks and Python's resource tracker be forks of the process that starts them from now on."""
     execute, signature = subprocess.Popen._execute_child, inspect.signature(subprocess.Popen._execute_child)
 
     def spawn_or_fork(spawn: Callable, work: str, path: str, arguments: list[str], descriptors: list[int]) -> int:
@@ -180,7 +177,7 @@ def fork_instead_of_starting(folder: Path) -> None:
             return spawn(path, arguments, descriptors)
 
         def prepare() -> None:
-            atexit._clear()  # these are its parent's
+            atexit._clear()  # its parent's
             keep(descriptors)
 
         return started(_command(arguments), prepare, folder)
@@ -198,7 +195,7 @@ def fork_instead_of_starting(folder: Path) -> None:
                     os.dup2(given[name], number)
             keep(given["pass_fds"])
             become(given["env"])
-            if Path(sys.argv[0]).resolve().parent != ROOT:  # a program of the tests, which may have changed some
+            if Path(sys.argv[0]).resolve().parent != ROOT:  # a program of the tests, which may have changed modules
                 _forget_modules()
 
         process.pid, process._child_created = started(sys.argv, prepare, folder), True
@@ -210,7 +207,7 @@ def fork_instead_of_starting(folder: Path) -> None:
 
 
 def trace_in_forks_of(place: Callable[[], Path]) -> None:
-    """From now on what traces graphs is done by forks of the server that listens at `place`: it has imported paddle."""
+    """Let forks of the server at `place`, which has imported paddle, trace graphs from now on."""
 
     def spawn_or_ask(spawn: Callable, work: str, path: str, arguments: list[str], descriptors: list[int]) -> int:
         if not work.endswith((".trace.serve", ".trace_narrow")):
@@ -227,12 +224,12 @@ def trace_in_forks_of(place: Callable[[], Path]) -> None:
 
 
 def _command(arguments: list[str]) -> list[str]:
-    """Return what follows the interpreter and its flags, which are those of this process."""
+    """Return the arguments after the interpreter and its flags, which are those of this process."""
     return arguments[1 + len(util._args_from_interpreter_flags()) :]
 
 
 def _stand_for(server: str, command: list[str], descriptors: list[int]) -> None:
-    """End as a fork of the server ends, which has the descriptors; and the fork with this process."""
+    """Ask the server for a fork with these descriptors, and end as it ends. If this process ends, so does the fork."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as connection:
         connection.connect(server)
         request = json.dumps([command, dict(os.environ), os.getcwd(), descriptors])
@@ -248,7 +245,7 @@ def _stand_for(server: str, command: list[str], descriptors: list[int]) -> None:
 
 
 def take_over(environment: Mapping[str, str], cwd: str, numbers: list[int], descriptors: list[int]) -> None:
-    """Make a fork what it stands for whoever sent these descriptors, which have these numbers there."""
+    """Give a fork these descriptors under the numbers that they have in the process that sent them."""
     held = [fcntl.fcntl(descriptor, fcntl.F_DUPFD, 10 + max(numbers)) for descriptor in descriptors]
     for number, descriptor in zip(numbers, held, strict=True):
         os.dup2(descriptor, number)
@@ -260,7 +257,7 @@ def take_over(environment: Mapping[str, str], cwd: str, numbers: list[int], desc
 def _change_spawn(change: Callable) -> None:
     """Have `change(spawn, work, path, arguments, descriptors)` start processes in place of multiprocessing's own.
 
-    work: the name of the function that the process serves with, see utils/processes/child.py.
+    work: the name of the function that the process runs, see utils/processes/child.py.
     """
     launch, spawn = popen_spawn_posix.Popen._launch, util.spawnv_passfds
 
