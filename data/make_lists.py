@@ -44,7 +44,7 @@ from data.lists.found import Found, from_annotations, from_folders
 from data.lists.labels_csv import from_many, is_of_many, read_many
 from data.lists.layout import counted, empty_folders, is_split, named, table
 from data.lists.official import is_official, read_official
-from data.lists.own_networks import Network
+from data.lists.own_networks import OwnNetwork
 from data.lists.soundness import find_broken, find_copies
 from data.lists.splits import SPLITS, listed_in, respelled
 from reader.class_names import mirror_advice, read_names
@@ -76,7 +76,7 @@ def lists_of(found: Found) -> dict[str, list[SplitClip]]:
 
 
 def writers_of(
-    found: Found, lists: dict[str, list[SplitClip]], out: Path, network: Network
+    found: Found, lists: dict[str, list[SplitClip]], out: Path, network: OwnNetwork
 ) -> dict[str, Callable[[Path], None]]:
     """Return a function that writes each file of `out`, by file name."""
     writers = {name: partial(_write_list, clips=clips, labels=name != "infer.list") for name, clips in lists.items()}
@@ -145,7 +145,9 @@ def write(out: Path, writers: dict[str, Callable[[Path], None]]) -> None:
     (out / MARK).unlink()
 
 
-def written(out: Path, names: Iterable[str], lists: dict[str, list[SplitClip]], found: Found, network: Network) -> str:
+def written(
+    out: Path, names: Iterable[str], lists: dict[str, list[SplitClip]], found: Found, network: OwnNetwork
+) -> str:
     """Return lines about the written files, and the commands to type next."""
     source, clips = found.classes.source, {name: len(clips) for name, clips in lists.items()}
     alphabetical = found.classes.names == in_order(found.classes.names)

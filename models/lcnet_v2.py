@@ -12,7 +12,8 @@ from paddle.nn.initializer import KaimingNormal
 
 from models.resnet import BatchNorm, Function
 
-# For each group of blocks: channels, number of blocks, kernel of the depthwise convolutions, other arguments of Block.
+# For each group of blocks: channels, number of blocks, kernel of the depthwise convolutions, and other arguments of
+# DepthwiseBlock.
 GROUPS = (
     (128, 2, 3, {}),
     (256, 2, 3, {}),
@@ -62,7 +63,7 @@ def sigmoid(x: Tensor) -> Tensor:
     return result
 
 
-class Block(nn.Layer):
+class DepthwiseBlock(nn.Layer):
     """A depthwise convolution and a pointwise convolution, each with BatchNorm and ReLU.
 
     branches: sum several depthwise convolutions, with kernels 5, 3 and (unless the stride is 2) 1, before the ReLU;
@@ -151,12 +152,14 @@ class LCNetV2(nn.Layer):
     def __init__(self, in_channels: int = 3, data_format: str = "NCHW"):
         super().__init__()
         self.data_format = data_format
-        self.stem = nn.LayerList([ConvBN(in_channels, 32, 3, data_format, 2), Block(32, 64, 3, 1, data_format)])
+        self.stem = nn.LayerList(
+            [ConvBN(in_channels, 32, 3, data_format, 2), DepthwiseBlock(32, 64, 3, 1, data_format)]
+        )
         self.groups, channels = nn.LayerList(), 64
         for out, depth, kernel, more in GROUPS:
             blocks = []
             for number in range(depth):
-                blocks.append(Block(channels, out, kernel, 1 if number else 2, data_format, **more))
+                blocks.append(DepthwiseBlock(channels, out, kernel, 1 if number else 2, data_format, **more))
                 channels = out
             self.groups.append(nn.Sequential(*blocks))
         self.last_conv = nn.Conv2D(channels, self.num_features, 1, bias_attr=False, data_format=data_format)

@@ -19,7 +19,7 @@ from utils.storage.copies import on_this_machine
 
 
 @dataclass
-class Seen:
+class VideoFacts:
     """Facts about a video that reading its clip brings to light."""
 
     num_frames: int = 0
@@ -34,7 +34,7 @@ def read_clip(
     epoch: int = 0,
     index: int = 0,
     folder: Path | None = None,
-    seen: Seen | None = None,
+    seen: VideoFacts | None = None,
     frames: int | None = None,
 ) -> tuple[np.ndarray, int | None]:
     """Return (clip uint8 [V * T, H, W, 3 * seglen], label or None) of one video; only a pickle brings its own label.
@@ -51,7 +51,7 @@ def read_clip(
     rng = None if spec.augment_seed is None else video_rng(spec.augment_seed, epoch, index)
     changed = rng is not None and (spec.rand_augment or spec.random_erasing)
     change = draw_changes(spec, epoch, index) if changed else None
-    seen = seen or Seen()
+    seen = seen or VideoFacts()
     chosen: dict[int, list[int]] = {}
 
     def choose(num_frames: int) -> list[int]:

@@ -82,9 +82,9 @@ def read_file(
     spec: ClipSpec, folder: Path | None, path: str, epoch: int, index: int, frames: int | None = None
 ) -> FileClip:
     """Return the clip of a video. folder: made for the copy of a remote video; frames: see `read_clip`."""
-    from reader.dataset import Seen, read_clip  # imported here: it takes time, and only reader processes decode
+    from reader.dataset import VideoFacts, read_clip  # imported here: it takes time, and only reader processes decode
 
     # In the reader process, whose time limit also covers a disk that hangs. Answers and features are kept from the
     # first epoch only, and the signature of a folder of 300 frames takes a third of the time of reading three of them.
-    file, seen = None if epoch else signature(path), Seen()
+    file, seen = None if epoch else signature(path), VideoFacts()
     return FileClip(*read_clip(spec, path, epoch, index, folder, seen, frames), file, seen.mirrored)

@@ -14,7 +14,7 @@ from inference.label_kinds import MANY, ONE
 from inference.several_networks import check_same_classes, describe_mean, mean_logits, mean_thresholds
 from metrics.many import ManyScores
 from metrics.sums import EvaluationSums
-from results.comparing import Comparison, EvaluatedRun, Key, Run, compare, is_of_many
+from results.comparing import Comparison, EvaluatedRun, FinishedRun, Key, compare, is_of_many
 from results.comparing_many import ManyComparison, ManyRun, compare_many
 from results.evaluations import ManyLabelResults, OneLabelResults
 from results.probabilities import Probabilities, read_probabilities
@@ -123,7 +123,7 @@ def _many(folders: Sequence[str]) -> Known:
     return compared, compared.names, compared.probabilities, compared.labels
 
 
-def _not_counted(runs: Sequence[Run], videos: Sequence[Key]) -> tuple[list[tuple[str, str]], int]:
+def _not_counted(runs: Sequence[FinishedRun], videos: Sequence[Key]) -> tuple[list[tuple[str, str]], int]:
     """Return (each video on all lists that a run could not read, with the reason; how many are not on all lists).
 
     videos: those that are counted.

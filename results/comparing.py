@@ -19,7 +19,7 @@ _COLUMNS = {"label", "rank", "predicted_class", "predicted_name", "probability"}
 Key = tuple[str, int]
 
 
-class Run(Protocol):
+class FinishedRun(Protocol):
     """The files that eval.py left in a folder, for one label or many."""
 
     name: str
@@ -43,11 +43,11 @@ class EvaluatedRun:
 class SharedVideos:
     """Several runs over the videos that they share, in the order of the first run. Methods take a run's number."""
 
-    runs: Sequence[Run]
+    runs: Sequence[FinishedRun]
     videos: Sequence[Key]
     left_out: int  # videos that not all runs have
 
-    def pairs(self) -> Iterator[tuple[Run, Run, Paired | Difference]]:
+    def pairs(self) -> Iterator[tuple[FinishedRun, FinishedRun, Paired | Difference]]:
         """Yield each pair of runs with the test of their difference."""
         for a, b in itertools.combinations(range(len(self.runs)), 2):
             yield self.runs[a], self.runs[b], self.paired(a, b)
@@ -111,7 +111,7 @@ def compare(folders: Sequence[str]) -> Comparison:
     return Comparison(runs, everywhere, left_out, names)
 
 
-def shared_by(runs: Sequence[Run]) -> tuple[list[Key], int]:
+def shared_by(runs: Sequence[FinishedRun]) -> tuple[list[Key], int]:
     """Return (the videos that all runs have, in the order of the first run; how many videos not all runs have).
 
     Raises InputError if the runs have no video in common.

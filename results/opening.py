@@ -18,7 +18,7 @@ if TYPE_CHECKING:  # slow imports happen while the readers start
     from inference.network import Network
 
 
-class Opened(NamedTuple):
+class OpenedRun(NamedTuple):
     """A rank's readers, its network, and how videos are read and computed, in words."""
 
     loader: Loader
@@ -30,7 +30,7 @@ class Opened(NamedTuple):
 def opened(
     flags: Flags, config: Config, section: EngineConfig, entries: FileList, data: str, needs_label: bool,
     world: World, device: str, finding: "Future[FoundNetwork] | None" = None,
-) -> Iterator[Opened]:  # fmt: skip
+) -> Iterator[OpenedRun]:  # fmt: skip
     """Yield what a rank needs to compute rows of the entries. The readers end with the context.
 
     data: the videos, in words. finding: see `load_network`, whose errors are raised.
@@ -42,4 +42,4 @@ def opened(
 
         network = load_network(config, section, device, len(entries), world.ranks_here, finding)
         announce_network(flags, config, section, data, *weights_and_precision(network))
-        yield Opened(loader, network, f"{describe_protocol(section)}, {network.description}")
+        yield OpenedRun(loader, network, f"{describe_protocol(section)}, {network.description}")

@@ -24,7 +24,7 @@ from reader.videos import videos_at
 from results.fingerprint import fingerprint
 from results.finished import Finished
 from results.list_results import check_list_flags
-from results.opening import Opened, opened
+from results.opening import OpenedRun, opened
 from results.pages.extras import wants_report
 from results.pages.frames import frames_seen, shown, shown_positions
 from results.pages.per_video import PerVideo, check_wanted
@@ -86,7 +86,7 @@ class Task:
 
     def opened(
         self, world: World, device: str, finding: "Future[FoundNetwork] | None" = None
-    ) -> AbstractContextManager[Opened]:
+    ) -> AbstractContextManager[OpenedRun]:
         """Return the context of the task's readers and network."""
         how = self.flags, self.config, self.section, self.entries, self.data
         return opened(*how, False, world, device, finding)

@@ -94,6 +94,17 @@ def test_each_file_has_a_name_of_its_own():
     assert [name for name, number in names.items() if number > 1] == []
 
 
+def test_each_class_has_a_name_of_its_own():
+    ours = [ROOT / FILES[module] for module, room in ROOMS.items() if room != "benchmarks"]
+    names = Counter(
+        node.name
+        for path in ours
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.ClassDef)
+    )
+    assert [name for name, number in names.items() if number > 1] == []
+
+
 def test_a_newcomer_sees_few_folders():
     folders = {path.parts[0] for path in FILES.values() if len(path.parts) > 1} | {"configs"}
     assert len(folders) <= 14

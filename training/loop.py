@@ -13,7 +13,7 @@ from reader.loader import Batch, timed
 from training.amp import Amp, on_device
 from training.beforehand import too_high
 from training.recipe import Objective
-from training.targets import SEEN, Seen
+from training.targets import SEEN, TrainingCounts
 from training.waiting import Spent
 from utils.errors import RunError
 from utils.log import JsonLog, format_metrics, progress_bar, say, say_in
@@ -97,7 +97,9 @@ class LossGuard:
 class StepLog:
     """Times the steps, and writes a log line and a JSON line for every `interval`-th step."""
 
-    def __init__(self, interval: int, json_log: JsonLog, counted: Seen = SEEN["single"], lines: str = "steps"):
+    def __init__(
+        self, interval: int, json_log: JsonLog, counted: TrainingCounts = SEEN["single"], lines: str = "steps"
+    ):
         """lines: which get a line on the screen, "steps", "epochs" or "validations"; the JSON log has all."""
         self._interval, self._json, self.counted, self.lines = interval, json_log, counted, lines
         self.trained: float | None = None  # the metric of the last whole epoch, percent

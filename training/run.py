@@ -28,7 +28,7 @@ from training.schedule import build_schedule
 from training.sources import Lists, video_sources
 from training.start import Start, announce_lists, check_agreement, describe_data, describe_run, find_start
 from training.targets import SEEN
-from training.unreadable import Unreadable
+from training.unreadable import UnreadableTracker
 from training.validation import check_any, check_readable, validate
 from training.verdict import VERDICTS, out_of_patience
 from training.waiting import say_waiting
@@ -88,7 +88,7 @@ class Run:
         known = self.start.checkpoint.data if self.start.checkpoint else {}  # without validation: the previous list's
         about = describe_run(config, known | data) | {"engine": engine}
         self.saver = Saver(self.folder, type(model).__name__, about, self.steps.per_epoch, train.keep_checkpoints)
-        self.unreadable = Unreadable(entries, train.max_unreadable, world)
+        self.unreadable = UnreadableTracker(entries, train.max_unreadable, world)
         self.validated = len(valid_entries)  # how many of them the last validation could read
         self.json = self.stop = self.profiler = self.sources = None  # set by `train`
         self.last_saved = time.monotonic()

@@ -42,7 +42,7 @@ def _many_seen(logits: Tensor, labels: Tensor) -> tuple[Tensor, ...]:
 
 
 @dataclass(frozen=True)
-class Seen:
+class TrainingCounts:
     """The sums of training: `counts` makes them for a batch, `of_batch` gives the parts of an epoch's sums."""
 
     metric: str
@@ -53,6 +53,6 @@ class Seen:
 
 
 SEEN = {
-    "single": Seen("top1_acc", Objective, Accuracy, _one_seen, math.log),
-    "multi": Seen("f1", ManyObjective, ManyCounts, _many_seen, lambda classes: math.log(2)),
+    "single": TrainingCounts("top1_acc", Objective, Accuracy, _one_seen, math.log),
+    "multi": TrainingCounts("f1", ManyObjective, ManyCounts, _many_seen, lambda classes: math.log(2)),
 }

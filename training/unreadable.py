@@ -9,7 +9,7 @@ from utils.log import say
 from utils.processes.ranks import World
 
 
-class Unreadable:
+class UnreadableTracker:
     """The unreadable videos that this rank has met, and their number on all ranks."""
 
     def __init__(self, entries: FileList, share: float, world: World):

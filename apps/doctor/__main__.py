@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from apps.doctor.checks import COLUMNS, CheckRow, Ended, checked, start
+from apps.doctor.checks import COLUMNS, CheckRow, ProgramResult, checked, start
 from apps.doctor.gpu import Plan, check_gpus, measured, trained
 from apps.doctor.machine import describe, gpu_problem, listed_gpus, package_problem
 from apps.doctor.ways import NO_GPU, REINSTALL, WAYS, Abilities, Outcome, Way, judge
@@ -67,7 +67,7 @@ def check_ways(abilities: Abilities, folder: Path, ways: Sequence[Way] = WAYS) -
             yield checked(way.name, problem, way.remedy, **measured)
 
 
-def read_outcome(way: Way, folder: Path, ended: Ended) -> Outcome:
+def read_outcome(way: Way, folder: Path, ended: ProgramResult) -> Outcome:
     """Return what the process of a way left in the folder."""
     file = folder / f"{WAYS.index(way)}.npz"
     if ended.code != 0:

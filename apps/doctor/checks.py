@@ -45,7 +45,7 @@ def checked(name: str, problem: str, what_to_do: str, **found: object) -> CheckR
 
 
 @dataclass(frozen=True)
-class Ended:
+class ProgramResult:
     """The exit code and the output of a command."""
 
     code: int | None  # None: it was killed after TIME_LIMIT
@@ -65,7 +65,7 @@ def start(
     folder: Path,
     environment: Mapping[str, str] | None = None,
     meanwhile: Callable[[int], Sequence[int]] | None = None,
-) -> Ended:
+) -> ProgramResult:
     """Run the command and return how it ended. folder: for its output.
 
     meanwhile: called with the process id once BEGUN is printed; returns processes that must end with it.
@@ -84,7 +84,7 @@ def start(
             process.kill()
             process.wait()
     left = tuple(pid for pid in ending if Path(f"/proc/{pid}").exists())
-    return Ended(code, out.read_text(errors="replace"), err.read_text(errors="replace"), left)
+    return ProgramResult(code, out.read_text(errors="replace"), err.read_text(errors="replace"), left)
 
 
 def launch(command: Sequence[str], environment: Mapping[str, str], out: Path, err: Path) -> subprocess.Popen:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from apps.doctor.checks import CheckRow, Ended, checked, start
+from apps.doctor.checks import CheckRow, ProgramResult, checked, start
 from apps.doctor.ways import ON_CPU, ONE_GPU, REINSTALL, WAYS, Abilities, Outcome, judge
 from reader.loader import worker_count
 from training.waiting import SHARE
@@ -77,7 +77,7 @@ class Trial:
     meanwhile: Callable[[int], Sequence[int]] | None = None  # see apps.doctor.checks.start
     ends: int = 0  # the exit code
     says: str = ""  # must be in its last line
-    found: Callable[[Ended], Mapping[str, object]] = lambda ended: {}  # for the row; raises RunError
+    found: Callable[[ProgramResult], Mapping[str, object]] = lambda ended: {}  # for the row; raises RunError
 
     def __str__(self) -> str:
         words = [f"{name}={value}" for name, value in self.environment.items()]
@@ -165,7 +165,7 @@ def tried(trial: Trial, abilities: Abilities, folder: Path) -> CheckRow:
         return CheckRow(trial.name, "not checked", reason)
     if trial.command[0] != "python" and not shutil.which(trial.command[0]):
         return CheckRow(trial.name, "not checked", f"there is no {trial.command[0]}")
-    ended, found = Ended(None), {}
+    ended, found = ProgramResult(None), {}
     try:
         ended = start(trial.command, folder, trial.environment, trial.meanwhile)
         problem = problem_of(trial, ended)
@@ -178,7 +178,7 @@ def tried(trial: Trial, abilities: Abilities, folder: Path) -> CheckRow:
     return checked(trial.name, problem, remedy, **found)
 
 
-def problem_of(trial: Trial, ended: Ended) -> str:
+def problem_of(trial: Trial, ended: ProgramResult) -> str:
     """Return what is wrong with the way the command ended; "" if nothing."""
     if ended.left:
         return f"{len(ended.left)} ranks keep running without the others"
@@ -188,19 +188,19 @@ def problem_of(trial: Trial, ended: Ended) -> str:
     return problem or f"it ended with exit code 0 instead of {trial.ends}"
 
 
-def said(ended: Ended) -> dict:
+def said(ended: ProgramResult) -> dict:
     """Return the result that a program of apps/doctor/gpu_programs.py printed."""
     return json.loads(ended.out.splitlines()[-1])
 
 
-def shared_memory(ended: Ended) -> dict:
+def shared_memory(ended: ProgramResult) -> dict:
     size = int(ended.out.splitlines()[-1].split()[1]) / 2**20
     if size < SHARED_MEMORY:
         raise RunError(f"{size:.2f} GB may be too little for NCCL")
     return {"text": f"{size:.1f} GB"}
 
 
-def waiting(folder: Path, ended: Ended, full: float | None, devices: int) -> dict:
+def waiting(folder: Path, ended: ProgramResult, full: float | None, devices: int) -> dict:
     """Return train.py's speed, and whether its readers keep up. full: images/s that all devices can take."""
     lines = [json.loads(line) for line in (folder / "train_log.jsonl").read_text().splitlines()]
     lines = [line for line in lines if line.get("mode") == "train"][WARM:]
@@ -214,7 +214,7 @@ def waiting(folder: Path, ended: Ended, full: float | None, devices: int) -> dic
     return {"images_per_second": rate, "text": text}
 
 
-def resumed(ended: Ended) -> dict:
+def resumed(ended: ProgramResult) -> dict:
     lines = [line for line in ended.out.splitlines() if line.startswith("weights: resumed from ")]
     if not lines:
         raise RunError("the run left no checkpoint to resume from")

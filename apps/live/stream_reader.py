@@ -1,6 +1,7 @@
 """Read one connection to a source in a process of its own, and hand over a window on each request.
 
-Foreign streams may hang, use up all memory or kill the process. It answers with `Seen`, and at last with `Ended`.
+Foreign streams may hang, use up all memory or kill the process. It answers with `StreamWindow`, and at last with
+`StreamEnd`.
 """
 
 import threading
@@ -32,7 +33,7 @@ from utils.errors import InputError, RunError
 _RATE, _MOST_RATE = 25, 240
 
 
-class Seen(NamedTuple):
+class StreamWindow(NamedTuple):
     """A window of the stream, and the losses so far."""
 
     span: Span
@@ -41,7 +42,7 @@ class Seen(NamedTuple):
     windows_dropped: int  # replaced by a later window before they were handed over
 
 
-class Ended(NamedTuple):
+class StreamEnd(NamedTuple):
     """The reason why reading ended."""
 
     opened: bool  # whether the source could be opened
@@ -55,17 +56,17 @@ class _Outbox:
     def __init__(self, pipe: Connection):
         self._pipe, self._changed = pipe, threading.Condition()
         self.waits = False  # whether the source waits for its reader
-        self._next: Seen | Ended | None = None
+        self._next: StreamWindow | StreamEnd | None = None
         self._asked = False
         self._windows_dropped = 0
         self.said: list[dict] = []  # the classes of the parent's latest window
         self.stopped = False  # the parent wants no more
         threading.Thread(target=self._listen, daemon=True).start()
 
-    def put(self, answer: Seen | Ended) -> None:
+    def put(self, answer: StreamWindow | StreamEnd) -> None:
         """Hand over a window or the last answer; for the last one, wait until the parent has it."""
         with self._changed:
-            last = isinstance(answer, Ended)
+            last = isinstance(answer, StreamEnd)
             if last or self.waits:
                 self._changed.wait_for(lambda: self._next is None or self.stopped)
             elif self._next is not None:
@@ -111,7 +112,7 @@ def serve(pipe: Connection, source: str, spec: ClipSpec, window: float, stride: 
     except Exception as failed:
         told = fault(source, failed)
         reason, error = (told.reason, None) if isinstance(told, VideoError) else (str(told), told)
-    outbox.put(Ended(opened, reason, error))
+    outbox.put(StreamEnd(opened, reason, error))
 
 
 def _unopened(error: av.FFmpegError) -> str:
@@ -158,7 +159,7 @@ def _read(
                 # The stream's time base: frames after the last packet have none.
                 at = None if frame.pts is None or first is None else float((frame.pts - first) * stream.time_base)
                 for span in spans.add(frame, at):
-                    outbox.put(Seen(span, arrived, dropped, 0))
+                    outbox.put(StreamWindow(span, arrived, dropped, 0))
                 if recording:
                     recording.put(frame, spans.time, outbox.said)
                 alive = time.monotonic()
@@ -167,7 +168,7 @@ def _read(
             if time.monotonic() - alive > SILENCE:
                 raise Silent(f"no frame could be decoded for {SILENCE:g} s")
         for span in spans.end():
-            outbox.put(Seen(span, time.time(), dropped, 0))
+            outbox.put(StreamWindow(span, time.time(), dropped, 0))
 
 
 def _packets(container: av.container.InputContainer, stream: av.VideoStream, waits: bool) -> Iterator[Arrived]:

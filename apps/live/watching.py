@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from apps.live.addresses import SILENCE, shown
-from apps.live.stream_reader import Ended, Seen, serve
+from apps.live.stream_reader import StreamEnd, StreamWindow, serve
 from inference.api import Classifier
 from inference.label_kinds import headline, told
 from inference.rows import NONE, NONE_ID
@@ -40,9 +40,11 @@ def watch(classifier: Classifier, flags: Flags, folder: Path) -> None:
         while True:
             connection += 1
             arguments = flags.source, clip_spec(classifier.section), flags.window, stride, recorded
-            reader = _Reader(Child("the process that reads the source", serve, *arguments), flags.window + stride)
+            reader = _StreamProcess(
+                Child("the process that reads the source", serve, *arguments), flags.window + stride
+            )
             for answer in reader.answers(recorded is not None):
-                if isinstance(answer, Seen):
+                if isinstance(answer, StreamWindow):
                     reader.said = _tell(classifier, flags, log, answer, connection)
                     windows, pause = windows + 1, FIRST_PAUSE
             if answer.error is not None:
@@ -58,7 +60,7 @@ def watch(classifier: Classifier, flags: Flags, folder: Path) -> None:
             pause = min(2 * pause, LONGEST_PAUSE)
 
 
-class _Reader:
+class _StreamProcess:
     """The process of one connection."""
 
     def __init__(self, child: Child, longest: float):
@@ -66,21 +68,21 @@ class _Reader:
         self._child, self._longest = child, longest + 3 * SILENCE
         self.said: list[dict] = []  # drawn on the recorded frames
 
-    def answers(self, records: bool) -> Iterator[Seen | Ended]:
-        """Yield the answers up to the last, `Ended`. Stopping earlier ends the process and its recording."""
+    def answers(self, records: bool) -> Iterator[StreamWindow | StreamEnd]:
+        """Yield the answers up to the last, `StreamEnd`. Stopping earlier ends the process and its recording."""
         self._child.start()
         try:
             while True:
                 self._child.pipe.send(self.said)
                 if not self._child.pipe.poll(self._longest):
-                    yield Ended(True, f"its reader was silent for {self._longest:g} s")
+                    yield StreamEnd(True, f"its reader was silent for {self._longest:g} s")
                     return
                 answer = self._child.pipe.recv()
                 yield answer
-                if isinstance(answer, Ended):
+                if isinstance(answer, StreamEnd):
                     return
         except (EOFError, OSError):
-            yield Ended(True, f"its reader ended with {self._child.end()}")
+            yield StreamEnd(True, f"its reader ended with {self._child.end()}")
         finally:
             if records and self._child.pid is not None:
                 with suppress(OSError):
@@ -89,7 +91,7 @@ class _Reader:
             self._child.kill()
 
 
-def _tell(classifier: Classifier, flags: Flags, log: JsonLog, seen: Seen, connection: int) -> list[dict]:
+def _tell(classifier: Classifier, flags: Flags, log: JsonLog, seen: StreamWindow, connection: int) -> list[dict]:
     """Return the classes to draw, best first; NONE stands first if the best is not sure."""
     [said] = classifier.named(classifier.network(seen.span.clip[None]), threshold=flags.threshold)
     delay = time.time() - seen.arrived

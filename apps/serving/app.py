@@ -26,18 +26,18 @@ _SAMPLE = {
 }
 
 
-class Prediction(BaseModel):
+class ClassProbability(BaseModel):
     class_id: int = Field(description="the number of the class, from 0; -1 for none of the classes")
     label: str = Field(description="the name of the class")
     probability: float = Field(description="from 0 to 1")
 
 
-class Answer(BaseModel):
+class VideoAnswer(BaseModel):
     """The predictions for a video, and on request frames that the network saw."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [_SAMPLE]})
     video: str = Field(description="the name of the file as it was sent")
-    predictions: list[Prediction] = Field(
+    predictions: list[ClassProbability] = Field(
         description="the likeliest class first; with several labels per video, all classes above their thresholds"
     )
     frames: list[str] | None = Field(None, description="with `frames=true`: JPEGs as data: addresses")
@@ -113,7 +113,7 @@ def create_app(
     info: model, protocol and weights as in `Info`, without the limits.
     """
 
-    class Asked(BaseModel, extra="forbid"):
+    class PredictForm(BaseModel, extra="forbid"):
         frames: bool = Field(False, description="also return at most 6 frames that the network saw")
         heat_maps: bool = Field(False, description="also return heat maps of these frames, which take longer")
         topk: int = Field(info["topk"], ge=1, le=info["num_classes"], description="return at most this many classes")
@@ -157,12 +157,12 @@ def create_app(
 
     @app.post(
         "/api/predict",
-        response_model=Answer,
+        response_model=VideoAnswer,
         responses=_REFUSED,
         openapi_extra={"requestBody": _BODY},
         dependencies=locked,
     )
-    async def predict(request: Request, asked: Annotated[Asked, Query()]):
+    async def predict(request: Request, asked: Annotated[PredictForm, Query()]):
         """Return the likeliest classes of a video."""
         body = Body(request.headers, request.receive)
         service.uploads.add(body)

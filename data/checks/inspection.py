@@ -11,7 +11,7 @@ from pathlib import Path
 from data.lists.similar import SMALL, grey, how_of, small_pictures
 from reader.apart import Unanswered, VideoProcess
 from reader.clock import Clock
-from reader.dataset import ClipSpec, Seen, VideoError, read_clip
+from reader.dataset import ClipSpec, VideoError, VideoFacts, read_clip
 from reader.frame_folder import frame_paths
 from reader.packets import open_video, read_packets, video_stream
 from utils.errors import os_errors
@@ -63,7 +63,7 @@ class Inspector(VideoProcess):
 def _read(spec: ClipSpec, folder: Path, pictures: bool, path: str, index: int, frames: int | None) -> dict:
     """Return the record of a readable video. folder: for the copy of a remote one."""
     with on_this_machine(path, folder) as local:
-        seen = Seen()
+        seen = VideoFacts()
         _, label = read_clip(spec, local, 0, index, folder, seen, frames)
         seconds = _seconds(local) if spec.frame_format == "mp4" else None
         more = {}

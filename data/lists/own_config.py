@@ -8,7 +8,7 @@ from pathlib import Path
 import yaml
 
 from data.lists.classes import KINETICS_LABELS, Classes
-from data.lists.own_networks import IMAGENET, LIGHT, STRONG, Network
+from data.lists.own_networks import IMAGENET, LIGHT, STRONG, OwnNetwork
 from utils.commands import to_type
 from utils.errors import InputError
 from utils.processes.limits import available_cores, available_memory
@@ -32,7 +32,7 @@ def is_published(classes: Classes) -> bool:
     return bool(classes.source) and os.path.samefile(classes.source, KINETICS_LABELS)
 
 
-def network_for(classes: Classes, light: bool) -> Network:
+def network_for(classes: Classes, light: bool) -> OwnNetwork:
     """Return the network to start from. Raises InputError if `light` is set for classes that published weights know."""
     if not is_published(classes):
         return LIGHT if light else STRONG
@@ -96,7 +96,7 @@ def cpu_time(frames: int, cores: int, speed: float) -> str:
     return f"{max(1, minutes):.0f} min"
 
 
-def config_text(out: Path, classes: Classes, clips: Mapping[str, int], network: Network, many: bool = False) -> str:
+def config_text(out: Path, classes: Classes, clips: Mapping[str, int], network: OwnNetwork, many: bool = False) -> str:
     """Return the configuration for the lists in `out`.
 
     clips: the number of clips in each list that was written. many: whether a clip may have several classes.
@@ -199,7 +199,7 @@ def _list_for(name: str, clips: Mapping[str, int]) -> tuple[str, str]:
     return name, f"{clips.get(name, 0)} clips"
 
 
-def _weights(out: Path, classes: Classes, clips: Mapping[str, int], network: Network) -> tuple[str | Path, str]:
+def _weights(out: Path, classes: Classes, clips: Mapping[str, int], network: OwnNetwork) -> tuple[str | Path, str]:
     """Return (the weights to evaluate and predict with, a comment on them)."""
     if "train.list" not in clips and is_published(classes):
         return "", "empty: the published weights, which know these classes"

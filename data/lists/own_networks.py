@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Network:
+class OwnNetwork:
     """A network, the weights it starts from, and its cost on a CPU."""
 
     name: str  # MODEL.name, which also names the checkpoints
@@ -20,7 +20,7 @@ class Network:
 
 
 # Of all weights at the cost of ResNet-50, these have the highest published top-1 on Kinetics-400.
-STRONG = Network(
+STRONG = OwnNetwork(
     name="TSM",
     keys="""\
     # the network of the weights in TRAIN.pretrain: PP-TSM
@@ -40,7 +40,7 @@ STRONG = Network(
     feature_speed=10,
 )
 # These weights take 8 frames. The strongest ones take 16, which doubles reading and computing.
-LIGHT = Network(
+LIGHT = OwnNetwork(
     name="PPTSMv2",
     keys="""\
     # a network for CPUs, that of the weights in TRAIN.pretrain; the stronger weights pptsmv2 need seg_num 16 and take
@@ -59,7 +59,7 @@ LIGHT = Network(
     feature_speed=50,
 )
 # For classes that published weights know: trained like the original, so that results can be compared.
-IMAGENET = Network(
+IMAGENET = OwnNetwork(
     name="TSN",
     keys="""\
     # the depth of the ImageNet weights that train.py downloads; another depth needs --pretrain=PATH

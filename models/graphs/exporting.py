@@ -42,7 +42,7 @@ Run = Callable[[np.ndarray], np.ndarray]
 ACTIVATIONS = {"single": paddle.nn.functional.softmax, "multi": paddle.nn.functional.sigmoid}
 
 
-class Probabilities(paddle.nn.Layer):
+class ProbabilityLayer(paddle.nn.Layer):
     """uint8 frames -> probabilities: the softmax of the network's logits, or with many labels their sigmoid."""
 
     def __init__(self, network: paddle.nn.Layer, labels: str):
@@ -102,7 +102,7 @@ def difference_to(run: Run, model: paddle.nn.Layer, shape: list[int | None], lab
     Raises:
         RunError: the difference is above TOLERANCE, or the answers differ in shape.
     """
-    source, differences = _runs(Probabilities(model, labels)), []
+    source, differences = _runs(ProbabilityLayer(model, labels)), []
     for num_videos in (1, 3):
         frames = _frames([num_videos, *shape[1:]])
         ours, theirs = source(frames), run(frames)
@@ -198,7 +198,7 @@ def _replace(files: list[Path], folder: Path) -> None:
 def _write_graph(model: paddle.nn.Layer, config: Config, folder: Path) -> None:
     """Write model.json and model.pdiparams. Raises OSError or RuntimeError."""
     specification = [paddle.static.InputSpec(graph_shape(config), "uint8", "frames")]
-    paddle.jit.save(Probabilities(model, config.model.labels), str(folder / STEM), specification)
+    paddle.jit.save(ProbabilityLayer(model, config.model.labels), str(folder / STEM), specification)
 
 
 def _converted(graph: Path) -> Path:

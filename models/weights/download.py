@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
 
 from models.weights.archive import extract
-from models.weights.receiving import NetworkError, is_secure, receive, validator_of
+from models.weights.receiving import DownloadStopped, is_secure, receive, validator_of
 from utils.config.published import published_weights
 from utils.errors import FormatError, InputError, os_errors
 from utils.log import say
@@ -126,10 +126,10 @@ def fetch(url: str, target: Path, otherwise: str, sha256: str = "", max_bytes: i
             receive(url, part, max_bytes)
             if fault := _fault_of(part, sha256):
                 part.unlink()
-                raise NetworkError(fault)
+                raise DownloadStopped(fault)
             os.replace(part, target)
             validator_of(part).unlink(missing_ok=True)
-    except NetworkError as error:
+    except DownloadStopped as error:
         raise InputError(
             f"{target} is not there and cannot be downloaded ({error}); fetch {url} by other means and put it at "
             f"{target}, or {otherwise}"

@@ -16,7 +16,7 @@ _BLOCK = 1 << 18
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
-class NetworkError(Exception):
+class DownloadStopped(Exception):
     """The download stopped; the bytes received so far are kept."""
 
 
@@ -32,7 +32,7 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
     def redirect_request(self, request, file, code, message, headers, url):
         if not is_secure(url) or (request.type == "https" and urlsplit(url).scheme != "https"):
             file.close()
-            raise NetworkError(f"the server leads on to {url[:200]!r}, which is not followed")
+            raise DownloadStopped(f"the server leads on to {url[:200]!r}, which is not followed")
         return super().redirect_request(request, file, code, message, headers, url)
 
 
@@ -42,7 +42,7 @@ def validator_of(part: Path) -> Path:
 
 
 def receive(url: str, part: Path, max_bytes: int) -> None:
-    """Complete `part`; try again as long as attempts bring new bytes. Raises NetworkError."""
+    """Complete `part`; try again as long as attempts bring new bytes. Raises DownloadStopped."""
     reached, dropped = _size(part), False
     while True:
         try:
@@ -50,7 +50,7 @@ def receive(url: str, part: Path, max_bytes: int) -> None:
                 if response is not None:
                     _receive(response, part, max_bytes)
             return
-        except NetworkError:
+        except DownloadStopped:
             if _size(part) > reached:
                 reached = _size(part)
             elif reached and not _size(part) and not dropped:  # the part was useless: start afresh once
@@ -65,7 +65,7 @@ def _size(part: Path) -> int:
 
 @contextlib.contextmanager
 def _open(url: str, part: Path) -> Iterator[http.client.HTTPResponse | None]:
-    """Open the response with the bytes that `part` lacks; yield None if it lacks none. Raises NetworkError."""
+    """Open the response with the bytes that `part` lacks; yield None if it lacks none. Raises DownloadStopped."""
     version = validator_of(part)
     start = _size(part) if version.exists() else 0
     headers = {"User-Agent": "paddle-tsn", "Accept-Encoding": "identity"}
@@ -81,9 +81,9 @@ def _open(url: str, part: Path) -> Iterator[http.client.HTTPResponse | None]:
                 return
             if error.code == 416:  # the part is longer than the file, so it is useless
                 part.unlink()
-            raise NetworkError(f"the server answers {error.code} {error.reason}") from error
+            raise DownloadStopped(f"the server answers {error.code} {error.reason}") from error
     except (OSError, http.client.HTTPException) as error:
-        raise NetworkError(_reason(error)) from error
+        raise DownloadStopped(_reason(error)) from error
     with response:
         yield response
 
@@ -91,7 +91,7 @@ def _open(url: str, part: Path) -> Iterator[http.client.HTTPResponse | None]:
 def _receive(response: http.client.HTTPResponse, part: Path, max_bytes: int) -> None:
     """Append a response 206 to `part`, or replace `part` by a response 200.
 
-    Raises NetworkError if bytes are missing, or if there are more than `max_bytes`.
+    Raises DownloadStopped if bytes are missing, or if there are more than `max_bytes`.
     """
     from tqdm import tqdm
 
@@ -101,7 +101,7 @@ def _receive(response: http.client.HTTPResponse, part: Path, max_bytes: int) -> 
         start = part.stat().st_size
         if given is None or int(given[1]) != start:
             part.unlink()
-            raise NetworkError("the server sends another part than it was asked for")
+            raise DownloadStopped("the server sends another part than it was asked for")
         total = given[2]
     size = int(total) if total and total.isdigit() else None
     if start == 0:
@@ -113,19 +113,19 @@ def _receive(response: http.client.HTTPResponse, part: Path, max_bytes: int) -> 
             try:
                 block = response.read(_BLOCK)
             except (OSError, http.client.HTTPException) as error:
-                raise NetworkError(_reason(error)) from error
+                raise DownloadStopped(_reason(error)) from error
             if not block:
                 break
             if max(size or 0, file.tell() + len(block)) > max_bytes:
                 part.unlink()
-                raise NetworkError(f"it is larger than {max_bytes >> 30} GB: too large for a ResNet's weights")
+                raise DownloadStopped(f"it is larger than {max_bytes >> 30} GB: too large for a ResNet's weights")
             file.write(block)
             bar.update(len(block))
     if size is not None and part.stat().st_size != size:
         received = part.stat().st_size
         if received > size:
             part.unlink()
-        raise NetworkError(f"the connection ended after {received} of {size} bytes")
+        raise DownloadStopped(f"the connection ended after {received} of {size} bytes")
 
 
 def _note_version(response: http.client.HTTPResponse, part: Path) -> None:

@@ -10,7 +10,7 @@ from PIL import Image
 
 from conftest import make_clip
 from reader import dataset
-from reader.dataset import ClipSpec, Seen, VideoError, read_clip
+from reader.dataset import ClipSpec, VideoError, VideoFacts, read_clip
 
 SPEC = ClipSpec(num_segments=3, seglen=1, short_side=36, crop_size=32)
 
@@ -85,7 +85,7 @@ def test_half_of_the_clips_are_mirrored_or_none(tmp_path):
     make_clip(tmp_path / "v.mp4", np.stack([frame] * 3))
     spec, path, mirrored = ClipSpec(1, 1, 36, 36, augment_seed=1), str(tmp_path / "v.mp4"), 0  # one window
     for index in range(20):
-        seen = Seen()
+        seen = VideoFacts()
         [clip] = read_clip(spec, path, 0, index, seen=seen)[0]
         assert (clip == (frame[:, ::-1] if seen.mirrored else frame)).all()
         mirrored += seen.mirrored

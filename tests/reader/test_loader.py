@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from conftest import frame_pickle, wait_until
-from reader.dataset import ClipSpec, Seen, VideoError, read_clip
+from reader.dataset import ClipSpec, VideoError, VideoFacts, read_clip
 from reader.filelist import Entry
 from reader.loader import Loader, timed, worker_count
 from reader.workers import FileClip, WorkerPool, WorkerProcess
@@ -94,7 +94,7 @@ def test_a_mirrored_clip_counts_for_the_class_that_the_mirror_makes_of_it(entrie
     for ours, theirs in zip(*batches, strict=True):
         assert (ours.frames == theirs.frames).all()
         for index, ours_label, label in zip(ours.indices, ours.labels, theirs.labels):
-            seen = Seen()
+            seen = VideoFacts()
             read_clip(AUGMENTED, entries[index].path, 0, index, seen=seen)
             assert ours_label == ({0: 1, 1: 0}.get(label, label) if seen.mirrored else label)
             exchanged += ours_label != label

@@ -44,11 +44,11 @@ def read_python(path: str) -> Python:
 
     Raises InputError, with file:line, for a file that is not Python or too large, or a `_base_` that cannot be read.
     """
-    reader = _Reader(Path(path))
+    reader = _ConfigReader(Path(path))
     return Python(reader.read(Path(path), ()), reader.helpers, reader.unread)
 
 
-class _Reader:
+class _ConfigReader:
     """The limits on files and values for a configuration and its bases."""
 
     def __init__(self, start: Path):

@@ -13,7 +13,7 @@ import pytest
 import narrow
 from apps.doctor import __main__ as doctor
 from apps.doctor import checks, gpu, gpu_programs
-from apps.doctor.checks import CheckRow, Ended
+from apps.doctor.checks import CheckRow, ProgramResult
 from apps.doctor.gpu import Plan, Trial, measured, recommended, trained, tried
 from apps.doctor.ways import ON_CPU, ONE_GPU, Abilities, remedy
 from conftest import ROOT, start_python
@@ -95,7 +95,7 @@ def test_copies_are_not_checked_if_runs_differ_anyway(played, monkeypatch):
     expected = "even two runs with blocking copies differ"
     assert copied() == {"result": "not checked", "text": expected}
     trial = Trial("copies", ("python",), found=gpu.said)
-    monkeypatch.setattr(gpu, "start", lambda *_: Ended(0, json.dumps(copied())))
+    monkeypatch.setattr(gpu, "start", lambda *_: ProgramResult(0, json.dumps(copied())))
     assert tried(trial, EVERYTHING, Path()) == CheckRow("copies", "not checked", expected)
 
 
@@ -209,9 +209,9 @@ def test_on_gpus_the_trials_stand_in_place_of_the_ways(tmp_path, monkeypatch, ca
     def start(command, *_):
         commands.append(shlex.join(command))
         if "memory" not in command:
-            return Ended(1, "", "error: it is a fake")
+            return ProgramResult(1, "", "error: it is a fake")
         rate = next(rates[key] for key in rates if key in command)
-        return Ended(0, json.dumps({"images_per_second": rate, "gigabytes": 2.5}))
+        return ProgramResult(0, json.dumps({"images_per_second": rate, "gigabytes": 2.5}))
 
     monkeypatch.setattr(gpu, "start", start)
     rows = {row.name: row for row in doctor.examine(tmp_path, on_gpus=True)}
@@ -250,13 +250,16 @@ FULL = f"error: out of memory on the gpu: {OUT}: a smaller TRAIN.batch_size need
 
 
 @pytest.mark.parametrize("ended, result, text", [
-    (Ended(1, "", LINE), "ok", ""),
-    (Ended(0, ""), "FAILED", "it ended with exit code 0 instead of 1. What to do: TRAIN.amp: off"),
-    (Ended(None), "FAILED", "it was still running at the time limit. What to do: TRAIN.amp: off"),
-    (Ended(-11), "FAILED", "it ended with signal 11 (Segmentation fault). What to do: TRAIN.amp: off"),
-    (Ended(1, "", "error: no NCCL"), "FAILED", "no NCCL. What to do: TRAIN.amp: off"),
-    (Ended(1, "", LINE, (17, 18)), "FAILED", "2 ranks keep running without the others. What to do: kill -9 17 18"),
-    (Ended(1, "", FULL), "FAILED", FULL.removeprefix("error: ")),
+    (ProgramResult(1, "", LINE), "ok", ""),
+    (ProgramResult(0, ""), "FAILED", "it ended with exit code 0 instead of 1. What to do: TRAIN.amp: off"),
+    (ProgramResult(None), "FAILED", "it was still running at the time limit. What to do: TRAIN.amp: off"),
+    (ProgramResult(-11), "FAILED", "it ended with signal 11 (Segmentation fault). What to do: TRAIN.amp: off"),
+    (ProgramResult(1, "", "error: no NCCL"), "FAILED", "no NCCL. What to do: TRAIN.amp: off"),
+    (
+        ProgramResult(1, "", LINE, (17, 18)), "FAILED",
+        "2 ranks keep running without the others. What to do: kill -9 17 18",
+    ),
+    (ProgramResult(1, "", FULL), "FAILED", FULL.removeprefix("error: ")),
 ])  # fmt: skip
 def test_the_row_of_a_trial_that_ended(monkeypatch, ended, result, text):
     monkeypatch.setattr(gpu, "start", lambda *_: ended)
@@ -280,14 +283,14 @@ def test_how_many_readers_would_do(tmp_path, monkeypatch, waits, full, text):
     lines += [{"mode": "train", "videos_per_second": rate, "data_wait": waits} for rate in (300.0, 600.0)]
     (tmp_path / "train_log.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
     monkeypatch.setattr(gpu, "worker_count", lambda asked, videos, devices: {"auto": 8 // devices}[asked])
-    found = gpu.waiting(tmp_path, Ended(0), full, 2)
+    found = gpu.waiting(tmp_path, ProgramResult(0), full, 2)
     assert found == {"images_per_second": pytest.approx(3 * 400.0), "text": text}
 
 
 @pytest.mark.parametrize("kilobytes, problem", [(65536, "0.06 GB may be too little for NCCL"), (2**21, "")])
 def test_little_shared_memory_is_a_problem(monkeypatch, kilobytes, problem):
     said = f"Filesystem 1024-blocks Used Available Capacity Mounted on\nshm {kilobytes} 0 {kilobytes} 0% /dev/shm\n"
-    monkeypatch.setattr(gpu, "start", lambda *_: Ended(0, said))
+    monkeypatch.setattr(gpu, "start", lambda *_: ProgramResult(0, said))
     [trial] = [trial for trial in measured(Plan(Path(), 1)) if trial.name == "/dev/shm"]
     row = tried(trial, EVERYTHING, Path())
     assert row.text == (f"{problem}. What to do: {trial.remedy}" if problem else "2.0 GB")
@@ -295,7 +298,7 @@ def test_little_shared_memory_is_a_problem(monkeypatch, kilobytes, problem):
 
 def test_a_run_without_a_checkpoint_was_not_resumed():
     with pytest.raises(RunError, match="^the run left no checkpoint to resume from$"):
-        gpu.resumed(Ended(0, "training on 5 videos\n"))
+        gpu.resumed(ProgramResult(0, "training on 5 videos\n"))
 
 
 def test_a_loss_of_nan_is_no_success(tmp_path):

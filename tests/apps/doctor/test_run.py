@@ -14,7 +14,7 @@ import narrow
 from apps.doctor import __main__ as doctor
 from apps.doctor import checks, programs, ways
 from apps.doctor.__main__ import LEGEND, check_ways
-from apps.doctor.checks import CheckRow, Ended
+from apps.doctor.checks import CheckRow, ProgramResult
 from conftest import ROOT
 from fork_server import start_python
 from utils.errors import RunError
@@ -186,7 +186,7 @@ def test_the_remedy_for_a_gpu_build_is_a_gpu_build(tmp_path, monkeypatch, capsys
     for module in (doctor, checks):
         monkeypatch.setattr(module, "has_gpu_build", lambda: True)
     monkeypatch.setattr(doctor, "package_problem", lambda requirements: f"something of {requirements} is missing")
-    monkeypatch.setattr(doctor, "start", lambda command, folder: Ended(1, "", "ImportError: libcudart.so.12"))
+    monkeypatch.setattr(doctor, "start", lambda command, folder: ProgramResult(1, "", "ImportError: libcudart.so.12"))
     packages, paddle = doctor.examine(tmp_path)
     capsys.readouterr()
     assert packages.name == "packages of requirements-gpu.txt"

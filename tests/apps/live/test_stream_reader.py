@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from apps.live import arriving, stream_reader
-from apps.live.stream_reader import Ended, Seen
+from apps.live.stream_reader import StreamEnd, StreamWindow
 from conftest import free_port, make_clip, synthetic_frames, wait_until
 from make_fixtures import FIXTURES
 from reader.clip import ClipSpec
@@ -37,7 +37,7 @@ def parent(monkeypatch):
     ours.close()
 
 
-def ask(pipe) -> Seen | Ended:
+def ask(pipe) -> StreamWindow | StreamEnd:
     pipe.send([])
     assert pipe.poll(30)
     return pipe.recv()
@@ -52,7 +52,7 @@ def test_a_stream_gives_its_latest_window_and_a_file_every_one(parent, tmp_path)
         late = ask(pipe)
         assert late.windows_dropped >= 1
         assert late.span.start == pytest.approx(0.4 * (1 + late.windows_dropped))
-        while isinstance(last := ask(pipe), Seen):
+        while isinstance(last := ask(pipe), StreamWindow):
             assert last.frames_dropped == 0
         assert last.opened and last.reason and last.error is None
 
@@ -60,7 +60,7 @@ def test_a_stream_gives_its_latest_window_and_a_file_every_one(parent, tmp_path)
 def test_a_file_waits(parent, tmp_path):
     make_clip(tmp_path / "clip.mp4", synthetic_frames(0, 0, length=50))
     pipe = parent(str(tmp_path / "clip.mp4"))
-    answers = list(itertools.takewhile(lambda answer: isinstance(answer, Seen), (ask(pipe) for _ in range(9))))
+    answers = list(itertools.takewhile(lambda answer: isinstance(answer, StreamWindow), (ask(pipe) for _ in range(9))))
     assert [round(answer.span.start, 1) for answer in answers] == [0, 0.4, 0.8, 1.2, 1.6]
     assert answers[-1].windows_dropped == 0
 
@@ -69,12 +69,12 @@ def test_frames_that_a_decoder_holds_until_the_end_count(parent):
     """In a file with B-frames, no packet comes with the last frames."""
     pipe = parent(str(FIXTURES / "h264.mp4"))
     *answers, ended = read_to_the_end(pipe)
-    assert ended == Ended(True, None) and len(answers) > 2
+    assert ended == StreamEnd(True, None) and len(answers) > 2
     assert answers[-1].frames_dropped == 0
 
 
 def read_to_the_end(pipe):
-    while isinstance(answer := ask(pipe), Seen):
+    while isinstance(answer := ask(pipe), StreamWindow):
         yield answer
     yield answer
 
@@ -83,7 +83,7 @@ def test_a_file_shorter_than_a_window_is_one(parent, tmp_path):
     make_clip(tmp_path / "clip.mp4", synthetic_frames(0, 0, length=20))
     pipe = parent(str(tmp_path / "clip.mp4"), window=5, stride=5)
     assert ask(pipe).span.end == pytest.approx(0.8)
-    assert ask(pipe) == Ended(True, None)
+    assert ask(pipe) == StreamEnd(True, None)
 
 
 def test_a_sender_that_stalls(parent, monkeypatch):
@@ -91,9 +91,9 @@ def test_a_sender_that_stalls(parent, monkeypatch):
     port = free_port()
     pipe = parent(f"udp://127.0.0.1:{port}")
     with over_udp(port, in_real_time(transport_stream(1))):
-        while isinstance(answer := ask(pipe), Seen):
+        while isinstance(answer := ask(pipe), StreamWindow):
             pass
-    assert answer == Ended(True, "nothing arrived for 0.5 s")
+    assert answer == StreamEnd(True, "nothing arrived for 0.5 s")
 
 
 def test_a_sender_of_other_things(parent, monkeypatch):
@@ -106,7 +106,7 @@ def test_a_sender_of_other_things(parent, monkeypatch):
     pieces = [bytes(garbage[start : start + 1880]) for start in range(0, len(garbage), 1880)]
     with over_http(in_real_time(itertools.cycle(pieces))) as address:
         pipe = parent(address)
-        while isinstance(answer := ask(pipe), Seen):
+        while isinstance(answer := ask(pipe), StreamWindow):
             pass
     assert answer.reason == "no frame could be decoded for 0.5 s"
 
