@@ -1,4 +1,4 @@
-"""A real browser for the tests of pages: started, and watched for complaints and requests."""
+"""Start a real browser for the tests of pages, and record its complaints and requests."""
 
 import shutil
 from collections.abc import Iterator
@@ -13,9 +13,9 @@ needs_chromium = pytest.mark.skipif(not CHROMIUM, reason="no Chromium on the pat
 
 @contextmanager
 def chromium(*flags: str) -> Iterator:
-    """Open a context with the browser, started with these flags."""
+    """Start the browser with these flags for the time of a `with` block."""
     with playwright.sync_playwright() as started:
-        # Containers: as root there is no sandbox, and /dev/shm may be small.
+        # In containers, root has no sandbox, and /dev/shm may be small.
         flags = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", *flags]
         browser = started.chromium.launch(executable_path=CHROMIUM, args=flags, timeout=60_000)
         yield browser
@@ -23,8 +23,8 @@ def chromium(*flags: str) -> Iterator:
 
 
 def watched_page(context) -> tuple:
-    """Return a page of a browser's context, what it complains of, and what it asks for; both grow."""
-    context.set_default_timeout(60_000)  # ms: the machine may be busy with other tests
+    """Return a new page of a context, with the lists of its complaints and of its requests, which grow."""
+    context.set_default_timeout(60_000)  # milliseconds: the machine may be busy with other tests
     page, complaints, requests = context.new_page(), [], []
     page.on("console", lambda message: complaints.append(message.text))
     page.on("pageerror", lambda error: complaints.append(str(error)))

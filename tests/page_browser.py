@@ -1,4 +1,4 @@
-"""A real browser at the page of serve.py, answers that the tests give it, and what it shows."""
+"""Open the page of serve.py in a real browser, give it answers, and read what it shows."""
 
 import base64
 import json
@@ -16,14 +16,14 @@ pytest.importorskip("fastapi")
 
 @pytest.fixture(scope="module")
 def browser():
-    # With a camera, and leave to use it.
+    # With a camera, and permission to use it.
     with chromium("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream") as started:
         yield started
 
 
 @pytest.fixture
 def opened(browser, server):
-    """Provide a function that opens the page and returns it with what it complains of and asks for, which grow."""
+    """Provide a function that opens the page; it returns the result of `watched_page`."""
     contexts = []
 
     def open_page(width: int = 1280, scheme: str = "light", locale: str = "en-US", running: Server = server):
@@ -32,7 +32,7 @@ def opened(browser, server):
         )
         contexts.append(context)
         page, complaints, requests = watched_page(context)
-        page.on("filechooser", lambda chooser: None)  # from the first one that is asked for
+        page.on("filechooser", lambda chooser: None)  # listen before the first one opens
         page.goto(running.url)
         page.wait_for_selector("#limits:not(:empty)")
         return page, complaints, requests
@@ -56,7 +56,7 @@ def clip(tmp_path_factory) -> str:
 
 
 def answer_with(page, status: int = 200, body: object = None, pattern: str = "**/api/predict*", **headers: str) -> None:
-    """Have the page see this answer instead of the server's; a text is a page of HTML."""
+    """Give the page this answer instead of the server's. body: a text is HTML, anything else JSON."""
     kind = "text/html" if isinstance(body, str) else "application/json"
     text = body if isinstance(body, str) else json.dumps(body)
     page.route(pattern, lambda route: route.fulfill(status=status, body=text, content_type=kind, headers=headers))
@@ -68,7 +68,7 @@ def answer_of(*probabilities: float, **pictures: list[str]) -> dict:
 
 
 def drawing(colour: str) -> str:
-    """Return an address of data: of a square."""
+    """Return the data address of a square of this colour."""
     shape = f'<rect width="8" height="8" fill="{colour}"/>'
     text = f'<svg xmlns="http://www.w3.org/2000/svg" width="8" height="8">{shape}</svg>'
     return f"data:image/svg+xml;base64,{base64.b64encode(text.encode()).decode()}"
@@ -84,7 +84,7 @@ def shown(page, part: str) -> str:
 
 
 def until(page, condition: str) -> None:
-    """Wait for it; playwright's own waiting evaluates texts in the page, which the page's policy forbids."""
+    """Wait until the condition holds. Playwright's own function would need eval, which the page's policy forbids."""
     end = time.monotonic() + 60
     while not page.evaluate(condition):
         assert time.monotonic() < end, condition

@@ -30,8 +30,9 @@ Frames = Callable[[Sequence[int]], Iterable[tuple[int, np.ndarray]]]
 
 _TEMPLATES = Path(__file__).with_name("templates")
 _STYLES = ("style.css", "video.css", "videos.css")
-# In order: the others use the first one, and the last one starts them.
-_SCRIPTS = ("language.js", "tables.js", "timeline.js", "charts.js", "videos.js", "thresholds.js", "page.js")
+# In order: the other scripts use the shared ones, and the last one starts them.
+_SHARED = ("language.js", "saving.js")
+_SCRIPTS = ("tables.js", "timeline.js", "charts.js", "videos.js", "thresholds.js", "page.js")
 # Longer paths and labels are shortened to this many characters.
 _LONGEST = 160
 # The longer side of a picture in pixels, and its JPEG quality.
@@ -47,9 +48,8 @@ def write_page(path: Path, template: str, **values: object) -> None:
     from markupsafe import Markup
 
     style = "".join(_read(name) for name in _STYLES)
-    # Each script is a block of its own, so that names do not collide.
-    language, *scripts = (_read(name) for name in _SCRIPTS)
-    script = "".join([language, *(f"{{\n{text}}}\n" for text in scripts)])
+    # Each other script is a block of its own, so that names do not collide.
+    script = "".join([*map(_read, _SHARED), *(f"{{\n{_read(name)}}}\n" for name in _SCRIPTS)])
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     html = (
         _pages()
@@ -69,6 +69,11 @@ def write_page(path: Path, template: str, **values: object) -> None:
 def _command() -> str:
     """Return the command line, without user names and passwords in addresses."""
     return re.sub(r"//[^/@\s]+@", "//…@", f"python {shlex.join(sys.argv)}")
+
+
+def folder_to_type(folder: Path | None) -> str:
+    """Return a folder's name for a command line, or "" for None."""
+    return shlex.quote(str(folder)) if folder else ""
 
 
 def _read(name: str) -> str:

@@ -1,5 +1,5 @@
-// A table of many videos: their rows are JSON in the page (results/pages/video_rows.py), sorted and filtered whole, and
-// drawn as far as is looked at.
+// A table of many videos. Its rows are JSON in the page (results/pages/video_rows.py). All of them are sorted and
+// filtered; more are drawn when the reader scrolls.
 
 const CHUNK = 60;
 const say = (english, chinese) => (language === "zh" ? chinese : english);
@@ -38,7 +38,7 @@ class Videos {
     document.addEventListener("pick", (event) => this.pick(event.detail, true));
   }
 
-  /** Set the filters to what was picked, a value or [least, most] by column; all others let everything through. */
+  /** Set the filters to `picked`, a value or [least, most] by column, and clear all others. */
   pick(picked, show = false) {
     for (const field of this.fields) {
       const value = picked[field.dataset.filter];
@@ -48,7 +48,7 @@ class Videos {
     if (show) this.box.scrollIntoView({ behavior: "smooth", block: "start" });
   }
 
-  /** Keep the rows that every filter lets through, sort and draw them. */
+  /** Find the rows that pass every filter, sort them and draw the first. */
   find() {
     let rows = this.paths.map((_, row) => row);
     for (const field of this.fields.filter((one) => one.value.trim() !== "")) {
@@ -127,22 +127,16 @@ class Videos {
     return cell;
   }
 
-  /** Have the rows that are shown saved, in their order. */
+  /** Save the rows that pass the filters as CSV, in their order. */
   save() {
-    const quoted = (value) => (/[",\n\r]/.test(value) ? `"${String(value).replaceAll('"', '""')}"` : value);
     const value = (row, { column, kind }) => kind === "video" ? this.paths[row] : kind === "class"
       ? this.classes[this.rows[column][row]][0] : kind === "share" ? this.rows[column][row] / 1e6 : this.rows[column][row];
     const heads = this.heads.map((head) => head.dataset);
-    const lines = [heads.map((head) => head.csv), ...this.found.map((row) => heads.map((head) => value(row, head)))];
-    const text = lines.map((line) => line.map(quoted).join(",") + "\n").join("");
-    const link = made("a");
-    link.setAttribute("href", URL.createObjectURL(new Blob([text], { type: "text/csv" })));
-    link.download = "videos.csv";
-    link.click();
+    saveCsv("videos.csv", [heads.map((head) => head.csv), ...this.found.map((row) => heads.map((head) => value(row, head)))]);
   }
 }
 
-/** Return each class's place in the order of their names. */
+/** Return each class's place in the order of names. */
 function words_of(classes) {
   const places = [];
   classes.map((_, place) => place).sort((a, b) => words.compare(classes[a][0], classes[b][0])).forEach((place, order) => { places[place] = order; });

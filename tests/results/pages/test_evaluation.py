@@ -1,4 +1,4 @@
-"""The page of an evaluation against what was computed: two classes at their thresholds, and its figures."""
+"""The figures of an evaluation's page, and the thresholds of two classes."""
 
 import json
 import re
@@ -17,7 +17,7 @@ pytest.importorskip("jinja2")
 
 
 def rows_of(labels: list[int], first: list[float]) -> list[dict]:
-    """Return rows of two classes; first: the probability of the class 0."""
+    """Return rows of two classes. first: the probability of class 0."""
     shares = np.stack([first, 1 - np.array(first)], axis=1)
     return list(evaluation_rows(np.log(shares), np.array(labels)))
 
@@ -31,7 +31,7 @@ def two(tmp_path_factory) -> Path:
     return path
 
 
-def test_figures_stand_beside_chance(two):
+def test_accuracy_is_shown_beside_chance(two):
     html = two.read_text()
     assert "60.00% of 5 videos right" in html and "Guessing would be right for 50.0%" in html
     assert "Always answering calm, the most frequent class, would be right for 60.0%" in html
@@ -41,7 +41,7 @@ def test_figures_stand_beside_chance(two):
 
 
 def test_each_threshold_has_its_counts(two):
-    """Of each class, the rarer one first: found and right, found and wrong, missed, left out rightly."""
+    """The counts are true and false positives, false negatives, true negatives. The rarer class comes first."""
     found = re.findall(r'data-class="(\d)" data-counts="(.*?)"', two.read_text())
     assert [int(k) for k, _ in found] == [1, 0]
     fight, calm = (json.loads(counts) for _, counts in found)
@@ -54,7 +54,7 @@ def test_each_threshold_has_its_counts(two):
 
 def test_the_curves_are_drawn_with_their_areas(two):
     html = two.read_text()
-    # Of the six pairs of a calm and another video 5 are in order, for either class.
+    # Of the six pairs of a calm and a fight video, five are in order, for either class.
     assert html.count("ROC: area 0.833") == 2
     assert "average precision 0.917" in html and "average precision 0.833" in html
     paths = re.findall(r'<path class="line" d="(.*?)"', html)
@@ -84,6 +84,6 @@ def test_a_threshold_can_be_chosen(two):
         ]  # fmt: skip
         [dot] = page.locator("[data-dot=roc]:visible").all()
         assert [float(dot.get_attribute(name)) for name in ("cx", "cy")] == pytest.approx([0, SIDE / 3])
-        page.locator(".thresholds [type=range]").fill("100")  # nothing is found: there is no precision
+        page.locator(".thresholds [type=range]").fill("100")  # no video is found, so there is no precision
         assert value("precision") == "–" and page.locator("[data-dot=precision]:visible").count() == 0
         assert complaints == []

@@ -1,4 +1,4 @@
-"""Class activation maps: they add up to the logit, and on the demo's clips they lie on the object."""
+"""Class activation maps: their mean makes the logit, and on the demo's clips they lie on the object."""
 
 import cv2
 import numpy as np
@@ -35,7 +35,7 @@ def test_maps_and_bias_make_the_logit(monkeypatch, network, backbone):
 
 
 class Small(nn.Layer):
-    """A backbone that learns colours in seconds, with a map of 9x9 places for 72x72 pixels."""
+    """A backbone that learns colours in seconds. 72x72 pixels give a map of 9x9 places."""
 
     num_features = 32
 
@@ -54,7 +54,7 @@ class Small(nn.Layer):
 
 @pytest.fixture(scope="module")
 def trained():
-    """Provide a TSN on `Small`, trained on clips as the demo's."""
+    """Provide a TSN with the backbone `Small`, trained on clips like the demo's."""
     paddle.seed(0)
     model = TSN(len(CLASSES), num_layers=18)
     model.backbone, model.fc = Small(), nn.Linear(Small.num_features, len(CLASSES))
@@ -75,7 +75,7 @@ def trained():
     return model
 
 
-def test_the_map_lies_on_the_object_that_makes_the_class(trained, tmp_path):
+def test_the_map_lies_on_the_object_of_the_class(trained, tmp_path):
     right, on_object, means = 0, [], []
     for number in range(16):
         path = tmp_path / f"{number}.mp4"
@@ -87,7 +87,7 @@ def test_the_map_lies_on_the_object_that_makes_the_class(trained, tmp_path):
         right += 1
         maps = activation_maps(trained, frames, named)
         for frame, places in zip(frames, maps):
-            coloured = (np.ptp(frame, axis=2) > 60).astype(np.float32)  # the ground is grey
+            coloured = (np.ptp(frame, axis=2) > 60).astype(np.float32)  # the background is grey
             share = cv2.resize(coloured, (9, 9), interpolation=cv2.INTER_AREA)
             on_object.append(share.flat[places.argmax()] > 0)
             means.append((places[share > 0.5].mean(), places[share == 0].mean()))
@@ -95,7 +95,7 @@ def test_the_map_lies_on_the_object_that_makes_the_class(trained, tmp_path):
     assert right >= 13 and np.mean(on_object) > 0.95 and inside > 10 * abs(outside)
 
 
-def test_the_brightest_place_of_a_picture_is_the_maps(tmp_path):
+def test_a_picture_is_brightest_where_its_map_is_highest(tmp_path):
     frames = np.full((2, 32, 32, 3), 128, np.uint8)
     maps = np.zeros((2, 4, 4), np.float32)
     maps[0, 1, 2], maps[1, 3, 0], maps[1, 0, 0] = 8, 4, -9
@@ -103,8 +103,8 @@ def test_the_brightest_place_of_a_picture_is_the_maps(tmp_path):
         write_png(tmp_path / f"{number}.png", picture)
     first, second = (cv2.imread(str(tmp_path / f"{number}.png")) for number in range(2))
     assert first.shape == second.shape == (224, 224, 3)
-    assert first[84, 140].min() > first[196, 28].max() and (first[84, 140] > second[196, 28]).all()  # one scale for all
-    assert np.array_equal(second[0, 0], first[223, 0])  # what speaks against the class is as dark as nothing
+    assert first[84, 140].min() > first[196, 28].max() and (first[84, 140] > second[196, 28]).all()  # one shared scale
+    assert np.array_equal(second[0, 0], first[223, 0])  # negative values are as dark as 0
 
 
 def test_large_frames_keep_their_size():
