@@ -19,11 +19,13 @@ for (const table of document.querySelectorAll("table.sortable:not(.videos *)")) 
   }));
 }
 
+const plain = (text) => text.replaceAll("\u00a0", " ").replaceAll("\u2011", "-").trim(); // without signs against line breaks
+
 for (const button of document.querySelectorAll("[data-save]")) {
   const table = document.getElementById(button.dataset.save);
   button.hidden = false; // the button needs this script
   button.addEventListener("click", () => saveCsv(`${table.id}.csv`,
-    [...table.rows].filter((row) => !row.hidden).map((row) => [...row.cells].map((cell) => cell.dataset.value ?? cell.innerText.trim()))));
+    [...table.rows].filter((row) => !row.hidden).map((row) => [...row.cells].map((cell) => cell.dataset.value ?? plain(cell.innerText)))));
 }
 
 for (const field of document.querySelectorAll("input[data-search]")) {

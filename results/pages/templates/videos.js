@@ -11,6 +11,13 @@ const made = (tag, text, name) => {
   return element;
 };
 
+/** Return an element with the text, which may break after each _ and /. */
+const breaking = (tag, text) => {
+  const element = made(tag);
+  element.append(...text.split(/(?<=[_/])/).flatMap((part) => [part, made("wbr")]));
+  return element;
+};
+
 class Videos {
   constructor(box) {
     this.box = box;
@@ -104,7 +111,7 @@ class Videos {
     if (kind === "class") {
       const [name, colour] = this.classes[value];
       if (colour !== null) cell.append(made("i", undefined, `c${colour}`));
-      cell.append(made("bdi", name));
+      cell.append(breaking("bdi", name));
       return cell;
     }
     const [folder, address] = this.folders[this.rows.folder[row]], card = this.byPosition.get(this.rows.position[row]);
@@ -119,9 +126,9 @@ class Videos {
     }
     const name = made(address ? "a" : "span"), beside = made("div"), words = made("div");
     if (address) name.setAttribute("href", address + encodeURIComponent(this.rows.name[row]));
-    name.append(made("bdi", this.rows.name[row]));
+    name.append(breaking("bdi", this.rows.name[row]));
     words.append(name);
-    if (this.folders.length > 1) words.append(made("small", folder));
+    if (this.folders.length > 1) words.append(breaking("small", folder));
     beside.append(...(jump ? [jump, words] : [words]));
     cell.append(beside);
     return cell;
