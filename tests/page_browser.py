@@ -2,12 +2,12 @@
 
 import base64
 import json
-import time
+from collections.abc import Iterator
 
 import av
 import pytest
 
-from chromium import chromium, watched_page
+from chromium import Tabs, chromium
 from conftest import picture
 from server_process import Server
 
@@ -15,31 +15,22 @@ pytest.importorskip("fastapi")
 
 
 @pytest.fixture(scope="module")
-def browser():
-    # With a camera, and permission to use it.
-    with chromium("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream") as started:
+def tabs() -> Iterator[Tabs]:
+    # With a camera of few pictures a second, and permission to use it.
+    with chromium("--use-fake-device-for-media-stream=fps=5", "--use-fake-ui-for-media-stream") as started:
         yield started
 
 
 @pytest.fixture
-def opened(browser, server):
-    """Provide a function that opens the page; it returns the result of `watched_page`."""
-    contexts = []
+def opened(tabs, server):
+    """Provide a function that opens the page; it returns the result of `Tabs.open`."""
 
     def open_page(width: int = 1280, scheme: str = "light", locale: str = "en-US", running: Server = server):
-        context = browser.new_context(
-            viewport={"width": width, "height": 844}, color_scheme=scheme, locale=locale, has_touch=width < 500
-        )
-        contexts.append(context)
-        page, complaints, requests = watched_page(context)
-        page.on("filechooser", lambda chooser: None)  # listen before the first one opens
-        page.goto(running.url)
+        page, complaints, requests = tabs.open(running.url, width, scheme, locale, touch=width < 500)
         page.wait_for_selector("#limits:not(:empty)")
         return page, complaints, requests
 
-    yield open_page
-    for context in contexts:
-        context.close()
+    return open_page
 
 
 @pytest.fixture(scope="module")
@@ -81,11 +72,3 @@ def clip_of(workspace) -> str:
 def shown(page, part: str) -> str:
     page.wait_for_selector(f"#{part}:not([hidden])")
     return page.locator(f"#{part}").inner_text().replace("\n\n", "\n")
-
-
-def until(page, condition: str) -> None:
-    """Wait until the condition holds. Playwright's own function would need eval, which the page's policy forbids."""
-    end = time.monotonic() + 60
-    while not page.evaluate(condition):
-        assert time.monotonic() < end, condition
-        page.wait_for_timeout(50)

@@ -7,11 +7,11 @@ import re
 
 import pytest
 
-from chromium import needs_chromium
+from chromium import needs_chromium, until
 from conftest import LABELS
-from page_browser import answer_of, answer_with, browser, clip, clip_of, drawing, opened, shown, until
+from page_browser import answer_of, answer_with, clip, clip_of, drawing, opened, shown, tabs
 
-__all__ = ["browser", "clip", "opened"]  # fixtures
+__all__ = ["clip", "opened", "tabs"]  # fixtures
 pytestmark = needs_chromium
 
 

@@ -4,28 +4,20 @@ import json
 import re
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from chromium import chromium, needs_chromium, watched_page
 from metrics.sums import sum_rows
-from report_rows import evaluation_rows
+from report_rows import two_class_rows
 from results.pages.curves import SIDE
 from results.pages.evaluation import write_evaluation_page
 
 pytest.importorskip("jinja2")
 
 
-def rows_of(labels: list[int], first: list[float]) -> list[dict]:
-    """Return rows of two classes. first: the probability of class 0."""
-    shares = np.stack([first, 1 - np.array(first)], axis=1)
-    return list(evaluation_rows(np.log(shares), np.array(labels)))
-
-
 @pytest.fixture(scope="module")
 def two(tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("two") / "report.html"
-    rows = rows_of([0, 0, 0, 1, 1], [0.9, 0.8, 0.3, 0.75, 0.1])
+    rows = two_class_rows([0, 0, 0, 1, 1], [0.9, 0.8, 0.3, 0.75, 0.1])
     sums = sum_rows(rows, 2)
     write_evaluation_page(path, rows, sums, sums.accuracy.means, ["calm", "fight"], {}, lambda positions: ())
     return path
@@ -62,28 +54,9 @@ def test_the_curves_are_drawn_with_their_areas(two):
 
 
 def test_a_class_without_videos_has_no_thresholds(tmp_path):
-    rows = rows_of([0, 0], [0.9, 0.2])
+    rows = two_class_rows([0, 0], [0.9, 0.2])
     sums = sum_rows(rows, 2)
     path = tmp_path / "report.html"
     write_evaluation_page(path, rows, sums, sums.accuracy.means, ["calm", "fight"], {}, lambda positions: ())
     body = path.read_text().partition("</style>")[2].rpartition("<script>")[0]
     assert "50.00% of 2 videos right" in body and "data-counts" not in body
-
-
-@needs_chromium
-def test_a_threshold_can_be_chosen(two):
-    with chromium() as browser:
-        page, complaints, _ = watched_page(browser.new_context(locale="en-US"))
-        page.goto(two.as_uri())
-        value = lambda name: page.locator(f"[data-value={name}]:visible").text_content()  # noqa: E731
-        assert [value(name) for name in ("hits", "missed", "wrong", "rest")] == ["1", "1", "1", "2"]  # fight, 50%
-        page.locator(".thresholds select").select_option("calm")
-        page.locator(".thresholds [type=range]").fill("76")
-        assert [value(name) for name in ("threshold", "precision", "recall", "alarms", "f1", "accuracy")] == [
-            "76%", "100.0%", "66.7%", "0.0%", "80.0%", "80.0%",
-        ]  # fmt: skip
-        [dot] = page.locator("[data-dot=roc]:visible").all()
-        assert [float(dot.get_attribute(name)) for name in ("cx", "cy")] == pytest.approx([0, SIDE / 3])
-        page.locator(".thresholds [type=range]").fill("100")  # no video is found, so there is no precision
-        assert value("precision") == "–" and page.locator("[data-dot=precision]:visible").count() == 0
-        assert complaints == []

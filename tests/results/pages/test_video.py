@@ -9,7 +9,7 @@ import av
 import numpy as np
 import pytest
 
-from chromium import chromium, needs_chromium, watched_page
+from chromium import needs_chromium, tabs
 from inference.rows import NONE, NONE_ID
 from report_rows import HOSTILE
 from results.pages.annotated_video import add_pictures, put_picture
@@ -19,6 +19,7 @@ from results.pages.video import MOST_COLUMNS, curves_of, write_video_page
 from results.pages.words import in_english
 
 pytest.importorskip("jinja2")
+__all__ = ["tabs"]  # a fixture
 NAMES = {0: "fight", 1: HOSTILE, NONE_ID: NONE}
 FRAMES = np.zeros((3, 32, 32, 3), np.uint8)
 
@@ -113,35 +114,30 @@ def test_many_windows_are_averaged_in_columns():
 
 @needs_chromium
 @pytest.mark.parametrize("width, scheme, locale", [(390, "dark", "zh-CN"), (1280, "light", "en-US")])
-def test_the_pointer_shows_values_and_a_click_jumps(page, width, scheme, locale):
-    with chromium() as browser:
-        context = browser.new_context(viewport={"width": width, "height": 844}, color_scheme=scheme, locale=locale)
-        tab, complaints, requests = watched_page(context)
-        tab.goto(f"file://{page}")
-        assert tab.evaluate("document.documentElement.scrollWidth") == width
-        plot, values = tab.locator(".plot"), tab.locator(".said")
-        box = plot.bounding_box()
-        plot.hover(position={"x": 0.25 * box["width"], "y": 40})
-        assert values.inner_text().split("\n")[0].startswith("0:20 – 0:30") and "75.0%" in values.inner_text()
-        plot.click(position={"x": 0.45 * box["width"], "y": 40})
-        assert tab.evaluate("document.getElementById('video').currentTime") == pytest.approx(45, abs=1)
-        assert "0:40 – 0:50" in values.inner_text() and "90.0%" in values.inner_text()
-        tab.get_by_role("button", name="0:30").click()
-        assert tab.evaluate("document.getElementById('video').currentTime") == 30
-        plot.focus()
-        tab.keyboard.press("ArrowLeft")
-        assert plot.get_attribute("aria-valuetext").startswith("0:20 – 0:30")
-        assert tab.evaluate("window.hacked") is None
-        assert complaints == [] and all(url.startswith(("file:", "data:")) for url in requests)
+def test_the_pointer_shows_values_and_a_click_jumps(page, tabs, width, scheme, locale):
+    tab, complaints, requests = tabs.open(page.as_uri(), width, scheme, locale)
+    assert tab.evaluate("document.documentElement.scrollWidth") == width
+    plot, values = tab.locator(".plot"), tab.locator(".said")
+    box = plot.bounding_box()
+    plot.hover(position={"x": 0.25 * box["width"], "y": 40})
+    assert values.inner_text().split("\n")[0].startswith("0:20 – 0:30") and "75.0%" in values.inner_text()
+    plot.click(position={"x": 0.45 * box["width"], "y": 40})
+    assert tab.evaluate("document.getElementById('video').currentTime") == pytest.approx(45, abs=1)
+    assert "0:40 – 0:50" in values.inner_text() and "90.0%" in values.inner_text()
+    tab.get_by_role("button", name="0:30").click()
+    assert tab.evaluate("document.getElementById('video').currentTime") == 30
+    plot.focus()
+    tab.keyboard.press("ArrowLeft")
+    assert plot.get_attribute("aria-valuetext").startswith("0:20 – 0:30")
+    assert tab.evaluate("window.hacked") is None
+    assert complaints == [] and all(url.startswith(("file:", "data:")) for url in requests)
 
 
 @needs_chromium
-def test_an_unplayable_video_is_replaced_by_a_line(tmp_path):
+def test_an_unplayable_video_is_replaced_by_a_line(tabs, tmp_path):
     (tmp_path / "a.mp4").write_bytes(b"no video")
     row = {"video": str(tmp_path / "a.mp4"), "predictions": OTHER}
     write_video_page(tmp_path / "report.html", row, {}, FRAMES, beside=tmp_path)
-    with chromium() as browser:
-        tab, *_ = watched_page(browser.new_context())
-        tab.goto(f"file://{tmp_path}/report.html")
-        tab.wait_for_selector("#no_player:not([hidden])")
-        assert not tab.locator("video").is_visible()
+    tab, *_ = tabs.open((tmp_path / "report.html").as_uri())
+    tab.wait_for_selector("#no_player:not([hidden])")
+    assert not tab.locator("video").is_visible()

@@ -1,19 +1,13 @@
 """The table of a page's videos: its content, its size, and its use in a browser."""
 
-import csv
 import html as markup
 import json
-import os
 import re
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from chromium import chromium, needs_chromium, watched_page
-from metrics.sums import sum_rows
-from report_rows import HOSTILE, evaluation_rows, noise_frames, prediction_rows
-from results.pages.evaluation import write_evaluation_page
+from report_rows import HOSTILE, noise_frames, prediction_rows
 from results.pages.prediction import MOST_PICTURED, ListSums, write_prediction_page
 from results.pages.video_rows import MOST_BYTES, MOST_ROWS, millionths, table_of
 
@@ -118,74 +112,3 @@ def test_unreadable_videos_are_grouped_by_reason(tmp_path):
     found = re.findall(r"<tr><td>(.*?)</td><td class=\"n\">(\d+)</td>", section)
     assert [(markup.unescape(reason), int(number)) for reason, number in found] == [("gone", 150), ("<torn>", 2)]
     assert section.count("<bdi>") == 100 and "the first 100" in section
-
-
-@pytest.fixture(scope="module")
-def evaluated(tmp_path_factory) -> tuple[Path, list[dict]]:
-    """Provide the page of an evaluation of 300 videos of 4 classes, and its rows."""
-    path = tmp_path_factory.mktemp("evaluated") / "report.html"
-    random = np.random.default_rng(1)
-    labels = random.integers(0, 4, 300)
-    logits = random.normal(size=(300, 4)).astype(np.float32)
-    logits[np.arange(300), labels] += 1
-    rows = list(evaluation_rows(logits, labels, os.path.dirname(path)))
-    sums = sum_rows(rows, 4)
-    grey = lambda positions: ((k, np.full((3, 32, 32, 3), k % 256, np.uint8)) for k in positions)  # noqa: E731
-    write_evaluation_page(path, rows, sums, sums.accuracy.means, NAMES[:4], {}, grey, path.parent)
-    return path, rows
-
-
-@needs_chromium
-def test_the_table_in_a_browser(evaluated, tmp_path):
-    path, rows = evaluated
-    wrong = sorted((row for row in rows if row["rank"] > 1), key=lambda row: -row["probability"])
-    with chromium() as browser:
-        page, complaints, requests = watched_page(browser.new_context(viewport={"width": 1280, "height": 844}))
-        page.goto(path.as_uri())
-        said, lines = page.locator(".videos output"), page.locator(".videos tbody tr")
-
-        def shown(column: int) -> list[str]:
-            return page.eval_on_selector_all(
-                f".videos tbody tr > :nth-child({column})",
-                "cells => cells.map((cell) => cell.querySelector('bdi')?.textContent ?? cell.textContent)",
-            )
-
-        # Only mistakes, the most confident first. More rows are drawn when it is scrolled.
-        assert said.text_content() == f"{len(wrong)} of 300 videos" and lines.count() == 60
-        assert shown(4) == [f"{100 * row['probability']:.1f}" for row in wrong[:60]]
-        page.locator(".videos .scroll").evaluate("box => box.scrollTo(0, box.scrollHeight)")
-        lines.nth(60).wait_for()
-        assert shown(1)[:120] == [os.path.basename(row["video"]) for row in wrong[:120]]
-        # Sorted by name: 9 before 10.
-        page.locator(".videos th[data-column=name] button").click()
-        assert (
-            shown(1) == sorted((os.path.basename(row["video"]) for row in wrong), key=lambda name: int(name[:-4]))[:60]
-        )
-        # A cell of the matrix lists its videos, right ones too, and shows only their frames.
-        for true, named in ((2, 1), (3, 3)):
-            cell = page.locator(f"""[data-pick='{{"true": {true}, "named": {named}}}']""")
-            cell.click()
-            count = sum(row["label"] == true and row["predicted_class"] == named for row in rows)
-            assert said.text_content() == f"{count} of 300 videos" and int(cell.text_content().split("%")[0][:2]) > 0
-            assert set(shown(2)) == {NAMES[true]} and set(shown(3)) == {NAMES[named]}
-        assert page.locator(".card:visible").count() == 0
-        # The search covers all rows, also those not drawn; the rows found can be saved.
-        page.get_by_role("button", name="Show all").click()
-        page.locator("[data-filter=name]").fill("/299.MP4")
-        assert said.text_content() == "1 of 300 videos" and shown(1) == ["299.mp4"]
-        with page.expect_download() as download:
-            page.get_by_role("button", name="Save these rows").click()
-        [line] = csv.DictReader(download.value.path().read_text("utf-8-sig").splitlines())
-        assert (line["video"], line["true"]) == (rows[299]["video"], NAMES[rows[299]["label"]])
-        assert float(line["probability"]) == pytest.approx(rows[299]["probability"], abs=1e-6)
-        assert page.locator(".videos tbody a").first.get_attribute("href") == "./299.mp4"
-        # Filtered by probability, from 40% to below 50%.
-        page.locator("[data-filter=name]").fill("")
-        page.locator("[data-end=least]").fill("40")
-        page.locator("[data-end=most]").fill("50")
-        assert said.text_content() == f"{sum(0.4 <= row['probability'] < 0.5 for row in rows)} of 300 videos"
-        page.get_by_role("button", name="中文").click()
-        assert said.text_content().startswith("300 个视频中的 ")
-        assert complaints == [] and [url for url in requests if not url.startswith(("data:", "blob:"))] == [
-            path.as_uri()
-        ]
