@@ -105,15 +105,9 @@ class ManyLabelResults:
         write_probabilities(folder, paths, sums.labels, self.names, [sums.probabilities], self.thresholds)
 
     def write_page(
-        self,
-        path: Path,
-        rows: object,
-        sums: ManyScores,
-        metrics: dict,
-        facts: Mapping,
-        frames: Frames,
+        self, path: Path, rows: object, sums: ManyScores, metrics: dict, facts: Mapping, frames: object,
         beside: Path | None,
-    ) -> None:
+    ) -> None:  # fmt: skip
         """Write report.html."""
         write_many_page(path, sums, sums.classes(self.thresholds), metrics, self.names, facts, beside)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from metrics.sums import EvaluationSums, wilson
 from results.pages.charts import reliability_chart
 from results.pages.curves import SIDE, TwoClasses
-from results.pages.page import Frames, folder_to_type, never_fatal, pictures_of, shorten, write_page
+from results.pages.page import Frames, never_fatal, pictures_of, shorten, write_page
 from results.pages.video_rows import first_rows, millionths, table_of
 
 # Limits that keep the page below 10 MB for any number of videos.
@@ -56,7 +56,7 @@ def write_evaluation_page(
         sums=sums,
         metrics=metrics,
         facts=facts,
-        folder=folder_to_type(beside),
+        folder=beside,
         top1_interval=metrics.get("top1_interval") or wilson(sums.right, sums.videos),
         top5_interval=wilson(sums.in_top5, sums.videos),
         chance=100 / len(names),

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from metrics.many import ManyClass, ManyScores
-from results.pages.page import folder_to_type, never_fatal, shorten, write_page
+from results.pages.page import never_fatal, shorten, write_page
 
 # A page shows at most this many classes.
 MOST_SHOWN = 2000
@@ -33,7 +33,5 @@ def write_many_page(
     known = [(k, found) for k, found in enumerate(classes) if found.videos]
     worst = sorted(known, key=lambda one: (one[1].average_precision, one[0]))[:MOST_SHOWN]
     shown = [(k, shorten(names[k], 60), found) for k, found in worst]
-    folder = folder_to_type(beside)
-    write_page(
-        path, "many.html", sums=sums, metrics=metrics, classes=shown, known=len(known), facts=facts, folder=folder
-    )
+    about = {"known": len(known), "facts": facts, "folder": beside}
+    write_page(path, "many.html", sums=sums, metrics=metrics, classes=shown, **about)

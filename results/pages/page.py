@@ -71,11 +71,6 @@ def _command() -> str:
     return re.sub(r"//[^/@\s]+@", "//…@", f"python {shlex.join(sys.argv)}")
 
 
-def folder_to_type(folder: Path | None) -> str:
-    """Return a folder's name for a command line, or "" for None."""
-    return shlex.quote(str(folder)) if folder else ""
-
-
 def _read(name: str) -> str:
     return (_TEMPLATES / name).read_text("utf-8")
 
@@ -119,6 +114,7 @@ def _pages() -> "Environment":
         # Allow line breaks in class names; the browser's search still finds the whole name.
         "name": lambda text: Markup(escape(shown(text)).replace("_", Markup("_<wbr>"))),
         "in_english": in_english,
+        "quoted": lambda path: shlex.quote(str(path)),
     }
     pages.globals |= {"both": both, "both_in": both_in, "fact": fact}
     return pages

@@ -3,7 +3,9 @@
 import numpy as np
 
 from inference.label_kinds import MANY, ONE, told
+from metrics.many import ManyScores
 from results.pages.caption import Caption
+from results.pages.many_labels import write_many_page
 from results.pages.palette import NOTHING, Palette
 from results.pages.prediction import ListSums, write_prediction_page
 from results.pages.timeline import described, stretches_of, strip_of, write_subtitles
@@ -88,3 +90,18 @@ def test_each_class_has_its_stretches(tmp_path):
     ]
     write_subtitles(tmp_path / "x.vtt", RECORDS, MANY)
     assert "00:00:01.500 --> 00:00:02.500\na 90%\nb 90%\n" in (tmp_path / "x.vtt").read_text()
+
+
+def test_the_page_of_an_evaluation_names_doubts_files_and_the_next_command(tmp_path):
+    labels = np.array([[1, 0], [1, 1], [0, 1]], np.uint8)
+    sums = ManyScores.of(np.array([[0.9, 0.2], [0.8, 0.6], [0.3, 0.7]], np.float32), labels)
+    means = dict.fromkeys(("mean_f1", "mean_precision", "mean_recall"), 50.0)
+    metrics = {**sums.means, "loss": 0.5, **means, "repeated": 1, "in_train_list": 2}
+    folder = tmp_path / "a run"
+    folder.mkdir()
+    page = folder / "report.html"
+    write_many_page(page, sums, sums.classes([0.5, 0.5]), metrics, ["<a>", "b"], {}, folder)
+    html = page.read_text()
+    assert "Also in the training list: 2 of these videos" in html and "an earlier line: 1." in html
+    assert 'href="predictions.csv"' in html and "confusion.csv" not in html.partition("</style>")[2]
+    assert f"python tools/compare.py &#39;{folder}&#39; " in html and "<bdi>&lt;a&gt;</bdi>" in html
