@@ -133,7 +133,8 @@ def describe_reading(section: SectionConfig) -> str:
 
 
 def _frames_and_crops(section: SectionConfig) -> str:
-    frames = f"{section.seg_num} segments" + (f" of {section.seglen} frames" if section.seglen > 1 else "")
+    frames = f"{section.seg_num} segment{'s' * (section.seg_num > 1)}"
+    frames += f" of {section.seglen} frames" if section.seglen > 1 else ""
     shape = "aspect ratio kept" if section.keep_aspect_ratio else "4:3"
     crops = f"{section.crops} crops" if section.crops > 1 else "1 centre crop"
     ways = f"sampling {section.sampling}, resize {section.resize}"

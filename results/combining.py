@@ -56,7 +56,7 @@ class Combination:
         kept = SimpleNamespace(read=lambda first, last: self.probabilities[first:last])
         self.results.write(folder, self.rows, self.sums, metrics, kept)
         if report:
-            page = folder / "report.html", self.rows, self.sums, metrics, {"how": self.protocol}
+            page = folder / "report.html", self.rows, self.sums, metrics, {"protocol": self.protocol}
             self.results.write_page(*page, lambda positions: (), folder)
 
 

@@ -89,7 +89,7 @@ def evaluate(
                     write_evaluation_parquet(run.folder, rows, kept, len(names))
                 write_text(run.folder / "config.yaml", config.dump())
                 if report:
-                    about = {"list": section.filelist, "how": protocol, "configuration": config.dump()}
+                    about = {"list": section.filelist, "protocol": protocol, "configuration": config.dump()}
                     frames = partial(frames_seen, config, section, entries)
                     beside = None if is_remote(flags.save_dir) else run.folder
                     page = run.folder / "report.html"

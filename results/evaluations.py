@@ -104,9 +104,12 @@ class ManyLabelResults:
         paths = [row["video"] for row in rows if "error" not in row]
         write_probabilities(folder, paths, sums.labels, self.names, [sums.probabilities], self.thresholds)
 
-    def write_page(self, path: Path, rows: object, sums: ManyScores, metrics: dict, facts: Mapping, *_) -> None:
+    def write_page(
+        self, path: Path, rows: object, sums: ManyScores, metrics: dict, facts: Mapping, frames: object,
+        beside: Path | None,
+    ) -> None:  # fmt: skip
         """Write report.html."""
-        write_many_page(path, sums, sums.classes(self.thresholds), metrics, self.names, facts)
+        write_many_page(path, sums, sums.classes(self.thresholds), metrics, self.names, facts, beside)
 
 
 RESULTS = {"single": OneLabelResults, "multi": ManyLabelResults}

@@ -145,7 +145,7 @@ def _deliver(runs: Sequence[ListRun], rows: MeanRows, tasks: Sequence[Task], fol
     remove_unfinished(folder)
     unreadable = write_list_results(first.flags, folder, rows, runs[0].batch_size)
     if first.report:
-        about = {"videos": first.section.video_path or first.section.filelist, "how": protocol}
+        about = {"videos": first.section.video_path or first.section.filelist, "protocol": protocol}
         frames = partial(frames_seen, first.config, first.section, first.entries)
         write_prediction_page(folder / "report.html", rows, about, frames, beside=folder, kind=first.kind)
     for run, task in zip(runs, tasks):

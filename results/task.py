@@ -114,7 +114,7 @@ class Task:
             made.make(network, self.naming(network), rows, kept)
         if self.report:
             listed = section.video_path or section.filelist
-            about = {"videos": listed, "how": protocol, "configuration": self.config.dump()}
+            about = {"videos": listed, "protocol": protocol, "configuration": self.config.dump()}
             path = self.folder / "report.html"
             beside = None if is_remote(flags.save_dir) else self.folder
             if self.single:

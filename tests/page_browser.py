@@ -1,13 +1,13 @@
-"""A real browser at the page of serve.py, answers that the tests give it, and what it shows."""
+"""Open the page of serve.py in a real browser, give it answers, and read what it shows."""
 
 import base64
 import json
-import time
+from collections.abc import Iterator
 
 import av
 import pytest
 
-from chromium import chromium, watched_page
+from chromium import Tabs, chromium
 from conftest import picture
 from server_process import Server
 
@@ -15,31 +15,22 @@ pytest.importorskip("fastapi")
 
 
 @pytest.fixture(scope="module")
-def browser():
-    # With a camera, and leave to use it.
-    with chromium("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream") as started:
+def tabs() -> Iterator[Tabs]:
+    # With a camera of few pictures a second, and permission to use it.
+    with chromium("--use-fake-device-for-media-stream=fps=5", "--use-fake-ui-for-media-stream") as started:
         yield started
 
 
 @pytest.fixture
-def opened(browser, server):
-    """Provide a function that opens the page and returns it with what it complains of and asks for, which grow."""
-    contexts = []
+def opened(tabs, server):
+    """Provide a function that opens the page; it returns the result of `Tabs.open`."""
 
     def open_page(width: int = 1280, scheme: str = "light", locale: str = "en-US", running: Server = server):
-        context = browser.new_context(
-            viewport={"width": width, "height": 844}, color_scheme=scheme, locale=locale, has_touch=width < 500
-        )
-        contexts.append(context)
-        page, complaints, requests = watched_page(context)
-        page.on("filechooser", lambda chooser: None)  # from the first one that is asked for
-        page.goto(running.url)
+        page, complaints, requests = tabs.open(running.url, width, scheme, locale, touch=width < 500)
         page.wait_for_selector("#limits:not(:empty)")
         return page, complaints, requests
 
-    yield open_page
-    for context in contexts:
-        context.close()
+    return open_page
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +47,7 @@ def clip(tmp_path_factory) -> str:
 
 
 def answer_with(page, status: int = 200, body: object = None, pattern: str = "**/api/predict*", **headers: str) -> None:
-    """Have the page see this answer instead of the server's; a text is a page of HTML."""
+    """Give the page this answer instead of the server's. body: a text is HTML, anything else JSON."""
     kind = "text/html" if isinstance(body, str) else "application/json"
     text = body if isinstance(body, str) else json.dumps(body)
     page.route(pattern, lambda route: route.fulfill(status=status, body=text, content_type=kind, headers=headers))
@@ -68,7 +59,7 @@ def answer_of(*probabilities: float, **pictures: list[str]) -> dict:
 
 
 def drawing(colour: str) -> str:
-    """Return an address of data: of a square."""
+    """Return the data address of a square of this colour."""
     shape = f'<rect width="8" height="8" fill="{colour}"/>'
     text = f'<svg xmlns="http://www.w3.org/2000/svg" width="8" height="8">{shape}</svg>'
     return f"data:image/svg+xml;base64,{base64.b64encode(text.encode()).decode()}"
@@ -81,11 +72,3 @@ def clip_of(workspace) -> str:
 def shown(page, part: str) -> str:
     page.wait_for_selector(f"#{part}:not([hidden])")
     return page.locator(f"#{part}").inner_text().replace("\n\n", "\n")
-
-
-def until(page, condition: str) -> None:
-    """Wait for it; playwright's own waiting evaluates texts in the page, which the page's policy forbids."""
-    end = time.monotonic() + 60
-    while not page.evaluate(condition):
-        assert time.monotonic() < end, condition
-        page.wait_for_timeout(50)

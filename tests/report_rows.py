@@ -28,6 +28,12 @@ def evaluation_rows(logits: np.ndarray, labels: np.ndarray, folder: str = "clips
         }
 
 
+def two_class_rows(labels: Sequence[int], first: Sequence[float]) -> list[dict]:
+    """Return rows of two classes. first: the probability of class 0."""
+    shares = np.stack([first, 1 - np.array(first)], axis=1)
+    return list(evaluation_rows(np.log(shares), np.array(labels)))
+
+
 def prediction_rows(videos: int, names: Sequence[str]) -> Iterator[dict]:
     """Yield a row for each video; one in a hundred is unreadable."""
     for i in range(videos):

@@ -11,6 +11,7 @@ from pathlib import Path
 
 _TEMPLATES = Path(__file__).with_name("templates")
 _SCRIPTS = ("words.js", "answer.js", "queue.js", "camera.js", "page.js")  # in order; the last one starts the others
+_SHARED_SCRIPTS = ("language.js", "saving.js")
 _SHARED = Path(__file__).parents[2] / "results/pages/templates"  # shared with the results' pages
 
 _DOCS_LEAD = """<header><p class="kind">Video classification</p><h1>For programs</h1>
@@ -23,7 +24,9 @@ curl -F video=@clip.mp4 -H "Authorization: Bearer $TOKEN" {0}/api/predict"""
 
 def front_page() -> str:
     """Return the page for dropping videos."""
-    return _page("Video classification", _read("page.html"), _shared("language.js") + "".join(map(_read, _SCRIPTS)))
+    return _page(
+        "Video classification", _read("page.html"), "".join([*map(_shared, _SHARED_SCRIPTS), *map(_read, _SCRIPTS)])
+    )
 
 
 def docs_page(schema: dict, address: str) -> str:

@@ -1,7 +1,7 @@
 """Write the page that compares two or more evaluations."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
 
@@ -47,7 +47,7 @@ def write_comparison_page(path: Path, comparison: Comparison) -> None:
         links=[report_of(run.name, path.parent) for run in runs],
         largest=(comparison.class_names[largest], 100 * labels[largest] / len(videos)),
         pairs=[(*pair, counts) for pair, (*_, counts) in zip(combinations(letters, 2), comparison.pairs())],
-        classes=_classes(comparison, labels),
+        classes=_classes(comparison, labels, place),
         table=table_of(kept, values, [(name, None) for name in names], path.parent, len(differing)),
         names=list(enumerate(names)),
         patterns=[(bits, _said(bits, letters)) for bits in sorted({_pattern(comparison, key) for key in differing})],
@@ -71,8 +71,20 @@ def _said(bits: int, letters: Sequence[str]) -> str | Markup:
     return ", ".join(right) or both_in("label", "none of them", "均错误")
 
 
-def _classes(comparison: Comparison, labels: Counter[str]) -> list[dict]:
-    """Return each class's recall and precision in every run, the largest differences first."""
+def class_row(name: str, class_id: int, videos: int, scores: Sequence[tuple[float, float]]) -> dict:
+    """Return a row for `classes_of_runs` in macros.html. scores: in each run the figure to compare, and F1."""
+    figures = [figure for figure, _ in scores]
+    spread = max(figures) - min(figures)
+    return {"name": shorten(name, 60), "id": class_id, "videos": videos, "scores": scores, "spread": spread}
+
+
+def most_different(rows: Iterable[dict]) -> list[dict]:
+    """Return at most MOST_CLASSES rows of `class_row`, the largest differences first."""
+    return sorted(rows, key=lambda row: (-row["spread"], row["id"]))[:MOST_CLASSES]
+
+
+def _classes(comparison: Comparison, labels: Counter[str], place: Mapping[str, int]) -> list[dict]:
+    """Return each class's recall and F1 in every run. place: its number in the page's table of videos."""
     sums = [{k: ClassSums() for k in comparison.class_names} for _ in comparison.runs]
     for run, found in zip(comparison.runs, sums):
         for key in comparison.videos:
@@ -82,18 +94,9 @@ def _classes(comparison: Comparison, labels: Counter[str]) -> list[dict]:
             found[row["predicted_class"]].named += 1
     rows = []
     for k, videos in labels.items():
-        scores = [found[k].scores for found in sums]
-        recalls = [one["recall"] for one in scores]
-        rows.append(
-            {
-                "name": comparison.class_names[k],
-                "id": k,
-                "videos": videos,
-                "scores": scores,
-                "spread": max(recalls) - min(recalls),
-            }
-        )
-    return sorted(rows, key=lambda row: (-row["spread"], int(row["id"])))[:MOST_CLASSES]
+        scores = [(one[k].scores["recall"], one[k].scores["f1"]) for one in sums]
+        rows.append(class_row(comparison.class_names[k], int(k), videos, scores) | {"place": place[k]})
+    return most_different(rows)
 
 
 def report_of(run: str, beside: Path) -> str:

@@ -3,11 +3,9 @@
 from itertools import combinations
 from pathlib import Path
 
-import numpy as np
-
 from results.comparing_many import ManyComparison
-from results.pages.comparison import MOST_CLASSES, letters_of, report_of
-from results.pages.page import never_fatal, shorten, write_page
+from results.pages.comparison import class_row, letters_of, most_different, report_of
+from results.pages.page import never_fatal, write_page
 
 
 @never_fatal
@@ -33,19 +31,9 @@ def write_many_comparison_page(path: Path, comparison: ManyComparison) -> None:
 
 
 def _classes(comparison: ManyComparison) -> list[dict]:
-    """Return each class's average precision and F1 in every run, the largest differences first."""
-    rows = []
-    for k, (name, *found) in enumerate(zip(comparison.names, *comparison.classes)):
-        if not found[0].videos:
-            continue
-        precisions = [one.average_precision for one in found]
-        rows.append(
-            {
-                "name": shorten(name, 60),
-                "id": k,
-                "videos": found[0].videos,
-                "scores": [(one.average_precision, one.scores["f1"]) for one in found],
-                "spread": float(np.ptp(precisions)),
-            }
-        )
-    return sorted(rows, key=lambda row: (-row["spread"], row["id"]))[:MOST_CLASSES]
+    """Return each class's average precision and F1 in every run."""
+    return most_different(
+        class_row(name, k, found[0].videos, [(one.average_precision, one.scores["f1"]) for one in found])
+        for k, (name, *found) in enumerate(zip(comparison.names, *comparison.classes))
+        if found[0].videos
+    )

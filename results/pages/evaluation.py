@@ -1,6 +1,5 @@
 """Write the page of an evaluation: accuracy, confusions, and whether the probabilities can be trusted."""
 
-import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -57,7 +56,7 @@ def write_evaluation_page(
         sums=sums,
         metrics=metrics,
         facts=facts,
-        folder=shlex.quote(str(beside)) if beside else "",
+        folder=beside,
         top1_interval=metrics.get("top1_interval") or wilson(sums.right, sums.videos),
         top5_interval=wilson(sums.in_top5, sums.videos),
         chance=100 / len(names),

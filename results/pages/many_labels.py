@@ -18,6 +18,7 @@ def write_many_page(
     metrics: Mapping[str, object],
     names: Sequence[str],
     facts: Mapping[str, object],
+    beside: Path | None = None,
 ) -> None:
     """Write the page; a failure is one line on the screen.
 
@@ -27,8 +28,10 @@ def write_many_page(
         metrics: as in metrics.json.
         names: the classes' names by class id.
         facts: further lines about the run.
+        beside: the page's folder; None: the page does not name it.
     """
     known = [(k, found) for k, found in enumerate(classes) if found.videos]
     worst = sorted(known, key=lambda one: (one[1].average_precision, one[0]))[:MOST_SHOWN]
     shown = [(k, shorten(names[k], 60), found) for k, found in worst]
-    write_page(path, "many.html", sums=sums, metrics=metrics, classes=shown, known=len(known), facts=facts)
+    about = {"known": len(known), "facts": facts, "folder": beside}
+    write_page(path, "many.html", sums=sums, metrics=metrics, classes=shown, **about)

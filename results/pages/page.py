@@ -30,8 +30,9 @@ Frames = Callable[[Sequence[int]], Iterable[tuple[int, np.ndarray]]]
 
 _TEMPLATES = Path(__file__).with_name("templates")
 _STYLES = ("style.css", "video.css", "videos.css")
-# In order: the others use the first one, and the last one starts them.
-_SCRIPTS = ("language.js", "tables.js", "timeline.js", "charts.js", "videos.js", "thresholds.js", "page.js")
+# In order: the other scripts use the shared ones, and the last one starts them.
+_SHARED = ("language.js", "saving.js")
+_SCRIPTS = ("tables.js", "timeline.js", "charts.js", "videos.js", "thresholds.js", "page.js")
 # Longer paths and labels are shortened to this many characters.
 _LONGEST = 160
 # The longer side of a picture in pixels, and its JPEG quality.
@@ -47,9 +48,8 @@ def write_page(path: Path, template: str, **values: object) -> None:
     from markupsafe import Markup
 
     style = "".join(_read(name) for name in _STYLES)
-    # Each script is a block of its own, so that names do not collide.
-    language, *scripts = (_read(name) for name in _SCRIPTS)
-    script = "".join([language, *(f"{{\n{text}}}\n" for text in scripts)])
+    # Each other script is a block of its own, so that names do not collide.
+    script = "".join([*map(_read, _SHARED), *(f"{{\n{_read(name)}}}\n" for name in _SCRIPTS)])
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     html = (
         _pages()
@@ -114,6 +114,7 @@ def _pages() -> "Environment":
         # Allow line breaks in class names; the browser's search still finds the whole name.
         "name": lambda text: Markup(escape(shown(text)).replace("_", Markup("_<wbr>"))),
         "in_english": in_english,
+        "quoted": lambda path: shlex.quote(str(path)),
     }
     pages.globals |= {"both": both, "both_in": both_in, "fact": fact}
     return pages

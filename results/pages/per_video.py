@@ -210,7 +210,9 @@ class PerVideo:
         self.timelines[row["position"]] = records
         write_subtitles(Path(f"{files}.vtt"), records, self.kind)
         self.files.setdefault(row["position"], []).append(Path(f"{files}.vtt"))
-        say(f"timeline of {video}: {len(records)} windows of {window:g} s, every {stride:g} s")
+        say(
+            f"timeline of {video}: {len(records)} window{'s' * (len(records) != 1)} of {window:g} s, every {stride:g} s"
+        )
         if len(self.entries) == 1:
             say(described(records, self.kind))
         return records

@@ -181,8 +181,8 @@ def minutes(seconds: float) -> str:
 
 
 def lasting(seconds: float) -> str:
-    """Return `12.5 s` below a minute, otherwise the text of `minutes`."""
-    return f"{seconds:.1f} s" if seconds < 59.95 else minutes(seconds)
+    """Return `12.5 s`, with a space that does not break, below a minute, otherwise the text of `minutes`."""
+    return f"{seconds:.1f}\u00a0s" if seconds < 59.95 else minutes(seconds)
 
 
 def _clock(seconds: float) -> str:

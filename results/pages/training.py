@@ -23,7 +23,7 @@ _CHARTS = (
     ("top5_acc", ("Top-5 accuracy", "Top-5 准确率"), _OF_VIDEOS, "%", 1, 100, _ALL),
     ("mAP", ("mAP", "mAP"), ("mean over classes", "类别平均"), "%", 1, 100, _ALL),
     ("mAP_micro", ("mAP micro", "微平均 mAP"), ("all classes together", "所有类别合计"), "%", 1, 100, _ALL),
-    ("f1", ("F1 from 0.5 on", "F1（阈值 0.5）"), ("all classes together", "所有类别合计"), "%", 1, 100, _ALL),
+    ("f1", ("F1 at a threshold of 0.5", "F1（阈值 0.5）"), ("all classes together", "所有类别合计"), "%", 1, 100, _ALL),
     ("lr", ("Learning rate", "学习率"), ("rate of the step", "该步的学习率"), "", 1, 0, ("train",)),
     ("videos_per_second", ("Speed", "速度"), ("videos per second", "每秒视频数"), "", 1, 0, ("train",)),
     ("data_wait", ("Waiting for data", "等待数据"), ("% of the time", "占时间的 %"), "%", 100, 10, ("train",)),

@@ -6,8 +6,8 @@ from markupsafe import Markup, escape
 
 # The names of facts about a run, as the scripts give them.
 _FACTS = {
-    "videos": "视频", "list": "列表", "how": "方式", "weights": "权重", "configuration": "配置", "training": "训练",
-    "validation": "验证", "seed": "随机种子", "warnings": "需要注意",
+    "videos": "视频", "list": "列表", "protocol": "测试协议", "weights": "权重", "configuration": "配置",
+    "training": "训练", "validation": "验证", "seed": "随机种子", "warnings": "警告",
     "least similarity": "最低相似度", "groups": "组数", "videos of each class": "各类别的视频数",
 }  # fmt: skip
 _CHINESE = re.compile(r'<(span|tspan) lang="zh-CN">.*?</\1>', re.DOTALL)

@@ -1,8 +1,8 @@
-// What is shown of one video: its player, its classes, the frames that the network saw and where in them it saw the class.
+// Show one video: its player, its classes, the frames that the network saw, and the heat maps.
 
 const $ = (id) => document.getElementById(id);
 const player = document.querySelector("#clip video");
-let playing = null; // the row whose file the player has
+let playing = null; // the row that the player shows
 
 const element = (name, text, attributes = {}) => {
   const made = Object.assign(document.createElement(name), { textContent: text });
@@ -10,7 +10,7 @@ const element = (name, text, attributes = {}) => {
   return made;
 };
 
-/** Fill an element with what `make` returns, if `key` says that it is something else than before: focus stays where it is. */
+/** Fill an element with the result of `make` if `key` has changed; otherwise leave it, so that it keeps the focus. */
 function redraw(id, key, make) {
   const found = $(id), now = JSON.stringify(key);
   if (found.dataset.key === now) return;
@@ -35,8 +35,8 @@ function showClip(row, words) {
 
 player.addEventListener("loadedmetadata", () => {
   if (!playing) return;
-  if (Number.isFinite(player.duration)) playing.length = player.duration; // recordings may not say it
-  playing.unplayable = !player.videoWidth; // its sound alone
+  if (Number.isFinite(player.duration)) playing.length = player.duration; // recordings may lack it
+  playing.unplayable = !player.videoWidth; // only its sound can be played
   show();
 });
 player.addEventListener("error", () => { if (playing?.file) { playing.unplayable = true; show(); } });
@@ -49,14 +49,14 @@ function showAnswer(row, words) {
   showPictures(row, words);
 }
 
-/** Return the class of an answer, or all of them where a video may have many, and how probable each is. */
+/** Return the names and probabilities of an answer's class, or of all its classes if a video may have many. */
 function named(predictions, words) {
   const found = many() ? predictions : predictions.slice(0, 1);
   if (found[0].class_id < 0) return [words.none, ""];
   return [found.map(({ label }) => readable(label)).join(" + "), found.map(({ probability }) => percent(probability)).join(" · ")];
 }
 
-/** Return an answer's title: of many classes each has a bar that says how probable it is. */
+/** Return an answer's title. With many classes, the bars show the probabilities. */
 function titled(predictions, words) {
   const [names, shares] = named(predictions, words);
   return many() ? names : `${names} · ${shares}`;
@@ -75,11 +75,11 @@ function showBars(list, predictions) {
 
 function showPictures(row, words) {
   const { frames = [], heat_maps = [] } = row.answer;
-  // Where two segments chose one frame it is shown once.
+  // A frame that two segments chose is shown once.
   const chosen = [...frames.keys()].filter((i) => frames.indexOf(frames[i]) === i);
-  const looks = Number(/^(\d+) segments/.exec(info?.protocol)?.[1] ?? frames.length);
+  const looks = Number(/^(\d+) segment/.exec(info?.protocol)?.[1] ?? frames.length);
   const times = row.length ? chosen.map((i, k) => row.length *
-    (chosen.length < frames.length ? (k + 0.5) / chosen.length : place(i, frames.length, looks))) : []; // a video of so many frames
+    (chosen.length < frames.length ? (k + 0.5) / chosen.length : place(i, frames.length, looks))) : []; // if frames repeat, the video has only these
   const playable = !player.hidden;
   redraw("frames", [row.id, language, looks, times, playable], () => {
     if (!chosen.length) return [];
@@ -101,7 +101,7 @@ function showPictures(row, words) {
   });
 }
 
-/** Return where in the video the i-th of n pictures is, from 0 to 1, as the protocol's sampling of so many looks chooses it. */
+/** Return the place, 0 to 1, of the i-th of n pictures in the video, by the protocol's sampling of `looks` segments. */
 function place(i, n, looks) {
   const segment = n > 1 ? Math.round(i * (looks - 1) / (n - 1)) : 0;
   return /sampling linspace/.test(info?.protocol) ? segment / Math.max(1, looks - 1) : (segment + 0.5) / looks;
@@ -119,26 +119,20 @@ function strip(kind, title, pictures, words, times = [], playable = false) {
     look.append(image, element("span", time));
     if (playable) look.addEventListener("click", () => {
       player.currentTime = times[i];
-      player.play().catch(() => {}); // the browser may want a click on the player itself: it stands at the frame
+      player.play().catch(() => {}); // if the browser wants a click on the player, it still shows the frame
     });
     return look;
   }));
   return [heading, made];
 }
 
-// What is taken along
+// Copy and save an answer
 
 const entry = ({ name, answer, problem }) =>
   answer ? { video: name, predictions: answer.predictions } : { video: name, error: problem?.sentence ?? (problem ? told(problem, WORDS[language])[0] : "") };
 
-function save(name, type, text) {
-  const url = URL.createObjectURL(new Blob([text], { type }));
-  element("a", "", { href: url, download: name }).click();
-  setTimeout(() => URL.revokeObjectURL(url), 10_000); // the browser has it by then
-}
-
 async function copy(text) {
-  try { await navigator.clipboard.writeText(text); } catch { // pages of http:// have no clipboard but for this
+  try { await navigator.clipboard.writeText(text); } catch { // on pages of http:// only this way works
     const field = element("textarea", text, { class: "unseen" });
     document.body.append(field);
     field.select();

@@ -1,4 +1,4 @@
-// The camera: pieces of some seconds go to the same endpoint, each a file of its own; the answer stands beside the picture.
+// The camera: send pieces of a few seconds to the same endpoint, each as a file, and show the answer beside the picture.
 
 const PIECE = 3000; // milliseconds
 let watching = null; // { stream, recorder, busy, missed }
@@ -14,7 +14,7 @@ async function watch() {
   [rows, current] = [[], null];
   watching = { stream, busy: false, missed: 0 };
   document.querySelector("#camera video").srcObject = stream;
-  stream.getVideoTracks()[0].addEventListener("ended", stopWatching); // it was pulled out
+  stream.getVideoTracks()[0].addEventListener("ended", stopWatching); // the camera was unplugged
   $("seen").textContent = WORDS[language].waiting;
   $("sure").textContent = "";
   $("live").replaceChildren();
@@ -51,7 +51,7 @@ async function askAbout(mine, piece) {
       $("seen").textContent = names;
       $("sure").textContent = many() ? "" : ` · ${shares}`;
       showBars($("live"), withBars(reply.answer.predictions));
-    } else if (reply.status !== 503) { // which is over in a moment
+    } else if (reply.status !== 503) { // 503: the server is busy, and may not be for the next piece
       stopWatching();
       fail((words) => told(reply, words));
     }

@@ -1,11 +1,11 @@
-// What the page shows of all this, in which language, and what people do with it.
+// Show the state of the page in the chosen language, and react to the reader.
 
 const form = $("ask");
 const files = form.elements.video;
 let info = null;
-let notice = null; // a problem of the page itself: what makes [sentence, next step] of the words
+let notice = null; // a problem of the page itself: a function from words to [sentence, next step]
 
-/** Return whether a video may have many classes, all of which an answer names. */
+/** Return whether a video may have many classes. */
 const many = () => info?.labels === "multi";
 const spoken = () => ({ ...WORDS[language], ...(many() && WORDS[language].many) });
 
@@ -47,7 +47,7 @@ function show() {
   $("problem").hidden = !problem;
   if (problem) [$("what").textContent, $("next").textContent] = problem;
   $("whose").textContent = notice ? "" : current?.name ?? "";
-  $("again").hidden = notice || !current?.file || !["gone", 408, 500, 502, 503, 504].includes(current.problem?.status); // what cannot be read now cannot be read a second later
+  $("again").hidden = notice || !current?.file || !["gone", 408, 500, 502, 503, 504].includes(current.problem?.status); // an unreadable video stays unreadable
   for (const id of ["result", "copy", "save_json", "pictures"]) $(id).hidden = !current?.answer;
   if (current?.answer) showAnswer(current, words);
 }
@@ -57,11 +57,11 @@ function showProgress(busy, words) {
   if (!busy) return;
   const bar = document.querySelector("progress");
   const doing = (share) => share === null ? words.busy : share < 1 ? words.sending(percent(share, 0)) : words.computing;
-  if (busy.share < 1 && busy.share !== null) bar.value = 100 * busy.share; else bar.removeAttribute("value"); // nobody knows how long
+  if (busy.share < 1 && busy.share !== null) bar.value = 100 * busy.share; else bar.removeAttribute("value"); // the remaining time is unknown
   const answered = rows.filter(({ answer, problem }) => answer || problem).length;
   const several = rows.length > 1;
   $("doing").textContent = `${several ? `${words.of_several(rows.indexOf(busy) + 1, rows.length, busy.name)} · ` : ""}${doing(busy.share)}`;
-  // Read aloud: quarters, else it never ends.
+  // Screen readers hear quarters only.
   const said = several ? words.said(answered, rows.length) : doing(busy.share && Math.floor(4 * busy.share) / 4);
   if ($("said").textContent !== said) $("said").textContent = said;
 }
@@ -96,7 +96,7 @@ async function learn() {
   speak();
 }
 
-/** Keep what was answered for this tab: another page, and back. */
+/** Keep the answers for this tab, for when the reader comes back from another page. */
 function keep() {
   const answered = rows.filter(({ answer, problem }) => answer || problem);
   const kept = (pictures) => JSON.stringify({
@@ -104,7 +104,7 @@ function keep() {
     rows: answered.map(({ name, size, length, answer, problem }) =>
       ({ name, size, length, problem, answer: answer && { predictions: answer.predictions, ...(pictures && answer) } })),
   });
-  if (remembered(sessionStorage, "answers", kept(true)) === null) remembered(sessionStorage, "answers", kept(false)); // there is little room
+  if (remembered(sessionStorage, "answers", kept(true)) === null) remembered(sessionStorage, "answers", kept(false)); // the browser's store is small
 }
 
 function restore() {
@@ -134,7 +134,7 @@ $("again").addEventListener("click", () => {
   current.state = "waiting";
   work();
 });
-let depth = 0; // of the elements that what is dragged has entered
+let depth = 0; // how many nested elements the dragged file is over
 const over = (change) => { depth = Math.max(0, change); document.body.classList.toggle("over", depth > 0); };
 addEventListener("dragenter", (event) => { event.preventDefault(); over(depth + 1); });
 addEventListener("dragleave", () => over(depth - 1));

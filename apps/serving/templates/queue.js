@@ -1,18 +1,18 @@
-// The videos that were chosen go to POST /api/predict one after the other; several are a table whose rows open.
+// Send the chosen videos to POST /api/predict one after the other. Several videos get a table whose rows open.
 
-const QUICK = 2000; // milliseconds of an upload that may be made once more for heat maps without being asked for
-const ATTEMPTS = 5; // at a server that is busy
+const QUICK = 2000; // milliseconds: after a faster upload, heat maps are asked for at once, with a second upload
+const ATTEMPTS = 5; // if the server is busy
 let rows = []; // { id, name, size, length, file, state, share, quick, answer, problem, maps, line }
 let current = null; // the row that is open
-let run = null; // an AbortController while videos are answered
-let looking = null; // another while heat maps are made
+let run = null; // an AbortController while videos are being answered
+let looking = null; // another one while heat maps are being made
 let ids = 0;
 
-/** Return what becomes of a file: { status, answer } or, as a problem, { status, sentence, wait }. */
+/** Upload a file and resolve to { status, answer }, or for a problem to { status, sentence, wait }. */
 function post(file, pictures, signal, progress = () => {}) {
   return new Promise((resolve) => {
     const sent = new XMLHttpRequest(), body = new FormData();
-    body.append("video", file, "video"); // its name stays here
+    body.append("video", file, "video"); // the file's own name is not sent
     sent.open("POST", `api/predict?${pictures}=true`);
     for (const [name, value] of Object.entries(headers())) sent.setRequestHeader(name, value);
     sent.responseType = "json";
@@ -93,7 +93,7 @@ async function askMaps(row) {
   show();
   const { answer } = await post(row.file, "heat_maps", signal);
   row.maps = answer ? null : "ask";
-  row.quick = false; // what failed is asked for by hand
+  row.quick = false; // after a failure, only the button asks again
   if (answer) row.answer.heat_maps = answer.heat_maps ?? [];
   if (row === current) show();
 }
@@ -103,7 +103,7 @@ function opened(row) {
   if (row.quick && row.maps === "ask" && !run) askMaps(row);
 }
 
-/** End what is under way. What is answered stays. */
+/** Cancel what is under way; keep the answers. */
 function cancel() {
   run?.abort();
   looking?.abort();
@@ -113,7 +113,7 @@ function cancel() {
 
 function showQueue(words) {
   $("queue").hidden = rows.length < 2;
-  const beside = rows.length < 2 ? $("said") : $("queue"); // what it is about
+  const beside = rows.length < 2 ? $("said") : $("queue"); // the progress stands above it
   if ($("progress").nextElementSibling !== beside) beside.before($("progress"));
   for (const id of ["save_all_csv", "save_all_json"]) $(id).disabled = !rows.some(({ state }) => ["done", "failed"].includes(state));
   if (rows.length < 2) return;
@@ -144,7 +144,5 @@ $("save_all_csv").addEventListener("click", () => {
   const lines = rows.map(entry).flatMap(({ video, predictions, error }) => predictions
     ? predictions.map((found, i) => [video, i + 1, found.class_id, found.label, found.probability, ""])
     : [[video, "", "", "", "", error]]);
-  const quoted = (cell) => /[",\r\n]/.test(cell) ? `"${String(cell).replaceAll('"', '""')}"` : cell;
-  const table = [["video", "rank", "class_id", "label", "probability", "error"], ...lines].map((line) => `${line.map(quoted).join(",")}\r\n`);
-  save("videos.csv", "text/csv", `\ufeff${table.join("")}`); // by its first letter Excel knows UTF-8
+  saveCsv("videos.csv", [["video", "rank", "class_id", "label", "probability", "error"], ...lines]);
 });

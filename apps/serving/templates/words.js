@@ -1,4 +1,4 @@
-// All that people read, in both languages; what is a function depends on a number or a name.
+// All texts of the page in both languages. Functions make those with a number or a name in them.
 
 const WORDS = {
   en: {
@@ -104,18 +104,18 @@ const WORDS = {
   },
 };
 
-// Why a video cannot be read: what the reader says most often.
+// The reader's most frequent reasons for an unreadable video.
 const REASONS = [
   [/not a readable video file/, () => "不是可读取的视频文件"], [/the file is empty/, () => "文件为空"],
   [/no video stream/, () => "其中没有视频流"], [/it lasts longer than ([\d.e+]+) s/, (found) => `时长超过${duration(Number(found[1]))}`],
   [/truncated/, () => "文件不完整"], [/damaged/, () => "文件已损坏"], [/given up after/, () => "读取时间过长"],
 ];
-// What helps, by status; a video that cannot be read is no better a second later.
+// The advice for each status; for all others: try again.
 const NEXT = { large: "smaller", strange: "login", secret: "token", 401: "token", 403: "operator", 413: "smaller", 422: "video" };
 
 const whole = (sentence) => `${sentence.charAt(0).toUpperCase()}${sentence.slice(1)}.`;
 
-/** Return what a problem { status, sentence } says to people: the sentence, and what they can do. */
+/** Return [sentence, advice] for a problem { status, sentence }. */
 function told({ status, sentence = "" }, words) {
   if (status === 422) {
     const next = /lasts longer/.test(sentence) ? "shorter" : "video";
@@ -129,7 +129,7 @@ const unit = (value, name, digits = 0, unitDisplay = "short") =>
   new Intl.NumberFormat(language, { style: "unit", unit: name, unitDisplay, maximumFractionDigits: digits }).format(value);
 const bytes = (size) => size < 1e6 ? unit(Math.ceil(size / 1e3), "kilobyte") : unit(size / 1e6, "megabyte", size < 1e7 ? 1 : 0);
 const duration = (seconds) => seconds >= 60 && seconds % 60 === 0 ? unit(seconds / 60, "minute", 0, "long") : unit(seconds, "second", 1, "long");
-/** Return a time in a video as players show it; tenths where the video is short. */
+/** Return a time as players show it, with so many digits after the seconds. */
 function clock(seconds, digits = 0) {
   const rounded = Number(seconds.toFixed(digits));
   const [minutes, rest] = [Math.floor(rounded / 60), (rounded % 60).toFixed(digits)];
@@ -138,7 +138,7 @@ function clock(seconds, digits = 0) {
 const percent = (share, digits = 1) => {
   const show = (value) => new Intl.NumberFormat(language, { style: "percent", minimumFractionDigits: digits, maximumFractionDigits: digits }).format(value);
   const least = 10 ** -(digits + 2);
-  if (share > 0 && share < least) return `<${show(least)}`; // what is not nothing
+  if (share > 0 && share < least) return `<${show(least)}`; // more than zero
   return share < 1 && share > 1 - least ? `>${show(1 - least)}` : show(share);
 };
 const readable = (label) => label.replaceAll("_", " ");

@@ -1,4 +1,4 @@
-// Of a training's charts the values under the pointer, of each series the nearest.
+// Show the values under the pointer in a training's charts: the nearest point of each series.
 
 const SERIES = {
   en: {
@@ -32,7 +32,7 @@ for (const figure of document.querySelectorAll(".chart[data-seen]")) {
     show(400 * (event.clientX - box.left) / box.width);
   });
   svg.addEventListener("pointerleave", (event) => {
-    if (event.pointerType === "touch") return; // a finger that is lifted leaves too: what it asked for stays
+    if (event.pointerType === "touch") return; // also sent when a finger is lifted: the values stay
     cursor.setAttribute("hidden", "");
     said.textContent = "";
   });

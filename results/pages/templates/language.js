@@ -1,13 +1,13 @@
 "use strict";
-// In which of two languages a page speaks: what was chosen, else the browser's. Pages of results and of serve.py alike.
+// Choose a page's language: the reader's choice, otherwise the browser's. The pages of results and of serve.py use this.
 
 let language = "en";
 
-const remembered = (store, name, value) => { // browsers may refuse to keep anything: null
+const remembered = (store, name, value) => { // null: the browser keeps nothing
   try { if (value === undefined) return store.getItem(name); store.setItem(name, value); } catch { return null; }
 };
 
-/** Have the buttons choose the language, and call `show` now and after each choice. */
+/** Let the buttons choose the language; call `show` now and after each choice. */
 function chooseLanguage(show) {
   const choose = (chosen) => {
     language = chosen;

@@ -1,4 +1,4 @@
-// What every page does: it shows one language of what it says in two, and a cue where more can be scrolled to.
+// Show one of the two languages of a page, and fade the edges of boxes that can be scrolled further.
 
 const ATTRIBUTES = ["aria-label", "title", "alt", "label", "placeholder"];
 
@@ -8,7 +8,7 @@ function speak() {
     item.setAttribute(attribute, item.getAttribute(`data-${language}-${attribute}`));
   }
   document.title = document.querySelector("h1").innerText;
-  document.dispatchEvent(new Event("language")); // for what scripts have written
+  document.dispatchEvent(new Event("language")); // scripts write their own texts again
 }
 
 for (const box of document.querySelectorAll(".scroll, pre")) {
@@ -21,5 +21,5 @@ for (const box of document.querySelectorAll(".scroll, pre")) {
   for (const item of [box, ...box.children]) observer.observe(item);
 }
 
-document.querySelector(".languages").hidden = false; // without scripts there is English alone
+document.querySelector(".languages").hidden = false; // without scripts a page is in English only
 chooseLanguage(speak);

@@ -1,4 +1,4 @@
-// Tables sort by the column whose name is pressed; a search field hides the rows or cards that lack its text.
+// Sort a table by the column whose name is clicked; a search field hides the rows without its text.
 
 const value = (row, column) => row.cells[column].dataset.value ?? row.cells[column].textContent.trim();
 const words = new Intl.Collator(undefined, { numeric: true });
@@ -19,11 +19,20 @@ for (const table of document.querySelectorAll("table.sortable:not(.videos *)")) 
   }));
 }
 
+const plain = (text) => text.replaceAll("\u00a0", " ").replaceAll("\u2011", "-").trim(); // without signs against line breaks
+
+for (const button of document.querySelectorAll("[data-save]")) {
+  const table = document.getElementById(button.dataset.save);
+  button.hidden = false; // the button needs this script
+  button.addEventListener("click", () => saveCsv(`${table.id}.csv`,
+    [...table.rows].filter((row) => !row.hidden).map((row) => [...row.cells].map((cell) => cell.dataset.value ?? plain(cell.innerText)))));
+}
+
 for (const field of document.querySelectorAll("input[data-search]")) {
   const target = document.getElementById(field.dataset.search);
   const items = [...(target.tBodies ? target.tBodies[0].rows : target.children)];
   const count = field.closest(".search").querySelector("output");
-  field.closest(".search").hidden = false; // without scripts there is nothing to type into
+  field.closest(".search").hidden = false; // the field needs this script
   const show = () => {
     const text = field.value.trim().toLowerCase();
     for (const item of items) item.hidden = !item.textContent.toLowerCase().includes(text);

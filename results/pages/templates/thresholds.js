@@ -1,4 +1,4 @@
-// Of two classes what a threshold gives: the counts of each are in the page, a slider chooses one.
+// Show the counts at the threshold that a slider chooses. The page has the counts of both classes at every threshold.
 
 for (const box of document.querySelectorAll(".thresholds")) {
   const slider = box.querySelector("[type=range]"), chosen = box.querySelector("select");

@@ -1,4 +1,4 @@
-// The timeline of a video: the values under the pointer, and a click that goes to their moment.
+// A video's timeline: show the values under the pointer; a click jumps to that time in the video.
 
 const clock = (seconds) => {
   const whole = Math.round(seconds), two = (number) => String(number).padStart(2, "0");
@@ -30,7 +30,7 @@ for (const part of document.querySelectorAll(".long")) {
     cursor.style.display = "block";
     cursor.style.left = `${Math.min(100, 100 * time / duration)}%`;
     const items = [document.createElement("strong")];
-    items[0].textContent = time > end ? clock(time) : `${clock(start)} – ${clock(end)}`; // between two windows: nothing
+    items[0].textContent = time > end ? clock(time) : `${clock(start)} – ${clock(end)}`; // in a gap between windows there are no values
     if (time <= end) shares.forEach((share, i) => {
       if (share === null) return;
       const item = document.createElement("span"), dot = document.createElement("i"), name = document.createElement("bdi");

@@ -1,5 +1,5 @@
-// A table of many videos: their rows are JSON in the page (results/pages/video_rows.py), sorted and filtered whole, and
-// drawn as far as is looked at.
+// A table of many videos. Its rows are JSON in the page (results/pages/video_rows.py). All of them are sorted and
+// filtered; more are drawn when the reader scrolls.
 
 const CHUNK = 60;
 const say = (english, chinese) => (language === "zh" ? chinese : english);
@@ -8,6 +8,13 @@ const made = (tag, text, name) => {
   const element = document.createElement(tag);
   if (text !== undefined) element.textContent = text;
   if (name) element.className = name;
+  return element;
+};
+
+/** Return an element with the text, which may break after each _ and /. */
+const breaking = (tag, text) => {
+  const element = made(tag);
+  element.append(...text.split(/(?<=[_/])/).flatMap((part) => [part, made("wbr")]));
   return element;
 };
 
@@ -38,7 +45,7 @@ class Videos {
     document.addEventListener("pick", (event) => this.pick(event.detail, true));
   }
 
-  /** Set the filters to what was picked, a value or [least, most] by column; all others let everything through. */
+  /** Set the filters to `picked`, a value or [least, most] by column, and clear all others. */
   pick(picked, show = false) {
     for (const field of this.fields) {
       const value = picked[field.dataset.filter];
@@ -48,7 +55,7 @@ class Videos {
     if (show) this.box.scrollIntoView({ behavior: "smooth", block: "start" });
   }
 
-  /** Keep the rows that every filter lets through, sort and draw them. */
+  /** Find the rows that pass every filter, sort them and draw the first. */
   find() {
     let rows = this.paths.map((_, row) => row);
     for (const field of this.fields.filter((one) => one.value.trim() !== "")) {
@@ -104,7 +111,7 @@ class Videos {
     if (kind === "class") {
       const [name, colour] = this.classes[value];
       if (colour !== null) cell.append(made("i", undefined, `c${colour}`));
-      cell.append(made("bdi", name));
+      cell.append(breaking("bdi", name));
       return cell;
     }
     const [folder, address] = this.folders[this.rows.folder[row]], card = this.byPosition.get(this.rows.position[row]);
@@ -119,30 +126,24 @@ class Videos {
     }
     const name = made(address ? "a" : "span"), beside = made("div"), words = made("div");
     if (address) name.setAttribute("href", address + encodeURIComponent(this.rows.name[row]));
-    name.append(made("bdi", this.rows.name[row]));
+    name.append(breaking("bdi", this.rows.name[row]));
     words.append(name);
-    if (this.folders.length > 1) words.append(made("small", folder));
+    if (this.folders.length > 1) words.append(breaking("small", folder));
     beside.append(...(jump ? [jump, words] : [words]));
     cell.append(beside);
     return cell;
   }
 
-  /** Have the rows that are shown saved, in their order. */
+  /** Save the rows that pass the filters as CSV, in their order. */
   save() {
-    const quoted = (value) => (/[",\n\r]/.test(value) ? `"${String(value).replaceAll('"', '""')}"` : value);
     const value = (row, { column, kind }) => kind === "video" ? this.paths[row] : kind === "class"
       ? this.classes[this.rows[column][row]][0] : kind === "share" ? this.rows[column][row] / 1e6 : this.rows[column][row];
     const heads = this.heads.map((head) => head.dataset);
-    const lines = [heads.map((head) => head.csv), ...this.found.map((row) => heads.map((head) => value(row, head)))];
-    const text = lines.map((line) => line.map(quoted).join(",") + "\n").join("");
-    const link = made("a");
-    link.setAttribute("href", URL.createObjectURL(new Blob([text], { type: "text/csv" })));
-    link.download = "videos.csv";
-    link.click();
+    saveCsv("videos.csv", [heads.map((head) => head.csv), ...this.found.map((row) => heads.map((head) => value(row, head)))]);
   }
 }
 
-/** Return each class's place in the order of their names. */
+/** Return each class's place in the order of names. */
 function words_of(classes) {
   const places = [];
   classes.map((_, place) => place).sort((a, b) => words.compare(classes[a][0], classes[b][0])).forEach((place, order) => { places[place] = order; });

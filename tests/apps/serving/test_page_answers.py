@@ -1,4 +1,4 @@
-"""What the page of serve.py makes of an answer: of one video, of several, and of what goes wrong."""
+"""The page of serve.py with answers: for one video, for several, and for errors."""
 
 import csv
 import io
@@ -7,17 +7,17 @@ import re
 
 import pytest
 
-from chromium import needs_chromium
+from chromium import needs_chromium, until
 from conftest import LABELS
-from page_browser import answer_of, answer_with, browser, clip, clip_of, drawing, opened, shown, until
+from page_browser import answer_of, answer_with, clip, clip_of, drawing, opened, shown, tabs
 
-__all__ = ["browser", "clip", "opened"]  # fixtures
+__all__ = ["clip", "opened", "tabs"]  # fixtures
 pytestmark = needs_chromium
 
 
-def test_the_video_is_there_at_once_and_plays_from_the_frames(opened, clip):
+def test_the_video_appears_at_once_and_plays_from_a_frame(opened, clip):
     page, complaints, _ = opened()
-    page.route("**/api/predict*", lambda route: None)  # as if it never ended
+    page.route("**/api/predict*", lambda route: None)  # the answer never comes
     page.set_input_files("input[type=file]", clip)
     until(page, "document.querySelector('#clip video').duration === 3")
     assert page.locator("#clip").inner_text() == 'a "long" clip.mp4 · 0:03 · ' + page.evaluate("bytes(rows[0].size)")
@@ -32,7 +32,7 @@ def test_the_video_is_there_at_once_and_plays_from_the_frames(opened, clip):
     assert complaints == []
 
 
-def test_the_classes_stand_before_the_heat_maps_come(opened, clip):
+def test_the_classes_do_not_wait_for_the_heat_maps(opened, clip):
     page, *_ = opened()
     held = []
     page.route("**/api/predict?heat_maps=true", lambda route: held.append(route))
@@ -41,7 +41,7 @@ def test_the_classes_stand_before_the_heat_maps_come(opened, clip):
     page.get_by_text("Looking for where the network sees it").wait_for()
     maps = [drawing(colour) for colour in ("red", "blue", "green")]
     held[0].fulfill(status=500, json={"error": "the server failed"})
-    page.get_by_role("button", name="Show where the network sees it").click()  # what failed is asked for by hand
+    page.get_by_role("button", name="Show where the network sees it").click()  # after a failure the reader asks
     page.get_by_text("Looking for where the network sees it").wait_for()
     held[1].fulfill(body=json.dumps(answer_of(1, heat_maps=maps)), content_type="application/json")
     page.wait_for_selector("#heat_maps .scale")
@@ -64,10 +64,10 @@ def test_a_frame_that_two_segments_chose_is_shown_once(opened, clip, frames, tit
     page.wait_for_selector("#frames h3")
     assert page.locator("#frames h3").inner_text() == title
     assert page.locator("#frames img").count() == len(set(frames))
-    until(page, "!document.getElementById('heat_maps').children.length")  # which are empty here
+    until(page, "!document.getElementById('heat_maps').children.length")  # the answer has no heat maps
 
 
-def test_numbers_are_said_as_people_say_them(opened):
+def test_numbers_are_written_for_people(opened):
     page, *_ = opened()
     shares = page.evaluate("[0, 1e-6, 0.001, 0.5, 0.9999, 1].map((share) => percent(share))")
     assert shares == ["0.0%", "<0.1%", "0.1%", "50.0%", ">99.9%", "100.0%"]
@@ -77,7 +77,7 @@ def test_numbers_are_said_as_people_say_them(opened):
     assert "Longest video\n5 seconds" in page.locator("#facts").inner_text()
 
 
-def test_an_answer_is_copied_saved_and_there_after_back(opened, clip):
+def test_an_answer_can_be_copied_and_saved_and_survives_back(opened, clip):
     page, complaints, _ = opened()
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     page.set_input_files("input[type=file]", clip)
@@ -90,7 +90,7 @@ def test_an_answer_is_copied_saved_and_there_after_back(opened, clip):
         page.get_by_role("button", name="Save as JSON").click()
     entry = json.loads(saved.value.path().read_text())
     assert entry["video"] == copied[0] and entry["predictions"][0]["label"] in LABELS
-    assert page.locator("#drop").is_hidden()  # but a button
+    assert page.locator("#drop").is_hidden()  # a button takes its place
     page.get_by_role("link", name="For programs").click()
     page.wait_for_url("**/docs")
     page.go_back()
@@ -102,7 +102,7 @@ def test_an_answer_is_copied_saved_and_there_after_back(opened, clip):
     assert complaints == []
 
 
-def test_of_many_labels_all_classes_of_an_answer_are_named(opened, clip, workspace):
+def test_with_many_labels_all_predicted_classes_are_named(opened, clip, workspace):
     page, complaints, _ = opened()
     page.evaluate("info.labels = 'multi'; speak()")
     assert "names all classes that it sees" in page.locator("header .lead").inner_text()
@@ -125,7 +125,7 @@ def test_of_many_labels_all_classes_of_an_answer_are_named(opened, clip, workspa
     assert complaints == []
 
 
-def test_several_videos_are_a_table_whose_rows_open(opened, clip, workspace, tmp_path):
+def test_several_videos_get_a_table_whose_rows_open(opened, clip, workspace, tmp_path):
     (tmp_path / "text, no video.mp4").write_text("no video")
     page, *_ = opened()
     page.set_input_files("input[type=file]", [clip, tmp_path / "text, no video.mp4", clip_of(workspace)])
@@ -162,7 +162,7 @@ PROBLEMS = [
 
 
 @pytest.mark.parametrize("status, body, what, following, chinese", PROBLEMS)
-def test_a_problem_says_what_of_which_video_and_what_helps(opened, clip, status, body, what, following, chinese):
+def test_a_problem_names_the_video_the_reason_and_the_remedy(opened, clip, status, body, what, following, chinese):
     page, complaints, _ = opened()
     page.locator("#secret").evaluate("(field) => { field.hidden = false; }")
     page.locator("#secret input[type=password]").fill("wrong")
@@ -175,7 +175,7 @@ def test_a_problem_says_what_of_which_video_and_what_helps(opened, clip, status,
     assert chinese in page.locator("#problem").inner_text() and not any("TypeError" in line for line in complaints)
 
 
-def test_a_page_to_log_in_to_in_place_of_the_description_is_a_sentence(opened):
+def test_a_login_page_instead_of_the_description_is_reported_in_a_sentence(opened):
     page, complaints, _ = opened()
     answer_with(page, body=LOGIN, pattern="**/api/info")
     page.reload()

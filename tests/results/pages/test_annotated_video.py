@@ -1,4 +1,4 @@
-"""Labelled videos of real files: size, times, sound, what is drawn where; captions for every kind of name."""
+"""Labelled copies of real videos: size, times, sound, place of the box; captions for every kind of name."""
 
 import os
 from fractions import Fraction
@@ -26,7 +26,7 @@ ALL = [(0.0, float("inf"), BEST)]
 def labelled(path: Path, folder: Path, cues=ALL) -> Path:
     target = folder / "out.mp4"
     signs = list(label_video(str(path), str(target), cues))
-    assert all(sign is None or 0 <= sign <= 100 for sign in signs)  # of life, and how much is written
+    assert all(sign is None or 0 <= sign <= 100 for sign in signs)  # None or percent
     return target
 
 
@@ -38,7 +38,7 @@ def frames_of(path: Path) -> tuple[np.ndarray, list[float]]:
 
 
 def with_sound(path: Path, codec: str, rate: int, delay: float = 0.0, silence: float = 0.0) -> Path:
-    """Write a fixture's pictures from a second on, with 2.4 s of sound from 0 on, whose beginning may be silent."""
+    """Write a fixture's pictures, starting after `delay` seconds, with 2.4 s of sound that may begin with silence."""
     layout, kind = "mono", path.suffix[1:]
     with (
         av.open(str(FIXTURES / "h264.mp4")) as source,
@@ -88,13 +88,13 @@ def test_pictures(tmp_path, name, size, number):
     else:
         assert times == pytest.approx([i / 25 for i in range(number)], abs=1e-3)
     data = target.read_bytes()
-    assert data.index(b"moov") < data.index(b"mdat")  # a browser can begin before it has all
+    assert data.index(b"moov") < data.index(b"mdat")  # a browser can start before it has the whole file
 
 
-@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="Linux alone has it")
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="only Linux has it")
 @pytest.mark.parametrize("width, height", [(9, 13), (17, 13), (23, 29), (67, 49), (45, 121), (301, 3)])
 def test_the_bytes_are_the_same_in_each_run_on_any_number_of_cores(tmp_path, width, height):
-    """Of a clip that fades in, at sizes that no block divides."""
+    """The clip fades in, and has a size that is no multiple of a block."""
     picture = synthetic_frames(0, 0, 1, max(height, 24), max(width, 24))[0, :height, :width]
     make_clip(tmp_path / "clip.mp4", np.stack([(picture * (i / 15)).astype(np.uint8) for i in range(16)]))
     cores, found = os.sched_getaffinity(0), set()
@@ -108,7 +108,7 @@ def test_the_bytes_are_the_same_in_each_run_on_any_number_of_cores(tmp_path, wid
 
 
 def test_a_relative_folder_may_have_a_colon(tmp_path, monkeypatch):
-    """To FFmpeg, which knows no such protocol, 10: would be one."""
+    """FFmpeg would take `10:` for a protocol."""
     monkeypatch.chdir(tmp_path)
     Path("10:30").mkdir()
     assert frames_of(labelled(FIXTURES / "h264.mp4", Path("10:30")).absolute())[0].shape == (60, 240, 320, 3)
@@ -135,7 +135,7 @@ def test_a_name_with_a_colon_is_no_protocol(tmp_path, monkeypatch):
 def test_a_mirrored_clip_is_mirrored(tmp_path):
     data = bytearray((FIXTURES / "rotated_180.mp4").read_bytes())
     at = data.index((-(1 << 16)).to_bytes(4, "big", signed=True))  # a, of the display matrix (a, b, u, c, d)
-    data[at : at + 4] = (1 << 16).to_bytes(4, "big")  # upside down alone
+    data[at : at + 4] = (1 << 16).to_bytes(4, "big")  # only upside down
     (tmp_path / "mirrored.mp4").write_bytes(data)
     after, _ = frames_of(labelled(tmp_path / "mirrored.mp4", tmp_path))
     before, _ = frames_of(FIXTURES / "h264.mp4")
@@ -150,7 +150,7 @@ def test_each_window_has_its_caption_and_gaps_have_none():
     assert captions.at(0.99, image) is first
     assert captions.at(1.0, image) is captions.at(1.39, image) is None
     second = captions.at(1.4, image)
-    assert second is not first and captions.at(9.0, image) is second  # the last one stays to the end
+    assert second is not first and captions.at(9.0, image) is second  # the last caption stays to the end
     second.put(image)
     assert image.any()
 
@@ -177,7 +177,7 @@ def test_sound_is_kept(tmp_path, name, codec, copied):
 
 
 @pytest.mark.parametrize("codec", ["libmp3lame", "pcm_s16le"])
-def test_sound_keeps_step_with_pictures_that_begin_later(tmp_path, codec):
+def test_sound_stays_in_step_if_the_pictures_begin_later(tmp_path, codec):
     source = with_sound(tmp_path / "a.mkv", codec, rate=48_000, delay=1.0, silence=1.2)
     with av.open(str(labelled(source, tmp_path))) as file:
         assert float(file.streams.video[0].start_time * file.streams.video[0].time_base) == pytest.approx(0, abs=0.05)
@@ -215,12 +215,12 @@ def test_the_box_fits(width, height):
     "label, drawn",
     [("don't (100 m)", "don't (100 m)"), ("Zähne putzen", "Zahne putzen"), ("żółw", "class 17"), ("Ü", "U")],
 )
-def test_names_where_the_system_has_no_fonts(monkeypatch, label, drawn):
+def test_names_on_a_system_without_fonts(monkeypatch, label, drawn):
     monkeypatch.setattr(caption, "_OTHER_FONTS", ())
     assert caption._drawable({"class_id": 17, "label": label}, 20)[0] == drawn
 
 
-def test_letters_that_no_font_has_give_the_number(monkeypatch):
+def test_a_name_that_no_font_can_draw_becomes_the_class_id(monkeypatch):
     asked, own = [], caption.font_of(20)
     monkeypatch.setattr(caption, "_system_font", lambda name, size: asked.append(name) or own)
     assert caption._drawable({"class_id": 17, "label": "打太极拳"}, 20) == ("class 17", own)

@@ -1,19 +1,25 @@
-"""The pages in a real browser, without a network: they look at no other file, fit on a phone, sort and search."""
+"""The pages in a real browser: they load no other file, fit on a phone, can be sorted and searched."""
 
+import csv
 import json
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from chromium import chromium, needs_chromium, watched_page
+from chromium import needs_chromium, tabs, until
 from metrics.sums import sum_rows
-from report_rows import HOSTILE, evaluation_rows, log_line, prediction_rows, timeline_records
+from report_rows import HOSTILE, evaluation_rows, log_line, prediction_rows, timeline_records, two_class_rows
+from results.comparing import Comparison, EvaluatedRun
+from results.pages.comparison import write_comparison_page
+from results.pages.curves import SIDE
 from results.pages.evaluation import write_evaluation_page
 from results.pages.prediction import write_prediction_page
 from results.pages.training import write_training_page
 
 pytest.importorskip("jinja2")
+__all__ = ["tabs"]  # a fixture
 pytestmark = needs_chromium
 
 KINDS = ["evaluation", "prediction", "training"]
@@ -22,13 +28,13 @@ NAMES[7] = HOSTILE
 
 
 def grey_frames(positions: Iterable[int]) -> Iterator[tuple[int, np.ndarray]]:
-    """Return six frames of each video."""
+    """Yield six frames of each video."""
     return ((position, np.full((6, 32, 32, 3), position % 256, np.uint8)) for position in positions)
 
 
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory) -> dict[str, str]:
-    """Provide the address of each kind of page; its videos and one of its classes have hostile names."""
+    """Provide the address of each kind of page. The videos and one of the classes have hostile names."""
     folder = tmp_path_factory.mktemp("pages")
     random = np.random.default_rng(0)
     labels = random.integers(0, 40, 1000)
@@ -53,33 +59,15 @@ def pages(tmp_path_factory) -> dict[str, str]:
     return {kind: f"file://{folder}/{kind}.html" for kind in KINDS}
 
 
-@pytest.fixture(scope="module")
-def browser():
-    with chromium() as started:
-        yield started
-
-
 @pytest.fixture
-def opened(browser, pages):
-    """Provide a function that opens a kind of page; it returns it with its complaints and requests, which grow."""
-    contexts = []
-
-    def open_page(kind: str, width: int = 1280, scheme: str = "light", locale: str = "en-US"):
-        context = browser.new_context(viewport={"width": width, "height": 844}, color_scheme=scheme, locale=locale)
-        contexts.append(context)
-        page, complaints, requests = watched_page(context)
-        page.on("dialog", lambda dialog: complaints.append(dialog.message))
-        page.goto(pages[kind])
-        return page, complaints, requests
-
-    yield open_page
-    for context in contexts:
-        context.close()
+def opened(tabs, pages):
+    """Provide a function that opens a kind of page; it returns the result of `Tabs.open`."""
+    return lambda kind, *how: tabs.open(pages[kind], *how)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("width, scheme", [(390, "dark"), (1280, "light")])
-def test_a_page_is_whole_by_itself_and_fits(opened, pages, kind, width, scheme):
+def test_a_page_loads_nothing_else_and_fits(opened, pages, kind, width, scheme):
     page, complaints, requests = opened(kind, width, scheme)
     assert complaints == [] and [url for url in requests if not url.startswith("data:")] == [pages[kind]]
     assert page.evaluate("document.documentElement.scrollWidth") == width
@@ -90,7 +78,7 @@ def test_a_page_is_whole_by_itself_and_fits(opened, pages, kind, width, scheme):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_page_speaks_the_chosen_language_and_remembers_it(opened, kind):
+def test_the_chosen_language_is_shown_and_remembered(opened, kind):
     page, complaints, _ = opened(kind)
     english = page.locator("main").inner_text()
     assert "About this run" in english and "关于本次运行" not in english
@@ -131,7 +119,7 @@ def test_a_table_sorts_by_the_mouse_and_by_the_keyboard(opened):
     assert complaints == []
 
 
-def test_search_hides_what_lacks_the_text(opened):
+def test_search_hides_rows_without_the_text(opened):
     page, complaints, _ = opened("evaluation")
     field = page.get_by_label("Search classes")
     field.fill("CLASS_12_")
@@ -147,14 +135,13 @@ def test_search_hides_what_lacks_the_text(opened):
     assert len(column(page, "classes", 1)) == 40 and complaints == []
 
 
-def test_the_heading_of_a_wide_matrix_is_in_sight_on_a_phone(opened):
+def test_a_wide_matrix_has_its_heading_and_whole_names_on_a_phone(opened):
     page, complaints, _ = opened("evaluation", 390)
     [heading] = page.locator(".matrix .edge[colspan] > span:visible").all()
     box = heading.bounding_box()
     assert heading.text_content() == "predicted as" and 0 < box["x"] < box["x"] + box["width"] < 390
-    cut = "(button) => button.scrollWidth > button.clientWidth && getComputedStyle(button).textOverflow"
-    names = page.locator(".matrix tbody th > button").all()
-    assert {name.evaluate(cut) for name in names} == {"ellipsis"} and complaints == []
+    cut = "(buttons) => buttons.filter((button) => button.scrollWidth > button.clientWidth).length"
+    assert page.locator(".matrix tbody th > button").evaluate_all(cut) == 0 and complaints == []
 
 
 def test_search_finds_a_predicted_video(opened):
@@ -177,7 +164,7 @@ def test_resumes_are_marked_in_every_chart(opened):
     assert page.locator("tr.best th").inner_text().split() == ["2", "best"]
 
 
-def test_a_chart_has_its_values_under_the_pointer(opened):
+def test_a_chart_shows_the_values_under_the_pointer(opened):
     page, complaints, _ = opened("training")
     chart = page.locator(".chart").first
     box = chart.locator("svg").bounding_box()
@@ -190,11 +177,119 @@ def test_a_chart_has_its_values_under_the_pointer(opened):
     assert chart.locator("output").inner_text() == ""
 
 
-def test_what_is_cut_fades(opened):
-    """At the edge behind which more lies, until it is scrolled to."""
+def test_a_table_fades_at_the_edge_until_it_is_scrolled_to_the_end(opened):
     page, *_ = opened("training", 390)
     table = page.locator(".scroll", has=page.locator("#validations"))
     assert table.evaluate("box => box.classList.contains('more')")
     table.evaluate("box => { box.scrollLeft = box.scrollWidth; }")
-    page.wait_for_timeout(300)
-    assert not table.evaluate("box => box.classList.contains('more')")
+    until(page, "!document.getElementById('validations').closest('.scroll').classList.contains('more')")
+
+
+def test_a_threshold_can_be_chosen(tabs, tmp_path):
+    rows = two_class_rows([0, 0, 0, 1, 1], [0.9, 0.8, 0.3, 0.75, 0.1])
+    sums = sum_rows(rows, 2)
+    path = tmp_path / "report.html"
+    write_evaluation_page(path, rows, sums, sums.accuracy.means, ["calm", "fight"], {}, lambda positions: ())
+    page, complaints, _ = tabs.open(path.as_uri())
+
+    def shown(*names: str) -> list[str]:
+        return [page.locator(f"[data-value={name}]:visible").text_content() for name in names]
+
+    assert shown("hits", "missed", "wrong", "rest") == ["1", "1", "1", "2"]  # fight, 50%
+    page.locator(".thresholds select").select_option("calm")
+    page.locator(".thresholds [type=range]").fill("76")
+    assert shown("threshold", "precision", "recall") == ["76%", "100.0%", "66.7%"]
+    assert shown("alarms", "f1", "accuracy") == ["0.0%", "80.0%", "80.0%"]
+    [dot] = page.locator("[data-dot=roc]:visible").all()
+    assert [float(dot.get_attribute(name)) for name in ("cx", "cy")] == pytest.approx([0, SIDE / 3])
+    page.locator(".thresholds [type=range]").fill("100")  # no video is found, so there is no precision
+    assert shown("precision") == ["–"] and page.locator("[data-dot=precision]:visible").count() == 0
+    assert complaints == []
+
+
+def test_a_table_is_saved_as_it_is_shown(opened):
+    page, complaints, _ = opened("evaluation")
+    page.get_by_label("Search classes").fill("class_12_")
+    with page.expect_download() as download:
+        page.locator("[data-save=classes]").click()
+    head, *rows = csv.reader(download.value.path().read_text("utf-8-sig").splitlines())
+    assert head[:5] == ["Class", "Recall %", "Videos", "95% interval", "Top-5 %"] and rows[-1][0] == "mean"
+    assert [row[0] for row in rows[:-1]] == column(page, "classes", 1) and complaints == []
+
+
+def test_a_class_of_two_runs_lists_its_videos(tabs, tmp_path):
+    first, second = (
+        EvaluatedRun(name, {}, {(row["video"], 0): {k: str(value) for k, value in row.items()} for row in rows})
+        for name, rows in (
+            ("a", two_class_rows([0, 0, 1], [0.9, 0.2, 0.6])),
+            ("b", two_class_rows([0, 0, 1], [0.4, 0.8, 0.7])),
+        )
+    )
+    names = {"0": "calm", "1": "fight"}
+    write_comparison_page(tmp_path / "c.html", Comparison([first, second], list(first.rows), 0, names))
+    page, complaints, _ = tabs.open((tmp_path / "c.html").as_uri())
+    said = page.locator(".videos output")
+    assert said.text_content() == "2 of 2 videos"
+    page.locator("[data-end=least]").fill("85")  # of the first run
+    assert said.text_content() == "1 of 2 videos" and "A: probability from" in page.locator(".filters").inner_text()
+    page.get_by_role("button", name="fight").click()
+    assert said.text_content() == "0 of 2 videos"
+    page.get_by_role("button", name="calm").click()
+    assert said.text_content() == "2 of 2 videos" and complaints == []
+
+
+def test_the_table_of_videos(tabs, tmp_path):
+    # 300 videos of 4 classes
+    path, names = tmp_path / "report.html", [f"class {k}" for k in range(4)]
+    random = np.random.default_rng(1)
+    labels = random.integers(0, 4, 300)
+    logits = random.normal(size=(300, 4)).astype(np.float32)
+    logits[np.arange(300), labels] += 1
+    rows = list(evaluation_rows(logits, labels, str(tmp_path)))
+    sums = sum_rows(rows, 4)
+    write_evaluation_page(path, rows, sums, sums.accuracy.means, names, {}, grey_frames, tmp_path)
+    wrong = sorted((row for row in rows if row["rank"] > 1), key=lambda row: -row["probability"])
+    page, complaints, requests = tabs.open(path.as_uri())
+    said, lines = page.locator(".videos output"), page.locator(".videos tbody tr")
+
+    def shown(column: int) -> list[str]:
+        return page.eval_on_selector_all(
+            f".videos tbody tr > :nth-child({column})",
+            "cells => cells.map((cell) => cell.querySelector('bdi')?.textContent ?? cell.textContent)",
+        )
+
+    # Only mistakes, the most confident first. More rows are drawn when it is scrolled.
+    assert said.text_content() == f"{len(wrong)} of 300 videos" and lines.count() == 60
+    assert shown(4) == [f"{100 * row['probability']:.1f}" for row in wrong[:60]]
+    page.locator(".videos .scroll").evaluate("box => box.scrollTo(0, box.scrollHeight)")
+    lines.nth(60).wait_for()
+    assert shown(1)[:120] == [Path(row["video"]).name for row in wrong[:120]]
+    # Sorted by name: 9 before 10.
+    page.locator(".videos th[data-column=name] button").click()
+    assert shown(1) == sorted((Path(row["video"]).name for row in wrong), key=lambda name: int(name[:-4]))[:60]
+    # A cell of the matrix lists its videos, right ones too, and shows only their frames.
+    for true, named in ((2, 1), (3, 3)):
+        cell = page.locator(f"""[data-pick='{{"true": {true}, "named": {named}}}']""")
+        cell.click()
+        count = sum(row["label"] == true and row["predicted_class"] == named for row in rows)
+        assert said.text_content() == f"{count} of 300 videos" and int(cell.text_content().split("%")[0][:2]) > 0
+        assert set(shown(2)) == {names[true]} and set(shown(3)) == {names[named]}
+    assert page.locator(".card:visible").count() == 0
+    # The search covers all rows, also those not drawn; the rows found can be saved.
+    page.get_by_role("button", name="Show all").click()
+    page.locator("[data-filter=name]").fill("/299.MP4")
+    assert said.text_content() == "1 of 300 videos" and shown(1) == ["299.mp4"]
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Save these rows").click()
+    [line] = csv.DictReader(download.value.path().read_text("utf-8-sig").splitlines())
+    assert (line["video"], line["true"]) == (rows[299]["video"], names[rows[299]["label"]])
+    assert float(line["probability"]) == pytest.approx(rows[299]["probability"], abs=1e-6)
+    assert page.locator(".videos tbody a").first.get_attribute("href") == "./299.mp4"
+    # Filtered by probability, from 40% to below 50%.
+    page.locator("[data-filter=name]").fill("")
+    page.locator("[data-end=least]").fill("40")
+    page.locator("[data-end=most]").fill("50")
+    assert said.text_content() == f"{sum(0.4 <= row['probability'] < 0.5 for row in rows)} of 300 videos"
+    page.get_by_role("button", name="中文").click()
+    assert said.text_content().startswith("300 个视频中的 ")
+    assert complaints == [] and {url for url in requests if url[:5] not in ("data:", "blob:")} == {path.as_uri()}

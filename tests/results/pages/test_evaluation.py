@@ -1,37 +1,29 @@
-"""The page of an evaluation against what was computed: two classes at their thresholds, and its figures."""
+"""The figures of an evaluation's page, and the thresholds of two classes."""
 
 import json
 import re
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from chromium import chromium, needs_chromium, watched_page
 from metrics.sums import sum_rows
-from report_rows import evaluation_rows
+from report_rows import two_class_rows
 from results.pages.curves import SIDE
 from results.pages.evaluation import write_evaluation_page
 
 pytest.importorskip("jinja2")
 
 
-def rows_of(labels: list[int], first: list[float]) -> list[dict]:
-    """Return rows of two classes; first: the probability of the class 0."""
-    shares = np.stack([first, 1 - np.array(first)], axis=1)
-    return list(evaluation_rows(np.log(shares), np.array(labels)))
-
-
 @pytest.fixture(scope="module")
 def two(tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("two") / "report.html"
-    rows = rows_of([0, 0, 0, 1, 1], [0.9, 0.8, 0.3, 0.75, 0.1])
+    rows = two_class_rows([0, 0, 0, 1, 1], [0.9, 0.8, 0.3, 0.75, 0.1])
     sums = sum_rows(rows, 2)
     write_evaluation_page(path, rows, sums, sums.accuracy.means, ["calm", "fight"], {}, lambda positions: ())
     return path
 
 
-def test_figures_stand_beside_chance(two):
+def test_accuracy_is_shown_beside_chance(two):
     html = two.read_text()
     assert "60.00% of 5 videos right" in html and "Guessing would be right for 50.0%" in html
     assert "Always answering calm, the most frequent class, would be right for 60.0%" in html
@@ -41,7 +33,7 @@ def test_figures_stand_beside_chance(two):
 
 
 def test_each_threshold_has_its_counts(two):
-    """Of each class, the rarer one first: found and right, found and wrong, missed, left out rightly."""
+    """The counts are true and false positives, false negatives, true negatives. The rarer class comes first."""
     found = re.findall(r'data-class="(\d)" data-counts="(.*?)"', two.read_text())
     assert [int(k) for k, _ in found] == [1, 0]
     fight, calm = (json.loads(counts) for _, counts in found)
@@ -54,7 +46,7 @@ def test_each_threshold_has_its_counts(two):
 
 def test_the_curves_are_drawn_with_their_areas(two):
     html = two.read_text()
-    # Of the six pairs of a calm and another video 5 are in order, for either class.
+    # Of the six pairs of a calm and a fight video, five are in order, for either class.
     assert html.count("ROC: area 0.833") == 2
     assert "average precision 0.917" in html and "average precision 0.833" in html
     paths = re.findall(r'<path class="line" d="(.*?)"', html)
@@ -62,28 +54,9 @@ def test_the_curves_are_drawn_with_their_areas(two):
 
 
 def test_a_class_without_videos_has_no_thresholds(tmp_path):
-    rows = rows_of([0, 0], [0.9, 0.2])
+    rows = two_class_rows([0, 0], [0.9, 0.2])
     sums = sum_rows(rows, 2)
     path = tmp_path / "report.html"
     write_evaluation_page(path, rows, sums, sums.accuracy.means, ["calm", "fight"], {}, lambda positions: ())
     body = path.read_text().partition("</style>")[2].rpartition("<script>")[0]
     assert "50.00% of 2 videos right" in body and "data-counts" not in body
-
-
-@needs_chromium
-def test_a_threshold_can_be_chosen(two):
-    with chromium() as browser:
-        page, complaints, _ = watched_page(browser.new_context(locale="en-US"))
-        page.goto(two.as_uri())
-        value = lambda name: page.locator(f"[data-value={name}]:visible").text_content()  # noqa: E731
-        assert [value(name) for name in ("hits", "missed", "wrong", "rest")] == ["1", "1", "1", "2"]  # fight, 50%
-        page.locator(".thresholds select").select_option("calm")
-        page.locator(".thresholds [type=range]").fill("76")
-        assert [value(name) for name in ("threshold", "precision", "recall", "alarms", "f1", "accuracy")] == [
-            "76%", "100.0%", "66.7%", "0.0%", "80.0%", "80.0%",
-        ]  # fmt: skip
-        [dot] = page.locator("[data-dot=roc]:visible").all()
-        assert [float(dot.get_attribute(name)) for name in ("cx", "cy")] == pytest.approx([0, SIDE / 3])
-        page.locator(".thresholds [type=range]").fill("100")  # nothing is found: there is no precision
-        assert value("precision") == "–" and page.locator("[data-dot=precision]:visible").count() == 0
-        assert complaints == []

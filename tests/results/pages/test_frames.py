@@ -1,4 +1,4 @@
-"""The frames of a page are those that the network saw."""
+"""A page shows the frames that the network saw."""
 
 import numpy as np
 import pytest
@@ -24,7 +24,7 @@ def test_frames_are_those_of_the_middle_crop(workspace, settings, views, middle)
     config = load_config(workspace.config.removeprefix("--config="), settings)
     entries = [Entry("none.mp4"), *read_section_list(config, config.test)]
     found = dict(frames_seen(config, config.test, entries, [3, 0, 1]))
-    assert list(found) == [3, 1]  # in the order asked for, without what cannot be read
+    assert list(found) == [3, 1]  # in the order of the request, without the unreadable one
     for position, frames in found.items():
         clip, _ = read_clip(clip_spec(config.test), entries[position].path)
         segments = config.test.seg_num
@@ -32,7 +32,7 @@ def test_frames_are_those_of_the_middle_crop(workspace, settings, views, middle)
         assert np.array_equal(frames, clip[middle * segments : (middle + 1) * segments, ..., :3])
 
 
-def test_of_many_segments_some_are_shown(workspace):
+def test_six_of_many_segments_are_shown(workspace):
     config = load_config(workspace.config.removeprefix("--config="), {"TEST.seg_num": 11})
     [entry, *_] = read_section_list(config, config.test)
     [(_, frames)] = frames_seen(config, config.test, [entry], [0])
@@ -40,6 +40,6 @@ def test_of_many_segments_some_are_shown(workspace):
     assert len(frames) == MOST_FRAMES and np.array_equal(frames, clip[[0, 2, 4, 6, 8, 10]])
 
 
-def test_nothing_is_asked_for_where_nothing_is_shown(workspace):
+def test_no_positions_give_no_frames(workspace):
     config = load_config(workspace.config.removeprefix("--config="))
     assert list(frames_seen(config, config.test, [], [])) == []

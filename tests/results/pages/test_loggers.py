@@ -1,4 +1,4 @@
-"""Scalars as their boards read them: of a run that was resumed each step is there once."""
+"""Loggers' files as TensorBoard and VisualDL read them: a resumed run has each step once."""
 
 import json
 from pathlib import Path
@@ -15,7 +15,7 @@ def of_tensorboard(path: Path) -> Scalars:
     from tensorboardX.proto.event_pb2 import Event
 
     data, found = path.read_bytes(), []
-    while data:  # a record: its length, 4 bytes of checksum, itself, 4 bytes of checksum
+    while data:  # a record: length, 4 bytes of checksum, content, 4 bytes of checksum
         length = int.from_bytes(data[:8], "little")
         event = Event.FromString(data[12 : 12 + length])
         found += [(value.tag, event.step, value.simple_value, event.wall_time) for value in event.summary.value]
@@ -34,11 +34,11 @@ def of_visualdl(path: Path) -> Scalars:
 @pytest.mark.parametrize(
     "kind, package, read", [("tensorboard", "tensorboardX", of_tensorboard), ("visualdl", "visualdl", of_visualdl)]
 )
-def test_a_board_of_a_resumed_run_has_each_step_once(tmp_path, kind, package, read):
+def test_a_resumed_run_has_each_step_once(tmp_path, kind, package, read):
     pytest.importorskip(package)
     log, lines = tmp_path / "train_log.jsonl", [log_line("train", e, i) for e in (0, 1) for i in (0, 2)]
     lines += [log_line("valid", 1, 2, loss=None, top1_acc=40.0)]
-    for kept in (0, 2, 0):  # from the start, resumed after the first epoch, and once more from the start
+    for kept in (0, 2, 0):  # from the start, resumed after the first epoch, from the start again
         log.write_text("".join(json.dumps(line) + "\n" for line in lines[:kept]))
         board = Logger(kind, log, steps_per_epoch=3)
         for line in lines[kept:]:
@@ -46,7 +46,7 @@ def test_a_board_of_a_resumed_run_has_each_step_once(tmp_path, kind, package, re
                 file.write(json.dumps(line) + "\n")
             board(line)
         [path] = (tmp_path / "logger").iterdir()
-        found = read(path)  # while the run goes on
+        found = read(path)  # while the logger is open
         board.close()
         assert [step for tag, step, *_ in found if tag == "train/loss"] == [0, 2, 3, 5]
         assert [(step, value) for tag, step, value, _ in found if tag == "valid/top1_acc"] == [(5, 40.0)]

@@ -38,10 +38,10 @@ def test_files_for_programs(tmp_path):
         ([(0, 10)], [(0, 10)]),
         ([(0, 10), (5, 15), (10, 17)], [(0, 7.5), (7.5, 11.75), (11.75, 17)]),
         ([(0, 10), (10, 20)], [(0, 10), (10, 20)]),
-        ([(0, 10), (20, 30)], [(0, 10), (20, 30)]),  # a gap stays one
+        ([(0, 10), (20, 30)], [(0, 10), (20, 30)]),  # a gap remains
     ],
 )
-def test_one_window_at_a_time(spans, cues):
+def test_windows_become_disjoint(spans, cues):
     assert [cue[:2] for cue in cues_of([window(*span) for span in spans])] == cues
 
 
@@ -74,7 +74,7 @@ def test_a_gap_ends_a_stretch():
 PALETTE = Palette({0: 1.0, 1: 2.0, 2: 3.0}, {0: "a", 1: "b <&> c", 2: "d"})
 
 
-def test_a_strip_joins_what_is_of_one_class():
+def test_a_strip_joins_windows_of_one_class():
     strip = strip_of([*OVERLAPPING, window(20, 30, "d")], PALETTE)
     assert [round(30 * share, 2) for share, _, _ in strip.lanes[0]] == [7.5, 9.5, 3, 10]
     assert [colour for _, colour, _ in strip.lanes[0]] == [0, 1, NOTHING, 2]

@@ -1,4 +1,4 @@
-"""The page of a training run and its board, in real processes: nothing that goes wrong with them is worth the run."""
+"""The page of a training, and its loggers in real processes: a failure in them does not end the run."""
 
 import json
 from html import unescape
@@ -11,7 +11,7 @@ from results.pages.training import write_training_page
 from results.pages.words import in_english
 
 
-def test_a_run_goes_on_without_what_it_cannot_write(workspace, tmp_path):
+def test_a_run_goes_on_if_page_and_logger_fail(workspace, tmp_path):
     (tmp_path / "report.html").mkdir()
     (tmp_path / "logger").write_text("a file")
     flags = ["--pretrain=none", "--report=True", "--set", "TRAIN.logger=tensorboard", f"--save_dir={tmp_path}"]
@@ -28,7 +28,7 @@ def test_a_run_goes_on_without_what_it_cannot_write(workspace, tmp_path):
 
 
 def test_a_run_without_the_packages(workspace, tmp_path):
-    """As it is where requirements-extras.txt is not installed."""
+    """This is a machine without the packages of requirements-extras.txt."""
     packages = tmp_path / "packages"
     packages.mkdir()
     for name in ("jinja2", "tensorboardX"):
@@ -60,7 +60,7 @@ def test_the_best_epoch_is_the_first_of_the_best(tmp_path):
 
 
 def test_duration_and_time_left_leave_out_pauses(tmp_path):
-    """Ten steps, of which a pause of an hour is no part; the pace is that since the run was resumed."""
+    """The run has ten steps and a pause of an hour. The pace counts from the resume."""
     lines = [log_line("train", 0, step, time=1e9 + 60 * step) for step in range(6)]
     lines += [log_line("train", 0, step, time=1e9 + 3900 + 30 * step) for step in range(6, 10)]
     lines[6]["resumed"] = [0, 6]
@@ -71,7 +71,7 @@ def test_duration_and_time_left_leave_out_pauses(tmp_path):
     assert "Duration7:00from" in html  # 5 * 60 + 3 * 30 + 30
     assert f"Time left{minutes(40 * 9990)}at" in html  # 120 s for three steps and the validation
     assert "Training top-161.50%over all of epoch 0" in html
-    assert "0 best1.052650.0061.500.0150" in html  # epoch, loss, top-1, that of training, rate, videos, unreadable
+    assert "0 best1.052650.0061.500.0150" in html  # epoch, loss, top-1, training top-1, rate, videos, unreadable
 
 
 def test_a_chart_has_its_values_by_step(tmp_path):
@@ -96,7 +96,7 @@ def test_a_run_before_its_first_validation(tmp_path):
     assert "Epoch 0, loss 2.0000" in html and "Validations" not in html
 
 
-def test_a_curve_is_the_mean_of_what_it_stands_for():
+def test_a_point_of_a_curve_is_the_mean_of_its_steps():
     curve = Curve(100, 100 + 2 * POINTS - 1)
     for x in range(100, 100 + 2 * POINTS):
         curve.add(x, x)

@@ -1,4 +1,4 @@
-"""The page of one video: its numbers are those of its windows, and a browser shows, plays and reads them."""
+"""The page of one video: its numbers come from its windows, and a browser plays it and reads its values."""
 
 import json
 import re
@@ -9,7 +9,7 @@ import av
 import numpy as np
 import pytest
 
-from chromium import chromium, needs_chromium, watched_page
+from chromium import needs_chromium, tabs
 from inference.rows import NONE, NONE_ID
 from report_rows import HOSTILE
 from results.pages.annotated_video import add_pictures, put_picture
@@ -19,6 +19,7 @@ from results.pages.video import MOST_COLUMNS, curves_of, write_video_page
 from results.pages.words import in_english
 
 pytest.importorskip("jinja2")
+__all__ = ["tabs"]  # a fixture
 NAMES = {0: "fight", 1: HOSTILE, NONE_ID: NONE}
 FRAMES = np.zeros((3, 32, 32, 3), np.uint8)
 
@@ -37,7 +38,7 @@ RECORDS = windows(FIGHT, FIGHT, OTHER, UNSURE, FIGHT, OTHER, OTHER, OTHER, OTHER
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory) -> Path:
-    """Of a video of 100 s which lies beside the folder of the page; it can be played."""
+    """Provide the page of a playable video of 100 s that lies beside the page's folder."""
     folder = tmp_path_factory.mktemp("video")
     with av.open(str(folder / "a #1.mp4"), "w") as file:
         stream = add_pictures(file, np.zeros((48, 64, 3), np.uint8), rate=1, pixel_shape=Fraction(1))
@@ -53,7 +54,7 @@ def page(tmp_path_factory) -> Path:
     return folder / "out" / "report.html"
 
 
-def test_the_headline_and_the_table_are_of_the_windows(page):
+def test_the_headline_and_the_table_come_from_the_windows(page):
     html = page.read_text("utf-8")
     text = in_english(html.partition("</style>")[2].partition("<script")[0])
     assert f"a #1.mp4: {shorten(HOSTILE, 60)} for 1:00 of 1:40" in text and "10 windows, 5 stretches" in text
@@ -70,7 +71,7 @@ def test_the_headline_and_the_table_are_of_the_windows(page):
         (["v.vtt", "v.labelled.mp4"], True, "v.labelled.mp4"),
         (["v.labelled.mp4"], False, "v.labelled.mp4"),
         (["v.vtt"], True, "../v.mp4"),
-        (["v.vtt"], False, None),  # of a page that will lie in object storage
+        (["v.vtt"], False, None),  # the page will lie in object storage
     ],
 )
 def test_the_labelled_copy_is_played_before_the_original(tmp_path, files, beside, played):
@@ -94,7 +95,7 @@ def test_dark_heat_maps_are_explained(tmp_path, strongest, is_said):
     assert "<video" not in text and "timeline.csv" not in text
 
 
-def test_curves_have_gaps_where_a_class_is_not_among_those_kept():
+def test_a_curve_has_gaps_where_its_class_was_not_kept():
     records = windows(said((0, 0.9), (1, 0.1)), said((2, 0.5), (0, 0.3)))
     curves = curves_of(records, Palette({0: 2.0, 1: 1.0, 2: 3.0}, {k: str(k) for k in range(3)}))
     assert curves["columns"] == [[0, 10, [900, 100, None]], [10, 20, [300, None, 500]]]
@@ -103,7 +104,7 @@ def test_curves_have_gaps_where_a_class_is_not_among_those_kept():
     assert curves["marks"] == [(0, "0:00"), (25, "0:05"), (50, "0:10"), (75, "0:15")]
 
 
-def test_many_windows_are_columns_of_means():
+def test_many_windows_are_averaged_in_columns():
     records = windows(*[FIGHT, OTHER] * MOST_COLUMNS, length=0.5)
     curves = curves_of(records, Palette({0: 1.0, 1: 1.0}, NAMES))
     assert (curves["step"], curves["missing"], len(curves["columns"])) == (2, False, MOST_COLUMNS)
@@ -113,35 +114,30 @@ def test_many_windows_are_columns_of_means():
 
 @needs_chromium
 @pytest.mark.parametrize("width, scheme, locale", [(390, "dark", "zh-CN"), (1280, "light", "en-US")])
-def test_values_under_the_pointer_and_the_moment_of_a_click(page, width, scheme, locale):
-    with chromium() as browser:
-        context = browser.new_context(viewport={"width": width, "height": 844}, color_scheme=scheme, locale=locale)
-        tab, complaints, requests = watched_page(context)
-        tab.goto(f"file://{page}")
-        assert tab.evaluate("document.documentElement.scrollWidth") == width
-        plot, values = tab.locator(".plot"), tab.locator(".said")
-        box = plot.bounding_box()
-        plot.hover(position={"x": 0.25 * box["width"], "y": 40})
-        assert values.inner_text().split("\n")[0].startswith("0:20 – 0:30") and "75.0%" in values.inner_text()
-        plot.click(position={"x": 0.45 * box["width"], "y": 40})
-        assert tab.evaluate("document.getElementById('video').currentTime") == pytest.approx(45, abs=1)
-        assert "0:40 – 0:50" in values.inner_text() and "90.0%" in values.inner_text()
-        tab.get_by_role("button", name="0:30").click()
-        assert tab.evaluate("document.getElementById('video').currentTime") == 30
-        plot.focus()
-        tab.keyboard.press("ArrowLeft")
-        assert plot.get_attribute("aria-valuetext").startswith("0:20 – 0:30")
-        assert tab.evaluate("window.hacked") is None
-        assert complaints == [] and all(url.startswith(("file:", "data:")) for url in requests)
+def test_the_pointer_shows_values_and_a_click_jumps(page, tabs, width, scheme, locale):
+    tab, complaints, requests = tabs.open(page.as_uri(), width, scheme, locale)
+    assert tab.evaluate("document.documentElement.scrollWidth") == width
+    plot, values = tab.locator(".plot"), tab.locator(".said")
+    box = plot.bounding_box()
+    plot.hover(position={"x": 0.25 * box["width"], "y": 40})
+    assert values.inner_text().split("\n")[0].startswith("0:20 – 0:30") and "75.0%" in values.inner_text()
+    plot.click(position={"x": 0.45 * box["width"], "y": 40})
+    assert tab.evaluate("document.getElementById('video').currentTime") == pytest.approx(45, abs=1)
+    assert "0:40 – 0:50" in values.inner_text() and "90.0%" in values.inner_text()
+    tab.get_by_role("button", name="0:30").click()
+    assert tab.evaluate("document.getElementById('video').currentTime") == 30
+    plot.focus()
+    tab.keyboard.press("ArrowLeft")
+    assert plot.get_attribute("aria-valuetext").startswith("0:20 – 0:30")
+    assert tab.evaluate("window.hacked") is None
+    assert complaints == [] and all(url.startswith(("file:", "data:")) for url in requests)
 
 
 @needs_chromium
-def test_a_video_that_cannot_be_played_is_a_line(tmp_path):
+def test_an_unplayable_video_is_replaced_by_a_line(tabs, tmp_path):
     (tmp_path / "a.mp4").write_bytes(b"no video")
     row = {"video": str(tmp_path / "a.mp4"), "predictions": OTHER}
     write_video_page(tmp_path / "report.html", row, {}, FRAMES, beside=tmp_path)
-    with chromium() as browser:
-        tab, *_ = watched_page(browser.new_context())
-        tab.goto(f"file://{tmp_path}/report.html")
-        tab.wait_for_selector("#no_player:not([hidden])")
-        assert not tab.locator("video").is_visible()
+    tab, *_ = tabs.open((tmp_path / "report.html").as_uri())
+    tab.wait_for_selector("#no_player:not([hidden])")
+    assert not tab.locator("video").is_visible()

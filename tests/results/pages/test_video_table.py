@@ -1,19 +1,13 @@
-"""The table of a page's videos: what is in it, how large it may be, and what people do with it in a browser."""
+"""The table of a page's videos: its content, its size, and its use in a browser."""
 
-import csv
 import html as markup
 import json
-import os
 import re
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from chromium import chromium, needs_chromium, watched_page
-from metrics.sums import sum_rows
-from report_rows import HOSTILE, evaluation_rows, noise_frames, prediction_rows
-from results.pages.evaluation import write_evaluation_page
+from report_rows import HOSTILE, noise_frames, prediction_rows
 from results.pages.prediction import MOST_PICTURED, ListSums, write_prediction_page
 from results.pages.video_rows import MOST_BYTES, MOST_ROWS, millionths, table_of
 
@@ -22,7 +16,7 @@ NAMES = [f"class {k}" for k in range(40)]
 
 
 def table_in(path: Path) -> dict:
-    """Return the rows that a page has."""
+    """Return the content of a page's table."""
     [text] = re.findall(r'<script type="application/json">(.*?)</script>', path.read_text("utf-8"))
     return json.loads(text)
 
@@ -33,7 +27,7 @@ def packed(videos: list[str], beside: Path | None = None, total: int = 0) -> tup
     return table, json.loads(table.json)
 
 
-def test_a_video_is_linked_as_from_the_folder_of_the_page(tmp_path, monkeypatch):
+def test_links_start_from_the_folder_of_the_page(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     hostile = "javascript:alert(1)"
     videos = [
@@ -55,7 +49,7 @@ def test_a_video_is_linked_as_from_the_folder_of_the_page(tmp_path, monkeypatch)
     assert packed(videos[:2])[1]["folders"] == [["clips/", ""]] and packed(videos[:2])[0].folder == "clips/"
 
 
-def test_a_table_has_no_more_bytes_than_a_page_has_for_it():
+def test_a_table_keeps_its_limit_of_bytes():
     table, found = packed([f"{'x' * 200}{i}/{'é' * 100}" for i in range(20_000)], total=10**6)
     assert MOST_BYTES - 1000 < len(table.json.encode()) < MOST_BYTES + 1000
     assert table.rows == len(found["rows"]["name"]) < 10_000 and table.total == 10**6
@@ -77,10 +71,10 @@ def test_a_list_of_20000_videos_is_whole_and_small(tmp_path):
         first, then, *_ = best[position]
         assert (table["classes"][named][0], table["classes"][second][0]) == (first["label"], then["label"])
         assert (p, q) == (int(1e6 * first["probability"]), int(1e6 * then["probability"]))
-    assert table["rows"]["p"] == sorted(table["rows"]["p"])  # the least sure first
+    assert table["rows"]["p"] == sorted(table["rows"]["p"])  # the least certain first
 
 
-def test_of_more_videos_the_least_sure_are_in_the_table(tmp_path):
+def test_a_table_keeps_the_least_certain_of_more_videos(tmp_path):
     rows = [
         {"position": i, "video": f"{i}", "predictions": [{"class_id": 0, "label": "a", "probability": 1 - i / 30_000}]}
         for i in range(25_000)
@@ -91,7 +85,7 @@ def test_of_more_videos_the_least_sure_are_in_the_table(tmp_path):
     assert "The 20,000 least certain of 25,000 videos" in (tmp_path / "report.html").read_text()
 
 
-def test_frames_are_of_the_least_sure_and_of_some_drawn_at_random():
+def test_frames_are_of_the_least_certain_videos_and_of_random_ones():
     sums = [ListSums(prediction_rows(1000, NAMES)) for _ in range(2)]
     pictured, again = ([row["position"] for row in one.pictured] for one in sums)
     least = [row["position"] for row in sums[0].rows[: MOST_PICTURED // 2]]
@@ -99,8 +93,7 @@ def test_frames_are_of_the_least_sure_and_of_some_drawn_at_random():
     assert pictured[: len(least)] == least and max(pictured[len(least) :]) > 500
 
 
-def test_what_is_empty_is_not_shown(tmp_path):
-    """Of a list without a readable video, and of one whose videos can all be read."""
+def test_a_section_without_videos_is_not_shown(tmp_path):
     for name, rows in (
         ("none", [{"position": 0, "video": "a", "error": "gone"}]),
         ("all", list(prediction_rows(5, NAMES))),
@@ -111,7 +104,7 @@ def test_what_is_empty_is_not_shown(tmp_path):
     assert "Unreadable videos" not in full and "All videos" in full
 
 
-def test_unreadable_videos_stand_by_their_reason(tmp_path):
+def test_unreadable_videos_are_grouped_by_reason(tmp_path):
     errors = ["gone"] * 150 + ["<torn>"] * 2
     rows = [{"position": i, "video": f"clips/{i}.mp4", "error": error} for i, error in enumerate(errors)]
     write_prediction_page(tmp_path / "report.html", [*rows, *prediction_rows(3, NAMES)], {}, lambda positions: ())
@@ -119,74 +112,3 @@ def test_unreadable_videos_stand_by_their_reason(tmp_path):
     found = re.findall(r"<tr><td>(.*?)</td><td class=\"n\">(\d+)</td>", section)
     assert [(markup.unescape(reason), int(number)) for reason, number in found] == [("gone", 150), ("<torn>", 2)]
     assert section.count("<bdi>") == 100 and "the first 100" in section
-
-
-@pytest.fixture(scope="module")
-def evaluated(tmp_path_factory) -> tuple[Path, list[dict]]:
-    """Provide the page of an evaluation of 300 videos of 4 classes, and its rows."""
-    path = tmp_path_factory.mktemp("evaluated") / "report.html"
-    random = np.random.default_rng(1)
-    labels = random.integers(0, 4, 300)
-    logits = random.normal(size=(300, 4)).astype(np.float32)
-    logits[np.arange(300), labels] += 1
-    rows = list(evaluation_rows(logits, labels, os.path.dirname(path)))
-    sums = sum_rows(rows, 4)
-    grey = lambda positions: ((k, np.full((3, 32, 32, 3), k % 256, np.uint8)) for k in positions)  # noqa: E731
-    write_evaluation_page(path, rows, sums, sums.accuracy.means, NAMES[:4], {}, grey, path.parent)
-    return path, rows
-
-
-@needs_chromium
-def test_the_table_in_a_browser(evaluated, tmp_path):
-    path, rows = evaluated
-    wrong = sorted((row for row in rows if row["rank"] > 1), key=lambda row: -row["probability"])
-    with chromium() as browser:
-        page, complaints, requests = watched_page(browser.new_context(viewport={"width": 1280, "height": 844}))
-        page.goto(path.as_uri())
-        said, lines = page.locator(".videos output"), page.locator(".videos tbody tr")
-
-        def shown(column: int) -> list[str]:
-            return page.eval_on_selector_all(
-                f".videos tbody tr > :nth-child({column})",
-                "cells => cells.map((cell) => cell.querySelector('bdi')?.textContent ?? cell.textContent)",
-            )
-
-        # Mistakes alone, the most confident first; drawn as far as is looked at.
-        assert said.text_content() == f"{len(wrong)} of 300 videos" and lines.count() == 60
-        assert shown(4) == [f"{100 * row['probability']:.1f}" for row in wrong[:60]]
-        page.locator(".videos .scroll").evaluate("box => box.scrollTo(0, box.scrollHeight)")
-        lines.nth(60).wait_for()
-        assert shown(1)[:120] == [os.path.basename(row["video"]) for row in wrong[:120]]
-        # Sorted by name: 9 before 10.
-        page.locator(".videos th[data-column=name] button").click()
-        assert (
-            shown(1) == sorted((os.path.basename(row["video"]) for row in wrong), key=lambda name: int(name[:-4]))[:60]
-        )
-        # A cell of the matrix shows its videos, right ones too, and their frames alone.
-        for true, named in ((2, 1), (3, 3)):
-            cell = page.locator(f"""[data-pick='{{"true": {true}, "named": {named}}}']""")
-            cell.click()
-            count = sum(row["label"] == true and row["predicted_class"] == named for row in rows)
-            assert said.text_content() == f"{count} of 300 videos" and int(cell.text_content().split("%")[0][:2]) > 0
-            assert set(shown(2)) == {NAMES[true]} and set(shown(3)) == {NAMES[named]}
-        assert page.locator(".card:visible").count() == 0
-        # All rows are searched, also those that are not drawn; what is found can be saved.
-        page.get_by_role("button", name="Show all").click()
-        page.locator("[data-filter=name]").fill("/299.MP4")
-        assert said.text_content() == "1 of 300 videos" and shown(1) == ["299.mp4"]
-        with page.expect_download() as download:
-            page.get_by_role("button", name="Save these rows").click()
-        [line] = csv.DictReader(download.value.path().read_text().splitlines())
-        assert (line["video"], line["true"]) == (rows[299]["video"], NAMES[rows[299]["label"]])
-        assert float(line["probability"]) == pytest.approx(rows[299]["probability"], abs=1e-6)
-        assert page.locator(".videos tbody a").first.get_attribute("href") == "./299.mp4"
-        # By probability, from one value to below another.
-        page.locator("[data-filter=name]").fill("")
-        page.locator("[data-end=least]").fill("40")
-        page.locator("[data-end=most]").fill("50")
-        assert said.text_content() == f"{sum(0.4 <= row['probability'] < 0.5 for row in rows)} of 300 videos"
-        page.get_by_role("button", name="中文").click()
-        assert said.text_content().startswith("300 个视频中的 ")
-        assert complaints == [] and [url for url in requests if not url.startswith(("data:", "blob:"))] == [
-            path.as_uri()
-        ]

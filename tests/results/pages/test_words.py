@@ -25,7 +25,7 @@ def test_both_languages(made, expected):
     assert made == expected and isinstance(made, Markup)
 
 
-def test_the_english_of_it():
+def test_english_without_markup():
     hostile = both("{} of\n {}", "{} 中 {}", HOSTILE, both("a", "甲"))
     assert in_english(hostile) == f"{Markup(Markup.escape(HOSTILE)).striptags()} of a"
 
@@ -36,7 +36,7 @@ def test_few_classes_have_their_colours_by_id():
     assert (palette.legend, palette.others, palette.nothing) == ([(0, "b"), (1, "e")], 0, True)
 
 
-def test_of_many_classes_those_that_matter_most_have_colours():
+def test_the_most_important_of_many_classes_have_colours():
     palette = Palette({k: k for k in range(20)}, {k: str(k) for k in range(20)})
     assert palette.legend == [(place, str(14 + place)) for place in range(6)] and palette.others == 14
     assert palette.of(13) == OTHERS and not palette.nothing
