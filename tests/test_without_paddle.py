@@ -56,7 +56,14 @@ def loaded(folder: Path, program: str) -> list[set[str]]:
 
 @pytest.mark.parametrize(
     "script, flag, number",
-    [("eval", "--nproc=2", 2), ("predict", "--features=True", 1), ("predict", "--window=0.2", 1)],
+    [
+        ("eval", "--log_interval=1", 1),
+        ("eval", "--nproc=2", 2),
+        ("predict", "--log_interval=1", 1),
+        ("predict", "--nproc=2", 2),
+        ("predict", "--features=True", 1),
+        ("predict", "--window=0.2", 1),
+    ],
 )
 def test_a_list(workspace, probe, tmp_path, script, flag, number):
     ended = run_script(script, workspace.config, workspace.weights, flag, f"--save_dir={tmp_path / 'out'}")
