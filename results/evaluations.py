@@ -105,11 +105,12 @@ class ManyLabelResults:
         write_probabilities(folder, paths, sums.labels, self.names, [sums.probabilities], self.thresholds)
 
     def write_page(
-        self, path: Path, rows: object, sums: ManyScores, metrics: dict, facts: Mapping, frames: object,
+        self, path: Path, rows: Iterable[dict], sums: ManyScores, metrics: dict, facts: Mapping, frames: Frames,
         beside: Path | None,
     ) -> None:  # fmt: skip
         """Write report.html."""
-        write_many_page(path, sums, sums.classes(self.thresholds), metrics, self.names, facts, beside)
+        classes = sums.classes(self.thresholds)
+        write_many_page(path, rows, sums, classes, metrics, self.names, facts, frames, beside)
 
 
 RESULTS = {"single": OneLabelResults, "multi": ManyLabelResults}

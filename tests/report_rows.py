@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
+from inference.label_kinds import many_evaluations_of
 from metrics.accuracy import log_softmax, top_classes, true_class_rank
 
 # A name of a file or a class, or an error, that would run as a script if a page took it for markup.
@@ -32,6 +33,13 @@ def two_class_rows(labels: Sequence[int], first: Sequence[float]) -> list[dict]:
     """Return rows of two classes. first: the probability of class 0."""
     shares = np.stack([first, 1 - np.array(first)], axis=1)
     return list(evaluation_rows(np.log(shares), np.array(labels)))
+
+
+def many_rows(probabilities: Sequence[Sequence[float]], labels: Sequence[Sequence[int]]) -> list[dict]:
+    """Return a row for each video with these probabilities of all classes, and these labels (0 or 1) [N, K]."""
+    shares = np.array(probabilities)
+    values = many_evaluations_of([])(np.log(shares / (1 - shares)), np.array(labels))
+    return [{"position": i, "video": f"clips/{i}.mp4", **value} for i, value in enumerate(values)]
 
 
 def prediction_rows(videos: int, names: Sequence[str]) -> Iterator[dict]:

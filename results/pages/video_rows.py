@@ -37,15 +37,16 @@ def first_rows(rows: Iterable[dict], key: Callable[[dict], tuple]) -> list[dict]
 
 def table_of(
     rows: Sequence[dict],
-    values: Mapping[str, Callable[[dict], int]],
+    values: Mapping[str, Callable[[dict], object]],
     classes: Sequence[tuple[str, int | None]],
     beside: Path | None,
     total: int,
 ) -> Table:
     """Pack rows, each with `video` and `position`, into a table of at most MOST_BYTES.
 
-    values: for each column name, a function that gives a row's value: an index in `classes`, or a probability in
-    millionths (`millionths`). classes: (name, colour number or None). beside: the page's folder, for links to the
+    values: for each column name, a function that gives a row's value: a number, an index in `classes`, a probability in
+    millionths (`millionths`), or a list of [index in `classes`, probability], where the probability may be left out.
+    classes: (name, colour number or None). beside: the page's folder, for links to the
     videos; None: no links. total: the number of all rows; `rows` are the first of them.
     """
     folders: dict[tuple[str, str], int] = {}

@@ -63,12 +63,13 @@ class Videos {
       if (field.type === "search") rows = rows.filter((row) => this.sought[row].includes(text));
       else if (field.dataset.end === "least") rows = rows.filter((row) => column[row] >= 1e4 * number);
       else if (field.dataset.end === "most") rows = rows.filter((row) => column[row] < 1e4 * number || number >= 100);
-      else rows = rows.filter((row) => column[row] === number);
+      else rows = rows.filter((row) => has(column[row], number));
     }
     const [name, sign] = this.sort, column = this.rows[name];
     const kind = this.kinds[name], order = this.order ??= words_of(this.classes);
     const compare = kind === "video" ? (a, b) => words.compare(this.paths[a], this.paths[b])
-      : kind === "class" ? (a, b) => order[column[a]] - order[column[b]] : (a, b) => column[a] - column[b];
+      : kind === "class" ? (a, b) => order[column[a]] - order[column[b]]
+      : kind === "classes" ? (a, b) => inOrder(column[a], column[b], order) : (a, b) => column[a] - column[b];
     this.found = rows.sort((a, b) => sign * compare(a, b) || a - b);
     const [shown, all] = [rows.length, this.paths.length].map((number) => number.toLocaleString("en"));
     this.box.querySelector("output").textContent = say(`${shown} of ${all} videos`, `${all} 个视频中的 ${shown} 个`);
@@ -99,6 +100,12 @@ class Videos {
     return line;
   }
 
+  /** Return the elements for a class: its colour, if it has one, and its name. */
+  named(place) {
+    const [name, colour] = this.classes[place];
+    return [...(colour === null ? [] : [made("i", undefined, `c${colour}`)]), breaking("bdi", name)];
+  }
+
   cell(row, column, kind) {
     const value = this.rows[column][row];
     if (kind === "share") {
@@ -107,11 +114,17 @@ class Videos {
       return cell;
     }
     if (kind === "number") return made("td", value, "n");
-    const cell = made("td", undefined, kind === "video" ? "file" : "");
+    const cell = made("td", undefined, kind === "video" ? "file" : kind === "classes" ? "several" : "");
     if (kind === "class") {
-      const [name, colour] = this.classes[value];
-      if (colour !== null) cell.append(made("i", undefined, `c${colour}`));
-      cell.append(breaking("bdi", name));
+      cell.append(...this.named(value));
+      return cell;
+    }
+    if (kind === "classes") {
+      for (const [place, share] of value) {
+        const one = made("div");
+        one.append(...this.named(place), ...(share === undefined ? [] : [" ", made("small", (share / 1e4).toFixed(1))]));
+        cell.append(one);
+      }
       return cell;
     }
     const [folder, address] = this.folders[this.rows.folder[row]], card = this.byPosition.get(this.rows.position[row]);
@@ -136,11 +149,25 @@ class Videos {
 
   /** Save the rows that pass the filters as CSV, in their order. */
   save() {
-    const value = (row, { column, kind }) => kind === "video" ? this.paths[row] : kind === "class"
-      ? this.classes[this.rows[column][row]][0] : kind === "share" ? this.rows[column][row] / 1e6 : this.rows[column][row];
+    const name = (place) => this.classes[place][0];
+    const kinds = {
+      video: (_, row) => this.paths[row], class: name, share: (value) => value / 1e6, number: (value) => value,
+      classes: (value) => value.map(([place, share]) => (share === undefined ? name(place) : `${name(place)} ${share / 1e6}`)).join("; "),
+    };
+    const value = (row, { column, kind }) => kinds[kind](this.rows[column]?.[row], row);
     const heads = this.heads.map((head) => head.dataset);
     saveCsv("videos.csv", [heads.map((head) => head.csv), ...this.found.map((row) => heads.map((head) => value(row, head)))]);
   }
+}
+
+/** Return whether a value is this number, or is a list of classes with this one. */
+const has = (value, number) => (Array.isArray(value) ? value.some(([place]) => place === number) : value === number);
+
+/** Compare two lists of classes: by their number, then by the classes' names. */
+function inOrder(a, b, order) {
+  const names = (found) => found.map(([place]) => order[place]);
+  const [first, second] = [names(a), names(b)], at = first.findIndex((place, i) => place !== second[i]);
+  return a.length - b.length || (at < 0 ? 0 : first[at] - second[at]);
 }
 
 /** Return each class's place in the order of names. */

@@ -1,11 +1,17 @@
 """Pages and timelines of videos with several classes."""
 
+import json
+import re
+from pathlib import Path
+
 import numpy as np
 
 from inference.label_kinds import MANY, ONE, told
-from metrics.many import ManyScores
+from metrics.sums import MISTAKES_KEPT
+from report_rows import many_rows
+from results.evaluations import ManyLabelResults
 from results.pages.caption import Caption
-from results.pages.many_labels import write_many_page
+from results.pages.many_labels import ERROR, MISSED, NO_ERROR, WRONG, ManyVideos
 from results.pages.palette import NOTHING, Palette
 from results.pages.prediction import ListSums, write_prediction_page
 from results.pages.timeline import described, stretches_of, strip_of, write_subtitles
@@ -92,16 +98,72 @@ def test_each_class_has_its_stretches(tmp_path):
     assert "00:00:01.500 --> 00:00:02.500\na 90%\nb 90%\n" in (tmp_path / "x.vtt").read_text()
 
 
+# Of four classes; the first video has an error of each kind, and the last one is right.
+LABELS = [[1, 0, 0, 1], [0, 1, 1, 0], [1, 0, 0, 0], [0, 1, 0, 0]]
+SHARES = [[0.9, 0.2, 0.7, 0.3], [0.1, 0.8, 0.01, 0.1], [0.1, 0.3, 0.1, 0.1], [0.3, 0.5, 0.2, 0.1]]
+
+
+def evaluation_page(folder: Path, rows: list[dict], frames=lambda positions: (), names: str = "abcd", **metrics) -> str:
+    results = ManyLabelResults(list(names), [0.5] * len(names))
+    sums = results.sums(rows)
+    page = folder / "report.html"
+    results.write_page(page, rows, sums, {**results.metrics(sums, 1.0), **metrics}, {}, frames, folder)
+    return page.read_text()
+
+
 def test_the_page_of_an_evaluation_names_doubts_files_and_the_next_command(tmp_path):
-    labels = np.array([[1, 0], [1, 1], [0, 1]], np.uint8)
-    sums = ManyScores.of(np.array([[0.9, 0.2], [0.8, 0.6], [0.3, 0.7]], np.float32), labels)
-    means = dict.fromkeys(("mean_f1", "mean_precision", "mean_recall"), 50.0)
-    metrics = {**sums.means, "loss": 0.5, **means, "repeated": 1, "in_train_list": 2}
     folder = tmp_path / "a run"
     folder.mkdir()
-    page = folder / "report.html"
-    write_many_page(page, sums, sums.classes([0.5, 0.5]), metrics, ["<a>", "b"], {}, folder)
-    html = page.read_text()
+    html = evaluation_page(folder, many_rows(SHARES, LABELS), names=["<a>", "b", "c", "d"], repeated=1, in_train_list=2)
     assert "Also in the training list: 2 of these videos" in html and "an earlier line: 1." in html
     assert 'href="predictions.csv"' in html and "confusion.csv" not in html.partition("</style>")[2]
     assert f"python tools/compare.py &#39;{folder}&#39; " in html and "<bdi>&lt;a&gt;</bdi>" in html
+
+
+def test_the_videos_of_an_evaluation_have_their_missed_and_wrong_classes(tmp_path):
+    html = evaluation_page(tmp_path, [*many_rows(SHARES, LABELS), {"position": 4, "video": "x", "error": "torn"}])
+    [table] = re.findall(r'<script type="application/json">(.*?)</script>', html)
+    rows = json.loads(table)["rows"]
+    # The most errors first, then the highest loss: 1 misses class 2 with 1%, and 2 misses class 0 with 10%.
+    assert rows["position"] == [0, 1, 2, 3] and rows["errors"] == [2, 1, 1, 0]
+    assert rows["true"] == [[[0], [3]], [[1], [2]], [[0]], [[1]]]
+    shares = [[[k, round(share / 1e6, 3)] for k, share in found] for found in rows["named"]]
+    assert shares == [[[0, 0.9], [2, 0.7]], [[1, 0.8]], [], [[1, 0.5]]]  # a probability equal to its threshold counts
+    assert [[k for k, _ in found] for found in rows["missed"]] == [[3], [2], [0], []]
+    assert [[k for k, _ in found] for found in rows["wrong"]] == [[2], [], [], []]
+    kinds = [[ERROR, MISSED, WRONG], [ERROR, MISSED], [ERROR, MISSED], [NO_ERROR]]
+    assert rows["kinds"] == [[[kind] for kind in found] for found in kinds]
+    assert "3 with errors" in html and "1 unreadable" in html
+    # A class can be chosen only where it is found, and its counts list its videos.
+    choices = re.findall(r'<select data-filter="wrong".*?</select>', html, re.DOTALL)[0]
+    assert re.findall(r'<option value="(\d)"', choices) == ["2"]
+    assert """data-pick='{"missed": 3}'>1<""" in html and """data-pick='{"wrong": 3}'""" not in html
+
+
+def test_frames_are_of_the_videos_with_the_most_errors(tmp_path):
+    asked = []
+
+    def frames(positions):
+        asked.extend(positions)
+        return ((position, np.zeros((2, 8, 8, 3), np.uint8)) for position in positions if position != 1)
+
+    html = evaluation_page(tmp_path, many_rows(SHARES, LABELS), frames)
+    assert asked == [0, 1, 2] and html.count('<div class="strip"') == 2
+    assert html.count('<article class="card"') == 3 and "The frames could not be read again." in html
+    videos = ManyVideos(many_rows(SHARES * 20, LABELS * 20), [0.5] * 4)
+    assert videos.faulty == 60 and [row["position"] for row in videos.pictured[:2]] == [0, 4]
+    assert len(videos.pictured) == MISTAKES_KEPT and {row["errors"] for row in videos.pictured} == {1, 2}
+
+
+def test_without_errors_all_videos_are_shown_and_no_frames(tmp_path):
+    html = evaluation_page(tmp_path, many_rows(SHARES[3:], LABELS[3:])).partition("</style>")[2]
+    assert "0 with errors" in html and '<option value="1" selected' not in html and '<article class="card"' not in html
+
+
+def test_many_videos_with_many_classes_stay_small(tmp_path):
+    """A card names at most a few classes of a kind, and the table keeps its limit of bytes."""
+    [row] = many_rows([[0.9] * 6 + [0.1] * 6], [[0] * 6 + [1] * 6])  # six errors of each kind
+    rows = [row | {"position": i, "video": f"{i}{'x' * 200}"} for i in range(8000)]
+    html = evaluation_page(tmp_path, rows, names=[f"class {k}" for k in range(12)])
+    assert len(html.encode()) < 3e6 and "of 8,000 videos: those with the most errors" in html
+    assert html.count("wrongly named:</span>") == 6 * MISTAKES_KEPT and html.count(">1 more<") == 2 * MISTAKES_KEPT
