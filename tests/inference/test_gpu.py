@@ -72,9 +72,7 @@ def test_the_precision_is_computed_in_and_said(on_gpu, casts, capsys, section, w
 
 def test_what_the_gpu_does_not_have_is_an_error_before_weights_are_loaded(on_gpu, casts, monkeypatch):
     monkeypatch.setattr(precision, "gpu_has", lambda dtype: dtype == "float16")
-    with pytest.raises(
-        InputError, match="^--precision=bfloat16: this GPU .* capability 8.0 .* float16 is the fastest"
-    ):
+    with pytest.raises(InputError, match="^--precision=bfloat16: this GPU .* capability 8.0 .* float16 is the fastest"):
         on_gpu("INFER", precision="bfloat16")
 
 
