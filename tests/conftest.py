@@ -115,15 +115,15 @@ class Workspace:
 
 # The slowest files begin first. Otherwise one process would still run them when the others have ended.
 LONGEST = (
-    "apps/cluster/test_ray.py", "docs/test_commands.py", "test_scripts.py", "data/test_guide.py",
-    "inference/test_engine.py", "models/graphs/test_exporting.py", "fuzz/test_fuzz.py", "training/test_cpu_engine.py",
-    "test_without_paddle.py", "training/test_ranks.py", "results/test_openvino_format.py", "test_surroundings.py",
-    "test_protocols.py", "inference/test_int8.py", "apps/doctor/test_run.py", "fuzz/test_hostile_files.py",
-    "data/test_reencode.py", "test_object_storage.py", "training/test_resume.py", "test_one_folder.py",
-    "models/weights/test_published.py", "reader/test_loader.py", "test_bad_input.py", "training/test_frozen.py",
-    "apps/doctor/test_gpu.py", "test_parity.py", "apps/serving/test_page_answers.py", "apps/serving/test_page.py",
-    "test_contributing.py", "training/test_recipe.py", "utils/processes/test_machines.py", "test_interrupted.py",
-    "data/lists/test_layout.py", "data/test_make_demo.py", "training/test_faults.py", "results/pages/test_browser.py",
+    "docs/test_commands.py", "apps/cluster/test_ray.py", "test_scripts.py", "utils/processes/test_machines.py",
+    "data/test_guide.py", "training/test_cpu_engine.py", "training/test_ranks.py", "apps/doctor/test_gpu.py",
+    "data/test_reencode.py", "training/test_recipe.py", "apps/serving/test_page.py", "inference/test_int8.py",
+    "apps/serving/test_page_answers.py", "test_without_paddle.py", "apps/live/test_live.py",
+    "results/pages/test_browser.py", "apps/doctor/test_run.py", "test_surroundings.py", "tools/test_repeat.py",
+    "inference/test_engine.py", "data/test_make_demo.py", "test_contributing.py", "models/graphs/test_exporting.py",
+    "training/test_resume.py", "results/test_openvino_format.py", "reader/test_remote.py", "training/test_frozen.py",
+    "test_protocols.py", "apps/live/test_stream_reader.py", "test_parity.py", "fuzz/test_hostile_files.py",
+    "test_bad_input.py", "test_interrupted.py", "fuzz/test_fuzz.py", "apps/serving/test_leaving.py",
 )  # fmt: skip
 
 
