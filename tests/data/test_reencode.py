@@ -293,9 +293,9 @@ def reencode_under(signal_number: int, times: int, jobs: list[reencode.Job]) -> 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="no such signal")
 def test_a_stuck_video_is_given_up_and_the_next_gets_a_new_process(slow_video, tmp_path, monkeypatch):
-    monkeypatch.setattr(encoders, "TIME_LIMIT", 3)
+    monkeypatch.setattr(encoders, "TIME_LIMIT", 5)
     jobs = [slow_job(slow_video, tmp_path / "a"), fast_job(tmp_path / "b")]
-    assert reencode_under(signal.SIGSTOP, 1, jobs) == {str(slow_video): "given up after 3 s"}
+    assert reencode_under(signal.SIGSTOP, 1, jobs) == {str(slow_video): "given up after 5 s"}
     assert not jobs[0].target.exists() and len(read_frames(str(jobs[1].target), range)) == 60
 
 
