@@ -135,6 +135,8 @@ function fillLine(line, row, words) {
   const [head, what, share] = line.children, [names, shares] = row.answer ? named(row.answer.predictions, words) : [];
   head.firstChild.disabled = !["done", "failed"].includes(row.state);
   line.setAttribute("aria-current", String(row === current));
+  what.colSpan = names ? 1 : 2; // there is no probability beside a reason
+  share.hidden = !names;
   what.textContent = names ?? (row.problem ? `⚠ ${told(row.problem, words)[0]}` : words.states[row.state]);
   share.textContent = shares ?? "";
 }

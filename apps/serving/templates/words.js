@@ -5,7 +5,7 @@ const WORDS = {
     title: "What happens in a video?", choose: "Choose a video", or_drop: "or drop one or more anywhere on this page",
     lead: "Upload a video. The network looks at a few frames and says what they most likely show.",
     limits: (size, length) => `up to ${size} and ${length}`,
-    token: "Token", cancel: "Cancel", again: "Try again", classes: "Less likely",
+    token: "Token", token_hint: "Whoever runs this server can tell you the token.", enter: "Continue", cancel: "Cancel", again: "Try again", classes: "Less likely",
     another: "Another video", copy: "Copy", copied: "Copied", save_json: "Save as JSON", save_csv: "Save as CSV",
     about: "About the model and the limits", details: "Technical details", docs: "For programs: POST /api/predict",
     local: "Your video goes only to this server, which deletes it as soon as it has answered.",
@@ -31,7 +31,7 @@ const WORDS = {
     states: { waiting: "waiting", busy: "processing …", cancelled: "cancelled" },
     facts: { model: "Network", num_classes: "Recognises", size: "Largest file", length: "Longest video" },
     num_classes: (number) => `${number} classes`,
-    technical: { protocol: "protocol", arithmetic: "arithmetic", weights: "weights (SHA-256)" },
+    technical: { protocol: "Protocol", arithmetic: "Precision", weights: "Weights (SHA-256)" },
     folder: "This is a folder, not a video file.", watch: "Use the camera", stop: "Stop the camera", picture: "the camera's picture",
     waiting: "The first answer comes in a few seconds.",
     missed: (number) => `${number} ${number === 1 ? "part was" : "parts were"} skipped: the server was still busy with the part before.`,
@@ -57,7 +57,7 @@ const WORDS = {
     title: "视频里发生了什么？", choose: "选择视频", or_drop: "或将视频拖放到本页任意位置",
     lead: "上传一段视频：模型查看其中几帧，给出最可能的类别。",
     limits: (size, length) => `最大 ${size}，最长 ${length}`,
-    token: "令牌", cancel: "取消", again: "重试", classes: "其他可能的类别",
+    token: "令牌", token_hint: "令牌由服务器管理员提供。", enter: "继续", cancel: "取消", again: "重试", classes: "其他可能的类别",
     another: "换一个视频", copy: "复制", copied: "已复制", save_json: "保存为 JSON", save_csv: "保存为 CSV",
     about: "模型与限制", details: "技术细节", docs: "供程序调用：POST /api/predict",
     local: "视频只发送到本服务器，得到结果后立即删除。",
@@ -67,7 +67,7 @@ const WORDS = {
     frames: (shown, looks) => shown === looks ? `模型看到的 ${shown} 帧` : `模型看到的 ${looks} 帧中的 ${shown} 帧`,
     same: (shown, looks) => `模型看了 ${looks} 次，共 ${shown} 个不同的帧`, same_some: (shown) => `模型看到的帧中的 ${shown} 个不同的帧`,
     frame: (i, n) => `第 ${i} 帧，共 ${n} 帧`, from: (time) => `从 ${time} 开始播放`,
-    heat_maps: "模型判断的依据区域", little: "依据弱", much: "强",
+    heat_maps: "模型判断的依据区域", little: "依据弱", much: "依据强",
     heat_maps_busy: "正在寻找依据区域……", heat_maps_ask: "显示依据区域（需再次上传视频）",
     no_player: "浏览器无法播放这个文件，但服务器也许可以读取。",
     no_file: "视频本身不会保留：要播放，请重新选择。",
@@ -76,7 +76,7 @@ const WORDS = {
     states: { waiting: "等待中", busy: "处理中……", cancelled: "已取消" },
     facts: { model: "模型", num_classes: "可识别", size: "文件最大", length: "视频最长" },
     num_classes: (number) => `${number} 个类别`,
-    technical: { protocol: "测试协议", arithmetic: "计算方式", weights: "权重（SHA-256）" },
+    technical: { protocol: "测试协议", arithmetic: "计算精度", weights: "权重（SHA-256）" },
     folder: "这是文件夹，不是视频文件。", watch: "使用摄像头", stop: "关闭摄像头", picture: "摄像头画面",
     waiting: "几秒后给出第一个结果。",
     missed: (number) => `跳过了 ${number} 段：服务器还在处理前一段。`,
@@ -107,7 +107,7 @@ const WORDS = {
 // The reader's most frequent reasons for an unreadable video.
 const REASONS = [
   [/not a readable video file/, () => "不是可读取的视频文件"], [/the file is empty/, () => "文件为空"],
-  [/no video stream/, () => "其中没有视频流"], [/it lasts longer than ([\d.e+]+) s/, (found) => `时长超过${duration(Number(found[1]))}`],
+  [/no video stream/, () => "其中没有视频流"], [/it lasts longer than ([\d.e+]+) s/, (found) => `时长超过 ${duration(Number(found[1]))}`],
   [/truncated/, () => "文件不完整"], [/damaged/, () => "文件已损坏"], [/given up after/, () => "读取时间过长"],
 ];
 // The advice for each status; for all others: try again.
@@ -128,7 +128,8 @@ function told({ status, sentence = "" }, words) {
 const unit = (value, name, digits = 0, unitDisplay = "short") =>
   new Intl.NumberFormat(language, { style: "unit", unit: name, unitDisplay, maximumFractionDigits: digits }).format(value);
 const bytes = (size) => size < 1e6 ? unit(Math.ceil(size / 1e3), "kilobyte") : unit(size / 1e6, "megabyte", size < 1e7 ? 1 : 0);
-const duration = (seconds) => seconds >= 60 && seconds % 60 === 0 ? unit(seconds / 60, "minute", 0, "long") : unit(seconds, "second", 1, "long");
+const duration = (seconds) => (seconds >= 60 && seconds % 60 === 0 ? unit(seconds / 60, "minute", 0, "long") : unit(seconds, "second", 1, "long"))
+  .replace(/(\d)(?=[^\x00-\xff])/, "$1 "); // Intl writes no space before a Chinese unit, but one before MB
 /** Return a time as players show it, with so many digits after the seconds. */
 function clock(seconds, digits = 0) {
   const rounded = Number(seconds.toFixed(digits));

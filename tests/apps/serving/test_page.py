@@ -100,6 +100,23 @@ def test_the_keyboard_is_enough(opened, workspace):
     assert page.evaluate("document.activeElement.tagName") == "H2" and complaints == []
 
 
+def test_enter_sends_the_token(opened):
+    page, *_ = opened(390, locale="zh-CN")
+
+    def check(route) -> None:
+        right = route.request.headers.get("authorization") == "Bearer right"
+        route.continue_() if right else route.fulfill(status=401)
+
+    page.route("**/api/info", check)
+    page.reload()
+    page.wait_for_selector("#secret:not([hidden])")
+    assert "管理员" in page.locator("#secret").inner_text() and page.locator("#limits").inner_text() == ""
+    page.locator("#secret input[type=password]").fill("right")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#limits:not(:empty)")
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
+
+
 def test_a_video_is_dropped_anywhere(opened, workspace):
     content = base64.b64encode(workspace.held_out[0][0].read_bytes()).decode()
     page, complaints, _ = opened()

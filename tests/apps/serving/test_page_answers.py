@@ -134,6 +134,9 @@ def test_several_videos_get_a_table_whose_rows_open(opened, clip, workspace, tmp
     page.wait_for_selector("#another:not([hidden])")
     page.set_viewport_size({"width": 390, "height": 700})
     assert page.locator("#queue .scroll").evaluate("box => box.scrollWidth <= box.clientWidth")
+    # A reason has the width of two columns.
+    spans = page.locator("#queue tbody td:visible").evaluate_all("cells => cells.map((cell) => cell.colSpan)")
+    assert spans == [1, 1, 2, 1, 1]
     rows = page.locator("#queue tbody tr").all_inner_texts()
     assert re.fullmatch(r"clip 10\.mp4\t[a-z ]+\t\d+\.\d%", rows[2]) and "⚠ Not a readable video file." in rows[1]
     page.get_by_role("button", name="text, no video").click()
@@ -156,7 +159,7 @@ PROBLEMS = [
     (200, {"predictions": []}, "The answer did not come from this server", "log in", "登录页面"),
     (401, {"error": "the token is wrong"}, "The token is wrong.", "Type it above", "令牌错误"),
     (413, LOGIN, "The file is too large for this server.", "Choose a smaller video", "文件太大"),
-    (422, {"error": "video: it lasts longer than 600 s"}, "It lasts longer than 600 s.", "Choose a shorter", "10分钟"),
+    (422, {"error": "video: it lasts longer than 600 s"}, "It lasts longer than 600 s.", "Choose a shorter", "10 分钟"),
     (502, LOGIN, "The server failed (502).", "Try again in a moment.", "502"),
 ]
 
