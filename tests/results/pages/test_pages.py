@@ -126,7 +126,8 @@ def test_a_page_has_its_time_and_command(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["eval.py", "--weights=https://me:secret@host/w", "--set", "a <b>"])
     html = evaluation_page(tmp_path, random_rows(3, 3))
     assert "<dd>at %Y-%m-%d %H:%M</dd>" in html
-    assert "<code>python eval.py --weights=https://…@host/w --set &#39;a &lt;b&gt;&#39;</code>" in html
+    command = "python eval.py --weights=https://…@host/w --set &#39;a &lt;b&gt;&#39;"
+    assert f"<code>{''.join(f'<span>{word}</span> ' for word in command.split(' '))}</code>" in html
 
 
 def test_a_page_of_few_videos_and_one_class(tmp_path):
