@@ -1,5 +1,6 @@
 """Start a real browser for the tests of pages, and record the complaints and requests of its pages."""
 
+import re
 import shutil
 import time
 from collections.abc import Iterator
@@ -74,3 +75,16 @@ def until(page, condition: str) -> None:
     while not page.evaluate(condition):
         assert time.monotonic() < end, condition
         page.wait_for_timeout(20)
+
+
+def contrast(*colours: str) -> float:
+    """Return WCAG's contrast of two colours `rgb(r, g, b)`."""
+    dark, light = sorted(map(_luminance, colours))
+    return (light + 0.05) / (dark + 0.05)
+
+
+def _luminance(colour: str) -> float:
+    """Return WCAG's relative luminance."""
+    shares = [int(value) / 255 for value in re.findall(r"\d+", colour)]
+    linear = [share / 12.92 if share <= 0.04045 else ((share + 0.055) / 1.055) ** 2.4 for share in shares]
+    return sum(weight * value for weight, value in zip((0.2126, 0.7152, 0.0722), linear))

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from chromium import needs_chromium, tabs, until
+from chromium import contrast, needs_chromium, tabs, until
 from metrics.sums import sum_rows
 from report_rows import HOSTILE, evaluation_rows, log_line, prediction_rows, timeline_records, two_class_rows
 from results.comparing import Comparison, EvaluatedRun
@@ -75,6 +75,9 @@ def test_a_page_loads_nothing_else_and_fits(opened, pages, kind, width, scheme):
     assert page.evaluate("[...document.images].every((image) => image.naturalWidth > 0 && image.alt)")
     colour = page.evaluate("getComputedStyle(document.body).backgroundColor")
     assert (sum(map(int, colour[4:-1].split(","))) < 100) == (scheme == "dark")
+    edges = "(fields) => fields.map((field) => getComputedStyle(field).borderTopColor)"
+    fields = page.locator("[type=search], [type=number], select").evaluate_all(edges)
+    assert all(contrast(edge, colour) >= 3 for edge in fields)  # WCAG 1.4.11
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -87,6 +90,8 @@ def test_the_chosen_language_is_shown_and_remembered(opened, kind):
     chinese = page.locator("main").inner_text()
     assert "关于本次运行" in chinese and "About this run" not in chinese
     assert page.evaluate("document.documentElement.lang") == "zh-CN"
+    heads = page.locator(".sortable thead button:visible").evaluate_all("all => all.map((head) => head.offsetHeight)")
+    assert all(height < 45 for height in heads)  # one line
     page.reload()
     assert page.locator("main").inner_text() == chinese and complaints == []
     page.get_by_role("button", name="English").click()
@@ -155,11 +160,15 @@ def test_search_finds_a_predicted_video(opened):
     stretches = cards.first.locator(".stretches span")
     assert stretches.count() == 60 and all(stretch.bounding_box()["width"] > 1 for stretch in stretches.all())
     assert page.locator(".classes > span").count() == 7
+    assert cards.first.locator(".scale").bounding_box()["height"] < 30  # one line
+    text = page.locator("main").inner_text()
+    assert "Only 6 of them have their own colour" in text and "A stretch is a time" in text
 
 
 def test_resumes_are_marked_in_every_chart(opened):
     page, *_ = opened("training")
     assert page.locator(".chart").count() == page.locator(".chart .mark").count() == 5
+    assert page.locator(".chart figcaption").first.inner_text() == "Loss mean over videos"
     assert "Resumed at epoch 1, iter 95" in page.locator("main").inner_text()
     assert page.locator("tr.best th").inner_text().split() == ["2", "best"]
 
