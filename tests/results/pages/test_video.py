@@ -85,6 +85,13 @@ def test_the_labelled_copy_is_played_before_the_original(tmp_path, files, beside
     assert re.findall('<video [^>]*src="(.*?)"', html) == ([played] if played else [])
 
 
+def test_the_title_may_break_within_a_class_name(tmp_path):
+    row = {"video": "v.mp4", "predictions": [{"class_id": 0, "label": "opening_a_door", "probability": 0.6}]}
+    write_video_page(tmp_path / "report.html", row, {}, FRAMES)
+    html = (tmp_path / "report.html").read_text("utf-8")
+    assert ": opening_<wbr>a_<wbr>door 60.0%" in html and "<title>v.mp4: opening_a_door 60.0%</title>" in html
+
+
 @pytest.mark.parametrize("strongest, is_said", [(0.0, True), (-1.5, True), (1e-3, False), (None, False)])
 def test_dark_heat_maps_are_explained(tmp_path, strongest, is_said):
     row = {"video": "gone.mp4", "predictions": said((NONE_ID, 0.4), (0, 0.6))}
