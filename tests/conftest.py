@@ -323,6 +323,15 @@ def largest_file(size: int) -> Iterator[None]:
         sys.dont_write_bytecode = wrote
 
 
+def says(message: object, *pieces: str) -> None:
+    """Assert that the message is one line: it starts with the first piece and has the others after it, in order."""
+    text, place = str(message), 0
+    assert len(text.splitlines()) == 1 and text.startswith(pieces[0]), f"not one line from {pieces[0]!r} on: {text}"
+    for piece in pieces:
+        place = text.find(piece, place) + len(piece)
+        assert place >= len(piece), f"{piece!r} is not there, or not after the pieces before it: {text}"
+
+
 def wait_until(condition: Callable[[], Any], seconds: float = 20) -> Any:
     """Call `condition()` until its result is true, and return the result."""
     limit = time.monotonic() + seconds

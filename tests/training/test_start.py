@@ -1,4 +1,4 @@
-"""The starting points of --resume and --pretrain, and what they refuse."""
+"""Test where a run starts with --resume and --pretrain, and what is refused."""
 
 import json
 import shutil
@@ -11,7 +11,7 @@ import numpy as np
 import paddle
 import pytest
 
-from conftest import ROOT, Workspace
+from conftest import ROOT, Workspace, says
 from models import build_model
 from reader.filelist import Entry, FileList
 from training import start as module
@@ -44,45 +44,31 @@ def test_a_checkpoint_of_the_same_run_is_taken(workspace, saved, capsys):
     assert capsys.readouterr().out == ""
 
 
+WITHIN = "stops within epoch 1", "steps would change"
 CONTRADICTIONS = [
-    (["--set", "MODEL.num_classes=5"], 10, (1, 0), "has MODEL.num_classes 4, the configuration has 5"),
-    (["--set", "MODEL.num_layers=34"], 10, (1, 0), "has MODEL.num_layers 18, the configuration has 34"),
-    (["--set", "MODEL.name=TSM"], 10, (1, 0), "has MODEL.name 'TSN', the configuration has 'TSM'"),
+    (["--set", "MODEL.num_classes=5"], 10, (1, 0), ("MODEL.num_classes 4", "the configuration has 5")),
+    (["--set", "MODEL.num_layers=34"], 10, (1, 0), ("MODEL.num_layers 18", "the configuration has 34")),
+    (["--set", "MODEL.name=TSM"], 10, (1, 0), ("MODEL.name 'TSN'", "the configuration has 'TSM'")),
     (
         ["--set", "MODEL.backbone=resnet_vd"],
         10,
         (1, 0),
-        "has MODEL.backbone 'resnet', the configuration has 'resnet_vd'",
+        ("MODEL.backbone 'resnet'", "the configuration has 'resnet_vd'"),
     ),
-    (["--epoch=1"], 10, (1, 2), "is in epoch 1, counted from 0, but TRAIN.epoch ends after 1"),
-    (
-        ["--batch_size=2"],
-        10,
-        (1, 2),
-        "stops within epoch 1, and its remaining steps would change: TRAIN.batch_size was 4, is 2",
-    ),
-    ([], 12, (1, 2), "stops within epoch 1, and its remaining steps would change: the number of videos was 10, is 12"),
-    (
-        ["--set", "TRAIN.balance_classes=True"],
-        10,
-        (1, 2),
-        "stops within epoch 1, and its remaining steps would change: TRAIN.balance_classes was False, is True",
-    ),
-    (
-        ["--set", "TRAIN.freeze_stages=3"],
-        10,
-        (1, 0),
-        "has TRAIN.freeze_stages 0, the configuration has 3: other weights would be trained, without their momentum",
-    ),
+    (["--epoch=1"], 10, (1, 2), ("in epoch 1, counted from 0", "TRAIN.epoch ends after 1")),
+    (["--batch_size=2"], 10, (1, 2), (*WITHIN, "TRAIN.batch_size", "was 4", "is 2")),
+    ([], 12, (1, 2), (*WITHIN, "the number of videos", "was 10", "is 12")),
+    (["--set", "TRAIN.balance_classes=True"], 10, (1, 2), (*WITHIN, "TRAIN.balance_classes", "was False", "is True")),
+    (["--set", "TRAIN.freeze_stages=3"], 10, (1, 0), ("TRAIN.freeze_stages 0", "configuration has 3", "momentum")),
 ]
 
 
-@pytest.mark.parametrize(("flags", "num_videos", "stands", "message"), CONTRADICTIONS)
-def test_a_checkpoint_that_contradicts_stops(workspace, saved, flags, num_videos, stands, message):
+@pytest.mark.parametrize(("flags", "num_videos", "stands", "pieces"), CONTRADICTIONS)
+def test_a_checkpoint_that_contradicts_stops(workspace, saved, flags, num_videos, stands, pieces):
     prefix = saved("TSN_epoch1", *stands)
     with pytest.raises(InputError) as error:
         start(workspace, f"--resume={prefix}", *flags, num_videos=num_videos)
-    assert str(error.value) == f"--resume={prefix}: {prefix} {message}"
+    says(error.value, f"--resume={prefix}: {prefix} ", *pieces)
 
 
 def test_a_checkpoint_from_before_a_key_has_its_default(workspace, saved, about, capsys):
@@ -91,21 +77,21 @@ def test_a_checkpoint_from_before_a_key_has_its_default(workspace, saved, about,
     assert start(workspace, f"--resume={prefix}").checkpoint.prefix == prefix
     assert capsys.readouterr().out == ""
     start(workspace, f"--resume={prefix}", "--set", "MODEL.dropout=0.5")
-    assert capsys.readouterr().out == f"--resume={prefix}: {prefix}: MODEL.dropout was 0.0, continues with 0.5\n"
-    with pytest.raises(InputError, match="has MODEL.backbone 'resnet', the configuration has 'resnet_vd'$"):
+    says(capsys.readouterr().out, f"--resume={prefix}: {prefix}: ", "MODEL.dropout", "was 0.0", "0.5")
+    with pytest.raises(InputError) as error:
         start(workspace, f"--resume={prefix}", "--set", "MODEL.backbone=resnet_vd")
+    says(error.value, f"--resume={prefix}: ", "MODEL.backbone 'resnet'", "the configuration has 'resnet_vd'")
 
 
 def test_changed_settings_are_said(workspace, saved, capsys):
     prefix = saved("TSN_epoch0", 1, 0)
     start(workspace, f"--resume={prefix}", "--learning_rate=0.5", "--epoch=7", "--batch_size=2", num_videos=11)
-    assert capsys.readouterr().out.splitlines() == [
-        f"--resume={prefix}: {prefix}: {change}"
-        for change in (
-            "TRAIN.batch_size was 4, continues with 2", "TRAIN.epoch was 2, continues with 7",
-            "TRAIN.learning_rate was 0.01, continues with 0.5", "the number of videos was 10, continues with 11",
-        )
+    changes = [
+        ("TRAIN.batch_size", "was 4", "with 2"), ("TRAIN.epoch", "was 2", "with 7"),
+        ("TRAIN.learning_rate", "was 0.01", "with 0.5"), ("the number of videos", "was 10", "with 11"),
     ]  # fmt: skip
+    for line, change in zip(capsys.readouterr().out.splitlines(), changes, strict=True):
+        says(line, f"--resume={prefix}: {prefix}: ", *change)
 
 
 def test_a_checkpoint_that_is_older_than_a_key_has_its_default(workspace, saved, capsys):
@@ -115,8 +101,7 @@ def test_a_checkpoint_that_is_older_than_a_key_has_its_default(workspace, saved,
         del manifest["train"][key]
     Path(f"{prefix}.json").write_text(json.dumps(manifest))
     start(workspace, f"--resume={prefix}", "--set", "TRAIN.multi_scale_crop=5")
-    change = "TRAIN.multi_scale_crop was none, continues with 5"
-    assert capsys.readouterr().out == f"--resume={prefix}: {prefix}: {change}\n"
+    says(capsys.readouterr().out, f"--resume={prefix}: {prefix}: ", "TRAIN.multi_scale_crop", "was none", "with 5")
 
 
 def test_a_list_of_milestones_is_compared_as_the_manifest_has_it(workspace, small, tmp_path, capsys):
@@ -126,9 +111,9 @@ def test_a_list_of_milestones_is_compared_as_the_manifest_has_it(workspace, smal
     start(workspace, resume, "--set", "TRAIN.milestones=[1, 2]")
     assert capsys.readouterr().out == ""
     start(workspace, resume, "--set", "TRAIN.milestones=[2]")
-    assert capsys.readouterr().out.endswith("TRAIN.milestones was [1, 2], continues with [2]\n")
+    says(capsys.readouterr().out, f"{resume}: ", "TRAIN.milestones", "was [1, 2]", "with [2]")
     start(workspace, resume)
-    assert capsys.readouterr().out.endswith("TRAIN.milestones was [1, 2], continues with None\n")
+    says(capsys.readouterr().out, f"{resume}: ", "TRAIN.milestones", "was [1, 2]", "with None")
 
 
 def test_weights_alone_start_a_fine_tuning_run_at_epoch_0(workspace, model, tmp_path, capsys):
@@ -138,26 +123,23 @@ def test_weights_alone_start_a_fine_tuning_run_at_epoch_0(workspace, model, tmp_
         found = start(workspace, f"--resume={resume}")
         assert (found.weights, found.checkpoint) == (str(path), None)
     assert found.load(model) == {}
-    assert capsys.readouterr().out.startswith(
-        f"--resume={path} holds weights only: fine-tuning starts from them at epoch 0\n"
-        f"weights: {path}: 102 parameters loaded"
-    )
+    resumed, loaded, *_ = capsys.readouterr().out.splitlines()
+    says(resumed, f"--resume={path} ", "weights only", "starts from them at epoch 0")
+    says(loaded, f"weights: {path}: ", "102 parameters loaded")
     state = {name: np.pad(tensor.numpy(), [(0, 0)] * (tensor.ndim - 1) + [(0, name.startswith("fc."))])
              for name, tensor in model.state_dict().items()}  # fmt: skip
     paddle.save(state, str(path))
     with pytest.raises(InputError) as error:
         start(workspace, f"--resume={path}").load(model)
-    assert str(error.value) == (
-        f"{path}: the file has 5 classes, MODEL.num_classes is 4; set MODEL.num_classes=5, or train.py --pretrain "
-        "keeps the backbone only"
-    )
+    says(error.value, f"{path}: ", "5 classes", "MODEL.num_classes is 4", "set MODEL.num_classes=5", "--pretrain")
 
 
 def test_weights_beside_their_momentum_are_only_taken_by_name(workspace, saved):
     prefix = saved("TSN_epoch3", 4, 0)
     Path(f"{prefix}.json").unlink()
-    with pytest.raises(InputError, match="torn checkpoint: TSN_epoch3.json is missing"):
+    with pytest.raises(InputError) as error:
         start(workspace, f"--resume={prefix}")
+    says(error.value, f"--resume={prefix}: ", "torn checkpoint", "TSN_epoch3.json is missing", f"{prefix}.pdparams")
     with pytest.raises(InputError, match="no whole checkpoint in"):  # not the first checkpoint: something is lost
         start(workspace, f"--save_dir={prefix.parent}", "--resume=auto")
     assert start(workspace, f"--resume={prefix}.pdparams").weights == f"{prefix}.pdparams"
@@ -165,19 +147,18 @@ def test_weights_beside_their_momentum_are_only_taken_by_name(workspace, saved):
 
 def test_auto_without_a_checkpoint_says_that_it_starts_anew(workspace, tmp_path, capsys):
     assert start(workspace, f"--save_dir={tmp_path}", "--resume=auto", "--pretrain=none") == Start()
-    assert capsys.readouterr().out == f"--resume=auto: no checkpoint in {tmp_path} yet, training starts at epoch 0\n"
+    says(capsys.readouterr().out, "--resume=auto: ", f"no checkpoint in {tmp_path} ", "starts at epoch 0")
 
 
 def test_imagenet_weights_are_those_of_a_resnet50(workspace, tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     with pytest.raises(InputError) as error:
         start(workspace)
-    assert str(error.value) == (
-        "there are ImageNet weights to download for resnet-50, not for resnet-18: give others by --pretrain=PATH, "
-        "or start from random weights by --pretrain=none"
-    )
-    with pytest.raises(InputError, match="not for resnet-18: give others by --pretrain=PATH$"):
+    says(error.value, "there are ImageNet weights ", "not for resnet-18", "--pretrain=PATH", "--pretrain=none")
+    with pytest.raises(InputError) as error:
         start(workspace, "--set", "TRAIN.freeze_stages=5")
+    says(error.value, "there are ImageNet weights ", "not for resnet-18", "--pretrain=PATH")
+    assert "--pretrain=none" not in str(error.value)
     downloaded = tmp_path / ".paddle" / "weights" / "ResNet50_pretrained"
     downloaded.mkdir(parents=True)
     assert start(workspace, "--set", "MODEL.num_layers=50") == Start(backbone=str(downloaded))
@@ -212,16 +193,15 @@ def test_another_list_of_the_same_length_is_said_and_within_an_epoch_refused(
         assert capsys.readouterr().out == ""
     other = DATA | {name: "f" * 64}
     start(workspace, f"--resume={between}", data=other)
-    said = f"{name} was {DATA[name][:8]}, continues with ffffffff\n"
-    assert capsys.readouterr().out == f"--resume={between}: {between}: {said}"
+    said = name, f"was {DATA[name][:8]}", "with ffffffff"
+    says(capsys.readouterr().out, f"--resume={between}: {between}: ", *said)
     if within:
         with pytest.raises(InputError) as error:
             start(workspace, f"--resume={inside}", data=other)
-        what = f"stops within epoch 1, and its remaining steps would change: {name} was {DATA[name][:8]}, is ffffffff"
-        assert str(error.value) == f"--resume={inside}: {inside} {what}"
+        says(error.value, f"--resume={inside}: {inside} ", *WITHIN, name, f"was {DATA[name][:8]}", "is ffffffff")
     else:
         start(workspace, f"--resume={inside}", data=other)
-        assert capsys.readouterr().out == f"--resume={inside}: {inside}: {said}"
+        says(capsys.readouterr().out, f"--resume={inside}: {inside}: ", *said)
 
 
 def test_a_checkpoint_without_digests_goes_on(workspace, saved, about, capsys):
@@ -238,9 +218,8 @@ def test_the_best_epoch_of_another_validation_list_is_no_longer_the_best(workspa
     other = DATA | {"the digest of the validation list": "f" * 64}
     found = start(workspace, f"--resume={prefix}", data=other).checkpoint.progress
     assert (found.best_top1, found.best_epoch) == (-1, -1)
-    assert capsys.readouterr().out.splitlines()[1:] == [
-        f"--resume={prefix}: {prefix}: the best epoch so far, 0, was chosen on the other list: the choice starts again"
-    ]
+    _, line = capsys.readouterr().out.splitlines()
+    says(line, f"--resume={prefix}: {prefix}: ", "the best epoch so far, 0,", "on the other list", "starts again")
 
 
 def test_digests_tell_lists_and_names_apart(workspace, tmp_path):
@@ -260,8 +239,9 @@ def test_digests_tell_lists_and_names_apart(workspace, tmp_path):
     other = describe_data(named, file_list(TEN), file_list(FIVE))
     assert {name for name in DATA if other[name] != whole[name]} == {"the digest of the class names"}
     (tmp_path / "names.json").unlink()
-    with pytest.raises(InputError, match=r"names\.json: no such label list \(INFER\.kinetics_labels\)"):
+    with pytest.raises(InputError) as error:
         describe_data(named, file_list(TEN), file_list(FIVE))
+    says(error.value, f"{tmp_path / 'names.json'}: ", "no such label list", "INFER.kinetics_labels")
 
 
 def test_labels_of_other_classes_end_a_run_before_it_trains(workspace):
@@ -269,8 +249,7 @@ def test_labels_of_other_classes_end_a_run_before_it_trains(workspace):
     config = load_config(workspace.folder / "tiny.yaml", {}, [f"INFER.kinetics_labels={others}"])
     with pytest.raises(InputError) as error:
         describe_data(config, file_list(TEN), file_list(FIVE))
-    place, remedy = f"{others}: 400 labels, but MODEL.num_classes is 4", "INFER.kinetics_labels; ''"
-    assert str(error.value).startswith(place) and remedy in str(error.value)
+    says(error.value, f"{others}: ", "400 labels", "MODEL.num_classes is 4", "INFER.kinetics_labels; ''")
 
 
 @pytest.mark.parametrize("stages", [1, 5])
@@ -278,9 +257,7 @@ def test_random_weights_are_not_frozen(workspace, saved, about, stages):
     frozen = ["--pretrain=none", "--set", f"TRAIN.freeze_stages={stages}"]
     with pytest.raises(InputError) as error:
         start(workspace, *frozen)
-    said = str(error.value)
-    assert said.startswith(f"--pretrain=none with TRAIN.freeze_stages {stages}: ")
-    assert "--pretrain=PATH" in said and said.endswith("TRAIN.freeze_stages=0")
+    says(error.value, "--pretrain=none ", f"TRAIN.freeze_stages {stages}: ", "--pretrain=PATH", "TRAIN.freeze_stages=0")
     about["train"]["freeze_stages"] = stages
     prefix = saved("TSN_epoch0", 1, 0)
     assert start(workspace, f"--resume={prefix}", *frozen).checkpoint.prefix == prefix
@@ -291,8 +268,10 @@ def test_without_a_network_random_weights_are_advised_where_they_can_learn(works
     monkeypatch.setattr(module, "imagenet_resnet50", lambda otherwise: given.append(otherwise))
     for stages in (0, 5):
         start(workspace, "--set", "MODEL.num_layers=50", "--set", f"TRAIN.freeze_stages={stages}")
-    weights = "give others by --pretrain=PATH"
-    assert given == [f"{weights}, or start from random weights by --pretrain=none", weights]
+    can_learn, frozen = given
+    says(can_learn, "", "--pretrain=PATH", "--pretrain=none")
+    says(frozen, "", "--pretrain=PATH")
+    assert "none" not in frozen
 
 
 class SecondOfTwo(World):
@@ -305,26 +284,27 @@ class SecondOfTwo(World):
 
 
 @pytest.mark.parametrize(("flags", "lists", "difference"), [
-    (["--batch_size=8"], (TEN, FIVE), "TRAIN.batch_size is 8, on rank 0 4"),
-    (["--set", "TRAIN.engine=onednn"], (TEN, FIVE), "TRAIN.engine is onednn, on rank 0 eager"),
-    (["--log_interval=3"], (TEN, FIVE), "--log_interval is 3, on rank 0 10"),
-    ([], ([*TEN, ("a", 1)], FIVE), "the number of training videos is 11, on rank 0 10"),
-    ([], (TEN, FIVE[1:]), "the number of validation videos is 4, on rank 0 5"),
-    ([], (SHUFFLED, FIVE), "the digest of the training list's labels is {0}, on rank 0 {1}"),
-    ([], (TEN, SHUFFLED[:5]), "the digest of the validation list's labels is {2}, on rank 0 {3}"),
-    ([], (ELSEWHERE, FIVE), ""),
-    ([], (TEN, FIVE), ""),
+    (["--batch_size=8"], (TEN, FIVE), ["TRAIN.batch_size", "is 8", "on rank 0 4"]),
+    (["--set", "TRAIN.engine=onednn"], (TEN, FIVE), ["TRAIN.engine", "is onednn", "on rank 0 eager"]),
+    (["--log_interval=3"], (TEN, FIVE), ["--log_interval", "is 3", "on rank 0 10"]),
+    ([], ([*TEN, ("a", 1)], FIVE), ["training videos", "is 11", "on rank 0 10"]),
+    ([], (TEN, FIVE[1:]), ["validation videos", "is 4", "on rank 0 5"]),
+    ([], (SHUFFLED, FIVE), ["the training list's labels", "is {0}", "on rank 0 {1}"]),
+    ([], (TEN, SHUFFLED[:5]), ["the validation list's labels", "is {2}", "on rank 0 {3}"]),
+    ([], (ELSEWHERE, FIVE), []),
+    ([], (TEN, FIVE), []),
 ])  # fmt: skip
 def test_machines_started_with_different_settings_are_refused(workspace, flags, lists, difference):
     world = SecondOfTwo(1, 2)
     digests = [file_list(videos).label_digest[:8] for videos in (SHUFFLED, TEN, SHUFFLED[:5], FIVE)]
-    for given, listed, expected in (([], (TEN, FIVE), ""), (flags, lists, difference.format(*digests))):
+    difference = [piece.format(*digests) for piece in difference]
+    for given, listed, expected in (([], (TEN, FIVE), []), (flags, lists, difference)):
         parsed = parse_flags("train", [workspace.config, *given])
         config = load_config(parsed.config, parsed.section_overrides, parsed.sets)
         if expected:
             with pytest.raises(InputError) as error:
                 check_agreement(world, parsed, config, *map(file_list, listed))
-            assert str(error.value) == f"rank 1 was started with other settings than rank 0: {expected}"
+            says(error.value, "rank 1 ", "other settings than rank 0", *expected)
         else:
             check_agreement(world, parsed, config, *map(file_list, listed))
 
@@ -333,8 +313,9 @@ def test_machines_started_with_different_settings_are_refused(workspace, flags, 
 def test_settings_for_a_gpu_are_refused_on_the_cpu(workspace, key):
     name = key.partition("=")[0]
     config = load_config(str(workspace.folder / "tiny.yaml"), {}, [f"TRAIN.{key}"])
-    with pytest.raises(InputError, match=f"^TRAIN.{name} needs a GPU: Paddle has no such training on the CPU$"):
+    with pytest.raises(InputError) as error:
         Amp(config.train, "cpu", seeded=True)
+    says(error.value, f"TRAIN.{name} ", "needs a GPU")
 
 
 def test_frozen_batch_norm_keeps_its_statistics(model):
@@ -352,15 +333,15 @@ def test_num_gpus_only_warns(capsys):
         check_num_gpus(number, device, ranks)
     assert capsys.readouterr().out == ""
     check_num_gpus(8, "gpu", 2)
-    assert capsys.readouterr().out == "warning: TRAIN.num_gpus is 8, but training uses 2 (see CUDA_VISIBLE_DEVICES)\n"
+    says(capsys.readouterr().out, "warning: TRAIN.num_gpus is 8", "uses 2", "CUDA_VISIBLE_DEVICES")
 
 
 CLASSES = ["jump", "run", "sit", "walk"]
 
 
 @pytest.mark.parametrize(("before", "kept", "new"), [
-    (["run", "jump", "walk"], {0: 1, 1: 0, 3: 2}, "; new: 'sit'"), (CLASSES, {0: 0, 1: 1, 2: 2, 3: 3}, ""),
-    (["swim", "ride"], {}, ""), (None, {}, ""),
+    (["run", "jump", "walk"], {0: 1, 1: 0, 3: 2}, ["new: 'sit'"]), (CLASSES, {0: 0, 1: 1, 2: 2, 3: 3}, []),
+    (["swim", "ride"], {}, []), (None, {}, []),
 ])  # fmt: skip
 def test_classifier_rows_of_own_weights_follow_the_names_of_their_classes(
     workspace, tmp_path, capsys, narrow_networks, before, kept, new
@@ -377,8 +358,9 @@ def test_classifier_rows_of_own_weights_follow_the_names_of_their_classes(
     save_checkpoint(prefix, old, optimizer, Progress(1, 0, 5, 10, 4), about | {"classes": before})
     found = start(workspace, f"--pretrain={prefix}.pdparams", *labels)
     assert found == Start(backbone=f"{prefix}.pdparams", rows=kept)
-    line = f"the classifier's rows of {len(kept)} of 4 classes are kept, by their names in {prefix}.json{new}\n"
-    assert capsys.readouterr().out == (line if kept else "")
+    if said := capsys.readouterr().out:
+        says(said, "the classifier's rows ", f"{len(kept)} of 4 classes", f"{prefix}.json", *new)
+    assert bool(said) == bool(kept) and ("new: " in said) == bool(new)
     model = build_model(config.model)
     random = [tensor.numpy().copy() for tensor in (model.fc.weight, model.fc.bias)]
     found.load(model)
@@ -391,14 +373,8 @@ def test_classifier_rows_of_own_weights_follow_the_names_of_their_classes(
         capsys.readouterr()
         shutil.copy(workspace.folder / "random.pdparams", f"{prefix}.pdparams")
         assert start(workspace, f"--pretrain={prefix}.pdparams", *labels).rows == {}
-        assert (
-            capsys.readouterr().out
-            == f"{prefix}.json is not of TSN.pdparams: the classifier starts from random numbers\n"
-        )
+        says(capsys.readouterr().out, f"{prefix}.json ", "not of TSN.pdparams", "random numbers")
         manifest = json.loads(Path(f"{prefix}.json").read_text())
         Path(f"{prefix}.json").write_text(json.dumps(manifest | {"classes": [1]}))
         assert start(workspace, f"--pretrain={prefix}.pdparams", *labels).rows == {}
-        assert (
-            "classes are not as many names as num_classes): the classifier starts from random numbers\n"
-            in capsys.readouterr().out
-        )
+        says(capsys.readouterr().out, f"{prefix}.json: ", "classes", "num_classes", "random numbers")

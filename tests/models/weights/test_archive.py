@@ -8,6 +8,7 @@ import tarfile
 import numpy as np
 import pytest
 
+from conftest import says
 from models.weights.archive import extract, is_archive
 from utils.errors import FormatError
 
@@ -36,32 +37,32 @@ def test_files_come_out_where_they_belong(mode, tmp_path):
     assert (tmp_path / "out/top/in/y").read_bytes() == b"1234"
 
 
-LINK = "is a link or a device; the file is not to be trusted"
-LEAVES = "leaves the folder; the file is not to be trusted"
+LINK = "is a link or a device"
+LEAVES = "leaves the folder"
 
 
 @pytest.mark.parametrize(
-    "name, fields, reason",
+    "name, fields, shown, reason",
     [
-        ("../escaped", {}, f"its member '../escaped' {LEAVES}"),
-        ("a/../../escaped", {}, f"its member 'a/../../escaped' {LEAVES}"),
-        ("/tmp/escaped", {}, f"its member '/tmp/escaped' {LEAVES}"),
-        ("..", {"type": tarfile.DIRTYPE}, f"its member '..' {LEAVES}"),
-        ("nul\0", {"pax_headers": {"path": "nul\0"}}, f"its member 'nul\\x00' {LEAVES}"),
-        ("..\\escaped", {}, f"its member '..\\\\escaped' {LEAVES}"),
-        ("C:escaped", {}, f"its member 'C:escaped' {LEAVES}"),
-        ("link", {"type": tarfile.SYMTYPE, "linkname": "/etc/passwd"}, f"its member 'link' {LINK}"),
-        ("link", {"type": tarfile.LNKTYPE, "linkname": "../x"}, f"its member 'link' {LINK}"),
-        ("null", {"type": tarfile.CHRTYPE, "devmajor": 1, "devminor": 3}, f"its member 'null' {LINK}"),
-        ("pipe", {"type": tarfile.FIFOTYPE}, f"its member 'pipe' {LINK}"),
+        ("../escaped", {}, "'../escaped'", LEAVES),
+        ("a/../../escaped", {}, "'a/../../escaped'", LEAVES),
+        ("/tmp/escaped", {}, "'/tmp/escaped'", LEAVES),
+        ("..", {"type": tarfile.DIRTYPE}, "'..'", LEAVES),
+        ("nul\0", {"pax_headers": {"path": "nul\0"}}, "'nul\\x00'", LEAVES),
+        ("..\\escaped", {}, "'..\\\\escaped'", LEAVES),
+        ("C:escaped", {}, "'C:escaped'", LEAVES),
+        ("link", {"type": tarfile.SYMTYPE, "linkname": "/etc/passwd"}, "'link'", LINK),
+        ("link", {"type": tarfile.LNKTYPE, "linkname": "../x"}, "'link'", LINK),
+        ("null", {"type": tarfile.CHRTYPE, "devmajor": 1, "devminor": 3}, "'null'", LINK),
+        ("pipe", {"type": tarfile.FIFOTYPE}, "'pipe'", LINK),
     ],
 )
-def test_what_leaves_the_folder_is_refused(name, fields, reason, tmp_path):
+def test_what_leaves_the_folder_is_refused(name, fields, shown, reason, tmp_path):
     path = archive_of(tmp_path / "a.tar.gz", (name, fields | ({"size": 0} if "type" in fields else {})))
     (tmp_path / "out").mkdir()
     with pytest.raises(FormatError) as error:
         extract(path, tmp_path / "out")
-    assert str(error.value) == reason
+    says(error.value, f"its member {shown} ", reason, "not to be trusted")
     assert not list((tmp_path / "out").iterdir()) and not (tmp_path / "escaped").exists()
 
 
@@ -71,12 +72,12 @@ def test_a_declared_size_beyond_reason_is_refused_before_reading(tmp_path):
     (tmp_path / "a.tar.gz").write_bytes(gzip.compress(member.tobuf() + bytes(1024)))
     with pytest.raises(FormatError) as error:
         extract(tmp_path / "a.tar.gz", tmp_path)
-    assert str(error.value) == "its member 'conv1_weights' declares 1099511627776 bytes, far more than the archive has"
+    says(error.value, "its member 'conv1_weights' ", "1099511627776 bytes", "more than the archive has")
 
 
 @pytest.mark.parametrize("kind", ["many files", "a header"])
 def test_a_bomb_stops_early(kind, tmp_path):
-    """64 MB of zeros in 0.3 MB, as members that are each small enough, and as one extended header."""
+    """The bomb is 64 MB of zeros in 0.3 MB: as members that are each small enough, and as one extended header."""
     with gzip.open(tmp_path / "bomb.tar.gz", "wb", compresslevel=1) as file:
         if kind == "a header":
             header = tarfile.TarInfo("x")
@@ -91,7 +92,7 @@ def test_a_bomb_stops_early(kind, tmp_path):
     (tmp_path / "out").mkdir()
     with pytest.raises(FormatError) as error:
         extract(tmp_path / "bomb.tar.gz", tmp_path / "out")
-    assert str(error.value) == "it grows to more than 10 times its size when unpacked"
+    says(error.value, "it grows ", "more than 10 times its size")
     assert sum(file.stat().st_size for file in (tmp_path / "out").iterdir()) < 10 << 20
 
 

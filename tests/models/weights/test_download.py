@@ -2,7 +2,6 @@
 
 import io
 import os
-import re
 import subprocess
 import sys
 import tarfile
@@ -12,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from conftest import ROOT
+from conftest import ROOT, says
 from models.weights import download, receiving
 from utils.errors import InputError, RunError
 from weight_server import serving
@@ -88,11 +87,8 @@ def broken(server, folder, *lengths: int) -> InputError:
 
 def test_a_part_is_kept_for_the_next_run(server, tmp_path):
     error = broken(server, tmp_path, 1_000_000)
-    assert re.fullmatch(
-        f"{tmp_path}/TSN.pdparams .* after 1000000 of 3000002 bytes.; fetch {server.url}TSN.pdparams .* put it at "
-        f"{tmp_path}/TSN.pdparams, .* --weights=PATH",
-        str(error),
-    )
+    file = f"{tmp_path}/TSN.pdparams"
+    says(error, f"{file} ", "1000000 of 3000002 bytes", f"fetch {server.url}TSN.pdparams", file, "--weights=PATH")
     assert not (tmp_path / "TSN.pdparams").exists()
     server.requests.clear()
     assert published_tsn(tmp_path, server.url).read_bytes() == CONTENT
@@ -143,14 +139,15 @@ def test_a_chunked_answer_has_no_length(server, tmp_path):
     assert published_tsn(tmp_path, server.url).read_bytes() == CONTENT
     (tmp_path / "TSN.pdparams").unlink()
     server.ranges = False
-    assert "cannot be downloaded (" in str(broken(server, tmp_path, 1_000_000))
+    says(broken(server, tmp_path, 1_000_000), f"{tmp_path}/TSN.pdparams ", "cannot be downloaded", "--weights=PATH")
     assert not (tmp_path / "TSN.pdparams").exists()
 
 
 def test_a_proxys_page_is_not_taken_for_weights(server, tmp_path):
     server.files["TSN.pdparams"] = b"<html>please log in</html>"
-    with pytest.raises(InputError, match=r"\(what arrived is another kind of file, perhaps a proxy's page\)"):
+    with pytest.raises(InputError) as error:
         published_tsn(tmp_path, server.url)
+    says(error.value, f"{tmp_path}/TSN.pdparams ", "another kind of file", "--weights=PATH")
     assert not {"TSN.pdparams", "TSN.pdparams.part"} & set(names_in(tmp_path))
 
 
@@ -159,7 +156,7 @@ def test_an_error_of_the_server_is_repeated(server, status, reason, tmp_path):
     server.status = status
     with pytest.raises(InputError) as error:
         published_tsn(tmp_path, server.url)
-    assert f"cannot be downloaded (the server answers {reason}); fetch {server.url}TSN.pdparams by" in str(error.value)
+    says(error.value, f"{tmp_path}/TSN.pdparams ", reason, f"fetch {server.url}TSN.pdparams", "--weights=PATH")
     assert len(server.requests) == 1
 
 
@@ -170,8 +167,9 @@ def test_an_error_of_the_server_is_repeated(server, status, reason, tmp_path):
 def test_without_a_network_the_error_says_what_to_fetch_and_where_to_put_it(get, name, flag, tmp_path):
     base = "http://127.0.0.1:9/"  # nobody listens on this port
     file = tmp_path / name
-    with pytest.raises(InputError, match=f"^{file} .*Connection refused.; fetch {base}{name} .* at {file}, .* {flag}$"):
+    with pytest.raises(InputError) as error:
         get(tmp_path, base)
+    says(error.value, f"{file} ", "Connection refused", f"fetch {base}{name}", f"at {file}", flag)
 
 
 def test_a_folder_that_cannot_be_made_is_the_users_mistake(server, tmp_path):
@@ -236,18 +234,18 @@ def test_an_archive_put_there_by_hand_needs_no_network(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "data, reason",
+    "data, pieces",
     [
-        (archive("ok", "../escaped"), "its member '../escaped' leaves the folder; the file is not to be trusted"),
-        (archive("ok")[:60], "a damaged archive: Compressed file ended before the end-of-stream marker was reached"),
+        (archive("ok", "../escaped"), ("'../escaped'", "leaves the folder")),
+        (archive("ok")[:60], ("a damaged archive",)),
     ],
     ids=["escaping", "cut off"],
 )
-def test_a_bad_archive_leaves_no_folder(server, data, reason, tmp_path):
+def test_a_bad_archive_leaves_no_folder(server, data, pieces, tmp_path):
     server.files["ResNet50_pretrained.tar.gz"] = data
     with pytest.raises(InputError) as error:
         imagenet_resnet50(tmp_path / "weights", server.url)
     path = tmp_path / "weights" / "ResNet50_pretrained.tar.gz"
-    assert str(error.value) == f"{path}: {reason}; delete it to have it downloaded again"
+    says(error.value, f"{path}: ", *pieces, "delete it")
     assert names_in(tmp_path) == ["weights"]
     assert not {"ResNet50_pretrained", "escaped"} & set(names_in(tmp_path / "weights"))

@@ -8,6 +8,7 @@ import paddle
 import pytest
 import safetensors.numpy
 
+from conftest import says
 from fluid_reference import reference_logits
 from models.resnet import ResNet
 from models.tsm import TSM
@@ -183,7 +184,7 @@ def test_a_checkpoint_comes_back_bit_for_bit(small, tmp_path):
     paddle.save(small.state_dict(), f"{path}.pdparams")
     other = unfilled(TSN, CLASSES, num_layers=18)
     report = load_weights(other, path)
-    assert str(report) == f"{path}.pdparams: 102 parameters loaded (paddle.vision names)"
+    says(report, f"{path}.pdparams: ", "102 parameters", "paddle.vision")
     for name, tensor in small.state_dict().items():
         assert np.array_equal(tensor.numpy(), other.state_dict()[name].numpy()), name
 
@@ -192,7 +193,7 @@ def test_our_own_resnet_vd_comes_back(tmp_path):
     models = [TSM(CLASSES, num_layers=18, backbone="resnet_vd") for _ in range(2)]
     paddle.save(models[0].state_dict(), f"{tmp_path}/TSM.pdparams")
     report = load_weights(models[1], tmp_path / "TSM")
-    assert str(report) == f"{tmp_path}/TSM.pdparams: 117 parameters loaded (our names)"
+    says(report, f"{tmp_path}/TSM.pdparams: ", "117 parameters", "our names")
     for a, b in zip(models[0].state_dict().values(), models[1].state_dict().values()):
         assert np.array_equal(a.numpy(), b.numpy())
 
@@ -228,5 +229,4 @@ def write_bfloat16(path, halves: dict[str, np.ndarray]) -> None:
 def test_the_originals_optimizer_state_is_left_out(extra, small, small_state, tmp_path):
     write_folder(tmp_path / "checkpoint", small_state | {extra: np.zeros(1, "int64")})
     report = load_weights(small, tmp_path / "checkpoint")
-    text = f"{tmp_path}/checkpoint: 102 parameters loaded (Fluid names); ignored: 1 entries that are no weights"
-    assert str(report) == text
+    says(report, f"{tmp_path}/checkpoint: ", "102 parameters", "Fluid names", "ignored: 1 entries")

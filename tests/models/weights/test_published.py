@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from conftest import ROOT, make_clip, run_python, synthetic_frames
+from conftest import ROOT, make_clip, run_python, says, synthetic_frames
 from inference.api import Classifier
 from models import build_model, model_names
 from models.weights import paths
@@ -157,36 +157,36 @@ def test_a_name_sets_the_keys(section, name, model, values):
     assert {key: getattr(getattr(config, section.lower()), key) for key in values} == values
 
 
+# flags, --set, where the key is, the name that it contradicts, what that name sets
 CONTRADICTIONS = [
     ({"INFER.weights": "pptsm", "MODEL.name": "TSN"}, [],
-     "--model_name=TSN: MODEL.name TSN contradicts --weights=pptsm, which sets MODEL.name to TSM"),
+     "--model_name=TSN: MODEL.name TSN ", "--weights=pptsm,", "MODEL.name to TSM"),
     ({"INFER.weights": "pptsm"}, ["MODEL.num_layers=18"],
-     "--set MODEL.num_layers=18 contradicts --weights=pptsm, which sets MODEL.num_layers to 50"),
-    ({"INFER.weights": "tsn"}, ["INFER.crops=1"],
-     "--set INFER.crops=1 contradicts --weights=tsn, which sets INFER.crops to 10"),
+     "--set MODEL.num_layers=18 ", "--weights=pptsm,", "MODEL.num_layers to 50"),
+    ({"INFER.weights": "tsn"}, ["INFER.crops=1"], "--set INFER.crops=1 ", "--weights=tsn,", "INFER.crops to 10"),
     ({"INFER.weights": "tsn"}, ["MODEL.resize=pillow"],
-     "--set MODEL.resize=pillow contradicts --weights=tsn, which sets INFER.resize to opencv"),
+     "--set MODEL.resize=pillow ", "--weights=tsn,", "INFER.resize to opencv"),
     ({}, ["INFER.weights=tsm-ucf101", "MODEL.num_classes=400"],
-     "--set MODEL.num_classes=400 contradicts --set INFER.weights=tsm-ucf101, which sets MODEL.num_classes to 101"),
+     "--set MODEL.num_classes=400 ", "--set INFER.weights=tsm-ucf101,", "MODEL.num_classes to 101"),
     ({"TRAIN.pretrain": "resnet50-vd"}, ["MODEL.backbone=resnet"],
-     "--set MODEL.backbone=resnet contradicts --pretrain=resnet50-vd, which sets MODEL.backbone to resnet_vd"),
+     "--set MODEL.backbone=resnet ", "--pretrain=resnet50-vd,", "MODEL.backbone to resnet_vd"),
     ({"INFER.weights": "tsn"}, ["TEST.weights=pptsm"],
-     "--set TEST.weights=pptsm: MODEL.name TSM contradicts --weights=tsn, which sets MODEL.name to TSN"),
+     "--set TEST.weights=pptsm: MODEL.name TSM ", "--weights=tsn,", "MODEL.name to TSN"),
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("flags, sets, message", CONTRADICTIONS)
-def test_a_key_that_contradicts_a_name_is_refused_with_both(flags, sets, message):
+@pytest.mark.parametrize("flags, sets, place, name, value", CONTRADICTIONS)
+def test_a_key_that_contradicts_a_name_is_refused_with_both(flags, sets, place, name, value):
     with pytest.raises(InputError) as error:
         load_config("", flags, sets)
-    assert str(error.value) == f"{message}: remove one of them, or name the file by its path"
+    says(error.value, place, "contradicts", name, value, "remove one of them", "the file by its path")
 
 
 def test_a_file_that_contradicts_a_name_is_named_by_its_line():
     Path("x.yaml").write_text("MODEL:\n    backbone: resnet\nINFER:\n    weights: pptsm\n    topk: 3\n")
     with pytest.raises(InputError) as error:
         load_config("x.yaml")
-    assert str(error.value).startswith("x.yaml:2: MODEL.backbone resnet contradicts x.yaml:4: INFER.weights pptsm, ")
+    says(error.value, "x.yaml:2: ", "MODEL.backbone resnet ", "x.yaml:4: ", "INFER.weights pptsm", "remove one of them")
     Path("x.yaml").write_text("MODEL:\n    name: T-SM\nINFER:\n    weights: pptsm\n    topk: 3\n")
     assert load_config("x.yaml", section="INFER").model.backbone == "resnet_vd"
 
@@ -214,8 +214,9 @@ def test_a_name_that_is_not_read_contradicts_nothing():
     Path("x.yaml").write_text("MODEL:\n    name: TSM\nTRAIN:\n    pretrain: pptsm\nTEST:\n    weights: a.pdparams\n")
     model = load_config("x.yaml", {}, ["MODEL.num_layers=101"], section="TEST").model
     assert (model.num_layers, model.backbone) == (101, "resnet_vd")
-    with pytest.raises(InputError, match="--set MODEL.num_layers=101 contradicts x.yaml:4: TRAIN.pretrain pptsm, "):
+    with pytest.raises(InputError) as error:
         load_config("x.yaml", {}, ["MODEL.num_layers=101"], section="TRAIN")
+    says(error.value, "--set MODEL.num_layers=101 ", "x.yaml:4: ", "TRAIN.pretrain pptsm", "remove one of them")
 
 
 def test_more_segments_may_be_trained_than_the_weights_had():
@@ -227,20 +228,22 @@ def test_the_users_own_class_names_are_shown():
     assert load_config("", flags, ["INFER.kinetics_labels=mine.json"]).infer.kinetics_labels == "mine.json"
 
 
-@pytest.mark.parametrize("value, reason", [
-    ("resnet50", "--weights=resnet50: ImageNet's weights, .* --pretrain"),
-    ("pptsm", "pptsm: .* published weights, .* pptsm.pdparams .* ./pptsm .*"),
+@pytest.mark.parametrize("value, pieces", [
+    ("resnet50", ("--weights=resnet50: ", "ImageNet's weights", "--pretrain")),
+    ("pptsm", ("pptsm: ", "published weights", "pptsm.pdparams", " ./pptsm ")),
 ])  # fmt: skip
-def test_a_name_that_cannot_be_meant(value, reason):
+def test_a_name_that_cannot_be_meant(value, pieces):
     Path("pptsm.pdparams").touch()
-    with pytest.raises(InputError, match=f"^{reason}$"):
+    with pytest.raises(InputError) as error:
         load_config("", {"INFER.weights": value})
+    says(error.value, *pieces)
     assert find_weights("./pptsm").name == "pptsm.pdparams"
 
 
 def test_a_name_that_is_nearly_known():
-    with pytest.raises(InputError, match=r"; did you mean pptsm-r101, as bash run.sh weights lists it\?$"):
+    with pytest.raises(InputError) as error:
         find_weights("pptsm-r10")
+    says(error.value, "pptsm-r10: ", "did you mean pptsm-r101", "bash run.sh weights")
 
 
 def test_run_sh_lists_names_and_what_is_downloaded(tmp_path, monkeypatch):
@@ -291,7 +294,7 @@ def test_training_starts_from_a_name(server, section, tmp_path, capsys):
     assert model.num_layers == 18 and model.fc.weight.shape == [64, 3]
 
 
-@pytest.mark.parametrize("frozen, random", [(0, ", or start from random weights by --pretrain=none"), (5, "")])
+@pytest.mark.parametrize("frozen, random", [(0, ["--pretrain=none"]), (5, [])])
 def test_without_a_network_training_names_the_file_its_place_and_what_else_to_do(server, frozen, random, tmp_path):
     server.status = 503
     Path("x.yaml").write_text(
@@ -301,8 +304,10 @@ def test_without_a_network_training_names_the_file_its_place_and_what_else_to_do
     flags = parse_flags("train", ["--config=x.yaml"])
     name = "ppTSM_k400_uniform_distill.pdparams"
     url, file = f"{server.url}PaddleVideo-release2.1/PPTSM/{name}", tmp_path / ".paddle/weights" / name
-    with pytest.raises(InputError, match=f"^{file} .*503.*; fetch {url} .* at {file}, .* --pretrain=PATH{random}$"):
+    with pytest.raises(InputError) as error:
         find_start(flags, load_config("x.yaml", section="TRAIN"), 10, {})
+    says(error.value, f"{file} ", "503", f"fetch {url}", f"at {file}", "--pretrain=PATH", *random)
+    assert random or "--pretrain=none" not in str(error.value)
 
 
 @pytest.mark.parametrize("name, model, classes", [
@@ -345,27 +350,29 @@ def test_a_file_that_has_changed_is_refused(server):
     with pytest.raises(InputError) as error:
         find_weights("tsn")
     digest = hashlib.sha256(GOOD + b"\0").hexdigest()
-    assert re.fullmatch(f"{path}: .* {digest[:8]}, .* {SHA256[:8]}: .* delete .* w.pth.sha256 .*", str(error.value))
+    says(error.value, f"{path}: ", digest[:8], SHA256[:8], "delete", "w.pth.sha256")
     other = find_weights(server.url + "b/w.pth")  # its digest is known only from the download
     other.write_bytes(GOOD)
-    with pytest.raises(InputError, match=f"begins with {SHA256[:8]}, not with {digest[:8]}"):
+    with pytest.raises(InputError) as error:
         find_weights(server.url + "b/w.pth")
+    says(error.value, f"{other}: ", SHA256[:8], f"not with {digest[:8]}", "delete")
 
 
 BODIES = [
-    (b"<!DOCTYPE html><title>login</title>", "what arrived is another kind of file, perhaps a proxy's page"),
-    (b'{"error": "no such key"}', "what arrived is another kind of file, perhaps a proxy's page"),
-    (b"", "what arrived is another kind of file, perhaps a proxy's page"),
-    (GOOD[:-1], f"the SHA-256 of what arrived begins with {hashlib.sha256(GOOD[:-1]).hexdigest()[:8]}, not with"),
+    (b"<!DOCTYPE html><title>login</title>", ["another kind of file"]),
+    (b'{"error": "no such key"}', ["another kind of file"]),
+    (b"", ["another kind of file"]),
+    (GOOD[:-1], ["SHA-256", hashlib.sha256(GOOD[:-1]).hexdigest()[:8], f"not with {SHA256[:8]}"]),
 ]
 
 
-@pytest.mark.parametrize("body, reason", BODIES)
-def test_what_was_not_asked_for_is_not_kept(server, body, reason):
+@pytest.mark.parametrize("body, pieces", BODIES)
+def test_what_was_not_asked_for_is_not_kept(server, body, pieces):
     server.files["a/w.pth"] = body
-    with pytest.raises(InputError, match=re.escape(f"w.pth is not there and cannot be downloaded ({reason}")) as error:
+    with pytest.raises(InputError) as error:
         find_weights("tsn")
-    assert "\n" not in str(error.value)
+    file, address = place_of(f"{server.url}a/w.pth"), f"{server.url}a/w.pth"
+    says(error.value, f"{file} ", "cannot be downloaded", *pieces, f"fetch {address}", f"at {file}")
     left = {path.name for path in place_of(f"{server.url}a/w.pth").parent.iterdir()}
     assert left <= {"w.pth.lock", "w.pth.part.version"}
 
@@ -374,8 +381,9 @@ def test_what_was_not_asked_for_is_not_kept(server, body, reason):
 def test_more_than_any_weights_have_is_not_taken(server, chunked, monkeypatch):
     server.chunked = chunked
     monkeypatch.setattr(paths, "MAX_BYTES", len(GOOD) - 1)
-    with pytest.raises(InputError, match=r"\(it is larger than 0 GB: too large for a ResNet's weights\)"):
+    with pytest.raises(InputError) as error:
         find_weights("tsn")
+    says(error.value, f"{place_of(f'{server.url}a/w.pth')} ", "larger than 0 GB", "fetch ")
     assert not list(place_of(f"{server.url}a/w.pth").parent.glob("*.part"))
 
 
@@ -385,7 +393,7 @@ def test_a_server_leads_to_no_other_protocol(server, location):
     with pytest.raises(InputError) as error:
         find_weights("tsn")
     shown = f"http:{location}" if location.startswith("//") else location
-    assert f"(the server leads on to {shown!r}, which is not followed)" in str(error.value)
+    says(error.value, f"{place_of(f'{server.url}a/w.pth')} ", f"leads on to {shown!r}", "not followed", "fetch ")
 
 
 def test_a_server_leads_to_the_file(server):
@@ -410,13 +418,15 @@ def certificate(tmp_path_factory):
 def test_https_needs_a_valid_certificate(server, certificate, monkeypatch):
     with serving({"w.pth": GOOD}, certificate) as secure:
         address = secure.url.replace("http:", "https:") + "w.pth"
-        with pytest.raises(InputError, match=r"cannot be downloaded \(.*certificate verify failed") as error:
+        with pytest.raises(InputError) as error:
             find_weights(address)
-        assert "\n" not in str(error.value) and not secure.requests
+        says(error.value, f"{place_of(address)} ", "certificate verify failed", f"fetch {address}")
+        assert not secure.requests
         monkeypatch.setenv("SSL_CERT_FILE", f"{certificate}.crt")
         secure.location = f"{server.url}a/w.pth"
-        with pytest.raises(InputError, match="the server leads on to 'http://127.0.0.1:.*, which is not followed"):
+        with pytest.raises(InputError) as error:
             find_weights(address)
+        says(error.value, f"{place_of(address)} ", f"leads on to {secure.location!r}", "not followed")
         secure.location, secure.break_after = "", [100]
         assert find_weights(address).read_bytes() == GOOD
         assert [wanted for _, wanted in secure.requests] == [None, None, "bytes=100-"]  # the first was led on
@@ -424,20 +434,21 @@ def test_https_needs_a_valid_certificate(server, certificate, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "address, reason",
+    "address, pieces",
     [
-        ("http://example.org/w.pth", "http://example.org/w.pth: weights are downloaded only by https://"),
-        ("https://user:secret@example.org/w.pth", "the address of weights must not hold credentials"),
-        ("https://", "expected an address such as https://HOST/FILE for weights"),
-        ("https://[w", "expected an address such as https://HOST/FILE for weights"),
-        ("https://host:port/w", "expected an address such as https://HOST/FILE for weights"),
+        ("http://example.org/w.pth", ("http://example.org/w.pth: ", "only by https://")),
+        ("https://user:secret@example.org/w.pth", ("the address of weights ", "must not hold credentials")),
+        ("https://", ("expected an address ", "https://HOST/FILE")),
+        ("https://[w", ("expected an address ", "https://HOST/FILE")),
+        ("https://host:port/w", ("expected an address ", "https://HOST/FILE")),
     ],
 )
-def test_addresses_that_are_not_read(address, reason):
+def test_addresses_that_are_not_read(address, pieces):
     for find in (find_weights, is_here):
         with pytest.raises(InputError) as error:
             find(address)
-        assert str(error.value).startswith(reason) and "secret" not in str(error.value)
+        says(error.value, *pieces)
+        assert "secret" not in str(error.value)
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
+from conftest import says
 from models.weights.paths import find_weights
 from models.weights.reading import read_weights
 from utils.errors import InputError
@@ -29,7 +30,7 @@ def refusal(path) -> str:
     with pytest.raises(InputError) as error:
         read_weights(path)
     message = str(error.value)
-    assert message.startswith(f"{path}: ") and "\n" not in message
+    says(message, f"{path}: ")
     return message.removeprefix(f"{path}: ")
 
 
@@ -62,7 +63,7 @@ def test_a_missing_file_is_called_missing(path, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InputError) as error:
         read_weights(path)
-    assert str(error.value) == (f"{path}: no such weights, also not with the ending .pdparams, .safetensors, .tar.gz")
+    says(error.value, f"{path}: ", "no such weights", ".pdparams, .safetensors, .tar.gz")
 
 
 def test_an_unreadable_file_says_why(tmp_path, monkeypatch):
@@ -72,24 +73,21 @@ def test_an_unreadable_file_says_why(tmp_path, monkeypatch):
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr("models.weights.reading.is_archive", refuse)
-    assert refusal(tmp_path / "w.pdparams") == "cannot be read: Permission denied"
+    says(refusal(tmp_path / "w.pdparams"), "cannot be read", "Permission denied")
 
 
 @pytest.mark.parametrize(
-    "data, reason",
+    "data, pieces",
     [
-        (b"", "not a pickle of weights: it is damaged (ValueError)"),
-        (b"PK\x03\x04....", "not a PyTorch file of weights: a damaged zip file"),
-        (lod_tensor(ARRAYS["fc_0.b_0"]), "one binary variable file; give the folder that holds one file per variable"),
-        (
-            pickle.dumps({"a": print}),
-            f"not a pickle of weights: it calls 'builtins.print', which plain data does not need; {UNTRUSTED}",
-        ),
+        (b"", ("not a pickle of weights", "damaged", "ValueError")),
+        (b"PK\x03\x04....", ("not a PyTorch file of weights", "a damaged zip file")),
+        (lod_tensor(ARRAYS["fc_0.b_0"]), ("one binary variable file", "give the folder", "one file per variable")),
+        (pickle.dumps({"a": print}), ("not a pickle of weights", "it calls 'builtins.print'", UNTRUSTED)),
     ],
 )
-def test_another_kind_of_file_is_named(data, reason, tmp_path):
+def test_another_kind_of_file_is_named(data, pieces, tmp_path):
     (tmp_path / "w.pdparams").write_bytes(data)
-    assert refusal(tmp_path / "w.pdparams") == reason
+    says(refusal(tmp_path / "w.pdparams"), *pieces)
 
 
 @pytest.mark.parametrize("name", ["fluid_1.8.5", "fluid_1.8.5_folder", "python_2.7"])
@@ -150,11 +148,11 @@ def with_description(description: bytes, data: bytes = b"") -> bytes:
 def test_a_damaged_variable_is_named(data, reason, tmp_path):
     write_folder(tmp_path / "w", ARRAYS)
     (tmp_path / "w" / "fc_0.w_0").write_bytes(data)
-    assert refusal(tmp_path / "w") == f"fc_0.w_0 is no variable of Paddle's: {reason}"
+    says(refusal(tmp_path / "w"), "fc_0.w_0 ", reason)
 
 
 def test_an_empty_folder_holds_no_weights(tmp_path):
-    assert refusal(tmp_path) == "no weights in it: expected one file per variable"
+    says(refusal(tmp_path), "no weights", "one file per variable")
 
 
 def add(archive: tarfile.TarFile, name: str, data: bytes = GOOD, **fields) -> None:
@@ -169,7 +167,7 @@ def test_a_hostile_archive_is_refused_as_weights(tmp_path):
     with tarfile.open(tmp_path / "w.tar.gz", "w:gz") as archive:
         add(archive, "w/conv1_weights")
         add(archive, "../../escaped")
-    assert refusal(tmp_path / "w.tar.gz") == f"its member '../../escaped' leaves the folder; {UNTRUSTED}"
+    says(refusal(tmp_path / "w.tar.gz"), "its member '../../escaped' ", "leaves the folder", UNTRUSTED)
     assert [file.name for file in tmp_path.iterdir()] == ["w.tar.gz"]
 
 
@@ -211,7 +209,7 @@ def test_a_truncated_safetensors_file_is_refused(tmp_path):
     for length in range(0, len(whole), 7):
         (tmp_path / "w.safetensors").write_bytes(whole[:length])
         reason = "its header is damaged" if length < 8 + int.from_bytes(whole[:8], "little") else UNFIT
-        assert refusal(tmp_path / "w.safetensors") == f"not a safetensors file of weights: {reason}"
+        says(refusal(tmp_path / "w.safetensors"), "not a safetensors file of weights", reason)
 
 
 @pytest.mark.parametrize(
@@ -259,4 +257,4 @@ def test_a_truncated_safetensors_file_is_refused(tmp_path):
 )
 def test_damaged_safetensors_are_refused(data, reason, tmp_path):
     (tmp_path / "w.safetensors").write_bytes(data)
-    assert refusal(tmp_path / "w.safetensors") == f"not a safetensors file of weights: {reason}"
+    says(refusal(tmp_path / "w.safetensors"), "not a safetensors file of weights", reason)

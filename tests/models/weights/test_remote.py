@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from conftest import says
 from models.weights.paths import find_weights
 from models.weights.reading import read_weights
 from models.weights.remote import fetch, origin
@@ -54,10 +55,9 @@ def test_errors_name_the_remote_path(store, monkeypatch):
         read_weights(path)
     with pytest.raises(InputError, match=f"^{path}: larger than 0 GB"):
         fetch(path, (), 8)
-    with pytest.raises(
-        InputError, match="^s3://clips/weights/none: no such weights, .* .pdparams, .safetensors, .tar.gz"
-    ):
+    with pytest.raises(InputError) as error:
         find_weights("s3://clips/weights/none")
+    says(error.value, "s3://clips/weights/none: ", "no such weights", ".pdparams, .safetensors, .tar.gz")
     monkeypatch.setenv(CACHE_VARIABLE, "off")
     with pytest.raises(InputError, match=f"^{path}: .* PADDLE_TSN_CACHE is off$"):
         find_weights(path)

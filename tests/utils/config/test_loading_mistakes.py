@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from conftest import says
 from utils.config.loading import load_config
 from utils.config.strict_yaml import MAX_BYTES
 from utils.errors import InputError
@@ -66,12 +67,12 @@ BAD_VALUES = [
 def test_values_that_a_key_does_not_allow(write_config, name, allowed, value):
     section, key = name.split(".")
     message = error(write_config(f"{section}:\n    {key}: {value}\n"))
-    assert message == f"x.yaml:2: {name}: expected {allowed}, not {value}"
+    says(message, "x.yaml:2: ", f"{name}: ", f"expected {allowed},", f"not {value}")
 
 
 SECTIONS = "the sections are MODEL, TRAIN, VALID, TEST, INFER"
-BATCH_SIZE = "TRAIN.batch_size: expected a whole number from 1 to 65536"
-# The file, the line that the message names, and other parts of the message: the value and the remedy.
+BATCH_SIZE = "TRAIN.batch_size: expected a whole number from 1 to 65536,"
+# The file, the line that the message names, and the pieces that follow in the message: the value and the remedy.
 BAD_FILES = [
     # names
     ("TRAIN:\n    lerning_rate: 0.1\n", 2, "unknown key TRAIN.lerning_rate", "did you mean learning_rate?"),
@@ -91,8 +92,8 @@ BAD_FILES = [
     ("MODEL:\n    seg_num: 3\n\nMODEL:\n    topk: 3\n", 4, "duplicate key MODEL", "x.yaml:1"),
     ("TRAIN:\n    use_dali: 1\n    use_dali: 2\n", 3, "duplicate key use_dali", "x.yaml:2"),
     # values that the message shows in another form
-    ("TRAIN:\n    batch_size:\n", 2, f"{BATCH_SIZE}, not nothing"),
-    ("TRAIN:\n    batch_size:\n        global: 8\n", 2, f"{BATCH_SIZE}, not global: 8"),
+    ("TRAIN:\n    batch_size:\n", 2, BATCH_SIZE, "not nothing"),
+    ("TRAIN:\n    batch_size:\n        global: 8\n", 2, BATCH_SIZE, "not global: 8"),
     ("TEST:\n  filelist: |\n   a\n   b\n", 2, "TEST.filelist", "not | a b"),
     ("MODEL:\n    name: '  '\n", 2, "MODEL.name", "not ' '"),
     (f"TRAIN:\n    buf_size: {'9' * 5000}\n", 2, "TRAIN.buf_size", f"not {'9' * 77}..."),
@@ -106,8 +107,8 @@ BAD_FILES = [
      "turn one off"),
     ("TRAIN:\n    class_weights: [1, 2]\nMODEL:\n    num_classes: 3\n    topk: 1\n", 4, "TRAIN.class_weights",
      "2 numbers", "num_classes is 3"),
-    ("TRAIN:\n    target_size: 300\n", 2, "TRAIN: target_size 300 is larger than short_size 256"),
-    ("TEST:\n    short_size: 112\n", 2, "TEST: target_size 224 is larger than short_size 112"),
+    ("TRAIN:\n    target_size: 300\n", 2, "TRAIN: target_size 300", "larger than short_size 256"),
+    ("TEST:\n    short_size: 112\n", 2, "TEST: target_size 224", "larger than short_size 112"),
     ("VALID:\n    seglen: 5\n", 2, "seglen", "the same in TRAIN and VALID"),
     ("TRAIN:\n    image_mean: [0, 0, 0]\n", 2, "image_mean", "the same in TRAIN and VALID"),
     # shape of the file
@@ -143,8 +144,7 @@ BAD_FILES = [
 @pytest.mark.parametrize("number", range(len(BAD_FILES)))
 def test_mistakes_in_the_file(write_config, number):
     text, line, *words = BAD_FILES[number]
-    message = error(write_config(text))
-    assert message.startswith(f"x.yaml:{line}: ") and [word for word in words if word not in message] == []
+    says(error(write_config(text)), f"x.yaml:{line}: ", *words)
     assert sorted(path.name for path in Path().iterdir()) == ["x.yaml"]
 
 
@@ -154,80 +154,81 @@ def test_mistakes_in_the_file(write_config, number):
         ("", "the file is empty"),
         ("# only a remark\n", "the file is empty"),
         ("---\n...\n", "the file is empty"),
-        (b"a" * (MAX_BYTES + 1), f"larger than {MAX_BYTES} bytes: not a configuration"),
+        (b"a" * (MAX_BYTES + 1), f"larger than {MAX_BYTES} bytes"),
     ],
     ids=range(4),
 )
 def test_files_that_hold_no_configuration(write_config, text, expected):
-    assert error(write_config(text)) == f"x.yaml: {expected}"
+    says(error(write_config(text)), "x.yaml: ", expected)
 
 
 @pytest.mark.parametrize(
-    "flags, sets, expected",
+    "flags, sets, pieces",
     [
-        ({"TRAIN.batch_size": "x"}, [], "--batch_size=x: expected a whole number from 1 to 65536, not x"),
-        ({"TRAIN.batch_size": 0}, [], "--batch_size=0: expected a whole number from 1 to 65536, not 0"),
-        ({"TRAIN.batch_size": True}, [], "--batch_size=True: expected a whole number from 1 to 65536, not True"),
-        ({"TRAIN.learning_rate": "1e999"}, [], "--learning_rate=1e999: expected a number above 0, not 1e999"),
-        ({"TRAIN.learning_rate": float("nan")}, [], "--learning_rate=nan: expected a number above 0, not nan"),
-        ({"TRAIN.epoch": "[1"}, [], "--epoch=[1: not valid YAML: expected ',' or ']', but got '<stream end>'"),
-        ({"TEST.use_gpu": "ja"}, [], "--use_gpu=ja: expected True or False, not ja"),
-        ({"TEST.use_gpu": "2"}, [], "--use_gpu=2: expected True or False, not 2"),
-        ({"INFER.topk": "0"}, [], "--infer_topk=0: expected a whole number from 1 up, not 0"),
-        ({"INFER.topk": "401"}, [], "--infer_topk=401: INFER: topk 401 is larger than num_classes 400"),
+        ({"TRAIN.batch_size": "x"}, [], ("--batch_size=x:", "from 1 to 65536", "not x")),
+        ({"TRAIN.batch_size": 0}, [], ("--batch_size=0:", "from 1 to 65536", "not 0")),
+        ({"TRAIN.batch_size": True}, [], ("--batch_size=True:", "from 1 to 65536", "not True")),
+        ({"TRAIN.learning_rate": "1e999"}, [], ("--learning_rate=1e999:", "above 0", "not 1e999")),
+        ({"TRAIN.learning_rate": float("nan")}, [], ("--learning_rate=nan:", "above 0", "not nan")),
+        ({"TRAIN.epoch": "[1"}, [], ("--epoch=[1:", "not valid YAML", "expected ',' or ']'", "'<stream end>'")),
+        ({"TEST.use_gpu": "ja"}, [], ("--use_gpu=ja:", "True or False", "not ja")),
+        ({"TEST.use_gpu": "2"}, [], ("--use_gpu=2:", "True or False", "not 2")),
+        ({"INFER.topk": "0"}, [], ("--infer_topk=0:", "from 1 up", "not 0")),
+        ({"INFER.topk": "401"}, [], ("--infer_topk=401:", "INFER: topk 401", "num_classes 400")),
         ({"INFER.precision": "fp16"}, [],
-         "--precision=fp16: expected one of auto, float32, bfloat16, float16, int8, not fp16"),
-        ({"MODEL.name": "\x1b[31m"}, [], "--model_name=\\x1b[31m: expected a text that is not empty, not \\x1b[31m"),
-        ({}, ["TRAIN.epoch=x"], "--set TRAIN.epoch=x: expected a whole number from 1 to 1000000, not x"),
-        ({}, ["TRAIN.epoch="], "--set TRAIN.epoch=: expected a whole number from 1 to 1000000, not nothing"),
-        ({}, ["TRAIN.epoch='3'"], "--set TRAIN.epoch='3': expected a whole number from 1 to 1000000, not '3'"),
-        ({}, ["TEST.filelist="], "--set TEST.filelist=: expected a text that is not empty, not nothing"),
-        ({}, ["TRAIN.epoch"], "--set TRAIN.epoch: expected SECTION.key=value, such as TRAIN.epoch=10"),
-        ({}, ["epoch=3"], "--set epoch=3: expected SECTION.key=value, such as TRAIN.epoch=10"),
-        ({}, ["train.epoch=3"], "--set train.epoch=3: unknown section train; did you mean TRAIN?"),
-        ({}, ["TRAIN.epochs=3"], "--set TRAIN.epochs=3: unknown key TRAIN.epochs; did you mean epoch?"),
-        ({}, ["TEST.num_classes=3"], "--set TEST.num_classes=3: unknown key TEST.num_classes; it belongs to MODEL"),
-        ({}, ["TRAIN.epoch=a\nb"], "--set TRAIN.epoch=a b: expected a whole number from 1 to 1000000, not a b"),
-        ({}, ["TRAIN.epoch=&a 3"], "--set TRAIN.epoch=&a 3: anchors and aliases (& and *) are not accepted"),
-        ({}, ["MODEL.num_classes=2", "MODEL.topk=3"], "--set MODEL.topk=3: MODEL: topk 3 is larger than num_classes 2"),
-        ({"TRAIN.save_dir": "a\x00b"}, [], "--save_dir=a\\x00b: expected a text that is not empty, not a\\x00b"),
-        ({"TRAIN.save_dir": "  "}, [], "--save_dir=: expected a text that is not empty, not nothing"),
+         ("--precision=fp16:", "one of auto, float32, bfloat16, float16, int8", "not fp16")),
+        ({"MODEL.name": "\x1b[31m"}, [], ("--model_name=\\x1b[31m:", "a text", "not \\x1b[31m")),
+        ({}, ["TRAIN.epoch=x"], ("--set TRAIN.epoch=x:", "from 1 to 1000000", "not x")),
+        ({}, ["TRAIN.epoch="], ("--set TRAIN.epoch=:", "from 1 to 1000000", "not nothing")),
+        ({}, ["TRAIN.epoch='3'"], ("--set TRAIN.epoch='3':", "from 1 to 1000000", "not '3'")),
+        ({}, ["TEST.filelist="], ("--set TEST.filelist=:", "not empty", "not nothing")),
+        ({}, ["TRAIN.epoch"], ("--set TRAIN.epoch:", "SECTION.key=value", "such as TRAIN.epoch=10")),
+        ({}, ["epoch=3"], ("--set epoch=3:", "SECTION.key=value", "such as TRAIN.epoch=10")),
+        ({}, ["train.epoch=3"], ("--set train.epoch=3:", "unknown section train", "did you mean TRAIN?")),
+        ({}, ["TRAIN.epochs=3"], ("--set TRAIN.epochs=3:", "unknown key TRAIN.epochs", "did you mean epoch?")),
+        ({}, ["TEST.num_classes=3"],
+         ("--set TEST.num_classes=3:", "unknown key TEST.num_classes", "it belongs to MODEL")),
+        ({}, ["TRAIN.epoch=a\nb"], ("--set TRAIN.epoch=a b:", "from 1 to 1000000", "not a b")),
+        ({}, ["TRAIN.epoch=&a 3"], ("--set TRAIN.epoch=&a 3:", "anchors and aliases (& and *)", "not accepted")),
+        ({}, ["MODEL.num_classes=2", "MODEL.topk=3"], ("--set MODEL.topk=3:", "MODEL: topk 3", "num_classes 2")),
+        ({"TRAIN.save_dir": "a\x00b"}, [], ("--save_dir=a\\x00b:", "a text", "not a\\x00b")),
+        ({"TRAIN.save_dir": "  "}, [], ("--save_dir=:", "not empty", "not nothing")),
         ({"TRAIN.batch_size": 8}, ["TRAIN.target_size=999"],
-         "--set TRAIN.target_size=999: TRAIN: target_size 999 is larger than short_size 256"),
+         ("--set TRAIN.target_size=999:", "TRAIN: target_size 999", "larger than short_size 256")),
     ],
 )  # fmt: skip
-def test_mistakes_on_the_command_line(write_config, flags, sets, expected):
-    assert error(write_config("MODEL:\n"), flags, sets) == expected
+def test_mistakes_on_the_command_line(write_config, flags, sets, pieces):
+    says(error(write_config("MODEL:\n"), flags, sets), *pieces)
 
 
 @pytest.mark.parametrize(
-    "flags, sets, expected",
+    "flags, sets, pieces",
     [
-        ({"INFER.topk": "4"}, [], "--infer_topk=4: INFER: topk 4 is larger than num_classes 3"),
-        ({}, ["INFER.topk=4"], "--set INFER.topk=4: INFER: topk 4 is larger than num_classes 3"),
-        ({}, ["MODEL.topk=4"], "--set MODEL.topk=4: MODEL: topk 4 is larger than num_classes 3"),
+        ({"INFER.topk": "4"}, [], ("--infer_topk=4:", "INFER: topk 4", "num_classes 3")),
+        ({}, ["INFER.topk=4"], ("--set INFER.topk=4:", "INFER: topk 4", "num_classes 3")),
+        ({}, ["MODEL.topk=4"], ("--set MODEL.topk=4:", "MODEL: topk 4", "num_classes 3")),
         ({"INFER.topk": "3"}, ["MODEL.num_classes=2"],
-         "--set MODEL.num_classes=2: INFER: topk 3 is larger than num_classes 2"),
+         ("--set MODEL.num_classes=2:", "INFER: topk 3", "num_classes 2")),
     ],
 )  # fmt: skip
-def test_topk_of_the_command_line_is_not_cut(write_config, flags, sets, expected):
-    assert error(write_config("MODEL: {topk: 9, num_classes: 3}\nTEST: {topk: 8}\n"), flags, sets) == expected
+def test_topk_of_the_command_line_is_not_cut(write_config, flags, sets, pieces):
+    says(error(write_config("MODEL: {topk: 9, num_classes: 3}\nTEST: {topk: 8}\n"), flags, sets), *pieces)
 
 
 def test_files_that_cannot_be_read(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert error("no.yaml") == "no.yaml: cannot be read: No such file or directory"
     Path("folder").mkdir()
-    assert error("folder") == "folder: cannot be read: Is a directory"
     Path("loop.yaml").symlink_to("loop.yaml")
-    assert error("loop.yaml") == "loop.yaml: cannot be read: Too many levels of symbolic links"
-    assert error("/dev/zero") == f"/dev/zero: larger than {MAX_BYTES} bytes: not a configuration"
+    says(error("no.yaml"), "no.yaml: ", "No such file or directory")
+    says(error("folder"), "folder: ", "Is a directory")
+    says(error("loop.yaml"), "loop.yaml: ", "Too many levels of symbolic links")
+    says(error("/dev/zero"), "/dev/zero: ", f"larger than {MAX_BYTES} bytes")
 
 
 def test_a_path_that_is_not_ascii(tmp_path):
     path = tmp_path / "配置 é.yaml"
     path.write_text("MODEL:\n    seg_num: x\n")
-    assert error(path) == f"{path}:2: MODEL.seg_num: expected a whole number from 1 to 1000, not x"
+    says(error(path), f"{path}:2: ", "MODEL.seg_num", "from 1 to 1000", "not x")
 
 
 def test_long_and_multi_line_values_are_cut(write_config):
@@ -238,13 +239,13 @@ def test_long_and_multi_line_values_are_cut(write_config):
 def test_aliases_that_would_blow_up_are_refused_at_once(write_config):
     lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x]"]
     lines += [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]" for i in range(1, 12)]
-    assert error(write_config("\n".join(lines))) == "x.yaml:1: anchors and aliases (& and *) are not accepted"
+    says(error(write_config("\n".join(lines))), "x.yaml:1: ", "anchors and aliases (& and *)", "not accepted")
 
 
 @pytest.mark.parametrize("value", ["9" * 90_000 + "x", "[" + "1," * 15_000 + "]", "_" * 90_000, "1e" + "9" * 90_000])
 def test_long_values_take_no_time(write_config, value):
     path, start = write_config(f"TRAIN:\n    epoch: {value}\n"), time.process_time()
-    assert error(path).startswith("x.yaml:2: TRAIN.epoch: expected a whole number from 1 to 1000000, not ")
+    says(error(path), "x.yaml:2: ", "TRAIN.epoch", "from 1 to 1000000", f"not {value[:77]}")
     assert time.process_time() - start < 10  # work that grows with the square of the length would take minutes
 
 
