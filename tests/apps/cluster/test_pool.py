@@ -10,6 +10,7 @@ import pytest
 from apps.cluster import pool as module
 from apps.cluster.pool import ATTEMPTS, Pool, Slot, slots_of
 from apps.cluster.worker import Failure
+from conftest import says
 from fake_ray import Cluster, RayError, Remote, node
 from utils.errors import InputError, RunError
 
@@ -145,18 +146,18 @@ def test_a_worker_that_would_compute_something_else_is_not_used(capsys):
 
 
 @pytest.mark.parametrize(
-    "hosts, opened, error, message",
+    "hosts, opened, error, pieces",
     [
-        ([], "facts", RunError, "no machine of the cluster has a CPU core or GPU for a worker: see ray status"),
-        (["a"], Failure("no such weights", users=True), InputError, "no such weights"),
-        (["a"], Failure("out of memory"), RunError, "out of memory"),
+        ([], "facts", RunError, ["no machine of the cluster ", "a CPU core or GPU", "see ray status"]),
+        (["a"], Failure("no such weights", users=True), InputError, ["no such weights"]),
+        (["a"], Failure("out of memory"), RunError, ["out of memory"]),
     ],
 )
-def test_without_a_worker_nothing_is_waited_for(hosts, opened, error, message):
+def test_without_a_worker_nothing_is_waited_for(hosts, opened, error, pieces):
     cluster = Played(hosts, opened=lambda host: opened)
     with pytest.raises(error) as caught:
         cluster.pool().facts()
-    assert str(caught.value) == message
+    says(caught.value, *pieces)
 
 
 def test_a_worker_that_dies_while_it_is_opened_is_tried_again(capsys):

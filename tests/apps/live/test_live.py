@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from apps.live.addresses import check_source, shown
-from conftest import LABELS, free_port, make_clip, processes, run_script, synthetic_frames, wait_until
+from conftest import LABELS, free_port, make_clip, processes, run_script, says, synthetic_frames, wait_until
 from fork_server import start_python
 from stream_senders import in_real_time, over_http, over_udp, transport_stream
 from utils.errors import InputError
@@ -131,33 +131,34 @@ def test_udp_with_garbage_another_size_and_a_kill(workspace, tmp_path):
 
 
 WRONG = [
-    (None, "--source is missing: expected a camera's number, "),
-    ("", "--source is missing: expected a camera's number, "),
-    ("rtmp://h/x", "--source=rtmp://h/x: rtmp:// cannot be read: expected a camera's number, "),
-    ("file:///etc/passwd", "--source=file:///etc/passwd: file:// cannot be read: "),
-    ("987", "--source=987: no such camera"),
-    ("nothing.mp4", "--source=nothing.mp4: no such file: expected "),
-    ("rtmp://me:pw@h/x\ny", "--source=rtmp://***@h/x y: rtmp:// cannot be read: "),
+    (None, ["--source ", "missing", "expected a camera's number"]),
+    ("", ["--source ", "missing", "expected a camera's number"]),
+    ("rtmp://h/x", ["--source=rtmp://h/x: ", "rtmp:// ", "expected a camera's number"]),
+    ("file:///etc/passwd", ["--source=file:///etc/passwd: ", "file:// ", "expected a camera's number"]),
+    ("987", ["--source=987: ", "no such camera"]),
+    ("nothing.mp4", ["--source=nothing.mp4: ", "no such file", "expected "]),
+    ("rtmp://me:pw@h/x\ny", ["--source=rtmp://***@h/x y: ", "rtmp:// ", "expected a camera's number"]),
 ]
 
 
-@pytest.mark.parametrize("source, said", WRONG)
-def test_a_wrong_source_is_one_line(source, said):
+@pytest.mark.parametrize("source, pieces", WRONG)
+def test_a_wrong_source_is_one_line(source, pieces):
     with pytest.raises(InputError) as error:
         check_source(source)
-    assert str(error.value).startswith(said) and "\n" not in str(error.value)
+    says(error.value, *pieces)
 
 
 UNREADABLE = [
-    ("http://me:pw@127.0.0.1:9/x", r"--source=http://\*\*\*@127.0.0.1:9/x: Connection refused"),
-    ("README.md", "--source=README.md: not a readable video file"),
+    ("http://me:pw@127.0.0.1:9/x", "error: --source=http://***@127.0.0.1:9/x: ", "Connection refused"),
+    ("README.md", "error: --source=README.md: ", "not a readable video file"),
 ]
 
 
-@pytest.mark.parametrize("source, said", UNREADABLE)
-def test_a_source_that_cannot_be_opened_is_one_line(workspace, tmp_path, source, said):
+@pytest.mark.parametrize("source, place, reason", UNREADABLE)
+def test_a_source_that_cannot_be_opened_is_one_line(workspace, tmp_path, source, place, reason):
     ended = run_script("live", workspace.config, workspace.weights, f"--source={source}", f"--save_dir={tmp_path}")
-    assert ended.returncode == 2 and re.fullmatch(f"error: {said}.*\n", ended.stderr), ended.stderr
+    assert ended.returncode == 2, ended.stderr
+    says(ended.stderr, place, reason)
 
 
 def test_a_playlist_opens_nothing(workspace, tmp_path):
@@ -167,8 +168,8 @@ def test_a_playlist_opens_nothing(workspace, tmp_path):
     with over_http([playlist]) as address:
         source = f"--source={address}.m3u8"
         ended = run_script("live", workspace.config, workspace.weights, source, f"--save_dir={tmp_path}")
-    assert ended.returncode == 2 and "playlists (HLS, DASH) are not followed\n" in ended.stderr
-    assert ended.stderr.startswith(f"error: {source}: ") and ended.stderr.count("\n") == 1
+    assert ended.returncode == 2, ended.stderr
+    says(ended.stderr, f"error: {source}: ", "playlists (HLS, DASH)", "not followed")
     assert not (tmp_path / "live.jsonl").read_bytes()
 
 

@@ -12,7 +12,7 @@ import pytest
 
 import serve
 from apps.serving.quotas import Limits, Options
-from conftest import ROOT, run_script, wait_until
+from conftest import ROOT, run_script, says, wait_until
 from server_process import Server, form, post, read_all
 from utils.config.loading import load_config
 from utils.errors import InputError
@@ -22,34 +22,35 @@ pytest.importorskip("fastapi")
 
 from apps.serving import server  # noqa: E402  (it imports fastapi)
 
-OPEN = "other machines reach this address: give --token=SECRET, or --host=127.0.0.1"
+OPEN = "other machines", "--token=SECRET", "--host=127.0.0.1"
 REFUSED = {
-    "open_to_all": (["--host=0.0.0.0"], f"--host=0.0.0.0: {OPEN}"),
-    "open_to_all_in_6": (["--host=::"], f"--host=::: {OPEN}"),
-    "a_name": (["--host=example.invalid"], f"--host=example.invalid: {OPEN}"),
-    "no_address": (["--host=a.invalid", "--token=x"], "--host=a.invalid: no such address: Name or service not known"),
-    "a_blank": (["--token=a b"], "--token: expected printable ASCII characters without spaces"),
-    "no_port": (["--port=65536"], "--port=65536: expected a whole number from 0 to 65535, not 65536"),
-    "no_size": (["--max_upload_mb=0"], "--max_upload_mb=0: expected a whole number from 1 to 1000000, not 0"),
-    "no_length": (["--max_seconds=0"], "--max_seconds=0: expected a number above 0, not 0"),
-    "decord": (["--set", "MODEL.decoder=decord"], "INFER.decoder: expected pyav or auto for serve.py, not decord"),
-    "opencv": (["--set", "INFER.decoder=opencv"], "INFER.decoder: expected pyav or auto for serve.py, not opencv"),
-    "unknown": (["--save_dir=x"], "unknown flag --save_dir; see serve.py --help"),
+    "open_to_all": (["--host=0.0.0.0"], ["--host=0.0.0.0: ", *OPEN]),
+    "open_to_all_in_6": (["--host=::"], ["--host=::: ", *OPEN]),
+    "a_name": (["--host=example.invalid"], ["--host=example.invalid: ", *OPEN]),
+    "no_address": (["--host=a.invalid", "--token=x"], ["--host=a.invalid: ", "no such address"]),
+    "a_blank": (["--token=a b"], ["--token: ", "printable ASCII characters", "without spaces"]),
+    "no_port": (["--port=65536"], ["--port=65536: ", "from 0 to 65535", "not 65536"]),
+    "no_size": (["--max_upload_mb=0"], ["--max_upload_mb=0: ", "from 1 to 1000000", "not 0"]),
+    "no_length": (["--max_seconds=0"], ["--max_seconds=0: ", "above 0", "not 0"]),
+    "decord": (["--set", "MODEL.decoder=decord"], ["INFER.decoder: ", "pyav or auto", "not decord"]),
+    "opencv": (["--set", "INFER.decoder=opencv"], ["INFER.decoder: ", "pyav or auto", "not opencv"]),
+    "unknown": (["--save_dir=x"], ["unknown flag ", "--save_dir", "serve.py --help"]),
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("flags, problem", REFUSED.values(), ids=REFUSED)
-def test_a_wrong_flag_is_an_error_before_the_network_is_loaded(workspace, monkeypatch, flags, problem):
+@pytest.mark.parametrize("flags, pieces", REFUSED.values(), ids=REFUSED)
+def test_a_wrong_flag_is_an_error_before_the_network_is_loaded(workspace, monkeypatch, flags, pieces):
     monkeypatch.setattr(sys, "argv", ["serve.py", workspace.config, "--weights=none.pdparams", *flags])
     with mock.patch.dict(os.environ), pytest.raises(InputError) as error:
         serve.main()
-    assert str(error.value) == problem
+    says(error.value, *pieces)
 
 
 def test_a_wrong_flag_is_one_line(workspace):
-    flags, problem = REFUSED["open_to_all"]
+    flags, pieces = REFUSED["open_to_all"]
     process = run_script("serve", workspace.config, workspace.weights, *flags)
-    assert (process.returncode, process.stderr.splitlines()) == (2, [f"error: {problem}"])
+    assert process.returncode == 2
+    says(process.stderr, "error: ", *pieces)
 
 
 def test_a_port_in_use_is_an_error_before_the_network_is_loaded(workspace):
@@ -57,17 +58,14 @@ def test_a_port_in_use_is_an_error_before_the_network_is_loaded(workspace):
         port = other.getsockname()[1]
         process = run_script("serve", workspace.config, workspace.weights, f"--port={port}")
     assert process.returncode == 2 and process.stdout == ""
-    assert process.stderr == f"error: --host=127.0.0.1 --port={port}: cannot listen there: Address already in use\n"
+    says(process.stderr, f"error: --host=127.0.0.1 --port={port}: ", "Address already in use")
 
 
 def test_a_missing_package_is_one_line(workspace, tmp_path):
     (tmp_path / "python_multipart.py").write_text("raise ModuleNotFoundError(name='python_multipart')")
     process = run_script("serve", workspace.config, workspace.weights, PYTHONPATH=str(tmp_path))
-    assert (process.returncode, process.stderr) == (
-        2,
-        "error: serve.py needs the package python-multipart, which is not installed: "
-        "pip install -r requirements-serve.txt\n",
-    )
+    assert process.returncode == 2
+    says(process.stderr, "error: serve.py ", "python-multipart", "pip install -r requirements-serve.txt")
 
 
 def test_a_token_is_needed_and_sigterm_finishes_the_requests(workspace, tmp_path):
