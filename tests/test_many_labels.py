@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import yaml
 
-from conftest import ROOT, run_narrow, run_script
+from conftest import ROOT, run_narrow, run_script, says
 from inference.api import Classifier
 from metrics.many import ManyScores
 from results.probabilities import write_probabilities
@@ -205,8 +205,8 @@ def test_one_label_and_many_have_no_mean(many, evaluated, workspace, tmp_path, m
     one.with_suffix(".json").write_text(json.dumps(manifest))
     listed = f"--filelist={workspace.folder / 'test.list'}"
     ended = run_narrow("eval", f"--weights={best},{one}", listed, f"--save_dir={tmp_path / 'x'}")
-    said = f"error: {one}: MODEL.labels is single, but multi in {best}\n"
-    assert (ended.returncode, ended.stderr) == (2, said)
+    assert ended.returncode == 2
+    says(ended.stderr, f"error: {one}: ", "MODEL.labels is single", f"multi in {best}")
 
     (tmp_path / "one").mkdir()
     (tmp_path / "one" / "metrics.json").write_text('{"top1_acc": 1, "per_class": []}')
@@ -222,23 +222,24 @@ def test_one_label_and_many_have_no_mean(many, evaluated, workspace, tmp_path, m
 def test_weights_of_many_labels_are_not_those_of_single_ones(many, workspace, tmp_path):
     flags = f"--weights={many / 'run' / 'TSN_best.pdparams'}", f"--save_dir={tmp_path / 'x'}"
     ended = run_narrow("eval", workspace.config, *flags)
-    said = f"{flags[0][10:]}: TSN_best.json beside it says MODEL.labels multi (the configuration has single)"
-    assert (ended.returncode, ended.stderr) == (2, f"error: {said}\n")
+    assert ended.returncode == 2
+    says(ended.stderr, f"error: {flags[0][10:]}: ", "TSN_best.json", "MODEL.labels multi ", "has single")
 
 
 @pytest.mark.parametrize(
     ("key", "value", "why"),
     [
-        ("TRAIN.balance_classes", True, "a video of several classes cannot be drawn for one alone"),
-        ("TRAIN.label_smoothing", 0.1, "a target is spread over classes of which one is true"),
-        ("VALID.format", "pkl", "a pickle holds one label"),
-        ("TEST.precision", "int8", "it is accepted by the share of videos that keep their likeliest class"),
-        ("INFER.average", "probabilities", "the views' logits are averaged"),
+        ("TRAIN.balance_classes", True, "several classes"),
+        ("TRAIN.label_smoothing", 0.1, "one is true"),
+        ("VALID.format", "pkl", "one label"),
+        ("TEST.precision", "int8", "likeliest class"),
+        ("INFER.average", "probabilities", "logits"),
     ],
 )
 def test_what_does_not_go_with_many_labels(key, value, why):
     with pytest.raises(InputError) as error:
         load_config(str(ROOT / "configs" / "tsn.yaml"), {"MODEL.labels": "multi", key: str(value)})
-    assert str(error.value).endswith(f": {key} {value} does not go with MODEL.labels multi: {why}")
-    with pytest.raises(InputError, match="MODEL.labels multi takes at most 20000 classes"):
+    says(error.value, "--", f"{key} {value} ", "MODEL.labels multi", why)
+    with pytest.raises(InputError) as error:
         load_config(str(ROOT / "configs" / "tsn.yaml"), {"MODEL.labels": "multi", "MODEL.num_classes": "20001"})
+    says(error.value, "--", "MODEL.labels multi", "at most 20000 classes")

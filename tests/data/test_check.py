@@ -3,7 +3,6 @@
 import csv
 import json
 import os
-import re
 import shutil
 import signal
 import subprocess
@@ -12,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import ROOT, frame_pickle, make_clip, processes, run_script, synthetic_frames, wait_until
+from conftest import ROOT, frame_pickle, make_clip, processes, run_script, says, synthetic_frames, wait_until
 from data.check import main
 from documentation import printed_blocks, read_page
 from fork_server import start_python
@@ -102,11 +101,9 @@ def test_problems_are_reported_line_by_line(found):
         "7 clips look alike at --similar=0.95, as from a fixed camera: not treated as one recording; a larger "
         "--similar may tell recordings apart\n"
     )
+    counts = "(3 unreadable, 1 duration, 2 size, 1 frame rate, 2 same bytes)"
     last = ended.stderr.splitlines()[-1]
-    assert last == (
-        "error: these lists have problems (3 unreadable, 1 duration, 2 size, 1 frame rate, 2 same bytes); "
-        "check/problems.csv lists the videos and the reasons"
-    )
+    says(last, "error: these lists ", counts, "check/problems.csv")
     section = read_page("data/README.md").split("\n## Are all videos good?\n")[1].split("\n## ")[0]
     assert [shown for _, shown in printed_blocks(section)] == [f"{ended.stdout}{last}\n"]
 
@@ -218,22 +215,22 @@ def test_a_stuck_video_costs_its_time_and_is_tried_again(tmp_path):
     assert check(tmp_path, "train.list").returncode == 0
 
 
-@pytest.mark.parametrize("lists, arguments, message", [
-    ({}, ["none.list"], "none.list: no such file list"),
-    ({"a.list": "\n"}, ["a.list"], "a.list: the file list is empty"),
-    ({"a.list": "a.mp4 8\n"}, ["a.list"], "a.list:1: label 8 is outside 0..7 (num_classes is 8)"),
-    ({"a.list": "a.mp4 1\nb.mp4\n"}, ["a.list"], "a.list:2: expected 'path label', as on other lines"),
-    ({"a.list": "a.mp4 1\n"}, ["a.list", "./a.list"], "a.list and ./a.list: expected lists with different names, "
-     "which their results get"),
-    ({"a.list": "a.mp4 1\n"}, ["a.list", "--out", "a.list"], "--out a.list: cannot be created: File exists"),
-    ({}, [], "the following arguments are required: LIST; see python data/check.py --help"),
+@pytest.mark.parametrize("lists, arguments, pieces", [
+    ({}, ["none.list"], ["none.list: ", "no such file list"]),
+    ({"a.list": "\n"}, ["a.list"], ["a.list: ", "empty"]),
+    ({"a.list": "a.mp4 8\n"}, ["a.list"], ["a.list:1: ", "label 8 ", "outside 0..7", "num_classes is 8"]),
+    ({"a.list": "a.mp4 1\nb.mp4\n"}, ["a.list"], ["a.list:2: ", "'path label'", "as on other lines"]),
+    ({"a.list": "a.mp4 1\n"}, ["a.list", "./a.list"], ["a.list and ./a.list: ", "different names"]),
+    ({"a.list": "a.mp4 1\n"}, ["a.list", "--out", "a.list"], ["--out a.list: ", "File exists"]),
+    ({}, [], ["the following arguments are required: ", "LIST", "see python data/check.py --help"]),
 ])  # fmt: skip
-def test_mistakes(lists, arguments, message, tmp_path, monkeypatch):
+def test_mistakes(lists, arguments, pieces, tmp_path, monkeypatch):
     prepare(tmp_path, lists)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["check.py", *arguments, "--config=config.yaml"])
-    with pytest.raises(InputError, match=f"^{re.escape(message)}$"):
+    with pytest.raises(InputError) as error:
         main()
+    says(error.value, *pieces)
     assert not (tmp_path / "check").exists()
 
 
@@ -242,5 +239,5 @@ def test_a_folder_with_other_settings_is_left_alone(tmp_path):
     (tmp_path / "check").mkdir()
     (tmp_path / "check/check.jsonl").write_text("other\n")
     ended = check(tmp_path, "a.list")
-    message = "error: check/check.jsonl: was made with other settings; remove it, or name another folder by --out\n"
-    assert (ended.returncode, ended.stderr) == (2, message)
+    assert ended.returncode == 2
+    says(ended.stderr, "error: check/check.jsonl: ", "other settings", "remove it", "--out")

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from conftest import ROOT, processes, run_script, wait_until
+from conftest import ROOT, processes, run_script, says, wait_until
 from data import reencode
 from data.copies import encoders, encoding
 from fork_server import ForkedProcess, start_python
@@ -171,22 +171,23 @@ def test_copies_of_replaced_and_of_repaired_sources_are_made_anew(tmp_path):
     assert (out / "reencode.jsonl").read_text().count("\n") == 4  # the settings and three sources
 
 
-@pytest.mark.parametrize("flags, code, message", [
-    (["none.list", "--out", "new"], 2, "error: none.list: no such file list"),
-    (["train.list", "--out", "."], 2, "error: --out .: the new list would replace train.list: name another folder"),
-    (["train.list", "--out", "c"], 2, "error: --out c: exists and was not made by this script: name a new folder"),
-    (["train.list", "--out", "out"], 2, 'error: --out out: was made with other settings, {"short_side": 48, '
-     '"keyint": 12, "crf": 23, "preset": "medium"}: name a new folder'),
+@pytest.mark.parametrize("flags, code, pieces", [
+    (["none.list", "--out", "new"], 2, ["none.list: ", "no such file list"]),
+    (["train.list", "--out", "."], 2, ["--out .: ", "would replace train.list", "another folder"]),
+    (["train.list", "--out", "c"], 2, ["--out c: ", "not made by this script", "a new folder"]),
+    (["train.list", "--out", "out"], 2, ["--out out: ", "other settings", '{"short_side": 48, "keyint": 12, "crf": 23, '
+     '"preset": "medium"}', "a new folder"]),
     (["train.list", "--out", "new", "--keyint", "0"], 2,
-     "error: --keyint: expected a whole number from 1 up, not '0'; see python data/reencode.py --help"),
-    (["train.list"], 2, "error: the following arguments are required: --out; see python data/reencode.py --help"),
-    (["bad.list", "--out", "new"], 1, "error: bad.list: none of its videos can be read; see new/bad.unreadable.csv"),
+     ["--keyint: ", "from 1 up", "not '0'", "see python data/reencode.py --help"]),
+    (["train.list"], 2, ["the following arguments are required: ", "--out", "see python data/reencode.py --help"]),
+    (["bad.list", "--out", "new"], 1, ["bad.list: ", "none of its videos", "see new/bad.unreadable.csv"]),
 ])  # fmt: skip
-def test_mistakes(done, flags, code, message):
+def test_mistakes(done, flags, code, pieces):
     folder, _ = done
     (folder / "bad.list").write_text("c/junk.mp4 1\n")
     result = run_script("data/reencode", *flags, cwd=folder)
-    assert (result.returncode, result.stderr.splitlines()[-1]) == (code, message)
+    assert result.returncode == code
+    says(result.stderr.splitlines()[-1], "error: " + pieces[0], *pieces[1:])
     assert code == 1 or not (folder / "new").exists()
 
 

@@ -15,7 +15,7 @@ import paddle
 import pytest
 
 import stream_work
-from conftest import NUM_CLASSES, Workspace, wait_until
+from conftest import NUM_CLASSES, Workspace, says, wait_until
 from inference import graph
 from inference.cache import read_kept
 from inference.engine import Engine, settings
@@ -194,22 +194,23 @@ def test_a_model_without_frame_features_is_not_traced(tsn, monkeypatch, tmp_path
 
 def test_weights_that_do_not_fit_are_told_as_by_any_script(tsn, tmp_path):
     write_pickle(tmp_path / "w.pdparams", random_state(18, NUM_CLASSES + 1, narrow=True))
-    with pytest.raises(InputError, match=f"^{tmp_path}/w.pdparams: .* {NUM_CLASSES + 1} classes, "):
+    with pytest.raises(InputError) as error:
         tsn.open(weights=str(tmp_path / "w.pdparams"))
+    says(error.value, f"{tmp_path}/w.pdparams: ", f"{NUM_CLASSES + 1} classes", f"num_classes={NUM_CLASSES + 1}")
 
 
 @pytest.mark.parametrize(
-    "serve, message",
+    "serve, pieces",
     [
-        (stream_work.die, "its process that makes the network's graph ended with signal 9 (Killed), twice"),
-        (stream_work.refuse, "ValueError: no such operator"),
+        (stream_work.die, ("its process", "signal 9 (Killed)", "twice")),
+        (stream_work.refuse, ("ValueError", "no such operator")),
     ],
 )
-def test_a_graph_that_cannot_be_made_is_one_line(tsn, monkeypatch, tmp_path, serve, message):
+def test_a_graph_that_cannot_be_made_is_one_line(tsn, monkeypatch, tmp_path, serve, pieces):
     monkeypatch.setattr(trace, "serve", serve)
     with pytest.raises(RunError) as error:
         trace.trace_segments(tsn.config.model, tsn.weights, 32, tmp_path)
-    assert str(error.value) == f"the network's graph cannot be made: {message}"
+    says(error.value, "the network's graph ", *pieces)
 
 
 @pytest.mark.parametrize(("said", "shown"), [
@@ -227,7 +228,7 @@ def test_a_network_that_finds_no_memory_is_one_line(said, shown):
     wait = Engine(Request(), 1).start([np.zeros((1, 4, 4, 3), np.uint8)])
     with pytest.raises(RunError) as error:
         wait()
-    assert str(error.value) == f"the network cannot be computed: {shown}"
+    says(error.value, "the network ", f": {shown}")
 
 
 @pytest.mark.parametrize("wanted, hint", [("float32", "f32"), ("bfloat16", "bf16")])

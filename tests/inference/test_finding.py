@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import LABELS
+from conftest import LABELS, says
 from inference.finding import find_network
 from training.checkpoint import Progress
 from training.manifest import write_manifest
@@ -43,19 +43,16 @@ def test_a_manifest_that_agrees_says_nothing(workspace, weights, capsys):
 
 
 CONTRADICTIONS = [
-    (["MODEL.name=TSM"], "MODEL.name TSN (the configuration has TSM)"),
-    (["MODEL.num_layers=34"], "MODEL.num_layers 18 (the configuration has 34)"),
+    (["MODEL.name=TSM"], ["MODEL.name TSN ", "has TSM)"]),
+    (["MODEL.num_layers=34"], ["MODEL.num_layers 18 ", "has 34)"]),
     (
         ["MODEL.name=TSM", "MODEL.backbone=resnet_vd"],
-        "MODEL.name TSN (the configuration has TSM), MODEL.backbone resnet (the configuration has resnet_vd)",
+        ["MODEL.name TSN ", "has TSM)", "MODEL.backbone resnet ", "has resnet_vd)"],
     ),
-    (["MODEL.num_classes=5"], "MODEL.num_classes 4 (the configuration has 5)"),
-    (["MODEL.seglen=5"], "MODEL.seglen 1 (the configuration has 5)"),
-    (["INFER.image_std=[1, 1, 1]"], "MODEL.image_std (0.229, 0.224, 0.225) (the configuration has (1.0, 1.0, 1.0))"),
-    (
-        ["MODEL.image_mean=[0, 0, 0]"],
-        "MODEL.image_mean (0.485, 0.456, 0.406) (the configuration has (0.0, 0.0, 0.0))",
-    ),
+    (["MODEL.num_classes=5"], ["MODEL.num_classes 4 ", "has 5)"]),
+    (["MODEL.seglen=5"], ["MODEL.seglen 1 ", "has 5)"]),
+    (["INFER.image_std=[1, 1, 1]"], ["MODEL.image_std (0.229, 0.224, 0.225) ", "has (1.0, 1.0, 1.0))"]),
+    (["MODEL.image_mean=[0, 0, 0]"], ["MODEL.image_mean (0.485, 0.456, 0.406) ", "has (0.0, 0.0, 0.0))"]),
 ]
 
 
@@ -63,16 +60,16 @@ CONTRADICTIONS = [
 def test_another_network_is_refused(workspace, weights, sets, difference):
     with pytest.raises(InputError) as error:
         find(workspace, weights, *sets)
-    assert str(error.value) == f"{weights}: TSN.json beside it says {difference}"
+    says(error.value, f"{weights}: ", "TSN.json", *difference)
+    assert str(error.value).count("the configuration has") == len(sets)
 
 
 def test_names_in_another_order_are_refused_and_other_ones_said(workspace, weights, tmp_path, capsys):
     labels = tmp_path / "labels.json"
     labels.write_text(json.dumps([LABELS[1], LABELS[0], *LABELS[2:]]))
-    with pytest.raises(
-        InputError, match=f"^{labels}: .* order .*TSN.json: class 0 .*'closing a door', .*'opening a door'$"
-    ):
+    with pytest.raises(InputError) as error:
         find(workspace, weights, f"INFER.kinetics_labels={labels}")
+    says(error.value, f"{labels}: ", "order", "TSN.json: ", "class 0 ", "'closing a door'", "'opening a door'")
     labels.write_text(json.dumps(["die Tür öffnen", *LABELS[1:]]))
     find(workspace, weights, f"INFER.kinetics_labels={labels}")
     said = capsys.readouterr().out
@@ -117,12 +114,14 @@ def test_without_a_configuration_the_manifest_is_one(workspace, weights):
     assert config.infer.kinetics_labels == str(weights.with_suffix(".json"))
     assert config.infer.filelist != trained.infer.filelist
     given = load_config("", {"INFER.weights": str(weights)}, ["MODEL.num_layers=34"], "INFER")
-    with pytest.raises(InputError, match=r"MODEL.num_layers 18 \(the configuration has 34\)"):
+    with pytest.raises(InputError) as error:
         find_network(given, given.infer, "gpu")
+    says(error.value, f"{weights}: ", "TSN.json", "MODEL.num_layers 18 ", "has 34")
 
 
 def test_a_damaged_configuration_in_a_manifest_is_named(weights):
     path = weights.with_suffix(".json")
     path.write_text(edited(config="MODEL:\n  wrong: 1\n")(json.loads(path.read_text())))
-    with pytest.raises(InputError, match=f"^{path}: line 2 of its configuration: unknown key MODEL.wrong"):
+    with pytest.raises(InputError) as error:
         load_config("", {"INFER.weights": str(weights)}, (), "INFER")
+    says(error.value, f"{path}: ", "line 2 ", "unknown key MODEL.wrong")

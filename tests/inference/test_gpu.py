@@ -7,6 +7,7 @@ import numpy as np
 import paddle
 import pytest
 
+from conftest import says
 from fake_gpu import FakeGpu
 from inference import network
 from inference.eager import eager_start
@@ -72,8 +73,9 @@ def test_the_precision_is_computed_in_and_said(on_gpu, casts, capsys, section, w
 
 def test_what_the_gpu_does_not_have_is_an_error_before_weights_are_loaded(on_gpu, casts, monkeypatch):
     monkeypatch.setattr(precision, "gpu_has", lambda dtype: dtype == "float16")
-    with pytest.raises(InputError, match="^--precision=bfloat16: this GPU .* capability 8.0 .* float16 is the fastest"):
+    with pytest.raises(InputError) as error:
         on_gpu("INFER", precision="bfloat16")
+    says(error.value, "--precision=bfloat16: ", "this GPU", "capability 8.0", "float16 is the fastest")
 
 
 @pytest.mark.parametrize("section", ["TEST", "INFER"])
@@ -87,7 +89,7 @@ def test_a_lack_of_memory_names_the_batch_size(on_gpu, casts, monkeypatch, secti
     monkeypatch.setattr(TSN, part, fail)
     with pytest.raises(RunError) as raised:
         loaded(np.zeros((2, 3, 32, 32, 3), np.uint8))
-    assert str(raised.value) == f"out of memory on the gpu: {OUT}: set {section}.batch_size smaller"
+    says(raised.value, "out of memory on the gpu: ", OUT, f"{section}.batch_size smaller")
 
 
 def test_the_classifier_is_not_rounded():

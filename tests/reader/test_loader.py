@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from conftest import frame_pickle, wait_until
+from conftest import frame_pickle, says, wait_until
 from reader.dataset import ClipSpec, VideoError, VideoFacts, read_clip
 from reader.filelist import Entry
 from reader.loader import Loader, timed, worker_count
@@ -297,4 +297,4 @@ def test_nothing_to_replace_with(entries):
     with loader(bad, replace=True) as reader, pytest.raises(InputError) as error:
         list(reader.batches([4, 5]))
     advice = list_advice("no 4.mp4", "no such file")
-    assert str(error.value) == f"none of the 10 videos can be read; no 4.mp4: no such file{advice}"
+    says(error.value, "none of the 10 videos ", "no 4.mp4: no such file", advice)

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from conftest import ROOT, frame_pickle, processes, wait_until
+from conftest import ROOT, frame_pickle, processes, says, wait_until
 from fork_server import forks_folder
 from object_store import answering, reply, silent, start_server
 from reader.dataset import ClipSpec, VideoError, read_clip
@@ -96,13 +96,14 @@ def test_a_single_video_is_looked_at_beforehand(store, clips, key, reason):
 def test_a_list_that_is_not_there(store, path, reason):
     with pytest.raises(InputError) as error:
         read_list(path, num_classes=3)
-    assert str(error.value) == f"{path}: the file list cannot be read: {reason}"
+    says(error.value, f"{path}: ", "the file list", reason)
 
 
 def test_a_secret_in_a_list_is_refused_and_not_shown(tmp_path):
     (tmp_path / "a.list").write_text("x.mp4 0\ns3://key:word@bucket/y.mp4 1\n")
-    with pytest.raises(InputError, match=r"a.list:2: no credentials in a path, .* in the environment$") as error:
+    with pytest.raises(InputError) as error:
         read_list(str(tmp_path / "a.list"), num_classes=3)
+    says(error.value, f"{tmp_path}/a.list:2: ", "no credentials in a path", "in the environment")
     assert "word" not in str(error.value)
 
 
@@ -113,8 +114,7 @@ def test_a_server_that_stops_in_the_middle(store, clips, temporary):
     server.stop()
     with pytest.raises(VideoError) as error:
         reader.answer(path, 0, 0)
-    reason = "the server cannot be reached: Could not connect to server (4 attempts)"
-    assert str(error.value) == f"{path}: {reason}"
+    says(error.value, f"{path}: ", "the server", "Could not connect", "4 attempts")
     assert np.array_equal(reader.answer(clips[0][0], 0, 0)[0], clip)
     reader.kill()
     assert os.listdir(temporary) == []

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from conftest import says
 from reader.videos import EXTENSIONS, videos_at
 from utils.errors import InputError
 
@@ -60,8 +61,7 @@ def test_any_number_of_folders_in_each_other(deep):
     assert entry.path == f"{deep}{500 * '/d'}/d.mp4"
     with pytest.raises(InputError) as error:
         videos_at(f"{deep}/**/*.mp4")
-    what = "the folders are nested too deep: give the outermost one"
-    assert str(error.value) == f"{deep}/**/*.mp4: {what}"
+    says(error.value, f"{deep}/**/*.mp4: ", "nested too deep", "the outermost one")
 
 
 @pytest.mark.parametrize("path", ["b.mp4", "odd[1].mp4", "missing.mp4", "notes.txt"])
@@ -80,7 +80,7 @@ def test_nothing_found_is_one_line(clips, path, problem):
     (clips / "empty").mkdir()
     with pytest.raises(InputError) as error:
         videos_at(f"{clips}/{path}")
-    assert str(error.value) == f"{clips}/{path}: {problem} ({', '.join(EXTENSIONS)})"
+    says(error.value, f"{clips}/{path}: ", problem, ", ".join(EXTENSIONS))
 
 
 STORAGE = ["@eaDir/b.mp4/SYNOPHOTO_FILM_H264.mp4", ".@__thumb/b.mp4", "#recycle/old.mp4", "__MACOSX/b.mp4"]

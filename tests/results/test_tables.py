@@ -7,6 +7,7 @@ import os
 import numpy as np
 import pytest
 
+from conftest import says
 from inference.rows import top_predictions
 from metrics.sums import sum_rows
 from reader.class_names import class_names, read_labels
@@ -122,28 +123,25 @@ def test_a_broken_network_predicts_nothing():
         top_predictions(np.array([[0, np.nan]]), ["a", "b"], 1)
 
 
-LABELS_KEY = " (INFER.kinetics_labels; '': classes get numbers as names)"
-
-
 @pytest.mark.parametrize(
-    "content, message",
+    "content, pieces",
     [
-        (b"", "the label list is not JSON: Expecting value: line 1 column 1 (char 0)"),
-        (b"abseiling\nwaving\n", "the label list is not JSON: Expecting value: line 1 column 1 (char 0)"),
-        (b'["a", "b"', "the label list is not JSON: Expecting ',' delimiter: line 1 column 10 (char 9)"),
-        (b'{"a": 0, "b": 1}', "the label list must be a JSON list of names"),
-        (b'["a", 1]', "the label list must be a JSON list of names"),
-        (b"[]", f"0 labels, but MODEL.num_classes is 2{LABELS_KEY}"),
-        (b'["a", "b", "c"]', f"3 labels, but MODEL.num_classes is 2{LABELS_KEY}"),
+        (b"", ("the label list", "not JSON", "line 1 column 1 ")),
+        (b"abseiling\nwaving\n", ("the label list", "not JSON", "line 1 column 1 ")),
+        (b'["a", "b"', ("the label list", "not JSON", "Expecting ','", "line 1 column 10 ")),
+        (b'{"a": 0, "b": 1}', ("the label list", "a JSON list of names")),
+        (b'["a", 1]', ("the label list", "a JSON list of names")),
+        (b"[]", ("0 labels", "MODEL.num_classes is 2", "INFER.kinetics_labels; ''")),
+        (b'["a", "b", "c"]', ("3 labels", "MODEL.num_classes is 2", "INFER.kinetics_labels; ''")),
     ],
-)  # fmt: skip
-def test_label_lists_that_do_not_fit(tmp_path, content, message):
+)
+def test_label_lists_that_do_not_fit(tmp_path, content, pieces):
     path = tmp_path / "labels.json"
     path.write_bytes(content)
     for read in (read_labels, class_names):
         with pytest.raises(InputError) as error:
             read(str(path), 2)
-        assert str(error.value) == f"{path}: {message}"
+        says(error.value, f"{path}: ", *pieces)
 
 
 def test_a_deep_label_list(tmp_path):
@@ -158,13 +156,13 @@ def test_label_lists(tmp_path, capsys):
     assert read_labels(str(path), 2) == class_names(str(path), 2) == ["a", "größe"]
     with pytest.raises(InputError) as error:
         read_labels(str(tmp_path), 2)
-    assert str(error.value) == f"{tmp_path}: the label list cannot be read: Is a directory"
+    says(error.value, f"{tmp_path}: ", "the label list", "Is a directory")
     missing = tmp_path / "no.json"
     with pytest.raises(InputError) as error:
         read_labels(str(missing), 2)
-    assert str(error.value) == f"{missing}: no such label list (INFER.kinetics_labels)"
+    says(error.value, f"{missing}: ", "no such label list", "INFER.kinetics_labels")
     assert class_names(str(missing), 3) == ["0", "1", "2"]
-    assert capsys.readouterr().out == f"{missing}: no such label list: classes get numbers as names\n"
+    says(capsys.readouterr().out, f"{missing}: ", "no such label list", "numbers as names")
     path.write_bytes(b'["' + b"a" * 10_000_000 + b'"]')
     with pytest.raises(InputError, match="the label list is larger than 10000000 bytes"):
         read_labels(str(path), 1)

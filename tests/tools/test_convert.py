@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 import mmaction2_configs
-from conftest import run_script
+from conftest import run_script, says
 from mmaction2_configs import write
 from paddlevideo_configs import PADDLEVIDEO, SLOWFAST, as_yaml
 from tools.convert import convert
@@ -235,22 +235,19 @@ def test_real_configurations(name, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("name", "why"),
     [
-        ("flow", "model.backbone.in_channels 10: optical flow, or another input than RGB"),
-        ("flow_by_its_colours", "model.data_preprocessor.mean: optical flow, or another input than RGB"),
-        ("nl_gaussian", "model.backbone.non_local ((0, 0, 0), (1, 0, 1, 0)): another network"),
-        ("slowfast", "model.type Recognizer3D: another network or task"),
-        (
-            "tsn_r50_320p_1x1x8_50e_activitynet_clip_rgb",
-            "data.train.with_offset True: several clips in a folder of frames: each needs its own folder",
-        ),
+        ("flow", ["model.backbone.in_channels 10: ", "optical flow"]),
+        ("flow_by_its_colours", ["model.data_preprocessor.mean: ", "optical flow"]),
+        ("nl_gaussian", ["model.backbone.non_local ((0, 0, 0), (1, 0, 1, 0)): ", "another network"]),
+        ("slowfast", ["model.type Recognizer3D: ", "another network"]),
+        ("tsn_r50_320p_1x1x8_50e_activitynet_clip_rgb", ["data.train.with_offset True: ", "its own folder"]),
     ],
 )
 def test_unsupported_networks_and_data_are_one_line(name, why, tmp_path):
     path = write(tmp_path, name)
     with pytest.raises(InputError) as error:
         convert(str(path), "mmaction2", tmp_path / "out", None, None)
-    here = "supported are TSN, TSM, PP-TSN, PP-TSM and PP-TSMv2 on RGB frames (docs/migration.md)"
-    assert str(error.value) == f"{path}: {why}; {here}" and not (tmp_path / "out").exists()
+    says(error.value, f"{path}: ", *why, "TSN, TSM, PP-TSN, PP-TSM and PP-TSMv2", "RGB", "docs/migration.md")
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(
@@ -437,8 +434,8 @@ def test_lists_and_labels_come_with_a_configuration_far_from_their_folder(tmp_pa
     assert "DATASET.valid.file_path val.txt: no such file: VALID.filelist keeps the path" in lines
     (tmp_path / "out/config.yaml").write_text("MODEL: {}\n")
     refused = run_script("tools/convert", *map(str, flags), cwd=tmp_path)
-    assert refused.stderr == "error: --out out: its config.yaml was not made by tools/convert.py: name another folder\n"
     assert refused.returncode == 2
+    says(refused.stderr, "error: --out out: ", "config.yaml", "not made by tools/convert.py", "another folder")
 
 
 def project_folder(project: Path) -> Path:
@@ -481,11 +478,11 @@ def test_lines_that_would_have_to_be_run_are_named(tmp_path, monkeypatch):
         ("0 abseiling\n1 air drumming\n", ["abseiling", "air drumming"]),
         ("abseiling\nair drumming\n\n", ["abseiling", "air drumming"]),
         ("\ufeff0 跳舞\r\n1 a\r\n", ["跳舞", "a"]),
-        ("0 a\n2 b\n", "labels.txt:2: expected '1 NAME', got '2 b'"),
-        ("0 a\nb\n", "labels.txt:2: expected '1 NAME', got 'b'"),
-        ("a\n\x1b[2J\n", "labels.txt:2: expected a name, got '\\x1b[2J'"),
-        ("\n\n", "labels.txt: the label list is empty"),
-        (None, "labels.txt: the label list cannot be read: No such file or directory"),
+        ("0 a\n2 b\n", ("labels.txt:2: ", "expected '1 NAME'", "'2 b'")),
+        ("0 a\nb\n", ("labels.txt:2: ", "expected '1 NAME'", "'b'")),
+        ("a\n\x1b[2J\n", ("labels.txt:2: ", "expected a name", "'\\x1b[2J'")),
+        ("\n\n", ("labels.txt: ", "empty")),
+        (None, ("labels.txt: ", "the label list", "No such file or directory")),
     ],
 )
 def test_label_files(text, names, tmp_path, monkeypatch):
@@ -499,4 +496,4 @@ def test_label_files(text, names, tmp_path, monkeypatch):
     else:
         with pytest.raises(InputError) as error:
             read_peer_labels("labels.txt")
-        assert str(error.value) == names
+        says(error.value, *names)

@@ -10,7 +10,7 @@ import numpy as np
 import paddle
 import pytest
 
-from conftest import largest_file
+from conftest import largest_file, says
 from training import manifest
 from training.checkpoint import (
     Progress,
@@ -189,31 +189,30 @@ def test_a_torn_or_foreign_checkpoint_is_named(tmp_path, suffix, tear, message):
     remove_checkpoint(tmp_path / "A")
     with pytest.raises(InputError) as error:
         find_checkpoint("auto", str(tmp_path))
-    assert str(error.value) == f"--resume=auto: no whole checkpoint in {tmp_path}; {torn[0]}"
+    says(error.value, "--resume=auto: ", f"no whole checkpoint in {tmp_path}; ", torn[0])
 
 
 def test_a_run_starts_if_its_first_checkpoint_was_cut_off(tmp_path):
     save(tmp_path, "TSN_epoch0_step1")
     (tmp_path / "TSN_epoch0_step1.json").unlink()
-    assert find_checkpoint("auto", str(tmp_path)) == (
-        None, [f"{tmp_path}/TSN_epoch0_step1: torn checkpoint: TSN_epoch0_step1.json is missing"]
-    )  # fmt: skip
+    checkpoint, [torn] = find_checkpoint("auto", str(tmp_path))
+    assert checkpoint is None
+    says(torn, f"{tmp_path}/TSN_epoch0_step1: ", "torn checkpoint", "TSN_epoch0_step1.json is missing")
     assert find_checkpoint("auto", str(tmp_path / "nowhere")) == (None, [])
 
 
 def test_what_resume_says_when_there_is_nothing(tmp_path):
-    with pytest.raises(InputError, match="--resume=x/TSN: there is no such file, folder or checkpoint"):
+    with pytest.raises(InputError) as error:
         find_checkpoint("x/TSN", str(tmp_path))
-    with pytest.raises(InputError, match=f"^--resume={tmp_path}: no whole checkpoint in {tmp_path}$"):
+    says(error.value, "--resume=x/TSN: ", "no such file, folder or checkpoint")
+    with pytest.raises(InputError) as error:
         find_checkpoint(str(tmp_path), "elsewhere")
+    says(error.value, f"--resume={tmp_path}: ", f"no whole checkpoint in {tmp_path}")
     save(tmp_path, "A")
     (tmp_path / "A.json").unlink()
     with pytest.raises(InputError) as error:
         find_checkpoint(str(tmp_path / "A"), "elsewhere")
-    assert str(error.value) == (
-        f"--resume={tmp_path}/A: torn checkpoint: A.json is missing; "
-        f"--resume={tmp_path}/A.pdparams would take its weights alone and start at epoch 0"
-    )
+    says(error.value, f"--resume={tmp_path}/A: ", "A.json is missing", f"--resume={tmp_path}/A.pdparams", "epoch 0")
 
 
 def test_a_copy_is_a_checkpoint_of_its_own(tmp_path):
@@ -245,23 +244,28 @@ def test_a_folder_that_is_gone_is_named_and_not_made_anew(tmp_path):
     (tmp_path / "gone").mkdir()
     source = read_manifest(save(tmp_path / "gone", "A"))
     shutil.rmtree(tmp_path / "gone")
-    with pytest.raises(RunError, match=f"^{tmp_path}/gone/A.pdparams: cannot be written: No such file or directory$"):
+    with pytest.raises(RunError) as error:
         save(tmp_path / "gone", "A")
-    with pytest.raises(RunError, match=f"^{tmp_path}/gone/B.pdparams: cannot be written: No such file or directory$"):
+    says(error.value, f"{tmp_path}/gone/A.pdparams: ", "No such file or directory")
+    with pytest.raises(RunError) as error:
         copy_checkpoint(source, tmp_path / "gone" / "B", source.progress, ABOUT)
+    says(error.value, f"{tmp_path}/gone/B.pdparams: ", "No such file or directory")
     assert not (tmp_path / "gone").exists()
 
 
 def test_momentum_of_another_model_is_named(tmp_path):
     save(tmp_path, "A")
     wider = paddle.nn.Sequential(paddle.nn.Linear(4, 2), paddle.nn.BatchNorm1D(2))
-    with pytest.raises(InputError, match=r"A.pdopt: no momentum of shape \[4, 2\] for 0.weight"):
+    with pytest.raises(InputError) as error:
         read_momentum(tmp_path / "A", wider)
-    with pytest.raises(InputError, match="A.pdopt: momentum of unknown parameters: 1.bias, 1.weight"):
+    says(error.value, f"{tmp_path}/A.pdopt: ", "[4, 2]", "0.weight")
+    with pytest.raises(InputError) as error:
         read_momentum(tmp_path / "A", paddle.nn.Sequential(paddle.nn.Linear(3, 2)))
+    says(error.value, f"{tmp_path}/A.pdopt: ", "unknown parameters", "1.bias, 1.weight")
     (tmp_path / "A.pdopt").write_bytes(b"\x80\x04cos\nsystem\n.")
-    with pytest.raises(InputError, match="A.pdopt: not the momentum of a checkpoint: it calls 'os.system'"):
+    with pytest.raises(InputError) as error:
         read_momentum(tmp_path / "A", wider)
+    says(error.value, f"{tmp_path}/A.pdopt: ", "not the momentum of a checkpoint", "'os.system'")
 
 
 def test_only_half_written_files_are_cleared_away(tmp_path):

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from conftest import largest_file
+from conftest import largest_file, says
 from reader.loader import Batch
 from training.features import (
     NO_FILE,
@@ -106,7 +106,7 @@ def test_a_file_of_another_number_of_records_is_refused(file, more, said):
     file.write_bytes((content + content)[: int((10 + more) * SIZE)])
     with pytest.raises(RunError) as error:
         open_records(file, DTYPE, 10)
-    assert str(error.value) == f"{file}: holds {said} records where 10 belong: remove it, and run again"
+    says(error.value, f"{file}: ", f"{said} records", "10", "remove it", "run again")
 
 
 @pytest.mark.parametrize("write", [put_records, append_records])

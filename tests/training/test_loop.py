@@ -5,6 +5,7 @@ import itertools
 import paddle
 import pytest
 
+from conftest import says
 from training.loop import LossGuard, Steps, step_seed
 from utils.errors import RunError
 from utils.processes.ranks import World
@@ -41,24 +42,23 @@ def test_the_first_loss_that_is_not_finite_is_named():
         guard.add(7, step, paddle.to_tensor(loss), [f"{step}.mp4", "a b.mp4"])
     with pytest.raises(RunError) as error:
         guard.check()
-    assert str(error.value) == (
-        "the loss is inf in epoch 7, iter 1; the last checkpoint is from before it; videos of the step: 1.mp4, a b.mp4"
-    )
+    says(error.value, "the loss is inf ", "epoch 7, iter 1; ", "checkpoint", "videos of the step: 1.mp4, a b.mp4")
 
 
-@pytest.mark.parametrize(("other", "ours", "message"), [
-    (None, [1.0, float("nan")], "the loss is nan in epoch 0, iter 1; {}ours 1"),
-    ((0, float("inf"), ["theirs"]), [1.0, float("nan")], "the loss is inf in epoch 0, iter 0; {}theirs"),
-    ((1, float("inf"), ["theirs"]), [1.0, 1.0], "the loss is inf in epoch 0, iter 1; {}theirs"),
-    ((1, float("nan"), ["theirs"]), [1.0, float("nan")], "the loss is nan in epoch 0, iter 1; {}theirs, ours 1"),
+@pytest.mark.parametrize(("other", "ours", "loss", "step", "videos"), [
+    (None, [1.0, float("nan")], "nan", 1, "ours 1"),
+    ((0, float("inf"), ["theirs"]), [1.0, float("nan")], "inf", 0, "theirs"),
+    ((1, float("inf"), ["theirs"]), [1.0, 1.0], "inf", 1, "theirs"),
+    ((1, float("nan"), ["theirs"]), [1.0, float("nan")], "nan", 1, "theirs, ours 1"),
 ])  # fmt: skip
-def test_all_processes_stop_with_the_same_message(other, ours, message):
+def test_all_processes_stop_with_the_same_message(other, ours, loss, step, videos):
     guard = guard_beside([other is not None], other)
-    for step, loss in enumerate(ours):
-        guard.add(0, step, paddle.to_tensor(loss), [f"ours {step}"])
+    for number, value in enumerate(ours):
+        guard.add(0, number, paddle.to_tensor(value), [f"ours {number}"])
     with pytest.raises(RunError) as error:
         guard.check()
-    assert str(error.value) == message.format("the last checkpoint is from before it; videos of the step: ")
+    says(error.value, f"the loss is {loss} ", f"epoch 0, iter {step}; ", "videos of the step: ")
+    assert str(error.value).endswith(f": {videos}")
 
 
 def test_losses_are_read_after_a_hundred_steps_at_most():
@@ -79,9 +79,7 @@ def test_weights_and_statistics_are_checked_too(place):
     getattr(model, place).set_value(paddle.to_tensor([1.0, float("inf")]))
     with pytest.raises(RunError) as error:
         guard.check_weights(model)
-    assert str(error.value) == (
-        "weights are not finite after epoch 3, iter 4; the last checkpoint is from before it; videos of the step: x.mp4"
-    )
+    says(error.value, "weights are not finite ", "epoch 3, iter 4; ", "checkpoint", "videos of the step: x.mp4")
 
 
 def test_each_step_has_its_own_seed_for_dropout():

@@ -2,6 +2,7 @@
 
 import pytest
 
+from conftest import says
 from utils import packages
 from utils.errors import InputError
 
@@ -15,6 +16,4 @@ def test_a_paddle_for_gpus_is_not_replaced_by_that_for_the_cpu(monkeypatch, gpu_
     monkeypatch.setattr(packages, "installed_version", {"paddlepaddle-gpu": gpu_build}.get)
     with pytest.raises(InputError) as raised:
         packages.import_extra("not_there", "decoder x", file)
-    assert str(raised.value) == (
-        f"decoder x needs the package not_there, which is not installed: pip install -r {named}"
-    )
+    says(raised.value, "decoder x ", "not_there", f"pip install -r {named}")

@@ -1,4 +1,4 @@
-"""data/make_lists.py and unusual folders: which files it names, which it counts, and which layouts it refuses."""
+"""Test data/make_lists.py with unusual folders: the files it names, those it counts, and the layouts it refuses."""
 
 import csv
 import os
@@ -9,34 +9,31 @@ import sys
 
 import pytest
 
-from conftest import ROOT, run_python
+from conftest import ROOT, run_python, says
 from list_making import annotate, lines, make_lists, succeed, touch, video_bytes
 from make_fixtures import FIXTURES
 
-MEANT = "may be splits that hold class folders, or classes like"
-MOVE = "to another folder if they are splits, rename them if they are classes"
+MEANT, MOVE = "may be splits", ("if they are splits", "rename them")
 AMBIGUOUS = [
-    (["train/a/1.mp4", "val/a/2.mp4", "yoga/3.mp4"], f"train, val {MEANT} yoga beside them: move yoga {MOVE}"),
-    (["Train/a/1.mp4", "x/1.mp4", "y/2.mp4"], f"Train {MEANT} x, y beside them: move x, y {MOVE}"),
+    (["train/a/1.mp4", "val/a/2.mp4", "yoga/3.mp4"], ["train, val ", MEANT, "yoga beside them", "move yoga ", *MOVE]),
+    (["Train/a/1.mp4", "x/1.mp4", "y/2.mp4"], ["Train ", MEANT, "x, y beside them", "move x, y ", *MOVE]),
     (["test/a/1.mp4", *(f"{c}/1.mp4" for c in "abcdefg")],
-     f"test {MEANT} a, b, c, d, e and 2 more beside them: move a, b, c, d, e and 2 more {MOVE}"),
+     ["test ", MEANT, "a, b, c, d, e and 2 more beside them", "move a, b, c, d, e and 2 more ", *MOVE]),
     (["mine/walk/1.mp4", "mine/dance/2.mp4"],
-     "all 2 videos are in 2 folders (dance, walk) of the one folder v/mine: give --videos v/mine if these are the "
-     "classes; if mine is the only class, move the videos directly into it"),
+     ["all 2 videos ", "2 folders (dance, walk)", "v/mine", "give --videos v/mine if", "if mine is", "move"]),
     (["mine/train/walk/1.mp4", "mine/val/walk/2.mp4"],
-     "all 2 videos are in 2 folders (train, val) of the one folder v/mine: give --videos v/mine if these are the "
-     "classes; if mine is the only class, move the videos directly into it"),
+     ["all 2 videos ", "2 folders (train, val)", "v/mine", "give --videos v/mine if", "if mine is", "move"]),
     (["train/mine/walk/1.mp4", "train/mine/dance/2.mp4"],
-     "all 2 videos are in 2 folders (dance, walk) of the one folder v/train/mine: give --videos v/train if these are "
-     "the classes; if mine is the only class, move the videos directly into it"),
+     ["all 2 videos ", "2 folders (dance, walk)", "v/train/mine", "give --videos v/train if", "if mine is", "move"]),
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("files, message", AMBIGUOUS)
-def test_a_layout_with_two_meanings_is_refused_with_both(tmp_path, files, message):
+@pytest.mark.parametrize("files, pieces", AMBIGUOUS)
+def test_a_layout_with_two_meanings_is_refused_with_both(tmp_path, files, pieces):
     touch(tmp_path / "v", *files)
     result = make_lists(tmp_path, "--videos", "v", "--labels", "own")
-    assert (result.returncode, result.stdout, result.stderr) == (2, "", f"error: --videos: {message}\n")
+    assert (result.returncode, result.stdout) == (2, "")
+    says(result.stderr, "error: --videos: " + pieces[0], *pieces[1:])
     assert os.listdir(tmp_path) == ["v"]
 
 
@@ -47,8 +44,8 @@ def test_a_class_whose_name_is_not_text_is_named(tmp_path):
     with open(folder + b"/1.mp4", "wb") as file:
         file.write(video_bytes("1"))
     result = make_lists(tmp_path, "--videos", "v")
-    what = r"the name of the class folder b'\xcc\xf8\xce\xe8' is not UTF-8: rename it, for example with convmv"
-    assert (result.returncode, result.stderr) == (2, f"error: --videos: {what}\n")
+    assert result.returncode == 2
+    says(result.stderr, "error: --videos: ", r"folder b'\xcc\xf8\xce\xe8'", "not UTF-8", "rename it", "convmv")
 
 
 CLEAR = [

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from conftest import says
 from data.lists.official import is_official, read_official
 from list_making import lines, make_lists, succeed, touch
 from utils.errors import InputError
@@ -89,39 +90,37 @@ def test_something_something(tmp_path):
 
 
 MISTAKES = [
-    ({**UCF, "testlist02.txt": "A/b.avi\n"}, "--annotations: trainlist01.txt and testlist02.txt are of different"),
-    ({**UCF, "train.csv": ""}, "--annotations: classInd.txt and train.csv are of different data sets"),
-    ({**UCF, "notes.txt": ""}, "--annotations notes.txt: expected UCF101's trainlist01.txt, testlist01.txt and"),
-    ({**UCF, "testlist01.txt": "\n\nno clip\n"}, "testlist01.txt:3: expected a line such as 'Archery/v_"),
-    ({"classInd.txt": "1 HammerThrow\n3 Hammering\n"}, "classInd.txt:2: the number of 'Hammering': expected "),
-    ({**UCF, "testlist01.txt": "Ski/v_Ski.avi\n"}, "testlist01.txt:1: classInd.txt has no class 'Ski'"),
-    ({"a_test_split1.txt": "a.avi 3\n"}, "a_test_split1.txt:1: expected a line such as 'clip.avi 1', not 'a.avi 3'"),
-    ({"v2-labels.json": "[]"}, "v2-labels.json: expected an object, as in Something-Something v2"),
-    ({"v2-labels.json": '{"a": "0", "b": "x"}'}, "v2-labels.json: the number of 'b': expected consecutive numbers"),
-    ({"v2-labels.json": '{"a": "%s"}' % ("9" * 5000)}, "v2-labels.json: the number of 'a': expected consecutive"),
-    ({"v2-labels.json": "[" * 9999}, "v2-labels.json: not JSON: "),
-    ({"v2-labels.json": '{"\\ud800": "0"}'}, "v2-labels.json: expected "),
-    ({"v2-train.json": '[{"id": "\\ud800", "template": ""}]'}, "v2-train.json, clip 0: expected an object with id and"),
-    ({"v2-labels.json": '{"a": "0", "A": "1"}'}, "v2-labels.json: 'a' and 'A' have the same letters"),
-    ({"v2-train.json": "{"}, "v2-train.json: not JSON: "),
-    ({"v2-train.json": '[{"id": "1", "template": 5}]'}, "v2-train.json, clip 0: expected an object with id and"),
-    ({"v2-train.json": '["a"]'}, "v2-train.json, clip 0: expected an object with id and template"),
+    ({**UCF, "testlist02.txt": "A/b.avi\n"}, ["--annotations: ", "trainlist01.txt and testlist02.txt", "different"]),
+    ({**UCF, "train.csv": ""}, ["--annotations: ", "classInd.txt and train.csv", "different data sets"]),
+    ({**UCF, "notes.txt": ""}, ["--annotations notes.txt: ", "trainlist01.txt, testlist01.txt"]),
+    ({**UCF, "testlist01.txt": "\n\nno clip\n"}, ["testlist01.txt:3: ", "such as 'Archery/v_"]),
+    ({"classInd.txt": "1 HammerThrow\n3 Hammering\n"}, ["classInd.txt:2: ", "'Hammering'", "expected "]),
+    ({**UCF, "testlist01.txt": "Ski/v_Ski.avi\n"}, ["testlist01.txt:1: ", "classInd.txt", "no class 'Ski'"]),
+    ({"a_test_split1.txt": "a.avi 3\n"}, ["a_test_split1.txt:1: ", "such as 'clip.avi 1'", "not 'a.avi 3'"]),
+    ({"v2-labels.json": "[]"}, ["v2-labels.json: ", "expected an object", "Something-Something v2"]),
+    ({"v2-labels.json": '{"a": "0", "b": "x"}'}, ["v2-labels.json: ", "'b'", "consecutive numbers"]),
+    ({"v2-labels.json": '{"a": "%s"}' % ("9" * 5000)}, ["v2-labels.json: ", "'a'", "consecutive numbers"]),
+    ({"v2-labels.json": "[" * 9999}, ["v2-labels.json: ", "not JSON"]),
+    ({"v2-labels.json": '{"\\ud800": "0"}'}, ["v2-labels.json: ", "expected "]),
+    ({"v2-train.json": '[{"id": "\\ud800", "template": ""}]'}, ["v2-train.json, clip 0: ", "id and template"]),
+    ({"v2-labels.json": '{"a": "0", "A": "1"}'}, ["v2-labels.json: ", "'a' and 'A'", "the same letters"]),
+    ({"v2-train.json": "{"}, ["v2-train.json: ", "not JSON"]),
+    ({"v2-train.json": '[{"id": "1", "template": 5}]'}, ["v2-train.json, clip 0: ", "id and template"]),
+    ({"v2-train.json": '["a"]'}, ["v2-train.json, clip 0: ", "id and template"]),
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("files, message", MISTAKES)
-def test_mistakes_are_named_by_file_and_line(tmp_path, files, message, monkeypatch):
+@pytest.mark.parametrize("files, pieces", MISTAKES)
+def test_mistakes_are_named_by_file_and_line(tmp_path, files, pieces, monkeypatch):
     monkeypatch.chdir(tmp_path)
     annotate(tmp_path, files)
     with pytest.raises(InputError) as error:
         is_official(list(files)) and read_official(list(files))
-    assert str(error.value).startswith(message)
+    says(error.value, *pieces)
 
 
 def test_no_file_has_an_expected_name(tmp_path):
     touch(tmp_path / "v", "a.avi")
     ended = make_lists(tmp_path, "--videos", "v", *annotate(tmp_path, UCF))
-    assert ended.returncode == 2 and ended.stderr == (
-        "error: none of 6 annotated clips is among 1 video files: expected names such as v_Hammering_g08_c01.mp4, "
-        "found a.avi\n"
-    )
+    assert ended.returncode == 2
+    says(ended.stderr, "error: none of 6 annotated clips ", "such as v_Hammering_g08_c01.mp4", "found a.avi")

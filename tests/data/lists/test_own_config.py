@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import ROOT
+from conftest import ROOT, says
 from data.lists import own_config
 from data.lists.classes import KINETICS_LABELS, Classes, read_classes
 from data.lists.own_networks import IMAGENET, LIGHT, STRONG
@@ -134,11 +134,9 @@ def test_own_classes_start_from_a_network_that_knows_actions(classes, clips, lig
 
 
 def test_no_light_network_for_classes_that_weights_know():
-    with pytest.raises(
-        InputError,
-        match="^--light: leave it out: published weights know these classes already: .*predict.py --weights=pptsmv2$",
-    ):
+    with pytest.raises(InputError) as error:
         own_config.network_for(PUBLISHED, True)
+    says(error.value, "--light: ", "leave it out", "published weights", "predict.py --weights=pptsmv2")
 
 
 def test_the_recipe_is_that_of_the_shipped_configuration(tmp_path):
@@ -250,7 +248,7 @@ def test_an_edited_configuration_is_replaced_by_force_only(tmp_path):
     touch(tmp_path / "lists", "config.yaml", content="MODEL: {num_classes: 7}\n")
     ended = make_lists(tmp_path, "--videos", "v")
     assert ended.returncode == 2
-    assert ended.stderr == "error: --out lists: config.yaml exists; --force replaces the lists and config.yaml there\n"
+    says(ended.stderr, "error: --out lists: ", "config.yaml exists", "--force")
     assert lines(tmp_path, "config.yaml") == ["MODEL: {num_classes: 7}"]
     succeed(tmp_path, "--videos", "v", "--force")
     assert load_config(tmp_path / "lists" / "config.yaml").model.num_classes == 2

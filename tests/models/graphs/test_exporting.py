@@ -13,7 +13,7 @@ import paddle
 import pytest
 
 import export
-from conftest import LABELS, ROOT, run_narrow, run_python, run_script
+from conftest import LABELS, ROOT, run_narrow, run_python, run_script, says
 from make_fixtures import FIXTURES
 from models import section_model
 from models.graphs import exporting
@@ -157,7 +157,8 @@ def test_a_full_disk_is_named_whatever_a_library_says_of_it(tmp_path, monkeypatc
     with pytest.raises(RunError) as raised, whole as made, exporting.halfway(made) as traced:
         (traced / "weights").write_bytes(bytes(4 << 20))
         raise error
-    assert str(raised.value) == f"{tmp_path}: the graph cannot be written: {why}" and not os.listdir(tmp_path)
+    says(raised.value, f"{tmp_path}: ", "the graph", f": {why}")
+    assert not os.listdir(tmp_path)
 
 
 def test_a_converter_that_fails_says_why(workspace, tmp_path, monkeypatch):
@@ -192,8 +193,8 @@ def test_a_missing_package_is_named_before_anything_is_written(workspace, tmp_pa
 def test_a_folder_that_is_not_utf8_is_refused(workspace, tmp_path):
     folder = tmp_path / "out \udcff"
     ended = run_script("export", workspace.config, "--weights=none", f"--save_dir={folder}", "--use_gpu=False")
-    line = f"error: --save_dir={tmp_path}/out \\udcff: the libraries that write there need a name in UTF-8\n"
-    assert (ended.returncode, ended.stdout, ended.stderr) == (2, "", line) and not folder.exists()
+    assert (ended.returncode, ended.stdout) == (2, "") and not folder.exists()
+    says(ended.stderr, f"error: --save_dir={tmp_path}/out \\udcff: ", "a name in UTF-8")
 
 
 # The programs of docs/export.md

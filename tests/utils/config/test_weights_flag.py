@@ -2,6 +2,7 @@
 
 import pytest
 
+from conftest import says
 from utils.config.weights_flag import split_weights
 from utils.errors import InputError
 
@@ -33,14 +34,14 @@ def test_networks(tmp_path, monkeypatch, text, found):
 
 
 @pytest.mark.parametrize(
-    "text, said",
+    "text, pieces",
     [
-        ("a,", "--weights=a,: expected weights between the commas and after the last one"),
-        ("a,,b", "--weights=a,,b: expected weights between the commas and after the last one"),
-        ("a*0,b", "a*0: expected a factor above 0"),
+        ("a,", ("--weights=a,: ", "between the commas", "after the last one")),
+        ("a,,b", ("--weights=a,,b: ", "between the commas", "after the last one")),
+        ("a*0,b", ("a*0: ", "a factor above 0")),
     ],
 )
-def test_mistakes(text, said):
+def test_mistakes(text, pieces):
     with pytest.raises(InputError) as error:
         split_weights(text)
-    assert str(error.value) == said
+    says(error.value, *pieces)

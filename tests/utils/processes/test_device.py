@@ -8,7 +8,7 @@ import types
 
 import pytest
 
-from conftest import ROOT
+from conftest import ROOT, says
 from utils.errors import InputError, RunError
 from utils.processes import device
 
@@ -92,7 +92,7 @@ Please check whether there is any other process using GPU 0.
 def test_a_lack_of_memory_is_one_line(error, said):
     with pytest.raises(RunError) as raised, device.memory_errors("gpu", "set TEST.batch_size smaller"):
         raise error
-    assert str(raised.value) == f"out of memory on the gpu: {said}: set TEST.batch_size smaller"
+    says(raised.value, f"out of memory on the gpu: {said}: ", "set TEST.batch_size smaller")
 
 
 def test_paddles_own_lack_of_memory_is_known():

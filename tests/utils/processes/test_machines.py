@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import ROOT, free_port, processes, start_python, wait_until
+from conftest import ROOT, free_port, processes, says, start_python, wait_until
 from fork_server import fork_server
 
 # Rank 2 executes the first argument, the other ranks execute the second one. The time limits are short.
@@ -126,14 +126,14 @@ def test_who_is_done_ends_nobody(tmp_path):
         assert code == 1 and re.fullmatch(f"unwound\nerror: {GONE}{HOST}\n", said), said
 
 
-@pytest.mark.parametrize("device, said", [
-    ("'gpu'", "rank 2 on {0} would run on a gpu, rank 0 on {0} on a cpu: give each a GPU, or set --use_gpu=False for "
-     "all"),
-    ("'cpu'\nwith ranks.problems_shared(): raise InputError('no GPU is visible')", "rank 2 on {0}: no GPU is visible"),
+@pytest.mark.parametrize("device, pieces", [
+    ("'gpu'", ["on a gpu", "rank 0 on ", "on a cpu", "give each a GPU", "--use_gpu=False for all"]),
+    ("'cpu'\nwith ranks.problems_shared(): raise InputError('no GPU is visible')", ["no GPU is visible"]),
 ])  # fmt: skip
-def test_where_one_machine_has_no_gpu_all_say_so_at_once(tmp_path, device, said):
+def test_where_one_machine_has_no_gpu_all_say_so_at_once(tmp_path, device, pieces):
     ends = end_of_three(tmp_path, f"device = {device}; ranks.join_ranks(device)", JOIN)
-    assert ends == [(2, f"error: {said.format(socket.gethostname())}\n")] * 3
+    assert ends == ends[:1] * 3 and ends[0][0] == 2
+    says(ends[0][1], f"error: rank 2 on {socket.gethostname()}", *pieces)
 
 
 @pytest.mark.parametrize("script", ["train", "eval"])

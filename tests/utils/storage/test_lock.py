@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import ROOT
+from conftest import ROOT, says
 from utils.errors import InputError, RunError
 from utils.storage import lock
 from utils.storage.lock import FolderLock, holds_others, locked_folder
@@ -37,9 +37,7 @@ def test_the_line_names_the_folder_and_who_writes_there(tmp_path):
         with pytest.raises(RunError) as error, locked_folder(tmp_path, "--out mine"):
             raise AssertionError("two have it")
         who = f"process {other.pid} on {os.uname().nodename}"
-        assert str(error.value) == (
-            f"--out mine: another run is writing there ({who}): wait until it ends, or name another folder"
-        )
+        says(error.value, "--out mine: ", "another run", f"({who})", "wait", "another folder")
         other.stdin.close()
     with locked_folder(tmp_path, "--out mine"):
         assert os.listdir(tmp_path) == [".lock"]
@@ -52,11 +50,9 @@ def test_who_writes_there_need_not_be_known(tmp_path, said):
         (tmp_path / ".lock").write_bytes(said)
         with pytest.raises(RunError) as error:
             FolderLock(tmp_path, "--out mine")
-    known = " (\ufffd)" if said == b"\xff\n" else ""
-    assert (
-        str(error.value)
-        == f"--out mine: another run is writing there{known}: wait until it ends, or name another folder"
-    )
+    known = [" (\ufffd)"] if said == b"\xff\n" else []
+    says(error.value, "--out mine: ", "another run", *known, "wait", "another folder")
+    assert ("(" in str(error.value)) == bool(known)
 
 
 def test_a_killed_run_is_in_nobodys_way(tmp_path):
@@ -88,14 +84,14 @@ def test_folders_that_stay_empty_go_again(tmp_path, content, left):
 
 def test_what_cannot_be_a_folder_to_write_to_is_one_line(tmp_path):
     (tmp_path / "file").touch()
-    for name, reason in (("file", "cannot be created: File exists"), ("file/x", "cannot be created: Not a directory")):
+    for name, reason in (("file", "File exists"), ("file/x", "Not a directory")):
         with pytest.raises(InputError) as error, locked_folder(tmp_path / name, "--out it"):
             pass
-        assert str(error.value) == f"--out it: {reason}"
+        says(error.value, "--out it: ", reason)
     (tmp_path / ".lock").mkdir()
     with pytest.raises(RunError) as error:
         FolderLock(tmp_path, "--out it")
-    assert str(error.value) == f"{tmp_path}/.lock: cannot be written: Is a directory"
+    says(error.value, f"{tmp_path}/.lock: ", "Is a directory")
 
 
 def test_what_a_run_leaves_that_is_killed_at_once_is_nobody_elses(tmp_path):

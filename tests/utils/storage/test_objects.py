@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import ROOT
+from conftest import ROOT, says
 from object_store import answering, closed, reply, silent
 from utils.errors import InputError
 from utils.storage import objects
@@ -38,7 +38,7 @@ def test_what_is_remote(path, remote):
     assert is_remote(path) is remote
 
 
-SECRET = "no credentials in a path, because it appears in logs and results: set them in the environment"
+SECRET = ["no credentials in a path", "in the environment"]
 
 
 @pytest.mark.parametrize(
@@ -56,9 +56,9 @@ SECRET = "no credentials in a path, because it appears in logs and results: set 
         ("s3://key:wo/rd@bucket/k", SECRET),
         ("gs://key:word@bucket/k", SECRET),
         ("hdfs://user:word@host:8020/k", SECRET),
-        ("s3:///k", "expected s3://BUCKET/PATH"),
-        ("s3://key@bucket/k", "expected s3://BUCKET/PATH"),
-        ("s3://b/k?secret=word", "s3:// takes region, scheme, endpoint_override after the ?, not secret"),
+        ("s3:///k", ["s3://BUCKET/PATH"]),
+        ("s3://key@bucket/k", ["s3://BUCKET/PATH"]),
+        ("s3://b/k?secret=word", ["s3:// ", "region, scheme, endpoint_override", "not secret"]),
     ],
 )
 def test_paths_that_are_refused_are_not_shown(path, problem):
@@ -67,7 +67,8 @@ def test_paths_that_are_refused_are_not_shown(path, problem):
         return
     with pytest.raises(InputError) as error:
         check_path(path, "here")
-    assert str(error.value) == f"here: {problem}" and "word" not in str(error.value)
+    says(error.value, "here: ", *problem)
+    assert "word" not in str(error.value)
 
 
 @pytest.mark.parametrize(

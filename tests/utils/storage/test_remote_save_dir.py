@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from conftest import says
 from object_store import answering, closed, reply
 from utils.errors import InputError, RunError
 from utils.storage import objects
@@ -66,9 +67,7 @@ def test_an_upload_that_fails_keeps_the_files(store):
     with pytest.raises(RunError) as error:
         publish(folder, path)
     url = path.replace("out", "out/results.json")
-    reason = "the server cannot be reached: Could not connect to server (2 attempts)"
-    kept = f"the files are kept in {folder}, from where the same command continues"
-    assert str(error.value) == f"{url}: cannot be written: {reason}; {kept}"
+    says(error.value, f"{url}: ", "Could not connect", "2 attempts", f"kept in {folder}", "the same command continues")
     assert (folder / "results.json").read_text() == "{}"
 
 
@@ -85,14 +84,15 @@ def test_folders_that_cannot_be_written(store, cache, monkeypatch):
             check_save_dir(path)
         return str(error.value)
 
-    assert complain("s3://none-such/x") == "--save_dir=s3://none-such/x: cannot be written: no such bucket"
+    says(complain("s3://none-such/x"), "--save_dir=s3://none-such/x: ", "no such bucket")
     with answering(lambda request: reply(request, 403)) as server:
         denied = f"s3://clips/x{server}"
-        assert complain(denied) == f"--save_dir={denied}: cannot be written: no permission (ACCESS_DENIED)"
+        says(complain(denied), f"--save_dir={denied}: ", "no permission", "ACCESS_DENIED")
     cache.touch()
-    assert complain("s3://clips/x") == f"--save_dir=s3://clips/x: {cache} is not a folder"
-    with pytest.raises(InputError, match="^--save_dir=s3://clips/x: /.* cannot be created: Not a directory$"):
+    says(complain("s3://clips/x"), "--save_dir=s3://clips/x: ", f"{cache} ", "not a folder")
+    with pytest.raises(InputError) as error:
         make_save_dir("s3://clips/x")
+    says(error.value, "--save_dir=s3://clips/x: /", "Not a directory")
     monkeypatch.setenv(CACHE_VARIABLE, "off")
     assert complain("s3://clips/x") == "s3://clips/x: needs a temporary folder on this machine, but " + (
         "PADDLE_TSN_CACHE is off"
