@@ -9,7 +9,7 @@ import signal
 import numpy as np
 import pytest
 
-from conftest import ROOT, make_clip, run_script, start_python, synthetic_frames, wait_until, write_list
+from conftest import ROOT, make_clip, run_script, says, start_python, synthetic_frames, wait_until, write_list
 from inference.rows import NONE, top_predictions
 from metrics.sums import wilson
 from reader.build import in_train_list
@@ -93,7 +93,7 @@ def test_where_no_video_can_be_read_the_run_has_failed(workspace, tmp_path):
         (tmp_path / f"clips/{name}.mp4").write_bytes(b"no video")
     given = [workspace.config, workspace.weights, f"--video_path={tmp_path}/clips", f"--save_dir={tmp_path}/out"]
     ended = run_script("predict", *given)
-    assert ended.stderr == "error: 2 of 2 videos could not be read; the results list them with the reasons\n"
+    says(ended.stderr, "error: 2 of 2 videos ", "could not be read", "the results list them")
     assert ended.returncode == 1 and (tmp_path / "out/predictions.csv").exists()
 
 

