@@ -324,12 +324,17 @@ def largest_file(size: int) -> Iterator[None]:
 
 
 def says(message: object, *pieces: str) -> None:
-    """Assert that the message is one line: it starts with the first piece and has the others after it, in order."""
+    """Assert that the message is one line: it starts with the first piece and has the others after it, in order.
+
+    A number at the edge of a piece is a whole number of the message: "not 3" is not in "not 31".
+    """
     text, place = str(message), 0
     assert len(text.splitlines()) == 1 and text.startswith(pieces[0]), f"not one line from {pieces[0]!r} on: {text}"
     for piece in pieces:
-        place = text.find(piece, place) + len(piece)
-        assert place >= len(piece), f"{piece!r} is not there, or not after the pieces before it: {text}"
+        before, after = r"(?<!\d)" if piece[:1].isdigit() else "", r"(?!\d)" if piece[-1:].isdigit() else ""
+        found = re.compile(f"{before}{re.escape(piece)}{after}").search(text, place)
+        assert found, f"{piece!r} is not there, or not after the pieces before it: {text}"
+        place = found.end()
 
 
 def wait_until(condition: Callable[[], Any], seconds: float = 20) -> Any:

@@ -11,7 +11,7 @@ import shlex
 
 import pytest
 
-from conftest import ROOT, run_python
+from conftest import ROOT, run_python, says
 from test_bad_input import add_videos, fill
 
 GOLDEN = ROOT / "tests/golden/messages.txt"
@@ -112,6 +112,17 @@ def test_the_messages_are_those_of_the_golden_file(said):
         GOLDEN.write_text(said, encoding="utf-8")
     expected = GOLDEN.read_text(encoding="utf-8").split("\n\n")
     assert said.split("\n\n") == expected
+
+
+@pytest.mark.parametrize("pieces", [("a.yaml:2: ", "not 3"), ("b.yaml:2: ", "not 31"), ("b.yaml:2: ", "not 3", "up")])
+def test_a_piece_that_is_missing_or_in_another_place_is_noticed(pieces):
+    message = "b.yaml:2: expected a number from 4 up, not 3"
+    says(message, "b.yaml:2: ", "4 up", "not 3")
+    with pytest.raises(AssertionError):
+        says(message, *pieces)
+    for other in ("1", "\n  in a second line"):
+        with pytest.raises(AssertionError):
+            says(message + other, "b.yaml:2: ", "4 up", "not 3")
 
 
 def test_a_message_is_one_line_that_fits_its_exit_code(said):

@@ -184,7 +184,7 @@ REFUSED = [
 @pytest.mark.parametrize("script, flag, said", REFUSED)
 def test_what_several_networks_cannot_do_is_one_line(networks, tmp_path, script, flag, said):
     command = [str(ROOT / f"{script}.py"), networks["weights"], *([flag] if flag else [])]
-    ended = run_python(command, dict(os.environ), tmp_path, 120, kind="read")  # none of them comes to import paddle
+    ended = run_python(command, dict(os.environ), tmp_path, 120, kind="read")  # all end before they import paddle
     assert ended.returncode == 2 and not os.listdir(tmp_path)
     says(ended.stderr, f"error: {flag or networks['weights']}", said)
 

@@ -158,7 +158,7 @@ def test_film_with_pulldown(tmp_path):
     assert clock.duration == pytest.approx(end, abs=0.06)
 
 
-def test_where_nobody_says_one_line_does(tmp_path, capfd, monkeypatch):
+def test_a_video_without_times_and_rate_gets_one_line(tmp_path, capfd, monkeypatch):
     monkeypatch.setattr(packets_module, "_said", set())
     reordered_untold(tmp_path / "raw.264")
     for _ in range(2):

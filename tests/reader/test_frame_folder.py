@@ -235,7 +235,7 @@ def test_predict_of_a_list_and_of_one_folder(workspace, tmp_path):
 
 
 def test_a_frame_written_over_is_read_again(workspace, tmp_path):
-    """As if somebody extracted a clip's frames once more into their folder."""
+    """The files are written again, as when a clip's frames are extracted once more."""
     folders = [make_folder(tmp_path / name, JPEGS) for name in "ab"]
     (tmp_path / "infer.list").write_text("a 11\nb 11\n")
     how = [workspace.config, workspace.weights, "--set=MODEL.format=frames", "--report=False", "--batch_size=1"]

@@ -38,13 +38,13 @@ CASES = [
     ([], TRAIN, [], []),
     ([], [(path, None) for path, _ in TRAIN], VALID, []),  # pickles, whose labels are inside the files
     ([], TRAIN, TRAIN[:100], [("the validation list ", BOTH, "memorised")]),
-    ([], TRAIN, [*VALID, *TRAIN[:3]], [("validation, 103 videos: ", "3 of its", BOTH)]),
+    ([], TRAIN, [*VALID, *TRAIN[:3]], [("validation, 103 videos: 3 of its", BOTH)]),
     (
         [],
         TRAIN,
         [*VALID, ("0.mp4", 3)],
         [
-            ("validation, 101 videos: ", "1 of its", BOTH),
+            ("validation, 101 videos: 1 of its", BOTH),
             ("1 of the videos of both lists ", "another label"),
         ],
     ),

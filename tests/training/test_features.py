@@ -106,7 +106,7 @@ def test_a_file_of_another_number_of_records_is_refused(file, more, said):
     file.write_bytes((content + content)[: int((10 + more) * SIZE)])
     with pytest.raises(RunError) as error:
         open_records(file, DTYPE, 10)
-    says(error.value, f"{file}: ", f"{said} records", "10", "remove it", "run again")
+    says(error.value, f"{file}: ", f" {said} records", "10", "remove it", "run again")
 
 
 @pytest.mark.parametrize("write", [put_records, append_records])

@@ -151,7 +151,7 @@ MISPLACED = [
     (tensor(b"(" + b"K\1" * 9 + b"t", b"(" + b"K\1" * 9 + b"t"), NO_SHAPE),
     (tensor(b"(K\0J\xff\xff\xff\x7fJ\xff\xff\xff\x7fJ\xff\xff\xff\x7ft", b"(K\1K\1K\1K\1t"), NO_SHAPE),
     (tensor(b"(K\2t", b"(K\1t", stored=5), ("its storage '0' ", "24 bytes", "expected 20")),
-    (tensor(b"(K\2t", b"(K\1t", kind=b"Double"), "its storage '0' has 24 bytes, expected 48"),
+    (tensor(b"(K\2t", b"(K\1t", kind=b"Double"), ("its storage '0' ", "24 bytes", "expected 48")),
 ]
 NO_TENSORS = ("it holds no tensors by name", "'state_dict'", "'model'")
 WHOLE = torch_zip({"a": np.ones(2, "f4")})

@@ -84,7 +84,7 @@ def test_an_error_at_once_where_a_gpu_is_missing(tmp_path, gpus, packages, setti
 
 
 @pytest.mark.parametrize("packages", [OLD, BOTH])
-def test_the_cpu_is_to_be_had_with_any_of_them(tmp_path, packages):
+def test_the_cpu_works_with_any_of_these_packages(tmp_path, packages):
     ended = start(tmp_path, 2, packages, "cpu", CUDA_VISIBLE_DEVICES="0,1,2,3")
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, "cpu 0,1,2,3\n", "")
 

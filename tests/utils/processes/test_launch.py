@@ -47,7 +47,7 @@ class Launched:
     """A running launcher with three ranks."""
 
     def __init__(self, folder: Path, *arguments: str, real: bool = False):
-        """Start it; real: by the system, not as a fork, and so its ranks."""
+        """Start it. real: let the system start it and its ranks, not a fork server."""
         self.mark, self._folder = uuid.uuid4().hex, folder
         self._outputs = folder / "out", folder / "errors"
         (folder / "program.py").write_text(PROGRAM)

@@ -116,7 +116,7 @@ def test_a_rank_that_ends_while_they_connect_is_named(tmp_path):
     assert (1, "error: the processes cannot be connected: TIMEOUT\n") in ends, ends
 
 
-def test_who_is_done_ends_nobody(tmp_path):
+def test_a_rank_that_is_done_ends_no_other(tmp_path):
     """Also, a rank that notices another's end by itself has time to clean up."""
     done = end_of_three(tmp_path / "done", JOIN, JOIN + "time.sleep(1)")
     assert done == [(0, "")] * 3

@@ -45,7 +45,7 @@ def test_the_line_names_the_folder_and_who_writes_there(tmp_path):
 
 
 @pytest.mark.parametrize("said", [b"", b"\xff\n", b"a\0b\n", b"two\nlines\n"])
-def test_who_writes_there_need_not_be_known(tmp_path, said):
+def test_a_lock_file_need_not_say_who_writes(tmp_path, said):
     with FolderLock(tmp_path, "--out mine"):
         (tmp_path / ".lock").write_bytes(said)
         with pytest.raises(RunError) as error:
@@ -55,7 +55,7 @@ def test_who_writes_there_need_not_be_known(tmp_path, said):
     assert ("(" in str(error.value)) == bool(known)
 
 
-def test_a_killed_run_is_in_nobodys_way(tmp_path):
+def test_a_killed_run_blocks_no_other(tmp_path):
     with hold(tmp_path / "new") as other:
         other.send_signal(signal.SIGKILL)
     assert os.listdir(tmp_path / "new") == [".lock"]
@@ -82,7 +82,7 @@ def test_folders_that_stay_empty_go_again(tmp_path, content, left):
     assert (tmp_path / "x").exists() == bool(left)
 
 
-def test_what_cannot_be_a_folder_to_write_to_is_one_line(tmp_path):
+def test_a_path_that_cannot_be_a_folder_is_one_line(tmp_path):
     (tmp_path / "file").touch()
     for name, reason in (("file", "File exists"), ("file/x", "Not a directory")):
         with pytest.raises(InputError) as error, locked_folder(tmp_path / name, "--out it"):
@@ -94,7 +94,7 @@ def test_what_cannot_be_a_folder_to_write_to_is_one_line(tmp_path):
     says(error.value, f"{tmp_path}/.lock: ", "Is a directory")
 
 
-def test_what_a_run_leaves_that_is_killed_at_once_is_nobody_elses(tmp_path):
+def test_the_unfinished_file_of_a_killed_run_is_no_other_runs(tmp_path):
     (tmp_path / ".a.json.12.tmp").touch()
     with FolderLock(tmp_path, "--out mine"):
         assert not holds_others(tmp_path, "a.json")
