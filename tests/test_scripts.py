@@ -102,7 +102,8 @@ def test_training_draws_its_page(trained):
     line = json_lines(trained[1] / "train_log.jsonl")[-1]
     assert f">{line['loss']:,.4f}<" in html and f">{line['top1_acc']:.2f}%<" in html
     captions = [in_english(caption) for caption in re.findall("<figcaption>(.*?)</figcaption>", html)]
-    assert captions == ["Loss", "Top-1 accuracy", "Learning rate", "Speed", "Waiting for data"]
+    titles = ("Loss", "Top-1 accuracy", "Learning rate", "Speed", "Waiting for data")
+    assert len(captions) == len(titles) and all(map(str.startswith, captions, titles))
     assert "10 videos of " in html and "5 videos of " in html and "Resumed" not in html
 
 
