@@ -173,7 +173,9 @@ def fork_instead_of_starting(folder: Path) -> None:
 
     def spawn_or_fork(spawn: Callable, work: str, path: str, arguments: list[str], descriptors: list[int]) -> int:
         tracker = "multiprocessing.resource_tracker" in arguments[-1]
-        if not (tracker or work.partition(".")[0] in ("reader", "data")):
+        # A fork has none of the threads that the client of object storage works with.
+        forks = work.partition(".")[0] in ("reader", "data") and "pyarrow.fs" not in sys.modules
+        if not (tracker or forks):
             return spawn(path, arguments, descriptors)
 
         def prepare() -> None:
