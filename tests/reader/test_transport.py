@@ -33,7 +33,7 @@ def junk(length: int, seed: int = 0) -> bytes:
 
 def between(places: list[int], length: int = 77, packets: list[bytes] = PACKETS) -> bytes:
     """Return the packets with junk before those at `places`."""
-    return b"".join(junk(length, place) * (place in places) + packet for place, packet in enumerate(packets))
+    return b"".join((junk(length, place) if place in places else b"") + packet for place, packet in enumerate(packets))
 
 
 BLU_RAY = [i.to_bytes(4, "big") + packet for i, packet in enumerate(PACKETS)]
