@@ -173,8 +173,7 @@ def fork_instead_of_starting(folder: Path) -> None:
 
     def spawn_or_fork(spawn: Callable, work: str, path: str, arguments: list[str], descriptors: list[int]) -> int:
         tracker = "multiprocessing.resource_tracker" in arguments[-1]
-        # A fork has none of the threads that the client of object storage works with.
-        forks = work.partition(".")[0] in ("reader", "data") and "pyarrow.fs" not in sys.modules
+        forks = work.partition(".")[0] in ("reader", "data") and not _uses_object_storage()
         if not (tracker or forks):
             return spawn(path, arguments, descriptors)
 
@@ -223,6 +222,12 @@ def trace_in_forks_of(place: Callable[[], Path]) -> None:
         return pid
 
     _change_spawn(spawn_or_ask)
+
+
+def _uses_object_storage() -> bool:
+    """Return whether this process has a client of object storage; its threads would be missing in a fork."""
+    objects = sys.modules.get("utils.storage.objects")
+    return objects is not None and objects._s3.cache_info().currsize > 0
 
 
 def _command(arguments: list[str]) -> list[str]:
