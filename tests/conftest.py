@@ -1,5 +1,6 @@
 """Tools for many tests: tiny lossless clips, a tiny configuration, random weights, and scripts as processes."""
 
+import gc
 import io
 import json
 import os
@@ -130,6 +131,12 @@ LONGEST = (
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     places = {ROOT / "tests" / name: number for number, name in enumerate(LONGEST)}
     items.sort(key=lambda item: places.get(item.path, len(places)))
+
+
+def pytest_collection_finish() -> None:
+    """Spare the garbage collector the thousands of tests and all modules, which stay until the end."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)

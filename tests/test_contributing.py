@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from conftest import ROOT, copy_repository, make_clip, python_files, run_command, synthetic_frames
-from documentation import commands, read_page
+from conftest import ROOT, copy_repository, python_files, run_command
+from documentation import commands, english_pages, read_page
 
 GUIDE = read_page("CONTRIBUTING.md")
 NAMES = [name for name in re.findall(r"`([^`\n]+)`", GUIDE) if re.fullmatch(r"[\w.-]+(/[\w.-]*)*(:[\w.]+)?", name)]
@@ -16,17 +16,16 @@ PLACES = sorted({name for name in NAMES if "/" in name or re.search(r"\.(py|md|s
 
 @pytest.fixture(scope="module")
 def copy(tmp_path_factory) -> Path:
-    """Provide a copy of the repository, with tiny clips in place of the clips that the benchmark would make."""
     folder = tmp_path_factory.mktemp("contributing") / "copy"
     copy_repository(folder)
-    clips = folder / "benchmarks" / "results" / "clips"
-    clips.mkdir(parents=True)
-    for number in range(4):
-        make_clip(clips / f"340x256_default_10s_{number}.mp4", synthetic_frames(0, number))
     return folder
 
 
-@pytest.mark.parametrize("command", commands(GUIDE))
+# tests/docs/test_commands.py runs those that stand in another page, too.
+ELSEWHERE = {command for page in english_pages() for command in commands(read_page(page))}
+
+
+@pytest.mark.parametrize("command", [command for command in commands(GUIDE) if command not in ELSEWHERE])
 def test_command_of_the_guide_runs(command, copy):
     if "fuzz" in command and not Path("/proc/self/clear_refs").exists():
         pytest.skip("measures memory in /proc")
