@@ -42,8 +42,14 @@ ELSEWHERE = {
 }
 # A script and its flags, with nothing that a shell would do something with: run as a fork, see fork_server.py.
 _PLAIN = re.compile(r"python (train|eval|predict|export|data/\w+)\.py [\w/.=:*-]+( [\w/.=:*-]+)*")
-# But one of each script is started as a reader types it; the demo and run.sh start train.py, eval.py and predict.py so.
-_OF_EACH = ("export.py", "data/make_lists")
+# But one of each script is started as a reader types it.
+_OF_EACH = (
+    "train.py --model",
+    "eval.py --model",
+    "predict.py --config=configs/tsn.yaml",
+    "export.py",
+    "data/make_lists",
+)
 
 
 def is_elsewhere(command: str) -> bool:
