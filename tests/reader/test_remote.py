@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 
 from conftest import ROOT, frame_pickle, processes, says, wait_until
-from fork_server import forks_folder
 from object_store import answering, reply, silent, start_server
 from reader.dataset import ClipSpec, VideoError, read_clip
 from reader.filelist import Entry, read_list
@@ -25,7 +24,6 @@ PICKLE = ClipSpec(num_segments=3, seglen=1, short_side=36, crop_size=32, frame_f
 
 
 pytestmark = pytest.mark.usefixtures("temporary")
-forks_folder()  # made now, or it would be among the temporary files of a test
 
 
 @pytest.fixture(scope="module")

@@ -37,8 +37,8 @@ def test_a_client_that_goes_away_makes_nobody_wait(server, clip):
     with server.connect() as connection:
         connection.sendall(clip)
         wait_until(server.uploads)
-        time.sleep(1)  # until a reader has it
-    wait_until(lambda: server.uploads() == [], seconds=10)
+        time.sleep(2)  # until a reader has it, also on a busy machine
+    wait_until(lambda: stopped - readers(server) and server.uploads() == [], seconds=10)
     for pid in stopped & readers(server):
         os.kill(pid, signal.SIGCONT)
     assert server.send(clip).startswith(b"HTTP/1.1 200 ") and time.monotonic() - start < 18
