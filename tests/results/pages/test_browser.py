@@ -93,7 +93,7 @@ def test_the_chosen_language_is_shown_and_remembered(opened, kind):
     heads = page.locator(".sortable thead button:visible").evaluate_all("all => all.map((head) => head.offsetHeight)")
     assert all(height < 45 for height in heads)  # one line
     page.reload()
-    page.wait_for_function("document.documentElement.lang === 'zh-CN'")
+    until(page, "document.documentElement.lang === 'zh-CN'")
     assert page.locator("main").inner_text() == chinese and complaints == []
     page.get_by_role("button", name="English").click()
     assert page.locator("main").inner_text() == english
