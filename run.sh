@@ -15,9 +15,9 @@ usage() {
     exit 2
 }
 
-# Whether interpreter $1 has all that pip would install for the other words; without an index it cannot install.
+# Whether interpreter $1 has all that pip would install for the other words.
 has() {
-    [ -x "$1" ] && "$1" -m pip install --dry-run --no-index --quiet --disable-pip-version-check "${@:2}" >/dev/null 2>&1
+    [ -x "$1" ] && "$1" -P utils/installed.py "${@:2}" >/dev/null 2>&1
 }
 
 # Sets `for_gpus`: the words for pip of what file $1 names, with the Paddle for GPUs in place of that for the CPU.

@@ -27,7 +27,7 @@ from pathlib import Path
 
 from forks import ROOT, become, fork_instead_of_starting, keep, started, state, take_over, trace_in_forks_of
 
-_READING = ("reader.build", "reader.dataset", "utils.processes.world")
+_READING = ("cv2", "reader.build", "reader.dataset", "utils.processes.world")
 _ANSWERING = ("inference.graph", "inference.network", "results.pages.page", "results.passes", "results.task", *_READING)
 # The modules that each kind of server has imported.
 IMPORTED = {

@@ -6,6 +6,7 @@ descriptors, signals, session and environment that they would have had, and what
 
 import atexit
 import fcntl
+import importlib
 import inspect
 import io
 import json
@@ -18,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 import traceback
 import types
 from collections.abc import Callable, Iterable, Mapping
@@ -181,6 +183,7 @@ def fork_instead_of_starting(folder: Path) -> None:
             atexit._clear()  # its parent's
             keep(descriptors)
 
+        _let_imports_end()
         return started(_command(arguments), prepare, folder)
 
     def execute_or_fork(process: subprocess.Popen, *arguments) -> None:
@@ -222,6 +225,16 @@ def trace_in_forks_of(place: Callable[[], Path]) -> None:
         return pid
 
     _change_spawn(spawn_or_ask)
+
+
+def _let_imports_end() -> None:
+    """Wait until no other thread imports: a fork would hold the import's locks for ever, and half of its libraries."""
+    end = time.monotonic() + 10
+    while time.monotonic() < end:
+        locks = [reference() for reference in list(importlib._bootstrap._module_locks.values())]
+        if not any(lock and lock.owner not in (None, threading.get_ident()) for lock in locks):
+            return
+        time.sleep(0.001)
 
 
 def _uses_object_storage() -> bool:

@@ -20,8 +20,8 @@ case "$*" in
 *metadata*) is gpu ;;
 *find_spec*) is gpu || is cpu ;;
 "-m venv "*) mkdir -p "$3/bin" && cp "$0" "$3/bin/python" ;;
-*--dry-run*requirements-gpu.txt*) is gpu && is all ;;
-*--dry-run*) is cpu && is all ;;
+*installed.py*requirements-gpu.txt*) is gpu && is all ;;
+*installed.py*) is cpu && is all ;;
 *"pip install"*) echo "installs ${*##*--disable-pip-version-check }" ;;
 --version) echo Python 3 ;;
 *) echo "$0 runs $*" ;;
