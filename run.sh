@@ -146,10 +146,10 @@ test)
     shift
     prepare requirements-test.txt
     if [ $# -eq 0 ]; then
-        # A process per core and one more, as a test may wait for a time limit; what lies in one file shares what it has
-        # set up; the order is that of tests/conftest.py.
+        # A process per core and two more, as tests wait for time limits; what lies in one file shares what it has set
+        # up; the order is that of tests/conftest.py.
         cores=$("$python" -c 'from utils.processes.limits import available_cores; print(available_cores())')
-        set -- -n $((cores + 1)) --dist loadfile --no-loadscope-reorder
+        set -- -n $((cores + 2)) --dist loadfile --no-loadscope-reorder
     fi
     exec "$python" -m pytest "$@"
     ;;
