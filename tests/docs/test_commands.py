@@ -34,7 +34,6 @@ ELSEWHERE = {
     "python -m paddle.distributed.launch": "tests/training/test_ranks.py",
     "ray start": "tests/apps/cluster/test_ray.py",
     "--weights=pptsm": "tests/models/weights/test_published.py",
-    "--ray=local": "tests/apps/cluster/test_ray.py",
     "--ray=10.0.0.1:6379": "tests/apps/cluster/test_ray.py",
     "data/dataset/mine": "tests/data/test_guide.py",
     "tools/repeat.py": "tests/tools/test_repeat.py",
