@@ -1,7 +1,7 @@
 """Check what this Python has: python utils/installed.py [-r FILE] [REQUIREMENT] ...
 
-It exits with 0 if a package of the right version is there for each requirement, and with 1 otherwise. run.sh asks it
-before each script, because pip takes ten times as long for the answer.
+It exits with 0 if each requirement is installed in the right version, with all that it requires itself, and with 1
+otherwise. run.sh asks it before each script, because pip takes much longer for the same answer.
 """
 
 import sys
@@ -14,7 +14,8 @@ from pip._vendor.packaging.requirements import Requirement  # pip is in every en
 
 def main(words: list[str]) -> int:
     """Return the exit code."""
-    return int(not all(map(_is_here, _requirements(words))))
+    seen: set[str] = set()
+    return int(not all(_is_here(requirement, {""}, seen) for requirement in _requirements(words)))
 
 
 def _requirements(words: list[str]) -> Iterator[Requirement]:
@@ -33,13 +34,23 @@ def _requirements(words: list[str]) -> Iterator[Requirement]:
                 yield Requirement(line)
 
 
-def _is_here(requirement: Requirement) -> bool:
-    if requirement.marker and not requirement.marker.evaluate():
+def _is_here(requirement: Requirement, extras: set[str], seen: set[str]) -> bool:
+    """Return whether a requirement, and all that it requires, is installed or not for this machine.
+
+    extras: those that are asked of the package which has the requirement. seen: requirements that are checked already.
+    """
+    marker = requirement.marker
+    if str(requirement) in seen or marker and not any(marker.evaluate({"extra": extra}) for extra in extras):
         return True
+    seen.add(str(requirement))
     try:
-        return requirement.specifier.contains(metadata.version(requirement.name), prereleases=True)
+        facts = metadata.metadata(requirement.name)
     except metadata.PackageNotFoundError:
         return False
+    needed = map(Requirement, facts.get_all("Requires-Dist", ()))
+    return requirement.specifier.contains(facts["Version"], prereleases=True) and all(
+        _is_here(other, {"", *requirement.extras}, seen) for other in needed
+    )
 
 
 if __name__ == "__main__":
