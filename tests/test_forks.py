@@ -1,14 +1,18 @@
 """Test that a fork of tests/fork_server.py behaves like a Python process that the system has started."""
 
+import importlib
 import os
 import signal
 import subprocess
+import sys
+import threading
 from pathlib import Path
 
 import pytest
 
 from conftest import processes, run_python, start_python, wait_until
 from fork_server import fork_server, process_file
+from forks import _let_imports_end
 
 ABOUT = """
 import atexit, json, os, signal, sys, tempfile, threading
@@ -92,3 +96,15 @@ def test_with_a_limit_of_files_nothing_is_compiled_to_one(tmp_path):
     log, how = tmp_path / "log", {"cwd": tmp_path, "largest_file": 3000}
     assert fork_server("read").start(["program.py"], environment, log, **how).wait(60) == 1
     assert "File too large" in log.read_text() and not (tmp_path / "__pycache__").exists()
+
+
+def test_no_reader_is_forked_while_another_thread_imports(tmp_path, monkeypatch):
+    (tmp_path / "slowly_imported.py").write_text("import time; time.sleep(0.5); done = True")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    thread = threading.Thread(target=importlib.import_module, args=("slowly_imported",))
+    thread.start()
+    wait_until(lambda: "slowly_imported" in sys.modules)
+    assert not hasattr(sys.modules["slowly_imported"], "done")
+    _let_imports_end()
+    assert sys.modules.pop("slowly_imported").done
+    thread.join()

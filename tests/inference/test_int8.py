@@ -8,6 +8,8 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import openvino
+import openvino.opset13 as opset
 import pytest
 
 from conftest import NUM_CLASSES, make_clip, run_narrow, synthetic_frames, write_list
@@ -137,6 +139,23 @@ def test_it_is_kept_and_gives_the_same_bits_however_the_work_is_cut(
     again = open_network(tmp_path, wanted)
     assert again.precision == first.precision
     np.testing.assert_array_equal(np.concatenate([again(clip[None]) for clip in frames]), answers)
+
+
+def test_the_products_of_two_weights_never_overflow_16_bits():
+    """Not in any layer: NNCF itself would keep to that only in the first one."""
+    pytest.importorskip("nncf")
+    random = np.random.default_rng(0)
+    frames = opset.parameter([1, 8, 6, 6], np.float32)
+    value = frames
+    for _ in range(3):
+        weights = opset.constant(random.normal(size=(8, 8, 3, 3)).astype(np.float32))
+        value = opset.relu(opset.convolution(value, weights, [1, 1], [1, 1], [1, 1], [1, 1]))
+    clips = [random.random((1, 8, 6, 6), np.float32) for _ in range(4)]
+    rounded = int8.quantise(openvino.Model([value], [frames]), clips)
+    found = [node.data for node in rounded.get_ops() if node.get_element_type() == openvino.Type.i8]
+    assert len(found) == 3
+    for weights in found:
+        assert 60 < np.abs(weights.astype(int)).max() <= 64  # 2 * 64 * 255 is below 2**15
 
 
 def test_a_missing_nncf_is_told_with_the_command(workspace, config, listed, monkeypatch, tmp_path):
